@@ -1,0 +1,12 @@
+"""seqsum: hand-written recurrent networks, shown on running sums of handwritten digits.
+
+Axis letters, one legend for the whole package. Shapes are written `(B, T, H)`:
+
+    B batch · T time steps · C image channels · Y, X pixel rows, columns · F features per step
+    H hidden size · G gates · L layers · D directions · K outputs per step
+"""
+
+from seqsum.recurrent import LSTM, LSTMCell, RecurrentCell
+
+__version__ = "0.1.0"
+__all__ = ["LSTM", "LSTMCell", "RecurrentCell", "__version__"]
