@@ -1,0 +1,194 @@
+"""The MNIST family as whole splits in memory: one uint8 tensor of images and one of labels."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from torch import Tensor
+from torchvision import datasets
+
+from seqsum.data.rendered import render_digits
+from seqsum.errors import InputError
+
+DatasetName = Literal["auto", "mnist", "fashion_mnist", "kmnist", "qmnist", "emnist_digits", "rendered"]
+Split = Literal["train", "val", "test"]
+VALIDATION_SIZE = 5_000  # the last images of the train split, as in Madsen & Johansen (2020)
+
+
+class Digits(NamedTuple):
+    """A split: uint8 images `(N, 28, 28)`, int64 labels `(N,)` from 0 to 9."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class MissingDataError(InputError):
+    """A dataset is not on disk and can't be downloaded."""
+
+
+def resolve_dataset(name: str, root: str | Path) -> str:
+    """The dataset that `name` stands for.
+
+    `auto` is MNIST when it is below `root` or can be downloaded there, and `rendered` otherwise, with a
+    warning. Every other name stands for itself.
+    """
+    if name != "auto":
+        return name
+    try:
+        if _read("mnist", root) is None:
+            _download("mnist", root)
+    except MissingDataError as error:
+        warnings.warn(
+            f"THIS IS NOT MNIST: the run uses digits rendered from fonts. {error} "
+            "Its figures can't be compared with those of MNIST.",
+            stacklevel=2,
+        )
+        return "rendered"
+    return "mnist"
+
+
+def load_splits(name: str, root: str | Path) -> dict[Split, Digits]:
+    """Read a dataset, downloading it when it is not below `root`.
+
+    Args:
+        name: Any `DatasetName` but `auto`, which `resolve_dataset` turns into another.
+        root: Folder in which torchvision keeps its datasets.
+
+    Returns:
+        `train`, `val` (the last 5,000 of the train images) and `test`.
+
+    Raises:
+        MissingDataError: The dataset is neither on disk nor to be had.
+        InputError: A file of it is truncated or corrupt, or there are too few images.
+    """
+    if name == "rendered":
+        train, test = Digits(*render_digits(60_000, seed=0)), Digits(*render_digits(10_000, seed=1))
+    else:
+        train, test = _read(name, root) or _download(name, root)
+    if len(train.labels) <= VALIDATION_SIZE:
+        raise InputError(
+            f"`--data.root` (={root}): the train split of {name} has {len(train.labels)} images; "
+            f"it must have more than {VALIDATION_SIZE}, which go into validation."
+        )
+    return {
+        "train": Digits(train.images[:-VALIDATION_SIZE], train.labels[:-VALIDATION_SIZE]),
+        "val": Digits(train.images[-VALIDATION_SIZE:], train.labels[-VALIDATION_SIZE:]),
+        "test": test,
+    }
+
+
+_FAMILY: dict[str, tuple[type[datasets.MNIST], dict[str, Any]]] = {
+    "mnist": (datasets.MNIST, {}),
+    "fashion_mnist": (datasets.FashionMNIST, {}),
+    "kmnist": (datasets.KMNIST, {}),
+    "qmnist": (datasets.QMNIST, {}),
+    "emnist_digits": (datasets.EMNIST, {"split": "digits"}),
+}
+
+
+def _read(name: str, root: str | Path) -> tuple[Digits, Digits] | None:
+    """The train and test split, or None when a file of them is not on disk."""
+    family, arguments = _FAMILY[name]
+    for file in _idx_files(Path(root) / family.__name__ / "raw"):
+        check_idx(file)
+    try:
+        train, test = (family(root, train=train, download=False, **arguments) for train in (True, False))
+    except RuntimeError:  # torchvision's word for "a file is missing", and only for that
+        return None
+    return _digits(name, train), _digits(name, test)
+
+
+def _digits(name: str, dataset: datasets.MNIST) -> Digits:
+    images, labels = dataset.data, dataset.targets
+    if name == "qmnist":
+        labels = labels[:, 0]  # the other columns tell the writer and the place in NIST
+    if name == "emnist_digits":
+        images = images.transpose(1, 2).contiguous()  # its files hold the columns first
+    folder = dataset.raw_folder
+    if images.shape[1:] != (28, 28) or len(images) != len(labels):
+        raise InputError(
+            f"{folder} is corrupt: images of shape {tuple(images.shape)} and {len(labels)} labels, "
+            "where as many 28×28 images as labels are needed."
+        )
+    if labels.min() < 0 or labels.max() > 9:
+        raise InputError(
+            f"{folder} is corrupt: labels from {labels.min()} to {labels.max()}, where 0 to 9 are allowed."
+        )
+    return Digits(images, labels.long())
+
+
+def _download(name: str, root: str | Path) -> tuple[Digits, Digits]:
+    """Fetch a dataset by torchvision, which checks MD5 sums, and read it.
+
+    The files arrive in a temporary folder beside their place and are moved there when all are complete,
+    so an interrupted download leaves nothing half.
+    """
+    family, arguments = _FAMILY[name]
+    root, existed = Path(root), Path(root).exists()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as fresh, _timeout(seconds=20):
+            for train in (True, False):
+                family(fresh, train=train, download=True, **arguments)
+            for file in _idx_files(Path(fresh) / family.__name__ / "raw"):
+                place = root / file.relative_to(fresh)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(file, place)
+    except (RuntimeError, OSError) as error:  # torchvision raises RuntimeError when every mirror failed
+        if not existed and root.is_dir() and not any(root.iterdir()):
+            root.rmdir()
+        reason = " ".join(str(error).split())  # torchvision's words, on one line
+        message = f"`--data.root` (={root}) does not hold {name}, and downloading it failed ({reason})."
+        raise MissingDataError(message) from error
+    splits = _read(name, root)
+    assert splits is not None, "every file has just been moved into place"
+    return splits
+
+
+@contextmanager
+def _timeout(seconds: float) -> Iterator[None]:
+    """torchvision downloads without a time limit: a network that swallows packets would hang it for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _idx_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*-idx[0-9]-*") if file.suffix != ".gz")
+
+
+def check_idx(file: Path) -> None:
+    """Compare an idx file's header with its length, without reading the rest.
+
+    An idx file starts with two zero bytes, a type code, the number of axes, and each axis' size as a
+    big-endian 32-bit number (LeCun, 1998).
+
+    Raises:
+        InputError: The file is truncated, too long or no idx file.
+    """
+    with file.open("rb") as stream:
+        magic = stream.read(4)
+        if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _IDX_BYTES or not 1 <= magic[3] <= 3:
+            raise InputError(f"{file} is corrupt: it starts with {magic.hex() or 'nothing'}, not as an idx file does.")
+        axes = stream.read(4 * magic[3])
+    sizes = [int.from_bytes(axes[k : k + 4], "big") for k in range(0, len(axes), 4)]
+    expected = 4 + 4 * magic[3] + prod(sizes) * _IDX_BYTES[magic[2]]
+    if file.stat().st_size != expected:
+        raise InputError(
+            f"{file} is truncated or corrupt: {file.stat().st_size} bytes, where its header says {expected}. "
+            "Delete it, and it will be downloaded again."
+        )
+
+
+_IDX_BYTES = {0x08: 1, 0x09: 1, 0x0B: 2, 0x0C: 4, 0x0D: 4, 0x0E: 8}  # bytes per number, by type code

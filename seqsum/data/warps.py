@@ -1,0 +1,61 @@
+"""Random geometric warps of a whole batch of images at once, on whatever device the images are."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def uniform(shape: tuple[int, ...], limit: float, generator: torch.Generator) -> Tensor:
+    """Numbers drawn evenly from `[-limit, limit]`."""
+    return (2 * torch.rand(shape, generator=generator) - 1) * limit
+
+
+def random_affine(
+    count: int,
+    generator: torch.Generator,
+    *,
+    rotation: float = 15.0,
+    scale: float = 0.12,
+    shear: float = 0.2,
+    shift: float = 2.0,
+    size: int = 28,
+) -> Tensor:
+    """Affine maps `(N, 2, 3)` for `torch.nn.functional.affine_grid`.
+
+    Args:
+        count: Maps to draw, `N`.
+        generator: Source of the random numbers (on the CPU: the few numbers are drawn there, so that
+            every device warps alike).
+        rotation: Largest rotation, degrees either way.
+        scale: Largest relative change of width and of height, each drawn on its own.
+        shear: Largest horizontal shear, pixels a pixel.
+        shift: Largest shift in each direction, pixels.
+        size: Rows and columns of the image, the unit of `shift`.
+    """
+    angle = uniform((count,), math.radians(rotation), generator)
+    stretch_x, stretch_y = 1 + uniform((2, count), scale, generator)
+    slant = uniform((count,), shear, generator)
+    shift_x, shift_y = uniform((2, count), 2 * shift / size, generator)  # affine_grid's image is 2 wide
+    cosine, sine = angle.cos(), angle.sin()
+    row_x = torch.stack([stretch_x * cosine, slant * cosine - stretch_y * sine, shift_x], dim=1)
+    row_y = torch.stack([stretch_x * sine, slant * sine + stretch_y * cosine, shift_y], dim=1)
+    return torch.stack([row_x, row_y], dim=1)  # (N, 2, 3)
+
+
+def random_elastic(count: int, generator: torch.Generator, *, strength: float, size: int = 28) -> Tensor:
+    """Smooth displacements `(N, Y, X, 2)` of up to `strength` pixels, drawn on a 4×4 grid."""
+    coarse = uniform((count, 2, 4, 4), 2 * strength / size, generator)
+    fine = F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=True)
+    return fine.permute(0, 2, 3, 1)
+
+
+def warp(images: Tensor, affine: Tensor, displacement: Tensor | None = None, size: int = 28) -> Tensor:
+    """Resample float images `(N, 1, Y, X)` along the maps -> `(N, 1, size, size)`; black comes in from outside."""
+    grid = F.affine_grid(affine.to(images), [len(images), 1, size, size], align_corners=False)
+    if displacement is not None:
+        grid = grid + displacement.to(images)
+    return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)

@@ -1,0 +1,60 @@
+"""Fixtures: a small MNIST on disk, in MNIST's own file format, so that tests take the paths of real data."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+from torch import Tensor
+
+from seqsum.data.rendered import render_digits
+
+
+def write_idx(path: Path, array: Tensor) -> None:
+    """Write a uint8 tensor as an idx file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = struct.pack(f">BBBB{array.dim()}I", 0, 0, 0x08, array.dim(), *array.shape)
+    path.write_bytes(header + array.numpy().tobytes())
+
+
+def write_mnist(root: Path, train: int, test: int, folder: str = "MNIST") -> Path:
+    """A dataset of rendered digits under MNIST's file names below `root`."""
+    for prefix, count, seed in (("train", train, 0), ("t10k", test, 1)):
+        images, labels = render_digits(count, seed)
+        write_idx(root / folder / "raw" / f"{prefix}-images-idx3-ubyte", images)
+        write_idx(root / folder / "raw" / f"{prefix}-labels-idx1-ubyte", labels.byte())
+    return root
+
+
+@pytest.fixture(scope="session")
+def mnist_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Root of a small MNIST: 600 train, 5,000 validation and 200 test digits, drawn from fonts. Read only."""
+    return write_mnist(tmp_path_factory.mktemp("data"), train=5_600, test=200)
+
+
+@pytest.fixture(scope="session")
+def real_root() -> Path:
+    """Root of the real MNIST, named by SEQSUM_DATA."""
+    root = os.environ.get("SEQSUM_DATA")
+    if not root:
+        pytest.skip("SEQSUM_DATA does not name a folder that holds the real MNIST")
+    if not (Path(root) / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
+        pytest.skip(f"SEQSUM_DATA (={root}) holds no MNIST")
+    return Path(root)
+
+
+def fail_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network: every attempt of torchvision to open an address fails at once."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+
+
+def shrink_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw a tenth of the digits, which takes a tenth of the seconds."""
+    monkeypatch.setattr("seqsum.data.digits.render_digits", lambda count, seed: render_digits(count // 10, seed))
