@@ -1,0 +1,119 @@
+"""The one LightningModule: any encoder, any recurrence, any objective, one shared step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from seqsum.data.base import Batch
+from seqsum.errors import InputError
+from seqsum.networks import ConvEncoder, Encoder, SequenceNetwork, build_recurrence
+from seqsum.objectives import Objective, RunningSum, WeightedMean
+from seqsum.recurrent.cells import OutputActivation
+from seqsum.recurrent.unroll import Backend
+
+
+class SequenceModule(LightningModule):
+    """Trains a `SequenceNetwork` on an objective.
+
+    Args:
+        cell: Recurrence: `lstm`, written by hand; or `torch_lstm`, `torch.nn.LSTM` with the same start.
+        hidden_size: Units of each recurrent layer, `H`.
+        num_layers: Recurrent layers, `L`.
+        backend: How the hand-written loop over time runs: `eager` (plain Python), `script`
+            (TorchScript) or `auto`, the fastest that works.
+        output_activation: What the LSTM's output gate scales: `tanh` of the memory, as usual, or
+            `identity`, the memory itself, which lets the head count beyond the sums seen in training.
+        encoder: What turns one step's input into features; a `ConvEncoder` by default.
+        objective: Loss and metrics; `RunningSum` by default.
+        learning_rate: Of AdamW; the peak of the schedule.
+        weight_decay: Of AdamW, on weights that are matrices; biases and normalisation are spared.
+        schedule: `one_cycle` (Smith & Topin, 2018) over the whole training, or `constant`.
+    """
+
+    def __init__(
+        self,
+        cell: str = "lstm",
+        hidden_size: int = 128,
+        num_layers: int = 1,
+        backend: Backend = "auto",
+        output_activation: OutputActivation = "tanh",
+        encoder: Encoder | None = None,
+        objective: Objective | None = None,
+        learning_rate: float = 5e-3,
+        weight_decay: float = 1e-2,
+        schedule: Literal["one_cycle", "constant"] = "one_cycle",
+    ) -> None:
+        super().__init__()
+        if learning_rate <= 0:
+            raise ValueError(f"`learning_rate` (={learning_rate}) must be above 0")
+        if weight_decay < 0:
+            raise ValueError(f"`weight_decay` (={weight_decay}) must be at least 0")
+        self.save_hyperparameters(ignore=["encoder", "objective"])
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.objective = objective or RunningSum()
+        encoder = encoder or ConvEncoder()
+        recurrence = build_recurrence(cell, encoder.output_size, hidden_size, num_layers, backend, output_activation)
+        self.network = SequenceNetwork(encoder, recurrence, nn.Linear(hidden_size, self.objective.output_size))
+        metrics = self.objective.metrics()
+        self.train_metrics = metrics.clone(prefix="train/")
+        self.val_metrics = metrics.clone(prefix="val/")
+        self.test_metrics = metrics.clone(prefix="test/")
+        self.train_loss, self.val_loss, self.test_loss = WeightedMean(), WeightedMean(), WeightedMean()
+
+    def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Inputs `(B, T, …)` -> outputs `(B, T, K)`."""
+        return self.network(inputs, mask)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self._shared_step(batch, "train")
+        self.log("train/step_loss", loss, prog_bar=True, batch_size=len(batch.inputs))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._shared_step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._shared_step(batch, "test")
+
+    def predict_step(self, inputs: Tensor, batch_idx: int) -> Tensor:
+        """Inputs `(B, T, …)` -> what the objective reads from the outputs, `(B, T)`."""
+        return self.objective.answers(self(inputs))
+
+    def _shared_step(self, batch: Batch, stage: Literal["train", "val", "test"]) -> Tensor:
+        outputs = self(batch.inputs, batch.mask)  # (B, T, K)
+        loss = self.objective.loss(outputs, batch.targets, batch.mask)
+        mean_loss: WeightedMean = getattr(self, f"{stage}_loss")
+        metrics: MetricCollection = getattr(self, f"{stage}_metrics")
+        mean_loss.update(loss, batch.targets.numel() if batch.mask is None else batch.mask.sum())
+        metrics.update(outputs.detach(), batch.targets, batch.mask)
+        self.log(f"{stage}/loss", mean_loss, on_step=False, on_epoch=True, prog_bar=stage == "val")
+        self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=stage == "val")
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        matrices = [parameter for parameter in self.parameters() if parameter.dim() > 1]
+        vectors = [parameter for parameter in self.parameters() if parameter.dim() <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": matrices, "weight_decay": self.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate)
+        if self.schedule == "constant":
+            return optimizer
+        steps = self.trainer.estimated_stepping_batches
+        if math.isinf(steps):
+            raise InputError(
+                "`--model.schedule` (='one_cycle') needs to know the length of the training: "
+                "give `--trainer.max_epochs` or `--trainer.max_steps`, or use 'constant'"
+            )
+        one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=int(steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": one_cycle, "interval": "step"}}

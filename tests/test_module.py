@@ -1,0 +1,106 @@
+"""The LightningModule, without a Trainer and with a small one."""
+
+import math
+
+import pytest
+import torch
+from lightning.pytorch import Trainer, seed_everything
+
+from seqsum.data import Batch, DigitSums
+from seqsum.errors import InputError
+from seqsum.module import SequenceModule
+from seqsum.networks import ConvEncoder
+from seqsum.objectives import RunningSum
+
+
+def make_module(**arguments):
+    torch.manual_seed(0)
+    return SequenceModule(**{"hidden_size": 16, "encoder": ConvEncoder((4, 8)), **arguments})
+
+
+def make_trainer(tmp_path, **arguments):
+    quiet = {
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "logger": False,
+        "enable_checkpointing": False,
+    }
+    return Trainer(accelerator="cpu", devices=1, default_root_dir=tmp_path, **{**quiet, **arguments})
+
+
+def test_weight_decay_spares_vectors():
+    module = make_module(weight_decay=0.3, schedule="constant")
+    decayed, spared = module.configure_optimizers().param_groups
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.3, 0)
+    assert {p.dim() for p in spared["params"]} == {1}
+    assert len(decayed["params"]) + len(spared["params"]) == len(list(module.parameters()))
+
+
+def test_predictions_are_whole_numbers():
+    answers = make_module().eval().predict_step(torch.randn(2, 3, 1, 28, 28), 0)
+    assert answers.shape == (2, 3)
+    assert torch.equal(answers, answers.round())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"learning_rate": 0.0}, r"`learning_rate` \(=0.0\) must be above 0"),
+        ({"weight_decay": -1.0}, r"`weight_decay` \(=-1.0\) must be at least 0"),
+    ],
+)
+def test_wrong_settings_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_module(**arguments)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_one_cycle_needs_an_end(tmp_path, mnist_root):
+    trainer = make_trainer(tmp_path, max_epochs=-1)
+    with pytest.raises(InputError, match=r"`--model.schedule` \(='one_cycle'\) .* `--trainer.max_epochs`"):
+        trainer.fit(make_module(), DigitSums("mnist", str(mnist_root)))
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_logged_metrics_equal_those_of_the_whole_split(tmp_path, mnist_root):
+    """The sum over uneven batches must be the figure of one batch of everything."""
+    data, module = DigitSums("mnist", str(mnist_root), sequence_length=3, batch_size=7), make_module()
+    (logged,) = make_trainer(tmp_path).test(module, data, verbose=False)
+    whole = DigitSums("mnist", str(mnist_root), sequence_length=3, batch_size=1_000)
+    whole.setup("test")
+    (batch,) = (whole.gather(rows) for rows in whole.test_dataloader())
+    with torch.no_grad():
+        outputs = module.eval()(batch.inputs)
+    metrics = module.objective.metrics()
+    metrics.update(outputs, batch.targets)
+    expected = {f"test/{name}": value.item() for name, value in metrics.compute().items()}
+    expected["test/loss"] = module.objective.loss(outputs, batch.targets).item()
+    assert logged == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_learns_and_hand_written_equals_torch(tmp_path, mnist_root):
+    """Two small trainings from the same start, by either cell: the same curve, and it goes down."""
+    losses = {}
+    for cell in ("lstm", "torch_lstm"):
+        seed_everything(0, verbose=False)
+        data = DigitSums("mnist", str(mnist_root), sequence_length=2, batch_size=10, augment=False)
+        module = make_module(cell=cell, objective=RunningSum(beta=math.inf))
+        trainer = make_trainer(tmp_path, max_epochs=5, gradient_clip_val=1.0, limit_val_batches=0)
+        recorded = losses[cell] = []
+        module.on_train_epoch_end = lambda recorded=recorded, module=module: recorded.append(
+            module.train_loss.compute().item()
+        )
+        trainer.fit(module, data)
+    assert losses["lstm"][0] == pytest.approx(losses["torch_lstm"][0], rel=1e-3)
+    assert losses["lstm"][-1] < 0.5 * losses["lstm"][0]
+    assert losses["torch_lstm"][-1] < 0.5 * losses["torch_lstm"][0]
+
+
+def test_loss_and_metrics_take_a_mask():
+    module = make_module()
+    batch = Batch(torch.randn(2, 3, 1, 28, 28), torch.tensor([[1.0, 2, 3], [4, 5, 6]]), torch.ones(2, 3).bool())
+    batch.mask[1, 2] = False
+    module.log = module.log_dict = lambda *_, **__: None
+    module.test_step(batch, 0)
+    assert module.test_metrics["exact_step"].count.tolist() == [2, 2, 1]
