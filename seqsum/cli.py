@@ -1,0 +1,260 @@
+"""The command line: `python train.py [fit|validate|test|predict] [-c FILE] [--model.… --data.… --trainer.…]`.
+
+Lightning's own CLI, with settings read back from checkpoints, folders that are never overwritten, and one
+clear line for a user's mistake. Without a subcommand: fit, then test the best checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pydoc
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import jsonargparse
+import rich
+import torch
+from jsonargparse import Namespace
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from seqsum.callbacks import BestCheckpoint, LastCheckpoint, ProgressBar, RunLines, SumPictures, TestReport
+from seqsum.data import DigitSums, SequenceData
+from seqsum.errors import InputError
+from seqsum.module import SequenceModule
+
+SUBCOMMANDS = ("fit", "validate", "test", "predict")
+DEFAULT_CLASSES = {
+    "data": "seqsum.data.DigitSums",
+    "model.encoder": "seqsum.networks.ConvEncoder",
+    "model.objective": "seqsum.objectives.RunningSum",
+}
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; `args` are those of the process by default."""
+    args = sys.argv[1:] if args is None else args
+    # index tables are made in microseconds: workers would only slow the loading down
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    # the checkpoint callbacks of the training have nothing to do in a test
+    warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided.*")
+    # said by lightning 2.6 of its own code under torch 2.11 and later
+    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
+    has_subcommand = bool(args) and args[0] in SUBCOMMANDS
+    subcommand, options = (args[0], args[1:]) if has_subcommand else ("fit", args)
+    try:
+        cli = SeqsumCLI([subcommand, *checkpoint_settings(options), *options])
+        if not has_subcommand:
+            cli.test_best()
+    except InputError as error:
+        fail(str(error))
+
+
+def fail(message: str) -> NoReturn:
+    """Say what is wrong, without a traceback, and exit."""
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(2)
+
+
+class Parser(LightningArgumentParser):
+    """Lightning's parser with short errors, without guessing at shortened flags, and with all the help."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs, allow_abbrev=False)
+
+    def format_help(self) -> str:
+        """Every option, those of the default data, encoder and objective too, which the parser can't know."""
+        if "--experiment" not in self._option_string_actions:  # not the parser of a subcommand
+            return super().format_help()
+        defaults = jsonargparse.ArgumentParser(usage=argparse.SUPPRESS, add_help=False)
+        for group, default in DEFAULT_CLASSES.items():
+            shown = cast("type", pydoc.locate(default))
+            defaults.add_class_arguments(shown, group, skip={"seed"})  # follows --seed_everything
+        return f"{super().format_help()}\nWith the classes that are used by default:\n\n{defaults.format_help()}"
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        parser = getattr(ex, "subcommand_parser", None) or self
+        fail(f"{message}\nEvery option is explained by `{parser.prog.replace(' [options]', '')} --help`.")
+
+
+class SeqsumCLI(LightningCLI):
+    """`SequenceModule` with any DataModule, `DigitSums` unless the configuration names another."""
+
+    def __init__(self, args: list[str]) -> None:
+        super().__init__(
+            SequenceModule,
+            SequenceData,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            parser_class=Parser,
+            trainer_defaults={
+                "max_epochs": 20,
+                "gradient_clip_val": 1.0,
+                "default_root_dir": "logs",
+                "enable_model_summary": False,  # `RunLines` says what matters in one line
+            },
+            args=args,
+        )
+
+    subcommand: str
+    datamodule: SequenceData
+    model: SequenceModule
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Lightning's own warns when a program with arguments passes `args`, as `main` always does."""
+        self.config = parser.parse_args(cast("list[str]", args))
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--experiment", default="sum", help="Name of the run's folder below the logs.")
+        super().add_core_arguments_to_parser(parser)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.set_defaults({group: {"class_path": default} for group, default in DEFAULT_CLASSES.items()})
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning would let a checkpoint's settings override the user's flags: see `checkpoint_settings`."""
+
+    def instantiate_classes(self) -> None:
+        """Make module, data and trainer; find out what is wrong with them before any folder is made."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, MisconfigurationException) as error:
+            raise InputError(str(error)) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        settings = self.config[self.subcommand]
+        self._check_checkpoint(settings.get("ckpt_path"))
+        self._prepare_data(settings)
+        for name in ("encoder", "objective"):  # as settings, since checkpoints hold data and no objects
+            self.model.hparams[name] = settings.model[name].as_dict()
+        name = self._run_name(settings)
+        trainer_settings = self.config_init[self.subcommand].trainer
+        callbacks = [RunLines(), TestReport(name, settings.seed_everything)]
+        if isinstance(self.datamodule, DigitSums):
+            callbacks.append(SumPictures())
+        if trainer_settings.enable_progress_bar is not False:
+            callbacks.append(ProgressBar())
+        if self.subcommand != "fit":
+            kwargs["enable_checkpointing"] = False
+        elif trainer_settings.enable_checkpointing is not False:
+            callbacks += [BestCheckpoint(self.model.objective), LastCheckpoint()]
+        ours = trainer_settings.logger in (None, True) and not trainer_settings.fast_dev_run
+        trainer = self._instantiate_trainer(
+            {**trainer_settings, **({"logger": False} if ours else {}), **kwargs}, callbacks
+        )
+        if ours:  # now that nothing can go wrong any more: they make the run's folder
+            trainer.loggers = make_loggers(trainer_settings.default_root_dir, name)
+        return trainer
+
+    def _check_checkpoint(self, path: str | None) -> None:
+        if path is None and self.subcommand != "fit":
+            raise InputError(f"`--ckpt_path` must name the checkpoint to {self.subcommand}")
+        if path is not None:
+            check_architecture(path, self.model)
+
+    def _prepare_data(self, settings: Namespace) -> None:
+        """Read or download the data; note which dataset `auto` turned out to be."""
+        if self.subcommand != "predict":
+            self.datamodule.prepare_data()
+        self.datamodule.setup(self.subcommand)
+        if isinstance(self.datamodule, DigitSums):
+            settings.data.init_args.dataset = self.datamodule.dataset
+            self.datamodule.hparams["dataset"] = self.datamodule.dataset
+
+    def _run_name(self, settings: Namespace) -> str:
+        """Folder of the run below the logs: experiment, what is done to it, and whether on stand-in data."""
+        parts = [settings.experiment]
+        if self.subcommand != "fit":
+            parts.append(self.subcommand)
+        if self.datamodule.dataset == "rendered" and self.subcommand != "predict":
+            parts.append("rendered")
+        return "-".join(parts)
+
+    def test_best(self) -> None:
+        """Test the best checkpoint of the training just finished, and say where everything is."""
+        best = next((c.best_model_path for c in self.trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), "")
+        self.trainer.test(self.model, self.datamodule, ckpt_path=best or None, verbose=False, weights_only=True)
+        if best and self.trainer.is_global_zero:
+            console = rich.get_console()
+            console.print(f"Best checkpoint: {best}", highlight=False, soft_wrap=True)
+            console.print(f"Curves: tensorboard --logdir {self.trainer.log_dir}", highlight=False, soft_wrap=True)
+
+
+def make_loggers(root: str, name: str) -> list[Logger]:
+    """TensorBoard and CSV, both in a new folder `root/name/version_N`."""
+    version = claim_version(Path(root) / name)
+    return [
+        # CSV first: it complains of a folder that is not empty
+        CSVLogger(root, name, version),
+        TensorBoardLogger(root, name, version, default_hp_metric=False),
+    ]
+
+
+@rank_zero_only
+def claim_version(folder: Path) -> int:
+    """Make the first `version_N` that is not there; two runs started at once get one each."""
+    version = 0
+    while True:
+        try:
+            (folder / f"version_{version}").mkdir(parents=True)
+            return version
+        except FileExistsError:
+            version += 1
+
+
+def checkpoint_settings(options: list[str]) -> list[str]:
+    """The settings in the checkpoint that `--ckpt_path` names, as an option to stand before the user's own.
+
+    So a network is tested on what it was trained on and as it was built, unless a flag says otherwise.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--ckpt_path")
+    path = parser.parse_known_args(options)[0].ckpt_path
+    if path is None:
+        return []
+    checkpoint = load_checkpoint(path)
+    model = {key: value for key, value in checkpoint.get("hyper_parameters", {}).items() if key[0] != "_"}
+    data = dict(checkpoint.get("datamodule_hyper_parameters", {}))
+    data.pop("seed", None)  # follows `seed_everything`
+    class_path = data.pop("_class_path", None)
+    data = {"class_path": class_path, "init_args": {key: value for key, value in data.items() if key[0] != "_"}}
+    return ["--config", json.dumps({"model": model} | ({"data": data} if class_path else {}))]
+
+
+def load_checkpoint(path: str) -> dict[str, Any]:
+    """Read a checkpoint as data: nothing in it is run."""
+    if not Path(path).is_file():
+        raise InputError(f"`--ckpt_path` (={path}) is not a file")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can make the unpickler fail anywhere
+        reason = str(error).splitlines()[0]
+        raise InputError(f"`--ckpt_path` (={path}) is not a checkpoint, or a damaged one ({reason})") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise InputError(f"`--ckpt_path` (={path}) is not a checkpoint of seqsum: it has no `state_dict`")
+    return checkpoint
+
+
+def check_architecture(path: str, model: torch.nn.Module) -> None:
+    """Compare the weights in a checkpoint with the network that is to take them.
+
+    Raises:
+        InputError: They differ in name or shape; the message names up to five that do.
+    """
+    found = {name: tuple(tensor.shape) for name, tensor in load_checkpoint(path)["state_dict"].items()}
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    differing = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+    if differing:
+        shown = "; ".join(f"{name}: {found.get(name)} in the file, {wanted.get(name)} here" for name in differing[:5])
+        raise InputError(
+            f"`--ckpt_path` (={path}) holds another architecture than the `--model` flags ask for: "
+            f"{len(differing)} weights differ ({shown})"
+        )

@@ -1,0 +1,327 @@
+"""The command line as a user meets it: real runs on a small MNIST, and what happens to mistakes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from seqsum.cli import main
+from seqsum.data.digits import load_splits
+
+REPOSITORY = Path(__file__).parents[1]
+SMALL = [
+    "--data.sequence_length=2",
+    "--data.batch_size=20",
+    "--model.hidden_size=8",
+    "--model.encoder.channels=[2,4]",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.log_every_n_steps=5",
+    "--trainer.accelerator=cpu",
+]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
+]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder to run in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, mnist_root):
+    """A folder in which `python train.py` has run, with what it printed."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        command = [
+            sys.executable,
+            str(REPOSITORY / "train.py"),
+            *SMALL,
+            f"--data.root={mnist_root}",
+            "--trainer.max_epochs=2",
+        ]
+        printed = subprocess.run(command, check=True, capture_output=True, text=True)
+    return folder, printed.stdout
+
+
+@pytest.fixture
+def checkpoint(finished):
+    return finished[0] / "logs/sum/version_0/checkpoints/best.ckpt"
+
+
+def refused(arguments, capfd, *messages):
+    """Run, expect one clear message and no traceback, and return it."""
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    error = capfd.readouterr().err
+    assert exit_.value.code == 2
+    assert "Traceback" not in error
+    for message in messages:
+        assert re.search(message, error), error
+    assert not list(Path.cwd().glob("logs/*/*")), "a run's folder was made"
+    return error
+
+
+def test_run_leaves_everything_it_promises(finished):
+    folder, _ = finished
+    run = folder / "logs/sum/version_0"
+    names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    expected = {"config.yaml", "metrics.csv", "results.json", "test_sequences.png"}
+    assert names >= expected | {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+    results = json.loads((run / "results.json").read_text())
+    assert results["dataset"] == "mnist"
+    assert results["seed"] == 0
+    assert results["test"].keys() == {f"test/{name}" for name in ("loss", "exact_step", "exact_final", "mae")}
+    assert len(results["test_by_step"]["exact_step"]) == 2
+    assert results["parameters"] == sum(
+        tensor.numel() for name, tensor in torch.load(run / "checkpoints/best.ckpt")["state_dict"].items()
+        if "running" not in name and "num_batches" not in name
+    )  # fmt: skip
+    rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+    assert sum(bool(row["val/exact_final"]) for row in rows) == 2
+    scalars = EventAccumulator(str(run)).Reload().Tags()["scalars"]
+    stages = [
+        f"{stage}/{name}" for stage in ("train", "val", "test") for name in ("loss", "exact_step", "exact_final", "mae")
+    ]
+    assert set(stages) <= set(scalars)
+
+
+def test_run_says_what_it_does_and_where_everything_is(finished):
+    _, printed = finished
+    assert "mnist digits (600 train, 5,000 val, 200 test) in sequences of 2, targets +d1 -d2 +d3 …" in printed
+    assert re.search(r"ConvEncoder [\d,]+ → LSTM [\d,]+ → Linear 9", printed)
+    assert re.search(r"epoch 2/2 .*val/exact_final", printed)
+    assert "│  all │" in printed
+    assert "Best checkpoint: logs/sum/version_0/checkpoints/best.ckpt" in printed
+    assert "tensorboard --logdir logs/sum/version_0" in printed
+
+
+def test_test_repeats_the_figures_of_the_training_run(here, finished, checkpoint, capfd):
+    main(["test", f"--ckpt_path={checkpoint}", "--trainer.enable_progress_bar=false"])
+    again = json.loads((here / "logs/sum-test/version_0/results.json").read_text())
+    first = json.loads((finished[0] / "logs/sum/version_0/results.json").read_text())
+    assert again["test"] == first["test"]
+    assert again["test_by_step"] == first["test_by_step"]
+
+
+def test_flags_win_over_the_settings_in_the_checkpoint(here, checkpoint, capfd):
+    main(["test", f"--ckpt_path={checkpoint}", "--data.sequence_length=5", "--trainer.enable_progress_bar=false"])
+    results = json.loads((here / "logs/sum-test/version_0/results.json").read_text())
+    assert len(results["test_by_step"]["exact_step"]) == 5
+
+
+def test_validate_runs(here, checkpoint, capfd):
+    main(["validate", f"--ckpt_path={checkpoint}", "--trainer.enable_progress_bar=false"])
+    assert "val/exact_final" in capfd.readouterr().out
+
+
+def test_predict_reads_a_users_images(here, checkpoint, mnist_root, capfd):
+    images = load_splits("mnist", mnist_root)["test"].images[:3]
+    Image.fromarray(torch.cat(list(images), dim=1).numpy()).save(here / "strip.png")
+    main(["predict", f"--ckpt_path={checkpoint}", f"--data.images={here / 'strip.png'}"])
+    printed = capfd.readouterr().out
+    assert re.search(r"│ 3 +│ \+ +│ -?\d+ +│", printed), printed
+    assert (here / "logs/sum-predict/version_0/predictions.png").stat().st_size > 1_000
+
+
+def test_fast_dev_run_leaves_nothing(here, mnist_root, capfd):
+    main([*SMALL, f"--data.root={mnist_root}", "--trainer.fast_dev_run=true"])
+    assert "Test of sum on mnist" in capfd.readouterr().out
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--model.backend=eager", "--model.num_layers=2", "--model.output_activation=identity"],
+        ["--model.cell=torch_lstm"],
+        ["--data.sequence_length=[2,4]", "--data.operation=sum", "--data.augment=false"],
+        ["--model.objective.beta=.inf", "--model.schedule=constant"],
+        ["--trainer.precision=bf16-mixed"],
+        ["--data.num_workers=1"],
+    ],
+)
+def test_options_run(here, mnist_root, capfd, flags):
+    main(["fit", *SMALL, f"--data.root={mnist_root}", "--trainer.fast_dev_run=2", *flags])
+
+
+@pytest.mark.parametrize("config", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_configuration_runs(here, mnist_root, capfd, config):
+    assert f"python train.py -c configs/{config.name}" in config.read_text().split("\n\n")[0], (
+        "its header says how to run it"
+    )
+    main(["-c", str(config), f"--data.root={mnist_root}", "--trainer.fast_dev_run=1", "--trainer.accelerator=cpu"])
+
+
+def test_config_of_a_run_repeats_it(here, finished, mnist_root, capfd):
+    """Same seed, same run: bit for bit on the CPU."""
+    first = finished[0] / "logs/sum/version_0"
+    main(["-c", str(first / "config.yaml")])
+    weights = [torch.load(run / "checkpoints/last.ckpt")["state_dict"] for run in (first, here / "logs/sum/version_0")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_second_run_gets_a_folder_of_its_own(finished, mnist_root, monkeypatch, capfd):
+    folder, _ = finished
+    monkeypatch.chdir(folder)
+    before = {path: path.read_bytes() for path in (folder / "logs/sum/version_0").rglob("*") if path.is_file()}
+    main([*SMALL, f"--data.root={mnist_root}", "--trainer.max_epochs=1", "--trainer.limit_train_batches=5"])
+    assert (folder / "logs/sum/version_1/results.json").is_file()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_rendered_digits_stand_in_without_data_and_network(here, monkeypatch, capfd):
+    """No MNIST, no way to it: the run trains all the same, and says everywhere that it is not MNIST."""
+    from tests.conftest import fail_downloads, shrink_rendered
+
+    fail_downloads(monkeypatch)
+    shrink_rendered(monkeypatch)
+    with pytest.warns(UserWarning, match="NOT MNIST"):
+        main([*SMALL, "--trainer.max_epochs=1"])
+    results = json.loads((here / "logs/sum-rendered/version_0/results.json").read_text())
+    assert results["dataset"] == "rendered"
+    assert "Test of sum-rendered on rendered" in capfd.readouterr().out
+
+
+def test_help_explains_the_options(capfd):
+    with pytest.raises(SystemExit) as exit_:
+        main(["--help"])
+    assert exit_.value.code == 0
+    printed = capfd.readouterr().out
+    for option in (
+        "sequence_length",
+        "hidden_size",
+        "--trainer.devices",
+        "increment_weight",
+        "channels",
+        "--experiment",
+    ):
+        assert option in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (["--data.sequence_lenth=3"], ["sequence_lenth"]),
+        (["--model.hiden_size=3"], ["model.hiden_size"]),
+        (["--trainer.max_epoch=3"], ["trainer.max_epoch"]),
+        (["--data.sequence_length=many"], ["sequence_length", "many"]),
+        (["--data.sequence_length=0"], [r"`--data.sequence_length` \(=0\) must be at least 1"]),
+        (["--data.sequence_length=[5,2]"], [r"`--data.sequence_length` \(=\(5, 2\)\)"]),
+        (["--data.sequence_length=300"], [r"`--data.sequence_length` \(=300\) must be at most 200, .* test split"]),
+        (["--data.batch_size=0"], [r"`--data.batch_size` \(=0\) must be at least 1"]),
+        (["--data.dataset=mnits"], ["dataset", "mnits", "kmnist"]),
+        (["--model.cell=ltsm"], [r"`cell` \(='ltsm'\) must be one of .*lstm.*torch_lstm"]),
+        (["--model.hidden_size=0"], [r"`hidden_size` \(=0\) must be at least 1"]),
+        (["--model.backend=fast"], ["model.backend", "fast", "script"]),
+        (["--model.encoder.channels=[]"], [r"`channels` \(=\[\]\)"]),
+        (["--trainer.precision=12"], ["(?i)precision", "12"]),
+        (["--trainer.accelerator=quantum"], ["quantum"]),
+        (["-c", "nowhere.yaml"], ["nowhere.yaml"]),
+        (["fit", "--ckpt_path=nowhere.ckpt"], [r"`--ckpt_path` \(=nowhere.ckpt\) is not a file"]),
+        (["test"], ["`--ckpt_path` must name the checkpoint to test"]),
+        (["predict"], ["`--ckpt_path` must name the checkpoint to predict"]),
+        (["trian"], ["trian"]),
+    ],
+)
+def test_mistakes_get_one_clear_message(here, mnist_root, capfd, arguments, messages):
+    refused([*arguments, f"--data.root={mnist_root}"], capfd, *messages)
+
+
+def test_broken_yaml_is_named(here, capfd):
+    (here / "broken.yaml").write_text("data: [unclosed\n")
+    refused(["-c", "broken.yaml"], capfd, "broken.yaml|config")
+
+
+def test_missing_data_is_named_and_never_replaced(here, monkeypatch, capfd):
+    from tests.conftest import fail_downloads
+
+    fail_downloads(monkeypatch)
+    refused(["--data.dataset=mnist", "--data.root=nowhere"], capfd, r"`--data.root` \(=nowhere\) does not hold mnist")
+    assert list(here.iterdir()) == []
+
+
+def test_truncated_file_is_named(here, capfd):
+    from tests.conftest import write_mnist
+
+    file = write_mnist(here, train=20, test=10) / "MNIST/raw/train-images-idx3-ubyte"
+    file.write_bytes(file.read_bytes()[:-5])
+    refused(
+        [f"--data.root={here}"], capfd, r"train-images-idx3-ubyte is truncated or corrupt: 15691 bytes, where .* 15696"
+    )
+
+
+def test_checkpoint_of_another_architecture_is_named(here, checkpoint, capfd):
+    arguments = ["test", f"--ckpt_path={checkpoint}", "--model.hidden_size=9"]
+    refused(
+        arguments, capfd, r"best.ckpt\) holds another architecture", r"weight_hh: \(32, 8\) in the file, \(36, 9\) here"
+    )
+
+
+@pytest.mark.parametrize("content", ["text", "truncated", "no weights"])
+def test_damaged_checkpoint_is_named(here, checkpoint, capfd, content):
+    damaged = here / "damaged.ckpt"
+    if content == "text":
+        damaged.write_text("this is no checkpoint")
+    elif content == "truncated":
+        damaged.write_bytes(checkpoint.read_bytes()[:1000])
+    else:
+        torch.save({"epoch": 3}, damaged)
+    refused(["test", f"--ckpt_path={damaged}"], capfd, r"`--ckpt_path` \(=.*damaged.ckpt\) is not a checkpoint")
+
+
+def test_checkpoint_with_code_is_not_run(here, capfd):
+    class Malicious:
+        def __reduce__(self):
+            return Path.touch, (here / "ran",)
+
+    torch.save({"state_dict": {}, "hook": Malicious()}, here / "evil.ckpt")
+    refused(["test", f"--ckpt_path={here / 'evil.ckpt'}"], capfd, "evil.ckpt")
+    assert not (here / "ran").exists()
+
+
+def test_file_that_is_no_image_is_named(here, checkpoint, capfd):
+    (here / "note.png").write_text("not a picture")
+    refused(
+        ["predict", f"--ckpt_path={checkpoint}", "--data.images=note.png"],
+        capfd,
+        "`--data.images`: note.png can't be read",
+    )
+    refused(["predict", f"--ckpt_path={checkpoint}"], capfd, "`--data.images` must name image files")
+
+
+def test_interrupt_leaves_a_checkpoint_and_says_how_to_go_on(here, mnist_root, capfd):
+    command = [sys.executable, "-u", str(REPOSITORY / "train.py"), *SMALL, f"--data.root={mnist_root}"]
+    printed = ""
+    with subprocess.Popen(
+        [*command, "--trainer.max_epochs=1000"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout:
+            printed += line
+            if line.startswith("epoch 1/"):
+                time.sleep(0.3)  # into the next epoch
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 1
+    assert "Traceback" not in printed
+    go_on = re.search(r"Go on with: python train.py (.*)", printed)
+    assert go_on, printed
+    epoch = torch.load(here / "logs/sum/version_0/checkpoints/last.ckpt")["epoch"]
+    main([*go_on[1].split(), f"--trainer.max_epochs={epoch + 2}"])
+    printed = capfd.readouterr().out
+    assert f"epoch {epoch + 2}/{epoch + 2}" in printed
+    assert "epoch 1/" not in printed
