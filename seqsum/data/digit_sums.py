@@ -34,8 +34,8 @@ class DigitSums(SequenceData):
         num_workers: Processes that prepare index tables. They are made in microseconds, so none pays.
         seed: Of the deal and the warps in training; the command line passes `seed_everything`.
             Validation and test sequences are the same for every seed.
-        images: For `predict`: image files, or a folder of them. An image as high as wide is one digit,
-            and all of those together, in order, are one sequence; a wider image is a sequence by itself.
+        images: For `predict`: image files, or a folder of them. Images of single digits, in order, are
+            one sequence; a strip, wide and with several digits, is a sequence by itself.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class DigitSums(SequenceData):
             )
         if batch_size < 1:
             raise InputError(f"`--data.batch_size` (={batch_size}) must be at least 1")
+        if seed < 0:
+            raise InputError(f"`--seed_everything` (={seed}) must be at least 0")
         self.save_hyperparameters(ignore=["images", "num_workers"])
         self.dataset: str = dataset
         self.root = root
@@ -73,7 +75,7 @@ class DigitSums(SequenceData):
 
     def prepare_data(self) -> None:
         """Download on one process, and find out what is wrong before any folder is made."""
-        if not self.images:
+        if self.trainer is None or self.trainer.state.fn != "predict":
             self._load()
 
     def setup(self, stage: str) -> None:
@@ -149,6 +151,6 @@ def scale(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
     Mean and spread are those of MNIST's training pixels; the other datasets are close enough.
     """
     pixels = images.unsqueeze(1) / 255
-    if generator is not None:
+    if generator is not None and len(pixels) > 0:  # a process may get no row of a short last batch
         pixels = warp(pixels, random_affine(len(pixels), generator))
     return (pixels - 0.1307) / 0.3081

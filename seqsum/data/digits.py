@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from math import prod
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -97,12 +98,16 @@ _FAMILY: dict[str, tuple[type[datasets.MNIST], dict[str, Any]]] = {
 def _read(name: str, root: str | Path) -> tuple[Digits, Digits] | None:
     """The train and test split, or None when a file of them is not on disk."""
     family, arguments = _FAMILY[name]
-    for file in _idx_files(Path(root) / family.__name__ / "raw"):
+    root = Path(root).expanduser()
+    folder = root / family.__name__ / "raw"
+    for file in _idx_files(folder):
         check_idx(file)
     try:
         train, test = (family(root, train=train, download=False, **arguments) for train in (True, False))
     except RuntimeError:  # torchvision's word for "a file is missing", and only for that
         return None
+    except (TypeError, ValueError) as error:  # a sound idx file, of another type or shape
+        raise InputError(f"{folder} is corrupt: {error}") from error
     return _digits(name, train), _digits(name, test)
 
 
@@ -132,7 +137,8 @@ def _download(name: str, root: str | Path) -> tuple[Digits, Digits]:
     so an interrupted download leaves nothing half.
     """
     family, arguments = _FAMILY[name]
-    root, existed = Path(root), Path(root).exists()
+    root = Path(root).expanduser()
+    created = [folder for folder in (root, *root.parents) if not folder.exists()]  # the innermost first
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as fresh, _timeout(seconds=20):
@@ -142,9 +148,10 @@ def _download(name: str, root: str | Path) -> tuple[Digits, Digits]:
                 place = root / file.relative_to(fresh)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(file, place)
-    except (RuntimeError, OSError) as error:  # torchvision raises RuntimeError when every mirror failed
-        if not existed and root.is_dir() and not any(root.iterdir()):
-            root.rmdir()
+    except (RuntimeError, OSError, HTTPException) as error:  # RuntimeError: every mirror failed
+        for folder in created:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
         reason = " ".join(str(error).split())  # torchvision's words, on one line
         message = f"`--data.root` (={root}) does not hold {name}, and downloading it failed ({reason})."
         raise MissingDataError(message) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,8 +20,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 def read_sequences(paths: list[Path]) -> list[Tensor]:
     """Image files, or folders of them, as sequences of digits, uint8 `(T, 28, 28)` each.
 
-    An image about as high as wide is one digit, and all of those together, in the order given, are one
-    sequence. A wider image is a strip, and a sequence by itself.
+    An image with one digit is a step, and all of those together, in the order given, are one sequence.
+    A wide image with several digits is a strip, and a sequence by itself.
 
     Raises:
         InputError: A path that does not exist, a file that is no image, an image without ink.
@@ -47,7 +47,7 @@ def _expand(path: Path) -> list[Path]:
     if not files:
         raise InputError(f"`--data.images`: the folder {path} holds no image ({', '.join(SUFFIXES)})")
     return sorted(
-        files, key=lambda file: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)]
+        files, key=lambda file: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)]
     )
 
 
@@ -55,7 +55,7 @@ def read_digits(path: Path) -> Tensor:
     """One image file as uint8 digits `(T, 28, 28)`; `T` is 1 unless it is at least 1.5 times as wide as high."""
     try:
         with Image.open(path) as image:
-            grey = np.array(_flatten(image), dtype=np.uint8)
+            grey = np.array(_flatten(ImageOps.exif_transpose(image)), dtype=np.uint8)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"`--data.images`: {path} can't be read as an image ({error})") from error
     ink = _white_on_black(torch.from_numpy(grey))
@@ -64,7 +64,7 @@ def read_digits(path: Path) -> Tensor:
     height, width = ink.shape
     if width < 1.5 * height:
         return centre(ink)[None]
-    squares = width % height == 0  # side by side, as in a strip of MNIST's digits
+    squares = height == 28 and width % height == 0  # side by side, as in a strip of MNIST's digits
     cells = list(ink.split(height, dim=1)) if squares else _split_at_gaps(ink)
     if any(cell.max() == 0 for cell in cells):
         raise InputError(f"`--data.images`: {path} has a blank square among its {len(cells)}")
@@ -85,9 +85,14 @@ def _white_on_black(grey: Tensor) -> Tensor:
     """Dark ink on light paper becomes light on dark, and paper becomes zero; the border tells which is paper."""
     border = torch.cat([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).float()
     paper = border.median()
-    ink = grey.float() - paper if paper < 128 else paper - grey.float()
+    if len(grey) == 28 and paper == 0:  # MNIST's own form
+        return grey
+    ink = grey.float() - paper if grey.max() - paper > paper - grey.min() else paper - grey.float()
     grain = 4 * (border - paper).abs().mean()  # of a scan or a photograph; none in a drawn image
     ink = torch.where(ink > grain, ink, torch.zeros_like(ink)).clamp(min=0)
+    if grain > 0:  # specks remain; ink is what is near strong ink
+        strong = (ink > ink.max() / 3).float()
+        ink = ink * F.max_pool2d(strong[None, None], kernel_size=5, stride=1, padding=2)[0, 0]
     return (ink * (255 / ink.max().clamp(min=1))).round().to(torch.uint8)
 
 

@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.error import URLError
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from PIL import Image
+from torch import Tensor
+
+from seqsum.data import Batch, Digits, DigitSums, digits, running_targets
+from seqsum.data.digit_sums import scale
+from seqsum.data.rendered import render_digits
+from seqsum.data.sampler import IndexBatch
+from seqsum.data.warps import random_affine, warp
+from seqsum.errors import InputError
+
+SPLITS = ["train", "val", "test"]
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(request, *_, **__):
+        raise URLError("no network here")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+
+
+@pytest.fixture(scope="module")
+def splits(mnist_root) -> dict[str, Digits]:
+    return digits.load_splits("mnist", mnist_root)
+
+
+def says(*parts: object) -> str:
+    """A pattern for a message that has these parts, in this order."""
+    return ".*".join(re.escape(str(part)) for part in parts)
+
+
+def data_on(root: Path, stage: str = "fit", **arguments) -> DigitSums:
+    data = DigitSums("mnist", str(root), **({"batch_size": 16} | arguments))
+    data.prepare_data()
+    data.setup(stage)
+    return data
+
+
+def predicting(images: str | list[str]) -> DigitSums:
+    data = DigitSums(images=images)
+    data.setup("predict")
+    return data
+
+
+def index_batches(data: DigitSums, split: str) -> list[IndexBatch]:
+    return list(getattr(data, f"{split}_dataloader")())
+
+
+def batches(data: DigitSums, split: str = "train") -> list[Batch]:
+    return [data.on_after_batch_transfer(batch, 0) for batch in index_batches(data, split)]
+
+
+def same(first: list[Batch], second: list[Batch]) -> bool:
+    return all(
+        torch.equal(a.inputs, b.inputs) and torch.equal(a.targets, b.targets)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+# Batches -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("split", "sizes"), [("train", [16] * 9 + [6]), ("val", [16] * 78 + [2]), ("test", [16, 16, 16, 2])]
+)
+def test_batches_have_the_documented_form(mnist_root, split, sizes):
+    for size, batch in zip(sizes, batches(data_on(mnist_root), split), strict=True):
+        assert isinstance(batch, Batch)
+        assert (batch.inputs.shape, batch.inputs.dtype) == ((size, 4, 1, 28, 28), torch.float32)
+        assert (batch.targets.shape, batch.targets.dtype) == ((size, 4), torch.float32)
+        assert batch.mask is None
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("operation", ["alternating", "sum"])
+def test_batches_equal_images_gathered_and_scaled_by_hand(mnist_root, splits, split, operation):
+    data = data_on(mnist_root, augment=False, operation=operation, sequence_length=5)
+    for indices, batch in zip(index_batches(data, split)[:6], batches(data, split), strict=False):
+        for row, inputs, targets in zip(indices.rows, batch.inputs, batch.targets, strict=True):
+            pixels = splits[split].images[row].double() / 255
+            torch.testing.assert_close(inputs[:, 0].double(), (pixels - 0.1307) / 0.3081, atol=1e-5, rtol=0)
+            assert torch.equal(targets, running_targets(splits[split].labels[row], operation))
+
+
+def test_augmentation_warps_training_images_by_the_seed_of_their_batch(mnist_root, splits):
+    data = data_on(mnist_root)
+    indices = index_batches(data, "train")[1]
+    pixels = splits["train"].images[indices.rows].flatten(0, 1)[:, None] / 255
+    warped = warp(pixels, random_affine(len(pixels), torch.Generator().manual_seed(indices.seed)))
+    expected = ((warped - 0.1307) / 0.3081).unflatten(0, indices.rows.shape)
+    torch.testing.assert_close(data.gather(indices).inputs, expected)
+
+
+def test_augmentation_changes_training_inputs_alone(mnist_root):
+    plain, augmented = data_on(mnist_root, augment=False), data_on(mnist_root, augment=True)
+    for a, b in zip(batches(plain), batches(augmented), strict=True):
+        assert torch.equal(a.targets, b.targets)
+        assert (a.inputs != b.inputs).flatten(2).any(dim=2).all()  # every image
+    assert same(batches(plain, "val"), batches(augmented, "val"))
+    assert same(batches(plain, "test"), batches(augmented, "test"))
+
+
+def test_the_default_is_to_augment(mnist_root):
+    assert same(batches(data_on(mnist_root)), batches(data_on(mnist_root, augment=True)))
+
+
+def test_a_range_of_lengths_gives_each_training_batch_its_own(mnist_root):
+    data = data_on(mnist_root, sequence_length=[2, 5], batch_size=8)
+    shapes = [batch.inputs.shape[:2] for batch in batches(data)]
+    assert {length for _, length in shapes} == {2, 3, 4, 5}
+    assert [batch.targets.shape for batch in batches(data)] == shapes
+    for split in ("val", "test"):
+        assert {batch.targets.shape[1] for batch in batches(data, split)} == {5}
+
+
+@pytest.mark.parametrize("sequence_length", [1, 200, (1, 200), (1, 1)])
+def test_the_shortest_and_the_longest_sequences_work(mnist_root, sequence_length):
+    data = data_on(mnist_root, sequence_length=sequence_length, batch_size=3)
+    longest = sequence_length if isinstance(sequence_length, int) else sequence_length[1]
+    assert batches(data, "test")[0].inputs.shape == (1 if longest == 200 else 3, longest, 1, 28, 28)
+    assert batches(data, "train")[0].targets.shape[1] <= longest
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_process_without_a_row_gets_an_empty_batch(mnist_root, split):
+    empty = IndexBatch(split, torch.zeros(0, 4, dtype=torch.long), seed=5)
+    batch = data_on(mnist_root).gather(empty)
+    assert (batch.inputs.shape, batch.targets.shape) == ((0, 4, 1, 28, 28), (0, 4))
+
+
+# Seeds, workers, processes -------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_batches(mnist_root):
+    assert same(batches(data_on(mnist_root, seed=7)), batches(data_on(mnist_root, seed=7)))
+
+
+def test_another_seed_gives_other_training_batches_and_the_same_evaluation(mnist_root):
+    first, other = data_on(mnist_root, seed=7), data_on(mnist_root, seed=8)
+    assert not any(torch.equal(a.targets, b.targets) for a, b in zip(batches(first), batches(other), strict=True))
+    assert same(batches(first, "val"), batches(other, "val"))
+    assert same(batches(first, "test"), batches(other, "test"))
+
+
+def test_workers_change_nothing(mnist_root):
+    assert same(batches(data_on(mnist_root, num_workers=1)), batches(data_on(mnist_root)))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_processes_of_a_trainer_share_each_batch(mnist_root, split):
+    whole = index_batches(data_on(mnist_root, batch_size=32), split)
+    shares = []
+    for rank in range(2):
+        data = data_on(mnist_root, batch_size=16)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
+        shares.append(index_batches(data, split))
+    for batch, first, second in zip(whole, *shares, strict=True):
+        assert torch.equal(batch.rows[0::2], first.rows)
+        assert torch.equal(batch.rows[1::2], second.rows)
+        assert first.seed != second.seed
+
+
+class Recorder(LightningModule):
+    """Trains nothing, and keeps the targets that it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(0.5))
+        self.shown: list[list[Tensor]] = []
+        self.shown_in_validation: list[list[Tensor]] = []
+
+    def on_train_epoch_start(self) -> None:
+        self.shown.append([])
+
+    def on_validation_epoch_start(self) -> None:
+        self.shown_in_validation.append([])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.shown[-1].append(batch.targets)
+        return self.weight * batch.inputs.mean()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.shown_in_validation[-1].append(batch.targets)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")  # index tables need none
+def test_a_trainer_deals_training_anew_each_epoch_and_validation_never(mnist_root):
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(
+        max_epochs=2, accelerator="cpu", devices=1, num_sanity_val_steps=0, enable_model_summary=False, **quiet
+    )
+    recorder, data = Recorder(), DigitSums("mnist", str(mnist_root), batch_size=16, seed=7)
+    trainer.fit(recorder, data)
+    first, second = recorder.shown
+    assert len(first) == len(second) == 10
+    expected = batches(data_on(mnist_root, seed=7))
+    assert all(torch.equal(shown, batch.targets) for shown, batch in zip(first, expected, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    before, after = recorder.shown_in_validation
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+# The user's own images -----------------------------------------------------------------------------
+
+
+def test_predict_serves_each_sequence_of_images_scaled(tmp_path):
+    drawn = render_digits(5, seed=4)[0]
+    drawn[:, 0] = drawn[:, -1] = drawn[:, :, 0] = drawn[:, :, -1] = 0  # paper all around
+    drawn[:, 14, 14] = 255  # no stretching
+    Image.fromarray(drawn[0].numpy()).save(tmp_path / "1.png")
+    Image.fromarray(drawn[1].numpy()).save(tmp_path / "2.png")
+    strip = tmp_path / "3.png"
+    Image.fromarray(torch.cat(list(drawn[2:]), dim=1).numpy()).save(strip)
+    data = predicting(images=str(tmp_path))
+    singles, cut = (data.on_after_batch_transfer(batch, 0) for batch in data.predict_dataloader())
+    assert torch.equal(singles, scale(drawn[:2])[None])
+    assert torch.equal(cut, scale(drawn[2:])[None])
+    data = predicting(images=[str(strip), str(strip)])
+    assert [tuple(inputs.shape) for inputs in data.predict_dataloader()] == [(1, 3, 1, 28, 28)] * 2
+
+
+def test_predict_without_images_names_the_flag(mnist_root):
+    with pytest.raises(InputError, match=says("`--data.images`", "image files, or a folder")):
+        data_on(mnist_root, "predict")
+
+
+# What a user may get wrong -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [0, -3, [5, 3], [0, 4], (-1, 2)])
+def test_a_sequence_length_out_of_range_is_named(value):
+    with pytest.raises(InputError, match=says(f"`--data.sequence_length` (={value})", "at least 1", "shortest")):
+        DigitSums(sequence_length=value)
+
+
+@pytest.mark.parametrize(
+    ("value", "longest", "split", "allowed"),
+    [
+        (10_000_000, 10_000_000, "train", 600),
+        ([2, 601], 601, "train", 600),
+        (600, 600, "test", 200),
+        (201, 201, "test", 200),
+    ],
+)
+def test_a_sequence_longer_than_a_split_is_named(mnist_root, value, longest, split, allowed):
+    with pytest.raises(
+        InputError, match=says(f"`--data.sequence_length` (={longest})", f"at most {allowed}", f"{split} split")
+    ):
+        data_on(mnist_root, sequence_length=value)
+
+
+@pytest.mark.parametrize("value", [0, -8])
+def test_a_batch_size_below_one_is_named(value):
+    with pytest.raises(InputError, match=says(f"`--data.batch_size` (={value})", "at least 1")):
+        DigitSums(batch_size=value)
+
+
+def test_a_split_is_read_once_for_all_stages(mnist_root):
+    data = data_on(mnist_root)
+    images = data.splits["test"].images
+    data.setup("test")
+    assert data.splits["test"].images is images
+
+
+def test_missing_data_are_found_before_training_starts(tmp_path):
+    with pytest.raises(InputError, match=says(f"`--data.root` (={tmp_path})", "kmnist", "no network here")):
+        DigitSums("kmnist", str(tmp_path)).prepare_data()
+
+
+# What it says --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sequences"),
+    [
+        ({}, "sequences of 4, targets +d1 -d2 +d3 …"),
+        ({"sequence_length": [3, 9], "operation": "sum"}, "sequences of 3 to 9, targets +d1 +d2 +d3 …"),
+    ],
+)
+def test_the_description_tells_what_is_learned_from_what(mnist_root, arguments, sequences):
+    description = data_on(mnist_root, **arguments).describe()
+    assert description == f"mnist digits (600 train, 5,000 val, 200 test) in {sequences}"
+
+
+def test_auto_tells_which_digits_were_really_used(mnist_root, tmp_path, monkeypatch):
+    here = DigitSums("auto", str(mnist_root))
+    here.prepare_data()
+    assert here.dataset == "mnist"
+    monkeypatch.setattr(digits, "render_digits", lambda count, seed: render_digits(count // 500, seed))
+    monkeypatch.setattr(digits, "VALIDATION_SIZE", 20)
+    elsewhere = DigitSums("auto", str(tmp_path / "new"), batch_size=8)
+    with pytest.warns(UserWarning, match="NOT MNIST"):
+        elsewhere.prepare_data()
+    elsewhere.setup("fit")  # warns no more
+    assert elsewhere.dataset == "rendered"
+    assert elsewhere.describe().startswith("rendered digits (100 train, 20 val, 20 test)")
+    assert batches(elsewhere)[0].inputs.shape == (8, 4, 1, 28, 28)
