@@ -176,7 +176,7 @@ def _print_table(results: dict[str, Any]) -> None:
 class SumPictures(Callback):
     """Draws digits with the running sums predicted for them: of the first test sequences, and of a user's images."""
 
-    shown = 6  # test sequences
+    shown = 4  # test sequences
 
     def __init__(self) -> None:
         self.sequences: list[tuple[Tensor, Tensor]] = []  # images (T, Y, X), sums (T,)

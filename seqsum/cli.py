@@ -7,7 +7,6 @@ clear line for a user's mistake. Without a subcommand: fit, then test the best c
 from __future__ import annotations
 
 import argparse
-import json
 import pydoc
 import sys
 import warnings
@@ -16,7 +15,6 @@ from typing import Any, NoReturn, cast
 
 import jsonargparse
 import rich
-import torch
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -25,6 +23,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from seqsum.callbacks import BestCheckpoint, LastCheckpoint, ProgressBar, RunLines, SumPictures, TestReport
+from seqsum.checkpoints import check_architecture, checkpoint_settings
 from seqsum.data import DigitSums, SequenceData
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
@@ -208,53 +207,3 @@ def claim_version(folder: Path) -> int:
             return version
         except FileExistsError:
             version += 1
-
-
-def checkpoint_settings(options: list[str]) -> list[str]:
-    """The settings in the checkpoint that `--ckpt_path` names, as an option to stand before the user's own.
-
-    So a network is tested on what it was trained on and as it was built, unless a flag says otherwise.
-    """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--ckpt_path")
-    path = parser.parse_known_args(options)[0].ckpt_path
-    if path is None:
-        return []
-    checkpoint = load_checkpoint(path)
-    model = {key: value for key, value in checkpoint.get("hyper_parameters", {}).items() if key[0] != "_"}
-    data = dict(checkpoint.get("datamodule_hyper_parameters", {}))
-    data.pop("seed", None)  # follows `seed_everything`
-    class_path = data.pop("_class_path", None)
-    data = {"class_path": class_path, "init_args": {key: value for key, value in data.items() if key[0] != "_"}}
-    return ["--config", json.dumps({"model": model} | ({"data": data} if class_path else {}))]
-
-
-def load_checkpoint(path: str) -> dict[str, Any]:
-    """Read a checkpoint as data: nothing in it is run."""
-    if not Path(path).is_file():
-        raise InputError(f"`--ckpt_path` (={path}) is not a file")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can make the unpickler fail anywhere
-        reason = str(error).splitlines()[0]
-        raise InputError(f"`--ckpt_path` (={path}) is not a checkpoint, or a damaged one ({reason})") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise InputError(f"`--ckpt_path` (={path}) is not a checkpoint of seqsum: it has no `state_dict`")
-    return checkpoint
-
-
-def check_architecture(path: str, model: torch.nn.Module) -> None:
-    """Compare the weights in a checkpoint with the network that is to take them.
-
-    Raises:
-        InputError: They differ in name or shape; the message names up to five that do.
-    """
-    found = {name: tuple(tensor.shape) for name, tensor in load_checkpoint(path)["state_dict"].items()}
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    differing = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
-    if differing:
-        shown = "; ".join(f"{name}: {found.get(name)} in the file, {wanted.get(name)} here" for name in differing[:5])
-        raise InputError(
-            f"`--ckpt_path` (={path}) holds another architecture than the `--model` flags ask for: "
-            f"{len(differing)} weights differ ({shown})"
-        )

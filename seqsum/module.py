@@ -28,8 +28,9 @@ class SequenceModule(LightningModule):
         num_layers: Recurrent layers, `L`.
         backend: How the hand-written loop over time runs: `eager` (plain Python), `script`
             (TorchScript) or `auto`, the fastest that works.
-        output_activation: What the LSTM's output gate scales: `tanh` of the memory, as usual, or
-            `identity`, the memory itself, which lets the head count beyond the sums seen in training.
+        output_activation: What the output gate of `lstm` scales: `identity`, the memory itself, the
+            default, which lets the head count beyond the sums seen in training; or `tanh` of it, as
+            `torch_lstm` does.
         encoder: What turns one step's input into features; a `ConvEncoder` by default.
         objective: Loss and metrics; `RunningSum` by default.
         learning_rate: Of AdamW; the peak of the schedule.
@@ -43,7 +44,7 @@ class SequenceModule(LightningModule):
         hidden_size: int = 128,
         num_layers: int = 1,
         backend: Backend = "auto",
-        output_activation: OutputActivation = "tanh",
+        output_activation: OutputActivation | None = None,
         encoder: Encoder | None = None,
         objective: Objective | None = None,
         learning_rate: float = 5e-3,

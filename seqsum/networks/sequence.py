@@ -51,9 +51,12 @@ def build_recurrence(
     hidden_size: int,
     num_layers: int = 1,
     backend: Backend = "auto",
-    output_activation: OutputActivation = "tanh",
+    output_activation: OutputActivation | None = None,
 ) -> nn.Module:
     """The recurrent layers called `cell` on the command line: batch first, `(B, T, F)` -> `(B, T, H)`.
+
+    `output_activation` None is "identity" for the hand-written LSTM, since running sums grow beyond those
+    seen in training, and "tanh" for torch's, which has no other.
 
     Raises:
         ValueError: An unknown cell, a size below one, an option that the cell does not have.
@@ -64,18 +67,17 @@ def build_recurrence(
 
 
 def _lstm(
-    input_size: int, hidden_size: int, num_layers: int, backend: Backend, output_activation: OutputActivation
+    input_size: int, hidden_size: int, num_layers: int, backend: Backend, output_activation: OutputActivation | None
 ) -> nn.Module:
-    return LSTM(
-        input_size, hidden_size, num_layers, batch_first=True, backend=backend, output_activation=output_activation
-    )
+    output = output_activation or "identity"
+    return LSTM(input_size, hidden_size, num_layers, batch_first=True, backend=backend, output_activation=output)
 
 
 def _torch_lstm(
-    input_size: int, hidden_size: int, num_layers: int, backend: Backend, output_activation: OutputActivation
+    input_size: int, hidden_size: int, num_layers: int, backend: Backend, output_activation: OutputActivation | None
 ) -> nn.Module:
     """`torch.nn.LSTM` with the very weights that the hand-written one starts with under the same seed."""
-    if output_activation != "tanh":
+    if output_activation not in (None, "tanh"):
         raise ValueError(f"`output_activation` (={output_activation!r}) must be 'tanh' for `cell` 'torch_lstm'")
     with torch.device("meta"):  # without torch's own start, whose random numbers would shift all later ones
         layers = nn.LSTM(input_size, hidden_size, num_layers, batch_first=True).to_empty(device="cpu")
@@ -83,7 +85,7 @@ def _torch_lstm(
     return layers
 
 
-CELLS: dict[str, Callable[[int, int, int, Backend, OutputActivation], nn.Module]] = {
+CELLS: dict[str, Callable[[int, int, int, Backend, OutputActivation | None], nn.Module]] = {
     "lstm": _lstm,
     "torch_lstm": _torch_lstm,
 }

@@ -1,0 +1,94 @@
+"""What is shipped beside the code works: every YAML's figures hold together, every command of the README parses."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from seqsum.cli import main
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [
+    shlex.split(line, comments=True)[2:]
+    for language, block in BLOCKS
+    if language == "sh"
+    for line in block.splitlines()
+    if line.startswith("python train.py")
+]
+
+
+@pytest.fixture
+def parsed(monkeypatch, capfd):
+    """Parse a command line as `main` would, without running it, and give back the settings."""
+
+    def parse(arguments):
+        monkeypatch.setattr("seqsum.cli.checkpoint_settings", lambda options: [])
+        with pytest.raises(SystemExit) as exit_:
+            main([*arguments, "--print_config"])
+        assert exit_.value.code == 0, capfd.readouterr().err
+        return yaml.safe_load(capfd.readouterr().out)
+
+    return parse
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_of_the_readme_parses(parsed, command, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    parsed(command)
+
+
+def test_readme_shows_commands():
+    assert len(COMMANDS) > 10
+
+
+def test_sum_yaml_is_the_default(parsed):
+    assert parsed(["-c", str(REPOSITORY / "configs/sum.yaml")]) == parsed([])
+
+
+def test_python_example_of_the_readme_runs():
+    (example,) = [block for language, block in BLOCKS if language == "python"]
+    names: dict[str, torch.Tensor] = {}
+    exec(example, names)
+    assert names["outputs"].shape == (4, 7, 20)
+
+
+def test_links_of_the_readme_lead_somewhere():
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert targets
+    assert [target for target in targets if not (REPOSITORY / target).exists()] == []
+
+
+def test_line_counts_of_the_tour_are_true():
+    rows = re.findall(r"^\| \[(\S+\.py)\]\(\S+\) \| (\d+) \|", README, flags=re.MULTILINE)
+    assert len(rows) == 5
+    assert {path: int(count) for path, count in rows} == {
+        path: len((REPOSITORY / path).read_text().splitlines()) for path, _ in rows
+    }
+
+
+def test_options_are_these(parsed):
+    """Adding an option is a decision: who would miss it?"""
+    settings = parsed([])
+    assert set(settings) == {"seed_everything", "experiment", "trainer", "model", "data", "ckpt_path", "weights_only"}
+    assert list(settings["model"]) == [
+        "cell", "hidden_size", "num_layers", "backend", "output_activation", "encoder", "objective",
+        "learning_rate", "weight_decay", "schedule",
+    ]  # fmt: skip
+    assert list(settings["model"]["encoder"]["init_args"]) == [
+        "channels",
+        "stem",
+        "output_size",
+        "dropout",
+        "image_size",
+    ]
+    assert list(settings["model"]["objective"]["init_args"]) == ["beta", "increment_weight"]
+    assert list(settings["data"]["init_args"]) == [
+        "dataset", "root", "sequence_length", "operation", "batch_size", "augment", "num_workers", "images",
+    ]  # fmt: skip
