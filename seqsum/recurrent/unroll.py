@@ -73,9 +73,13 @@ def unroll(
     check_backend(backend)
     if len(inputs) == 0:
         raise ValueError(f"`inputs` of shape {tuple(inputs.shape)} (T, B, F) must have at least one time step")
-    loop = Unroll(cell) if resolve_backend(cell, backend) == "eager" else _scripted(cell)
-    outputs, final_state = loop(inputs, state, mask, reverse)
-    return outputs, final_state
+    if resolve_backend(cell, backend) == "eager":
+        return Unroll(cell)(inputs, state, mask, reverse)
+    if not torch.is_inference_mode_enabled():
+        return _scripted(cell)(inputs, state, mask, reverse)
+    # A loop that TorchScript has specialised for training refuses inference tensors, so it gets others.
+    with torch.inference_mode(False), torch.no_grad():
+        return _scripted(cell)(inputs.clone(), [s.clone() for s in state], mask, reverse)
 
 
 def check_backend(backend: str) -> None:

@@ -161,3 +161,16 @@ def test_unknown_backend_is_refused():
     cell, inputs, state = make()
     with pytest.raises(ValueError, match=r"`backend` \(='fast'\) must be one of .*auto.*eager.*script"):
         unroll(cell, inputs, state, backend="fast")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_inference_mode_after_training(backend):
+    """TorchScript specialises its code in the first calls: to inputs without gradients, in training."""
+    cell, inputs, state = make()
+    for _ in range(4):
+        unroll(cell, inputs, state, backend=backend)[0].sum().backward()
+    expected = unroll(cell, inputs, state, backend="eager")
+    with torch.inference_mode():
+        outputs, final = unroll(cell, inputs * 1, [s * 1 for s in state], backend=backend)
+    torch.testing.assert_close(outputs, expected[0].detach())
+    torch.testing.assert_close(final, [s.detach() for s in expected[1]])
