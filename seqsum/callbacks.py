@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import time
@@ -45,10 +46,9 @@ class LastCheckpoint(ModelCheckpoint):
         if trainer.global_step == 0:  # nothing worth keeping, and maybe no optimizer yet
             return
         super().on_exception(trainer, pl_module, exception)
-        if trainer.log_dir is not None and isinstance(exception, KeyboardInterrupt | SIGTERMException):
-            config = Path(trainer.log_dir) / "config.yaml"
+        if (folder := run_folder(trainer)) and isinstance(exception, KeyboardInterrupt | SIGTERMException):
             last = Path(self.dirpath or "") / "last.ckpt"
-            _print(f"Interrupted. Go on with: python train.py -c {config} --ckpt_path={last}")
+            print_line(f"Interrupted. Go on with: python train.py -c {folder / 'config.yaml'} --ckpt_path={last}")
 
 
 class ProgressBar(RichProgressBar):
@@ -71,10 +71,10 @@ class RunLines(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            _print(f"Data: {_data(trainer).describe()}")
-            _print(f"Network: {_module(pl_module).network.describe()}")
-            _print(f"Device: {trainer.world_size} × {trainer.strategy.root_device}")
-            _print(f"Logs: {trainer.log_dir}")
+            print_line(f"Data: {_data(trainer).describe()}")
+            print_line(f"Network: {_module(pl_module).network.describe()}")
+            print_line(f"Device: {trainer.world_size} × {trainer.strategy.root_device}")
+            print_line(f"Logs: {run_folder(trainer) or 'none'}")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
@@ -84,20 +84,25 @@ class RunLines(Callback):
             return
         metrics = [f"{name} {value:.4f}" for name, value in trainer.callback_metrics.items() if name.startswith("val/")]
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        _print(" · ".join([epoch, *metrics, f"{time.perf_counter() - self.started:.0f} s"]))
+        print_line(" · ".join([epoch, *metrics, f"{time.perf_counter() - self.started:.0f} s"]))
 
 
 def _module(module: LightningModule) -> SequenceModule:
     return cast("SequenceModule", module)
 
 
+def run_folder(trainer: Trainer) -> Path | None:
+    """The run's own folder, which its loggers made; None without loggers, when nothing is to be written."""
+    return Path(trainer.log_dir) if trainer.loggers and trainer.log_dir else None
+
+
 def _data(trainer: Trainer) -> SequenceData:
     return cast("SequenceData", trainer.datamodule)  # type: ignore[attr-defined]  # set by Trainer.fit and its like
 
 
-def _print(line: str) -> None:
+def print_line(line: str) -> None:
     """Print through rich, which keeps a progress bar below; unbroken, so that paths can be copied."""
-    rich.get_console().print(line, highlight=False, soft_wrap=True)
+    rich.get_console().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class TestReport(Callback):
@@ -115,7 +120,7 @@ class TestReport(Callback):
         self.seed = seed
         self.started = 0.0
         self.seconds: dict[str, float] = {}
-        self.by_step: dict[str, list[float]] = {}
+        self.by_step: dict[str, list[float | None]] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
@@ -132,7 +137,9 @@ class TestReport(Callback):
             for name, metric in _module(pl_module).test_metrics.items(keep_base=True)
             if isinstance(metric, StepMean)
         }
-        self.by_step = {name: metric.by_step().tolist() for name, metric in steps.items()}
+        values = {name: metric.by_step().tolist() for name, metric in steps.items()}
+        # JSON knows no NaN: a step at which nothing was scored has no value
+        self.by_step = {name: [None if math.isnan(v) else v for v in column] for name, column in values.items()}
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -140,8 +147,8 @@ class TestReport(Callback):
         self.seconds["test"] = round(time.perf_counter() - self.started, 1)
         results = self._results(trainer, pl_module)
         _print_table(results)
-        if trainer.log_dir is not None:
-            write_atomically(Path(trainer.log_dir) / "results.json", json.dumps(results, indent=2) + "\n")
+        if folder := run_folder(trainer):
+            write_atomically(folder / "results.json", json.dumps(results, indent=2) + "\n")
 
     def _results(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
@@ -152,7 +159,6 @@ class TestReport(Callback):
             "test": metrics,
             "test_by_step": self.by_step,
             "checkpoint": trainer.ckpt_path,
-            "epochs": trainer.current_epoch,
             "parameters": sum(parameter.numel() for parameter in pl_module.parameters()),
             "seconds": self.seconds,
             "device": f"{trainer.strategy.root_device} ({platform.machine()}, {torch.get_num_threads()} threads)",
@@ -167,7 +173,7 @@ def _print_table(results: dict[str, Any]) -> None:
     for name in results["test_by_step"]:
         table.add_column(name, justify="right")
     for step, values in enumerate(zip(*results["test_by_step"].values(), strict=True), start=1):
-        table.add_row(str(step), *("–" if value != value else f"{value:.4f}" for value in values))
+        table.add_row(str(step), *("–" if value is None else f"{value:.4f}" for value in values))
     table.add_section()
     table.add_row("all", *(f"{results['test'][f'test/{name}']:.4f}" for name in results["test_by_step"]), style="bold")
     rich.get_console().print(table)
@@ -208,7 +214,7 @@ class SumPictures(Callback):
         for number, (_, sums) in enumerate(self.sequences, start=1):
             table = Table("step", "sign", "running sum", title=f"Sequence {number}", title_justify="left")
             for step, (sign, total) in enumerate(zip(signs(len(sums), self._operation(trainer)), sums, strict=True)):
-                table.add_row(str(step + 1), "+" if sign > 0 else "-", f"{total:.0f}")
+                table.add_row(str(step + 1), "+" if sign > 0 else "-", str(int(total)))
             rich.get_console().print(table)
         self._draw(trainer, "predictions.png")
 
@@ -219,11 +225,12 @@ class SumPictures(Callback):
         return cast("DigitSums", _data(trainer)).operation
 
     def _draw(self, trainer: Trainer, name: str, targets: list[Tensor] | None = None) -> None:
-        if trainer.is_global_zero and trainer.log_dir is not None and self.sequences:
+        folder = run_folder(trainer)
+        if trainer.is_global_zero and folder and self.sequences:
             images, sums = zip(*self.sequences, strict=True)
-            path = Path(trainer.log_dir) / name
+            path = folder / name
             plot_sums(images, sums, self._operation(trainer), targets).savefig(path, dpi=120)
-            _print(f"Picture: {path}")
+            print_line(f"Picture: {path}")
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ clear line for a user's mistake. Without a subcommand: fit, then test the best c
 from __future__ import annotations
 
 import argparse
+import logging
 import pydoc
 import sys
 import warnings
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import jsonargparse
-import rich
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -22,7 +22,16 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from seqsum.callbacks import BestCheckpoint, LastCheckpoint, ProgressBar, RunLines, SumPictures, TestReport
+from seqsum.callbacks import (
+    BestCheckpoint,
+    LastCheckpoint,
+    ProgressBar,
+    RunLines,
+    SumPictures,
+    TestReport,
+    print_line,
+    run_folder,
+)
 from seqsum.checkpoints import check_architecture, checkpoint_settings
 from seqsum.data import DigitSums, SequenceData
 from seqsum.errors import InputError
@@ -39,20 +48,34 @@ DEFAULT_CLASSES = {
 def main(args: list[str] | None = None) -> None:
     """Run the command line; `args` are those of the process by default."""
     args = sys.argv[1:] if args is None else args
-    # index tables are made in microseconds: workers would only slow the loading down
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    # the checkpoint callbacks of the training have nothing to do in a test
-    warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided.*")
-    # said by lightning 2.6 of its own code under torch 2.11 and later
-    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
+    _quieten()
     has_subcommand = bool(args) and args[0] in SUBCOMMANDS
     subcommand, options = (args[0], args[1:]) if has_subcommand else ("fit", args)
     try:
         cli = SeqsumCLI([subcommand, *checkpoint_settings(options), *options])
         if not has_subcommand:
             cli.test_best()
+        if subcommand == "fit":
+            cli.say_where_everything_is()
     except InputError as error:
         fail(str(error))
+    except KeyboardInterrupt:  # before or after the training, which handles its own
+        sys.exit(1)
+
+
+def _quieten() -> None:
+    """Leave out what Lightning says on the way that is of no use to a user of this program."""
+    # index tables are made in microseconds: workers would only slow the loading down
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    # the checkpoint callbacks of the training have nothing to do in a test
+    warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided.*")
+    # said by lightning 2.6 of its own code under torch 2.11 and later
+    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    return "litlogger" not in record.getMessage()
 
 
 def fail(message: str) -> NoReturn:
@@ -85,6 +108,10 @@ class Parser(LightningArgumentParser):
 class SeqsumCLI(LightningCLI):
     """`SequenceModule` with any DataModule, `DigitSums` unless the configuration names another."""
 
+    subcommand: str
+    datamodule: SequenceData
+    model: SequenceModule
+
     def __init__(self, args: list[str]) -> None:
         super().__init__(
             SequenceModule,
@@ -101,10 +128,6 @@ class SeqsumCLI(LightningCLI):
             },
             args=args,
         )
-
-    subcommand: str
-    datamodule: SequenceData
-    model: SequenceModule
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Lightning's own warns when a program with arguments passes `args`, as `main` always does."""
@@ -143,13 +166,16 @@ class SeqsumCLI(LightningCLI):
             callbacks.append(ProgressBar())
         if self.subcommand != "fit":
             kwargs["enable_checkpointing"] = False
-        elif trainer_settings.enable_checkpointing is not False:
+        elif trainer_settings.enable_checkpointing is not False and trainer_settings.logger is not False:
             callbacks += [BestCheckpoint(self.model.objective), LastCheckpoint()]
-        ours = trainer_settings.logger in (None, True) and not trainer_settings.fast_dev_run
-        trainer = self._instantiate_trainer(
-            {**trainer_settings, **({"logger": False} if ours else {}), **kwargs}, callbacks
-        )
-        if ours:  # now that nothing can go wrong any more: they make the run's folder
+        if trainer_settings.logger is False:  # no folder of its own: a run must not write into another's
+            kwargs["enable_checkpointing"] = False
+            self.save_config_callback = None
+        our_loggers = trainer_settings.logger in (None, True) and not trainer_settings.fast_dev_run
+        if our_loggers:
+            kwargs["logger"] = False
+        trainer = self._instantiate_trainer({**trainer_settings, **kwargs}, callbacks)
+        if our_loggers:  # they make the run's folder, now that nothing can go wrong any more
             trainer.loggers = make_loggers(trainer_settings.default_root_dir, name)
         return trainer
 
@@ -177,14 +203,24 @@ class SeqsumCLI(LightningCLI):
             parts.append("rendered")
         return "-".join(parts)
 
+    def test(self, **kwargs: Any) -> None:
+        """The subcommand: `TestReport` prints what Lightning's own table would repeat."""
+        self.trainer.test(**{**kwargs, "verbose": False})
+
     def test_best(self) -> None:
-        """Test the best checkpoint of the training just finished, and say where everything is."""
-        best = next((c.best_model_path for c in self.trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), "")
-        self.trainer.test(self.model, self.datamodule, ckpt_path=best or None, verbose=False, weights_only=True)
-        if best and self.trainer.is_global_zero:
-            console = rich.get_console()
-            console.print(f"Best checkpoint: {best}", highlight=False, soft_wrap=True)
-            console.print(f"Curves: tensorboard --logdir {self.trainer.log_dir}", highlight=False, soft_wrap=True)
+        """Test the best checkpoint of the training just finished; the last weights where there is none."""
+        self.test(model=self.model, datamodule=self.datamodule, ckpt_path=self._best_checkpoint() or None)
+
+    def say_where_everything_is(self) -> None:
+        """The last lines of a training."""
+        folder = run_folder(self.trainer)
+        if folder and self.trainer.is_global_zero:
+            print_line(f"Best checkpoint: {self._best_checkpoint() or 'none'}")
+            print_line(f"Curves: tensorboard --logdir {folder}")
+
+    def _best_checkpoint(self) -> str:
+        callbacks = self.trainer.checkpoint_callbacks
+        return next((callback.best_model_path for callback in callbacks if isinstance(callback, BestCheckpoint)), "")
 
 
 def make_loggers(root: str, name: str) -> list[Logger]:

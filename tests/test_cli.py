@@ -88,6 +88,7 @@ def test_run_leaves_everything_it_promises(finished):
     assert results["seed"] == 0
     assert results["test"].keys() == {f"test/{name}" for name in ("loss", "exact_step", "exact_final", "mae")}
     assert len(results["test_by_step"]["exact_step"]) == 2
+    assert results["test_by_step"]["exact_final"] == [None, results["test"]["test/exact_final"]]
     assert results["parameters"] == sum(
         tensor.numel() for name, tensor in torch.load(run / "checkpoints/best.ckpt")["state_dict"].items()
         if "running" not in name and "num_batches" not in name
@@ -141,6 +142,12 @@ def test_predict_reads_a_users_images(here, checkpoint, mnist_root, capfd):
 
 def test_fast_dev_run_leaves_nothing(here, mnist_root, capfd):
     main([*SMALL, f"--data.root={mnist_root}", "--trainer.fast_dev_run=true"])
+    assert "Test of sum on mnist" in capfd.readouterr().out
+    assert list(here.iterdir()) == []
+
+
+def test_without_a_logger_nothing_is_left(here, mnist_root, capfd):
+    main([*SMALL, f"--data.root={mnist_root}", "--trainer.logger=false", "--trainer.max_epochs=1"])
     assert "Test of sum on mnist" in capfd.readouterr().out
     assert list(here.iterdir()) == []
 
