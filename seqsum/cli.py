@@ -69,6 +69,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     # the checkpoint callbacks of the training have nothing to do in a test
     warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided.*")
+    # a training that goes on has a folder of its own, and so its own best checkpoint
+    warnings.filterwarnings("ignore", "The dirpath has changed from .*")
     # said by lightning 2.6 of its own code under torch 2.11 and later
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
