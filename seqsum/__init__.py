@@ -6,7 +6,18 @@ Axis letters, one legend for the whole package. Shapes are written `(B, T, H)`:
     H hidden size · G gates · L layers · D directions · K outputs per step
 """
 
-from seqsum.recurrent import LSTM, LSTMCell, RecurrentCell
+from seqsum.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, Recurrent, RecurrentCell, RNNCell, trace
 
 __version__ = "0.1.0"
-__all__ = ["LSTM", "LSTMCell", "RecurrentCell", "__version__"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "GRUCell",
+    "LSTMCell",
+    "RNNCell",
+    "Recurrent",
+    "RecurrentCell",
+    "__version__",
+    "trace",
+]

@@ -15,19 +15,22 @@ from seqsum.data.base import Batch
 from seqsum.errors import InputError
 from seqsum.networks import ConvEncoder, Encoder, SequenceNetwork, build_recurrence
 from seqsum.objectives import Objective, RunningSum, WeightedMean
+from seqsum.recurrent.backends import Backend
 from seqsum.recurrent.cells import OutputActivation
-from seqsum.recurrent.unroll import Backend
 
 
 class SequenceModule(LightningModule):
     """Trains a `SequenceNetwork` on an objective.
 
     Args:
-        cell: Recurrence: `lstm`, written by hand; or `torch_lstm`, `torch.nn.LSTM` with the same start.
+        cell: Recurrence, written by hand: `lstm`, `gru` or `rnn`; torch's own with the same start:
+            `torch_lstm`, `torch_gru` or `torch_rnn`; or a cell of your own, the path of its class, such as
+            `my_cells.MyCell`.
         hidden_size: Units of each recurrent layer, `H`.
         num_layers: Recurrent layers, `L`.
         backend: How the hand-written loop over time runs: `eager` (plain Python), `script`
-            (TorchScript) or `auto`, the fastest that works.
+            (TorchScript), `compile` (torch.compile), `bptt` (backward written by hand too) or `auto`,
+            the fastest that works.
         output_activation: What the output gate of `lstm` scales: `identity`, the memory itself, the
             default, which lets the head count beyond the sums seen in training; or `tanh` of it, as
             `torch_lstm` does.

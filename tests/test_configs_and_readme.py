@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 import yaml
 
 from seqsum.cli import main
+from seqsum.networks import build_recurrence
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
@@ -52,11 +55,20 @@ def test_sum_yaml_is_the_default(parsed):
     assert parsed(["-c", str(REPOSITORY / "configs/sum.yaml")]) == parsed([])
 
 
-def test_python_example_of_the_readme_runs():
-    (example,) = [block for language, block in BLOCKS if language == "python"]
-    names: dict[str, torch.Tensor] = {}
-    exec(example, names)
-    assert names["outputs"].shape == (4, 7, 20)
+@pytest.mark.parametrize("example", [block for language, block in BLOCKS if language == "python"])
+def test_python_examples_of_the_readme_run(example, tmp_path, monkeypatch):
+    (tmp_path / "my_cells.py").write_text(example)  # TorchScript wants the source in a file
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_cells", raising=False)
+    module = importlib.import_module("my_cells")
+    if "LightUnit" not in example:
+        assert module.outputs.shape == (4, 7, 40)
+        assert module.traced["forget_gate_l1_reverse"].shape == (4, 7, 20)
+        return
+    assert module.outputs.shape == (7, 4, 40)
+    assert module.layers.last_backend == "script"
+    trained = build_recurrence("my_cells.LightUnit", 10, 20)
+    assert trained(torch.randn(4, 7, 10))[0].shape == (4, 7, 20)
 
 
 def test_links_of_the_readme_lead_somewhere():

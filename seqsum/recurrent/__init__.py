@@ -1,7 +1,26 @@
 """Hand-written recurrence: cells, the loop over time, layers. Depends on torch alone."""
 
-from seqsum.recurrent.cells import LSTMCell, RecurrentCell
-from seqsum.recurrent.layers import LSTM
-from seqsum.recurrent.unroll import resolve_backend, unroll
+from seqsum.recurrent.backends import resolve_backend, unroll
+from seqsum.recurrent.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell
+from seqsum.recurrent.keras import gru_from_keras, lstm_from_keras, rnn_from_keras
+from seqsum.recurrent.layers import GRU, LSTM, RNN
+from seqsum.recurrent.recurrent import Recurrent
+from seqsum.recurrent.trace import Traced, trace
 
-__all__ = ["LSTM", "LSTMCell", "RecurrentCell", "resolve_backend", "unroll"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "GRUCell",
+    "LSTMCell",
+    "RNNCell",
+    "Recurrent",
+    "RecurrentCell",
+    "Traced",
+    "gru_from_keras",
+    "lstm_from_keras",
+    "resolve_backend",
+    "rnn_from_keras",
+    "trace",
+    "unroll",
+]

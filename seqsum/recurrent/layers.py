@@ -1,34 +1,178 @@
-"""Whole recurrent layers: stacked cells over a batch of sequences, with the signature of torch.nn."""
+"""RNN, LSTM and GRU with the arguments, the results and the weights of their namesakes in torch.nn."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 from torch import Tensor, nn
 
-from seqsum.recurrent.cells import LSTMCell, OutputActivation
-from seqsum.recurrent.unroll import Backend, check_backend, unroll
+from seqsum.recurrent.backends import Backend
+from seqsum.recurrent.cells import GRUCell, LSTMCell, Nonlinearity, OutputActivation, PackedCell, RNNCell
+from seqsum.recurrent.recurrent import Recurrent
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_TORCH_NAME = re.compile(r"((?:weight|bias)_(?:ih|hh|hr))_l(\d+)(_reverse)?")
 
 
-class LSTM(nn.Module):
-    """A hand-written LSTM that takes the place of `torch.nn.LSTM`; the equations are in `LSTMCell`.
+class Options(TypedDict, total=False):
+    """The keyword arguments that `RNN`, `LSTM` and `GRU` share, see `TorchLike`."""
 
-    Same arguments, same outputs and gradients, and `load_state_dict` takes the weights of a
-    `torch.nn.LSTM`. Fresh weights start as `LSTMCell` says, not as in torch.
+    backend: Backend
+    learn_initial_state: bool
+    recurrent_dropout: float
+    layer_norm: bool
+    device: torch.device | str | None
+    dtype: torch.dtype | None
+
+
+class TorchLike(Recurrent):
+    """What `RNN`, `LSTM` and `GRU` have in common: torch.nn's arguments, and its names for the weights.
+
+    Same arguments, same outputs, same gradients. Fresh weights start as `PackedCell` says, not as in torch.
+    `load_state_dict` takes a state dict of torch.nn as well as its own; `layer.weight_hh_l0` and its like
+    are the parameters of the cells.
 
     Args:
-        input_size: Features per step, `F`.
-        hidden_size: Units, `H`.
+        make_cell: The first layer's forward cell, when called with the options that are the cell's. The
+            three take `input_size` (features per step, `F`), `hidden_size` (units, `H`) and `bias` instead.
         num_layers: Layers, `L`; each reads the outputs of the one below.
-        bias: Whether the gates have biases.
         batch_first: Whether inputs and outputs are `(B, T, …)` rather than `(T, B, …)`.
-        backend: How the loop over time runs: "eager", "script" or "auto", see `unroll`.
-        output_activation: "tanh" or "identity", of the last layer; see `LSTMCell`.
+        dropout: Probability of dropping an output of a layer that another reads, in training.
+        bidirectional: Whether each layer also reads from the end.
+        backend: How the loop over time runs: "auto", "eager", "script", "compile" or "bptt"; see
+            `seqsum/recurrent/backends.py`.
+        learn_initial_state: Whether the state before the first step is learned, from zero.
+        cell_options: `recurrent_dropout`, `layer_norm`, `device` and `dtype`, see `PackedCell`.
 
     Raises:
-        ValueError: A size below one, an unknown backend or output activation.
+        ValueError: A size below one, a probability outside [0, 1], an unknown option.
+    """
+
+    def __init__(
+        self,
+        make_cell: Callable[..., PackedCell],
+        num_layers: int,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        *,
+        backend: Backend = "auto",
+        learn_initial_state: bool = False,
+        **cell_options: Any,
+    ) -> None:
+        cell = make_cell(**cell_options)
+        super().__init__(
+            cell,
+            num_layers=num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            backend=backend,
+            learn_initial_state=learn_initial_state,
+        )
+        self.bias = cell.bias
+        self.register_load_state_dict_pre_hook(_from_torch_names)
+
+    def torch_state_dict(self) -> dict[str, Tensor]:
+        """The weights under the names of torch.nn, ready for its `load_state_dict`.
+
+        Raises:
+            ValueError: There are weights that torch.nn has no place for, or the outputs would differ.
+        """
+        for name, beyond in (
+            ("learn_initial_state", len(self.initial_state) > 0),
+            ("layer_norm", getattr(self.cells[0], "layer_norm", False)),
+            ("output_activation", getattr(self.cells[-1], "output_activation", "tanh") != "tanh"),
+        ):
+            if beyond:
+                raise ValueError(f"`{name}` of this {type(self).__name__} has no counterpart in torch.nn")
+        return {
+            self._torch_name(index, name): tensor
+            for index, cell in enumerate(self.cells)
+            for name, tensor in cell.state_dict().items()
+        }
+
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """The parameters of each layer and direction, as in torch.nn."""
+        return [list(cell.parameters()) for cell in self.cells]
+
+    def _torch_name(self, index: int, name: str) -> str:
+        layer, direction = divmod(index, self.num_directions)
+        return f"{name}_l{layer}{'_reverse' if direction else ''}"
+
+    def _find(self, torch_name: str) -> tuple[nn.Module, str] | None:
+        """The cell that has the weight of this name in torch.nn, and its name there."""
+        match = _TORCH_NAME.fullmatch(torch_name)
+        if match is None:
+            return None
+        index = int(match[2]) * self.num_directions + (match[3] is not None)
+        fits = index < len(self.cells) and (match[3] is None or self.bidirectional)
+        return (self.cells[index], match[1]) if fits else None
+
+    def __getattr__(self, name: str) -> Any:
+        place = self._find(name) if name.startswith(("weight_", "bias_")) else None
+        return super().__getattr__(name) if place is None else getattr(*place)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        place = self._find(name) if name.startswith(("weight_", "bias_")) else None
+        if place is None:
+            super().__setattr__(name, value)
+        else:
+            setattr(*place, value)
+
+    def extra_repr(self) -> str:
+        """As in torch.nn."""
+        shown = [str(self.input_size), str(self.hidden_size)]
+        for name, default in (
+            ("proj_size", 0), ("num_layers", 1), ("bias", True), ("batch_first", False), ("dropout", 0.0),
+            ("bidirectional", False), ("backend", "auto"),
+        ):  # fmt: skip
+            if (value := getattr(self, name, default)) != default:
+                shown.append(f"{name}={value!r}")
+        return ", ".join(shown)
+
+
+class RNN(TorchLike):
+    """A simple recurrent network that takes the place of `torch.nn.RNN`; the equation is in `RNNCell`.
+
+    Args:
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: See `TorchLike`.
+        nonlinearity: "tanh" or "relu".
+        options: See `TorchLike`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: Nonlinearity = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        cell = partial(RNNCell, input_size, hidden_size, bias, nonlinearity)
+        super().__init__(cell, num_layers, batch_first, dropout, bidirectional, **options)
+        self.nonlinearity = nonlinearity
+
+
+class LSTM(TorchLike):
+    """A hand-written LSTM that takes the place of `torch.nn.LSTM`; the equations are in `LSTMCell`.
+
+    Args:
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: See `TorchLike`.
+        proj_size: Size that the hidden state is projected to; 0 for none.
+        output_activation: "tanh" or "identity", of the last layer; see `LSTMCell`.
+        options: See `TorchLike`.
     """
 
     def __init__(
@@ -38,95 +182,57 @@ class LSTM(nn.Module):
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
         *,
-        backend: Backend = "auto",
         output_activation: OutputActivation = "tanh",
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__()
-        if num_layers < 1:
-            raise ValueError(f"`num_layers` (={num_layers}) must be at least 1")
-        check_backend(backend)
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.batch_first = batch_first
-        self.backend = backend
-        self.cells = nn.ModuleList(
-            LSTMCell(
-                input_size if layer == 0 else hidden_size,
-                hidden_size,
-                bias,
-                output_activation=output_activation if layer == num_layers - 1 else "tanh",
-            )
-            for layer in range(num_layers)
+        cell = partial(
+            LSTMCell, input_size, hidden_size, bias, proj_size=proj_size, output_activation=output_activation
         )
-        self.register_load_state_dict_pre_hook(_from_torch_names)
-
-    def forward(
-        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None, *, mask: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Run all layers over a batch of sequences.
-
-        Args:
-            input: `(B, T, F)` with `batch_first`, else `(T, B, F)`.
-            hx: Initial hidden and memory, `(L, B, H)` each; zeros by default.
-            mask: `(B, T)`, or `(T, B)` without `batch_first`, bool. Where it is False the row's state
-                is carried over and its output is zero.
-
-        Returns:
-            Outputs of the last layer, `(B, T, H)` or `(T, B, H)`, and the final hidden and memory,
-            `(L, B, H)` each.
-
-        Raises:
-            ValueError: Shapes that don't fit.
-        """
-        if input.dim() != 3 or input.shape[-1] != self.input_size:
-            raise ValueError(
-                f"`input` of shape {tuple(input.shape)} must have three axes, "
-                f"the last of size `input_size` (={self.input_size})"
-            )
-        if mask is not None and mask.shape != input.shape[:2]:
-            raise ValueError(
-                f"`mask` of shape {tuple(mask.shape)} must have the first two axes of `input` {tuple(input.shape[:2])}"
-            )
-        outputs = input.transpose(0, 1) if self.batch_first else input  # (T, B, F)
-        mask = mask.transpose(0, 1) if mask is not None and self.batch_first else mask  # (T, B)
-        state_shape = (self.num_layers, outputs.shape[1], self.hidden_size)
-        if hx is not None and (hx[0].shape != state_shape or hx[1].shape != state_shape):
-            raise ValueError(
-                f"`hx` of shapes {[tuple(state.shape) for state in hx]} must be two of {state_shape}, (L, B, H)"
-            )
-        # A sum over many steps needs float32: under autocast (`--trainer.precision=bf16-mixed`) the
-        # encoder runs in the lower precision and the recurrence does not.
-        with torch.autocast(input.device.type, enabled=False):
-            return self._run(outputs.to(self._cells()[0].weight_hh.dtype), hx, mask)
-
-    def _run(
-        self, outputs: Tensor, hx: tuple[Tensor, Tensor] | None, mask: Tensor | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Layer after layer, time first: `(T, B, F)` -> outputs, (hidden, memory)."""
-        final_states: list[list[Tensor]] = []
-        for layer, cell in enumerate(self._cells()):
-            state = cell.initial_state(outputs.shape[1], outputs) if hx is None else [hx[0][layer], hx[1][layer]]
-            outputs, final_state = unroll(cell, outputs, state, mask, backend=self.backend)  # (T, B, H)
-            final_states.append(final_state)
-        hidden, memory = (torch.stack(states) for states in zip(*final_states, strict=True))  # (L, B, H)
-        return outputs.transpose(0, 1) if self.batch_first else outputs, (hidden, memory)
-
-    def _cells(self) -> list[LSTMCell]:
-        return cast("list[LSTMCell]", list(self.cells))
-
-    def torch_state_dict(self) -> dict[str, Tensor]:
-        """The weights under the names of `torch.nn.LSTM`, ready for its `load_state_dict`."""
-        return {
-            f"{name}_l{layer}": tensor
-            for layer, cell in enumerate(self._cells())
-            for name, tensor in cell.state_dict().items()
-        }
+        super().__init__(cell, num_layers, batch_first, dropout, bidirectional, **options)
+        self.proj_size = proj_size
+        self.output_activation = output_activation
+        for inner in list(self.cells)[: -self.num_directions]:  # what another layer reads stays as in torch
+            setattr(inner, "output_activation", "tanh")  # noqa: B010  # to mypy it is any module
 
 
-def _from_torch_names(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Rename `weight_ih_l0` to `cells.0.weight_ih` and so on, in place, before the weights are loaded."""
+class GRU(TorchLike):
+    """A gated recurrent unit that takes the place of `torch.nn.GRU`; the equations are in `GRUCell`.
+
+    Args:
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: See `TorchLike`.
+        options: See `TorchLike`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        cell = partial(GRUCell, input_size, hidden_size, bias)
+        super().__init__(cell, num_layers, batch_first, dropout, bidirectional, **options)
+
+
+def _from_torch_names(layer: TorchLike, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Rename `weight_ih_l0_reverse` to `cells.1.weight_ih` and so on, in place, before weights are loaded.
+
+    The initial state that torch.nn knows is zero, so a learned one starts from there again.
+    """
+    renamed = False
     for key in [key for key in state_dict if key.startswith(prefix)]:
-        if match := re.fullmatch(r"((?:weight|bias)_(?:ih|hh))_l(\d+)", key.removeprefix(prefix)):
-            state_dict[f"{prefix}cells.{match[2]}.{match[1]}"] = state_dict.pop(key)
+        if match := _TORCH_NAME.fullmatch(key.removeprefix(prefix)):
+            index = int(match[2]) * layer.num_directions + (match[3] is not None)
+            state_dict[f"{prefix}cells.{index}.{match[1]}"] = state_dict.pop(key)
+            renamed = True
+    if renamed:
+        for index, learned in enumerate(layer.initial_state):
+            state_dict.setdefault(f"{prefix}initial_state.{index}", torch.zeros_like(learned))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from seqsum import RecurrentCell
 from seqsum.networks import ConvEncoder, SequenceNetwork, TimeDistributed, build_recurrence
 
 
@@ -64,17 +65,46 @@ def test_mask_reaches_the_recurrence():
     torch.testing.assert_close(outputs[1, [0, 2, 3]], network(inputs[1:, [0, 2, 3]])[0])
 
 
-def test_torch_lstm_starts_from_the_same_weights():
-    networks = [make_network(cell=cell, num_layers=2, output_activation="tanh") for cell in ("lstm", "torch_lstm")]
+@pytest.mark.parametrize(("cell", "torch_class"), [("rnn", nn.RNN), ("lstm", nn.LSTM), ("gru", nn.GRU)])
+def test_torch_layers_start_from_the_same_weights(cell, torch_class):
+    ours = make_network(cell=cell, num_layers=2, output_activation="tanh")
+    theirs = make_network(cell=f"torch_{cell}", num_layers=2)
     inputs = torch.randn(2, 4, 1, 28, 28)
-    torch.testing.assert_close(networks[0](inputs), networks[1](inputs))
-    assert isinstance(networks[1].recurrence, nn.LSTM)
+    torch.testing.assert_close(ours(inputs), theirs(inputs))
+    assert isinstance(theirs.recurrence, torch_class)
+
+
+class HalfLife(RecurrentCell):
+    """A cell of one's own: forgets half of what it knew."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.read = nn.Linear(input_size, hidden_size)
+
+    def project(self, input: torch.Tensor) -> torch.Tensor:
+        return self.read(input)
+
+    def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        hidden = 0.5 * state[0] + projected
+        return hidden, [hidden]
+
+
+def test_a_class_path_is_a_cell_of_ones_own():
+    network = make_network(cell="tests.networks.test_networks.HalfLife", num_layers=2, backend="eager").eval()
+    assert [type(cell).__name__ for cell in network.recurrence.cells] == ["HalfLife"] * 2
+    assert network.recurrence.backend == "eager"
+    assert network(torch.randn(2, 4, 1, 28, 28)).shape == (2, 4, 1)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"cell": "ltsm"}, r"`cell` \(='ltsm'\) must be one of \['lstm', 'torch_lstm'\]"),
+        ({"cell": "ltsm"}, r"`cell` \(='ltsm'\) must be one of \['rnn', 'lstm', .*, or the path of a class"),
+        ({"cell": "nowhere.Cell"}, r"`cell` \(='nowhere.Cell'\) can't be imported: No module named 'nowhere'"),
+        ({"cell": "torch.nn.Sell"}, r"`cell` \(='torch.nn.Sell'\) can't be imported: .*Sell"),
+        ({"cell": "os.path.join"}, r"`cell` \(='os.path.join'\) must be one of .*, or the path of a class"),
+        ({"cell": "torch_gru", "backend": "eager"}, r"`backend` \(='eager'\) must be 'auto' for `cell` 'torch_gru'"),
+        ({"cell": "gru", "output_activation": "identity"}, r"\(='identity'\) must be 'tanh' for `cell` 'gru'"),
         ({"hidden_size": 0}, r"`hidden_size` \(=0\) must be at least 1"),
         ({"num_layers": 0}, r"`num_layers` \(=0\) must be at least 1"),
         (

@@ -1,21 +1,40 @@
-"""One step of the LSTM, against torch and against its own equations."""
+"""One step of each cell, against torch and against its own equations."""
+
+import copy
+import pickle
 
 import pytest
 import torch
 
-from seqsum import LSTMCell, RecurrentCell
+from seqsum import GRUCell, LSTMCell, RecurrentCell, RNNCell
+
+CELLS = {
+    "rnn_tanh": (RNNCell, torch.nn.RNNCell, {}),
+    "rnn_relu": (RNNCell, torch.nn.RNNCell, {"nonlinearity": "relu"}),
+    "lstm": (LSTMCell, torch.nn.LSTMCell, {}),
+    "gru": (GRUCell, torch.nn.GRUCell, {}),
+}
 
 
+@pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("given_state", [True, False])
-def test_lstm_cell_matches_torch(bias, given_state):
+@pytest.mark.parametrize("batch", [(), (4,), (0,)])
+def test_cell_matches_torch(kind, bias, given_state, batch):
     torch.manual_seed(0)
-    cell, oracle = LSTMCell(3, 5, bias).double(), torch.nn.LSTMCell(3, 5, bias).double()
+    ours, theirs, more = CELLS[kind]
+    cell, oracle = ours(3, 5, bias, **more).double(), theirs(3, 5, bias, **more).double()
     cell.load_state_dict(oracle.state_dict())
-    inputs = torch.randn(4, 3, dtype=torch.float64)
-    state = (torch.randn(4, 5).double(), torch.randn(4, 5).double()) if given_state else None
-    for ours, theirs in zip(cell(inputs, state), oracle(inputs, state), strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
+    inputs = torch.randn(*batch, 3, dtype=torch.float64, requires_grad=True)
+    states = tuple(torch.randn(*batch, size, dtype=torch.float64) for size in cell.state_size)
+    state = None if not given_state else states if len(states) > 1 else states[0]
+    actual, expected = cell(inputs, state), oracle(inputs, state)
+    torch.testing.assert_close(actual, expected, atol=1e-12, rtol=0)
+    for result in (actual, expected):
+        sum(r.square().sum() for r in (result if isinstance(result, tuple) else (result,))).backward()
+    for (name, ours), theirs in zip(cell.named_parameters(), oracle.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-12, rtol=0, msg=name)
+    oracle.load_state_dict(cell.state_dict())  # and back
 
 
 def test_identity_output_changes_the_output_alone():
@@ -32,9 +51,10 @@ def test_identity_output_changes_the_output_alone():
     torch.testing.assert_close(identity_output, output_gate * memory)
 
 
-def test_recurrent_weights_start_orthogonal_gate_by_gate():
+@pytest.mark.parametrize("cell_class", [RNNCell, LSTMCell, GRUCell])
+def test_recurrent_weights_start_orthogonal_gate_by_gate(cell_class):
     torch.manual_seed(0)
-    for gate in LSTMCell(3, 6).weight_hh.split(6):
+    for gate in cell_class(3, 6).weight_hh.split(6):
         torch.testing.assert_close(gate @ gate.T, torch.eye(6), atol=1e-5, rtol=0)
 
 
@@ -43,17 +63,110 @@ def test_forget_bias_starts_at_one():
     assert (cell.bias_ih + cell.bias_hh).tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
 
 
-@pytest.mark.parametrize(("sizes", "culprit"), [((0, 5), r"`input_size` \(=0\)"), ((3, -1), r"`hidden_size` \(=-1\)")])
-def test_sizes_below_one_are_refused(sizes, culprit):
-    with pytest.raises(ValueError, match=culprit + " must be at least 1"):
-        LSTMCell(*sizes)
+def normalised(tensor, gain):
+    """Layer normalisation, written out (Ba et al., 2016)."""
+    centred = tensor - tensor.mean(-1, keepdim=True)
+    return gain * centred / torch.sqrt(centred.square().mean(-1, keepdim=True) + 1e-5)
 
 
-def test_unknown_output_activation_is_refused():
-    with pytest.raises(ValueError, match=r"`output_activation` \(='relu'\) must be one of .*tanh.*identity"):
-        LSTMCell(3, 5, output_activation="relu")
+def test_layer_norm_is_that_of_the_paper():
+    torch.manual_seed(0)
+    cell = LSTMCell(3, 5, layer_norm=True).double()
+    for parameter in cell.parameters():
+        torch.nn.init.normal_(parameter)
+    inputs, (hidden, memory) = torch.randn(4, 3).double(), torch.randn(2, 4, 5).double()
+    summed = (
+        normalised(inputs @ cell.weight_ih.T, cell.norm_ih.weight)
+        + normalised(hidden @ cell.weight_hh.T, cell.norm_hh.weight)
+        + cell.bias_ih
+        + cell.bias_hh
+    )
+    i, f, g, o = summed.chunk(4, dim=-1)
+    new_memory = f.sigmoid() * memory + i.sigmoid() * g.tanh()
+    new_hidden = o.sigmoid() * normalised(new_memory, cell.norm_memory.weight).tanh()
+    torch.testing.assert_close(cell(inputs, (hidden, memory)), (new_hidden, new_memory))
 
 
-def test_contract_names_what_a_cell_lacks():
-    with pytest.raises(NotImplementedError, match="RecurrentCell must define `step`"):
-        RecurrentCell(3, 5).step(torch.randn(4, 5), [])
+@pytest.mark.parametrize("cell_class", [RNNCell, LSTMCell, GRUCell])
+def test_recurrent_dropout_drops_the_hidden_state_on_its_way_to_the_gates_alone(cell_class):
+    torch.manual_seed(0)
+    cell = cell_class(3, 5, recurrent_dropout=0.5)
+    inputs, state = torch.randn(4, 3), [torch.randn(4, 5) for _ in cell.state_size]
+    dropped = cell.constants(4, inputs, torch.Generator().manual_seed(0))
+    assert set(dropped[0].unique().tolist()) == {0.0, 2.0}
+    _, actual = cell.step(cell.project(inputs), state + dropped)
+    assert actual[-1] is dropped[0]  # the same for the next step
+    thinned = copy.deepcopy(cell)
+    with torch.no_grad():  # the same by hand, row by row: columns of the recurrent weight removed or doubled
+        for row in range(4):
+            thinned.weight_hh.copy_(cell.weight_hh * dropped[0][row])
+            expected = thinned.step(thinned.project(inputs[row : row + 1]), [s[row : row + 1] for s in state])[1]
+            torch.testing.assert_close([s[row : row + 1] for s in actual[:-1]], expected)
+    assert cell.eval().constants(4, inputs) == []
+
+
+def test_recurrent_dropout_of_one_drops_everything():
+    assert LSTMCell(3, 5, recurrent_dropout=1.0).constants(2, torch.randn(2, 3))[0].tolist() == [[0.0] * 5] * 2
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        RNNCell(3, 5, False, "relu", recurrent_dropout=0.1),
+        LSTMCell(3, 5, proj_size=2, layer_norm=True),
+        LSTMCell(input_size=3, hidden_size=5, output_activation="identity"),
+        GRUCell(3, hidden_size=5, bias=False, dtype=torch.float64),
+    ],
+)
+def test_like_makes_another_for_a_different_input(cell):
+    for source in (cell, copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))):
+        other = source.like(7)
+        assert type(other) is type(cell)
+        assert other.weight_ih.shape == (cell.weight_ih.shape[0], 7)
+        shapes = {name: p.shape for name, p in cell.named_parameters() if name != "weight_ih"}
+        assert shapes == {name: p.shape for name, p in other.named_parameters() if name != "weight_ih"}
+        for option in ("recurrent_dropout", "layer_norm", "nonlinearity", "output_activation", "proj_size"):
+            assert getattr(other, option, None) == getattr(cell, option, None)
+        assert other.weight_hh.dtype == cell.weight_hh.dtype
+
+
+def test_signature_is_that_of_the_constructor():
+    import inspect
+
+    assert list(inspect.signature(LSTMCell).parameters)[:4] == ["input_size", "hidden_size", "bias", "proj_size"]
+    with pytest.raises(TypeError, match="hidden_size"):
+        LSTMCell(3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LSTMCell(0, 5), r"`input_size` \(=0\) must be at least 1"),
+        (lambda: GRUCell(3, -1), r"`hidden_size` \(=-1\) must be at least 1"),
+        (lambda: LSTMCell(3, 5, output_activation="relu"), r"`output_activation` \(='relu'\) must be .*tanh.*identity"),
+        (lambda: LSTMCell(3, 5, proj_size=5), r"`proj_size` \(=5\) must be smaller than `hidden_size` \(=5\)"),
+        (lambda: LSTMCell(3, 5, proj_size=-1), r"`proj_size` \(=-1\) must be smaller than `hidden_size` \(=5\), and 0"),
+        (lambda: LSTMCell(3, 5, proj_size=2, output_activation="identity"), r"'identity'.* `proj_size` \(=2\)"),
+        (lambda: RNNCell(3, 5, nonlinearity="gelu"), r"`nonlinearity` \(='gelu'\) must be one of .*tanh.*relu"),
+        (lambda: GRUCell(3, 5, recurrent_dropout=1.5), r"`recurrent_dropout` \(=1.5\) must be between 0 and 1"),
+        (lambda: LSTMCell(3, 5)(torch.randn(2, 4)), r"`input` of shape \(2, 4\) must have `input_size` \(=3\).* not 4"),
+        (lambda: LSTMCell(3, 5)(torch.randn(1, 2, 3)), r"`input` of shape \(1, 2, 3\) must have one or two axes"),
+        (lambda: GRUCell(3, 5)(torch.randn(2, 3), torch.randn(2, 4)), r"state of shapes \[\(2, 4\)\] .*\[\(2, 5\)\]"),
+        (lambda: RNNCell(3, 5)(torch.randn(2, 3), torch.randn(5)), r"state of shapes \[\(5,\)\] .*\[\(2, 5\)\]"),
+        (
+            lambda: LSTMCell(3, 5)(torch.randn(2, 3), (torch.randn(3, 5), torch.randn(2, 5))),
+            r"state of shapes \[\(3, 5\), \(2, 5\)\] must be of \[\(2, 5\), \(2, 5\)\]",
+        ),
+        (lambda: LSTMCell(3, 5)(torch.randn(2, 3), torch.randn(2, 5)), r"state of shapes \[\(2, 5\)\]"),
+    ],
+)
+def test_wrong_sizes_and_options_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("method", ["project", "step", "gates"])
+def test_contract_names_what_a_cell_lacks(method):
+    arguments = [torch.randn(4, 5)] if method == "project" else [torch.randn(4, 5), []]
+    with pytest.raises(NotImplementedError, match=f"RecurrentCell .*must define `{method}`"):
+        getattr(RecurrentCell(3, 5), method)(*arguments)

@@ -1,100 +1,143 @@
-"""`seqsum.LSTM` against `torch.nn.LSTM`: values, and every gradient there is."""
+"""RNN, LSTM and GRU as drop-ins for torch.nn: arguments, weights, errors. Their numbers: test_parity.py."""
+
+import copy
+import inspect
+import pickle
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_sequence
 
-from seqsum import LSTM
+from seqsum import GRU, LSTM, RNN
+from tests.recurrent.oracles import KINDS, B, F, H, T, pair
 
-B, T, F, H = 4, 7, 3, 5
 
-
-def pair(dtype, **arguments):
-    """The hand-written layer and its oracle, with torch's own random weights."""
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_arguments_are_those_of_torch_in_the_same_places(name):
     torch.manual_seed(0)
-    backend = arguments.pop("backend", "auto")
-    oracle = torch.nn.LSTM(F, H, **arguments).to(dtype)
-    ours = LSTM(F, H, **arguments, backend=backend).to(dtype)
-    ours.load_state_dict(oracle.state_dict())
-    return ours, oracle
+    positional = (F, H, 2, *(("relu",) if name == "RNN" else ()), False, True, 0.0, True)
+    oracle = getattr(torch.nn, name)(*positional)
+    layer = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}[name](*positional)
+    layer.load_state_dict(oracle.state_dict())
+    inputs = torch.randn(B, T, F)
+    torch.testing.assert_close(layer(inputs), oracle(inputs))
+    for attribute in ("num_layers", "bias", "batch_first", "dropout", "bidirectional", "input_size", "hidden_size"):
+        assert getattr(layer, attribute) == getattr(oracle, attribute)
 
 
-def run(layer, inputs, state):
-    """Outputs, final states and the gradients of input, initial states and every parameter."""
-    inputs = inputs.clone().requires_grad_()
-    state = None if state is None else tuple(s.clone().requires_grad_() for s in state)
-    outputs, (hidden, memory) = layer(inputs, state)
-    # weights of all sizes and signs, so that every entry of every result counts, each for itself
-    for result, seed in ((outputs, 1), (hidden, 2), (memory, 3)):
-        weight = torch.randn(result.shape, generator=torch.Generator().manual_seed(seed)).to(result)
-        (result * weight).sum().backward(retain_graph=True)
-    parameters = dict(layer.named_parameters())
-    if isinstance(layer, LSTM):  # under torch's names
-        parameters = {
-            f"{name}_l{k}": parameter
-            for k, cell in enumerate(layer.cells)
-            for name, parameter in cell.named_parameters()
-        }
-    gradients = {f"grad {name}": parameter.grad for name, parameter in parameters.items()}
-    gradients["grad input"] = inputs.grad
-    if state is not None:
-        gradients |= {"grad h0": state[0].grad, "grad c0": state[1].grad}
-    return {"outputs": outputs, "hidden": hidden, "memory": memory} | gradients
+def test_device_and_dtype():
+    layer = LSTM(F, H, num_layers=2, proj_size=2, layer_norm=True, device="meta", dtype=torch.float64)
+    assert {(p.device.type, p.dtype) for p in layer.parameters()} == {("meta", torch.float64)}
 
 
-@pytest.mark.parametrize("backend", ["eager", "script", "auto"])
-@pytest.mark.parametrize("num_layers", [1, 3])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("batch_first", [True, False])
-@pytest.mark.parametrize("given_state", [True, False])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
-def test_lstm_matches_torch(backend, num_layers, bias, batch_first, given_state, dtype, tolerance):
-    ours, oracle = pair(dtype, num_layers=num_layers, bias=bias, batch_first=batch_first, backend=backend)
-    inputs = torch.randn(*((B, T) if batch_first else (T, B)), F, dtype=dtype)
-    state = tuple(torch.randn(num_layers, B, H, dtype=dtype) for _ in range(2)) if given_state else None
-    actual, expected = run(ours, inputs, state), run(oracle, inputs, state)
-    assert actual.keys() == expected.keys()
-    for name in expected:
-        torch.testing.assert_close(
-            actual[name], expected[name], atol=tolerance, rtol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
-        )
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_state_dict_goes_to_torch_and_back(kind, bidirectional):
+    ours, theirs, more = KINDS[kind]
+    arguments = more | {"num_layers": 2, "bidirectional": bidirectional}
+    layer, oracle = ours(F, H, **arguments), theirs(F, H, **arguments)
+    oracle.load_state_dict(layer.torch_state_dict())
+    inputs = torch.randn(T, B, F)
+    torch.testing.assert_close(layer(inputs), oracle(inputs))
+    again = torch.nn.Sequential(ours(F, H, **arguments))  # behind a prefix
+    again.load_state_dict({f"0.{name}": tensor for name, tensor in oracle.state_dict().items()})
+    torch.testing.assert_close(again[0](inputs), oracle(inputs))
+    again.load_state_dict(again.state_dict())  # its own names too
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (5, 1)])
-def test_matches_torch_at_the_edges(shape):
-    ours, oracle = pair(torch.float64, batch_first=True)
-    inputs = torch.randn(F, *shape, dtype=torch.float64).permute(1, 2, 0)  # not contiguous
-    actual, expected = run(ours, inputs, None), run(oracle, inputs, None)
-    torch.testing.assert_close(actual, expected, atol=1e-10, rtol=0)
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_have_their_torch_names(kind):
+    layer, oracle = pair(kind, num_layers=2, bidirectional=True)
+    names = [name for name, _ in oracle.named_parameters()]
+    assert set(layer.torch_state_dict()) == set(names)
+    for name in names:
+        assert torch.equal(getattr(layer, name), getattr(oracle, name))
+        assert getattr(layer, name).requires_grad
+    for ours, theirs in zip(layer.all_weights, oracle.all_weights, strict=True):
+        assert {p.shape for p in ours} == {p.shape for p in theirs}
+    layer.weight_hh_l1_reverse = torch.nn.Parameter(torch.zeros_like(layer.weight_hh_l1_reverse))
+    assert not layer.cells[3].weight_hh.any()
+    assert not any(name.startswith("weight") for name, _ in layer.named_parameters())
+    for missing in ("weight_hh_l2", "bias_xx_l0", "nothing"):
+        with pytest.raises(AttributeError, match=missing):
+            getattr(layer, missing)
 
 
-@pytest.mark.parametrize("backend", ["eager", "script"])
-@pytest.mark.parametrize("output_activation", ["tanh", "identity"])
-def test_gradients_match_finite_differences(backend, output_activation):
-    torch.manual_seed(0)
-    layer = LSTM(2, 3, num_layers=2, batch_first=True, backend=backend, output_activation=output_activation).double()
-    inputs = torch.randn(2, 3, 2, dtype=torch.float64, requires_grad=True)
-    state = [torch.randn(2, 2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+def test_flatten_parameters_is_there():
+    assert LSTM(F, H).flatten_parameters() is None
 
-    def results(inputs, hidden, memory, *_):
-        outputs, final = layer(inputs, (hidden, memory))
-        return outputs, *final
 
-    assert torch.autograd.gradcheck(results, (inputs, *state, *layer.parameters()))
+@pytest.mark.parametrize(
+    ("options", "culprit"),
+    [
+        ({"learn_initial_state": True}, "`learn_initial_state` of this LSTM"),
+        ({"layer_norm": True}, "`layer_norm` of this LSTM"),
+        ({"output_activation": "identity"}, "`output_activation` of this LSTM"),
+    ],
+)
+def test_what_torch_has_no_place_for_is_not_exported(options, culprit):
+    with pytest.raises(ValueError, match=culprit):
+        LSTM(F, H, **options).torch_state_dict()
 
 
 def test_identity_output_is_of_the_last_layer_alone():
-    layer = LSTM(F, H, num_layers=3, output_activation="identity")
-    assert [cell.output_activation for cell in layer.cells] == ["tanh", "tanh", "identity"]
+    layer = LSTM(F, H, num_layers=3, bidirectional=True, output_activation="identity")
+    assert [cell.output_activation for cell in layer.cells] == ["tanh"] * 4 + ["identity"] * 2
 
 
-def test_state_dict_goes_to_torch_and_back():
-    ours, oracle = LSTM(F, H, num_layers=2), torch.nn.LSTM(F, H, num_layers=2)
-    oracle.load_state_dict(ours.torch_state_dict())
+@pytest.mark.parametrize("kind", KINDS)
+def test_initial_state_is_learned_from_zero(kind):
+    ours, _, more = KINDS[kind]
+    torch.manual_seed(0)
+    layer = ours(F, H, 2, **more, bidirectional=True, learn_initial_state=True)
+    plain = ours(F, H, 2, **more, bidirectional=True)
     inputs = torch.randn(T, B, F)
-    torch.testing.assert_close(ours(inputs), oracle(inputs))
-    again = torch.nn.Sequential(LSTM(F, H, num_layers=2))  # behind a prefix
-    again.load_state_dict({f"0.{name}": tensor for name, tensor in oracle.state_dict().items()})
-    torch.testing.assert_close(again[0](inputs), oracle(inputs))
+    plain.load_state_dict({name: t for name, t in layer.state_dict().items() if name.startswith("cells")})
+    torch.testing.assert_close(layer(inputs), plain(inputs))
+    with torch.no_grad():
+        for learned in layer.initial_state:
+            learned.normal_()
+    given = tuple(learned.unsqueeze(1).expand(-1, B, -1) for learned in layer.initial_state)
+    given = given if len(given) > 1 else given[0]
+    torch.testing.assert_close(layer(inputs), plain(inputs, given))
+    zero = tuple(torch.zeros_like(s) for s in given) if isinstance(given, tuple) else torch.zeros_like(given)
+    torch.testing.assert_close(layer(inputs, zero), plain(inputs))  # a given one wins
+    layer(inputs)[0].sum().backward()
+    assert all(learned.grad.abs().sum() > 0 for learned in layer.initial_state)
+    layer.load_state_dict(plain.torch_state_dict())  # torch's initial state is zero
+    assert all(not learned.any() for learned in layer.initial_state)
+
+
+@pytest.mark.parametrize("backend", ["eager", "script", "bptt"])
+def test_dropout_is_reproducible_from_a_generator(backend):
+    torch.manual_seed(0)
+    layer = LSTM(F, H, 2, dropout=0.3, recurrent_dropout=0.3, backend=backend)
+    inputs = torch.randn(T, B, F)
+
+    def draw(seed):
+        return layer(inputs, generator=torch.Generator().manual_seed(seed))[0]
+
+    before = torch.get_rng_state()
+    first = draw(1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(draw(1), first)
+    assert not torch.equal(draw(2), first)
+    layer.backend = "eager"
+    torch.testing.assert_close(draw(1), first)  # the same whatever runs the loop
+    layer.eval()
+    assert torch.equal(draw(1), draw(2))
+
+
+def test_recurrent_dropout_keeps_one_mask_for_all_steps():
+    """With an identity recurrence that only carries the dropped state on, a unit once dropped stays at zero."""
+    layer = RNN(1, 50, nonlinearity="relu", recurrent_dropout=0.5, bias=False)
+    with torch.no_grad():
+        layer.cells[0].weight_ih.fill_(1.0)
+        layer.cells[0].weight_hh.copy_(torch.eye(50) / 2)
+    outputs, _ = layer(torch.ones(4, 1, 1), generator=torch.Generator().manual_seed(0))
+    expected = torch.stack([torch.ones(50), *([torch.ones(50)] * 3)])  # a dropped unit sees the input alone
+    expected[1:][:, outputs[1, 0] > 1] = torch.tensor([2.0, 3.0, 4.0]).unsqueeze(1)
+    torch.testing.assert_close(outputs[:, 0], expected)
 
 
 def test_mask_is_batch_first_like_the_input():
@@ -103,6 +146,26 @@ def test_mask_is_batch_first_like_the_input():
     inputs, mask = torch.randn(B, T, F), torch.rand(B, T) < 0.6
     outputs, _ = layer(inputs, mask=mask)
     assert torch.equal(outputs.abs().sum(-1) > 0, mask)
+
+
+@pytest.mark.parametrize("lengths", [[4, 0, 6, 1], torch.tensor([4, 0, 6, 1]), torch.tensor([4, 0, 6, 1]).int()])
+def test_lengths_are_a_shorthand_for_a_mask(lengths):
+    layer = GRU(F, H, bidirectional=True, batch_first=True)
+    inputs, mask = torch.randn(B, T, F), torch.arange(T) < torch.tensor([[4], [0], [6], [1]])
+    torch.testing.assert_close(layer(inputs, lengths=lengths), layer(inputs, mask=mask))
+
+
+def test_packed_input_comes_out_with_its_own_order():
+    layer, oracle = pair("lstm", torch.float64)
+    rows = [torch.randn(n, F).double() for n in (2, 5, 1)]
+    for sort in (False, True):
+        rows = sorted(rows, key=len, reverse=True) if sort else rows
+        packed = pack_sequence(rows, enforce_sorted=sort)
+        ours, theirs = layer(packed)[0], oracle(packed)[0]
+        torch.testing.assert_close(ours.data, theirs.data)
+        for name in ("batch_sizes", "sorted_indices", "unsorted_indices"):
+            a, b = getattr(ours, name), getattr(theirs, name)
+            assert (a is None and b is None) or torch.equal(a, b)
 
 
 def test_state_stays_in_float32_under_autocast():
@@ -114,24 +177,89 @@ def test_state_stays_in_float32_under_autocast():
     torch.testing.assert_close(outputs, layer(inputs.bfloat16().float())[0])
 
 
+def test_copies_pickles_and_moves():
+    torch.manual_seed(0)
+    layer = LSTM(F, H, 2, bidirectional=True)
+    inputs = torch.randn(T, B, F)
+    for backend in ("script", "bptt"):
+        layer.backend = backend
+        expected = layer(inputs)
+        for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            torch.testing.assert_close(twin(inputs), expected)
+        torch.testing.assert_close(layer.double()(inputs.double())[0].float(), expected[0])
+        layer.float()
+
+
+def test_repr_is_that_of_torch():
+    assert repr(LSTM(3, 5, 2, bidirectional=True)).startswith("LSTM(\n  3, 5, num_layers=2, bidirectional=True\n")
+
+
+def test_options_are_documented():
+    """The shared keyword arguments are hidden behind **options, so the class must name each."""
+    from seqsum.recurrent.layers import Options, TorchLike
+
+    for name in Options.__annotations__:
+        assert name in TorchLike.__doc__
+    assert "options" in inspect.signature(LSTM).parameters
+
+
+def test_dropout_without_a_second_layer_is_remarked_on_as_in_torch():
+    with pytest.warns(UserWarning, match=r"`dropout` \(=0.5\) works between layers, and `num_layers` is 1"):
+        LSTM(F, H, dropout=0.5)
+
+
+def call(layer=None, shape=(T, B, F), hx=None, dtype=torch.float32, **options):
+    layer = LSTM(F, H) if layer is None else layer
+    if isinstance(hx, list):
+        hx = tuple(torch.zeros(s) for s in hx)
+    return layer(torch.zeros(shape, dtype=dtype), hx, **options)
+
+
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("attempt", "message"),
     [
         (lambda: LSTM(F, H, num_layers=0), r"`num_layers` \(=0\) must be at least 1"),
-        (lambda: LSTM(F, H, backend="fast"), r"`backend` \(='fast'\) must be one of"),
-        (lambda: LSTM(F, H)(torch.randn(T, F)), r"`input` of shape \(7, 3\) must have three axes"),
-        (lambda: LSTM(F, H)(torch.randn(T, B, 2)), r"`input` of shape \(7, 4, 2\) .* `input_size` \(=3\)"),
-        (lambda: LSTM(F, H)(torch.randn(0, B, F)), "at least one time step"),
+        (lambda: LSTM(0, H), r"`input_size` \(=0\) must be at least 1"),
+        (lambda: LSTM(F, H, 2, dropout=1.5), r"`dropout` \(=1.5\) must be between 0 and 1"),
+        (lambda: LSTM(F, H, 2, dropout=True), r"`dropout` \(=True\) must be between 0 and 1"),
+        (lambda: LSTM(F, H, proj_size=H), r"`proj_size` \(=5\) must be smaller than `hidden_size` \(=5\)"),
+        (lambda: RNN(F, H, nonlinearity="x"), r"`nonlinearity` \(='x'\) must be one of"),
+        (lambda: LSTM(F, H, backend="fast"), r"`backend` \(='fast'\) must be one of .*auto.*eager.*script.*bptt"),
+        (lambda: call(shape=(T, B, 2, F)), r"`input` of shape \(6, 4, 2, 3\) must have three axes, or two .* not 4"),
+        (lambda: call(shape=(T, B, 2)), r"`input` of shape \(6, 4, 2\) must have `input_size` \(=3\) features, not 2"),
+        (lambda: call(shape=(0, B, F)), r"`input` of shape \(0, 4, 3\) must have at least one time step"),
+        (lambda: call(LSTM(F, H, batch_first=True), (B, 0, F)), r"\(4, 0, 3\) must have at least one time step"),
+        (lambda: call(shape=(0, F)), r"`input` of shape \(0, 3\) must have at least one time step"),
+        (lambda: call(dtype=torch.float64), "`input` of type torch.float64 must be of the type .* torch.float32"),
         (
-            lambda: LSTM(F, H)(torch.randn(T, B, F), (torch.zeros(1, 2, H), torch.zeros(1, 2, H))),
-            r"`hx` of shapes \[\(1, 2, 5\), \(1, 2, 5\)\] must be two of \(1, 4, 5\)",
+            lambda: call(hx=[(1, 2, H), (1, 2, H)]),
+            r"`hx` of shapes \[\(1, 2, 5\), \(1, 2, 5\)\] must be of \[\(1, 4, 5\), \(1, 4, 5\)\]",
         ),
+        (lambda: call(hx=[(1, B, H), (1, B, 4)]), r"\[\(1, 4, 5\), \(1, 4, 4\)\] must be of \[\(1, 4, 5\), \(1, 4, 5"),
+        (lambda: call(hx=[(1, H), (1, H)]), r"\[\(1, 5\), \(1, 5\)\] must be of \[\(1, 4, 5\)"),
+        (lambda: call(shape=(T, F), hx=[(1, B, H)] * 2), r"must be of \[\(1, 5\), \(1, 5\)\], \(L·D, S\)"),
+        (lambda: call(hx=torch.zeros(1, B, H)), r"`hx` of shapes \[\(1, 4, 5\)\] must be of \[\(1, 4, 5\), \(1, 4, 5"),
+        (lambda: call(GRU(F, H, 2), hx=torch.zeros(1, B, H)), r"\[\(1, 4, 5\)\] must be of \[\(2, 4, 5\)\]"),
         (
-            lambda: LSTM(F, H)(torch.randn(T, B, F), mask=torch.ones(B, T, dtype=torch.bool)),
-            r"`mask` of shape \(4, 7\) must have the first two axes of `input` \(7, 4\)",
+            lambda: call(mask=torch.ones(B, T, dtype=torch.bool)),
+            r"`mask` of shape \(4, 6\) must have the first axes of `input`, \(6, 4\)",
+        ),
+        (lambda: call(mask=torch.ones(T, B)), "`mask` of type torch.float32 must be of type torch.bool"),
+        (lambda: call(lengths=[1, 2, 3]), r"`lengths` of shape \(3,\) must be one for each row, \(4,\)"),
+        (lambda: call(lengths=[1, 2, 3, 7]), r"`lengths` \(from 1 to 7\) must be between 0 and .* steps \(=6\)"),
+        (lambda: call(lengths=[-1, 2, 3, 6]), r"`lengths` \(from -1 to 6\) must be"),
+        (lambda: call(lengths=[1.0, 2, 3, 6]), "`lengths` of type torch.float32 must be whole numbers"),
+        (lambda: call(lengths=[1] * 4, mask=torch.ones(T, B).bool()), "`mask` and `lengths` can't both be given"),
+        (lambda: call(shape=(T, F), lengths=[1]), "`lengths` don't go with a single sequence"),
+        (lambda: LSTM(F, H)(pack_sequence([torch.zeros(2, F)]), lengths=[2]), "don't go with a packed `input`"),
+        (lambda: LSTM(F, H)(pack_sequence([torch.zeros(2, 4)])), r"\(2, 4\) must have `input_size` \(=3\) features"),
+        (lambda: LSTM(F, H)(pack_sequence([torch.zeros(2, 4, F)])), r"packed `input` of shape \(2, 4, 3\) must"),
+        (
+            lambda: GRU(F, H)(pack_sequence([torch.zeros(2, F)]), torch.zeros(1, 2, H)),
+            r"`hx` of shapes \[\(1, 2, 5\)\] must be of \[\(1, 1, 5\)\]",
         ),
     ],
 )
-def test_wrong_sizes_are_refused(call, message):
+def test_wrong_sizes_are_refused(attempt, message):
     with pytest.raises(ValueError, match=message):
-        call()
+        attempt()

@@ -1,17 +1,17 @@
-"""The loop over time: its backends agree, and nothing of them shows outside."""
+"""The backends: they agree, the one asked for really runs, and nothing of them shows outside."""
 
 import copy
 import pickle
-import sys
 
 import pytest
 import torch
 
-from seqsum import LSTMCell, RecurrentCell
-from seqsum.recurrent import resolve_backend, unroll
+from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, RecurrentCell, RNNCell
+from seqsum.recurrent import backends, resolve_backend, unroll
 from seqsum.recurrent.unroll import Unroll
+from tests.recurrent.oracles import B, F, H, T, assert_same, pair, run
 
-BACKENDS = ("eager", "script")
+BACKENDS = ("eager", "script", "bptt")
 
 
 class Unscriptable(RecurrentCell):
@@ -25,9 +25,9 @@ class Unscriptable(RecurrentCell):
         return new, [new]
 
 
-def make(steps=6, batch=4, dtype=torch.float64):
+def make(cell=None, steps=6, batch=4, dtype=torch.float64):
     torch.manual_seed(0)
-    cell = LSTMCell(3, 5).to(dtype)
+    cell = (LSTMCell(3, 5) if cell is None else cell).to(dtype)
     inputs = torch.randn(steps, batch, 3, dtype=dtype)
     state = [torch.randn(batch, 5, dtype=dtype) for _ in range(2)]
     return cell, inputs, state
@@ -75,17 +75,125 @@ def test_masked_inputs_get_no_gradient(backend):
     assert torch.equal(touched, mask)
 
 
-def test_script_really_runs_torchscript(monkeypatch):
+def test_the_backend_asked_for_really_runs(monkeypatch):
+    """Each of them alone works when the others are broken."""
     cell, inputs, state = make()
-    monkeypatch.setattr(Unroll, "forward", lambda *_: pytest.fail("the eager loop ran"))
-    with pytest.raises(pytest.fail.Exception, match="the eager loop ran"):
-        unroll(cell, inputs, state, backend="eager")
-    monkeypatch.undo()
+    expected = unroll(cell, inputs, state, backend="eager")
     unroll(cell, inputs, state, backend="script")  # compiled from the true source
-    monkeypatch.setattr(Unroll, "forward", lambda *_: pytest.fail("the eager loop ran"))
-    unroll(cell, inputs, state, backend="script")
-    assert resolve_backend(cell, "auto") == "script"
-    unroll(cell, inputs, state, backend="auto")
+
+    def broken(*_):
+        raise AssertionError("another one ran")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Unroll, "forward", broken)
+        patch.setattr(backends, "find_kernel", lambda _: broken)
+        torch.testing.assert_close(unroll(cell, inputs, state, backend="script"), expected)
+        for backend in ("eager", "bptt", "auto"):
+            with pytest.raises(AssertionError, match="another one ran"):
+                unroll(cell, inputs, state, backend=backend)
+    with monkeypatch.context() as patch:
+        patch.setattr(LSTMCell, "step", broken)
+        torch.testing.assert_close(unroll(cell, inputs, state, backend="bptt"), expected)
+        with pytest.raises(AssertionError, match="another one ran"):
+            unroll(cell, inputs, state, backend="eager")
+
+
+@pytest.mark.parametrize("cell", [RNNCell(3, 5), LSTMCell(3, 5), GRUCell(3, 5)])
+def test_auto_is_the_hand_written_backward_for_built_in_cells(cell):
+    assert resolve_backend(cell, "auto") == "bptt"
+    layer = LSTM(3, 5)
+    assert layer.last_backend is None
+    layer(torch.randn(6, 4, 3))
+    assert layer.last_backend == "bptt"
+
+
+def test_auto_is_script_where_no_backward_is_written():
+    class Mine(LSTMCell):
+        """May compute something else."""
+
+    for cell in (Mine(3, 5), LSTMCell(3, 5, layer_norm=True)):
+        assert resolve_backend(cell, "auto") == "script"
+        with pytest.raises(RuntimeError, match=r"`backend` \(='bptt'\) can't run (Mine|LSTMCell)"):
+            unroll(cell, torch.randn(2, 4, 3), cell.initial_state(4, torch.randn(1)), backend="bptt")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # forward mode, in torch itself
+def test_auto_is_eager_inside_whatever_takes_the_model_apart():
+    layer, inputs = LSTM(F, H).double(), torch.randn(T, B, F, dtype=torch.float64)
+    weights = {name: p.detach() for name, p in layer.named_parameters()}
+
+    def loss(weights, inputs):
+        return torch.func.functional_call(layer, weights, (inputs,))[0].square().sum()
+
+    outputs = torch.func.vmap(lambda row: layer(row)[0], in_dims=1, out_dims=1)(inputs)
+    assert layer.last_backend == "eager"
+    torch.testing.assert_close(outputs, layer(inputs)[0])
+    by_func = torch.func.grad(loss)(weights, inputs)
+    layer(inputs)[0].square().sum().backward()
+    for name, parameter in layer.named_parameters():
+        torch.testing.assert_close(by_func[name], parameter.grad)
+    tangent = torch.randn_like(inputs)
+    _, forward_mode = torch.func.jvp(lambda x: layer(x)[0], (inputs,), (tangent,))
+    _, by_backward = torch.autograd.functional.jvp(lambda x: layer(x)[0], inputs, tangent)
+    torch.testing.assert_close(forward_mode, by_backward)
+
+
+@pytest.mark.filterwarnings("default")  # torch.compile warns of what it does itself
+def test_compile_matches_eager():
+    """Needs a C++ compiler, on the CPU; where there is none, that is what the error says."""
+    cell, inputs, state = make()
+    try:
+        torch.compile(torch.sin)(inputs)
+    except torch._dynamo.exc.TorchDynamoException as error:
+        with pytest.raises(RuntimeError, match=r"torch\.compile can't compile LSTMCell"):
+            unroll(cell, inputs, state, backend="compile")
+        pytest.skip(f"no compiler: {error}")
+    layer, oracle = pair("lstm", backend="compile")
+    inputs = torch.randn(T, B, F, dtype=torch.float64)
+    mask = torch.rand(T, B) < 0.6
+    assert_same(run(layer, inputs), run(oracle, inputs), 1e-10)
+    assert layer.last_backend == "compile"
+    compiled = run(layer, inputs, mask=mask)
+    layer.backend = "eager"
+    assert_same(compiled, run(layer, inputs, mask=mask), 1e-10)
+    twin = copy.deepcopy(layer)
+    assert list(twin.state_dict()) == list(layer.state_dict())
+    torch.testing.assert_close(twin(inputs), layer(inputs))
+
+
+def test_compile_says_why_it_can_not(monkeypatch):
+    def no_compiler(*_):
+        raise torch._dynamo.exc.TorchDynamoException("no C++ compiler found")
+
+    cell, inputs, state = make()
+    monkeypatch.setattr(torch, "compile", lambda _: no_compiler)
+    with pytest.raises(RuntimeError, match=r"torch.compile can't compile LSTMCell: no C\+\+ compiler found"):
+        unroll(cell, inputs, state, backend="compile")
+
+
+@pytest.mark.parametrize("layer_class", [RNN, LSTM, GRU])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gradients_reach_only_what_wants_them(layer_class, backend):
+    """Frozen weights, frozen inputs, an output that nobody uses: no error, and no gradient."""
+    layer = layer_class(F, H, backend=backend)
+    inputs = torch.randn(T, B, F)
+    layer(inputs)[1][0].sum().backward()  # the final state alone
+    assert all(p.grad is not None for p in layer.parameters())
+    layer.zero_grad()
+    layer.cells[0].weight_hh.requires_grad_(False)
+    layer(inputs)[0].sum().backward()
+    assert layer.cells[0].weight_hh.grad is None
+    assert layer.cells[0].weight_ih.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_backward_twice_through_the_same_graph(backend):
+    layer = LSTM(F, H, backend=backend)
+    loss = layer(torch.randn(T, B, F))[0].sum()
+    loss.backward(retain_graph=True)
+    first = layer.cells[0].weight_hh.grad.clone()
+    loss.backward()
+    torch.testing.assert_close(layer.cells[0].weight_hh.grad, 2 * first)
 
 
 def test_auto_falls_back_to_eager_and_says_so_once():
@@ -108,8 +216,8 @@ def test_auto_survives_the_removal_of_torchscript(monkeypatch, removal):
         monkeypatch.delattr(torch.jit, "script")
     else:
         monkeypatch.setattr(torch.jit, "script", script)
-    monkeypatch.setattr(sys.modules[Unroll.__module__], "_not_scriptable", set())
-    cell, inputs, state = make()
+    monkeypatch.setattr(backends, "_not_scriptable", set())
+    cell, inputs, state = make(LSTMCell(3, 5, layer_norm=True))
     with pytest.warns(UserWarning, match="LSTMCell runs eagerly"):
         outputs, _ = unroll(cell, inputs, state)
     torch.testing.assert_close(outputs, unroll(cell, inputs, state, backend="eager")[0])

@@ -1,0 +1,200 @@
+"""How the loop over time runs: backends by name, their compiled forms, and what `auto` stands for.
+
+    eager    the loop as plain Python, the reference for all others
+    script   the same loop, compiled by TorchScript
+    compile  the same loop, its step compiled by torch.compile (takes seconds at first, needs a compiler)
+    bptt     written by hand, forwards and backwards, for the built-in cells (`kernels/`)
+    auto     the fastest of them that runs this cell without a compiler; never fails where eager works
+
+The only place that calls `torch.jit.script` and `torch.compile`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor, nn
+
+from seqsum.recurrent.cells import RecurrentCell
+from seqsum.recurrent.kernels import find_kernel
+from seqsum.recurrent.unroll import Unroll
+
+Backend = Literal["auto", "eager", "script", "compile", "bptt"]
+Runner: TypeAlias = Callable[[Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
+
+
+def unroll(
+    cell: RecurrentCell,
+    inputs: Tensor,
+    state: list[Tensor],
+    mask: Tensor | None = None,
+    reverse: bool = False,
+    backend: Backend = "auto",
+) -> tuple[Tensor, list[Tensor]]:
+    """Run `cell` over `inputs`, see `Unroll.forward`, by the given backend.
+
+    Args:
+        cell: The step.
+        inputs: `(T, B, F)`, `T` at least one.
+        state: Initial state, one `(B, S)` tensor for each state of the cell, and its constants.
+        mask: `(T, B)` bool. Where it is False, the row's state is carried over and its output is zero.
+        reverse: Start with the last step; outputs stay at the place of their inputs.
+        backend: See the head of this file.
+
+    Returns:
+        Outputs `(T, B, O)` and the state after the last step, with the constants.
+
+    Raises:
+        ValueError: An unknown backend, or an empty time axis.
+        RuntimeError: A backend was asked for by name and can't run this cell.
+    """
+    if len(inputs) == 0:
+        raise ValueError(f"`inputs` of shape {tuple(inputs.shape)} (T, B, F) must have at least one time step")
+    return runner(Unroll(cell), resolve_backend(cell, backend))(inputs, state, mask, reverse)
+
+
+def check_backend(backend: str) -> None:
+    """Raise a ValueError unless the backend is one of `Backend`."""
+    if backend not in get_args(Backend):
+        raise ValueError(f"`backend` (={backend!r}) must be one of {get_args(Backend)}")
+
+
+def resolve_backend(cell: RecurrentCell, backend: Backend) -> Backend:
+    """The backend that `unroll` really uses for this cell: what `auto` stands for, or `backend` itself.
+
+    Raises:
+        ValueError: An unknown backend.
+    """
+    check_backend(backend)
+    if backend != "auto":
+        return backend
+    if _transformed(cell):
+        return "eager"
+    if find_kernel(cell) is not None:
+        return "bptt"
+    if type(cell) in _not_scriptable:
+        return "eager"
+    try:
+        _scripted(Unroll(cell))
+    except RuntimeError as error:
+        _not_scriptable.add(type(cell))
+        warnings.warn(f"{type(cell).__name__} runs eagerly, since {error}", stacklevel=2)
+        return "eager"
+    return "script"
+
+
+_not_scriptable: set[type] = set()
+
+
+def _transformed(cell: RecurrentCell) -> bool:
+    """Whether something is at work that only plain torch operations survive: torch.compile or tracing of
+    the model around the cell, or a transform of torch.func or forward-mode differentiation.
+    """
+    functorch = getattr(torch._C, "_functorch", None)  # there is no public way to ask
+    level = functorch.maybe_current_level() if functorch is not None else None
+    forward_level: int = getattr(torch.autograd.forward_ad, "_current_level", -1)
+    return level is not None or forward_level >= 0 or torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def runner(loop: Unroll, backend: Backend) -> Runner:
+    """What runs the loop by a backend that is not `auto`, with the arguments of `Unroll.forward`.
+
+    Raises:
+        RuntimeError: The backend can't run this loop's cell.
+    """
+    if backend == "script":
+        return _run_scripted(_scripted(loop))
+    if backend == "compile":
+        return _run_compiled(loop)
+    if backend == "bptt":
+        kernel = find_kernel(loop.cell)
+        if kernel is None:
+            raise RuntimeError(
+                f"`backend` (='bptt') can't run {type(loop.cell).__name__}: the backward pass is written for "
+                "RNNCell, LSTMCell and GRUCell themselves, without `layer_norm`"
+            )
+        return lambda *arguments: kernel(loop.cell, *arguments)
+    return loop
+
+
+class _Compiled:
+    """The compiled forms of a cell's loop; a copy or a pickle of it is empty.
+
+    It hangs on the cell as a plain attribute, so compiling shows in no state dict and travels with no
+    deep copy or pickle. (A weak dictionary beside the cells would not do: TorchScript keeps the cell.)
+    """
+
+    def __init__(self) -> None:
+        self.scripted: nn.Module | None = None
+        self.tensors: Sequence[Tensor] = ()  # those that `scripted` was compiled around
+        self.step: Callable[..., Any] | None = None  # by torch.compile
+
+    def fits(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether the script still uses these very tensors; `module.weight = …` or a swap replaces them."""
+        return len(tensors) == len(self.tensors) and all(a is b for a, b in zip(tensors, self.tensors, strict=True))
+
+    def __reduce__(self) -> tuple[type[_Compiled], tuple[()]]:
+        return _Compiled, ()
+
+
+def _scripted(loop: Unroll) -> nn.Module:
+    """The TorchScript form of the loop, compiled when first needed and when the cell's tensors were replaced."""
+    cell = loop.cell
+    tensors = [*cell.parameters(), *cell.buffers()]
+    compiled = cell.__dict__.pop("_compiled", None) or _Compiled()  # TorchScript must not see it
+    if compiled.scripted is None or not compiled.fits(tensors):
+        compiled.scripted, compiled.tensors = _script(loop), tensors
+    if compiled.scripted.training != cell.training:
+        compiled.scripted.train(cell.training)
+    cell.__dict__["_compiled"] = compiled
+    return compiled.scripted
+
+
+def _script(loop: Unroll) -> nn.Module:
+    try:
+        with warnings.catch_warnings():
+            # Recent torch calls torch.jit deprecated (FutureWarning or DeprecationWarning, by version).
+            # `auto` is prepared for its removal, so the user need not hear of it.
+            warnings.filterwarnings("ignore", ".*torch.jit.script")
+            return torch.jit.script(loop)
+    except Exception as error:  # TorchScript documents no exception types of its own
+        raise RuntimeError(f"TorchScript can't compile {type(loop.cell).__name__}: {error}") from error
+
+
+def _run_scripted(scripted: nn.Module) -> Runner:
+    if not torch.is_inference_mode_enabled():
+        return scripted
+
+    # A loop that TorchScript has specialised for training refuses inference tensors, so it gets others.
+    def run(inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool) -> tuple[Tensor, list[Tensor]]:
+        with torch.inference_mode(False), torch.no_grad():
+            return scripted(inputs.clone(), [s.clone() for s in state], mask, reverse)
+
+    return run
+
+
+class _StepCompiled:
+    """Stands in for a cell in the loop, with its step compiled: a whole loop would compile for minutes
+    (pytorch#97155), a step takes seconds and serves any number of them.
+    """
+
+    def __init__(self, cell: RecurrentCell) -> None:
+        compiled = cell.__dict__.setdefault("_compiled", _Compiled())
+        compiled.step = compiled.step or torch.compile(cell.step)
+        self.project = cell.project
+        self.step = compiled.step
+
+
+def _run_compiled(loop: Unroll) -> Runner:
+    compiled = type(loop)(_StepCompiled(loop.cell))  # type: ignore[arg-type]
+
+    def run(*arguments: Any) -> tuple[Tensor, list[Tensor]]:
+        try:
+            return compiled(*arguments)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            raise RuntimeError(f"torch.compile can't compile {type(loop.cell).__name__}: {error}") from error
+
+    return run

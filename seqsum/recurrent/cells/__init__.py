@@ -1,0 +1,19 @@
+"""One time step of a recurrent layer, as equations."""
+
+from seqsum.recurrent.cells.base import RecurrentCell, check_cell
+from seqsum.recurrent.cells.gru import GRUCell
+from seqsum.recurrent.cells.lstm import LSTMCell, OutputActivation
+from seqsum.recurrent.cells.packed import PackedCell, dropout_mask
+from seqsum.recurrent.cells.rnn import Nonlinearity, RNNCell
+
+__all__ = [
+    "GRUCell",
+    "LSTMCell",
+    "Nonlinearity",
+    "OutputActivation",
+    "PackedCell",
+    "RNNCell",
+    "RecurrentCell",
+    "check_cell",
+    "dropout_mask",
+]

@@ -1,0 +1,119 @@
+"""Long short-term memory."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqsum.recurrent.cells.packed import PackedCell
+
+OutputActivation = Literal["tanh", "identity"]
+
+
+class LSTMCell(PackedCell):
+    r"""Long short-term memory (Hochreiter & Schmidhuber, 1997) with a forget gate (Gers et al., 2000).
+
+    In the names of the code, with `σ` the logistic function and `*` element by element:
+
+        input_gate  = σ(W_ii x + b_ii + W_hi hidden + b_hi)
+        forget_gate = σ(W_if x + b_if + W_hf hidden + b_hf)
+        cell_update = tanh(W_ig x + b_ig + W_hg hidden + b_hg)
+        output_gate = σ(W_io x + b_io + W_ho hidden + b_ho)
+        memory'     = forget_gate * memory + input_gate * cell_update
+        hidden'     = output_gate * tanh(memory')
+                    = W_hr (output_gate * tanh(memory'))     with proj_size (Sak et al., 2014)
+        output      = hidden'                                with output_activation="tanh", as in torch
+                    = output_gate * memory'                  with output_activation="identity"
+
+    The identity output leaves the recurrence as it is and only lets later layers read the memory
+    unsquashed: a linear head can then count beyond the values seen in training. With `layer_norm` the
+    `tanh` reads the memory normalised too (Ba et al., 2016); the memory itself stays as it is.
+
+    Weights are packed and named as in `torch.nn.LSTMCell`: rows in gate order input, forget, cell
+    update, output (torch writes i, f, g, o; Keras packs i, f, c, o, the same order, but transposed and
+    with a single bias). They start as `PackedCell` says, with `bias_ih` one for the forget gate, so that
+    memory is kept at the start and gradients pass (Jozefowicz et al., 2015).
+
+        weight_ih (4·H, F) · weight_hh (4·H, P) · bias_ih (4·H,) · bias_hh (4·H,) · weight_hr (P, H)
+
+    `P` is `proj_size` if that is given, and there is no `weight_hr` otherwise, and `P` is `H`.
+
+    Args:
+        input_size: Features per step, `F`.
+        hidden_size: Units, `H`.
+        bias: Whether the gates have biases.
+        proj_size: Size that the hidden state is projected to; 0 for none.
+        output_activation: "tanh" or "identity", see the equations.
+        options: `recurrent_dropout`, `layer_norm`, `device`, `dtype`, as in `PackedCell`.
+
+    Raises:
+        ValueError: A size below one, `proj_size` not below `hidden_size`, an unknown `output_activation`
+            or one that does not go with `proj_size`, a probability outside [0, 1].
+    """
+
+    gate_names = ("input_gate", "forget_gate", "cell_update", "output_gate")
+    state_names = ("hidden", "memory")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        proj_size: int = 0,
+        output_activation: OutputActivation = "tanh",
+        **options: Any,
+    ) -> None:
+        if not 0 <= proj_size < max(hidden_size, 1):
+            raise ValueError(
+                f"`proj_size` (={proj_size}) must be smaller than `hidden_size` (={hidden_size}), and 0 for none"
+            )
+        if output_activation not in get_args(OutputActivation):
+            raise ValueError(
+                f"`output_activation` (={output_activation!r}) must be one of {get_args(OutputActivation)}"
+            )
+        if proj_size and output_activation == "identity":
+            raise ValueError(f"`output_activation` (='identity') does not go with `proj_size` (={proj_size})")
+        size = proj_size or hidden_size
+        states = [size, hidden_size]
+        super().__init__(input_size, hidden_size, bias, num_gates=4, state_size=states, output_size=size, **options)
+        self.proj_size = proj_size
+        self.output_activation = output_activation
+        like = self.weight_hh
+        self.weight_hr = nn.Parameter(like.new_empty(proj_size, hidden_size)) if proj_size else None
+        norm = nn.LayerNorm(hidden_size, bias=False, device=like.device, dtype=like.dtype)
+        self.norm_memory = norm if self.layer_norm else nn.Identity()
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw fresh weights, see the class docstring."""
+        super().reset_parameters()
+        if self.weight_hr is not None:
+            nn.init.xavier_uniform_(self.weight_hr)
+        if self.bias_ih is not None:
+            nn.init.ones_(self.bias_ih[self.hidden_size : 2 * self.hidden_size])
+
+    def gates(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`(…, 4·H)`, [hidden, memory] -> input gate, forget gate, cell update, output gate, `(…, H)` each."""
+        summed = projected + self.recur(state)
+        # not chunk: TorchScript's own derivative of it drops gates that have no gradient
+        input_gate, forget_gate, cell_update, output_gate = summed.split(self.hidden_size, dim=-1)
+        return (
+            torch.sigmoid(input_gate),
+            torch.sigmoid(forget_gate),
+            torch.tanh(cell_update),
+            torch.sigmoid(output_gate),
+        )
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """One step of the equations: `(B, 4·H)`, [hidden, memory] -> output `(B, O)`, new state."""
+        input_gate, forget_gate, cell_update, output_gate = self.gates(projected, state)
+        memory = forget_gate * state[1] + input_gate * cell_update
+        hidden = output_gate * torch.tanh(self.norm_memory(memory))
+        if self.weight_hr is not None:
+            hidden = F.linear(hidden, self.weight_hr)
+        output = output_gate * memory if self.output_activation == "identity" else hidden
+        return output, [hidden, memory] + state[2:]

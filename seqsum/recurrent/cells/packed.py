@@ -1,0 +1,111 @@
+"""The weights that the built-in cells share: those of all gates in one matrix, as in torch.nn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from seqsum.recurrent.cells.base import RecurrentCell
+
+
+class PackedCell(RecurrentCell):
+    """A cell with one weight matrix for all its gates, packed and named as in torch.nn.
+
+        weight_ih (G·H, F) · weight_hh (G·H, P) · bias_ih (G·H,) · bias_hh (G·H,)
+
+    They start better than torch's: recurrent weights orthogonal gate by gate (Saxe et al., 2014), so
+    that a signal neither grows nor shrinks on its way back through time; input weights Glorot-uniform
+    gate by gate; biases zero.
+
+    Args:
+        input_size: Features per step, `F`.
+        hidden_size: Units, `H`.
+        bias: Whether the gates have biases.
+        num_gates: Blocks of `H` rows in the weights, `G`.
+        recurrent_dropout: Probability of dropping a unit of the hidden state on its way to the gates,
+            in training: one mask for all steps of a sequence (Gal & Ghahramani, 2016).
+        layer_norm: Whether the input's and the hidden state's contributions to the gates are each
+            normalised over all `G·H`, with a gain of their own (Ba et al., 2016); the biases are added
+            afterwards.
+        device, dtype: Of the parameters.
+
+    Raises:
+        ValueError: A size below one, a probability outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        num_gates: int,
+        state_size: Sequence[int] | None = None,
+        output_size: int | None = None,
+        recurrent_dropout: float = 0.0,
+        layer_norm: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, state_size=state_size, output_size=output_size)
+        if not 0 <= recurrent_dropout <= 1:
+            raise ValueError(f"`recurrent_dropout` (={recurrent_dropout}) must be between 0 and 1")
+        rows = num_gates * hidden_size
+        self.bias = bias
+        self.recurrent_dropout = recurrent_dropout
+        self.layer_norm = layer_norm
+        self.weight_ih = nn.Parameter(torch.empty(rows, input_size, device=device, dtype=dtype))
+        self.weight_hh = nn.Parameter(torch.empty(rows, self.state_size[0], device=device, dtype=dtype))
+        self.bias_ih = nn.Parameter(torch.empty(rows, device=device, dtype=dtype)) if bias else None
+        self.bias_hh = nn.Parameter(torch.empty(rows, device=device, dtype=dtype)) if bias else None
+        self.norm_ih, self.norm_hh = (
+            nn.LayerNorm(rows, bias=False, device=device, dtype=dtype) if layer_norm else nn.Identity()
+            for _ in range(2)
+        )
+
+    def reset_parameters(self) -> None:
+        """Draw fresh weights, see the class docstring."""
+        for gate in self.weight_ih.split(self.hidden_size):
+            nn.init.xavier_uniform_(gate)
+        for gate in self.weight_hh.split(self.hidden_size):
+            nn.init.orthogonal_(gate)
+        for name, parameter in self.named_parameters():
+            if name.startswith("norm"):
+                nn.init.ones_(parameter)
+            elif name.startswith("bias"):
+                nn.init.zeros_(parameter)
+
+    def project(self, input: Tensor) -> Tensor:
+        """`W_i x` and both biases for all gates, `(…, F) -> (…, G·H)`."""
+        if self.bias_ih is None or self.bias_hh is None:
+            return self.project_with(input, None)
+        return self.project_with(input, self.bias_ih + self.bias_hh)
+
+    def project_with(self, input: Tensor, bias: Tensor | None) -> Tensor:
+        """`W_i x`, normalised if asked for, and the given bias."""
+        if not self.layer_norm:
+            return F.linear(input, self.weight_ih, bias)
+        projected = self.norm_ih(F.linear(input, self.weight_ih))
+        return projected if bias is None else projected + bias
+
+    def recur(self, state: list[Tensor]) -> Tensor:
+        """`W_h hidden` for all gates, `(…, P) -> (…, G·H)`, without bias: with dropout, if there is a mask."""
+        hidden = state[0]
+        if len(state) > len(self.state_size):
+            hidden = hidden * state[len(self.state_size)]
+        return self.norm_hh(F.linear(hidden, self.weight_hh))
+
+    def constants(self, batch_size: int, like: Tensor, generator: Generator | None = None) -> list[Tensor]:
+        """In training with dropout: the mask `(B, P)` for the hidden state, of zeros and 1 / (1 - p)."""
+        if not self.training or self.recurrent_dropout == 0:
+            return []
+        return [dropout_mask(like.new_empty(batch_size, self.state_size[0]), self.recurrent_dropout, generator)]
+
+
+def dropout_mask(like: Tensor, probability: float, generator: Generator | None) -> Tensor:
+    """Zeros with the given probability, else 1 / (1 - probability), in the shape of `like`."""
+    kept = torch.empty_like(like).bernoulli_(1 - probability, generator=generator)
+    return kept if probability == 1 else kept.div_(1 - probability)

@@ -1,0 +1,55 @@
+"""The simple recurrent network."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from seqsum.recurrent.cells.packed import PackedCell
+
+Nonlinearity = Literal["tanh", "relu"]
+
+
+class RNNCell(PackedCell):
+    r"""Simple recurrent network (Elman, 1990).
+
+        hidden' = tanh(W_ih x + b_ih + W_hh hidden + b_hh)        or relu instead of tanh
+        output  = hidden'
+
+    Weights are packed and named as in `torch.nn.RNNCell`; see `PackedCell` for how they start. Keras's
+    `SimpleRNN` has them transposed and a single bias.
+
+        weight_ih (H, F) · weight_hh (H, H) · bias_ih (H,) · bias_hh (H,)
+
+    Args:
+        input_size: Features per step, `F`.
+        hidden_size: Units, `H`.
+        bias: Whether there are biases.
+        nonlinearity: "tanh" or "relu".
+        options: `recurrent_dropout`, `layer_norm`, `device`, `dtype`, as in `PackedCell`.
+
+    Raises:
+        ValueError: A size below one, an unknown `nonlinearity`, a probability outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: Nonlinearity = "tanh",
+        **options: Any,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, num_gates=1, **options)
+        if nonlinearity not in get_args(Nonlinearity):
+            raise ValueError(f"`nonlinearity` (={nonlinearity!r}) must be one of {get_args(Nonlinearity)}")
+        self.nonlinearity = nonlinearity
+        self.reset_parameters()
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """One step of the equation: `(B, H)`, [hidden] -> output `(B, H)`, new state."""
+        summed = projected + self.recur(state)
+        hidden = torch.relu(summed) if self.nonlinearity == "relu" else torch.tanh(summed)
+        return hidden, [hidden] + state[1:]

@@ -1,0 +1,232 @@
+"""Any cell over layers and directions: what the torch-like layers are made of, and a user's own cell too."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from seqsum.recurrent.backends import Backend, check_backend, resolve_backend, unroll
+from seqsum.recurrent.cells import RecurrentCell, check_cell, dropout_mask
+from seqsum.recurrent.sequences import pack_like, pad, reorder, time_first_mask
+
+States = Tensor | tuple[Tensor, ...]
+
+
+class Recurrent(nn.Module):
+    """Runs a cell over sequences, in several layers and both directions if wished.
+
+    Takes and gives what `torch.nn.LSTM` and its like do, for any cell.
+
+    Args:
+        cell: The first layer's forward cell. The others are made with the same arguments and fresh
+            weights, by its `like`.
+        num_layers: Layers, `L`; each reads the outputs of the one below.
+        batch_first: Whether inputs and outputs are `(B, T, …)` rather than `(T, B, …)`.
+        dropout: Probability of dropping an output of a layer that another reads, in training.
+        bidirectional: Whether each layer has a second cell that reads from the end, its outputs behind
+            those of the first. Directions, `D`, are then 2, otherwise 1.
+        backend: How the loop over time runs, see `backends.py`. `last_backend` tells what did.
+        learn_initial_state: Whether the state before the first step is learned, starting at zero, one for
+            each layer and direction; it serves whenever no state is given.
+
+    Raises:
+        ValueError: `num_layers` below one, a probability outside [0, 1], an unknown backend.
+        TypeError: `cell` is no cell, but a class, say; or can't be made for the input size of a further layer.
+    """
+
+    def __init__(
+        self,
+        cell: RecurrentCell,
+        *,
+        num_layers: int = 1,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        backend: Backend = "auto",
+        learn_initial_state: bool = False,
+    ) -> None:
+        super().__init__()
+        check_cell(cell)
+        _check_options(num_layers, dropout)
+        check_backend(backend)
+        self.input_size = cell.input_size
+        self.hidden_size = cell.hidden_size
+        self.num_layers = num_layers
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.bidirectional = bidirectional
+        self.backend = backend
+        self.last_backend: Backend | None = None
+        self.cells = nn.ModuleList(_make_cells(cell, num_layers, self.num_directions))
+        self.initial_state = nn.ParameterList()
+        if learn_initial_state:
+            like = next(cell.parameters())
+            self.initial_state.extend(like.new_zeros(len(self.cells), size) for size in cell.state_size)
+        self.recorder: Any = None  # of `seqsum.trace`, while there is one
+
+    @property
+    def num_directions(self) -> int:
+        """`D`."""
+        return 2 if self.bidirectional else 1
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: States | None = None,
+        *,
+        mask: Tensor | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        generator: Generator | None = None,
+    ) -> tuple[Tensor | PackedSequence, States]:
+        """Run all layers over a batch of sequences.
+
+        Args:
+            input: `(T, B, F)`, or `(B, T, F)` with `batch_first`; `(T, F)` for a single sequence; or a
+                packed sequence.
+            hx: Initial state, `(L·D, B, S)`, or `(L·D, S)` for a single sequence; a tuple of them for a
+                cell with several, such as hidden and memory. By default zero, or what was learned.
+            mask: `(T, B)`, or `(B, T)` with `batch_first`, bool; any pattern. Where it is False the row's
+                state is carried over, in both directions, and its output is zero.
+            lengths: `(B,)`, a shorthand for the mask of rows that end after so many steps.
+            generator: Draws all dropout; torch's own by default.
+
+        Returns:
+            Outputs of the last layer, `(T, B, D·O)` or in the form of the input, and the final states, in
+            the form of `hx`. A direction's final state is that after the last step it reads.
+
+        Raises:
+            ValueError: Sizes or types that don't fit, an empty time axis, both a mask and lengths.
+            RuntimeError: A backend was asked for by name and can't run the cell.
+        """
+        if isinstance(input, PackedSequence):
+            if mask is not None or lengths is not None:
+                raise ValueError("`mask` and `lengths` don't go with a packed `input`, which has lengths of its own")
+            return self._run_packed(input, hx, generator)
+        self._check_input(input)
+        single = input.dim() == 2
+        time_first = input.unsqueeze(1) if single else input.transpose(0, 1) if self.batch_first else input
+        states = None if hx is None else self._unwrap(hx, input.shape[:0] if single else time_first.shape[1:2])
+        mask = time_first_mask(input, mask, lengths, self.batch_first)
+        outputs, final = self._run(time_first, states, mask, generator)
+        if single:
+            return outputs.squeeze(1), self._wrap([state.squeeze(1) for state in final])
+        return outputs.transpose(0, 1) if self.batch_first else outputs, self._wrap(final)
+
+    def _run_packed(
+        self, input: PackedSequence, hx: States | None, generator: Generator | None
+    ) -> tuple[PackedSequence, States]:
+        if input.data.dim() != 2:
+            raise ValueError(f"packed `input` of shape {tuple(input.data.shape)} must have two axes, (ΣT, F)")
+        self._check_features(input.data)
+        padded, lengths = pad(input)
+        states = None if hx is None else self._unwrap(hx, padded.shape[1:2])
+        states = None if states is None else reorder(states, input.sorted_indices)
+        mask = time_first_mask(padded, None, lengths, batch_first=False)
+        outputs, final = self._run(padded, states, mask, generator)
+        return pack_like(outputs, lengths, input), self._wrap(reorder(final, input.unsorted_indices))
+
+    def _run(
+        self, outputs: Tensor, hx: list[Tensor] | None, mask: Tensor | None, generator: Generator | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Layer after layer, time first: `(T, B, F)`, states `(L·D, B, S)` -> `(T, B, D·O)`, final states."""
+        # A sum over many steps needs float32: under autocast (`--trainer.precision=bf16-mixed`) the
+        # encoder runs in the lower precision and the recurrence does not.
+        with torch.autocast(outputs.device.type, enabled=False):
+            outputs = outputs.to(next(self.parameters()).dtype)
+            batch = outputs.shape[1]
+            final: list[list[Tensor]] = []
+            for layer in range(self.num_layers):
+                if layer and self.dropout and self.training:
+                    outputs = outputs * dropout_mask(outputs, self.dropout, generator)
+                directions = []
+                for direction in range(self.num_directions):
+                    index = layer * self.num_directions + direction
+                    cell = cast(RecurrentCell, self.cells[index])
+                    state = self._initial(index, cell, batch, outputs) if hx is None else [s[index] for s in hx]
+                    state = state + cell.constants(batch, outputs, generator)
+                    reverse = direction == 1
+                    if self.recorder is not None:
+                        suffix = f"_l{layer}{'_reverse' if reverse else ''}"
+                        self.recorder.record(suffix, cell, outputs, state, mask, reverse)
+                    result, state = unroll(cell, outputs, state, mask, reverse, self.backend)
+                    directions.append(result)  # (T, B, O)
+                    final.append(state[: len(cell.state_size)])
+                outputs = torch.cat(directions, dim=-1) if len(directions) > 1 else directions[0]
+            self.last_backend = resolve_backend(cell, self.backend)
+        return outputs, [torch.stack(states) for states in zip(*final, strict=True)]
+
+    def _initial(self, index: int, cell: RecurrentCell, batch: int, like: Tensor) -> list[Tensor]:
+        if len(self.initial_state) == 0:
+            return cell.initial_state(batch, like)
+        return [learned[index].expand(batch, -1) for learned in self.initial_state]
+
+    def _check_input(self, input: Tensor) -> None:
+        if input.dim() not in (2, 3):
+            raise ValueError(
+                f"`input` of shape {tuple(input.shape)} must have three axes, or two for a single sequence, "
+                f"not {input.dim()}"
+            )
+        self._check_features(input)
+        if (input.shape[0] if input.dim() == 2 or not self.batch_first else input.shape[1]) == 0:
+            raise ValueError(f"`input` of shape {tuple(input.shape)} must have at least one time step")
+
+    def _check_features(self, input: Tensor) -> None:
+        if input.shape[-1] != self.input_size:
+            raise ValueError(
+                f"`input` of shape {tuple(input.shape)} must have `input_size` (={self.input_size}) features, "
+                f"not {input.shape[-1]}"
+            )
+        dtype = next(self.parameters()).dtype
+        if input.dtype != dtype and not torch.is_autocast_enabled(input.device.type):
+            raise ValueError(f"`input` of type {input.dtype} must be of the type of the weights, {dtype}")
+
+    def _unwrap(self, hx: States, batch: Sequence[int]) -> list[Tensor]:
+        """The user's state -> a list of `(L·D, B, S)`; `batch` is empty for a single sequence."""
+        states = [hx] if isinstance(hx, Tensor) else list(hx)
+        sizes = self._first_cell().state_size
+        expected = [(len(self.cells), *batch, size) for size in sizes]
+        if [tuple(state.shape) for state in states] != expected:
+            raise ValueError(
+                f"`hx` of shapes {[tuple(state.shape) for state in states]} must be of {expected}, "
+                f"{'(L·D, B, S)' if batch else '(L·D, S)'} for each state"
+            )
+        return states if batch else [state.unsqueeze(1) for state in states]
+
+    def _wrap(self, states: list[Tensor]) -> States:
+        return states[0] if len(states) == 1 else tuple(states)
+
+    def _first_cell(self) -> RecurrentCell:
+        return cast(RecurrentCell, self.cells[0])
+
+    def flatten_parameters(self) -> None:
+        """Nothing: there are no buffers to flatten. Here because `torch.nn.LSTM` has it."""
+
+
+def _make_cells(cell: RecurrentCell, num_layers: int, num_directions: int) -> Iterator[RecurrentCell]:
+    """The cells of all layers and directions, in the order of torch.nn's states."""
+    for layer in range(num_layers):
+        input_size = cell.input_size if layer == 0 else cell.output_size * num_directions
+        for direction in range(num_directions):
+            yield cell if layer == direction == 0 else _another(cell, input_size)
+
+
+def _another(cell: RecurrentCell, input_size: int) -> RecurrentCell:
+    if not hasattr(cell, "like"):
+        raise TypeError(f"`cell` (={type(cell).__name__}) must have `like(input_size)` for more layers or directions")
+    return cell.like(input_size)
+
+
+def _check_options(num_layers: int, dropout: float) -> None:
+    if num_layers < 1:
+        raise ValueError(f"`num_layers` (={num_layers}) must be at least 1")
+    if isinstance(dropout, bool) or not 0 <= dropout <= 1:
+        raise ValueError(f"`dropout` (={dropout}) must be between 0 and 1")
+    if dropout and num_layers == 1:
+        warnings.warn(
+            f"`dropout` (={dropout}) works between layers, and `num_layers` is 1: it has no effect", stacklevel=4
+        )

@@ -1,0 +1,66 @@
+"""Sequences of different lengths: lengths, masks and packed sequences, turned into one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+
+def time_first_mask(
+    input: Tensor, mask: Tensor | None, lengths: Tensor | Sequence[int] | None, batch_first: bool
+) -> Tensor | None:
+    """What a user says of the valid steps of `input`, `(T, F)`, `(T, B, F)` or `(B, T, F)` -> `(T, B)`, or None.
+
+    Checking lengths waits for a GPU if they lie on one; a mask does not.
+
+    Raises:
+        ValueError: Both are given, shapes or types don't fit, a length is below 0 or above the steps there are.
+    """
+    if mask is not None and lengths is not None:
+        raise ValueError("`mask` and `lengths` can't both be given")
+    if lengths is not None:
+        if input.dim() == 2:
+            raise ValueError(f"`lengths` don't go with a single sequence, `input` of shape {tuple(input.shape)}")
+        steps, batch = input.shape[:2][:: -1 if batch_first else 1]
+        return _lengths_to_mask(torch.as_tensor(lengths), steps, batch).to(input.device)
+    if mask is None:
+        return None
+    if mask.shape != input.shape[:-1]:
+        raise ValueError(
+            f"`mask` of shape {tuple(mask.shape)} must have the first axes of `input`, {tuple(input.shape[:-1])}"
+        )
+    if mask.dtype != torch.bool:
+        raise ValueError(f"`mask` of type {mask.dtype} must be of type torch.bool")
+    return mask.unsqueeze(1) if input.dim() == 2 else mask.transpose(0, 1) if batch_first else mask
+
+
+def _lengths_to_mask(lengths: Tensor, steps: int, batch: int) -> Tensor:
+    """Lengths `(B,)` -> `(T, B)`, True before each row's end."""
+    if lengths.shape != (batch,):
+        raise ValueError(f"`lengths` of shape {tuple(lengths.shape)} must be one for each row, ({batch},)")
+    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise ValueError(f"`lengths` of type {lengths.dtype} must be whole numbers")
+    if batch and (lengths.min() < 0 or lengths.max() > steps):
+        raise ValueError(
+            f"`lengths` (from {lengths.min()} to {lengths.max()}) must be between 0 and the number of steps (={steps})"
+        )
+    return torch.arange(steps, device=lengths.device).unsqueeze(1) < lengths
+
+
+def pad(packed: PackedSequence) -> tuple[Tensor, Tensor]:
+    """A packed sequence -> `(T, B, F)`, rows in its own (sorted) order, and their lengths `(B,)`."""
+    return pad_packed_sequence(PackedSequence(packed.data, packed.batch_sizes))
+
+
+def pack_like(outputs: Tensor, lengths: Tensor, packed: PackedSequence) -> PackedSequence:
+    """Outputs `(T, B, O)`, rows as `pad` gave them -> packed, with the indices of the given one."""
+    data = pack_padded_sequence(outputs, lengths).data
+    return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+
+
+def reorder(states: list[Tensor], order: Tensor | None) -> list[Tensor]:
+    """States `(N, B, S)` with their rows in the given order `(B,)`."""
+    return states if order is None else [state.index_select(1, order) for state in states]

@@ -1,0 +1,87 @@
+"""What the recurrence is held against: torch.nn, with every result and every gradient there is."""
+
+import torch
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+
+from seqsum import GRU, LSTM, RNN
+from seqsum.recurrent.recurrent import Recurrent
+
+B, T, F, H, P = 4, 6, 3, 5, 2
+LENGTHS = (4, 6, 1, 3)  # not sorted; one is a single step
+KINDS = {
+    "rnn_tanh": (RNN, torch.nn.RNN, {}),
+    "rnn_relu": (RNN, torch.nn.RNN, {"nonlinearity": "relu"}),
+    "lstm": (LSTM, torch.nn.LSTM, {}),
+    "lstm_proj": (LSTM, torch.nn.LSTM, {"proj_size": P}),
+    "gru": (GRU, torch.nn.GRU, {}),
+}
+
+
+def pair(kind, dtype=torch.float64, **arguments):
+    """A hand-written layer and torch's, with the same weights: torch's own random ones."""
+    torch.manual_seed(0)
+    ours, theirs, more = KINDS[kind]
+    backend = arguments.pop("backend", "auto")
+    oracle = theirs(F, H, **more, **arguments).to(dtype)
+    layer = ours(F, H, **more, **arguments, backend=backend).to(dtype)
+    layer.load_state_dict(oracle.state_dict())
+    return layer, oracle
+
+
+def random_state(layer, batch, dtype=torch.float64):
+    """A state for all layers and directions, as the user would give it; `batch` is () for a single sequence."""
+    sizes = layer.cells[0].state_size
+    states = tuple(torch.randn(len(layer.cells), *batch, size, dtype=dtype) for size in sizes)
+    return states if len(states) > 1 else states[0]
+
+
+def run(layer, inputs, state=None, *, padded_to=None, **options):
+    """Outputs, final states, and the gradients of input, initial states and every parameter, by name.
+
+    With `padded_to` the inputs (B, T, …) or (T, B, …) are packed by LENGTHS, and the outputs padded again.
+    """
+    inputs = inputs.clone().requires_grad_()
+    states = () if state is None else state if isinstance(state, tuple) else (state,)
+    states = [s.clone().requires_grad_() for s in states]
+    hx = None if state is None else tuple(states) if isinstance(state, tuple) else states[0]
+    layer.zero_grad()
+    given = inputs
+    if padded_to is not None:
+        given = pack_padded_sequence(inputs, torch.tensor(LENGTHS), batch_first=layer.batch_first, enforce_sorted=False)
+    outputs, final = layer(given, hx, **options)
+    if isinstance(outputs, PackedSequence):
+        outputs, _ = torch.nn.utils.rnn.pad_packed_sequence(
+            outputs, batch_first=layer.batch_first, total_length=padded_to
+        )
+    finals = final if isinstance(final, tuple) else (final,)
+    results = {"outputs": outputs} | {f"final {k}": s for k, s in enumerate(finals)}
+    # weights of all sizes and signs, so that every entry of every result counts, each for itself
+    loss = sum(
+        (result * torch.randn(result.shape, generator=torch.Generator().manual_seed(k)).to(result)).sum()
+        for k, result in enumerate(results.values())
+    )
+    loss.backward()
+    results |= {"grad input": inputs.grad} | {f"grad initial {k}": s.grad for k, s in enumerate(states)}
+    return results | {f"grad {name}": gradient for name, gradient in parameter_gradients(layer).items()}
+
+
+def parameter_gradients(layer):
+    """Of a layer of either library, under torch's names."""
+    if isinstance(layer, Recurrent):
+        names = {
+            f"{name}_l{k // layer.num_directions}{'_reverse' if k % layer.num_directions else ''}": parameter
+            for k, cell in enumerate(layer.cells)
+            for name, parameter in cell.named_parameters()
+        }
+    else:
+        names = dict(layer.named_parameters())
+    return {name: parameter.grad for name, parameter in names.items()}
+
+
+def assert_same(actual, expected, atol, rtol=0.0, label=""):
+    """Every result that either has, in both and close."""
+    assert actual.keys() == expected.keys(), label
+    for name in expected:
+        torch.testing.assert_close(
+            actual[name], expected[name], atol=atol, rtol=rtol, msg=lambda m, n=name: f"{label} {n}: {m}"
+        )

@@ -1,0 +1,153 @@
+"""Cells of one's own in `Recurrent`."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import seqsum
+from seqsum import LSTM, GRUCell, LSTMCell, Recurrent, RecurrentCell
+
+B, T, F, H = 4, 6, 3, 5
+
+
+class MinimalGatedUnit(RecurrentCell):
+    """Zhou et al. (2016)."""
+
+    gate_names = ("forget_gate",)
+
+    def __init__(self, input_size: int, hidden_size: int, scale: float = 1.0) -> None:
+        super().__init__(input_size, hidden_size)
+        self.scale = scale
+        self.read = nn.Linear(input_size, 2 * hidden_size)
+        self.forget = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.recall = nn.Linear(hidden_size, hidden_size, bias=False)
+
+    def project(self, input: Tensor) -> Tensor:
+        return self.read(input)
+
+    def gates(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor]:
+        return (torch.sigmoid(projected[..., : self.hidden_size] + self.forget(state[0])),)
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        gate = self.gates(projected, state)[0]
+        candidate = torch.tanh(projected[..., self.hidden_size :] + self.recall(gate * state[0]))
+        hidden = (1 - gate) * state[0] + gate * candidate
+        return self.scale * hidden, [hidden]
+
+
+class Duck(nn.Module):
+    """The contract without the base class: counts, with a state of whole numbers and an output beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size, self.output_size, self.state_size = 2, 1, 3, [1]
+        self.weight = nn.Parameter(torch.ones(3, 1))
+        self.gate_names = ()
+        self.state_names = ("count",)
+
+    def project(self, input: Tensor) -> Tensor:
+        return input.sum(-1, keepdim=True)
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        count = state[0] + projected
+        return count @ self.weight.t(), [count]
+
+    def initial_state(self, batch_size: int, like: Tensor) -> list[Tensor]:
+        return [like.new_full((batch_size, 1), 10.0)]
+
+    def constants(self, batch_size, like, generator=None):
+        return []
+
+
+@pytest.mark.parametrize("backend", ["eager", "script", "auto"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_own_cell_has_layers_directions_and_masks(backend, bidirectional):
+    torch.manual_seed(0)
+    cell = MinimalGatedUnit(F, H, scale=2.0)
+    layers = Recurrent(cell, num_layers=3, bidirectional=bidirectional, batch_first=True, backend=backend)
+    directions = 1 + bidirectional
+    assert layers.cells[0] is cell
+    assert [c.input_size for c in layers.cells] == [F] * directions + [directions * H] * 2 * directions
+    assert {c.scale for c in layers.cells} == {2.0}
+    inputs, mask = torch.randn(B, T, F), torch.rand(B, T) < 0.7
+    outputs, final = layers(inputs, mask=mask)
+    assert layers.last_backend == ("eager" if backend == "eager" else "script")
+    expected, finals = inputs.transpose(0, 1), []
+    for layer in range(3):  # by a loop over the cells' own forward
+        sides = []
+        for direction in range(directions):
+            own, state, side = layers.cells[layer * directions + direction], torch.zeros(B, H), [None] * T
+            for t in reversed(range(T)) if direction else range(T):
+                valid = mask[:, t, None]
+                state = torch.where(valid, own(expected[t], state), state)
+                side[t] = 2.0 * state * valid
+            sides.append(torch.stack(side))
+            finals.append(state)
+        expected = torch.cat(sides, dim=-1)
+    torch.testing.assert_close(outputs, expected.transpose(0, 1))
+    torch.testing.assert_close(final, torch.stack(finals))
+
+
+@pytest.mark.parametrize("backend", ["eager", "script"])
+def test_own_cell_is_traced(backend):
+    layers = Recurrent(MinimalGatedUnit(F, H), num_layers=2, backend=backend)
+    with seqsum.trace(layers) as traced:
+        outputs, _ = layers(torch.randn(T, B, F))
+    assert set(traced) == {"forget_gate_l0", "hidden_l0", "forget_gate_l1", "hidden_l1"}
+    torch.testing.assert_close(traced["hidden_l1"].transpose(0, 1), outputs)
+
+
+@pytest.mark.parametrize("backend", ["eager", "script", "auto"])
+def test_a_module_with_the_contract_will_do(backend):
+    layer = Recurrent(Duck(), backend=backend, batch_first=True)
+    outputs, final = layer(torch.ones(1, 3, 2))
+    assert outputs.tolist() == [[[12.0] * 3, [14.0] * 3, [16.0] * 3]]
+    assert final.tolist() == [[[16.0]]]
+    layer(torch.ones(1, 3, 2))[0].sum().backward()
+    with seqsum.trace(layer) as traced:
+        layer(torch.ones(1, 3, 2))
+    assert traced["count_l0"].flatten().tolist() == [12.0, 14.0, 16.0]
+    with pytest.raises(TypeError, match=r"`cell` \(=Duck\) must have `like\(input_size\)` for more layers"):
+        Recurrent(Duck(), num_layers=2)
+
+
+@pytest.mark.parametrize("cell_class", [LSTMCell, GRUCell])
+def test_built_in_cells_too(cell_class):
+    torch.manual_seed(0)
+    layers = Recurrent(cell_class(F, H), num_layers=2, bidirectional=True)
+    named = {"LSTMCell": seqsum.LSTM, "GRUCell": seqsum.GRU}[cell_class.__name__](F, H, 2, bidirectional=True)
+    named.load_state_dict(layers.state_dict())
+    inputs = torch.randn(T, B, F)
+    torch.testing.assert_close(layers(inputs), named(inputs))
+
+
+def test_copies_and_pickles_with_a_compiled_loop():
+    layers = Recurrent(MinimalGatedUnit(F, H), num_layers=2, backend="script")
+    inputs = torch.randn(T, B, F)
+    expected = layers(inputs)
+    for twin in (copy.deepcopy(layers), pickle.loads(pickle.dumps(layers))):
+        torch.testing.assert_close(twin(inputs), expected)
+
+
+def test_learned_initial_state_of_an_own_cell():
+    layers = Recurrent(MinimalGatedUnit(F, H), bidirectional=True, learn_initial_state=True)
+    assert [tuple(p.shape) for p in layers.initial_state] == [(2, H)]
+    layers(torch.randn(T, B, F))[0].sum().backward()
+    assert layers.initial_state[0].grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (LSTMCell, r"`cell` \(=the class LSTMCell\) must be a cell, such as LSTMCell\(3, 5\)"),
+        (nn.Linear(2, 2), r"`cell` \(=Linear\) .* and lacks \['input_size', 'hidden_size'"),
+        (LSTM(F, H), r"`cell` \(=LSTM\) .* and lacks \['output_size'"),
+        (3, r"`cell` \(=int\)"),
+    ],
+)
+def test_what_is_no_cell_is_refused(cell, message):
+    with pytest.raises(TypeError, match=message):
+        Recurrent(cell)

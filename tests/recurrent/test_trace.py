@@ -1,0 +1,128 @@
+"""What `trace` shows, against the equations, and that it changes nothing."""
+
+import pytest
+import torch
+
+import seqsum
+from seqsum import GRU, LSTM, RNN, LSTMCell, Recurrent
+from tests.recurrent.oracles import KINDS, B, F, H, T
+
+BACKENDS = ("eager", "script", "bptt")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_gate_and_state_of_every_layer_and_direction(kind, backend):
+    torch.manual_seed(0)
+    layer_class, _, more = KINDS[kind]
+    layer = layer_class(F, H, 2, **more, bidirectional=True, batch_first=True, backend=backend)
+    inputs = torch.randn(B, T, F)
+    expected = layer(inputs)
+    with seqsum.trace(layer) as traced:
+        outputs, final = layer(inputs)
+    assert layer.last_backend == backend
+    torch.testing.assert_close((outputs, final), expected, rtol=0, atol=0)  # looking changes nothing
+    cell = layer.cells[0]
+    places = [f"_l{n}{direction}" for n in (0, 1) for direction in ("", "_reverse")]
+    assert set(traced) == {name + place for name in (*cell.gate_names, *cell.state_names) for place in places}
+    size = cell.state_size[0]
+    torch.testing.assert_close(traced["hidden_l1"], outputs[..., :size])
+    torch.testing.assert_close(traced["hidden_l1_reverse"], outputs[..., size:])
+    for k, name in enumerate(cell.state_names):
+        states = (final if isinstance(final, tuple) else (final,))[k]
+        for index, place in enumerate(places):
+            last = traced[name + place][:, 0 if "reverse" in place else -1]
+            torch.testing.assert_close(last, states[index])
+    assert not any(tensor.requires_grad for tensor in traced.values())
+
+
+def test_gates_of_the_lstm_are_those_of_its_equations():
+    torch.manual_seed(0)
+    layer = LSTM(F, H)
+    inputs = torch.randn(T, B, F)
+    with seqsum.trace(layer) as traced:
+        layer(inputs)
+    i, f, g, o = (traced[f"{name}_l0"] for name in ("input_gate", "forget_gate", "cell_update", "output_gate"))
+    memory, hidden = traced["memory_l0"], traced["hidden_l0"]
+    before = torch.cat([torch.zeros(B, 1, H), memory[:, :-1]], dim=1)
+    torch.testing.assert_close(memory, f * before + i * g)
+    torch.testing.assert_close(hidden, o * memory.tanh())
+    last = torch.cat([torch.zeros(B, 1, H), hidden[:, :-1]], dim=1)
+    summed = inputs.transpose(0, 1) @ layer.weight_ih_l0.T + last @ layer.weight_hh_l0.T
+    summed = summed + layer.bias_ih_l0 + layer.bias_hh_l0
+    expected = [gate.sigmoid() for gate in summed.chunk(4, dim=-1)]
+    torch.testing.assert_close((i, f, o), (expected[0], expected[1], expected[3]))
+
+
+def test_gates_of_the_gru_are_those_of_its_equations():
+    torch.manual_seed(0)
+    layer = GRU(F, H, bias=False, batch_first=True)
+    inputs = torch.randn(B, T, F)
+    with seqsum.trace(layer) as traced:
+        layer(inputs)
+    hidden, z, n = (traced[f"{name}_l0"] for name in ("hidden", "update_gate", "candidate"))
+    last = torch.cat([torch.zeros(B, 1, H), hidden[:, :-1]], dim=1)
+    torch.testing.assert_close(hidden, (1 - z) * n + z * last)
+    reset = (inputs @ layer.weight_ih_l0.T + last @ layer.weight_hh_l0.T)[..., :H].sigmoid()
+    torch.testing.assert_close(traced["reset_gate_l0"], reset)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_masked_steps_carry_the_state_and_show_no_gates(bidirectional):
+    layer = LSTM(F, H, bidirectional=bidirectional, batch_first=True)
+    mask = torch.rand(B, T, generator=torch.Generator().manual_seed(0)) < 0.6
+    with seqsum.trace(layer) as traced:
+        _, (hidden, _) = layer(torch.randn(B, T, F), mask=mask)
+    for place in ("l0", "l0_reverse")[: 1 + bidirectional]:
+        assert torch.equal(traced[f"input_gate_{place}"].abs().sum(-1) > 0, mask)
+    torch.testing.assert_close(traced["hidden_l0"][:, -1], hidden[0])
+    skipped = ~mask[:, 1:]
+    states = traced["memory_l0"]
+    assert torch.equal(states[:, 1:][skipped], states[:, :-1][skipped])
+
+
+def test_dropout_is_that_of_the_run():
+    layer = LSTM(F, H, 2, dropout=0.4, recurrent_dropout=0.4)
+    with seqsum.trace(layer) as traced:
+        outputs, _ = layer(torch.randn(T, B, F))
+    torch.testing.assert_close(traced["hidden_l1"].transpose(0, 1), outputs)
+
+
+def test_modules_inside_a_network_have_their_path():
+    network = torch.nn.ModuleDict({"reader": LSTM(F, H), "writer": Recurrent(LSTMCell(F, H))})
+    with seqsum.trace(network) as traced:
+        network["reader"](torch.randn(T, F))
+        network["writer"](torch.randn(T, B, F))
+        assert traced["reader.memory_l0"].shape == (1, T, H)
+    assert traced["writer.forget_gate_l0"].shape == (B, T, H)
+    assert "writer.forget_gate_l0 (4, 6, 5)" in repr(traced)
+    with pytest.raises(KeyError, match=r"'gate' was not recorded, but \['reader.input_gate_l0'"):
+        traced["gate"]
+
+
+def test_the_latest_call_is_what_shows_and_nothing_after_the_end():
+    layer = RNN(F, H)
+    with seqsum.trace(layer) as traced:
+        layer(torch.randn(T, B, F))
+        outputs, _ = layer(torch.randn(T, B, F))
+    layer(torch.randn(T, B, F))
+    torch.testing.assert_close(traced["hidden_l0"].transpose(0, 1), outputs)
+
+
+def test_nothing_is_left_behind_after_an_error():
+    layer = LSTM(F, H)
+    with pytest.raises(RuntimeError, match="stop"), seqsum.trace(layer):
+        raise RuntimeError("stop")
+    assert layer.recorder is None
+
+
+def test_a_module_without_recurrence_is_refused():
+    with pytest.raises(ValueError, match=r"`module` \(=Linear\) has no Recurrent"), seqsum.trace(torch.nn.Linear(1, 1)):
+        pass
+
+
+def test_tracing_twice_at_a_time_is_refused():
+    layer = LSTM(F, H)
+    with seqsum.trace(layer), pytest.raises(ValueError, match="being traced already"), seqsum.trace(layer):
+        pass
+    assert layer.recorder is None
