@@ -72,26 +72,34 @@ class _UnrollLSTM(torch.autograd.Function):
         dropout: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         (length, batch, _), size = projected.shape, initial_memory.shape[-1]
-        gates = torch.empty_like(projected)  # (T, B, 4·H)
-        squashed = projected.new_empty(length, *initial_memory.shape)  # tanh(memory), (T, B, H)
+        # tanh(x) = 2 σ(2 x) - 1: with the update's rows doubled, one σ over all four blocks does it all
+        doubled = projected.new_ones(4, size)
+        doubled[2] = 2
+        doubled = doubled.flatten()
+        gates = projected * doubled  # (T, B, 4·H)
+        weight = (weight_hh * doubled.unsqueeze(1)).t()
+        squashed = projected.new_empty(length, batch, size)  # tanh(memory), (T, B, H)
         hidden = room_for_states(initial_hidden, length, reverse)  # (T + 1, B, P)
         memory = room_for_states(initial_memory, length, reverse)  # (T + 1, B, H)
+        # views of all steps, taken once: taken in the loop they would cost as much as a small product
+        blocks = [block.unbind(0) for block in (gates, *gates.view(length, batch, 4, size).unbind(2))]
+        hiddens, memories, squashes = hidden.unbind(0), memory.unbind(0), squashed.unbind(0)
         for t, last, now in steps(length, reverse):
-            recurrent = hidden[last] if dropout is None else hidden[last] * dropout
-            torch.addmm(projected[t], recurrent, weight_hh.t(), out=gates[t])
-            blocks = gates[t].view(batch, 4, size)
-            blocks[:, :2].sigmoid_()
-            blocks[:, 2].tanh_()
-            blocks[:, 3].sigmoid_()
-            input_gate, forget_gate, cell_update, output_gate = blocks.unbind(1)
-            torch.mul(forget_gate, memory[last], out=memory[now]).addcmul_(input_gate, cell_update)
-            torch.tanh(memory[now], out=squashed[t])
-            read = output_gate * squashed[t]
-            hidden[now] = read if weight_hr is None else read @ weight_hr.t()
+            summed, input_gate, forget_gate, half_update, output_gate = (block[t] for block in blocks)
+            recurrent = hiddens[last] if dropout is None else hiddens[last] * dropout
+            summed.addmm_(recurrent, weight).sigmoid_()
+            torch.mul(forget_gate, memories[last], out=memories[now])
+            memories[now].sub_(input_gate).addcmul_(input_gate, half_update, value=2)
+            torch.mul(memories[now], 2, out=squashes[t]).sigmoid_().mul_(2).sub_(1)
+            if weight_hr is None:
+                torch.mul(output_gate, squashes[t], out=hiddens[now])
+            else:
+                torch.mm(output_gate * squashes[t], weight_hr.t(), out=hiddens[now])
             if mask is not None:
-                valid = mask[t].unsqueeze(-1)
-                hidden[now] = torch.where(valid, hidden[now], hidden[last])
-                memory[now] = torch.where(valid, memory[now], memory[last])
+                skipped = ~mask[t].unsqueeze(-1)
+                torch.where(skipped, hiddens[last], hiddens[now], out=hiddens[now])
+                torch.where(skipped, memories[last], memories[now], out=memories[now])
+        gates[:, :, 2 * size : 3 * size].mul_(2).sub_(1)
         ctx.cell, ctx.mask, ctx.reverse = cell, mask, reverse
         ctx.save_for_backward(
             projected, weight_hh, weight_hr, initial_hidden, initial_memory, dropout, gates, squashed, hidden, memory
@@ -99,7 +107,7 @@ class _UnrollLSTM(torch.autograd.Function):
         if cell.output_activation == "identity":
             outputs = gates.view(length, batch, 4, size)[:, :, 3] * after(memory, reverse)
         else:
-            outputs = after(hidden, reverse).clone()
+            outputs = after(hidden, reverse)
         if mask is not None:
             outputs = outputs * mask.unsqueeze(-1)
         return outputs, hidden[now].clone(), memory[now].clone()
@@ -117,40 +125,43 @@ class _UnrollLSTM(torch.autograd.Function):
         (length, batch, _), size = projected.shape, initial_memory.shape[-1]
         input_gate, forget_gate, cell_update, output_gate = gates.view(length, batch, 4, size).unbind(2)
         # local derivatives of all steps: what δmemory is multiplied by in three blocks, δread in the last
-        local = torch.empty_like(gates).view(length, batch, 4, size)
-        local[:, :, 0] = cell_update * input_gate * (1 - input_gate)
-        local[:, :, 1] = before(memory, reverse) * forget_gate * (1 - forget_gate)
-        local[:, :, 2] = input_gate * (1 - cell_update.square())
-        local_output = output_gate * (1 - output_gate)
-        local[:, :, 3] = squashed * local_output
-        local_memory = output_gate * (1 - squashed.square())  # of read by memory
+        local = torch.addcmul(gates, gates, gates, value=-1).view(length, batch, 4, size)  # σ', except for tanh
+        local_output = local[:, :, 3].clone() if cell.output_activation == "identity" else None
+        local[:, :, 0].mul_(cell_update)
+        local[:, :, 1].mul_(before(memory, reverse))
+        torch.addcmul(input_gate, input_gate, cell_update.square(), value=-1, out=local[:, :, 2])
+        local[:, :, 3].mul_(squashed)
+        local_memory = torch.addcmul(output_gate, output_gate, squashed.square(), value=-1)  # of read by memory
         carried = forget_gate  # of memory by the memory before
         if mask is not None:
             valid = mask.unsqueeze(-1)  # (T, B, 1)
             skipped = (~valid).to(projected)
             d_outputs, local, local_memory = d_outputs * valid, local * valid.unsqueeze(-1), local_memory * valid
             carried = torch.where(valid, forget_gate, 1.0)
-        identity = cell.output_activation == "identity"
-        if identity:
+        if local_output is not None:
             direct_memory = d_outputs * output_gate
             direct_gate = d_outputs * after(memory, reverse) * local_output
         d_summed = torch.empty_like(local)  # (T, B, 4, H)
         d_projections = torch.empty_like(after(hidden, reverse)) if weight_hr is not None else None
+        memory_blocks = list(zip(local[:, :, :3].unbind(0), d_summed[:, :, :3].unbind(0), strict=True))
+        read_blocks = list(zip(local[:, :, 3].unbind(0), d_summed[:, :, 3].unbind(0), strict=True))
+        d_rows, d_outputs_of = d_summed.flatten(2).unbind(0), d_outputs.unbind(0)
+        local_memories, carries = local_memory.unbind(0), carried.unbind(0)
         for t, _, _ in reversed(steps(length, reverse)):
-            if not identity:
-                d_hidden = d_hidden + d_outputs[t]
+            if local_output is None:
+                d_hidden = d_hidden + d_outputs_of[t]
             d_read = d_hidden if weight_hr is None else d_hidden @ weight_hr
-            d_memory = torch.addcmul(d_memory, d_read, local_memory[t])
-            if identity:
+            d_memory = torch.addcmul(d_memory, d_read, local_memories[t])
+            if local_output is not None:
                 d_memory = d_memory + direct_memory[t]
-            torch.mul(local[t, :, :3], d_memory.unsqueeze(1), out=d_summed[t, :, :3])
-            torch.mul(local[t, :, 3], d_read, out=d_summed[t, :, 3])
-            if identity:
-                d_summed[t, :, 3] += direct_gate[t]
+            torch.mul(memory_blocks[t][0], d_memory.unsqueeze(1), out=memory_blocks[t][1])
+            torch.mul(read_blocks[t][0], d_read, out=read_blocks[t][1])
+            if local_output is not None:
+                read_blocks[t][1].add_(direct_gate[t])
             if d_projections is not None:
                 d_projections[t] = d_hidden if mask is None else d_hidden * valid[t]
-            d_memory = d_memory * carried[t]
-            d_last = d_summed[t].flatten(1) @ weight_hh
+            d_memory = d_memory * carries[t]
+            d_last = d_rows[t] @ weight_hh
             d_last = d_last if dropout is None else d_last * dropout
             d_hidden = d_last if mask is None else torch.addcmul(d_last, d_hidden, skipped[t])
         d_summed = d_summed.flatten(2)  # (T, B, 4·H)
