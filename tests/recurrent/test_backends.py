@@ -9,7 +9,7 @@ import torch
 from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, RecurrentCell, RNNCell
 from seqsum.recurrent import backends, resolve_backend, unroll
 from seqsum.recurrent.unroll import Unroll
-from tests.recurrent.oracles import B, F, H, T, assert_same, pair, run
+from tests.recurrent.oracles import B, F, H, T, assert_same, pair, parameter_gradients, run
 
 BACKENDS = ("eager", "script", "bptt")
 
@@ -282,3 +282,28 @@ def test_inference_mode_after_training(backend):
         outputs, final = unroll(cell, inputs * 1, [s * 1 for s in state], backend=backend)
     torch.testing.assert_close(outputs, expected[0].detach())
     torch.testing.assert_close(final, [s.detach() for s in expected[1]])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_distributed_data_parallel(backend, tmp_path):
+    """The gradients arrive through DDP's hooks, in the second step too, when it has rebuilt its buckets."""
+    torch.manual_seed(0)
+    layer = LSTM(F, H, 2, bidirectional=True, backend=backend)
+    inputs = torch.randn(T, B, F)
+    expected = run(layer, inputs)
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        distributed = torch.nn.parallel.DistributedDataParallel(layer)
+        for _ in range(3):
+            layer.zero_grad()
+            outputs, final = distributed(inputs)
+            results = {"outputs": outputs} | {f"final {k}": s for k, s in enumerate(final)}
+            sum(
+                (result * torch.randn(result.shape, generator=torch.Generator().manual_seed(k))).sum()
+                for k, result in enumerate(results.values())
+            ).backward()
+            for name, gradient in parameter_gradients(layer).items():
+                torch.testing.assert_close(gradient, expected[f"grad {name}"])
+    finally:
+        torch.distributed.destroy_process_group()

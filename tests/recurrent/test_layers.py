@@ -3,6 +3,8 @@
 import copy
 import inspect
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -263,3 +265,9 @@ def call(layer=None, shape=(T, B, F), hx=None, dtype=torch.float32, **options):
 def test_wrong_sizes_are_refused(attempt, message):
     with pytest.raises(ValueError, match=message):
         attempt()
+
+
+def test_the_library_needs_torch_alone():
+    code = "import sys, seqsum; print(sorted({'lightning', 'torchvision', 'matplotlib', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() in ("[]", "['numpy']")  # torch itself takes NumPy where it is

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import seqsum
 from seqsum import GRU, LSTM, RNN, LSTMCell, Recurrent
+from seqsum.recurrent import unroll
 from tests.recurrent.oracles import KINDS, B, F, H, T
 
 BACKENDS = ("eager", "script", "bptt")
@@ -126,3 +128,33 @@ def test_tracing_twice_at_a_time_is_refused():
     with seqsum.trace(layer), pytest.raises(ValueError, match="being traced already"), seqsum.trace(layer):
         pass
     assert layer.recorder is None
+
+
+class CountOperations(TorchDispatchMode):
+    """Counts every tensor operation."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("backend", ["eager", "bptt"])
+def test_without_a_trace_not_one_operation_is_added(backend):
+    layer = LSTM(F, H, backend=backend)
+    cell, inputs = layer.cells[0], torch.randn(T, B, F)
+
+    def count(call):
+        with CountOperations() as mode:
+            call()
+        return mode.count
+
+    bare = count(lambda: unroll(cell, inputs, cell.initial_state(B, inputs), backend=backend))
+    stacking_final_states = 2
+    assert count(lambda: layer(inputs)) == bare + stacking_final_states
+    with seqsum.trace(layer):
+        assert count(lambda: layer(inputs)) > 2 * bare
+    assert count(lambda: layer(inputs)) == bare + stacking_final_states
