@@ -307,3 +307,17 @@ def test_distributed_data_parallel(backend, tmp_path):
                 torch.testing.assert_close(gradient, expected[f"grad {name}"])
     finally:
         torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("layer_class", [RNN, LSTM, GRU])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_results_may_be_changed_in_place(layer_class, backend):
+    """As people do after torch.nn's layers: `outputs *= mask`, or dropout in place."""
+    layer = layer_class(F, H, backend=backend)
+    inputs = torch.randn(T, B, F)
+    expected = torch.autograd.grad((2 * layer(inputs)[0]).sum(), list(layer.parameters()))
+    outputs, final = layer(inputs)
+    for state in final if isinstance(final, tuple) else (final,):
+        state.mul_(3)
+    actual = torch.autograd.grad(outputs.mul_(2).sum(), list(layer.parameters()))
+    torch.testing.assert_close(actual, expected)

@@ -44,6 +44,19 @@ def after(states: Tensor, reverse: bool) -> Tensor:
     return states[:-1] if reverse else states[1:]
 
 
+def tanh_(tensor: Tensor) -> Tensor:
+    """In place, as 2 σ(2 x) - 1: four small operations, but on a CPU together twice as fast as `torch.tanh`."""
+    return tensor.mul_(2).sigmoid_().mul_(2).sub_(1)
+
+
+def valid_outputs(states: Tensor, mask: Tensor | None) -> Tensor:
+    """States after each step, `(T, B, S)` -> outputs, zero where the mask says so.
+
+    Always a copy: the states are needed backwards, and a user may change outputs in place.
+    """
+    return states.clone() if mask is None else states * mask.unsqueeze(-1)
+
+
 def weight_gradient(d_outputs: Tensor, inputs: Tensor) -> Tensor:
     """Gradients of what came out, `(T, B, R)`, and what went in, `(T, B, S)` -> that of the weight, `(R, S)`."""
     return d_outputs.flatten(0, 1).t() @ inputs.flatten(0, 1)

@@ -14,6 +14,8 @@ from seqsum.recurrent.kernels.common import (
     differentiable_gradients,
     room_for_states,
     steps,
+    tanh_,
+    valid_outputs,
     weight_gradient,
 )
 
@@ -66,28 +68,32 @@ class _UnrollGRU(torch.autograd.Function):
         dropout: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         (length, batch, _), size = projected.shape, initial.shape[-1]
-        gates = torch.empty_like(projected).view(length, batch, 3, size)  # (T, B, 3, H): reset, update, candidate
-        recurrent_candidates = torch.empty_like(gates[:, :, 0])
+        gates = projected.clone().view(length, batch, 3, size)  # reset, update, candidate
+        recurrents = projected.new_empty(length, batch, 3, size)
         hidden = room_for_states(initial, length, reverse)  # (T + 1, B, H)
         bias = projected.new_zeros(weight_hh.shape[0]) if bias_hh is None else bias_hh
+        # views of all steps, taken once: taken in the loop they would cost as much as a small product
+        both, resets, updates, candidates = (
+            block.unbind(0) for block in (gates[:, :, :2], gates[:, :, 0], gates[:, :, 1], gates[:, :, 2])
+        )
+        rows, recurrent_both, recurrent_candidates, hiddens = (
+            block.unbind(0) for block in (recurrents.flatten(2), recurrents[:, :, :2], recurrents[:, :, 2], hidden)
+        )
         for t, last, now in steps(length, reverse):
-            recurrent = hidden[last] if dropout is None else hidden[last] * dropout
-            recurrent = torch.addmm(bias, recurrent, weight_hh.t()).view(batch, 3, size)
-            inputs = projected[t].view(batch, 3, size)
-            torch.add(inputs[:, :2], recurrent[:, :2], out=gates[t, :, :2]).sigmoid_()
-            reset_gate, update_gate, candidate = gates[t].unbind(1)
-            torch.addcmul(inputs[:, 2], reset_gate, recurrent[:, 2], out=candidate).tanh_()
-            new = torch.lerp(candidate, hidden[last], update_gate)
-            hidden[now] = new if mask is None else torch.where(mask[t].unsqueeze(-1), new, hidden[last])
-            recurrent_candidates[t] = recurrent[:, 2]
+            recurrent = hiddens[last] if dropout is None else hiddens[last] * dropout
+            torch.addmm(bias, recurrent, weight_hh.t(), out=rows[t])
+            both[t].add_(recurrent_both[t]).sigmoid_()
+            tanh_(candidates[t].addcmul_(resets[t], recurrent_candidates[t]))
+            torch.lerp(candidates[t], hiddens[last], updates[t], out=hiddens[now])
+            if mask is not None:
+                torch.where(mask[t].unsqueeze(-1), hiddens[now], hiddens[last], out=hiddens[now])
         ctx.cell, ctx.mask, ctx.reverse = cell, mask, reverse
-        ctx.save_for_backward(projected, weight_hh, bias_hh, initial, dropout, gates, recurrent_candidates, hidden)
-        outputs = after(hidden, reverse)
-        return outputs.clone() if mask is None else outputs * mask.unsqueeze(-1), hidden[now].clone()
+        ctx.save_for_backward(projected, weight_hh, bias_hh, initial, dropout, gates, recurrents, hidden)
+        return valid_outputs(after(hidden, reverse), mask), hidden[now].clone()
 
     @staticmethod
     def backward(ctx: Any, d_outputs: Tensor, d_final: Tensor) -> tuple[Tensor | None, ...]:
-        projected, weight_hh, bias_hh, initial, dropout, gates, recurrent_candidates, hidden = ctx.saved_tensors
+        projected, weight_hh, bias_hh, initial, dropout, gates, recurrents, hidden = ctx.saved_tensors
         cell, mask, reverse = ctx.cell, ctx.mask, ctx.reverse
         if torch.is_grad_enabled():
             inputs = {"projected": projected, "weight_hh": weight_hh, "bias_hh": bias_hh}
@@ -101,20 +107,25 @@ class _UnrollGRU(torch.autograd.Function):
             update_gate, d_outputs = torch.where(valid, update_gate, 1.0), d_outputs * valid
         # what δhidden is multiplied by; all three are zero where the update gate is 1
         local_candidate = (1 - update_gate) * (1 - candidate.square())
-        local = torch.empty_like(gates)
-        local[:, :, 0] = local_candidate * recurrent_candidates * reset_gate * (1 - reset_gate)
-        local[:, :, 1] = (last_hidden - candidate) * update_gate * (1 - update_gate)
-        local[:, :, 2] = local_candidate * reset_gate
+        local = torch.addcmul(gates, gates, gates, value=-1)  # σ' in the first two blocks
+        local[:, :, 0].mul_(recurrents[:, :, 2]).mul_(local_candidate)
+        local[:, :, 1].mul_(last_hidden - candidate)
+        torch.mul(local_candidate, reset_gate, out=local[:, :, 2])
+        if mask is not None:
+            local[:, :, 1].mul_(valid)
         d_recurrent = torch.empty_like(gates)  # (T, B, 3, H)
         d_candidate = torch.empty_like(candidate)
         d_hidden = d_final
+        products = list(zip(local.unbind(0), d_recurrent.unbind(0), d_recurrent.flatten(2).unbind(0), strict=True))
+        candidate_products = list(zip(local_candidate.unbind(0), d_candidate.unbind(0), strict=True))
+        d_output_rows, updates = d_outputs.unbind(0), update_gate.unbind(0)
         for t, _, _ in reversed(steps(len(projected), reverse)):
-            d_hidden = d_hidden + d_outputs[t]
-            torch.mul(local[t], d_hidden.unsqueeze(1), out=d_recurrent[t])
-            torch.mul(local_candidate[t], d_hidden, out=d_candidate[t])
-            d_last = d_recurrent[t].flatten(1) @ weight_hh
+            d_hidden = d_hidden + d_output_rows[t]
+            torch.mul(products[t][0], d_hidden.unsqueeze(1), out=products[t][1])
+            torch.mul(candidate_products[t][0], d_hidden, out=candidate_products[t][1])
+            d_last = products[t][2] @ weight_hh
             d_last = d_last if dropout is None else d_last * dropout
-            d_hidden = torch.addcmul(d_last, d_hidden, update_gate[t])
+            d_hidden = torch.addcmul(d_last, d_hidden, updates[t])
         d_recurrent = d_recurrent.flatten(2)  # (T, B, 3·H)
         recurrent = last_hidden if dropout is None else last_hidden * dropout
         d_weight = weight_gradient(d_recurrent, recurrent)

@@ -14,6 +14,8 @@ from seqsum.recurrent.kernels.common import (
     differentiable_gradients,
     room_for_states,
     steps,
+    tanh_,
+    valid_outputs,
     weight_gradient,
 )
 
@@ -90,7 +92,7 @@ class _UnrollLSTM(torch.autograd.Function):
             summed.addmm_(recurrent, weight).sigmoid_()
             torch.mul(forget_gate, memories[last], out=memories[now])
             memories[now].sub_(input_gate).addcmul_(input_gate, half_update, value=2)
-            torch.mul(memories[now], 2, out=squashes[t]).sigmoid_().mul_(2).sub_(1)
+            tanh_(squashes[t].copy_(memories[now]))
             if weight_hr is None:
                 torch.mul(output_gate, squashes[t], out=hiddens[now])
             else:
@@ -104,13 +106,10 @@ class _UnrollLSTM(torch.autograd.Function):
         ctx.save_for_backward(
             projected, weight_hh, weight_hr, initial_hidden, initial_memory, dropout, gates, squashed, hidden, memory
         )
+        read = after(hidden, reverse)
         if cell.output_activation == "identity":
-            outputs = gates.view(length, batch, 4, size)[:, :, 3] * after(memory, reverse)
-        else:
-            outputs = after(hidden, reverse)
-        if mask is not None:
-            outputs = outputs * mask.unsqueeze(-1)
-        return outputs, hidden[now].clone(), memory[now].clone()
+            read = gates[..., 3 * size :] * after(memory, reverse)
+        return valid_outputs(read, mask), hidden[now].clone(), memory[now].clone()
 
     @staticmethod
     def backward(ctx: Any, d_outputs: Tensor, d_hidden: Tensor, d_memory: Tensor) -> tuple[Tensor | None, ...]:

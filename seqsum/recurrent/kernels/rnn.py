@@ -14,6 +14,8 @@ from seqsum.recurrent.kernels.common import (
     differentiable_gradients,
     room_for_states,
     steps,
+    tanh_,
+    valid_outputs,
     weight_gradient,
 )
 
@@ -55,16 +57,17 @@ class _UnrollRNN(torch.autograd.Function):
         initial: Tensor,
         dropout: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        activate = torch.relu if cell.nonlinearity == "relu" else torch.tanh
+        activate_ = torch.relu_ if cell.nonlinearity == "relu" else tanh_
         hidden = room_for_states(initial, len(projected), reverse)  # (T + 1, B, H)
+        hiddens, inputs = hidden.unbind(0), projected.unbind(0)
         for t, last, now in steps(len(projected), reverse):
-            recurrent = hidden[last] if dropout is None else hidden[last] * dropout
-            new = activate(torch.addmm(projected[t], recurrent, weight_hh.t()))
-            hidden[now] = new if mask is None else torch.where(mask[t].unsqueeze(-1), new, hidden[last])
+            recurrent = hiddens[last] if dropout is None else hiddens[last] * dropout
+            activate_(torch.addmm(inputs[t], recurrent, weight_hh.t(), out=hiddens[now]))
+            if mask is not None:
+                torch.where(mask[t].unsqueeze(-1), hiddens[now], hiddens[last], out=hiddens[now])
         ctx.cell, ctx.mask, ctx.reverse = cell, mask, reverse
         ctx.save_for_backward(projected, weight_hh, initial, dropout, hidden)
-        outputs = after(hidden, reverse)
-        return outputs.clone() if mask is None else outputs * mask.unsqueeze(-1), hidden[now].clone()
+        return valid_outputs(after(hidden, reverse), mask), hidden[now].clone()
 
     @staticmethod
     def backward(ctx: Any, d_outputs: Tensor, d_final: Tensor) -> tuple[Tensor | None, ...]:
@@ -81,10 +84,11 @@ class _UnrollRNN(torch.autograd.Function):
             local, d_outputs = local * valid, d_outputs * valid
         d_summed = torch.empty_like(projected)
         d_hidden = d_final
+        d_output_rows, local_rows, d_summed_rows = d_outputs.unbind(0), local.unbind(0), d_summed.unbind(0)
         for t, _, _ in reversed(steps(len(projected), reverse)):
-            d_hidden = d_hidden + d_outputs[t]
-            torch.mul(d_hidden, local[t], out=d_summed[t])
-            d_last = d_summed[t] @ weight_hh
+            d_hidden = d_hidden + d_output_rows[t]
+            torch.mul(d_hidden, local_rows[t], out=d_summed_rows[t])
+            d_last = d_summed_rows[t] @ weight_hh
             d_last = d_last if dropout is None else d_last * dropout
             d_hidden = d_last if mask is None else torch.addcmul(d_last, d_hidden, 1 - valid[t])
         recurrent = before(hidden, reverse) if dropout is None else before(hidden, reverse) * dropout
