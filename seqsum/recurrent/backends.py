@@ -2,7 +2,8 @@
 
     eager    the loop as plain Python, the reference for all others
     script   the same loop, compiled by TorchScript
-    compile  the same loop, its step compiled by torch.compile (takes seconds at first, needs a compiler)
+    compile  the same loop, its step compiled by torch.compile: takes seconds at first, needs a compiler,
+             and differentiates once: no second derivatives, no second backward pass
     bptt     written by hand, forwards and backwards, for the built-in cells (`kernels/`)
     auto     the fastest of them that runs this cell without a compiler; never fails where eager works
 

@@ -37,6 +37,21 @@ def test_cell_matches_torch(kind, bias, given_state, batch):
     oracle.load_state_dict(cell.state_dict())  # and back
 
 
+@pytest.mark.parametrize("cell", [RNNCell(2, 3), LSTMCell(2, 3), LSTMCell(2, 3, proj_size=1), GRUCell(2, 3)])
+def test_first_and_second_derivatives_of_a_step_match_finite_differences(cell):
+    torch.manual_seed(0)
+    cell = copy.deepcopy(cell).double()
+    inputs = torch.randn(2, 2, dtype=torch.float64, requires_grad=True)
+    state = [torch.randn(2, size, dtype=torch.float64, requires_grad=True) for size in cell.state_size]
+
+    def step(inputs, *state_and_parameters):
+        return cell(inputs, state_and_parameters[: len(state)])
+
+    tensors = (inputs, *state, *cell.parameters())
+    assert torch.autograd.gradcheck(step, tensors)
+    assert torch.autograd.gradgradcheck(step, tensors, fast_mode=True)
+
+
 def test_identity_output_changes_the_output_alone():
     torch.manual_seed(0)
     cell, identity = LSTMCell(3, 5), LSTMCell(3, 5, output_activation="identity")
