@@ -97,6 +97,7 @@ def test_options_are_these(parsed):
         "channels",
         "stem",
         "output_size",
+        "activation",
         "dropout",
         "image_size",
     ]

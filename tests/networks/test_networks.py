@@ -31,6 +31,14 @@ def test_encoder_shape(image_size, channels, stem):
     assert encoder(torch.randn(3, 1, image_size, image_size)).shape == (3, 10)
 
 
+def test_codebook_features_are_shares_of_a_whole():
+    torch.manual_seed(0)
+    features = ConvEncoder((4,), output_size=10, activation="softmax")(torch.randn(30, 1, 28, 28))
+    assert features.min() >= 0
+    torch.testing.assert_close(features.sum(-1), torch.full((30,), 10.0))
+    assert (features.max(-1).values > 5).float().mean() > 0.8  # mostly one of them speaks
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -154,7 +154,7 @@ def test_compile_matches_eager(kind):
     assert_same(run(layer, inputs), run(oracle, inputs), 1e-10)
     assert layer.last_backend == "compile"
     compiled = run(layer, inputs, mask=mask)
-    with pytest.raises(RuntimeError, match="donated buffers|double backward"):  # torch.compile's own limit
+    with pytest.raises(RuntimeError, match=r"donated buffers|double backward"):  # torch.compile's own limit
         torch.autograd.grad(layer(inputs.requires_grad_())[0].sum(), inputs, create_graph=True)[0].sum().backward()
     layer.backend = "eager"
     assert_same(compiled, run(layer, inputs.detach(), mask=mask), 1e-10)
