@@ -1,0 +1,39 @@
+"""The command line of the benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from seqsum.benchmarks import loading, recurrent, scaling, training
+from seqsum.benchmarks.timing import show, write
+
+BENCHMARKS = {"recurrent": recurrent, "training": training, "loading": loading, "scaling": scaling}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one benchmark: print its table and write its JSON file."""
+    parser = argparse.ArgumentParser(prog="python -m seqsum.benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="benchmark", required=True)
+    for name, benchmark in BENCHMARKS.items():
+        command = commands.add_parser(name, help=(benchmark.__doc__ or "").strip(), description=benchmark.__doc__)
+        benchmark.add_arguments(command)
+        command.add_argument("--rounds", type=int, default=20, help="timed calls of each contestant")
+        command.add_argument("--warm-up", type=int, default=3, help="calls of each before that, not timed")
+        command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+        command.add_argument("--threads", type=int, help="of torch on the CPU; default: its own")
+        command.add_argument("--output", type=Path, help="default: logs/benchmarks/NAME.json")
+    options = parser.parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    rows = BENCHMARKS[options.benchmark].run(options, device)
+    show(options.benchmark, rows)
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+    write(options.output or Path("logs/benchmarks") / f"{options.benchmark}.json", device, settings, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The input side alone: batches made on the device, against a DataLoader that transforms image by image."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from seqsum.benchmarks.plain import plain_dataloader
+from seqsum.benchmarks.timing import row, take_turns
+from seqsum.data import DigitSums
+from seqsum.data.base import Batch
+
+RIVAL = "DataLoader, 0 workers"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this benchmark."""
+    parser.add_argument("--root", default="data", help="where MNIST is; otherwise rendered digits")
+    parser.add_argument("--sequence-length", type=int, default=4)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--batches", type=int, default=20, help="in a round, of each contestant")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="of the DataLoader, to choose from")
+
+
+def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
+    """With and without augmentation, one row for each contestant."""
+    rows = []
+    for augment in (True, False):
+        data = make_data(arguments, augment)
+        makers: dict[str, Callable[[], Iterator[Batch]]] = {"seqsum": lambda data=data: own_batches(data, device)}  # type: ignore[misc]
+        makers |= {f"DataLoader, {n} workers": lambda n=n, data=data: plain(data, n, device) for n in arguments.workers}  # type: ignore[misc]
+        contestants = {name: stopwatch(make, arguments.batches) for name, make in makers.items()}
+        for _ in range(arguments.warm_up):
+            for call in contestants.values():
+                call()
+        images = arguments.batches * arguments.batch_size * arguments.sequence_length
+        for name, timing in take_turns(contestants, RIVAL, arguments.rounds).items():
+            found = {"augmented": str(augment), "what": name, **row(timing)}
+            rows.append(found | {"images/s": round(images / timing.median)})
+    return rows
+
+
+def make_data(arguments: argparse.Namespace, augment: bool) -> DigitSums:
+    """MNIST if it is below the root, else rendered digits."""
+    data = DigitSums(
+        root=arguments.root,
+        sequence_length=arguments.sequence_length,
+        batch_size=arguments.batch_size,
+        augment=augment,
+    )
+    data.setup("fit")
+    return data
+
+
+def own_batches(data: DigitSums, device: torch.device) -> Iterator[Batch]:
+    """Batches of the DataModule, on the device, without end."""
+    while True:
+        for batch in data.train_dataloader():
+            yield data.gather(batch._replace(rows=batch.rows.to(device)))
+
+
+def plain(data: DigitSums, num_workers: int, device: torch.device) -> Iterator[Batch]:
+    """Batches of the plain pipeline, on the device, without end."""
+    loader = plain_dataloader(data.splits["train"], data.lengths[1], data.batch_size, data.augment, num_workers)
+    while True:
+        for batch in loader:
+            yield batch._replace(inputs=batch.inputs.to(device), targets=batch.targets.to(device))
+
+
+def stopwatch(make: Callable[[], Iterator[Batch]], batches: int) -> Callable[[], float]:
+    """A contestant: the seconds that its next batches take. Workers stay, so their start is not counted twice."""
+    iterator = make()
+
+    def call() -> float:
+        start = time.perf_counter()
+        for _ in range(batches):
+            batch = next(iterator)
+        if batch.inputs.is_cuda:
+            torch.cuda.synchronize(batch.inputs.device)
+        return time.perf_counter() - start
+
+    return call

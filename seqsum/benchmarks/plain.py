@@ -1,0 +1,70 @@
+"""The pipeline that one writes first: a torchvision dataset, transforms an image at a time, a DataLoader.
+
+The rival of `seqsum.data` in the benchmarks; it makes the same batches, from the same digits.
+"""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from seqsum.data.base import Batch
+from seqsum.data.digits import Digits
+from seqsum.data.sums import running_targets
+
+
+class DigitImages(Dataset[tuple[Tensor, int]]):
+    """Digits as `torchvision.datasets.MNIST` gives them: a PIL image a time, through a transform."""
+
+    def __init__(self, digits: Digits, augment: bool) -> None:
+        self.digits = digits
+        steps = [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
+        if augment:  # about what seqsum.data.warps does to a whole batch
+            steps.insert(0, transforms.RandomAffine(15, (0.07, 0.07), (0.88, 1.12), 11))
+        self.transform = transforms.Compose(steps)
+
+    def __len__(self) -> int:
+        return len(self.digits.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image = Image.fromarray(self.digits.images[index].numpy())
+        return self.transform(image), int(self.digits.labels[index])
+
+
+class DigitSequences(Dataset[tuple[Tensor, Tensor]]):
+    """Sequences of random digits and their running sums."""
+
+    def __init__(self, images: DigitImages, sequence_length: int) -> None:
+        self.images, self.sequence_length = images, sequence_length
+
+    def __len__(self) -> int:
+        return len(self.images) // self.sequence_length
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        picked = torch.randint(len(self.images), (self.sequence_length,)).tolist()
+        images, labels = zip(*(self.images[k] for k in picked), strict=True)
+        return torch.stack(images), running_targets(torch.tensor(labels))
+
+
+def collate(rows: list[tuple[Tensor, Tensor]]) -> Batch:
+    """Rows -> a batch, as the training step wants it."""
+    images, targets = zip(*rows, strict=True)
+    return Batch(torch.stack(images), torch.stack(targets))
+
+
+def plain_dataloader(
+    digits: Digits, sequence_length: int, batch_size: int, augment: bool, num_workers: int
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Shuffled batches `(B, T, 1, Y, X)`, the last incomplete one dropped."""
+    return DataLoader(
+        DigitSequences(DigitImages(digits, augment), sequence_length),
+        batch_size,
+        shuffle=True,
+        drop_last=True,
+        collate_fn=collate,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+    )

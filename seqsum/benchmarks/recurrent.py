@@ -1,0 +1,161 @@
+"""Every backend against torch.nn: forward, forward and backward, variable lengths; time and memory."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from seqsum.benchmarks.timing import peak_memory, row, time_in_turn
+from seqsum.recurrent import GRU, LSTM, RNN
+from seqsum.recurrent.layers import TorchLike
+
+
+class Shape(NamedTuple):
+    """Batch size, steps, features, units."""
+
+    batch: int
+    steps: int
+    features: int
+    hidden: int
+
+
+SHAPES = {
+    "main": Shape(128, 4, 128, 128),  # the main job
+    "rows": Shape(128, 28, 28, 128),  # MNIST, row by row
+    "fastrnns": Shape(64, 100, 512, 512),  # pytorch/benchmarks/fastrnns
+    "narrow": Shape(32, 200, 64, 128),  # long and narrow
+    "flashrnn": Shape(16, 1024, 768, 768),  # NX-AI/flashrnn; takes a GPU
+}
+LENGTHS_SHAPES = {
+    "lengths_50": Shape(64, 50, 128, 128),
+    "lengths_200": Shape(64, 200, 64, 64),
+    "lengths_100": Shape(32, 100, 256, 256),
+}
+CELLS: dict[str, tuple[Callable[..., nn.RNNBase], Callable[..., TorchLike]]] = {
+    "lstm": (nn.LSTM, LSTM),
+    "gru": (nn.GRU, GRU),
+    "rnn": (nn.RNN, RNN),
+}
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 5e-2}
+RIVAL = "torch.nn"
+Call = Callable[[], list[Tensor]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this benchmark."""
+    parser.add_argument("--cells", nargs="+", choices=CELLS, default=["lstm", "gru", "rnn"])
+    parser.add_argument("--shapes", nargs="+", choices=[*SHAPES, *LENGTHS_SHAPES], help="default: those for the device")
+    parser.add_argument("--backends", nargs="+", default=["eager", "script", "bptt"], help="of seqsum, see its LSTM")
+    parser.add_argument("--modes", nargs="+", choices=["forward", "both"], default=["forward", "both"])
+    parser.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16", "float64"], default=["float32"])
+
+
+def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
+    """All combinations, one row for each contestant."""
+    fitting = [name for name in (*SHAPES, *LENGTHS_SHAPES) if name != "flashrnn" or device.type == "cuda"]
+    shapes = arguments.shapes or fitting
+    rows = []
+    for dtype in (getattr(torch, name) for name in arguments.dtypes):
+        for cell in arguments.cells:
+            for shape in shapes:
+                for mode in arguments.modes:
+                    rows += _compare(cell, shape, mode, dtype, arguments, device)
+    return rows
+
+
+def _compare(
+    cell: str, shape_name: str, mode: str, dtype: torch.dtype, arguments: argparse.Namespace, device: torch.device
+) -> list[dict[str, Any]]:
+    shape = {**SHAPES, **LENGTHS_SHAPES}[shape_name]
+    calls = contestants(cell, shape, mode, dtype, arguments.backends, device, variable=shape_name in LENGTHS_SHAPES)
+    check_same_numbers(calls, TOLERANCE[dtype])
+    timings = time_in_turn(calls, RIVAL, arguments.rounds, arguments.warm_up, device)
+    head = {"cell": cell, "B, T, F, H": ", ".join(map(str, shape)), "type": str(dtype).removeprefix("torch.")}
+    head["mode"] = "forward + backward" if mode == "both" else mode
+    if shape_name in LENGTHS_SHAPES:
+        head["mode"] += ", variable lengths"
+    return [
+        {**head, "what": name, **row(timing), "MB": peak_memory(calls[name], device) / 1e6}
+        for name, timing in timings.items()
+    ]
+
+
+def contestants(
+    cell: str,
+    shape: Shape,
+    mode: str,
+    dtype: torch.dtype,
+    backends: list[str],
+    device: torch.device,
+    variable: bool = False,
+) -> dict[str, Call]:
+    """Calls with the same weights and inputs, by name; each gives its results, and in mode `both` its gradients.
+
+    With variable lengths, uniform in 1…T, torch.nn runs on packed sequences, and seqsum on a mask.
+    """
+    torch.manual_seed(0)
+    torch_class, hand_written = CELLS[cell]
+    oracle = torch_class(shape.features, shape.hidden).to(device, dtype)
+    inputs = torch.randn(shape.steps, shape.batch, shape.features, device=device, dtype=dtype)
+    lengths = torch.randint(1, shape.steps + 1, (shape.batch,)) if variable else None
+    calls = {RIVAL: _call(oracle, _packed(oracle, lengths) if lengths is not None else oracle, inputs, mode)}
+    if lengths is not None:
+        calls["torch.nn, padded"] = _call(oracle, oracle, inputs, mode)
+    for backend in backends:
+        layer = hand_written(shape.features, shape.hidden, backend=backend).to(device, dtype)
+        layer.load_state_dict(oracle.state_dict())
+        calls[f"seqsum, {backend}"] = _call(layer, _masked(layer, lengths, inputs), inputs, mode)
+    return calls
+
+
+def _packed(layer: nn.Module, lengths: Tensor) -> Callable[[Tensor], Any]:
+    def run(inputs: Tensor) -> Any:
+        outputs, final = layer(pack_padded_sequence(inputs, lengths, enforce_sorted=False))
+        return pad_packed_sequence(outputs, total_length=len(inputs))[0], final
+
+    return run
+
+
+def _masked(layer: nn.Module, lengths: Tensor | None, inputs: Tensor) -> Callable[[Tensor], Any]:
+    if lengths is None:
+        return layer
+    mask = (torch.arange(len(inputs)).unsqueeze(1) < lengths).to(inputs.device)
+    return lambda inputs: layer(inputs, mask=mask)
+
+
+def _call(layer: Any, function: Callable[[Tensor], Any], inputs: Tensor, mode: str) -> Call:
+    def forward() -> list[Tensor]:
+        with torch.no_grad():
+            outputs, final = function(inputs)
+        return [outputs, *(final if isinstance(final, tuple) else (final,))]
+
+    def both() -> list[Tensor]:
+        given = inputs.detach().requires_grad_()
+        outputs, _ = function(given)
+        gradients = torch.autograd.grad(outputs, [given, *layer.parameters()], weight)
+        return [outputs.detach(), *gradients]
+
+    weight = torch.randn(*inputs.shape[:2], layer.hidden_size, generator=torch.Generator().manual_seed(1)).to(inputs)
+    return both if mode == "both" else forward
+
+
+def check_same_numbers(calls: dict[str, Call], tolerance: float) -> None:
+    """Raise an AssertionError unless all contestants give what the rival gives, relative to its largest entry.
+
+    One that is there to show what ignoring the lengths would cost, "torch.nn, padded", computes something
+    else and is left out.
+    """
+    expected = calls[RIVAL]()
+    for name, call in calls.items():
+        if name == "torch.nn, padded":
+            continue
+        for ours, theirs in zip(call(), expected, strict=True):
+            scale = theirs.abs().max().clamp(min=1).item()
+            difference = (ours - theirs).abs().max().item() / scale
+            if not difference <= tolerance:
+                raise AssertionError(f"{name} differs from {RIVAL} by {difference:.2g} of the largest entry")

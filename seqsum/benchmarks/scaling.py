@@ -1,0 +1,65 @@
+"""Time and memory of a layer against steps, batch and units, with the exponents that fit them."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from seqsum.benchmarks.recurrent import CELLS, RIVAL, Shape, contestants
+from seqsum.benchmarks.timing import peak_memory, row, time_in_turn
+
+BASE = Shape(64, 32, 64, 64)
+FACTORS = (1, 2, 4, 8)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this benchmark."""
+    parser.add_argument("--cells", nargs="+", choices=CELLS, default=["lstm"])
+    parser.add_argument("--backends", nargs="+", default=["script", "bptt"])
+    parser.add_argument("--factors", nargs="+", type=int, default=list(FACTORS), help="by which each size is raised")
+
+
+def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
+    """Forward and backward, one size raised at a time: a row for each size and contestant, with its exponents.
+
+    An exponent of 1 is a time (or memory) in proportion to the size. It is the slope of a straight line
+    through the logarithms, and so blurs what is fixed in small sizes into what grows in large ones.
+    """
+    rows = []
+    for cell in arguments.cells:
+        for axis, changed in (("T", ("steps",)), ("B", ("batch",)), ("H", ("hidden", "features"))):
+            rows += _along(cell, axis, changed, arguments, device)
+    return rows
+
+
+def _along(
+    cell: str, axis: str, changed: tuple[str, ...], arguments: argparse.Namespace, device: torch.device
+) -> list[dict[str, Any]]:
+    found = []
+    for factor in arguments.factors:
+        shape = BASE._replace(**{name: factor * getattr(BASE, name) for name in changed})
+        calls = contestants(cell, shape, "both", torch.float32, arguments.backends, device)
+        for name, timing in time_in_turn(calls, RIVAL, arguments.rounds, arguments.warm_up, device).items():
+            size = getattr(shape, changed[0])
+            found.append(
+                {"cell": cell, "what": name, "axis": axis, "size": size, **row(timing)}
+                | {"MB": peak_memory(calls[name], device) / 1e6}
+            )
+    for entry in found:
+        same = [other for other in found if other["what"] == entry["what"]]
+        sizes = [other["size"] for other in same]
+        entry["time ~ size^"] = round(exponent(sizes, [other["ms"] for other in same]), 2)
+        entry["memory ~ size^"] = round(exponent(sizes, [other["MB"] for other in same]), 2)
+    return found
+
+
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """Least-squares slope of log(value) against log(size); NaN for a single size."""
+    x, y = [math.log(size) for size in sizes], [math.log(value) for value in values]
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    spread = sum((a - mean_x) ** 2 for a in x)
+    return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread if spread else math.nan

@@ -1,0 +1,155 @@
+"""How everything is timed: rivals in turn, in one process, so that a busy machine is so for all of them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import rich
+import torch
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one contestant, and its speed as a multiple of the rival's in the same rounds."""
+
+    n: int
+    median: float
+    lower_quartile: float
+    upper_quartile: float
+    speed: float
+
+
+def time_in_turn(
+    contestants: Mapping[str, Callable[[], Any]], rival: str, rounds: int, warm_up: int, device: torch.device
+) -> dict[str, Timing]:
+    """Time the contestants, one call each a round, see `take_turns`.
+
+    Args:
+        contestants: What to call, by name.
+        rival: The one whose speed is 1.
+        rounds: Timed calls of each.
+        warm_up: Calls of each beforehand, not timed: for compilers, caches and allocators.
+        device: A CUDA device is timed by its own events.
+    """
+    for call in contestants.values():
+        for _ in range(warm_up):
+            call()
+    return take_turns({name: partial(_seconds, call, device) for name, call in contestants.items()}, rival, rounds)
+
+
+def take_turns(contestants: Mapping[str, Callable[[], float]], rival: str, rounds: int) -> dict[str, Timing]:
+    """Let contestants that time themselves, in seconds, take turns, starting with another one every round.
+
+    Returns:
+        The timing of each. Its speed is the median over the rounds of the rival's time by its own.
+    """
+    names = list(contestants)
+    samples: dict[str, list[float]] = {name: [] for name in names}
+    for start in range(rounds):
+        shift = start % len(names)
+        for name in names[shift:] + names[:shift]:
+            samples[name].append(contestants[name]())
+    return {name: _summary(samples[name], samples[rival]) for name in names}
+
+
+def _seconds(call: Callable[[], Any], device: torch.device) -> float:
+    if device.type != "cuda":
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize(device)
+    begin.record()
+    call()
+    end.record()
+    torch.cuda.synchronize(device)
+    return begin.elapsed_time(end) / 1000
+
+
+def _summary(samples: list[float], rival: list[float]) -> Timing:
+    lower, median, upper = statistics.quantiles(samples, n=4) if len(samples) > 1 else samples * 3
+    speed = statistics.median(theirs / ours for ours, theirs in zip(samples, rival, strict=True))
+    return Timing(len(samples), median, lower, upper, speed)
+
+
+def peak_memory(call: Callable[[], Any], device: torch.device) -> int:
+    """Bytes allocated at most while `call` runs, beyond those that were there before it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        call()
+        return torch.cuda.max_memory_allocated(device) - before
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        call()
+    assert profile.profiler is not None
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    allocated = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        allocated += event.nbytes()
+        peak = max(peak, allocated)
+    return peak
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Device, threads and versions, for every table and every file."""
+    packages = ("torch", "torchvision", "lightning", "triton", "keras", "tensorflow")
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
+        **{name: found for name in packages if (found := _version(name))},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def show(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print rows with the same keys as a table."""
+    table = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
+    for row in rows:
+        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
+    rich.print(table)
+
+
+def write(path: Path, device: torch.device, settings: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Write everything measured to a JSON file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": machine(device), "settings": settings, "rows": rows}, indent=2) + "\n")
+    rich.print(f"Written to {path}")
+
+
+def row(timing: Timing) -> dict[str, Any]:
+    """A timing in the units of the tables."""
+    found = asdict(timing)
+    return {
+        "ms": 1000 * found["median"],
+        "quartiles, ms": f"{1000 * found['lower_quartile']:.3g} to {1000 * found['upper_quartile']:.3g}",
+        "speed": round(found["speed"], 2),
+    }

@@ -1,0 +1,114 @@
+"""The benchmarks measure what they say, and refuse to time what computes something else."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from seqsum import LSTM
+from seqsum.benchmarks import recurrent, scaling
+from seqsum.benchmarks.__main__ import main
+from seqsum.benchmarks.recurrent import RIVAL, Shape, check_same_numbers, contestants
+from seqsum.benchmarks.timing import peak_memory, take_turns
+
+CPU = torch.device("cpu")
+SMALL = Shape(3, 5, 2, 4)
+
+
+def test_contestants_take_turns_and_are_compared_round_by_round():
+    order = []
+
+    def contestant(name, seconds):
+        return lambda: order.append(name) or seconds[order.count(name) - 1]
+
+    found = take_turns({"rival": contestant("rival", [1, 2, 4]), "ours": contestant("ours", [0.5, 1, 1])}, "rival", 3)
+    assert order == ["rival", "ours", "ours", "rival", "rival", "ours"]
+    assert (found["rival"].median, found["rival"].speed) == (2, 1)
+    assert (found["ours"].n, found["ours"].median, found["ours"].speed) == (3, 1, 2)
+    assert found["ours"].lower_quartile <= found["ours"].median <= found["ours"].upper_quartile
+
+
+def test_peak_memory_counts_what_lives_at_the_same_time():
+    def call():
+        first = torch.ones(1000)
+        second = first + 1
+        del first
+        return second + 1  # at most two of the three at a time
+
+    assert 8_000 <= peak_memory(call, CPU) < 9_000
+
+
+@pytest.mark.parametrize("cell", recurrent.CELLS)
+@pytest.mark.parametrize("mode", ["forward", "both"])
+@pytest.mark.parametrize("variable", [False, True])
+def test_all_contestants_compute_the_same(cell, mode, variable):
+    backends = ["eager", "script", "bptt"]
+    calls = contestants(cell, SMALL, mode, torch.float64, backends, CPU, variable)
+    assert list(calls) == [RIVAL, *(["torch.nn, padded"] if variable else []), *(f"seqsum, {b}" for b in backends)]
+    check_same_numbers(calls, 1e-10)
+    assert len(calls[RIVAL]()) == (6 if mode == "both" else 3 if cell == "lstm" else 2)
+
+
+def test_a_contestant_that_computes_something_else_is_refused(monkeypatch):
+    class Wrong(LSTM):
+        def forward(self, *arguments, **options):
+            outputs, final = super().forward(*arguments, **options)
+            return 1.001 * outputs, final
+
+    monkeypatch.setitem(recurrent.CELLS, "lstm", (torch.nn.LSTM, Wrong))
+    calls = contestants("lstm", SMALL, "both", torch.float64, ["eager"], CPU)
+    with pytest.raises(AssertionError, match=r"seqsum, eager differs from torch.nn by 0\.00"):
+        check_same_numbers(calls, 1e-10)
+
+
+def test_exponent_is_the_slope_of_the_logarithms():
+    assert scaling.exponent([1, 2, 4, 8], [3 * n**1.5 for n in (1, 2, 4, 8)]) == pytest.approx(1.5)
+    assert math.isnan(scaling.exponent([5], [1.0]))
+
+
+def run(monkeypatch, tmp_path, capsys, *arguments):
+    monkeypatch.chdir(tmp_path)
+    main([*arguments, "--rounds", "2", "--warm-up", "1", "--device", "cpu"])
+    text = capsys.readouterr().out
+    written = json.loads((tmp_path / "logs/benchmarks" / f"{arguments[0]}.json").read_text())
+    assert torch.__version__.startswith(written["machine"]["torch"])
+    assert written["machine"]["threads"] == torch.get_num_threads()
+    return written["rows"], text
+
+
+def test_recurrent(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(recurrent.SHAPES, "main", SMALL)
+    monkeypatch.setitem(recurrent.LENGTHS_SHAPES, "lengths_50", SMALL)
+    options = ["--shapes", "main", "lengths_50", "--cells", "gru", "--dtypes", "float32", "bfloat16"]
+    rows, text = run(monkeypatch, tmp_path, capsys, "recurrent", *options)
+    assert len(rows) == 2 * 2 * (4 + 5)
+    assert {row["type"] for row in rows} == {"float32", "bfloat16"}
+    assert all(row["ms"] > 0 and row["speed"] > 0 and row["MB"] > 0 for row in rows)
+    assert "seqsum, bptt" in text
+    assert "variable lengths" in rows[-1]["mode"]
+
+
+def test_scaling(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(scaling, "BASE", SMALL)
+    rows, _ = run(monkeypatch, tmp_path, capsys, "scaling", "--factors", "1", "4", "--backends", "bptt")
+    assert [(row["axis"], row["size"]) for row in rows[::2]] == [
+        ("T", 5),
+        ("T", 20),
+        ("B", 3),
+        ("B", 12),
+        ("H", 4),
+        ("H", 16),
+    ]
+    for row in rows:
+        assert 0 < row["memory ~ size^"] < 2.5
+
+
+@pytest.mark.filterwarnings("ignore:THIS IS NOT MNIST")
+@pytest.mark.parametrize("benchmark", ["loading", "training"])
+def test_data_and_training(benchmark, monkeypatch, tmp_path, capsys, mnist_root):
+    options = ["--root", str(mnist_root), "--batches", "2", "--batch-size", "4", "--workers", "0"]
+    rows, text = run(monkeypatch, tmp_path, capsys, benchmark, *options)
+    assert {row["augmented"] for row in rows} == {"True", "False"}
+    assert all(row["images/s"] > 0 for row in rows)
+    assert "seqsum" in text
