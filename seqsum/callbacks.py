@@ -14,7 +14,7 @@ from typing import Any, cast
 import rich
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.table import Table
 from torch import Tensor
@@ -49,6 +49,18 @@ class LastCheckpoint(ModelCheckpoint):
         if (folder := run_folder(trainer)) and isinstance(exception, KeyboardInterrupt | SIGTERMException):
             last = Path(self.dirpath or "") / "last.ckpt"
             print_line(f"Interrupted. Go on with: python train.py -c {folder / 'config.yaml'} --ckpt_path={last}")
+
+
+class AveragedWeights(EMAWeightAveraging):
+    """Validates, keeps and tests an exponential moving average of the weights.
+
+    Lightning's own, but for one thing: the test after a training is of the average too. Lightning would
+    load the weights as they were when the best average was met.
+    """
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn == "fit":  # going on with a training takes both, the weights and their average
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
 
 class ProgressBar(RichProgressBar):

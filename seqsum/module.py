@@ -121,3 +121,9 @@ class SequenceModule(LightningModule):
             )
         one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=int(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": one_cycle, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A training that goes on for more epochs than it was made for gets the schedule of the longer one."""
+        for schedule in checkpoint.get("lr_schedulers", []):
+            for planned in ("total_steps", "_schedule_phases"):  # those of the present plan stay
+                schedule.pop(planned, None)

@@ -175,6 +175,21 @@ def test_every_configuration_runs(here, mnist_root, capfd, config):
     main(["-c", str(config), f"--data.root={mnist_root}", "--trainer.fast_dev_run=1", "--trainer.accelerator=cpu"])
 
 
+def test_averaged_weights_are_what_is_tested_and_resumed(here, mnist_root, capfd):
+    averaged = ["--trainer.callbacks+=seqsum.callbacks.AveragedWeights", "--trainer.callbacks.decay=0.5"]
+    main([*SMALL, f"--data.root={mnist_root}", "--trainer.max_epochs=2", *averaged])
+    folder = here / "logs/sum/version_0"
+    best = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)
+    raw, average = best["current_model_state"], best["state_dict"]
+    assert any(not torch.equal(raw[name], average[name]) for name in raw)
+    main(["test", f"--ckpt_path={folder / 'checkpoints/best.ckpt'}", "--trainer.enable_progress_bar=false"])
+    again = json.loads((here / "logs/sum-test/version_0/results.json").read_text())
+    assert again["test"] == json.loads((folder / "results.json").read_text())["test"]
+    main(["fit", *SMALL, f"--data.root={mnist_root}", "--trainer.max_epochs=3", *averaged,
+          f"--ckpt_path={folder / 'checkpoints/last.ckpt'}"])  # fmt: skip
+    assert "epoch 3/3" in capfd.readouterr().out
+
+
 def test_config_of_a_run_repeats_it(here, finished):
     """Same seed, same run: bit for bit on the CPU, from process to process."""
     first = finished[0] / "logs/sum/version_0"

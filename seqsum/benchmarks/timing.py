@@ -15,6 +15,7 @@ from typing import Any
 
 import rich
 import torch
+from rich.console import Console
 from rich.table import Table
 
 
@@ -135,7 +136,7 @@ def show(title: str, rows: list[dict[str, Any]]) -> None:
         table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
     for row in rows:
         table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
-    rich.print(table)
+    Console(width=max(Console().width, 140)).print(table)  # wrapped cells are no table
 
 
 def write(path: Path, device: torch.device, settings: dict[str, Any], rows: list[dict[str, Any]]) -> None:
