@@ -96,6 +96,7 @@ def test_options_are_these(parsed):
     assert list(settings["model"]["encoder"]["init_args"]) == [
         "channels",
         "stem",
+        "depth",
         "output_size",
         "activation",
         "dropout",

@@ -26,6 +26,7 @@ class ConvEncoder(Encoder):
         channels: Output channels of each convolution, which is 3×3, but for a strided stem.
         stem: How the first convolution halves. On the full image it costs as much as all the others
             together: `strided`, 5×5 with stride 2, is the cheaper way and `pooled` reads a little better.
+        depth: Convolutions before each halving, but for the stem, which is one.
         output_size: Features per image, `F`.
         activation: Of the features: `relu`; or `softmax` over all `F` of them, so that for a clear image one
             speaks and the others are silent, a soft codebook. What is read from ReLU features slides from
@@ -42,6 +43,7 @@ class ConvEncoder(Encoder):
         self,
         channels: Sequence[int] = (16, 32, 64),
         stem: Literal["strided", "pooled"] = "strided",
+        depth: int = 1,
         output_size: int = 128,
         activation: Literal["relu", "softmax"] = "relu",
         dropout: float = 0.0,
@@ -50,17 +52,19 @@ class ConvEncoder(Encoder):
         super().__init__()
         if len(channels) == 0 or min(channels) < 1:
             raise ValueError(f"`channels` (={list(channels)}) must be one or more numbers of at least 1")
-        if output_size < 1:
-            raise ValueError(f"`output_size` (={output_size}) must be at least 1")
+        for name, size in (("depth", depth), ("output_size", output_size)):
+            if size < 1:
+                raise ValueError(f"`{name}` (={size}) must be at least 1")
         first = (image_size + 1) // 2 if stem == "strided" else image_size // 2
         pixels = first >> (len(channels) - 1)  # rows of the last convolution's output
         if pixels < 1:
             raise ValueError(
                 f"`channels` (={list(channels)}) halve the image of `image_size` (={image_size}) too often"
             )
-        blocks = [_block(below, above) for below, above in pairwise([1, *channels])]
-        if stem == "strided":
-            blocks[0] = _strided_block(1, channels[0])
+        blocks = [_strided_block(1, channels[0]) if stem == "strided" else _block(1, channels[0])]
+        for below, above in pairwise(channels):
+            blocks += [_block(below, above, halve=depth == 1)]
+            blocks += [_block(above, above, halve=k == depth) for k in range(2, depth + 1)]
         self.output_size = output_size
         self.layers = nn.Sequential(
             *blocks,
@@ -90,11 +94,12 @@ class _Codebook(nn.Module):
         return self.scale * torch.softmax(self.norm(features), dim=-1)
 
 
-def _block(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Convolution, pooling, normalisation, ReLU: `(N, C, Y, X) -> (N, C', Y/2, X/2)`."""
+def _block(in_channels: int, out_channels: int, halve: bool = True) -> nn.Sequential:
+    """Convolution, pooling if it halves, normalisation, ReLU: `(N, C, Y, X) -> (N, C', Y/2, X/2)` or `(…, Y, X)`."""
     # no bias: batch normalisation has its own
     convolution = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.MaxPool2d(2), nn.BatchNorm2d(out_channels), nn.ReLU())
+    pooling = [nn.MaxPool2d(2)] if halve else []
+    return nn.Sequential(convolution, *pooling, nn.BatchNorm2d(out_channels), nn.ReLU())
 
 
 def _strided_block(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -26,8 +26,14 @@ def test_time_distributed_equals_a_loop_over_time():
 @pytest.mark.parametrize("image_size", [28, 32, 21])
 @pytest.mark.parametrize("channels", [(4,), (4, 6, 8)])
 @pytest.mark.parametrize("stem", ["strided", "pooled"])
-def test_encoder_shape(image_size, channels, stem):
-    encoder = ConvEncoder(channels, stem, output_size=10, image_size=image_size)
+@pytest.mark.parametrize("depth", [1, 3])
+def test_encoder_shape(image_size, channels, stem, depth):
+    encoder = ConvEncoder(channels, stem, depth, output_size=10, image_size=image_size)
+    convolutions = [layer for layer in encoder.modules() if isinstance(layer, nn.Conv2d)]
+    assert [layer.out_channels for layer in convolutions] == [
+        channels[0],
+        *(c for c in channels[1:] for _ in range(depth)),
+    ]
     assert encoder(torch.randn(3, 1, image_size, image_size)).shape == (3, 10)
 
 
@@ -45,6 +51,7 @@ def test_codebook_features_are_shares_of_a_whole():
         ({"channels": []}, r"`channels` \(=\[\]\) must be one or more numbers of at least 1"),
         ({"channels": [8, 0]}, r"`channels` \(=\[8, 0\]\) must be"),
         ({"output_size": 0}, r"`output_size` \(=0\) must be at least 1"),
+        ({"depth": 0}, r"`depth` \(=0\) must be at least 1"),
         ({"channels": [8] * 5}, r"`channels` \(=\[8, 8, 8, 8, 8\]\) halve the image of `image_size` \(=28\) too often"),
         ({"dropout": 2.0}, "dropout probability has to be between 0 and 1, but got 2.0"),
     ],
