@@ -65,7 +65,7 @@ class Recurrent(nn.Module):
         self.cells = nn.ModuleList(_make_cells(cell, num_layers, self.num_directions))
         self.initial_state = nn.ParameterList()
         if learn_initial_state:
-            like = next(cell.parameters())
+            like = next(cell.parameters(), torch.empty(0))
             self.initial_state.extend(like.new_zeros(len(self.cells), size) for size in cell.state_size)
         self.recorder: Any = None  # of `seqsum.trace`, while there is one
 
@@ -137,33 +137,40 @@ class Recurrent(nn.Module):
         # A sum over many steps needs float32: under autocast (`--trainer.precision=bf16-mixed`) the
         # encoder runs in the lower precision and the recurrence does not.
         with torch.autocast(outputs.device.type, enabled=False):
-            outputs = outputs.to(next(self.parameters()).dtype)
-            batch = outputs.shape[1]
+            outputs = outputs.to(self._dtype(outputs))
             final: list[list[Tensor]] = []
             for layer in range(self.num_layers):
                 if layer and self.dropout and self.training:
                     outputs = outputs * dropout_mask(outputs, self.dropout, generator)
-                directions = []
-                for direction in range(self.num_directions):
-                    index = layer * self.num_directions + direction
-                    cell = cast(RecurrentCell, self.cells[index])
-                    state = self._initial(index, cell, batch, outputs) if hx is None else [s[index] for s in hx]
-                    state = state + cell.constants(batch, outputs, generator)
-                    reverse = direction == 1
-                    if self.recorder is not None:
-                        suffix = f"_l{layer}{'_reverse' if reverse else ''}"
-                        self.recorder.record(suffix, cell, outputs, state, mask, reverse)
-                    result, state = unroll(cell, outputs, state, mask, reverse, self.backend)
-                    directions.append(result)  # (T, B, O)
-                    final.append(state[: len(cell.state_size)])
-                outputs = torch.cat(directions, dim=-1) if len(directions) > 1 else directions[0]
-            self.last_backend = resolve_backend(cell, self.backend)
+                results = []
+                for index in range(layer * self.num_directions, (layer + 1) * self.num_directions):
+                    state = None if hx is None else [states[index] for states in hx]
+                    result, state = self._run_cell(index, outputs, state, mask, generator)
+                    results.append(result)
+                    final.append(state)
+                outputs = torch.cat(results, dim=-1) if self.bidirectional else results[0]
         return outputs, [torch.stack(states) for states in zip(*final, strict=True)]
 
-    def _initial(self, index: int, cell: RecurrentCell, batch: int, like: Tensor) -> list[Tensor]:
-        if len(self.initial_state) == 0:
-            return cell.initial_state(batch, like)
-        return [learned[index].expand(batch, -1) for learned in self.initial_state]
+    def _run_cell(
+        self, index: int, inputs: Tensor, state: list[Tensor] | None, mask: Tensor | None, generator: Generator | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """One layer in one direction: `(T, B, F)`, states `(B, S)` -> `(T, B, O)`, final states."""
+        cell = cast(RecurrentCell, self.cells[index])
+        layer, direction = divmod(index, self.num_directions)
+        batch, reverse = inputs.shape[1], direction == 1
+        if state is None:
+            state = [learned[index].expand(batch, -1) for learned in self.initial_state]
+        state = (state or cell.initial_state(batch, inputs)) + cell.constants(batch, inputs, generator)
+        if self.recorder is not None:
+            suffix = f"_l{layer}{'_reverse' if reverse else ''}"
+            self.recorder.record(suffix, cell, inputs, state, mask, reverse)
+        backend = self.last_backend = resolve_backend(cell, self.backend)
+        outputs, final = unroll(cell, inputs, state, mask, reverse, backend)
+        return outputs, final[: len(cell.state_size)]
+
+    def _dtype(self, inputs: Tensor) -> torch.dtype:
+        """That of the weights; a cell need not have any."""
+        return next((parameter.dtype for parameter in self.parameters()), inputs.dtype)
 
     def _check_input(self, input: Tensor) -> None:
         if input.dim() not in (2, 3):
@@ -181,7 +188,7 @@ class Recurrent(nn.Module):
                 f"`input` of shape {tuple(input.shape)} must have `input_size` (={self.input_size}) features, "
                 f"not {input.shape[-1]}"
             )
-        dtype = next(self.parameters()).dtype
+        dtype = self._dtype(input)
         if input.dtype != dtype and not torch.is_autocast_enabled(input.device.type):
             raise ValueError(f"`input` of type {input.dtype} must be of the type of the weights, {dtype}")
 

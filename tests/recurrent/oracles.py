@@ -7,7 +7,7 @@ from seqsum import GRU, LSTM, RNN
 from seqsum.recurrent.recurrent import Recurrent
 
 B, T, F, H, P = 4, 6, 3, 5, 2
-LENGTHS = (4, 6, 1, 3)  # not sorted; one is a single step
+LENGTHS = (4, 1, 6, 3)  # sorting them is no swap, which would be its own inverse; one is a single step
 KINDS = {
     "rnn_tanh": (RNN, torch.nn.RNN, {}),
     "rnn_relu": (RNN, torch.nn.RNN, {"nonlinearity": "relu"}),

@@ -114,6 +114,25 @@ def test_a_module_with_the_contract_will_do(backend):
         Recurrent(Duck(), num_layers=2)
 
 
+class LeakySum(RecurrentCell):
+    """A cell without a single weight."""
+
+    def project(self, input: Tensor) -> Tensor:
+        return input
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        total = 0.5 * state[0] + projected
+        return total, [total]
+
+
+def test_a_cell_without_weights():
+    layers = Recurrent(LeakySum(1, 1), learn_initial_state=True)
+    outputs, final = layers(torch.ones(3, 1, 1))
+    assert outputs.flatten().tolist() == [1.0, 1.5, 1.75]
+    assert final.item() == 1.75
+    assert Recurrent(LeakySum(1, 1))(torch.ones(3, 1, 1).double())[0].dtype == torch.float64
+
+
 @pytest.mark.parametrize("cell_class", [LSTMCell, GRUCell])
 def test_built_in_cells_too(cell_class):
     torch.manual_seed(0)
