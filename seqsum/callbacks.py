@@ -104,8 +104,13 @@ def _module(module: LightningModule) -> SequenceModule:
 
 
 def run_folder(trainer: Trainer) -> Path | None:
-    """The run's own folder, which its loggers made; None without loggers, when nothing is to be written."""
-    return Path(trainer.log_dir) if trainer.loggers and trainer.log_dir else None
+    """The run's own folder, which its loggers made; None without loggers, when nothing is to be written.
+
+    Asked of the logger: `trainer.log_dir` asks all processes, and would wait for ever for those that don't
+    come here too.
+    """
+    folders = [getattr(logger, "log_dir", None) or logger.save_dir for logger in trainer.loggers]
+    return Path(folders[0]) if folders and folders[0] else None
 
 
 def _data(trainer: Trainer) -> SequenceData:

@@ -190,6 +190,18 @@ def test_averaged_weights_are_what_is_tested_and_resumed(here, mnist_root, capfd
     assert "epoch 3/3" in capfd.readouterr().out
 
 
+def test_two_processes_train_and_test_together(here, mnist_root):
+    """A process that waits for another that does not come would hang: hence the timeout."""
+    command = [sys.executable, str(REPOSITORY / "train.py"), *SMALL, f"--data.root={mnist_root}"]
+    command += ["--trainer.max_epochs=1", "--trainer.devices=2", "--trainer.strategy=ddp"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    run = here / "logs/sum/version_0"
+    assert json.loads((run / "results.json").read_text())["test"].keys() >= {"test/exact_final"}
+    assert (run / "checkpoints/best.ckpt").is_file()
+    assert not (here / "logs/sum/version_1").exists()
+    assert done.stdout.count("Logs: logs/sum/version_0") == 1
+
+
 def test_config_of_a_run_repeats_it(here, finished):
     """Same seed, same run: bit for bit on the CPU, from process to process."""
     first = finished[0] / "logs/sum/version_0"
