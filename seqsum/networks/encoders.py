@@ -28,8 +28,8 @@ class ConvEncoder(Encoder):
             together: `strided`, 5×5 with stride 2, is the cheaper way and `pooled` reads a little better.
         depth: Convolutions before each halving, but for the stem, which is one.
         output_size: Features per image, `F`.
-        activation: Of the features: `relu`; or `softmax` over all `F` of them, so that for a clear image one
-            speaks and the others are silent, a soft codebook. What is read from ReLU features slides from
+        activation: Of the features: `softmax` over all `F` of them, so that for a clear image one speaks and
+            the others are silent, a soft codebook; or `relu`. What is read from ReLU features slides from
             4 to 9 over the numbers between, and an image that lies on the way is wrong either way; from
             a codebook it jumps.
         dropout: Probability of dropping one of the flattened features, between convolutions and linear.
@@ -45,7 +45,7 @@ class ConvEncoder(Encoder):
         stem: Literal["strided", "pooled"] = "strided",
         depth: int = 1,
         output_size: int = 128,
-        activation: Literal["relu", "softmax"] = "relu",
+        activation: Literal["relu", "softmax"] = "softmax",
         dropout: float = 0.0,
         image_size: int = 28,
     ) -> None:

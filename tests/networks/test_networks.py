@@ -37,9 +37,16 @@ def test_encoder_shape(image_size, channels, stem, depth):
     assert encoder(torch.randn(3, 1, image_size, image_size)).shape == (3, 10)
 
 
+def test_relu_features_are_positive_and_free():
+    torch.manual_seed(0)
+    features = ConvEncoder((4,), output_size=10, activation="relu")(torch.randn(30, 1, 28, 28))
+    assert features.min() == 0
+    assert features.sum(-1).std() > 0.01
+
+
 def test_codebook_features_are_shares_of_a_whole():
     torch.manual_seed(0)
-    features = ConvEncoder((4,), output_size=10, activation="softmax")(torch.randn(30, 1, 28, 28))
+    features = ConvEncoder((4,), output_size=10)(torch.randn(30, 1, 28, 28))
     assert features.min() >= 0
     torch.testing.assert_close(features.sum(-1), torch.full((30,), 10.0))
     assert (features.max(-1).values > 5).float().mean() > 0.8  # mostly one of them speaks
