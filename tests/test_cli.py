@@ -259,6 +259,7 @@ def test_help_explains_the_options(capfd):
         (["--data.sequence_length=0"], [r"`--data.sequence_length` \(=0\) must be at least 1"]),
         (["--data.sequence_length=[5,2]"], [r"`--data.sequence_length` \(=\(5, 2\)\)"]),
         (["--data.sequence_length=300"], [r"`--data.sequence_length` \(=300\) must be at most 200, .* test split"]),
+        (["--data.elastic=-1"], [r"`--data.elastic` \(=-1.0\) must be at least 0"]),
         (["--data.batch_size=0"], [r"`--data.batch_size` \(=0\) must be at least 1"]),
         (["--data.dataset=mnits"], ["dataset", "mnits", "kmnist"]),
         (["--model.cell=ltsm"], [r"`cell` \(='ltsm'\) must be one of .*lstm.*torch_lstm"]),

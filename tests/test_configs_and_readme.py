@@ -104,5 +104,5 @@ def test_options_are_these(parsed):
     ]
     assert list(settings["model"]["objective"]["init_args"]) == ["beta", "increment_weight"]
     assert list(settings["data"]["init_args"]) == [
-        "dataset", "root", "sequence_length", "operation", "batch_size", "augment", "num_workers", "images",
+        "dataset", "root", "sequence_length", "operation", "batch_size", "augment", "elastic", "num_workers", "images",
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from seqsum.data.digits import DatasetName, Digits, Split, load_splits, resolve_
 from seqsum.data.images import read_sequences
 from seqsum.data.sampler import IndexBatch, IndexBatches, Passthrough
 from seqsum.data.sums import Operation, running_targets, signs
-from seqsum.data.warps import random_affine, warp
+from seqsum.data.warps import random_affine, random_elastic, warp
 from seqsum.errors import InputError
 
 
@@ -31,6 +31,7 @@ class DigitSums(SequenceData):
         operation: `alternating` for +d1 -d2 +d3 …, `sum` for +d1 +d2 +d3 ….
         batch_size: Sequences in a batch, `B`, on each device.
         augment: Whether training images are rotated, stretched, sheared and shifted at random.
+        elastic: Largest elastic displacement of a pixel on top of that, in pixels (Simard et al., 2003).
         num_workers: Processes that prepare index tables. They are made in microseconds, so none pays.
         seed: Of the deal and the warps in training; the command line passes `seed_everything`.
             Validation and test sequences are the same for every seed.
@@ -46,6 +47,7 @@ class DigitSums(SequenceData):
         operation: Operation = "alternating",
         batch_size: int = 128,
         augment: bool = True,
+        elastic: float = 0.0,
         num_workers: int = 0,
         seed: int = 0,
         images: str | list[str] | None = None,
@@ -58,6 +60,8 @@ class DigitSums(SequenceData):
             )
         if batch_size < 1:
             raise InputError(f"`--data.batch_size` (={batch_size}) must be at least 1")
+        if elastic < 0:
+            raise InputError(f"`--data.elastic` (={elastic}) must be at least 0")
         if seed < 0:
             raise InputError(f"`--seed_everything` (={seed}) must be at least 0")
         self.save_hyperparameters(ignore=["images", "num_workers"])
@@ -67,6 +71,7 @@ class DigitSums(SequenceData):
         self.operation: Operation = operation
         self.batch_size = batch_size
         self.augment = augment
+        self.elastic = elastic
         self.num_workers = num_workers
         self.seed = seed
         self.images = [Path(image) for image in ([images] if isinstance(images, str) else images or [])]
@@ -141,16 +146,18 @@ class DigitSums(SequenceData):
             digits = self.splits[batch.split] = Digits(*(tensor.to(batch.rows.device) for tensor in digits))
         images = digits.images[batch.rows].flatten(0, 1)  # (B·T, Y, X)
         generator = torch.Generator().manual_seed(batch.seed) if batch.split == "train" and self.augment else None
-        inputs = scale(images, generator).unflatten(0, batch.rows.shape)  # (B, T, 1, Y, X)
+        inputs = scale(images, generator, self.elastic).unflatten(0, batch.rows.shape)  # (B, T, 1, Y, X)
         return Batch(inputs, running_targets(digits.labels[batch.rows], self.operation))
 
 
-def scale(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def scale(images: Tensor, generator: torch.Generator | None = None, elastic: float = 0.0) -> Tensor:
     """uint8 images `(N, Y, X)` -> float `(N, 1, Y, X)`, warped at random when a generator is given.
 
     Mean and spread are those of MNIST's training pixels; the other datasets are close enough.
     """
     pixels = images.unsqueeze(1) / 255
     if generator is not None and len(pixels) > 0:  # a process may get no row of a short last batch
-        pixels = warp(pixels, random_affine(len(pixels), generator))
+        affine = random_affine(len(pixels), generator)
+        displacement = random_elastic(len(pixels), generator, strength=elastic) if elastic else None
+        pixels = warp(pixels, affine, displacement)
     return (pixels - 0.1307) / 0.3081

@@ -15,7 +15,7 @@ from seqsum.data import Batch, Digits, DigitSums, digits, running_targets
 from seqsum.data.digit_sums import scale
 from seqsum.data.rendered import render_digits
 from seqsum.data.sampler import IndexBatch
-from seqsum.data.warps import random_affine, warp
+from seqsum.data.warps import random_affine, random_elastic, warp
 from seqsum.errors import InputError
 
 SPLITS = ["train", "val", "test"]
@@ -108,6 +108,19 @@ def test_augmentation_changes_training_inputs_alone(mnist_root):
         assert (a.inputs != b.inputs).flatten(2).any(dim=2).all()  # every image
     assert same(batches(plain, "val"), batches(augmented, "val"))
     assert same(batches(plain, "test"), batches(augmented, "test"))
+
+
+def test_elastic_warps_come_on_top_of_the_affine_ones(mnist_root):
+    elastic, batch_seed = data_on(mnist_root, elastic=1.5), 7
+    rows = torch.tensor([[0, 1, 2]])
+    batch = elastic.gather(IndexBatch("train", rows, batch_seed))
+    source = torch.Generator().manual_seed(batch_seed)
+    images = elastic.splits["train"].images[rows[0]].unsqueeze(1) / 255
+    warped = warp(images, random_affine(3, source), random_elastic(3, source, strength=1.5))
+    torch.testing.assert_close(batch.inputs[0], (warped - 0.1307) / 0.3081)
+    for split in ("val", "test"):
+        assert same(batches(data_on(mnist_root), split), batches(elastic, split))
+    assert same(batches(data_on(mnist_root, augment=False, elastic=1.5)), batches(data_on(mnist_root, augment=False)))
 
 
 def test_the_default_is_to_augment(mnist_root):
