@@ -347,7 +347,12 @@ def test_interrupt_leaves_a_checkpoint_and_says_how_to_go_on(here, mnist_root, c
     command = [sys.executable, "-u", str(REPOSITORY / "train.py"), *SMALL, f"--data.root={mnist_root}"]
     printed = ""
     with subprocess.Popen(
-        [*command, "--trainer.max_epochs=1000"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, "--trainer.max_epochs=1000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # tests that run in the background may have been told to ignore Ctrl-C, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         for line in process.stdout:
             printed += line
