@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,8 +32,8 @@ def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, A
     rows = []
     for augment in (True, False):
         data = make_data(arguments, augment)
-        makers: dict[str, Callable[[], Iterator[Batch]]] = {"seqsum": lambda data=data: own_batches(data, device)}  # type: ignore[misc]
-        makers |= {f"DataLoader, {n} workers": lambda n=n, data=data: plain(data, n, device) for n in arguments.workers}  # type: ignore[misc]
+        makers: dict[str, Callable[[], Iterator[Batch]]] = {"seqsum": partial(own_batches, data, device)}
+        makers |= {f"DataLoader, {n} workers": partial(plain, data, n, device) for n in arguments.workers}
         contestants = {name: stopwatch(make, arguments.batches) for name, make in makers.items()}
         for _ in range(arguments.warm_up):
             for call in contestants.values():

@@ -7,7 +7,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -150,9 +150,8 @@ def write(path: Path, device: torch.device, settings: dict[str, Any], rows: list
 
 def row(timing: Timing) -> dict[str, Any]:
     """A timing in the units of the tables."""
-    found = asdict(timing)
     return {
-        "ms": 1000 * found["median"],
-        "quartiles, ms": f"{1000 * found['lower_quartile']:.3g} to {1000 * found['upper_quartile']:.3g}",
-        "speed": round(found["speed"], 2),
+        "ms": 1000 * timing.median,
+        "quartiles, ms": f"{1000 * timing.lower_quartile:.3g} to {1000 * timing.upper_quartile:.3g}",
+        "speed": round(timing.speed, 2),
     }

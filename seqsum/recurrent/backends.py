@@ -190,7 +190,7 @@ class _StepCompiled:
 
 
 def _run_compiled(loop: Unroll) -> Runner:
-    compiled = type(loop)(_StepCompiled(loop.cell))  # type: ignore[arg-type]
+    compiled = Unroll(_StepCompiled(loop.cell))  # type: ignore[arg-type]  # has all of a cell that the loop uses
 
     def run(*arguments: Any) -> tuple[Tensor, list[Tensor]]:
         try:

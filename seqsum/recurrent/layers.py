@@ -93,7 +93,7 @@ class TorchLike(Recurrent):
             if beyond:
                 raise ValueError(f"`{name}` of this {type(self).__name__} has no counterpart in torch.nn")
         return {
-            self._torch_name(index, name): tensor
+            name + self.suffix(index): tensor
             for index, cell in enumerate(self.cells)
             for name, tensor in cell.state_dict().items()
         }
@@ -103,29 +103,25 @@ class TorchLike(Recurrent):
         """The parameters of each layer and direction, as in torch.nn."""
         return [list(cell.parameters()) for cell in self.cells]
 
-    def _torch_name(self, index: int, name: str) -> str:
-        layer, direction = divmod(index, self.num_directions)
-        return f"{name}_l{layer}{'_reverse' if direction else ''}"
-
-    def _find(self, torch_name: str) -> tuple[nn.Module, str] | None:
-        """The cell that has the weight of this name in torch.nn, and its name there."""
+    def find(self, torch_name: str) -> tuple[int, str] | None:
+        """Index of the cell that has the weight of this name in torch.nn, and its name there."""
         match = _TORCH_NAME.fullmatch(torch_name)
         if match is None:
             return None
         index = int(match[2]) * self.num_directions + (match[3] is not None)
         fits = index < len(self.cells) and (match[3] is None or self.bidirectional)
-        return (self.cells[index], match[1]) if fits else None
+        return (index, match[1]) if fits else None
 
     def __getattr__(self, name: str) -> Any:
-        place = self._find(name) if name.startswith(("weight_", "bias_")) else None
-        return super().__getattr__(name) if place is None else getattr(*place)
+        place = self.find(name) if name.startswith(("weight_", "bias_")) else None
+        return super().__getattr__(name) if place is None else getattr(self.cells[place[0]], place[1])
 
     def __setattr__(self, name: str, value: Any) -> None:
-        place = self._find(name) if name.startswith(("weight_", "bias_")) else None
+        place = self.find(name) if name.startswith(("weight_", "bias_")) else None
         if place is None:
             super().__setattr__(name, value)
         else:
-            setattr(*place, value)
+            setattr(self.cells[place[0]], place[1], value)
 
     def extra_repr(self) -> str:
         """As in torch.nn."""
@@ -229,9 +225,8 @@ def _from_torch_names(layer: TorchLike, state_dict: dict[str, Any], prefix: str,
     """
     renamed = False
     for key in [key for key in state_dict if key.startswith(prefix)]:
-        if match := _TORCH_NAME.fullmatch(key.removeprefix(prefix)):
-            index = int(match[2]) * layer.num_directions + (match[3] is not None)
-            state_dict[f"{prefix}cells.{index}.{match[1]}"] = state_dict.pop(key)
+        if place := layer.find(key.removeprefix(prefix)):
+            state_dict[f"{prefix}cells.{place[0]}.{place[1]}"] = state_dict.pop(key)
             renamed = True
     if renamed:
         for index, learned in enumerate(layer.initial_state):

@@ -74,6 +74,11 @@ class Recurrent(nn.Module):
         """`D`."""
         return 2 if self.bidirectional else 1
 
+    def suffix(self, index: int) -> str:
+        """Which layer and direction a cell is, as torch.nn writes it behind a name: `_l0`, `_l1_reverse`."""
+        layer, direction = divmod(index, self.num_directions)
+        return f"_l{layer}{'_reverse' if direction else ''}"
+
     def forward(
         self,
         input: Tensor | PackedSequence,
@@ -156,14 +161,12 @@ class Recurrent(nn.Module):
     ) -> tuple[Tensor, list[Tensor]]:
         """One layer in one direction: `(T, B, F)`, states `(B, S)` -> `(T, B, O)`, final states."""
         cell = cast(RecurrentCell, self.cells[index])
-        layer, direction = divmod(index, self.num_directions)
-        batch, reverse = inputs.shape[1], direction == 1
+        batch, reverse = inputs.shape[1], index % self.num_directions == 1
         if state is None:
             state = [learned[index].expand(batch, -1) for learned in self.initial_state]
         state = (state or cell.initial_state(batch, inputs)) + cell.constants(batch, inputs, generator)
         if self.recorder is not None:
-            suffix = f"_l{layer}{'_reverse' if reverse else ''}"
-            self.recorder.record(suffix, cell, inputs, state, mask, reverse)
+            self.recorder.record(self.suffix(index), cell, inputs, state, mask, reverse)
         backend = self.last_backend = resolve_backend(cell, self.backend)
         outputs, final = unroll(cell, inputs, state, mask, reverse, backend)
         return outputs, final[: len(cell.state_size)]

@@ -92,17 +92,9 @@ class RecurrentCell(nn.Module):
 
     def like(self, input_size: int) -> RecurrentCell:
         """Another cell made with the same arguments, but for `input_size`: its own, fresh weights."""
-        arguments: dict[str, Any] = {**self.__dict__["_arguments"], "input_size": input_size}
-        positional: list[Any] = []
-        named: dict[str, Any] = {}
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                named |= arguments.get(name, {})
-            elif parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-                named |= {name: arguments[name]} if name in arguments else {}
-            elif name in arguments:
-                positional.append(arguments[name])
-        return type(self)(*positional, **named)
+        arguments = {**self.__dict__["_arguments"], "input_size": input_size}
+        bound = inspect.BoundArguments(inspect.signature(type(self)), arguments)
+        return type(self)(*bound.args, **bound.kwargs)
 
     @torch.jit.unused
     def forward(self, input: Tensor, state: Any = None) -> Any:
