@@ -47,10 +47,10 @@ def matrix_pair(kind, dtype, device, **arguments):
     return layer.to(device), oracle.to(device)
 
 
-def check_parity(dtype, atol, rtol, backends, form, given_state, kind, device="cpu", **arguments):
+def check_parity(dtype, atol, rtol, backends, form, given_state, kind, device="cpu", *, batch_first, **arguments):
     layer, oracle = matrix_pair(kind, dtype, device, **arguments)
+    layer.batch_first = oracle.batch_first = batch_first  # read at every call, so that one pair does for both
     torch.manual_seed(1)
-    batch_first = arguments["batch_first"]
     shape = (T, F) if form == "single" else (B, T, F) if batch_first else (T, B, F)
     inputs = torch.randn(shape, dtype=dtype).to(device)
     state = random_state(layer, () if form == "single" else (B,), dtype) if given_state else None
