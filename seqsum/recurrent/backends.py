@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.kernels import find_kernel
+from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.unroll import Unroll
 
 Backend = Literal["auto", "eager", "script", "compile", "bptt"]
@@ -54,7 +56,7 @@ def unroll(
     """
     if len(inputs) == 0:
         raise ValueError(f"`inputs` of shape {tuple(inputs.shape)} (T, B, F) must have at least one time step")
-    return runner(Unroll(cell), resolve_backend(cell, backend))(inputs, state, mask, reverse)
+    return runner(cell, resolve_backend(cell, backend))(inputs, state, mask, reverse)
 
 
 def check_backend(backend: str) -> None:
@@ -100,25 +102,25 @@ def _transformed(cell: RecurrentCell) -> bool:
     return level is not None or forward_level >= 0 or torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
-def runner(loop: Unroll, backend: Backend) -> Runner:
-    """What runs the loop by a backend that is not `auto`, with the arguments of `Unroll.forward`.
+def runner(cell: RecurrentCell, backend: Backend) -> Runner:
+    """What runs the cell over time by a backend that is not `auto`, with the arguments of `Unroll.forward`.
 
     Raises:
-        RuntimeError: The backend can't run this loop's cell.
+        RuntimeError: The backend can't run this cell.
     """
     if backend == "script":
-        return _run_scripted(_scripted(loop))
+        return _run_scripted(_scripted(Unroll(cell)))
     if backend == "compile":
-        return _run_compiled(loop)
+        return _run_compiled(Unroll(cell))
     if backend == "bptt":
-        kernel = find_kernel(loop.cell)
+        kernel = find_kernel(cell)
         if kernel is None:
             raise RuntimeError(
-                f"`backend` (='bptt') can't run {type(loop.cell).__name__}: the backward pass is written for "
+                f"`backend` (='bptt') can't run {type(cell).__name__}: the backward pass is written for "
                 "RNNCell, LSTMCell and GRUCell themselves, without `layer_norm`"
             )
-        return lambda *arguments: kernel(loop.cell, *arguments)
-    return loop
+        return partial(run_in_stretches, partial(kernel, cell))
+    return Unroll(cell)
 
 
 class _Compiled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
@@ -141,8 +142,9 @@ class Recurrent(nn.Module):
         """Layer after layer, time first: `(T, B, F)`, states `(L·D, B, S)` -> `(T, B, D·O)`, final states."""
         # A sum over many steps needs float32: under autocast (`--trainer.precision=bf16-mixed`) the
         # encoder runs in the lower precision and the recurrence does not.
-        with torch.autocast(outputs.device.type, enabled=False):
-            outputs = outputs.to(self._dtype(outputs))
+        autocast = torch.is_autocast_enabled(outputs.device.type)
+        with torch.autocast(outputs.device.type, enabled=False) if autocast else nullcontext():
+            outputs = outputs.to(self._dtype(outputs)) if autocast else outputs
             final: list[list[Tensor]] = []
             for layer in range(self.num_layers):
                 if layer and self.dropout and self.training:
@@ -167,13 +169,16 @@ class Recurrent(nn.Module):
         state = (state or cell.initial_state(batch, inputs)) + cell.constants(batch, inputs, generator)
         if self.recorder is not None:
             self.recorder.record(self.suffix(index), cell, inputs, state, mask, reverse)
-        backend = self.last_backend = resolve_backend(cell, self.backend)
+        backend = resolve_backend(cell, self.backend)
+        if backend != self.last_backend:  # setting an attribute of a module takes as long as a small product
+            self.last_backend = backend
         outputs, final = unroll(cell, inputs, state, mask, reverse, backend)
         return outputs, final[: len(cell.state_size)]
 
     def _dtype(self, inputs: Tensor) -> torch.dtype:
         """That of the weights; a cell need not have any."""
-        return next((parameter.dtype for parameter in self.parameters()), inputs.dtype)
+        own = next(self.cells[0].parameters(recurse=False), None)  # all modules would take ten times as long
+        return (next(self.parameters(), inputs) if own is None else own).dtype
 
     def _check_input(self, input: Tensor) -> None:
         if input.dim() not in (2, 3):

@@ -8,6 +8,7 @@ import torch
 
 from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, RecurrentCell, RNNCell
 from seqsum.recurrent import backends, resolve_backend, unroll
+from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.unroll import Unroll
 from tests.recurrent.oracles import B, F, H, T, assert_same, pair, parameter_gradients, run
 
@@ -61,6 +62,51 @@ def test_mask_skips_steps_as_if_they_were_not_there(backend, reverse):
             alone, row_state = unroll(cell, inputs[kept, row : row + 1], row_state, reverse=reverse, backend="eager")
             torch.testing.assert_close(outputs[kept, row], alone[:, 0])
         torch.testing.assert_close([s[row : row + 1] for s in final], row_state)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("pattern", ["lengths", "holes", "nothing"])
+def test_rows_that_rest_through_a_stretch_of_time_are_no_work(reverse, pattern):
+    cell, inputs, state = make(GRUCell(3, 5), steps=25, batch=6)
+    mask = {
+        "lengths": torch.arange(25).unsqueeze(1) < torch.tensor([1, 25, 9, 3, 2, 17]),
+        "holes": (torch.arange(25).unsqueeze(1) // 9 + torch.arange(6)) % 3 == 1,
+        "nothing": torch.zeros(25, 6, dtype=torch.bool),
+    }[pattern]
+    work = []
+
+    def run(inputs, state, mask, reverse):
+        work.append(mask.shape)
+        return Unroll(cell)(inputs, state, mask, reverse)
+
+    inputs.requires_grad_()
+    constant = torch.rand(6, 5, dtype=torch.float64) + 0.5  # as of a dropout mask: of each row
+    expected = run(inputs, [state[0], constant], mask, reverse)
+    actual = run_in_stretches(run, inputs, [state[0], constant], mask, reverse)
+    torch.testing.assert_close(actual, expected)
+    shares = {
+        "lengths": [(9, 6), (9, 2), (7, 1)],
+        "holes": [(9, 2), (9, 2), (7, 2)],
+        "nothing": [(9, 0), (9, 0), (7, 0)],
+    }
+    assert work[1:] == (shares[pattern][::-1] if reverse else shares[pattern])
+    weights = [torch.randn_like(expected[0]), torch.randn_like(expected[1][0])]
+    gradients = [
+        torch.autograd.grad((outputs, final[0]), [inputs, *cell.parameters()], weights)
+        for outputs, final in (expected, actual)
+    ]
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
+def test_a_full_or_short_batch_is_run_at_once():
+    _, inputs, state = make(GRUCell(3, 5), steps=25)
+    calls = []
+    run_in_stretches(lambda *arguments: calls.append(arguments[0].shape), inputs, state, None, False)
+    run_in_stretches(lambda *arguments: calls.append(arguments[0].shape), inputs, state, torch.rand(25, 4) < 2, False)
+    run_in_stretches(
+        lambda *arguments: calls.append(arguments[0].shape), inputs[:7], state, torch.rand(7, 4) < 0, False
+    )
+    assert calls == [(25, 4, 3), (25, 4, 3), (7, 4, 3)]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

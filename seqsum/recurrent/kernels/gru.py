@@ -12,11 +12,14 @@ from seqsum.recurrent.kernels.common import (
     after,
     before,
     differentiable_gradients,
+    input_gradients,
+    masked,
+    project,
+    room,
     room_for_states,
+    rows_first,
     steps,
-    tanh_,
-    valid_outputs,
-    weight_gradient,
+    swapped,
 )
 
 
@@ -25,24 +28,70 @@ def unroll_gru(
 ) -> tuple[Tensor, list[Tensor]]:
     """The same as `Unroll(cell)(inputs, state, mask, reverse)`, its gradients written by hand."""
     hidden, *constants = state
-    dropout = constants[0] if constants else None
-    outputs, hidden = _UnrollGRU.apply(
-        cell, mask, reverse, cell.project(inputs), cell.weight_hh, cell.bias_hh, hidden, dropout
-    )
+    arguments = (cell, mask, reverse, inputs, hidden, constants[0] if constants else None)
+    weights = (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+    if torch.is_grad_enabled():
+        outputs, hidden = _UnrollGRU.apply(*arguments, *weights)
+    else:
+        outputs, hidden = _run_steps(*arguments, *weights, keep=False)[0]
     return outputs, [hidden, *constants]
+
+
+def _run_steps(
+    cell: GRUCell,
+    mask: Tensor | None,
+    reverse: bool,
+    inputs: Tensor,
+    initial: Tensor,
+    dropout: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    *,
+    keep: bool,
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, ...]]:
+    """The forward pass: outputs and final state, and what the derivatives need, if it is to be kept."""
+    (length, batch, _), size = inputs.shape, initial.shape[-1]
+    half = inputs.new_full((), 0.5)
+    doubled = inputs.new_ones(3, size, 1)
+    doubled[2] = 2
+    doubled = doubled.flatten(0, 1)
+    gates = project(inputs, weight_ih, (bias_ih,), doubled)  # (T, 3·H, B)
+    if mask is not None:
+        gates[:, size : 2 * size].masked_fill_(~mask.unsqueeze(1), torch.inf)
+    recurrents = room(gates, length, 3 * size, batch, keep)
+    hidden = room_for_states(initial * half, length, reverse)  # (T + 1, H, B)
+    weight = weight_hh * (2 * doubled)  # from halved states
+    bias = weight.new_zeros(len(weight), 1) if bias_hh is None else bias_hh.unsqueeze(1) * doubled
+    # views of all steps, taken once: taken in the loop they would cost as much as a small operation
+    resets, updates, candidates = (block.unbind(0) for block in gates.split(size, 1))
+    both, rows, hiddens = gates[:, : 2 * size].unbind(0), recurrents.unbind(0), hidden.unbind(0)
+    recurrent_both, recurrent_candidates = (block.unbind(0) for block in recurrents.split([2 * size, size], 1))
+    for t, last, now in steps(length, reverse):
+        recurrent = hiddens[last] if dropout is None else hiddens[last] * dropout.t()
+        torch.addmm(bias, weight, recurrent, out=rows[t])
+        both[t].add_(recurrent_both[t]).sigmoid_()
+        candidates[t].addcmul_(resets[t], recurrent_candidates[t]).sigmoid_().sub_(half)
+        torch.lerp(candidates[t], hiddens[last], updates[t], out=hiddens[now])
+    outputs = swapped(after(hidden, reverse)).mul_(2)
+    results = outputs if mask is None else outputs.mul_(mask.unsqueeze(-1)), 2 * hiddens[now].t()
+    return results, (gates, recurrents, hidden)
 
 
 class _UnrollGRU(torch.autograd.Function):
     """With `d` the dropout mask, if there is one, forwards:
 
-        recurrent(t)    = W_hh (d * hidden(t-1)) + b_hh             in blocks reset, update, candidate
+        projected(t)    = W_ih x(t) + b_ih                          in blocks reset, update, candidate
+        recurrent(t)    = W_hh (d * hidden(t-1)) + b_hh             likewise
         reset(t)        = σ(projected_reset(t) + recurrent_reset(t))
         update(t)       = σ(projected_update(t) + recurrent_update(t))
         candidate(t)    = tanh(projected_candidate(t) + reset(t) * recurrent_candidate(t))
         hidden(t)       = candidate(t) + update(t) * (hidden(t-1) - candidate(t))
 
-    Backwards, with `δx` the gradient of x and σ' = σ (1 - σ), every block is δhidden(t) times something
-    that the forward pass has left:
+    The blocks that make the candidate are kept doubled, candidate and hidden state halved. Backwards, with
+    `δx` the gradient of x and σ' = σ (1 - σ), every block is δhidden(t) times something that the forward
+    pass has left:
 
         δhidden(t)                += δoutput(t)
         δprojected_candidate(t)    = δhidden(t) * (1 - update(t)) * (1 - candidate(t)²)
@@ -52,7 +101,8 @@ class _UnrollGRU(torch.autograd.Function):
         δhidden(t-1)               = δhidden(t) * update(t) + d * (W_hhᵀ δrecurrent(t))
         δW_hh, δb_hh               = Σ_t δrecurrent(t) (d * hidden(t-1))ᵀ,  Σ_t δrecurrent(t)
 
-    A row that the mask leaves out has `hidden(t) = hidden(t-1)`: as if its update gate were 1.
+    A row that the mask leaves out has an update gate of 1: its hidden state is carried over, and every
+    derivative but that by the state before is zero.
     """
 
     @staticmethod
@@ -61,74 +111,51 @@ class _UnrollGRU(torch.autograd.Function):
         cell: GRUCell,
         mask: Tensor | None,
         reverse: bool,
-        projected: Tensor,
-        weight_hh: Tensor,
-        bias_hh: Tensor | None,
-        initial: Tensor,
+        inputs: Tensor,
+        hidden: Tensor,
         dropout: Tensor | None,
+        *weights: Any,
     ) -> tuple[Tensor, Tensor]:
-        (length, batch, _), size = projected.shape, initial.shape[-1]
-        gates = projected.clone().view(length, batch, 3, size)  # reset, update, candidate
-        recurrents = projected.new_empty(length, batch, 3, size)
-        hidden = room_for_states(initial, length, reverse)  # (T + 1, B, H)
-        bias = projected.new_zeros(weight_hh.shape[0]) if bias_hh is None else bias_hh
-        # views of all steps, taken once: taken in the loop they would cost as much as a small product
-        both, resets, updates, candidates = (
-            block.unbind(0) for block in (gates[:, :, :2], gates[:, :, 0], gates[:, :, 1], gates[:, :, 2])
-        )
-        rows, recurrent_both, recurrent_candidates, hiddens = (
-            block.unbind(0) for block in (recurrents.flatten(2), recurrents[:, :, :2], recurrents[:, :, 2], hidden)
-        )
-        for t, last, now in steps(length, reverse):
-            recurrent = hiddens[last] if dropout is None else hiddens[last] * dropout
-            torch.addmm(bias, recurrent, weight_hh.t(), out=rows[t])
-            both[t].add_(recurrent_both[t]).sigmoid_()
-            tanh_(candidates[t].addcmul_(resets[t], recurrent_candidates[t]))
-            torch.lerp(candidates[t], hiddens[last], updates[t], out=hiddens[now])
-            if mask is not None:
-                torch.where(mask[t].unsqueeze(-1), hiddens[now], hiddens[last], out=hiddens[now])
+        results, kept = _run_steps(cell, mask, reverse, inputs, hidden, dropout, *weights, keep=True)
         ctx.cell, ctx.mask, ctx.reverse = cell, mask, reverse
-        ctx.save_for_backward(projected, weight_hh, bias_hh, initial, dropout, gates, recurrents, hidden)
-        return valid_outputs(after(hidden, reverse), mask), hidden[now].clone()
+        ctx.save_for_backward(inputs, hidden, dropout, *weights, *kept)
+        return results
 
     @staticmethod
     def backward(ctx: Any, d_outputs: Tensor, d_final: Tensor) -> tuple[Tensor | None, ...]:
-        projected, weight_hh, bias_hh, initial, dropout, gates, recurrents, hidden = ctx.saved_tensors
+        inputs, initial, dropout, *weights, gates, recurrents, hidden = ctx.saved_tensors
+        weight_ih, weight_hh, bias_ih, _ = weights
         cell, mask, reverse = ctx.cell, ctx.mask, ctx.reverse
         if torch.is_grad_enabled():
-            inputs = {"projected": projected, "weight_hh": weight_hh, "bias_hh": bias_hh}
-            inputs |= {"hidden": initial, "dropout": dropout}
-            gradients = differentiable_gradients(cell, mask, reverse, inputs, 2, [d_outputs, d_final])
-            return None, None, None, *gradients
-        reset_gate, update_gate, candidate = gates.unbind(2)  # (T, B, H) each
-        last_hidden = before(hidden, reverse)
-        if mask is not None:
-            valid = mask.unsqueeze(-1)  # (T, B, 1)
-            update_gate, d_outputs = torch.where(valid, update_gate, 1.0), d_outputs * valid
+            gradients = (d_outputs, d_final)
+            found = differentiable_gradients(cell, mask, reverse, inputs, (initial, dropout), weights, gradients)
+            return None, None, None, *found
+        size = hidden.shape[1]
+        reset_gate, update_gate, candidate = gates.split(size, 1)  # (T, H, B) each
         # what δhidden is multiplied by; all three are zero where the update gate is 1
-        local_candidate = (1 - update_gate) * (1 - candidate.square())
-        local = torch.addcmul(gates, gates, gates, value=-1)  # σ' in the first two blocks
-        local[:, :, 0].mul_(recurrents[:, :, 2]).mul_(local_candidate)
-        local[:, :, 1].mul_(last_hidden - candidate)
-        torch.mul(local_candidate, reset_gate, out=local[:, :, 2])
-        if mask is not None:
-            local[:, :, 1].mul_(valid)
-        d_recurrent = torch.empty_like(gates)  # (T, B, 3, H)
-        d_candidate = torch.empty_like(candidate)
-        d_hidden = d_final
-        products = list(zip(local.unbind(0), d_recurrent.unbind(0), d_recurrent.flatten(2).unbind(0), strict=True))
-        candidate_products = list(zip(local_candidate.unbind(0), d_candidate.unbind(0), strict=True))
-        d_output_rows, updates = d_outputs.unbind(0), update_gate.unbind(0)
-        for t, _, _ in reversed(steps(len(projected), reverse)):
-            d_hidden = d_hidden + d_output_rows[t]
-            torch.mul(products[t][0], d_hidden.unsqueeze(1), out=products[t][1])
-            torch.mul(candidate_products[t][0], d_hidden, out=candidate_products[t][1])
-            d_last = products[t][2] @ weight_hh
-            d_last = d_last if dropout is None else d_last * dropout
-            d_hidden = torch.addcmul(d_last, d_hidden, updates[t])
-        d_recurrent = d_recurrent.flatten(2)  # (T, B, 3·H)
-        recurrent = last_hidden if dropout is None else last_hidden * dropout
-        d_weight = weight_gradient(d_recurrent, recurrent)
-        d_bias = None if bias_hh is None else d_recurrent.sum((0, 1))
-        d_projected = torch.cat([d_recurrent[..., : -candidate.shape[-1]], d_candidate], dim=-1)
-        return None, None, None, d_projected, d_weight, d_bias, d_hidden, None
+        local_candidate = candidate.square().mul_(-4).add_(1).mul_(1 - update_gate)
+        d_recurrents = torch.addcmul(gates, gates, gates, value=-1)  # σ' in the first two blocks
+        local_reset, local_update, local = d_recurrents.split(size, 1)
+        local_reset.mul_(recurrents[:, 2 * size :]).mul_(local_candidate).mul_(0.5)  # that block is doubled
+        local_update.mul_(before(hidden, reverse) - candidate).mul_(2)
+        torch.mul(local_candidate, reset_gate, out=local)
+        d_outputs = masked(swapped(d_outputs), mask)
+        d_rows, d_candidates = d_recurrents.unbind(0), local_candidate.unbind(0)
+        d_blocks = d_recurrents.view(len(gates), 3, *candidate.shape[1:]).unbind(0)
+        d_outputs_of, updates, d_hidden, weight = d_outputs.unbind(0), update_gate.unbind(0), d_final.t(), weight_hh.t()
+        for t, _, _ in reversed(steps(len(inputs), reverse)):
+            d_hidden = d_hidden + d_outputs_of[t]
+            d_blocks[t].mul_(d_hidden)
+            d_candidates[t].mul_(d_hidden)
+            d_last = weight @ d_rows[t]
+            d_last = d_last if dropout is None else d_last.mul_(dropout.t())
+            d_hidden = d_last.addcmul_(d_hidden, updates[t])
+        recurrent = before(hidden, reverse) if dropout is None else before(hidden, reverse) * dropout.t()
+        d_all = rows_first(d_recurrents)  # (3·H, T·B)
+        d_weight_hh = (d_all @ rows_first(recurrent).t()).mul_(2)
+        d_bias_hh = None if bias_ih is None else d_all.sum(1)
+        # in the candidate's block, what came in and what came back have different factors
+        d_all[2 * size :] = rows_first(local_candidate)
+        needed = (ctx.needs_input_grad[3], ctx.needs_input_grad[6], bias_ih is not None)
+        d_inputs, d_weight_ih, d_bias_ih = input_gradients(d_all, inputs, weight_ih, needed)
+        return None, None, None, d_inputs, d_hidden.t(), None, d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh

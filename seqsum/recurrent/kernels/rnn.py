@@ -12,11 +12,13 @@ from seqsum.recurrent.kernels.common import (
     after,
     before,
     differentiable_gradients,
+    input_gradients,
+    masked,
+    project,
     room_for_states,
+    rows_first,
     steps,
-    tanh_,
-    valid_outputs,
-    weight_gradient,
+    swapped,
 )
 
 
@@ -25,18 +27,55 @@ def unroll_rnn(
 ) -> tuple[Tensor, list[Tensor]]:
     """The same as `Unroll(cell)(inputs, state, mask, reverse)`, its gradients written by hand."""
     hidden, *constants = state
-    dropout = constants[0] if constants else None
-    outputs, hidden = _UnrollRNN.apply(cell, mask, reverse, cell.project(inputs), cell.weight_hh, hidden, dropout)
+    arguments = (cell, mask, reverse, inputs, hidden, constants[0] if constants else None)
+    weights = (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+    if torch.is_grad_enabled():
+        outputs, hidden = _UnrollRNN.apply(*arguments, *weights)
+    else:
+        outputs, hidden, _ = _run_steps(*arguments, *weights)
     return outputs, [hidden, *constants]
+
+
+def _run_steps(
+    cell: RNNCell,
+    mask: Tensor | None,
+    reverse: bool,
+    inputs: Tensor,
+    initial: Tensor,
+    dropout: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The forward pass: outputs, final state, and all states, which the derivatives need."""
+    length, tanh, half = len(inputs), cell.nonlinearity == "tanh", inputs.new_full((), 0.5)
+    scale = inputs.new_full((1, 1), 2) if tanh else None
+    summed = project(inputs, weight_ih, (bias_ih, bias_hh), scale).unbind(0)  # (H, B) each
+    weight = 4 * weight_hh if tanh else weight_hh  # of doubled sums from halved states
+    hidden = room_for_states(initial * half if tanh else initial, length, reverse)  # (T + 1, H, B)
+    hiddens = hidden.unbind(0)
+    for t, last, now in steps(length, reverse):
+        recurrent = hiddens[last] if dropout is None else hiddens[last] * dropout.t()
+        torch.addmm(summed[t], weight, recurrent, out=hiddens[now])
+        if tanh:
+            hiddens[now].sigmoid_().sub_(half)
+        else:
+            hiddens[now].relu_()
+        if mask is not None:
+            torch.where(mask[t], hiddens[now], hiddens[last], out=hiddens[now])
+    outputs, final = swapped(after(hidden, reverse)), hiddens[now].t().clone()
+    outputs, final = (outputs.mul_(2), final.mul_(2)) if tanh else (outputs, final)
+    return outputs if mask is None else outputs.mul_(mask.unsqueeze(-1)), final, hidden
 
 
 class _UnrollRNN(torch.autograd.Function):
     """With `d` the dropout mask, if there is one, forwards:
 
-        summed(t) = projected(t) + W_hh (d * hidden(t-1))
+        summed(t) = W_ih x(t) + b_ih + W_hh (d * hidden(t-1)) + b_hh
         hidden(t) = tanh(summed(t))                                or relu
 
-    Backwards, with `δx` the gradient of x:
+    For tanh, `hidden` is kept halved, as `σ(2 summed) - ½`. Backwards, with `δx` the gradient of x:
 
         δhidden(t)  += δoutput(t)
         δsummed(t)   = δhidden(t) * (1 - hidden(t)²)               or δhidden(t) where hidden(t) > 0
@@ -52,44 +91,40 @@ class _UnrollRNN(torch.autograd.Function):
         cell: RNNCell,
         mask: Tensor | None,
         reverse: bool,
-        projected: Tensor,
-        weight_hh: Tensor,
-        initial: Tensor,
+        inputs: Tensor,
+        hidden: Tensor,
         dropout: Tensor | None,
+        *weights: Any,
     ) -> tuple[Tensor, Tensor]:
-        activate_ = torch.relu_ if cell.nonlinearity == "relu" else tanh_
-        hidden = room_for_states(initial, len(projected), reverse)  # (T + 1, B, H)
-        hiddens, inputs = hidden.unbind(0), projected.unbind(0)
-        for t, last, now in steps(len(projected), reverse):
-            recurrent = hiddens[last] if dropout is None else hiddens[last] * dropout
-            activate_(torch.addmm(inputs[t], recurrent, weight_hh.t(), out=hiddens[now]))
-            if mask is not None:
-                torch.where(mask[t].unsqueeze(-1), hiddens[now], hiddens[last], out=hiddens[now])
+        outputs, final, states = _run_steps(cell, mask, reverse, inputs, hidden, dropout, *weights)
         ctx.cell, ctx.mask, ctx.reverse = cell, mask, reverse
-        ctx.save_for_backward(projected, weight_hh, initial, dropout, hidden)
-        return valid_outputs(after(hidden, reverse), mask), hidden[now].clone()
+        ctx.save_for_backward(inputs, hidden, dropout, *weights, states)
+        return outputs, final
 
     @staticmethod
     def backward(ctx: Any, d_outputs: Tensor, d_final: Tensor) -> tuple[Tensor | None, ...]:
-        projected, weight_hh, initial, dropout, hidden = ctx.saved_tensors
+        inputs, initial, dropout, *weights, hidden = ctx.saved_tensors
+        weight_ih, weight_hh, bias_ih, _ = weights
         cell, mask, reverse = ctx.cell, ctx.mask, ctx.reverse
         if torch.is_grad_enabled():
-            inputs = {"projected": projected, "weight_hh": weight_hh, "hidden": initial, "dropout": dropout}
-            gradients = differentiable_gradients(cell, mask, reverse, inputs, 2, [d_outputs, d_final])
-            return None, None, None, *gradients
-        results = after(hidden, reverse)
-        local = (results > 0).to(results) if cell.nonlinearity == "relu" else 1 - results.square()
+            gradients = (d_outputs, d_final)
+            found = differentiable_gradients(cell, mask, reverse, inputs, (initial, dropout), weights, gradients)
+            return None, None, None, *found
+        tanh, states = cell.nonlinearity == "tanh", after(hidden, reverse)
+        d_summed = states.square().mul_(-4).add_(1) if tanh else (states > 0).to(states)
+        d_outputs = masked(swapped(d_outputs), mask)
         if mask is not None:
-            valid = mask.unsqueeze(-1).to(results)  # (T, B, 1)
-            local, d_outputs = local * valid, d_outputs * valid
-        d_summed = torch.empty_like(projected)
-        d_hidden = d_final
-        d_output_rows, local_rows, d_summed_rows = d_outputs.unbind(0), local.unbind(0), d_summed.unbind(0)
-        for t, _, _ in reversed(steps(len(projected), reverse)):
-            d_hidden = d_hidden + d_output_rows[t]
-            torch.mul(d_hidden, local_rows[t], out=d_summed_rows[t])
-            d_last = d_summed_rows[t] @ weight_hh
-            d_last = d_last if dropout is None else d_last * dropout
-            d_hidden = d_last if mask is None else torch.addcmul(d_last, d_hidden, 1 - valid[t])
-        recurrent = before(hidden, reverse) if dropout is None else before(hidden, reverse) * dropout
-        return None, None, None, d_summed, weight_gradient(d_summed, recurrent), d_hidden, None
+            masked(d_summed, mask)
+            skipped = (~mask).to(hidden)  # (T, B)
+        d_rows, d_outputs_of, d_hidden, weight = d_summed.unbind(0), d_outputs.unbind(0), d_final.t(), weight_hh.t()
+        for t, _, _ in reversed(steps(len(inputs), reverse)):
+            d_hidden = d_hidden + d_outputs_of[t]
+            d_last = weight @ d_rows[t].mul_(d_hidden)
+            d_last = d_last if dropout is None else d_last.mul_(dropout.t())
+            d_hidden = d_last if mask is None else d_last.addcmul_(d_hidden, skipped[t])
+        recurrent = before(hidden, reverse) if dropout is None else before(hidden, reverse) * dropout.t()
+        d_all = rows_first(d_summed)
+        d_weight_hh = (d_all @ rows_first(recurrent).t()).mul_(2 if tanh else 1)
+        needed = (ctx.needs_input_grad[3], ctx.needs_input_grad[6], bias_ih is not None)
+        d_inputs, d_weight_ih, d_bias = input_gradients(d_all, inputs, weight_ih, needed)
+        return None, None, None, d_inputs, d_hidden.t(), None, d_weight_ih, d_weight_hh, d_bias, d_bias
