@@ -1,6 +1,6 @@
-"""The pipeline that one writes first: a torchvision dataset, transforms an image at a time, a DataLoader.
+"""What one writes first: a torchvision dataset, transforms an image at a time, a DataLoader, a plain encoder.
 
-The rival of `seqsum.data` in the benchmarks; it makes the same batches, from the same digits.
+The rival in the benchmarks; it makes the same batches from the same digits, and computes the same from them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torchvision import transforms
 from seqsum.data.base import Batch
 from seqsum.data.digits import Digits
 from seqsum.data.sums import running_targets
+from seqsum.networks import ConvEncoder
 
 
 class DigitImages(Dataset[tuple[Tensor, int]]):
@@ -47,6 +48,17 @@ class DigitSequences(Dataset[tuple[Tensor, Tensor]]):
         picked = torch.randint(len(self.images), (self.sequence_length,)).tolist()
         images, labels = zip(*(self.images[k] for k in picked), strict=True)
         return torch.stack(images), running_targets(torch.tensor(labels))
+
+
+class PlainEncoder(ConvEncoder):
+    """The same layers in torch's own order of axes, channels first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to(memory_format=torch.contiguous_format)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
 
 
 def collate(rows: list[tuple[Tensor, Tensor]]) -> Batch:

@@ -64,6 +64,23 @@ def test_mask_skips_steps_as_if_they_were_not_there(backend, reverse):
         torch.testing.assert_close([s[row : row + 1] for s in final], row_state)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    "cell",
+    [RNNCell(3, 5), LSTMCell(3, 5, proj_size=2), LSTMCell(3, 5, output_activation="identity"), GRUCell(3, 5)],
+    ids=["rnn", "lstm_proj", "lstm_identity", "gru"],
+)
+def test_kernels_without_gradients_keep_less_and_give_the_same(cell, reverse, masked):
+    cell, inputs, _ = make(cell)
+    mask = torch.rand(6, 4, generator=torch.Generator().manual_seed(1)) < 0.6 if masked else None
+    state = [torch.randn(4, size, dtype=torch.float64) for size in cell.state_size]
+    expected = unroll(cell, inputs, state, mask, reverse, "bptt")
+    assert expected[0].requires_grad
+    with torch.no_grad():
+        torch.testing.assert_close(unroll(cell, inputs, state, mask, reverse, "bptt"), expected)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("pattern", ["lengths", "holes", "nothing"])
 def test_rows_that_rest_through_a_stretch_of_time_are_no_work(reverse, pattern):
