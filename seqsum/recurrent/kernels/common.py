@@ -17,7 +17,7 @@ a step less than either way round.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -106,14 +106,16 @@ def input_gradients(
 
 
 class _PlainLoop(nn.Module):
-    def __init__(self, cell: RecurrentCell) -> None:
+    def __init__(self, cell: RecurrentCell, projected: bool) -> None:
         super().__init__()
         self.cell = cell
+        self.projected = projected
 
     def forward(
         self, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
     ) -> tuple[Tensor, list[Tensor]]:
-        return Unroll(self.cell)(inputs, state, mask, reverse)
+        loop = Unroll(self.cell)
+        return (loop.loop if self.projected else loop)(inputs, state, mask, reverse)
 
 
 def differentiable_gradients(
@@ -122,8 +124,9 @@ def differentiable_gradients(
     reverse: bool,
     inputs: Tensor,
     state: Sequence[Tensor | None],
-    weights: Sequence[Tensor | None],
+    weights: Mapping[str, Tensor | None],
     gradients: Sequence[Tensor],
+    projected: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """What a kernel's backward gives, but differentiable: the gradients of the plain loop.
 
@@ -133,22 +136,20 @@ def differentiable_gradients(
         cell: Whose steps to run.
         mask, reverse, inputs: See `Unroll.forward`.
         state: The initial state and the constants.
-        weights: The cell's parameters, in its order, None for those that it lacks.
+        weights: Those parameters of the cell that the kernel got, by name.
         gradients: Of the outputs and of each final state.
+        projected: Whether the inputs have gone through `cell.project`, see `Unroll.loop`.
 
     Returns:
         The gradient of the inputs, of each state and of each weight, None where there is none.
     """
-    names = [name for name, _ in cell.named_parameters()]
-    given = dict(zip(names, (weight for weight in weights if weight is not None), strict=True))
-    wanted = [tensor for tensor in (inputs, *state, *weights) if tensor is not None and tensor.requires_grad]
+    given = {f"cell.{name}": weight for name, weight in weights.items() if weight is not None}
+    tensors = (inputs, *state, *weights.values())
+    wanted = [tensor for tensor in tensors if tensor is not None and tensor.requires_grad]
     with torch.enable_grad():
-        outputs, final = functional_call(
-            _PlainLoop(cell),
-            {f"cell.{name}": weight for name, weight in given.items()},
-            (inputs, [tensor for tensor in state if tensor is not None], mask, reverse),
-        )
+        present = [tensor for tensor in state if tensor is not None]
+        outputs, final = functional_call(_PlainLoop(cell, projected), given, (inputs, present, mask, reverse))
         results = [outputs, *final[: len(gradients) - 1]]
         found = torch.autograd.grad(results, wanted, list(gradients), create_graph=True, allow_unused=True)
     by_tensor = dict(zip(map(id, wanted), found, strict=True))
-    return tuple(by_tensor.get(id(tensor)) for tensor in (inputs, *state, *weights))
+    return tuple(by_tensor.get(id(tensor)) for tensor in tensors)

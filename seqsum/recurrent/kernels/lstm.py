@@ -22,6 +22,9 @@ from seqsum.recurrent.kernels.common import (
     swapped,
 )
 
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+FACTORS = (4.0, 1.0, 8.0, 2.0)  # of δsummed by block, see `_UnrollLSTM`
+
 
 def unroll_lstm(
     cell: LSTMCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None = None, reverse: bool = False
@@ -29,7 +32,7 @@ def unroll_lstm(
     """The same as `Unroll(cell)(inputs, state, mask, reverse)`, its gradients written by hand."""
     hidden, memory, *constants = state
     arguments = (cell, mask, reverse, inputs, hidden, memory, constants[0] if constants else None)
-    weights = (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh, cell.weight_hr)
+    weights = [getattr(cell, name) for name in WEIGHTS]
     if torch.is_grad_enabled():
         outputs, hidden, memory = _UnrollLSTM.apply(*arguments, *weights)
     else:
@@ -97,9 +100,6 @@ def _run_steps(
     return results, (gates, squashed, hidden, memory)
 
 
-FACTORS = (4.0, 1.0, 8.0, 2.0)  # of δsummed by block, see below
-
-
 class _UnrollLSTM(torch.autograd.Function):
     """With `d` the dropout mask, if there is one, forwards:
 
@@ -158,7 +158,8 @@ class _UnrollLSTM(torch.autograd.Function):
         cell, mask, reverse = ctx.cell, ctx.mask, ctx.reverse
         if torch.is_grad_enabled():
             state, gradients = (initial_hidden, initial_memory, dropout), (d_outputs, d_hidden, d_memory)
-            found = differentiable_gradients(cell, mask, reverse, inputs, state, weights, gradients)
+            by_name = dict(zip(WEIGHTS, weights, strict=True))
+            found = differentiable_gradients(cell, mask, reverse, inputs, state, by_name, gradients)
             return None, None, None, *found
         by_block = (len(gates), 4, *squashed.shape[1:])  # (T, 4, H, B)
         input_gate, carried, update, output_gate = gates.view(by_block).unbind(1)  # the forget gate carries δm

@@ -21,6 +21,8 @@ from seqsum.recurrent.kernels.common import (
     swapped,
 )
 
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
 
 def unroll_rnn(
     cell: RNNCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None = None, reverse: bool = False
@@ -28,7 +30,7 @@ def unroll_rnn(
     """The same as `Unroll(cell)(inputs, state, mask, reverse)`, its gradients written by hand."""
     hidden, *constants = state
     arguments = (cell, mask, reverse, inputs, hidden, constants[0] if constants else None)
-    weights = (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+    weights = [getattr(cell, name) for name in WEIGHTS]
     if torch.is_grad_enabled():
         outputs, hidden = _UnrollRNN.apply(*arguments, *weights)
     else:
@@ -107,8 +109,9 @@ class _UnrollRNN(torch.autograd.Function):
         weight_ih, weight_hh, bias_ih, _ = weights
         cell, mask, reverse = ctx.cell, ctx.mask, ctx.reverse
         if torch.is_grad_enabled():
-            gradients = (d_outputs, d_final)
-            found = differentiable_gradients(cell, mask, reverse, inputs, (initial, dropout), weights, gradients)
+            by_name = dict(zip(WEIGHTS, weights, strict=True))
+            state, gradients = (initial, dropout), (d_outputs, d_final)
+            found = differentiable_gradients(cell, mask, reverse, inputs, state, by_name, gradients)
             return None, None, None, *found
         tanh, states = cell.nonlinearity == "tanh", after(hidden, reverse)
         d_summed = states.square().mul_(-4).add_(1) if tanh else (states > 0).to(states)
