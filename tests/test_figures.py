@@ -1,35 +1,252 @@
-"""Figures are pure functions: their texts and marks are looked at without a Trainer."""
+"""Figures are pure functions: what they show is looked at without a Trainer."""
 
+from itertools import combinations
+
+import numpy as np
+import pytest
 import torch
+from matplotlib import pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from seqsum.figures import WRONG, plot_sums
+from seqsum.data.sums import running_targets
+from seqsum.figures import (
+    GIVEN,
+    INK,
+    WRONG,
+    count_readings,
+    order_units,
+    plot_confusion,
+    plot_errors,
+    plot_gates,
+    plot_number_line,
+    plot_predictions,
+    plot_sums,
+    principal_components,
+)
+
+GATES = ("input_gate", "forget_gate", "cell_update", "output_gate", "hidden", "memory")
 
 
-def texts(figure):
-    return [[text.get_text() for text in axes.texts] for axes in figure.axes]
+def sequences(batch, steps, operation="alternating", hidden=6):
+    """What a validation has: images, predictions, targets, and states that follow the targets."""
+    generator = torch.Generator().manual_seed(batch + 10 * steps)
+    targets = running_targets(torch.randint(0, 10, (batch, steps), generator=generator), operation)
+    predictions = targets + 0.4 * torch.randn(batch, steps, generator=generator)
+    states = targets[..., None] * torch.linspace(-1, 1, hidden)
+    states = states + 0.1 * torch.randn(batch, steps, hidden, generator=generator)
+    return torch.rand(batch, steps, 28, 28, generator=generator), predictions, targets, states
+
+
+def every_figure(images, predictions, targets, states, operation):
+    return {
+        "sums": plot_sums(images[:4], predictions[:4], operation, targets[:4]),
+        "errors": plot_errors(predictions, targets),
+        "predictions": plot_predictions(predictions, targets),
+        "confusion": plot_confusion(predictions, targets, operation),
+        "gates": plot_gates(dict.fromkeys(GATES, states[0]), images[0], operation, order_units(states, targets)),
+        "hidden alone": plot_gates({"hidden": states[0]}, images[0], operation, order_units(states, targets)),
+        "number line": plot_number_line(states, targets, operation),
+    }
+
+
+def draw(figure):
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def heat_map(axes, name):
+    """The values under a title, `(H, T)`: of the images around its middle the first below."""
+    x, y = next(text.get_position() for text in axes.texts if text.get_text() == name)
+    below = {}
+    for image in axes.images:
+        left, right, _, top = image.get_extent()
+        if left < x < right and top > y:
+            below[top] = image
+    return below[min(below)]
+
+
+@pytest.mark.parametrize(
+    ("batch", "steps", "operation"),
+    [(1, 1, "alternating"), (3, 1, "sum"), (1, 4, "alternating"), (5, 11, "sum"), (2_000, 4, "alternating")],
+)
+def test_nothing_is_cut_off(batch, steps, operation):
+    for name, figure in every_figure(*sequences(batch, steps, operation), operation).items():
+        box = draw(figure).get_tightbbox()
+        assert box.x0 > -0.02, name
+        assert box.y0 > -0.02, name
+        assert box.x1 < figure.get_figwidth() + 0.02, name
+        assert box.y1 < figure.get_figheight() + 0.02, name
+    assert plt.get_fignums() == [], "pyplot keeps figures alive"
+
+
+def test_no_two_texts_overlap():
+    figures = every_figure(*sequences(4, 6), "alternating")
+    for name in ("sums", "gates", "hidden alone"):
+        (axes,) = draw(figures[name]).axes
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert not any(a.overlaps(b) for a, b in combinations(boxes, 2)), name
+
+
+def test_a_training_that_diverged_can_still_be_drawn():
+    images, predictions, targets, states = sequences(3, 4)
+    figures = every_figure(images, predictions * torch.nan, targets, states * torch.nan, "alternating")
+    for figure in figures.values():
+        draw(figure)
+    assert texts(figures["sums"].axes[0])[1] == "✗ –"
+    assert count_readings(predictions * torch.nan, targets, "alternating")[:, 10].sum() == 12
 
 
 def test_plot_sums_shows_signs_predictions_and_truth():
     images = [torch.rand(3, 28, 28), torch.rand(2, 28, 28)]
-    predictions, targets = (
-        [torch.tensor([4.0, -3, 2]), torch.tensor([9.0, 1])],
-        [torch.tensor([4.0, -2, 2]), torch.tensor([9.0, 1])],
-    )
-    figure = plot_sums(images, predictions, "alternating", targets)
-    assert texts(figure) == [
-        ["+", "4", "4"],
-        ["−", "✗ −3", "−2"],
-        ["+", "2", "2"],
-        ["+", "9", "9"],
-        ["−", "1", "1"],
-        [],
-    ]
-    colours = [axes.texts[1].get_color() == WRONG for axes in figure.axes if axes.texts]
-    assert colours == [False, True, False, False, False]
+    predictions = [torch.tensor([4.2, -3, 2]), torch.tensor([9.0, 1])]
+    targets = [torch.tensor([4.0, -2, 2]), torch.tensor([9.0, 1])]
+    (axes,) = plot_sums(images, predictions, "alternating", targets).axes
+    assert texts(axes)[:-1] == ["+", "4", "4", "−", "✗ −3", "−2", "+", "2", "2", "+", "9", "9", "−", "1", "1"]
+    assert [text.get_text() for text in axes.texts if text.get_color() == WRONG] == ["✗ −3"]
+    assert [text.get_text() for text in axes.texts if text.get_color() == GIVEN] == ["4", "−2", "2", "9", "1"]
 
 
-def test_plot_sums_without_truth(tmp_path):
-    figure = plot_sums([torch.rand(2, 28, 28)], [torch.tensor([4.0, 11])], "sum")
-    assert texts(figure) == [["+", "4"], ["+", "11"]]
-    figure.savefig(tmp_path / "sums.png")
-    assert (tmp_path / "sums.png").stat().st_size > 1_000
+def test_plot_sums_without_truth():
+    (axes,) = plot_sums([torch.rand(2, 28, 28)], [torch.tensor([4.0, 11])], "sum").axes
+    assert texts(axes) == ["+", "4", "+", "11", "running sum"]
+
+
+def test_plot_sums_shows_the_digits_given_each_over_its_sum():
+    digits = torch.zeros(2, 28, 28)
+    digits[0, 5, 7], digits[1, 20, 3] = 2.0, -1.0  # ink is what is largest; the second digit is inverted
+    (axes,) = plot_sums([digits], [torch.tensor([4.0, 11])], "sum").axes
+    page = axes.images[0].get_array()
+    rows, columns = page.shape
+    left, right, bottom, top = axes.images[0].get_extent()
+    for step, image in enumerate(digits):
+        x, _ = axes.texts[2 * step + 1].get_position()  # of the sum, below the middle of the digit
+        start = round((x - left) / (right - left) * columns) - 14
+        shown = page[2:30, start : start + 28]
+        assert np.allclose(shown, ((image.max() - image) / (image.max() - image.min())).numpy())
+    assert (bottom - top) / (right - left) == pytest.approx(rows / columns), "digits are square"
+
+
+def test_long_sequences_go_on_below():
+    (axes,) = plot_sums([torch.rand(11, 28, 28)], [torch.arange(11.0)], "sum").axes
+    places = np.array([text.get_position() for text in axes.texts[1:-1:2]])
+    assert texts(axes)[1:-1:2] == [str(step) for step in range(11)]
+    assert (np.diff(places[:8, 0]) > 0).all()
+    assert np.ptp(places[:8, 1]) == 0
+    assert np.allclose(places[8:, 0], places[:3, 0])
+    assert (places[8:, 1] > places[:3, 1]).all()
+
+
+def test_plot_errors_shows_the_errors_of_each_step():
+    targets = torch.tensor([[1.0, 2], [3, 4]])
+    figure = plot_errors(targets + torch.tensor([[0.25, 1.0], [-0.25, 0.0]]), targets)
+    lines = [axes.lines[0].get_xydata().tolist() for axes in figure.axes]
+    assert lines == [[[1, 0.25], [2, 0.5]], [[1, 0], [2, 50]]]
+
+
+def test_plot_predictions_tells_right_from_wrong():
+    targets = torch.tensor([[1.0, 2], [3, -4]])
+    figure = plot_predictions(torch.tensor([[1.4, 2.6], [3.0, -4.1]]), targets)
+    right, wrong = figure.axes[0].lines
+    assert np.allclose(right.get_xydata(), [[1, 1.4], [3, 3], [-4, -4.1]])
+    assert np.allclose(wrong.get_xydata(), [[2, 2.6]])
+    assert (right.get_color(), wrong.get_color()) == (INK, WRONG)
+    assert right.get_marker() != wrong.get_marker(), "not by colour alone"
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["right: 3", "wrong: 1"]
+
+
+def test_readings_are_what_each_step_added():
+    digits = torch.tensor([[3, 5, 0, 9], [7, 7, 1, 2]])
+    predictions = running_targets(torch.tensor([[3, 6, 0, 9], [7, 7, -1, 12]]), "alternating") + 0.2
+    expected = np.zeros((10, 11), dtype=int)
+    for true, read in [(3, 3), (5, 6), (0, 0), (9, 9), (7, 7), (7, 7), (1, 10), (2, 10)]:
+        expected[true, read] += 1
+    assert np.array_equal(count_readings(predictions, running_targets(digits), "alternating"), expected)
+    axes = plot_confusion(predictions, running_targets(digits), "alternating").axes[0]
+    assert {text.get_position(): text.get_text() for text in axes.texts} == {
+        (read, true): str(expected[true, read]) for true, read in zip(*expected.nonzero(), strict=True)
+    }
+    assert {text.get_position() for text in axes.texts if text.get_color() == GIVEN} == {(k, k) for k in (3, 0, 9, 7)}
+    shown = axes.images[0].get_array()
+    assert shown[5, 6] == 1.0
+    assert shown[7, 7] == 0, "what is right has no colour"
+
+
+def test_units_are_ordered_by_how_they_follow_the_sum():
+    _, _, targets, _ = sequences(50, 4)
+    noisy = targets + 20 * torch.randn(targets.shape, generator=torch.Generator().manual_seed(0))
+    units = torch.stack([-targets, 0 * targets, 9 * noisy, targets / 9], dim=-1)
+    assert order_units(units, targets).tolist() == [3, 2, 1, 0], "by correlation, whatever the scale"
+
+
+def test_plot_gates_shows_the_gates_given_in_the_order_given():
+    gates = {name: torch.rand(4, 6) for name in GATES[:2]} | {name: 3 * torch.randn(4, 6) for name in GATES[2:]}
+    order = torch.tensor([3, 1, 0, 5, 4, 2])
+    (axes,) = plot_gates(gates, torch.rand(4, 28, 28), "alternating", order).axes
+    for name, values in gates.items():
+        image = heat_map(axes, name.replace("_", " "))
+        assert np.allclose(image.get_array(), values[:, order].T)
+        limits = (0, 1) if name in GATES[:2] else (-float(values.abs().max()), float(values.abs().max()))
+        assert image.get_clim() == pytest.approx(limits), "gates from 0 to 1, signed values with 0 in the middle"
+    assert texts(axes).count("+") == texts(axes).count("−") == 2 * 3, "above each of three columns"
+
+
+def test_plot_gates_of_states_that_differ_in_size_and_without_images():
+    gates = {"hidden": torch.randn(4, 3), "memory": torch.randn(4, 6)}
+    (axes,) = plot_gates(gates, None, "sum", torch.arange(6).flip(0)).axes
+    assert np.allclose(heat_map(axes, "hidden").get_array(), gates["hidden"].T), "no order for these"
+    assert np.allclose(heat_map(axes, "memory").get_array(), gates["memory"].flip(1).T)
+    assert "+" not in texts(axes)
+
+
+def test_principal_components_match_svd():
+    _, _, targets, states = sequences(30, 4)
+    states = states * torch.tensor([1, 3, 1, 1, 2, 1])
+    seen, shares = principal_components(states, targets)
+    flat = (states - states.mean(dim=(0, 1))).flatten(0, 1).double()
+    left, singular, _ = torch.linalg.svd(flat, full_matrices=False)
+    assert torch.allclose(seen.double().flatten(0, 1).abs(), (left * singular)[:, :2].abs(), atol=1e-4)
+    assert torch.allclose(shares.double(), (singular**2 / (singular**2).sum())[:2], atol=1e-5)
+
+
+def test_principal_components_do_not_depend_on_the_sign_of_the_states():
+    _, _, targets, states = sequences(30, 4)
+    seen, _ = principal_components(states, targets)
+    mirrored, _ = principal_components(-states, targets)
+    assert torch.allclose(seen, mirrored, atol=1e-4)
+    assert (seen[..., 0] * (targets - targets.mean())).sum() > 0
+
+
+def test_principal_components_of_a_single_unit():
+    _, _, targets, states = sequences(30, 4, hidden=1)
+    seen, shares = principal_components(states, targets)
+    assert torch.allclose(seen[..., 0].abs(), (states - states.mean())[..., 0].abs(), atol=1e-4)
+    assert shares.tolist() == [1, 0]
+    draw(plot_number_line(states, targets, "sum"))
+
+
+def test_plot_number_line_colours_states_by_their_true_sum():
+    _, _, targets, states = sequences(40, 4)
+    axes, bar = plot_number_line(states, targets, "alternating").axes
+    seen, _ = principal_components(states, targets)
+    after_plus, after_minus = axes.collections
+    for dots, steps in ((after_plus, slice(0, None, 2)), (after_minus, slice(1, None, 2))):
+        assert np.allclose(dots.get_offsets(), seen[:, steps].flatten(0, 1))
+        assert np.array_equal(dots.get_array(), targets[:, steps].flatten())
+        assert dots.get_clim() == (-targets.abs().max(), targets.abs().max())
+    assert np.allclose(axes.lines[0].get_xydata(), seen[0])
+    assert bar.get_ylabel() == "true running sum"
+
+
+def test_figures_leave_their_tensors_as_they_are():
+    given = sequences(5, 4)
+    copies = [tensor.clone() for tensor in given]
+    every_figure(*given, "alternating")
+    assert all(torch.equal(tensor, copy) for tensor, copy in zip(given, copies, strict=True))
+
+
+def test_figures_take_tensors_with_gradients_and_of_low_precision():
+    every_figure(*(tensor.bfloat16().requires_grad_() for tensor in sequences(3, 4)), "alternating")

@@ -1,0 +1,24 @@
+"""Pictures of what a network does, as pure functions `plot_…(tensors) -> Figure`.
+
+They need no Trainer and no display: in a notebook a figure shows itself, elsewhere there is `figure.savefig`.
+"""
+
+from seqsum.figures.errors import count_readings, plot_confusion, plot_errors, plot_predictions
+from seqsum.figures.states import order_units, plot_gates, plot_number_line, principal_components
+from seqsum.figures.style import GIVEN, INK, WRONG
+from seqsum.figures.sums import plot_sums
+
+__all__ = [
+    "GIVEN",
+    "INK",
+    "WRONG",
+    "count_readings",
+    "order_units",
+    "plot_confusion",
+    "plot_errors",
+    "plot_gates",
+    "plot_number_line",
+    "plot_predictions",
+    "plot_sums",
+    "principal_components",
+]

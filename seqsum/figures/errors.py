@@ -1,0 +1,92 @@
+"""Where the running sums go wrong: at which step, at which sums, and for which digits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from seqsum.data.sums import Operation, increments, signs
+from seqsum.figures.style import GIVEN, INK, WRONG, new_figure, plain, shown, shown_steps
+
+MISTAKES = LinearSegmentedColormap.from_list("mistakes", ["white", WRONG])
+
+
+def plot_errors(predictions: Tensor, targets: Tensor) -> Figure:
+    """How errors grow along the sequence: their mean size, and the share of sums that are wrong.
+
+    Args:
+        predictions: Running sums, not rounded, `(B, T)`.
+        targets: True running sums, `(B, T)`.
+    """
+    predictions, targets = shown(predictions), shown(targets)
+    length = predictions.shape[1]
+    columns = {
+        "mean absolute error of the sum": (predictions - targets).abs().mean(dim=0),
+        "wrong sums, %": 100 * (predictions.round() != targets).float().mean(dim=0),
+    }
+    figure = new_figure(5.6, 2.8)
+    for place, (title, values) in enumerate(columns.items()):
+        axes = plain(figure.add_axes((0.09 + 0.5 * place, 0.18, 0.39, 0.68)))
+        axes.plot(range(1, length + 1), values.numpy(), color=INK, marker="o", markersize=5, clip_on=False)
+        axes.set(xlabel="step t", xlim=(0.6, length + 0.4), xticks=shown_steps(length))
+        axes.set_ylim(bottom=0)
+        axes.set_title(title, fontsize=10)
+    return figure
+
+
+def plot_predictions(predictions: Tensor, targets: Tensor) -> Figure:
+    """Predicted against true running sums of all steps; the grey band is what rounds to the truth.
+
+    Args:
+        predictions: Running sums, not rounded, `(B, T)`.
+        targets: True running sums, `(B, T)`.
+    """
+    predictions, targets = shown(predictions).flatten(), shown(targets).flatten()
+    wrong = predictions.round() != targets
+    figure = new_figure(4.6, 4.4)
+    axes = plain(figure.add_axes((0.14, 0.12, 0.83, 0.85), xlabel="true running sum", ylabel="predicted running sum"))
+    ends = np.array([float(targets.min()) - 1, float(targets.max()) + 1])
+    axes.fill_between(ends, ends - 0.5, ends + 0.5, color=GIVEN, alpha=0.4, linewidth=0)
+    for name, chosen, marker, size, colour in (("right", ~wrong, "o", 2, INK), ("wrong", wrong, "x", 5, WRONG)):
+        label = f"{name}: {int(chosen.sum()):,}"
+        dots = targets[chosen].numpy(), predictions[chosen].numpy()
+        axes.plot(*dots, linestyle="none", marker=marker, markersize=size, color=colour, label=label)
+    axes.legend(loc="upper left", frameon=False, handletextpad=0.2)
+    return figure
+
+
+def plot_confusion(predictions: Tensor, targets: Tensor, operation: Operation) -> Figure:
+    """Which digit is read as which: what each step added to the sum, against the digit that was there.
+
+    Args:
+        predictions: Running sums, not rounded, `(B, T)`.
+        targets: True running sums, `(B, T)`.
+        operation: What the signs are.
+    """
+    counts = count_readings(predictions, targets, operation)
+    share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    np.fill_diagonal(share, 0)
+    figure = new_figure(5.2, 4.6)
+    axes = figure.add_axes((0.1, 0.12, 0.88, 0.8), xlabel="digit read: what the step added", ylabel="true digit")
+    axes.imshow(share, cmap=MISTAKES, vmin=0, vmax=max(0.01, share.max()), aspect="auto")
+    axes.set_title("digits read at all steps: right (grey), wrong", fontsize=10)
+    axes.set_xticks(range(11), [*map(str, range(10)), "other"])
+    axes.set_yticks(range(10))
+    for true, read in np.argwhere(counts).tolist():
+        style: dict[str, Any] = {"color": GIVEN} if true == read else {"color": INK, "fontweight": "bold"}
+        axes.text(read, true, f"{counts[true, read]}", ha="center", va="center", fontsize=9, **style)
+    return figure
+
+
+def count_readings(predictions: Tensor, targets: Tensor, operation: Operation) -> np.ndarray:
+    """How often each digit was read as each of them, `(10, 11)`; the last column is for what is no digit."""
+    direction = signs(targets.shape[1], operation)
+    read = (increments(shown(predictions)) * direction).round()
+    true = (increments(shown(targets)) * direction).round().long()
+    read = torch.where((read >= 0) & (read <= 9), read, torch.full_like(read, 10)).long()
+    return torch.bincount((11 * true + read).flatten(), minlength=110).view(10, 11).numpy()

@@ -1,0 +1,166 @@
+"""What the recurrence keeps: gates and states over time, and the number line that it finds for the sums."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from torch import Tensor
+from torch.nn import functional as F
+
+from seqsum.data.sums import Operation, signs
+from seqsum.figures.style import (
+    INK,
+    black_on_white,
+    colour_scale,
+    new_figure,
+    new_page,
+    number,
+    paste,
+    plain,
+    shown,
+    shown_steps,
+    sign_texts,
+)
+
+WIDE, HIGH = 1.4, 1.5  # inches of a heat map
+ACROSS, DOWN = 2.05, 1.85  # inches from one to the next
+PATH = 6  # steps of the sequence whose way is drawn
+
+
+def order_units(states: Tensor, targets: Tensor) -> Tensor:
+    """Units `(H,)`, from the one that rises most with the targets to the one that falls most with them.
+
+    Args:
+        states: `(B, T, H)`.
+        targets: `(B, T)`.
+    """
+    units, sums = shown(states).flatten(0, 1), shown(targets).flatten()  # (B·T, H), (B·T,)
+    units = units - units.mean(dim=0)
+    rising = (sums - sums.mean()) @ units / units.norm(dim=0).clamp(min=1e-12)
+    return rising.nan_to_num().argsort(descending=True, stable=True)
+
+
+def plot_gates(
+    gates: Mapping[str, Tensor], images: Tensor | None, operation: Operation, order: Tensor | None = None
+) -> Figure:
+    """Gates and states of one layer while it reads one sequence: a heat map each, below the digits.
+
+    Args:
+        gates: `(T, H)` each, by the names that `seqsum.trace` gives them, without the layer.
+        images: Grey digits `(T, 28, 28)`, or None for inputs that are no images.
+        operation: What the signs are.
+        order: Units from top to bottom, see `order_units`; as they come by default.
+    """
+    columns = -(-len(gates) // 2)
+    rows = -(-len(gates) // columns)
+    figure, axes = new_page(0.55 + ACROSS * columns, 0.95 + DOWN * rows)
+    label = "unit" if order is None else "unit, from rising\nto falling with the sum"
+    for place, (name, values) in enumerate(gates.items()):
+        row, column = divmod(place, columns)
+        left, top = 0.6 + ACROSS * column, 0.85 + DOWN * row
+        fits = order is not None and len(order) == values.shape[1]  # a projected state has fewer units
+        _heat_map(axes, name, values[:, order] if fits else values, left, top)
+        if column == 0:
+            axes.text(left - 0.08, top + HIGH / 2, label, rotation=90, ha="right", va="center", fontsize=9)
+        if row == 0 and images is not None:
+            _head(axes, images, left, operation)
+        if place + columns >= len(gates):
+            _steps(axes, len(values), left, top + HIGH)
+    return figure
+
+
+def _head(axes: Axes, images: Tensor, left: float, operation: Operation) -> None:
+    """Digits and signs above the column of heat maps that begins at `left`."""
+    pitch = WIDE / len(images)
+    size = min(0.95 * pitch, 0.4)
+    for step, (image, sign) in enumerate(zip(images, sign_texts(len(images), operation), strict=True)):
+        middle = left + pitch * (step + 0.5)
+        paste(axes, black_on_white(image), middle - size / 2, 0.61 - size, size, size, cmap="gray", vmin=0, vmax=1)
+        axes.text(middle, 0.53 - size, sign, ha="center", va="center", fontsize=10, color=INK)
+
+
+def _heat_map(axes: Axes, name: str, values: Tensor, left: float, top: float) -> None:
+    """Time to the right, units downwards, and a bar that tells the colours."""
+    units = shown(values).T.numpy()  # (H, T)
+    scale = colour_scale(units)
+    paste(axes, units, left, top, WIDE, HIGH, **scale)
+    bar = np.linspace(scale["vmax"], scale["vmin"], 64)[:, None]
+    paste(axes, bar, left + WIDE + 0.06, top, 0.08, HIGH, **scale)
+    axes.text(left + WIDE / 2, top - 0.05, name.replace("_", " "), ha="center", va="bottom", fontsize=10, color=INK)
+    for place, value in ((0, scale["vmax"]), (0.5, (scale["vmin"] + scale["vmax"]) / 2), (1, scale["vmin"])):
+        text = f"{value:.2g}".replace("-", "−")
+        axes.text(left + WIDE + 0.18, top + place * HIGH, text, ha="left", va="center", fontsize=8, color=INK)
+
+
+def _steps(axes: Axes, length: int, left: float, y: float) -> None:
+    """Numbers of the steps below a heat map."""
+    for step in shown_steps(length, most=6):
+        axes.text(left + WIDE * (step - 0.5) / length, y + 0.04, str(step), ha="center", va="top", fontsize=9)
+    axes.text(left + WIDE / 2, y + 0.2, "step t", ha="center", va="top", fontsize=9)
+
+
+def principal_components(states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The two directions in which states vary most, turned so that pictures of different epochs compare.
+
+    Args:
+        states: `(B, T, H)`.
+        targets: `(B, T)`.
+
+    Returns:
+        The states along both, `(B, T, 2)`: the first rises with the targets, the second is higher after
+        the first step than on the whole; and the share of all variance that lies along each, `(2,)`.
+    """
+    flat = shown(states).double().flatten(0, 1)  # (B·T, H)
+    flat = F.pad(flat - flat.mean(dim=0), (0, max(0, 2 - flat.shape[1])))  # a single unit varies in one direction
+    finite = flat.nan_to_num(0, 0, 0)  # after a training that diverged there is nothing to see, and no error
+    variance, directions = torch.linalg.eigh(finite.T @ finite)  # ascending
+    seen = (flat @ directions[:, -2:].flip(-1)).unflatten(0, states.shape[:2])
+    sums = shown(targets)
+    turn = torch.stack([(seen[..., 0] * (sums - sums.mean())).sum(), seen[:, 0, 1].sum()])
+    shares = variance[-2:].flip(0) / variance.sum().clamp(min=1e-12)
+    return torch.where(turn < 0, -seen, seen).float(), shares.float()
+
+
+def plot_number_line(states: Tensor, targets: Tensor, operation: Operation) -> Figure:
+    """Hidden states in the plane in which they vary most, coloured by the true sum, and one sequence's path.
+
+    Args:
+        states: `(B, T, H)`; the path is that of the first sequence, with its true sums.
+        targets: True running sums, `(B, T)`.
+        operation: What the signs are.
+    """
+    seen, shares = principal_components(states, targets)
+    sums = shown(targets)
+    figure = new_figure(5.2, 4.4)
+    axes = plain(figure.add_axes((0.17, 0.12, 0.65, 0.79)))
+    scale = colour_scale(sums.numpy())
+    added = signs(sums.shape[1], operation) > 0
+    for name, steps, marker in (("after +", added, "o"), ("after −", ~added, "s")):
+        if steps.any():
+            x, y = seen[:, steps].flatten(0, 1).numpy().T
+            style = {"marker": marker, "s": 16, "edgecolors": INK, "linewidths": 0.3, **scale}
+            dots = axes.scatter(x, y, c=sums[:, steps].flatten().numpy(), label=name, **style)
+    _path(axes, seen[0, :PATH], sums[0, :PATH])
+    axes.set_xlabel(f"first principal component ({float(shares[0]):.0%} of variance)")
+    axes.set_ylabel(f"second principal component ({float(shares[1]):.0%})")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, columnspacing=1)
+    figure.colorbar(dots, cax=figure.add_axes((0.85, 0.12, 0.03, 0.79)), label="true running sum")
+    return figure
+
+
+def _path(axes: Axes, places: Tensor, sums: Tensor) -> None:
+    """A line from state to state, `(T, 2)`, with the sums beside it; equal ones in one place are written once."""
+    axes.plot(*places.numpy().T, color=INK, linewidth=1, marker="o", markersize=4, label="one sequence")
+    near = 0.05 * np.ptp([axes.get_xlim(), axes.get_ylim()], axis=1)
+    written: list[tuple[str, np.ndarray]] = []
+    for place, total in zip(places.numpy(), sums.tolist(), strict=True):
+        text = number(total)
+        if not any(text == other and (abs(place - at) < near).all() for other, at in written):
+            written.append((text, place))
+            label = axes.annotate(text, place, (0, 5), textcoords="offset points", ha="center", fontweight="bold")
+            label.set_path_effects([withStroke(linewidth=3, foreground="white")])

@@ -1,0 +1,84 @@
+"""What the figures share: colours that mean the same everywhere, pages to paste on, digits as images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from seqsum.data.sums import Operation, signs
+
+# Okabe and Ito's vermilion beside two greys: told apart by all eyes, and what is wrong has a cross as well
+INK, WRONG, GIVEN = "#222222", "#d55e00", "#666666"  # prediction, wrong prediction, truth
+POSITIVE, SIGNED = "viridis", "RdBu_r"  # colour maps; the second is white at 0
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, each of which is 100 pixels in TensorBoard."""
+    return Figure(figsize=(width, height), dpi=100, facecolor="white")
+
+
+def new_page(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure and one pair of axes without lines all over it, in inches from the upper left corner.
+
+    For what is pasted together from many images: axes of its own for each would take ten times as long.
+    """
+    figure = new_figure(width, height)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    return figure, axes
+
+
+def paste(axes: Axes, image: np.ndarray, left: float, top: float, width: float, height: float, **scale: Any) -> None:
+    """An image on a page, at so many inches."""
+    axes.imshow(image, extent=(left, left + width, top + height, top), aspect="auto", interpolation="nearest", **scale)
+
+
+def colour_scale(values: np.ndarray, least: float = 1.0) -> dict[str, Any]:
+    """Colour map and limits for these values: from 0 up, or as far on both sides of 0 where some are negative.
+
+    Args:
+        values: What is to be shown; those that are not finite don't count.
+        least: The limit is at least so large, so that colours mean the same from epoch to epoch.
+    """
+    finite = values[np.isfinite(values)]
+    limit = max(least, float(np.abs(finite).max(initial=0)))
+    signed = bool((finite < 0).any())
+    return {"cmap": SIGNED if signed else POSITIVE, "vmin": -limit if signed else 0.0, "vmax": limit}
+
+
+def shown(tensor: Tensor) -> Tensor:
+    """Any tensor as one that can be drawn: float32, on the CPU, without gradients."""
+    return tensor.detach().float().cpu()
+
+
+def black_on_white(image: Tensor) -> np.ndarray:
+    """A digit `(Y, X)` in any scale, as grey values from 0, its ink, to 1, its background."""
+    pixels = shown(image).numpy()
+    return (pixels.max() - pixels) / max(np.ptp(pixels), 1e-9)
+
+
+def sign_texts(length: int, operation: Operation) -> list[str]:
+    """Signs of the steps as printed."""
+    return ["+" if sign > 0 else "−" for sign in signs(length, operation)]
+
+
+def number(value: float) -> str:
+    """A rounded number with a true minus sign; a dash for what is none, as after a training that diverged."""
+    return f"{round(value)}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def shown_steps(length: int, most: int = 10) -> Sequence[int]:
+    """Steps, counted from 1, whose numbers fit below an axis: all, or every so many."""
+    return range(1, length + 1, -(-length // most))
+
+
+def plain(axes: Axes) -> Axes:
+    """Without the lines above and on the right, which say nothing."""
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
