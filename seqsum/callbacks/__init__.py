@@ -1,0 +1,20 @@
+"""What a run says, shows and leaves behind."""
+
+from seqsum.callbacks.checkpoints import AveragedWeights, BestCheckpoint, LastCheckpoint
+from seqsum.callbacks.console import ProgressBar, RunLines
+from seqsum.callbacks.pictures import SumPictures
+from seqsum.callbacks.report import TestReport
+from seqsum.callbacks.run import print_line, run_folder, write_atomically
+
+__all__ = [
+    "AveragedWeights",
+    "BestCheckpoint",
+    "LastCheckpoint",
+    "ProgressBar",
+    "RunLines",
+    "SumPictures",
+    "TestReport",
+    "print_line",
+    "run_folder",
+    "write_atomically",
+]

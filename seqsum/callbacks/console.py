@@ -1,0 +1,47 @@
+"""What a run says while it goes on: a bar, and a line an epoch."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+
+from seqsum.callbacks.run import data_of, module_of, print_line, run_folder
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's bar with the two figures to watch, which fit into a narrow terminal."""
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        return {
+            name: value
+            for name, value in metrics.items()
+            if name in ("train/step_loss", module_of(pl_module).objective.monitor)
+        }
+
+
+class RunLines(Callback):
+    """Says in a few lines what runs, then how each epoch went: a bar forgets, and shows nothing in a log file."""
+
+    def __init__(self) -> None:
+        self.started = 0.0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            print_line(f"Data: {data_of(trainer).describe()}")
+            print_line(f"Network: {module_of(pl_module).network.describe()}")
+            print_line(f"Device: {trainer.world_size} × {trainer.strategy.root_device}")
+            print_line(f"Logs: {run_folder(trainer) or 'none'}")
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        metrics = [f"{name} {value:.4f}" for name, value in trainer.callback_metrics.items() if name.startswith("val/")]
+        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        print_line(" · ".join([epoch, *metrics, f"{time.perf_counter() - self.started:.0f} s"]))

@@ -1,0 +1,93 @@
+"""What a test leaves behind: a table, and `results.json`."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import time
+from importlib.metadata import version
+from typing import Any
+
+import rich
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.table import Table
+
+import seqsum
+from seqsum.callbacks.run import data_of, module_of, run_folder, write_atomically
+from seqsum.objectives import StepMean
+
+
+class TestReport(Callback):
+    """After a test: a table of the metrics by step, and `results.json`.
+
+    Args:
+        experiment: Name of the run.
+        seed: What everything random in the run was seeded with.
+    """
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    def __init__(self, experiment: str, seed: int | None) -> None:
+        self.experiment = experiment
+        self.seed = seed
+        self.started = 0.0
+        self.seconds: dict[str, float] = {}
+        self.by_step: dict[str, list[float | None]] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.seconds["fit"] = round(time.perf_counter() - self.started, 1)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        steps = {
+            name: metric
+            for name, metric in module_of(pl_module).test_metrics.items(keep_base=True)
+            if isinstance(metric, StepMean)
+        }
+        values = {name: metric.by_step().tolist() for name, metric in steps.items()}
+        # JSON knows no NaN: a step at which nothing was scored has no value
+        self.by_step = {name: [None if math.isnan(v) else v for v in column] for name, column in values.items()}
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        self.seconds["test"] = round(time.perf_counter() - self.started, 1)
+        results = self._results(trainer, pl_module)
+        _print_table(results)
+        if folder := run_folder(trainer):
+            write_atomically(folder / "results.json", json.dumps(results, indent=2) + "\n")
+
+    def _results(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        metrics = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+        return {
+            "experiment": self.experiment,
+            "dataset": data_of(trainer).dataset,
+            "seed": self.seed,
+            "test": metrics,
+            "test_by_step": self.by_step,
+            "checkpoint": trainer.ckpt_path,
+            "parameters": sum(parameter.numel() for parameter in pl_module.parameters()),
+            "seconds": self.seconds,
+            "device": f"{trainer.strategy.root_device} ({platform.machine()}, {torch.get_num_threads()} threads)",
+            "versions": {"python": platform.python_version(), "seqsum": seqsum.__version__}
+            | {name: version(name) for name in ("torch", "torchvision", "lightning", "torchmetrics")},
+        }
+
+
+def _print_table(results: dict[str, Any]) -> None:
+    table = Table(title=f"Test of {results['experiment']} on {results['dataset']}", title_justify="left")
+    table.add_column("step", justify="right")
+    for name in results["test_by_step"]:
+        table.add_column(name, justify="right")
+    for step, values in enumerate(zip(*results["test_by_step"].values(), strict=True), start=1):
+        table.add_row(str(step), *("–" if value is None else f"{value:.4f}" for value in values))
+    table.add_section()
+    table.add_row("all", *(f"{results['test'][f'test/{name}']:.4f}" for name in results["test_by_step"]), style="bold")
+    rich.get_console().print(table)

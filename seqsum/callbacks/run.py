@@ -1,0 +1,45 @@
+"""What callbacks ask of a run: its module, its data and its folder; and how they print and write."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import cast
+
+import rich
+from lightning.pytorch import LightningModule, Trainer
+
+from seqsum.data.base import SequenceData
+from seqsum.module import SequenceModule
+
+
+def module_of(module: LightningModule) -> SequenceModule:
+    """The module as what it is."""
+    return cast("SequenceModule", module)
+
+
+def data_of(trainer: Trainer) -> SequenceData:
+    """The data of the run."""
+    return cast("SequenceData", trainer.datamodule)  # type: ignore[attr-defined]  # set by Trainer.fit and its like
+
+
+def run_folder(trainer: Trainer) -> Path | None:
+    """The run's own folder, which its loggers made; None without loggers, when nothing is to be written.
+
+    Asked of the logger: `trainer.log_dir` asks all processes, and would wait for ever for those that don't
+    come here too.
+    """
+    folders = [getattr(logger, "log_dir", None) or logger.save_dir for logger in trainer.loggers]
+    return Path(folders[0]) if folders and folders[0] else None
+
+
+def print_line(line: str) -> None:
+    """Print through rich, which keeps a progress bar below; unbroken, so that paths can be copied."""
+    rich.get_console().print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a whole file or none: into a neighbour first, which then takes its place."""
+    neighbour = path.with_name(f".{path.name}.{os.getpid()}")
+    neighbour.write_text(text, encoding="utf-8")
+    os.replace(neighbour, path)
