@@ -15,6 +15,7 @@ from seqsum.figures import (
     WRONG,
     count_readings,
     order_units,
+    plot_all,
     plot_confusion,
     plot_errors,
     plot_gates,
@@ -150,12 +151,13 @@ def test_plot_errors_shows_the_errors_of_each_step():
 def test_plot_predictions_tells_right_from_wrong():
     targets = torch.tensor([[1.0, 2], [3, -4]])
     figure = plot_predictions(torch.tensor([[1.4, 2.6], [3.0, -4.1]]), targets)
-    right, wrong = figure.axes[0].lines
+    (axes,) = figure.axes
+    right, wrong = axes.lines
     assert np.allclose(right.get_xydata(), [[1, 1.4], [3, 3], [-4, -4.1]])
     assert np.allclose(wrong.get_xydata(), [[2, 2.6]])
     assert (right.get_color(), wrong.get_color()) == (INK, WRONG)
     assert right.get_marker() != wrong.get_marker(), "not by colour alone"
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["right: 3", "wrong: 1"]
+    assert axes.get_title() == "1 of 4 sums wrong (×)"
 
 
 def test_readings_are_what_each_step_added():
@@ -173,6 +175,12 @@ def test_readings_are_what_each_step_added():
     shown = axes.images[0].get_array()
     assert shown[5, 6] == 1.0
     assert shown[7, 7] == 0, "what is right has no colour"
+
+
+def test_targets_of_another_operation_are_refused():
+    _, predictions, targets, _ = sequences(5, 4)
+    with pytest.raises(ValueError, match=r"`targets` must be sums of digits by `operation` \(='sum'\), but .* adds -"):
+        plot_confusion(predictions, targets, "sum")
 
 
 def test_units_are_ordered_by_how_they_follow_the_sum():
@@ -239,6 +247,35 @@ def test_plot_number_line_colours_states_by_their_true_sum():
         assert dots.get_clim() == (-targets.abs().max(), targets.abs().max())
     assert np.allclose(axes.lines[0].get_xydata(), seen[0])
     assert bar.get_ylabel() == "true running sum"
+
+
+def test_plot_all_takes_each_layer_by_itself_and_the_number_line_from_the_last():
+    images, predictions, targets, states = sequences(20, 4)
+    first = states[:10]
+    recorded = {"outputs": 0 * first, "update_gate_l0": first / 9, "hidden_l0": -first, "hidden_l1": first.square()}
+    figures = plot_all(images[:10], recorded, predictions, targets, "alternating")
+    assert list(figures) == ["sums", "errors", "predictions", "confusion", "gates_l0", "gates_l1", "number_line"]
+    order = order_units(-first, targets[:10])
+    shown = heat_map(figures["gates_l0"].axes[0], "update gate").get_array()
+    assert np.allclose(shown, first[0, :, order].T / 9), "the first sequence, units by how the state follows the sum"
+    seen, _ = principal_components(first.square(), targets[:10])
+    assert np.allclose(figures["number_line"].axes[0].lines[0].get_xydata(), seen[0])
+
+
+def test_plot_all_without_gates_shows_the_outputs():
+    images, predictions, targets, states = sequences(5, 4, "sum")
+    figures = plot_all(images, {"outputs": states}, predictions, targets, "sum")
+    assert not [name for name in figures if "gates" in name]
+    seen, _ = principal_components(states, targets)
+    assert np.allclose(figures["number_line"].axes[0].lines[0].get_xydata(), seen[0])
+
+
+def test_plot_all_of_long_sequences_shows_what_can_be_seen():
+    images, predictions, targets, states = sequences(30, 50, "sum")
+    figures = plot_all(images, {"hidden_l0": states, "outputs": states}, predictions, targets, "sum")
+    assert heat_map(figures["gates_l0"].axes[0], "hidden").get_array().shape == (6, 12)
+    assert texts(figures["sums"].axes[0]).count("+") == 4 * 12
+    assert sum(len(dots.get_offsets()) for dots in figures["number_line"].axes[0].collections) == 1_000
 
 
 def test_figures_leave_their_tensors_as_they_are():

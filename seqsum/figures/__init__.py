@@ -7,6 +7,7 @@ from seqsum.figures.errors import count_readings, plot_confusion, plot_errors, p
 from seqsum.figures.states import order_units, plot_gates, plot_number_line, principal_components
 from seqsum.figures.style import GIVEN, INK, WRONG
 from seqsum.figures.sums import plot_sums
+from seqsum.figures.together import plot_all
 
 __all__ = [
     "GIVEN",
@@ -14,6 +15,7 @@ __all__ = [
     "WRONG",
     "count_readings",
     "order_units",
+    "plot_all",
     "plot_confusion",
     "plot_errors",
     "plot_gates",

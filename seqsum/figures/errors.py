@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqsum.data.sums import Operation, increments, signs
-from seqsum.figures.style import GIVEN, INK, WRONG, new_figure, plain, shown, shown_steps
+from seqsum.figures.style import GIVEN, INK, WRONG, few_ticks, new_figure, plain, shown, shown_steps
 
 MISTAKES = LinearSegmentedColormap.from_list("mistakes", ["white", WRONG])
 
@@ -35,6 +35,7 @@ def plot_errors(predictions: Tensor, targets: Tensor) -> Figure:
         axes.plot(range(1, length + 1), values.numpy(), color=INK, marker="o", markersize=5, clip_on=False)
         axes.set(xlabel="step t", xlim=(0.6, length + 0.4), xticks=shown_steps(length))
         axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_locator(few_ticks())
         axes.set_title(title, fontsize=10)
     return figure
 
@@ -49,14 +50,15 @@ def plot_predictions(predictions: Tensor, targets: Tensor) -> Figure:
     predictions, targets = shown(predictions).flatten(), shown(targets).flatten()
     wrong = predictions.round() != targets
     figure = new_figure(4.6, 4.4)
-    axes = plain(figure.add_axes((0.14, 0.12, 0.83, 0.85), xlabel="true running sum", ylabel="predicted running sum"))
+    axes = plain(figure.add_axes((0.14, 0.12, 0.83, 0.8), xlabel="true running sum", ylabel="predicted running sum"))
     ends = np.array([float(targets.min()) - 1, float(targets.max()) + 1])
     axes.fill_between(ends, ends - 0.5, ends + 0.5, color=GIVEN, alpha=0.4, linewidth=0)
-    for name, chosen, marker, size, colour in (("right", ~wrong, "o", 2, INK), ("wrong", wrong, "x", 5, WRONG)):
-        label = f"{name}: {int(chosen.sum()):,}"
+    for chosen, marker, size, colour in ((~wrong, "o", 2, INK), (wrong, "x", 5, WRONG)):
         dots = targets[chosen].numpy(), predictions[chosen].numpy()
-        axes.plot(*dots, linestyle="none", marker=marker, markersize=size, color=colour, label=label)
-    axes.legend(loc="upper left", frameon=False, handletextpad=0.2)
+        axes.plot(*dots, linestyle="none", marker=marker, markersize=size, color=colour)
+    axes.xaxis.set_major_locator(few_ticks())
+    axes.yaxis.set_major_locator(few_ticks())
+    axes.set_title(f"{int(wrong.sum()):,} of {len(wrong):,} sums wrong (×)", fontsize=10, color=WRONG)
     return figure
 
 
@@ -84,9 +86,16 @@ def plot_confusion(predictions: Tensor, targets: Tensor, operation: Operation) -
 
 
 def count_readings(predictions: Tensor, targets: Tensor, operation: Operation) -> np.ndarray:
-    """How often each digit was read as each of them, `(10, 11)`; the last column is for what is no digit."""
+    """How often each digit was read as each of them, `(10, 11)`; the last column is for what is no digit.
+
+    Raises:
+        ValueError: The targets are no sums of digits by this operation.
+    """
     direction = signs(targets.shape[1], operation)
     read = (increments(shown(predictions)) * direction).round()
     true = (increments(shown(targets)) * direction).round().long()
+    if true.min() < 0 or true.max() > 9:
+        wrong = int(true[(true < 0) | (true > 9)][0])
+        raise ValueError(f"`targets` must be sums of digits by `operation` (={operation!r}), but a step adds {wrong}")
     read = torch.where((read >= 0) & (read <= 9), read, torch.full_like(read, 10)).long()
     return torch.bincount((11 * true + read).flatten(), minlength=110).view(10, 11).numpy()

@@ -17,6 +17,7 @@ from seqsum.figures.style import (
     INK,
     black_on_white,
     colour_scale,
+    few_ticks,
     new_figure,
     new_page,
     number,
@@ -140,22 +141,26 @@ def plot_number_line(states: Tensor, targets: Tensor, operation: Operation) -> F
     axes = plain(figure.add_axes((0.17, 0.12, 0.65, 0.79)))
     scale = colour_scale(sums.numpy())
     added = signs(sums.shape[1], operation) > 0
-    for name, steps, marker in (("after +", added, "o"), ("after −", ~added, "s")):
+    for steps, marker in ((added, "o"), (~added, "s")):
         if steps.any():
             x, y = seen[:, steps].flatten(0, 1).numpy().T
             style = {"marker": marker, "s": 16, "edgecolors": INK, "linewidths": 0.3, **scale}
-            dots = axes.scatter(x, y, c=sums[:, steps].flatten().numpy(), label=name, **style)
+            dots = axes.scatter(x, y, c=sums[:, steps].flatten().numpy(), **style)
     _path(axes, seen[0, :PATH], sums[0, :PATH])
     axes.set_xlabel(f"first principal component ({float(shares[0]):.0%} of variance)")
     axes.set_ylabel(f"second principal component ({float(shares[1]):.0%})")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, columnspacing=1)
-    figure.colorbar(dots, cax=figure.add_axes((0.85, 0.12, 0.03, 0.79)), label="true running sum")
+    axes.xaxis.set_major_locator(few_ticks())
+    axes.yaxis.set_major_locator(few_ticks())
+    markers = "○ after +   □ after −" if (~added).any() else "○ a step"
+    axes.set_title(f"{markers}   ●–● one sequence", fontsize=10)
+    bar = figure.add_axes((0.85, 0.12, 0.03, 0.79))
+    figure.colorbar(dots, cax=bar, label="true running sum", ticks=few_ticks())
     return figure
 
 
 def _path(axes: Axes, places: Tensor, sums: Tensor) -> None:
     """A line from state to state, `(T, 2)`, with the sums beside it; equal ones in one place are written once."""
-    axes.plot(*places.numpy().T, color=INK, linewidth=1, marker="o", markersize=4, label="one sequence")
+    axes.plot(*places.numpy().T, color=INK, linewidth=1, marker="o", markersize=4)
     near = 0.05 * np.ptp([axes.get_xlim(), axes.get_ylim()], axis=1)
     written: list[tuple[str, np.ndarray]] = []
     for place, total in zip(places.numpy(), sums.tolist(), strict=True):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from seqsum.data.sums import Operation, signs
@@ -76,6 +77,11 @@ def number(value: float) -> str:
 def shown_steps(length: int, most: int = 10) -> Sequence[int]:
     """Steps, counted from 1, whose numbers fit below an axis: all, or every so many."""
     return range(1, length + 1, -(-length // most))
+
+
+def few_ticks() -> MaxNLocator:
+    """Ticks for an axis, about five: each takes a millisecond or two to draw."""
+    return MaxNLocator(5, steps=[1, 2, 5, 10])
 
 
 def plain(axes: Axes) -> Axes:
