@@ -27,7 +27,10 @@ from seqsum.callbacks import (
     LastCheckpoint,
     ProgressBar,
     RunLines,
+    RunRecord,
+    Scalars,
     SumPictures,
+    TensorBoard,
     TestReport,
     print_line,
     run_folder,
@@ -142,6 +145,7 @@ class SeqsumCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.set_defaults({group: {"class_path": default} for group, default in DEFAULT_CLASSES.items()})
         parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.add_lightning_class_args(TensorBoard, "tensorboard")
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would let a checkpoint's settings override the user's flags: see `checkpoint_settings`."""
@@ -161,7 +165,13 @@ class SeqsumCLI(LightningCLI):
             self.model.hparams[name] = settings.model[name].as_dict()
         name = self._run_name(settings)
         trainer_settings = self.config_init[self.subcommand].trainer
-        callbacks = [RunLines(), TestReport(name, settings.seed_everything)]
+        callbacks = [
+            RunLines(),
+            TestReport(name, settings.seed_everything),
+            Scalars(),
+            RunRecord(self._parser(self.subcommand).dump(settings, skip_none=False), flat(settings)),
+            self.config_init[self.subcommand].tensorboard,
+        ]
         if isinstance(self.datamodule, DigitSums):
             callbacks.append(SumPictures())
         if trainer_settings.enable_progress_bar is not False:
@@ -223,6 +233,13 @@ class SeqsumCLI(LightningCLI):
     def _best_checkpoint(self) -> str:
         callbacks = self.trainer.checkpoint_callbacks
         return next((callback.best_model_path for callback in callbacks if isinstance(callback, BestCheckpoint)), "")
+
+
+def flat(settings: Namespace) -> dict[str, Any]:
+    """Settings under the names of their flags, such as `data.batch_size`; those from files as the others."""
+    values = vars(settings.as_flat())
+    values.pop("config", None)
+    return {name.replace(".init_args", "").removesuffix(".class_path"): value for name, value in values.items()}
 
 
 def make_loggers(root: str, name: str) -> list[Logger]:

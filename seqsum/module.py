@@ -78,12 +78,12 @@ class SequenceModule(LightningModule):
         return self.network(inputs, mask)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self._shared_step(batch, "train")
+        loss, _ = self._shared_step(batch, "train")
         self.log("train/step_loss", loss, prog_bar=True, batch_size=len(batch.inputs))
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._shared_step(batch, "val")
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._shared_step(batch, "val")[1]  # for callbacks, which need not run the network again
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._shared_step(batch, "test")
@@ -92,7 +92,7 @@ class SequenceModule(LightningModule):
         """Inputs `(B, T, …)` -> what the objective reads from the outputs, `(B, T)`."""
         return self.objective.answers(self(inputs))
 
-    def _shared_step(self, batch: Batch, stage: Literal["train", "val", "test"]) -> Tensor:
+    def _shared_step(self, batch: Batch, stage: Literal["train", "val", "test"]) -> tuple[Tensor, Tensor]:
         outputs = self(batch.inputs, batch.mask)  # (B, T, K)
         loss = self.objective.loss(outputs, batch.targets, batch.mask)
         mean_loss: WeightedMean = getattr(self, f"{stage}_loss")
@@ -101,7 +101,7 @@ class SequenceModule(LightningModule):
         metrics.update(outputs.detach(), batch.targets, batch.mask)
         self.log(f"{stage}/loss", mean_loss, on_step=False, on_epoch=True, prog_bar=stage == "val")
         self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=stage == "val")
-        return loss
+        return loss, outputs
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         matrices = [parameter for parameter in self.parameters() if parameter.dim() > 1]

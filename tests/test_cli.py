@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from seqsum.cli import main
 from seqsum.data.digits import load_splits
+from tests.callbacks.conftest import hparams
 
 REPOSITORY = Path(__file__).parents[1]
 SMALL = [
@@ -29,7 +30,9 @@ SMALL = [
     "--trainer.enable_progress_bar=false",
     "--trainer.log_every_n_steps=5",
     "--trainer.accelerator=cpu",
+    "--tensorboard.figures_every_n_epochs=0",  # they take longer to draw than so small a network to train
 ]
+PICTURES = ["--tensorboard.figures_every_n_epochs=1", "--tensorboard.histograms_every_n_epochs=1"]
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
@@ -53,6 +56,7 @@ def finished(tmp_path_factory, mnist_root):
             sys.executable,
             str(REPOSITORY / "train.py"),
             *SMALL,
+            *PICTURES,
             f"--data.root={mnist_root}",
             "--trainer.max_epochs=2",
         ]
@@ -96,11 +100,27 @@ def test_run_leaves_everything_it_promises(finished):
     )  # fmt: skip
     rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
     assert sum(bool(row["val/exact_final"]) for row in rows) == 2
-    scalars = EventAccumulator(str(run)).Reload().Tags()["scalars"]
     stages = [
         f"{stage}/{name}" for stage in ("train", "val", "test") for name in ("loss", "exact_step", "exact_final", "mae")
     ]
-    assert set(stages) <= set(scalars)
+    tags = EventAccumulator(str(run)).Reload().Tags()
+    curves = ["train/learning_rate", "train/gradient_norm", "train/images_per_second", "val_by_step/exact_step_t2"]
+    assert {*stages, *curves} <= set(tags["scalars"])
+    assert {"figures/sums", "figures/gates_l0", "figures/number_line"} <= set(tags["images"])
+    assert {"weights/head.weight", "gradients/head.weight", "activations/input_gate_l0"} <= set(tags["histograms"])
+    assert tags["graph"]
+    assert "configuration/text_summary" in tags["tensors"]
+
+
+def test_hparams_are_all_settings_by_the_names_of_their_flags(finished):
+    folder, _ = finished
+    found = hparams(folder / "logs/sum/version_0")
+    settings = found["session_start_info"].session_start_info.hparams
+    assert settings["data.batch_size"].number_value == 20
+    assert settings["model.encoder.channels"].string_value == "[2, 4]"
+    assert settings["data"].string_value == "seqsum.data.DigitSums"
+    assert settings["trainer.gradient_clip_val"].number_value == 1
+    assert "session_end_info" in found
 
 
 def test_run_says_what_it_does_and_where_everything_is(finished):
@@ -194,13 +214,17 @@ def test_averaged_weights_are_what_is_tested_and_resumed(here, mnist_root, capfd
 def test_two_processes_train_and_test_together(here, mnist_root):
     """A process that waits for another that does not come would hang: hence the timeout."""
     command = [sys.executable, str(REPOSITORY / "train.py"), *SMALL, f"--data.root={mnist_root}"]
-    command += ["--trainer.max_epochs=1", "--trainer.devices=2", "--trainer.strategy=ddp"]
+    command += [*PICTURES, "--trainer.max_epochs=1", "--trainer.devices=2", "--trainer.strategy=ddp"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     run = here / "logs/sum/version_0"
     assert json.loads((run / "results.json").read_text())["test"].keys() >= {"test/exact_final"}
     assert (run / "checkpoints/best.ckpt").is_file()
     assert not (here / "logs/sum/version_1").exists()
     assert done.stdout.count("Logs: logs/sum/version_0") == 1
+    assert done.stderr.count("Warning") == 0, done.stderr
+    tags = EventAccumulator(str(run)).Reload().Tags()
+    assert {"figures/sums", "figures/number_line"} <= set(tags["images"])
+    assert len(list(run.glob("*tfevents*"))) == 2, "one process writes: a file for the training and one for the test"
 
 
 def test_config_of_a_run_repeats_it(here, finished, capfd):
@@ -260,6 +284,10 @@ def test_help_explains_the_options(capfd):
         (["--data.sequence_length=[5,2]"], [r"`--data.sequence_length` \(=\(5, 2\)\)"]),
         (["--data.sequence_length=300"], [r"`--data.sequence_length` \(=300\) must be at most 200, .* test split"]),
         (["--data.elastic=-1"], [r"`--data.elastic` \(=-1.0\) must be at least 0"]),
+        (
+            ["--tensorboard.figures_every_n_epochs=-1"],
+            [r"`--tensorboard.figures_every_n_epochs` \(=-1\) must be at least"],
+        ),
         (["--data.batch_size=0"], [r"`--data.batch_size` \(=0\) must be at least 1"]),
         (["--data.dataset=mnits"], ["dataset", "mnits", "kmnist"]),
         (["--model.cell=ltsm"], [r"`cell` \(='ltsm'\) must be one of .*lstm.*torch_lstm"]),

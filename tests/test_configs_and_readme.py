@@ -88,7 +88,9 @@ def test_line_counts_of_the_tour_are_true():
 def test_options_are_these(parsed):
     """Adding an option is a decision: who would miss it?"""
     settings = parsed([])
-    assert set(settings) == {"seed_everything", "experiment", "trainer", "model", "data", "ckpt_path", "weights_only"}
+    groups = {"seed_everything", "experiment", "trainer", "model", "data", "tensorboard", "ckpt_path", "weights_only"}
+    assert set(settings) == groups
+    assert list(settings["tensorboard"]) == ["figures_every_n_epochs", "histograms_every_n_epochs"]
     assert list(settings["model"]) == [
         "cell", "hidden_size", "num_layers", "backend", "output_activation", "encoder", "objective",
         "learning_rate", "weight_decay", "schedule",

@@ -3,8 +3,11 @@
 from seqsum.callbacks.checkpoints import AveragedWeights, BestCheckpoint, LastCheckpoint
 from seqsum.callbacks.console import ProgressBar, RunLines
 from seqsum.callbacks.pictures import SumPictures
+from seqsum.callbacks.record import RunRecord
 from seqsum.callbacks.report import TestReport
 from seqsum.callbacks.run import print_line, run_folder, write_atomically
+from seqsum.callbacks.scalars import Scalars
+from seqsum.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "AveragedWeights",
@@ -12,7 +15,10 @@ __all__ = [
     "LastCheckpoint",
     "ProgressBar",
     "RunLines",
+    "RunRecord",
+    "Scalars",
     "SumPictures",
+    "TensorBoard",
     "TestReport",
     "print_line",
     "run_folder",

@@ -8,6 +8,8 @@ from typing import cast
 
 import rich
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.tensorboard import SummaryWriter
 
 from seqsum.data.base import SequenceData
 from seqsum.module import SequenceModule
@@ -31,6 +33,12 @@ def run_folder(trainer: Trainer) -> Path | None:
     """
     folders = [getattr(logger, "log_dir", None) or logger.save_dir for logger in trainer.loggers]
     return Path(folders[0]) if folders and folders[0] else None
+
+
+def tensorboard_writers(trainer: Trainer) -> list[SummaryWriter]:
+    """What writes into TensorBoard's files: nothing without its logger, and but on one of several processes."""
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    return [logger.experiment for logger in loggers] if trainer.is_global_zero else []
 
 
 def print_line(line: str) -> None:

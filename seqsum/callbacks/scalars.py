@@ -1,0 +1,60 @@
+"""Curves beside the module's own: learning rate, gradient norm, speed, and the metrics of each step."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
+
+from seqsum.callbacks.run import module_of
+from seqsum.data.base import Batch
+from seqsum.objectives import ExactFinal, StepMean
+
+
+class Scalars(Callback):
+    """Logs what tells how a training goes, to every logger there is.
+
+    `train/learning_rate` and `train/gradient_norm`, the latter before clipping; `train/images_per_second` of
+    each epoch, over all processes, validation and pictures left out; `val_by_step/exact_step_t3` and its
+    like. Lightning's LearningRateMonitor would give each group of parameters a curve, all the same, and its
+    ThroughputMonitor would stop the GPU after every batch.
+    """
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.seconds = 0.0
+        self.last = 0.0  # when the clock was last read
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from outside
+        if (trainer.global_step + 1) % interval == 0:  # when Lightning logs a step
+            gradients = [weight.grad for weight in pl_module.parameters() if weight.grad is not None]
+            pl_module.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients))
+            pl_module.log("train/learning_rate", optimizer.param_groups[0]["lr"])
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.images, self.seconds, self.last = 0, 0.0, time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        now = time.perf_counter()
+        self.seconds += now - self.last
+        self.last = now
+        self.images += batch.targets.numel()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.last = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        speed = trainer.world_size * self.images / self.seconds
+        pl_module.log("train/images_per_second", speed, sync_dist=True)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for name, metric in module_of(pl_module).val_metrics.items(keep_base=True):
+            if isinstance(metric, StepMean) and not isinstance(metric, ExactFinal):  # which has but one step
+                steps = enumerate(metric.by_step(), start=1)  # of all processes together, so all come here
+                pl_module.log_dict({f"val_by_step/{name}_t{t}": mean for t, mean in steps}, sync_dist=True)

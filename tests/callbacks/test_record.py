@@ -1,0 +1,91 @@
+"""What tells one run from another in TensorBoard: settings, test metrics, the network's graph."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+
+from seqsum.callbacks import RunRecord
+from seqsum.callbacks.record import add_graph
+from seqsum.networks import ConvEncoder, SequenceNetwork, build_recurrence
+from tests.callbacks.conftest import events, hparams
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
+
+METRICS = {f"test/{name}" for name in ("loss", "exact_step", "exact_final", "mae")}
+
+
+@pytest.fixture
+def run(make_run, tmp_path):
+    """A folder with what a training and its test have left."""
+    record = RunRecord("model:\n  hidden_size: 8\n", {"model.hidden_size": 8, "model.cell": "lstm", "ckpt_path": None})
+    trainer, module, data = make_run([record], TensorBoardLogger(tmp_path), max_epochs=1)
+    trainer.fit(module, data)
+    trainer.test(module, data, verbose=False)
+    return trainer.logger.log_dir, {name: value.item() for name, value in trainer.callback_metrics.items()}
+
+
+def test_runs_compare_by_settings_and_test_metrics(run):
+    folder, metrics = run
+    found = hparams(folder)
+    settings = found["session_start_info"].session_start_info.hparams
+    assert settings["model.hidden_size"].number_value == 8
+    assert settings["model.cell"].string_value == "lstm"
+    assert {info.name.tag for info in found["experiment"].experiment.metric_infos} == METRICS
+    scalars = events(folder)
+    for name in METRICS:
+        assert scalars.Scalars(name)[-1].value == pytest.approx(metrics[name]), "where the tab looks for it"
+
+
+def test_configuration_is_there_as_text(run):
+    found = events(run[0])
+    text = found.Tensors("configuration/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert text == "    model:\n      hidden_size: 8\n", "indented, so code"
+    assert "custom_scalars__config__" in found.Tags()["tensors"]
+
+
+def test_graph_shows_the_parts_of_the_network(run):
+    names = [node.name for node in events(run[0]).Graph().node]
+    for part in (
+        "TimeDistributed[encoder]/ConvEncoder",
+        "LSTM[recurrence]/ModuleList[cells]/LSTMCell[0]",
+        "Linear[head]",
+    ):
+        assert any(part in name for name in names), part
+
+
+def make_network(cell="lstm", backend="auto"):
+    torch.manual_seed(0)
+    encoder = ConvEncoder((2, 4))
+    return SequenceNetwork(encoder, build_recurrence(cell, 128, 8, 2, backend), nn.Linear(8, 1))
+
+
+@pytest.mark.parametrize(
+    ("cell", "backend"),
+    [("lstm", "auto"), ("lstm", "bptt"), ("gru", "script"), ("rnn", "eager"), ("torch_gru", "auto")],
+)
+def test_graph_of_each_recurrence_leaves_the_network_as_it_was(tmp_path, cell, backend):
+    network = make_network(cell, backend).train()
+    network.encoder.eval()  # as where a part is frozen
+    modes = [part.training for part in network.modules()]
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with SummaryWriter(str(tmp_path)) as writer:
+        add_graph(writer, network, torch.randn(1, 3, 1, 28, 28))
+    assert events(tmp_path).Tags()["graph"]
+    assert [part.training for part in network.modules()] == modes
+    assert all(torch.equal(state[name], tensor) for name, tensor in network.state_dict().items())
+    assert getattr(network.recurrence, "backend", backend) == backend
+
+
+class Untraceable(nn.Module):
+    def forward(self, inputs):
+        return {"no": "tensor"}
+
+
+def test_a_network_that_cannot_be_traced_costs_only_its_graph(tmp_path, capfd):
+    with SummaryWriter(str(tmp_path)) as writer, pytest.warns(UserWarning, match="no graph of the network"):
+        add_graph(writer, Untraceable(), torch.randn(1, 3))
+    assert not events(tmp_path).Tags()["graph"]

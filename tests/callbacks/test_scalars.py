@@ -1,0 +1,98 @@
+"""Curves: their values against what the trainer and the metrics say."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from seqsum.callbacks import Scalars
+from tests.callbacks.conftest import events
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
+
+
+class Gradients(Callback):
+    """Keeps the gradient norm after clipping, as the optimizer sees it, and what was before."""
+
+    def __init__(self):
+        self.before, self.after = [], []
+
+    def norm(self, module):
+        return torch.cat([weight.grad.flatten() for weight in module.parameters()]).norm().item()
+
+    def on_after_backward(self, trainer, module):
+        self.before.append(self.norm(module))
+
+    def on_before_zero_grad(self, trainer, module, optimizer):
+        if module.network.head.weight.grad is not None:
+            self.after.append(self.norm(module))
+
+
+@pytest.fixture
+def run(make_run, tmp_path):
+    """A finished training, with its gradients."""
+    gradients = Gradients()
+    trainer, module, data = make_run([Scalars(), gradients], TensorBoardLogger(tmp_path), gradient_clip_val=0.01)
+    trainer.fit(module, data)
+    return events(trainer.logger.log_dir), gradients, trainer
+
+
+def values(found, name):
+    return [event.value for event in found.Scalars(name)]
+
+
+def test_gradient_norm_is_that_before_clipping(run):
+    found, gradients, _ = run
+    assert values(found, "train/gradient_norm") == pytest.approx(gradients.before, rel=1e-4)
+    assert max(gradients.after) < 0.0101 < min(gradients.before)
+
+
+def test_learning_rate_is_that_of_each_step(run):
+    found, _, _ = run
+    weights = [torch.nn.Parameter(torch.zeros(1))]
+    optimizer = torch.optim.AdamW(weights, lr=5e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=6)
+    expected = []
+    for _ in range(6):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if len(expected) < 6:
+            schedule.step()
+    assert values(found, "train/learning_rate") == pytest.approx(expected)
+
+
+def test_metrics_by_step_have_the_metric_as_their_mean(run):
+    found, _, trainer = run
+    for name in ("exact_step", "mae"):
+        by_step = [values(found, f"val_by_step/{name}_t{step}")[-1] for step in range(1, 5)]
+        assert sum(by_step) / 4 == pytest.approx(trainer.callback_metrics[f"val/{name}"].item())
+    assert values(found, "val_by_step/exact_step_t4") == pytest.approx(values(found, "val/exact_final"))
+    assert not [name for name in found.Tags()["scalars"] if "exact_final_t" in name], "it has but one step"
+
+
+def test_images_per_second_leave_out_the_validation(make_run, tmp_path, monkeypatch):
+    """By a clock that every training batch moves on by a second, and every validation by a hundred."""
+    now = 0.0
+    monkeypatch.setattr("seqsum.callbacks.scalars.time.perf_counter", lambda: now)
+
+    class Clock(Callback):
+        def on_train_batch_start(self, *_):
+            nonlocal now
+            now += 1
+
+        def on_validation_start(self, *_):
+            nonlocal now
+            now += 100
+
+    options = {"val_check_interval": 2, "limit_train_batches": 4}
+    trainer, module, data = make_run([Clock(), Scalars()], TensorBoardLogger(tmp_path), **options)
+    trainer.fit(module, data)
+    assert values(events(trainer.logger.log_dir), "train/images_per_second") == [8 * 4, 8 * 4], "images in a batch"
+
+
+def test_without_a_logger_nothing_is_missing(make_run):
+    trainer, module, data = make_run([Scalars()])
+    trainer.fit(module, data)
+    assert trainer.callback_metrics["val_by_step/mae_t1"] > 0

@@ -1,0 +1,236 @@
+"""Figures and histograms in TensorBoard: what is there, when, and that the training does not notice."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from seqsum import RecurrentCell
+from seqsum.callbacks import RunRecord, Scalars, TensorBoard
+from seqsum.callbacks import tensorboard as tensorboard_module
+from seqsum.callbacks.tensorboard import add_histograms
+from tests.callbacks.conftest import events
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`"),
+]
+
+
+class LightUnit(RecurrentCell):
+    """A cell of one's own, without names for its gates."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.read = nn.Linear(input_size, hidden_size)
+        self.recall = nn.Linear(hidden_size, hidden_size)
+
+    def project(self, input: Tensor) -> Tensor:
+        return self.read(input)
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        hidden = torch.tanh(projected + self.recall(state[0]))
+        return hidden, [hidden]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The arguments of each call of `plot_all`, which draws nothing."""
+    calls = []
+
+    def record(*arguments):
+        calls.append(arguments)
+        return {"nothing": Figure(figsize=(0.1, 0.1))}
+
+    monkeypatch.setattr(tensorboard_module, "plot_all", record)
+    return calls
+
+
+def test_figures_and_histograms_of_each_epoch(make_run, tmp_path):
+    trainer, module, data = make_run([TensorBoard(1, 1)], TensorBoardLogger(tmp_path))
+    trainer.fit(module, data)
+    found = events(trainer.logger.log_dir)
+    names = ("sums", "errors", "predictions", "confusion", "gates_l0", "number_line")
+    assert set(found.Tags()["images"]) == {f"figures/{name}" for name in names}
+    for name in names:
+        assert [image.step for image in found.Images(f"figures/{name}")] == [0, 3, 6], "before, and after both epochs"
+    histograms = set(found.Tags()["histograms"])
+    weights = [name for name, _ in module.network.named_parameters()]
+    gates = ("input_gate", "forget_gate", "cell_update", "output_gate", "hidden", "memory")
+    assert histograms == {f"{group}/{name}" for group in ("weights", "gradients") for name in weights} | {
+        f"activations/{name}" for name in ("outputs", *(f"{gate}_l0" for gate in gates))
+    }
+    assert [histogram.step for histogram in found.Histograms("weights/head.weight")] == [0, 3, 6]
+    assert [histogram.step for histogram in found.Histograms("gradients/head.weight")] == [2, 5], "of the last steps"
+    last = found.Histograms("weights/recurrence.cells.0.weight_hh")[-1].histogram_value
+    assert last.num == 4 * 8 * 8
+    assert last.max == pytest.approx(module.network.recurrence.cells[0].weight_hh.max().item())
+
+
+def test_same_sequences_each_time_and_all_predictions(make_run, tmp_path, drawn):
+    trainer, module, data = make_run([TensorBoard(1, 0)], TensorBoardLogger(tmp_path))
+    trainer.fit(module, data)
+    assert len(drawn) == 3
+    for images, recorded, predictions, targets, operation in drawn:
+        assert torch.equal(images, drawn[0][0])
+        assert torch.equal(targets, drawn[0][3])
+        assert images.shape == (8, 4, 28, 28)
+        assert recorded["input_gate_l0"].shape == recorded["outputs"].shape == (8, 4, 8)
+        assert predictions.shape == targets.shape == (16, 4), "of both batches"
+        assert operation == "alternating"
+    with torch.inference_mode():
+        batches = [data.gather(batch) for batch, _ in zip(data.val_dataloader(), range(2), strict=False)]
+        outputs = torch.cat([module.eval()(batch.inputs) for batch in batches]).squeeze(-1)
+        assert torch.allclose(drawn[-1][2], outputs, atol=1e-6)
+        assert torch.equal(drawn[-1][3], torch.cat([batch.targets for batch in batches]))
+        states = drawn[-1][1]["outputs"]
+        assert torch.allclose(module.network.head(states).squeeze(-1), outputs[:8], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cell", "layers", "names"),
+    [
+        ("torch_lstm", 1, set()),
+        ("rnn", 2, {"hidden_l0", "hidden_l1"}),
+        ("gru", 1, {"reset_gate_l0", "update_gate_l0", "candidate_l0", "hidden_l0"}),
+        (f"{__name__}.LightUnit", 1, {"hidden_l0"}),
+    ],
+)
+def test_cells_show_what_they_have(make_run, tmp_path, drawn, cell, layers, names):
+    settings = {"cell": cell, "num_layers": layers}
+    trainer, module, data = make_run([TensorBoard(1, 0)], TensorBoardLogger(tmp_path), module=settings)
+    trainer.validate(module, data, verbose=False)
+    assert drawn[0][1].keys() == {"outputs"} | names
+
+
+def test_lengths_and_operations_are_those_of_the_data(make_run, tmp_path, drawn):
+    data = {"sequence_length": (2, 5), "operation": "sum"}
+    trainer, module, data = make_run([TensorBoard(1, 0)], TensorBoardLogger(tmp_path), data=data)
+    trainer.fit(module, data)
+    assert {(call[0].shape[1], call[3].shape[1], call[4]) for call in drawn} == {(5, 5, "sum")}
+
+
+def test_intervals(make_run, tmp_path, drawn):
+    callback = TensorBoard(figures_every_n_epochs=2, histograms_every_n_epochs=3)
+    trainer, module, data = make_run([callback], TensorBoardLogger(tmp_path), max_epochs=4)
+    trainer.fit(module, data)
+    found = events(trainer.logger.log_dir)
+    assert [image.step for image in found.Images("figures/nothing")] == [0, 6, 12]
+    assert [histogram.step for histogram in found.Histograms("weights/head.bias")] == [0, 9]
+    assert [histogram.step for histogram in found.Histograms("gradients/head.bias")] == [8]
+
+
+def test_never(make_run, tmp_path, drawn):
+    trainer, module, data = make_run([TensorBoard(0, 0)], TensorBoardLogger(tmp_path))
+    trainer.fit(module, data)
+    assert drawn == []
+    assert events(trainer.logger.log_dir).Tags()["histograms"] == []
+
+
+def test_by_default_slow_pictures_are_made_less_often_but_for_the_last(make_run, tmp_path, monkeypatch):
+    epochs = []
+
+    def slow(*arguments):
+        epochs.append(trainer.current_epoch + 1)
+        time.sleep(0.3)  # more than 2.5 % of all epochs together
+        return {}
+
+    monkeypatch.setattr(tensorboard_module, "plot_all", slow)
+    trainer, module, data = make_run([TensorBoard()], TensorBoardLogger(tmp_path), max_epochs=5, num_sanity_val_steps=0)
+    trainer.fit(module, data)
+    assert epochs == [1, 5]
+
+
+def test_by_default_quick_pictures_are_made_each_epoch(make_run, tmp_path, drawn, monkeypatch):
+    monkeypatch.setattr(tensorboard_module, "SHARE", 1.0)
+    trainer, module, data = make_run([TensorBoard()], TensorBoardLogger(tmp_path))
+    trainer.fit(module, data)
+    assert len(drawn) == 3
+
+
+def test_negative_intervals_are_refused():
+    with pytest.raises(ValueError, match=r"`--tensorboard.histograms_every_n_epochs` \(=-1\) must be at least 0"):
+        TensorBoard(histograms_every_n_epochs=-1)
+
+
+@pytest.mark.parametrize("with_csv", [False, True])
+def test_nothing_happens_without_a_tensorboard_logger(make_run, tmp_path, drawn, with_csv):
+    callbacks = [TensorBoard(1, 1), RunRecord("", {})]
+    trainer, module, data = make_run(callbacks, CSVLogger(tmp_path) if with_csv else False)
+    trainer.fit(module, data)
+    trainer.test(module, data, verbose=False)
+    assert drawn == []
+    assert not list(tmp_path.rglob("*tfevents*"))
+    assert not module.network.recurrence._forward_hooks
+
+
+def train(make_run, tmp_path, watched):
+    """Train for two epochs; give back the weights and where the random numbers have got to."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  # the global one is what is watched
+    callbacks = [TensorBoard(1, 1), Scalars(), RunRecord("settings", {})] if watched else []
+    logger = TensorBoardLogger(tmp_path) if watched else False
+    trainer, module, data = make_run(callbacks, logger, data={"batch_size": 20}, num_sanity_val_steps=int(watched))
+    trainer.fit(module, data)
+    generators = (torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
+    return module.state_dict(), trainer.optimizers[0].state_dict()["state"], generators
+
+
+def test_training_is_the_same_to_the_bit_with_and_without(make_run, tmp_path):
+    weights, moments, generators = train(make_run, tmp_path, watched=False)
+    watched_weights, watched_moments, watched_generators = train(make_run, tmp_path, watched=True)
+    assert all(torch.equal(weights[name], watched_weights[name]) for name in weights)
+    assert all(torch.equal(moments[k]["exp_avg_sq"], watched_moments[k]["exp_avg_sq"]) for k in moments)
+    assert generators == watched_generators
+
+
+def test_an_interrupted_validation_leaves_no_trace_behind(make_run, tmp_path):
+    class Interrupt(Callback):
+        def on_validation_batch_start(self, trainer, *_):
+            if not trainer.sanity_checking:
+                raise RuntimeError("interrupted")
+
+    trainer, module, data = make_run([TensorBoard(1, 1), Interrupt()], TensorBoardLogger(tmp_path))
+    with pytest.raises(RuntimeError, match="interrupted"):
+        trainer.fit(module, data)
+    assert module.network.recurrence.recorder is None
+    assert not module.network.recurrence._forward_hooks
+
+
+def test_a_training_that_diverges_ends_as_without_pictures(make_run, tmp_path):
+    settings = {"learning_rate": 1e12, "schedule": "constant"}
+    trainer, module, data = make_run(
+        [TensorBoard(1, 1)],
+        TensorBoardLogger(tmp_path),
+        module=settings,
+        gradient_clip_val=None,
+        num_sanity_val_steps=0,
+        max_epochs=1,
+    )
+    trainer.fit(module, data)
+    assert not torch.isfinite(module.network.head.weight).all()
+    assert len(events(trainer.logger.log_dir).Images("figures/number_line")) == 1
+
+
+def test_histograms_leave_out_what_cannot_be_counted(make_run, tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    trainer, _, _ = make_run([], logger)
+    tensors = {
+        "mixed": torch.tensor([1.0, torch.nan, 2.0, torch.inf, 1e30]),
+        "none": torch.full((3,), torch.nan),
+        "empty": torch.empty(0),
+        "low": torch.tensor([1.0], dtype=torch.bfloat16),
+    }
+    add_histograms(trainer, "group", tensors.items())
+    logger.experiment.flush()
+    found = events(logger.log_dir)
+    assert found.Tags()["histograms"] == ["group/mixed", "group/low"]
+    assert found.Histograms("group/mixed")[0].histogram_value.num == 2
