@@ -97,7 +97,7 @@ def test_a_training_that_diverged_can_still_be_drawn():
     figures = every_figure(images, predictions * torch.nan, targets, states * torch.nan, "alternating")
     for figure in figures.values():
         draw(figure)
-    assert texts(figures["sums"].axes[0])[1] == "✗ –"
+    assert texts(figures["sums"].axes[0])[0] == "✗ –"
     assert count_readings(predictions * torch.nan, targets, "alternating")[:, 10].sum() == 12
 
 
@@ -106,14 +106,19 @@ def test_plot_sums_shows_signs_predictions_and_truth():
     predictions = [torch.tensor([4.2, -3, 2]), torch.tensor([9.0, 1])]
     targets = [torch.tensor([4.0, -2, 2]), torch.tensor([9.0, 1])]
     (axes,) = plot_sums(images, predictions, "alternating", targets).axes
-    assert texts(axes)[:-1] == ["+", "4", "4", "−", "✗ −3", "−2", "+", "2", "2", "+", "9", "9", "−", "1", "1"]
+    assert texts(axes)[:-1] == ["4", "4", "✗ −3", "−2", "2", "2", "9", "9", "1", "1"]
+    plus, minus = axes.lines
+    assert (plus.get_marker(), minus.get_marker()) == ("+", "_")
+    sums = [np.array(text.get_position()) for text in axes.texts[:-1:2]]  # below the middles of their digits
+    assert np.allclose(plus.get_xydata() - [sums[k] for k in (0, 2, 3)], plus.get_xydata()[0] - sums[0])
+    assert np.allclose(minus.get_xydata() - [sums[k] for k in (1, 4)], plus.get_xydata()[0] - sums[0])
     assert [text.get_text() for text in axes.texts if text.get_color() == WRONG] == ["✗ −3"]
     assert [text.get_text() for text in axes.texts if text.get_color() == GIVEN] == ["4", "−2", "2", "9", "1"]
 
 
 def test_plot_sums_without_truth():
     (axes,) = plot_sums([torch.rand(2, 28, 28)], [torch.tensor([4.0, 11])], "sum").axes
-    assert texts(axes) == ["+", "4", "+", "11", "running sum"]
+    assert texts(axes) == ["4", "11", "running sum"]
 
 
 def test_plot_sums_shows_the_digits_given_each_over_its_sum():
@@ -124,7 +129,7 @@ def test_plot_sums_shows_the_digits_given_each_over_its_sum():
     rows, columns = page.shape
     left, right, bottom, top = axes.images[0].get_extent()
     for step, image in enumerate(digits):
-        x, _ = axes.texts[2 * step + 1].get_position()  # of the sum, below the middle of the digit
+        x, _ = axes.texts[step].get_position()  # of the sum, below the middle of the digit
         start = round((x - left) / (right - left) * columns) - 14
         shown = page[2:30, start : start + 28]
         assert np.allclose(shown, ((image.max() - image) / (image.max() - image.min())).numpy())
@@ -133,8 +138,8 @@ def test_plot_sums_shows_the_digits_given_each_over_its_sum():
 
 def test_long_sequences_go_on_below():
     (axes,) = plot_sums([torch.rand(11, 28, 28)], [torch.arange(11.0)], "sum").axes
-    places = np.array([text.get_position() for text in axes.texts[1:-1:2]])
-    assert texts(axes)[1:-1:2] == [str(step) for step in range(11)]
+    places = np.array([text.get_position() for text in axes.texts[:-1]])
+    assert texts(axes)[:-1] == [str(step) for step in range(11)]
     assert (np.diff(places[:8, 0]) > 0).all()
     assert np.ptp(places[:8, 1]) == 0
     assert np.allclose(places[8:, 0], places[:3, 0])
@@ -177,6 +182,24 @@ def test_readings_are_what_each_step_added():
     assert shown[7, 7] == 0, "what is right has no colour"
 
 
+def test_confusion_labels_the_most_frequent_mistakes_alone():
+    _, _, targets, _ = sequences(2_000, 4)
+    guesses = running_targets(torch.randint(0, 10, targets.shape, generator=torch.Generator().manual_seed(0)))
+    counts = count_readings(guesses, targets, "alternating")
+    labels = {
+        text.get_position(): int(text.get_text())
+        for text in plot_confusion(guesses, targets, "alternating").axes[0].texts
+    }
+    assert len(labels) == 40 + 10
+    missing = [
+        counts[true, read] / counts[true].sum()
+        for true in range(10)
+        for read in range(10)
+        if (read, true) not in labels
+    ]
+    assert max(missing) < min(count / counts[true].sum() for (read, true), count in labels.items() if read != true)
+
+
 def test_targets_of_another_operation_are_refused():
     _, predictions, targets, _ = sequences(5, 4)
     with pytest.raises(ValueError, match=r"`targets` must be sums of digits by `operation` \(='sum'\), but .* adds -"):
@@ -199,7 +222,7 @@ def test_plot_gates_shows_the_gates_given_in_the_order_given():
         assert np.allclose(image.get_array(), values[:, order].T)
         limits = (0, 1) if name in GATES[:2] else (-float(values.abs().max()), float(values.abs().max()))
         assert image.get_clim() == pytest.approx(limits), "gates from 0 to 1, signed values with 0 in the middle"
-    assert texts(axes).count("+") == texts(axes).count("−") == 2 * 3, "above each of three columns"
+    assert [(line.get_marker(), len(line.get_xdata())) for line in axes.lines] == [("+", 2), ("_", 2)] * 3, "columns"
 
 
 def test_plot_gates_of_states_that_differ_in_size_and_without_images():
@@ -207,7 +230,7 @@ def test_plot_gates_of_states_that_differ_in_size_and_without_images():
     (axes,) = plot_gates(gates, None, "sum", torch.arange(6).flip(0)).axes
     assert np.allclose(heat_map(axes, "hidden").get_array(), gates["hidden"].T), "no order for these"
     assert np.allclose(heat_map(axes, "memory").get_array(), gates["memory"].flip(1).T)
-    assert "+" not in texts(axes)
+    assert not axes.lines, "nor signs"
 
 
 def test_principal_components_match_svd():
@@ -274,7 +297,7 @@ def test_plot_all_of_long_sequences_shows_what_can_be_seen():
     images, predictions, targets, states = sequences(30, 50, "sum")
     figures = plot_all(images, {"hidden_l0": states, "outputs": states}, predictions, targets, "sum")
     assert heat_map(figures["gates_l0"].axes[0], "hidden").get_array().shape == (6, 12)
-    assert texts(figures["sums"].axes[0]).count("+") == 4 * 12
+    assert len(figures["sums"].axes[0].lines[0].get_xdata()) == 4 * 12
     assert sum(len(dots.get_offsets()) for dots in figures["number_line"].axes[0].collections) == 1_000
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from seqsum.data.sums import Operation, increments, signs
 from seqsum.figures.style import GIVEN, INK, WRONG, few_ticks, new_figure, plain, shown, shown_steps
 
+LABELS = 40  # of the most frequent mistakes; each takes a millisecond to draw
 MISTAKES = LinearSegmentedColormap.from_list("mistakes", ["white", WRONG])
 
 
@@ -79,7 +80,10 @@ def plot_confusion(predictions: Tensor, targets: Tensor, operation: Operation) -
     axes.set_title("digits read at all steps: right (grey), wrong", fontsize=10)
     axes.set_xticks(range(11), [*map(str, range(10)), "other"])
     axes.set_yticks(range(10))
+    enough = np.sort(share, axis=None)[-LABELS]
     for true, read in np.argwhere(counts).tolist():
+        if true != read and share[true, read] < enough:
+            continue
         style: dict[str, Any] = {"color": GIVEN} if true == read else {"color": INK, "fontweight": "bold"}
         axes.text(read, true, f"{counts[true, read]}", ha="center", va="center", fontsize=9, **style)
     return figure

@@ -25,7 +25,7 @@ from seqsum.figures.style import (
     plain,
     shown,
     shown_steps,
-    sign_texts,
+    write_signs,
 )
 
 WIDE, HIGH = 1.4, 1.5  # inches of a heat map
@@ -79,10 +79,11 @@ def _head(axes: Axes, images: Tensor, left: float, operation: Operation) -> None
     """Digits and signs above the column of heat maps that begins at `left`."""
     pitch = WIDE / len(images)
     size = min(0.95 * pitch, 0.4)
-    for step, (image, sign) in enumerate(zip(images, sign_texts(len(images), operation), strict=True)):
-        middle = left + pitch * (step + 0.5)
+    middles = [left + pitch * (step + 0.5) for step in range(len(images))]
+    for image, middle in zip(images, middles, strict=True):
         paste(axes, black_on_white(image), middle - size / 2, 0.61 - size, size, size, cmap="gray", vmin=0, vmax=1)
-        axes.text(middle, 0.53 - size, sign, ha="center", va="center", fontsize=10, color=INK)
+    added = (signs(len(images), operation) > 0).tolist()
+    write_signs(axes, [(middle, 0.53 - size) for middle in middles], added, size=5)
 
 
 def _heat_map(axes: Axes, name: str, values: Tensor, left: float, top: float) -> None:
@@ -93,7 +94,7 @@ def _heat_map(axes: Axes, name: str, values: Tensor, left: float, top: float) ->
     bar = np.linspace(scale["vmax"], scale["vmin"], 64)[:, None]
     paste(axes, bar, left + WIDE + 0.06, top, 0.08, HIGH, **scale)
     axes.text(left + WIDE / 2, top - 0.05, name.replace("_", " "), ha="center", va="bottom", fontsize=10, color=INK)
-    for place, value in ((0, scale["vmax"]), (0.5, (scale["vmin"] + scale["vmax"]) / 2), (1, scale["vmin"])):
+    for place, value in ((0, scale["vmax"]), (1, scale["vmin"])):
         text = f"{value:.2g}".replace("-", "−")
         axes.text(left + WIDE + 0.18, top + place * HIGH, text, ha="left", va="center", fontsize=8, color=INK)
 

@@ -12,8 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from seqsum.data.sums import Operation, signs
-
 # Okabe and Ito's vermilion beside two greys: told apart by all eyes, and what is wrong has a cross as well
 INK, WRONG, GIVEN = "#222222", "#d55e00", "#666666"  # prediction, wrong prediction, truth
 POSITIVE, SIGNED = "viridis", "RdBu_r"  # colour maps; the second is white at 0
@@ -64,9 +62,12 @@ def black_on_white(image: Tensor) -> np.ndarray:
     return (pixels.max() - pixels) / max(np.ptp(pixels), 1e-9)
 
 
-def sign_texts(length: int, operation: Operation) -> list[str]:
-    """Signs of the steps as printed."""
-    return ["+" if sign > 0 else "−" for sign in signs(length, operation)]
+def write_signs(axes: Axes, places: Sequence[tuple[float, float]], added: Sequence[bool], size: float) -> None:
+    """A plus or a minus at each place on a page, as markers: texts would take ten times as long."""
+    for marker, chosen in (("+", True), ("_", False)):
+        points = [place for place, plus in zip(places, added, strict=True) if plus == chosen]
+        x, y = zip(*points, strict=True) if points else ((), ())
+        axes.plot(x, y, linestyle="none", marker=marker, markersize=size, color=INK)
 
 
 def number(value: float) -> str:
@@ -80,8 +81,8 @@ def shown_steps(length: int, most: int = 10) -> Sequence[int]:
 
 
 def few_ticks() -> MaxNLocator:
-    """Ticks for an axis, about five: each takes a millisecond or two to draw."""
-    return MaxNLocator(5, steps=[1, 2, 5, 10])
+    """Ticks for an axis, some five: each takes a millisecond or two to draw."""
+    return MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
 
 
 def plain(axes: Axes) -> Axes:

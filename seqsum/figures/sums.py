@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seqsum.data.sums import Operation
-from seqsum.figures.style import GIVEN, INK, WRONG, black_on_white, new_page, number, paste, sign_texts
+from seqsum.data.sums import Operation, signs
+from seqsum.figures.style import GIVEN, INK, WRONG, black_on_white, new_page, number, paste, write_signs
 
 PER_LINE = 8  # digits; a longer sequence goes on below
 COLUMN, LINE = 44, 54  # pixels of the digits from one to the next: 16 for the sign, 26 for the sums below
@@ -38,14 +38,16 @@ def plot_sums(
     digits = np.ones((LINE * len(lines), COLUMN * columns))  # one image of all: faster to draw than many
     width, height = (COLUMN * max(columns, 4) + 4) / INCH, (LINE * len(lines) + 12) / INCH
     figure, axes = new_page(width, height)
+    places: list[tuple[float, float]] = []
     for line, (row, steps) in enumerate(lines):
-        symbols = sign_texts(steps.stop, operation)
         for column, step in enumerate(steps):
             left, top = COLUMN * column + 16, LINE * line + 2
             digits[top : top + 28, left : left + 28] = black_on_white(images[row][step])
-            _write(axes, left - 5, top + 14, symbols[step], va="center", fontsize=14, color=INK)
+            places.append(((left - 6) / INCH, (top + 14) / INCH))
             truth = None if targets is None else targets[row][step].item()
             _label(axes, left + 14, top + 29, predictions[row][step].item(), truth)
+    added = [bool(sign > 0) for _, steps in lines for sign in signs(steps.stop, operation)[steps.start :]]
+    write_signs(axes, places, added, size=8)
     paste(axes, digits, 0, 0, digits.shape[1] / INCH, digits.shape[0] / INCH, cmap="gray", vmin=0, vmax=1)
     legend = "running sum" if targets is None else "running sum: predicted (bold, ✗ where wrong), true (grey)"
     axes.text(width / 2, height - 0.05, legend, ha="center", va="bottom", fontsize=8, color=INK)
