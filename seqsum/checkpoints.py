@@ -22,13 +22,17 @@ def checkpoint_settings(options: list[str]) -> list[str]:
     path = parser.parse_known_args(options)[0].ckpt_path
     if path is None:
         return []
-    checkpoint = load_checkpoint(path)
+    return ["--config", json.dumps(settings_in(load_checkpoint(path)))]
+
+
+def settings_in(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What the command line needs to make a checkpoint's network, `model`, and its data, `data`, again."""
     model = {key: value for key, value in checkpoint.get("hyper_parameters", {}).items() if key[0] != "_"}
     data = dict(checkpoint.get("datamodule_hyper_parameters", {}))
     data.pop("seed", None)  # follows `seed_everything`
     class_path = data.pop("_class_path", None)
     data = {"class_path": class_path, "init_args": {key: value for key, value in data.items() if key[0] != "_"}}
-    return ["--config", json.dumps({"model": model} | ({"data": data} if class_path else {}))]
+    return {"model": model} | ({"data": data} if class_path else {})
 
 
 def load_checkpoint(path: str) -> dict[str, Any]:

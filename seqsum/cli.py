@@ -38,7 +38,10 @@ from seqsum.callbacks import (
 from seqsum.checkpoints import check_architecture, checkpoint_settings
 from seqsum.data import DigitSums, SequenceData
 from seqsum.errors import InputError
+from seqsum.inspect.page import make_files
+from seqsum.inspect.report import describe, report_images
 from seqsum.module import SequenceModule
+from seqsum.objectives import RunningSum
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 DEFAULT_CLASSES = {
@@ -218,6 +221,17 @@ class SeqsumCLI(LightningCLI):
     def test(self, **kwargs: Any) -> None:
         """The subcommand: `TestReport` prints what Lightning's own table would repeat."""
         self.trainer.test(**{**kwargs, "verbose": False})
+
+    def after_predict(self) -> None:
+        """Lightning calls it: leave the figures of the user's digits as one page too."""
+        folder, data, module = run_folder(self.trainer), self.datamodule, self.model
+        sums_of_digits = isinstance(data, DigitSums) and isinstance(module.objective, RunningSum)
+        if folder and self.trainer.is_global_zero and sums_of_digits:
+            sections = report_images(module.cpu().eval(), data.sequences, data.operation)
+            files = make_files("Your digits", describe(module, data), sections, page="predictions.html")
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
+            print_line(f"Page: {folder / 'predictions.html'}")
 
     def test_best(self) -> None:
         """Test the best checkpoint of the training just finished; the last weights where there is none."""

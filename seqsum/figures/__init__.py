@@ -4,6 +4,7 @@ They need no Trainer and no display: in a notebook a figure shows itself, elsewh
 """
 
 from seqsum.figures.errors import count_readings, plot_confusion, plot_errors, plot_predictions
+from seqsum.figures.lengths import binomial_interval, plot_length_curve
 from seqsum.figures.states import order_units, plot_gates, plot_number_line, principal_components
 from seqsum.figures.style import GIVEN, INK, WRONG
 from seqsum.figures.sums import plot_sums
@@ -13,12 +14,14 @@ __all__ = [
     "GIVEN",
     "INK",
     "WRONG",
+    "binomial_interval",
     "count_readings",
     "order_units",
     "plot_all",
     "plot_confusion",
     "plot_errors",
     "plot_gates",
+    "plot_length_curve",
     "plot_number_line",
     "plot_predictions",
     "plot_sums",

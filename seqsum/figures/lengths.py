@@ -1,0 +1,67 @@
+"""How far the network counts: the share of sequences whose sum comes out right, against their length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from seqsum.figures.style import GIVEN, INK, WRONG, new_figure, plain, shown
+
+TICKS = (1, 2, 4, 8, 16, 32, 64, 100, 128, 200, 400, 800)
+
+
+def binomial_interval(hits: Tensor, trials: Tensor) -> tuple[Tensor, Tensor]:
+    """Ends of the 95 % interval of a share, by Wilson's score (1927), which holds near 0 and 1 too.
+
+    Args:
+        hits: How often it was so, any shape.
+        trials: Of how many, at least one, likewise.
+    """
+    z = 1.959964
+    hits, trials = hits.double(), trials.double()
+    middle = (hits + z**2 / 2) / (trials + z**2)
+    half = z / (trials + z**2) * (hits * (trials - hits) / trials + z**2 / 4).sqrt()
+    return (middle - half).clamp(min=0), (middle + half).clamp(max=1)
+
+
+def plot_length_curve(
+    lengths: Sequence[int],
+    right: Tensor,
+    counts: Tensor,
+    digit_accuracy: float,
+    trained: tuple[int, int] | None = None,
+) -> Figure:
+    """Share of sequences with the right final sum against their length, with 95 % intervals.
+
+    The dashed line is what reading each digit by itself would give, a wrong one spoiling the sum for good:
+    `p**T`. Where the curve falls below it, it is the counting that fails and not the reading.
+
+    Args:
+        lengths: Sequence lengths `T`, in ascending order.
+        right: Sequences of each length with the right final sum.
+        counts: Sequences of each length.
+        digit_accuracy: Share of single digits that are read right, `p`.
+        trained: Shortest and longest sequence in training, which are marked.
+    """
+    steps, share = np.asarray(lengths), (shown(right) / shown(counts)).numpy()
+    low, high = (100 * end.numpy() for end in binomial_interval(right, counts))
+    figure = new_figure(5.6, 3.8)
+    axes = plain(figure.add_axes((0.11, 0.14, 0.86, 0.75), xlabel="length T of the sequence (logarithmic)"))
+    axes.set_xscale("log")
+    if trained is not None:
+        axes.axvspan(trained[0] / 1.06, trained[1] * 1.06, color=GIVEN, alpha=0.25, linewidth=0, label="in training")
+    fine = np.geomspace(1, steps[-1], 200)
+    label = f"ceiling of independent digits: {digit_accuracy:.4f}$^T$"
+    axes.plot(fine, 100 * digit_accuracy**fine, color=WRONG, linestyle="--", label=label)
+    axes.vlines(steps, low, high, color=INK, linewidth=1)
+    axes.plot(steps, 100 * share, color=INK, marker="o", markersize=5, label="this network", clip_on=False, zorder=3)
+    axes.set_xlim(0.9, 1.1 * steps[-1])
+    axes.set_ylim(0, 102)
+    axes.set_xticks([tick for tick in TICKS if tick <= steps[-1]], [str(tick) for tick in TICKS if tick <= steps[-1]])
+    axes.set_xticks([], minor=True)
+    axes.set_title("sequences whose last sum is exactly right, %", fontsize=10)
+    axes.legend(loc="lower left", framealpha=0.85, edgecolor="none")
+    return figure

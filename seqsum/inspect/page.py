@@ -1,0 +1,117 @@
+"""The figures as files: a PNG each, and one HTML page that holds them all and asks for nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import tempfile
+from html import escape
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from seqsum.errors import InputError
+from seqsum.inspect.report import Section, Table
+
+DPI = 150  # sharp on a phone and on paper
+
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 1rem; }
+h1, h2 { line-height: 1.25; }
+h2 { margin-top: 2.5rem; }
+img { display: block; max-width: 100%; height: auto; margin: 1rem auto; background: white; border-radius: 4px; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; vertical-align: top; padding: 0.15rem 1.2rem 0.15rem 0; overflow-wrap: break-word; }
+th { border-bottom: 1px solid; vertical-align: bottom; }
+@media (max-width: 40rem) { table { font-size: 0.85rem; } th, td { padding-right: 0.6rem; } }
+@media print {
+  body { max-width: none; font-size: 10pt; }
+  section { break-inside: avoid; }
+  section.long { break-inside: auto; }
+  h2 { break-after: avoid; }
+}
+""".strip()
+
+
+def make_files(title: str, lead: str, sections: list[Section], page: str = "index.html") -> dict[str, bytes]:
+    """The content of every file by its name: a PNG for each figure, and the page.
+
+    Args:
+        title: Heading of the page.
+        lead: What it is about, in a sentence.
+        sections: What it shows, in this order.
+        page: Name of its file.
+    """
+    pictures = {section.name: draw(section.figure) for section in sections if section.figure is not None}
+    body = "\n".join(_section(section, pictures.get(section.name)) for section in sections)
+    html = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>
+{STYLE}
+</style>
+</head>
+<body>
+<h1>{escape(title)}</h1>
+<p>{escape(lead)}</p>
+{body}
+</body>
+</html>
+"""
+    return {f"{name}.png": picture for name, picture in pictures.items()} | {page: html.encode()}
+
+
+def draw(figure: Figure) -> bytes:
+    """A figure as PNG."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI)
+    return file.getvalue()
+
+
+def _section(section: Section, picture: bytes | None) -> str:
+    parts = [f"<h2>{escape(section.title)}</h2>"]
+    text, *items = section.text.splitlines() or [""]
+    if text:
+        parts.append(f"<p>{escape(text)}</p>")
+    if items:
+        parts.append(f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>")
+    if picture is not None:
+        data = base64.b64encode(picture).decode()
+        parts.append(f'<img alt="{escape(section.title)}" src="data:image/png;base64,{data}">')
+    if section.table is not None:
+        parts.append(_table(section.table))
+    long = section.table is not None and len(section.table.rows) > 20
+    return "\n".join([f"<section{' class=long' if long else ''}>", *parts, "</section>"])
+
+
+def _table(table: Table) -> str:
+    lines = [_row(table.head, "th"), *(_row(row, "td") for row in table.rows)]
+    return "\n".join(['<div class="scroll"><table>', *lines, "</table></div>"])
+
+
+def _row(cells: tuple[str, ...], tag: str) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+
+def write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Make a folder with all the files, or nothing: they go into a neighbour first, which then takes its place.
+
+    Raises:
+        InputError: There is something in that place, or it can't be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as fresh:
+            complete = Path(fresh) / "complete"
+            complete.mkdir()
+            for name, content in files.items():
+                (complete / name).write_bytes(content)
+            os.rename(complete, folder)
+    except OSError as error:
+        raise InputError(f"`--output` (={folder}) can't be written ({error.strerror})") from error

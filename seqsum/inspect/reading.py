@@ -1,0 +1,79 @@
+"""What a network makes of digits: each image is encoded once, then the recurrence reads any sequence of them."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from seqsum.data.digit_sums import scale
+from seqsum.data.sums import Operation, deal, running_targets
+from seqsum.networks import SequenceNetwork
+from seqsum.recurrent import Recurrent, trace
+
+CHUNK = 500  # digits or sequences at a time, which bounds the memory
+LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 80)
+
+
+@torch.no_grad()
+def encode(network: SequenceNetwork, digits: Tensor) -> Tensor:
+    """Digits as the encoder sees them: uint8 `(N, Y, X)` -> features `(N, F)`."""
+    return torch.cat([network.encoder.module(scale(chunk)) for chunk in digits.split(CHUNK)])
+
+
+@torch.no_grad()
+def read(network: SequenceNetwork, features: Tensor) -> tuple[Tensor, Tensor]:
+    """Features `(B, T, F)` -> outputs of the recurrence `(B, T, H)` and running sums, not rounded, `(B, T)`."""
+    outputs = torch.cat([network.recurrence(rows)[0] for rows in features.split(CHUNK)])
+    return outputs, network.head(outputs).squeeze(-1).float()
+
+
+@torch.no_grad()
+def trace_layers(network: SequenceNetwork, features: Tensor) -> dict[str, dict[str, Tensor]]:
+    """Gates and states `(B, T, H)` by layer (`l0`, `l1`, …) and name; none of torch's own layers.
+
+    Args:
+        network: Whose recurrence reads.
+        features: `(B, T, F)`.
+    """
+    layers: dict[str, dict[str, Tensor]] = {}
+    if isinstance(network.recurrence, Recurrent):
+        with trace(network.recurrence) as traced:
+            network.recurrence(features)
+        for path, tensor in traced.items():
+            name, layer = re.fullmatch(r"(.+)_(l\d+)", path).groups()  # type: ignore[union-attr]  # `trace` names so
+            layers.setdefault(layer, {})[name] = tensor
+    return layers
+
+
+class LengthScore(NamedTuple):
+    """How many sequences of one length came out right, and of how many."""
+
+    length: int
+    right: int
+    sequences: int
+
+
+def exact_by_length(
+    network: SequenceNetwork, features: Tensor, labels: Tensor, operation: Operation, longest: int
+) -> list[LengthScore]:
+    """Sequences with the right final sum, by length: 1, 2, 3, 4, 6, 8 … up to `longest`.
+
+    For each length all digits are dealt anew, without replacement, always in the same way.
+
+    Args:
+        network: Whose recurrence and head read.
+        features: Of all digits, `(N, F)`.
+        labels: Of all digits, `(N,)`.
+        operation: What the signs are.
+        longest: Length of the last sequences, at most `N`.
+    """
+    scores = []
+    for length in [*(length for length in LENGTHS if length < longest), longest]:
+        (rows,) = deal(len(labels), [length], len(labels), torch.Generator().manual_seed(length))
+        _, sums = read(network, features[rows])
+        right = sums[:, -1].round() == running_targets(labels[rows], operation)[:, -1]
+        scores.append(LengthScore(length, int(right.sum()), len(right)))
+    return scores

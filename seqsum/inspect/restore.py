@@ -1,0 +1,70 @@
+"""A checkpoint as what it was made from: its network with its weights, and its data."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from jsonargparse import ArgumentError
+from lightning.pytorch.cli import LightningArgumentParser
+
+from seqsum.checkpoints import check_architecture, load_checkpoint, settings_in
+from seqsum.cli import DEFAULT_CLASSES
+from seqsum.data import DigitSums, SequenceData
+from seqsum.errors import InputError
+from seqsum.module import SequenceModule
+from seqsum.objectives import RunningSum
+
+
+class Restored(NamedTuple):
+    """What a checkpoint holds: the module in evaluation, its data, not read yet, and its settings by flag."""
+
+    module: SequenceModule
+    data: DigitSums
+    settings: dict[str, Any]
+
+
+def restore(path: str, root: str | None = None, images: list[str] | None = None) -> Restored:
+    """Make the network and the data of a checkpoint again; nothing in the file is run.
+
+    Args:
+        path: The checkpoint.
+        root: Folder of the datasets, instead of the one in the checkpoint.
+        images: A user's own image files or folders.
+
+    Raises:
+        InputError: The file is no checkpoint, a damaged one, or one of another experiment.
+    """
+    checkpoint = load_checkpoint(path)
+    module, data, settings = _instantiate(path, settings_in(checkpoint), root, images)
+    if not (isinstance(data, DigitSums) and isinstance(module.objective, RunningSum)):
+        found = f"{type(data).__name__} and {type(module.objective).__name__}"
+        raise InputError(f"`--ckpt_path` (={path}) is of another experiment: {found}, not running sums of digits")
+    check_architecture(path, module)
+    module.load_state_dict(checkpoint["state_dict"])
+    trained = {"epochs trained": checkpoint.get("epoch", -1) + 1, "steps trained": checkpoint.get("global_step", 0)}
+    return Restored(module.eval(), data, settings | trained)
+
+
+def _instantiate(
+    path: str, settings: dict[str, Any], root: str | None, images: list[str] | None
+) -> tuple[SequenceModule, SequenceData, dict[str, Any]]:
+    """Module and data as the command line would make them, and their settings under the names of its flags."""
+    # what trains fastest where the checkpoint comes from need not run here, and all give the same numbers
+    settings["model"].pop("backend", None)
+    parser = LightningArgumentParser(exit_on_error=False)
+    parser.add_lightning_class_args(SequenceModule, "model")
+    parser.add_lightning_class_args(SequenceData, "data", subclass_mode=True)
+    parser.set_defaults({group: {"class_path": default} for group, default in DEFAULT_CLASSES.items()})
+    try:
+        config = parser.parse_object(settings)
+        if root is not None:
+            config.data.init_args.root = root
+        flat = {name.replace(".init_args", ""): value for name, value in vars(config.as_flat()).items()}
+        for here in ("model.backend", "data.root", "data.images"):  # of this machine, and not of the network
+            flat.pop(here, None)
+        if config.data.class_path == DEFAULT_CLASSES["data"]:
+            config.data.init_args.images = images
+        made = parser.instantiate_classes(config)
+    except (ArgumentError, ValueError) as error:
+        raise InputError(f"`--ckpt_path` (={path}) has settings that don't work here: {error}") from error
+    return made.model, made.data, flat
