@@ -225,8 +225,9 @@ class SeqsumCLI(LightningCLI):
     def after_predict(self) -> None:
         """Lightning calls it: leave the figures of the user's digits as one page too."""
         folder, data, module = run_folder(self.trainer), self.datamodule, self.model
-        sums_of_digits = isinstance(data, DigitSums) and isinstance(module.objective, RunningSum)
-        if folder and self.trainer.is_global_zero and sums_of_digits:
+        if not (isinstance(data, DigitSums) and isinstance(module.objective, RunningSum)):
+            return
+        if folder and self.trainer.is_global_zero:
             sections = report_images(module.cpu().eval(), data.sequences, data.operation)
             files = make_files("Your digits", describe(module, data), sections, page="predictions.html")
             for name, content in files.items():

@@ -13,12 +13,14 @@ from seqsum.figures import (
     GIVEN,
     INK,
     WRONG,
+    binomial_interval,
     count_readings,
     order_units,
     plot_all,
     plot_confusion,
     plot_errors,
     plot_gates,
+    plot_length_curve,
     plot_number_line,
     plot_predictions,
     plot_sums,
@@ -310,3 +312,32 @@ def test_figures_leave_their_tensors_as_they_are():
 
 def test_figures_take_tensors_with_gradients_and_of_low_precision():
     every_figure(*(tensor.bfloat16().requires_grad_() for tensor in sequences(3, 4)), "alternating")
+
+
+def test_length_curve_draws_shares_intervals_and_the_ceiling():
+    right, counts = torch.tensor([990, 460, 3]), torch.tensor([1000, 500, 10])
+    figure = draw(plot_length_curve([1, 4, 100], right, counts, 0.99, trained=(2, 4)))
+    (axes,) = figure.axes
+    ceiling, curve = axes.lines
+    np.testing.assert_allclose(curve.get_ydata(), [99, 92, 30], rtol=1e-6)
+    np.testing.assert_allclose(ceiling.get_ydata(), 100 * 0.99 ** ceiling.get_xdata())
+    low, high = binomial_interval(right, counts)
+    (lines,) = axes.collections
+    drawn = np.array([segment[:, 1] for segment in lines.get_segments()])
+    np.testing.assert_allclose(drawn, 100 * torch.stack([low, high], dim=1).numpy())
+    assert {"length", "right"} <= set(f"{axes.get_xlabel()} {axes.get_ylabel()}".split())
+    assert figure.get_tightbbox().x0 > 0
+    assert figure.get_tightbbox().x1 < figure.get_figwidth()
+
+
+def test_binomial_interval_solves_the_score_equation():
+    """Wilson's ends are the two shares `p` from which the observed one lies 1.96 standard deviations away."""
+    hits, trials = torch.tensor([1, 7, 50, 0, 10]), torch.tensor([10, 9, 2500, 4, 10])
+    for p in binomial_interval(hits, trials):
+        inside = (p > 0) & (p < 1)
+        distance = (hits / trials - p).abs() / (p * (1 - p) / trials).sqrt()
+        torch.testing.assert_close(distance[inside], torch.full_like(distance[inside], 1.959964), rtol=1e-5, atol=0)
+    low, high = binomial_interval(hits, trials)
+    assert low[3] == 0
+    assert high[4] == 1
+    assert (low < high).all()

@@ -49,7 +49,7 @@ def plot_length_curve(
     steps, share = np.asarray(lengths), (shown(right) / shown(counts)).numpy()
     low, high = (100 * end.numpy() for end in binomial_interval(right, counts))
     figure = new_figure(5.6, 3.8)
-    axes = plain(figure.add_axes((0.11, 0.14, 0.86, 0.75), xlabel="length T of the sequence (logarithmic)"))
+    axes = plain(figure.add_axes((0.12, 0.13, 0.85, 0.77), xlabel="length T of the sequence (logarithmic)"))
     axes.set_xscale("log")
     if trained is not None:
         axes.axvspan(trained[0] / 1.06, trained[1] * 1.06, color=GIVEN, alpha=0.25, linewidth=0, label="in training")
@@ -59,9 +59,8 @@ def plot_length_curve(
     axes.vlines(steps, low, high, color=INK, linewidth=1)
     axes.plot(steps, 100 * share, color=INK, marker="o", markersize=5, label="this network", clip_on=False, zorder=3)
     axes.set_xlim(0.9, 1.1 * steps[-1])
-    axes.set_ylim(0, 102)
+    axes.set(ylabel="sequences with the right last sum, %", ylim=(0, 102))
     axes.set_xticks([tick for tick in TICKS if tick <= steps[-1]], [str(tick) for tick in TICKS if tick <= steps[-1]])
     axes.set_xticks([], minor=True)
-    axes.set_title("sequences whose last sum is exactly right, %", fontsize=10)
-    axes.legend(loc="lower left", framealpha=0.85, edgecolor="none")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3, frameon=False, fontsize=9, columnspacing=1)
     return figure

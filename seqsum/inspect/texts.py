@@ -50,9 +50,9 @@ FIGURES = {
     ),
     "number_line": (
         "The number line",
-        "The network has many units, but what it says is one number. This is its hidden state after each step, "
-        "flattened to the two directions in which it varies most, in the colour of the true sum. Colours in an order "
-        "from one side to the other are a number line that the network found by itself. With alternating signs "
+        "The network has many units, but what it says is one number. This is what its recurrence gives the last "
+        "layer after each step, flattened to the two directions in which it varies most, in the colour of the true "
+        "sum. Colours in an order from one side to the other are a number line that the network found by itself. With alternating signs "
         "the states after plus (circles) and after minus (squares) often form two of them: it must remember which "
         "sign comes next. The black path is one sequence.",
     ),

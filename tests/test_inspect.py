@@ -1,0 +1,260 @@
+"""A look into a network: the page stands alone, its numbers are those of the network, mistakes are named."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torchmetrics import MetricCollection
+
+from seqsum.cli import main as train
+from seqsum.data.digit_sums import scale
+from seqsum.data.digits import load_splits
+from seqsum.data.sums import scan_targets
+from seqsum.errors import InputError
+from seqsum.inspect.__main__ import main
+from seqsum.inspect.page import write_folder
+from seqsum.inspect.reading import encode, exact_by_length, read, trace_layers
+from seqsum.inspect.report import report_images, report_test
+from seqsum.inspect.restore import restore
+from seqsum.module import SequenceModule
+from seqsum.networks import ConvEncoder
+from seqsum.objectives import Objective
+from tests.conftest import fail_downloads
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
+]
+FIGURES = {"sums", "wrong_sums", "length_curve", "errors", "predicted_against_true", "confusion", "number_line"}
+
+
+class Page(HTMLParser):
+    """The pictures of a page, and every address in it."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.open, self.pictures, self.addresses = [], [], []
+        text = file.read_text(encoding="utf-8")
+        self.feed(text)
+        self.close()
+        assert self.open == []
+        self.addresses += re.findall(r"url\(|@import|<script", text)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+        if tag == "img" and given["src"].startswith("data:image/png;base64,"):
+            assert given["alt"]
+            self.pictures.append(base64.b64decode(given.pop("src").split(",")[1], validate=True))
+        self.addresses += [value for name, value in given.items() if name in ("src", "href", "srcset", "data")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def save_checkpoint(path, root, model=None, data=None, encoder=(2, 4), objective=None):
+    """What a training leaves, but with the weights that the network starts with."""
+    torch.manual_seed(0)
+    model = {"cell": "lstm", "hidden_size": 8, **(model or {})}
+    module = SequenceModule(**model, encoder=ConvEncoder(encoder, output_size=6), objective=objective)
+    settings = {"class_path": "seqsum.networks.ConvEncoder", "init_args": {"channels": list(encoder), "output_size": 6}}
+    checkpoint = {
+        "state_dict": module.state_dict(),
+        "epoch": 1,
+        "global_step": 60,
+        "hyper_parameters": {**model, "encoder": settings, "_instantiator": "lightning"},
+        "datamodule_hyper_parameters": {
+            "_class_path": "seqsum.data.DigitSums",
+            **{"dataset": "mnist", "root": str(root), "sequence_length": 3, "seed": 0, **(data or {})},
+        },
+    }
+    if objective is not None:
+        path_of = f"{type(objective).__module__}.{type(objective).__qualname__}"
+        checkpoint["hyper_parameters"]["objective"] = {"class_path": path_of}
+    torch.save(checkpoint, path)
+    return path
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("seqsum.inspect.page.DPI", 40)  # a quarter of the time
+    return tmp_path
+
+
+@pytest.fixture
+def checkpoint(here, mnist_root):
+    return save_checkpoint(here / "tiny.ckpt", mnist_root)
+
+
+@pytest.fixture(scope="module")
+def strip(tmp_path_factory, mnist_root):
+    file = tmp_path_factory.mktemp("images") / "strip.png"
+    Image.fromarray(torch.cat(list(load_splits("mnist", mnist_root)["test"].images[:3]), dim=1).numpy()).save(file)
+    return file
+
+
+def check_folder(folder, figures, page="index.html"):
+    """Every figure is there as PNG, and the same ones in the page, which asks for nothing else."""
+    pictures = {file.stem: file.read_bytes() for file in folder.glob("*.png")}
+    assert pictures.keys() == figures
+    shown = Page(folder / page)
+    assert sorted(shown.pictures) == sorted(pictures.values())
+    assert shown.addresses == []
+    for picture in shown.pictures:
+        with Image.open(io.BytesIO(picture)) as image:
+            assert image.format == "PNG"
+            image.load()
+            assert len(image.convert("L").getcolors()) > 2
+    return (folder / page).read_text(encoding="utf-8")
+
+
+def refused(arguments, capfd, message):
+    """Run, expect one clear message, no traceback and nothing left behind."""
+    before = sorted(Path.cwd().rglob("*"))
+    with pytest.raises(SystemExit) as exit_:
+        main([str(argument) for argument in arguments])
+    error = capfd.readouterr().err
+    assert exit_.value.code == 2
+    assert "Traceback" not in error
+    assert re.search(message, error), error
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "gates"),
+    [
+        ({}, {}, {"gates_l0"}),
+        ({"cell": "gru", "num_layers": 2}, {"operation": "sum", "sequence_length": [2, 18]}, {"gates_l0", "gates_l1"}),
+    ],
+)
+def test_everything_is_there(here, mnist_root, capfd, model, data, gates):
+    checkpoint = save_checkpoint(here / "tiny.ckpt", mnist_root, model, data)
+    main([str(checkpoint), "--output=page", "--max-length=5", "--sequences=2"])
+    text = check_folder(here / "page", FIGURES | gates)
+    assert "test/exact_final" in text
+    assert "<td>epochs trained</td><td>2</td>" in text
+    assert str(mnist_root) not in text, "a page that is handed on tells nothing of the machine"
+    assert "page/index.html" in capfd.readouterr().out
+
+
+def test_metrics_are_those_of_a_test(here, checkpoint, capfd):
+    """The same table as `python train.py test` of the same checkpoint, though each digit is encoded once only."""
+    # lightning asks for the version that wrote a checkpoint
+    torch.save(torch.load(checkpoint) | {"pytorch-lightning_version": "2.6.0"}, checkpoint)
+    train(["test", f"--ckpt_path={checkpoint}", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"])
+    tested = json.loads((here / "logs/sum-test/version_0/results.json").read_text())["test"]
+    module, data, _ = restore(str(checkpoint))
+    data.setup("test")
+    shown = {name: float(value) for name, value, _ in report_test(module, data, longest=2)[0].table.rows}
+    assert shown == pytest.approx(tested, abs=1e-4)
+
+
+def test_cells_without_a_trace_have_no_gates_and_say_so(here, mnist_root):
+    path = save_checkpoint(here / "tiny.ckpt", mnist_root, {"cell": "torch_lstm"}, {"sequence_length": 1})
+    module, data, _ = restore(str(path))
+    data.setup("test")
+    sections = report_test(module, data, longest=1)
+    assert {section.name for section in sections if section.figure} == FIGURES
+    assert any("No gates or states are shown" in section.text for section in sections)
+    strips = [torch.zeros(3, 28, 28, dtype=torch.uint8)] * 2
+    sections = report_images(module, strips, "alternating")
+    assert [section.name for section in sections] == ["predictions", ""]
+
+
+def test_length_curve_matches_the_whole_network(here, checkpoint):
+    """The oracle runs the whole network, from the images of each sequence, and adds up by a loop."""
+    module, data, _ = restore(str(checkpoint))
+    data.setup("test")
+    images, labels = data.splits["test"]
+    with torch.no_grad():  # so that some sums are right, and some are not
+        module.network.head.bias += 1
+    scores = exact_by_length(module.network, encode(module.network, images), labels, "alternating", 3)
+    assert [(score.length, score.sequences) for score in scores] == [(1, 200), (2, 100), (3, 66)]
+    for length, right, sequences in scores:
+        rows = torch.randperm(200, generator=torch.Generator().manual_seed(length))[: sequences * length]
+        inputs = scale(images[rows]).unflatten(0, (sequences, length))
+        with torch.no_grad():
+            sums = module.predict_step(inputs, 0)
+        targets = scan_targets(labels[rows].view(sequences, length))
+        assert right == int((sums[:, -1] == targets[:, -1]).sum())
+    assert 0 < scores[0].right < 200
+
+
+def test_trace_gives_what_was_read(here, checkpoint):
+    module, _, _ = restore(str(checkpoint), root=None)
+    features = torch.rand(2, 3, 6, generator=torch.Generator().manual_seed(1))
+    outputs, sums = read(module.network, features)
+    parts = trace_layers(module.network, features)["l0"]
+    torch.testing.assert_close(parts["output_gate"] * parts["memory"], outputs)
+    torch.testing.assert_close(sums, nn.functional.linear(outputs, *module.network.head.parameters())[..., 0])
+
+
+def test_own_images_need_no_data(here, checkpoint, strip, capfd):
+    main([str(checkpoint), "--root=nowhere", f"--images={strip}"])
+    check_folder(here / "logs/inspect/version_0", {"predictions", "gates_l0"})
+    main([str(checkpoint), "--images", str(strip), str(strip)])
+    check_folder(here / "logs/inspect/version_1", {"predictions", "gates_1_l0", "gates_2_l0"})
+    assert "logs/inspect/version_1/index.html" in capfd.readouterr().out
+
+
+def test_predict_leaves_the_page_too(here, checkpoint, strip, capfd):
+    torch.save(torch.load(checkpoint) | {"pytorch-lightning_version": "2.6.0"}, checkpoint)
+    train(["predict", f"--ckpt_path={checkpoint}", f"--data.images={strip}", "--trainer.accelerator=cpu",
+           "--trainer.enable_progress_bar=false"])  # fmt: skip
+    check_folder(here / "logs/sum-predict/version_0", {"predictions", "gates_l0"}, page="predictions.html")
+
+
+class Other(Objective):
+    """Of another experiment."""
+
+    output_size, monitor, monitor_mode = 1, "val/loss", "min"
+
+    def metrics(self):
+        return MetricCollection({})
+
+
+def test_mistakes_are_named(here, checkpoint, mnist_root, monkeypatch, capfd):
+    fail_downloads(monkeypatch)
+    (here / "text.ckpt").write_text("this is no checkpoint")
+    torch.save({"epoch": 3}, here / "weights.ckpt")
+    (here / "full").mkdir()
+    (here / "full/kept.txt").write_text("kept")
+    (here / "blank.png").write_bytes(b"not a picture")
+    other = save_checkpoint(here / "other.ckpt", mnist_root, objective=Other())
+    strange = save_checkpoint(here / "strange.ckpt", mnist_root)
+    torch.save(torch.load(strange) | {"hyper_parameters": {"cell": "ltsm"}}, strange)
+    for arguments, message in [
+        (["nowhere.ckpt"], r"^error: `CHECKPOINT` \(=nowhere.ckpt\) is not a file"),
+        (["text.ckpt"], r"`CHECKPOINT` \(=text.ckpt\) is not a checkpoint"),
+        (["weights.ckpt"], r"`CHECKPOINT` \(=weights.ckpt\) is not a checkpoint of seqsum"),
+        ([other], r"`CHECKPOINT` \(=.*other.ckpt\) is of another experiment: DigitSums and Other"),
+        ([strange], r"`CHECKPOINT` \(=.*strange.ckpt\) has settings that don't work here: .*ltsm"),
+        ([checkpoint, "--root=nowhere"], r"`--root` \(=nowhere\) does not hold mnist"),
+        ([checkpoint, "--images=nowhere"], "`--images`: nowhere does not exist"),
+        ([checkpoint, "--images=blank.png"], "`--images`: blank.png can't be read"),
+        ([checkpoint, "--output=full"], r"`--output` \(=full\) is there already"),
+        ([checkpoint, "--max-length=201"], r"`--max-length` \(=201\) must be from 1 to 200"),
+        ([checkpoint, "--sequences=0"], r"`--sequences` \(=0\) must be"),
+    ]:
+        refused(arguments, capfd, message)
+
+
+def test_a_full_disk_leaves_nothing(here, monkeypatch):
+    def write(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", write)
+    with pytest.raises(InputError, match=r"`--output` \(=page\) can't be written \(No space left on device\)"):
+        write_folder(Path("page"), {"index.html": b"text"})
+    assert list(here.iterdir()) == []
