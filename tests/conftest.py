@@ -8,7 +8,12 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+import torch
 from torch import Tensor
+
+# Triton reads this when it is imported, itself and the kernels: without a GPU they run in its interpreter.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 from seqsum.data.rendered import render_digits
 

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from seqsum.benchmarks.timing import peak_memory, row, time_in_turn
 from seqsum.recurrent import GRU, LSTM, RNN
+from seqsum.recurrent.kernels import triton_obstacle
 from seqsum.recurrent.layers import TorchLike
 
 
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=["lstm", "gru", "rnn"])
     parser.add_argument("--shapes", nargs="+", choices=[*SHAPES, *LENGTHS_SHAPES], help="default: those for the device")
-    parser.add_argument("--backends", nargs="+", default=["eager", "script", "bptt"], help="of seqsum, see its LSTM")
+    parser.add_argument("--backends", nargs="+", help="of seqsum, see its LSTM; default: those for cell and device")
     parser.add_argument("--modes", nargs="+", choices=["forward", "both"], default=["forward", "both"])
     parser.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16", "float64"], default=["float32"])
 
@@ -72,7 +73,8 @@ def _compare(
     cell: str, shape_name: str, mode: str, dtype: torch.dtype, arguments: argparse.Namespace, device: torch.device
 ) -> list[dict[str, Any]]:
     shape = {**SHAPES, **LENGTHS_SHAPES}[shape_name]
-    calls = contestants(cell, shape, mode, dtype, arguments.backends, device, variable=shape_name in LENGTHS_SHAPES)
+    backends = arguments.backends or default_backends(cell, dtype, device)
+    calls = contestants(cell, shape, mode, dtype, backends, device, variable=shape_name in LENGTHS_SHAPES)
     check_same_numbers(calls, TOLERANCE[dtype])
     timings = time_in_turn(calls, RIVAL, arguments.rounds, arguments.warm_up, device)
     head = {"cell": cell, "B, T, F, H": ", ".join(map(str, shape)), "type": str(dtype).removeprefix("torch.")}
@@ -83,6 +85,13 @@ def _compare(
         {**head, "what": name, **row(timing), "MB": peak_memory(calls[name], device) / 1e6}
         for name, timing in timings.items()
     ]
+
+
+def default_backends(cell: str, dtype: torch.dtype, device: torch.device) -> list[str]:
+    """Those that need no compiler, on a GPU triton too where it runs this cell; in its interpreter it is no rival."""
+    if device.type == "cuda" and triton_obstacle(CELLS[cell][1](1, 1, device=device, dtype=dtype).cells[0]) is None:
+        return ["eager", "script", "bptt", "triton"]
+    return ["eager", "script", "bptt"]
 
 
 def contestants(

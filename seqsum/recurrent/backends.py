@@ -5,7 +5,9 @@
     compile  the same loop, its step compiled by torch.compile: takes seconds at first, needs a compiler,
              and differentiates once: no second derivatives, no second backward pass
     bptt     written by hand, forwards and backwards, for the built-in cells (`kernels/`)
-    auto     the fastest of them that runs this cell without a compiler; never fails where eager works
+    triton   the same for LSTM and GRU in kernels for GPUs, one launch for all steps (`kernels/triton/`)
+    auto     the fastest of them that runs this cell without a compiler; never fails where eager works;
+             not yet triton, which has been tested in an interpreter and compiled, but not run on a GPU
 
 The only place that calls `torch.jit.script` and `torch.compile`.
 """
@@ -21,11 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from seqsum.recurrent.cells import RecurrentCell
-from seqsum.recurrent.kernels import find_kernel
+from seqsum.recurrent.kernels import find_kernel, find_triton_kernel
 from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.unroll import Unroll
 
-Backend = Literal["auto", "eager", "script", "compile", "bptt"]
+Backend = Literal["auto", "eager", "script", "compile", "bptt", "triton"]
 Runner: TypeAlias = Callable[[Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
 
 
@@ -76,6 +78,8 @@ def resolve_backend(cell: RecurrentCell, backend: Backend) -> Backend:
         return backend
     if _transformed(cell):
         return "eager"
+    # Not triton, until it has been measured on a GPU: then here, where `triton_obstacle(cell)` is None and
+    # the weights stay on chip (H <= 128).
     if find_kernel(cell) is not None:
         return "bptt"
     if type(cell) in _not_scriptable:
@@ -120,6 +124,8 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
                 "RNNCell, LSTMCell and GRUCell themselves, without `layer_norm`"
             )
         return partial(run_in_stretches, partial(kernel, cell))
+    if backend == "triton":
+        return partial(find_triton_kernel(cell), cell)
     return Unroll(cell)
 
 

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from seqsum import LSTM
+from seqsum import LSTM, RNN, RNNCell
 from seqsum.benchmarks import recurrent, scaling
 from seqsum.benchmarks.__main__ import main
 from seqsum.benchmarks.recurrent import RIVAL, Shape, check_same_numbers, contestants
@@ -48,6 +48,16 @@ def test_all_contestants_compute_the_same(cell, mode, variable):
     assert list(calls) == [RIVAL, *(["torch.nn, padded"] if variable else []), *(f"seqsum, {b}" for b in backends)]
     check_same_numbers(calls, 1e-10)
     assert len(calls[RIVAL]()) == (6 if mode == "both" else 3 if cell == "lstm" else 2)
+
+
+def test_triton_is_a_contestant_on_a_gpu_alone(monkeypatch):
+    assert recurrent.default_backends("lstm", torch.float32, CPU) == ["eager", "script", "bptt"]  # interpreted or not
+    for name, layer_class in (("lstm", LSTM), ("rnn", RNN)):  # made on the CPU, in place of a GPU
+        monkeypatch.setitem(recurrent.CELLS, name, (None, lambda *sizes, _class=layer_class, **_: _class(*sizes)))
+    monkeypatch.setattr(recurrent, "triton_obstacle", lambda cell: "" if isinstance(cell, RNNCell) else None)
+    cuda = torch.device("cuda")
+    assert recurrent.default_backends("lstm", torch.float32, cuda) == ["eager", "script", "bptt", "triton"]
+    assert recurrent.default_backends("rnn", torch.float32, cuda) == ["eager", "script", "bptt"]
 
 
 def test_a_contestant_that_computes_something_else_is_refused(monkeypatch):

@@ -1,11 +1,14 @@
 """The backends: they agree, the one asked for really runs, and nothing of them shows outside."""
 
 import copy
+import importlib
 import pickle
+import sys
 
 import pytest
 import torch
 
+import seqsum.recurrent
 from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, RecurrentCell, RNNCell
 from seqsum.recurrent import backends, resolve_backend, unroll
 from seqsum.recurrent.kernels.stretches import run_in_stretches
@@ -199,6 +202,17 @@ def test_auto_is_eager_inside_whatever_takes_the_model_apart():
     _, forward_mode = torch.func.jvp(lambda x: layer(x)[0], (inputs,), (tangent,))
     _, by_backward = torch.autograd.functional.jvp(lambda x: layer(x)[0], inputs, tangent)
     torch.testing.assert_close(forward_mode, by_backward)
+
+
+def test_triton_is_not_needed_until_it_is_asked_for(monkeypatch):
+    """It is missing on macOS and Windows, and where torch is for the CPU alone."""
+    monkeypatch.setattr(seqsum.recurrent, "kernels", seqsum.recurrent.kernels)
+    for name in [name for name in sys.modules if name.startswith("seqsum.recurrent.kernels")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "triton", None)  # an import of it fails
+    kernels = importlib.import_module("seqsum.recurrent.kernels")
+    with pytest.raises(RuntimeError, match=r"`backend` \(='triton'\) can't run LSTMCell: .* triton is not installed"):
+        kernels.find_triton_kernel(LSTMCell(3, 5))
 
 
 @pytest.mark.filterwarnings("default")  # torch.compile warns of what it does itself

@@ -1,20 +1,18 @@
-"""Faster ways to do what `Unroll` does, each tested against it: backward through time, written by hand."""
+"""Faster ways to do what `Unroll` does, each tested against it.
+
+Here, backward through time, written by hand in torch's operations; in `triton/`, the same in kernels for GPUs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from torch import Tensor
-
 from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
+from seqsum.recurrent.kernels.common import Kernel
 from seqsum.recurrent.kernels.gru import unroll_gru
 from seqsum.recurrent.kernels.lstm import unroll_lstm
 from seqsum.recurrent.kernels.rnn import unroll_rnn
+from seqsum.recurrent.kernels.triton import find_triton_kernel, triton_obstacle
 
-__all__ = ["find_kernel"]
-
-Kernel = Callable[[Any, Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
+__all__ = ["find_kernel", "find_triton_kernel", "triton_obstacle"]
 
 _KERNELS: dict[type[RecurrentCell], Kernel] = {RNNCell: unroll_rnn, LSTMCell: unroll_lstm, GRUCell: unroll_gru}
 

@@ -17,7 +17,8 @@ a step less than either way round.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ from torch.func import functional_call
 
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.unroll import Unroll
+
+Kernel = Callable[[Any, Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
 
 
 def steps(length: int, reverse: bool) -> list[tuple[int, int, int]]:

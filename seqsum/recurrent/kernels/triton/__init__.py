@@ -1,0 +1,59 @@
+"""Kernels for GPUs, written in Triton: all steps of a sequence in one launch, forwards and backwards.
+
+Triton comes with torch where there are GPUs for it, and not otherwise, so it is imported when a kernel is
+asked for and not before. Its interpreter runs the kernels on a CPU, slowly: with TRITON_INTERPRET=1 in the
+environment before that import. That is how they are tested without a GPU.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+from seqsum.recurrent.cells import GRUCell, LSTMCell
+from seqsum.recurrent.kernels.common import Kernel
+
+__all__ = ["find_triton_kernel", "triton_obstacle"]
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+CAPABILITY = (8, 0)  # the first with products in bfloat16 and TF32
+
+
+def triton_obstacle(cell: nn.Module) -> str | None:
+    """Why the kernels can't run this cell, with its weights as and where they are; None if they can."""
+    known = type(cell) in (LSTMCell, GRUCell)  # a subclass may compute something else
+    if not known or cell.layer_norm or getattr(cell, "proj_size", None):
+        return "the kernels are written for LSTMCell and GRUCell themselves, without `layer_norm` and `proj_size`"
+    if find_spec("triton") is None:
+        return "the package triton is not installed"
+    from seqsum.recurrent.kernels.triton.common import INTERPRETED
+
+    return None if INTERPRETED else _obstacle_on_device(next(cell.parameters()))
+
+
+def _obstacle_on_device(weight: Tensor) -> str | None:
+    if weight.device.type != "cuda":
+        return f"the kernels need a CUDA device, the weights are on {weight.device} (or set TRITON_INTERPRET=1)"
+    if weight.dtype not in DTYPES:
+        return f"the kernels know {', '.join(map(str, DTYPES))}, the weights are of {weight.dtype}"
+    capability = torch.cuda.get_device_capability(weight.device)
+    if capability < CAPABILITY:
+        return f"the kernels need compute capability {CAPABILITY}, {weight.device} has {capability}"
+    return None
+
+
+def find_triton_kernel(cell: nn.Module) -> Kernel:
+    """The kernel for this cell.
+
+    Raises:
+        RuntimeError: There is an obstacle.
+    """
+    obstacle = triton_obstacle(cell)
+    if obstacle is not None:
+        raise RuntimeError(f"`backend` (='triton') can't run {type(cell).__name__}: {obstacle}")
+    from seqsum.recurrent.kernels.triton.gru import unroll_gru
+    from seqsum.recurrent.kernels.triton.lstm import unroll_lstm
+
+    return unroll_lstm if isinstance(cell, LSTMCell) else unroll_gru
