@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import logging
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from seqsum.benchmarks import loading
-from seqsum.benchmarks.plain import plain_dataloader
+from seqsum.benchmarks.agreement import Numbers, check_same_numbers, compute_numbers
+from seqsum.benchmarks.keras_process import KerasRival, keras_layout, reason_against
+from seqsum.benchmarks.plain import PlainEncoder, plain_dataloader
 from seqsum.benchmarks.timing import row, take_turns
 from seqsum.data import DigitSums
+from seqsum.data.sampler import IndexBatch
 from seqsum.module import SequenceModule
 
 RIVAL = "plain, torch.nn.LSTM"
+KERAS = "Keras on TensorFlow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,29 +34,94 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
-    """With and without augmentation, one row for each contestant; same network, optimizer and Trainer.
+    """With and without augmentation, one row for each contestant; Keras takes part without.
 
-    The plain pipeline gets the number of workers that is best for it.
+    All train the same network with the same optimizer, and are checked to compute the same numbers from the
+    same weights. The LSTM's output is `tanh`, since torch.nn's has no other. The plain pipeline gets the
+    number of workers that is best for it.
     """
-    rows = []
-    for augment in (True, False):
-        data = loading.make_data(arguments, augment)
-        trainings: dict[str, Callable[[], float]] = {
-            "seqsum": _training(SequenceModule(), data, None, arguments, device),
-            "seqsum, torch.nn.LSTM": _training(SequenceModule(cell="torch_lstm"), data, None, arguments, device),
-        }
-        plain = {n: _training(SequenceModule(cell="torch_lstm"), data, n, arguments, device) for n in arguments.workers}
+    reason = reason_against(device, arguments.precision)
+    if reason is not None:
+        print(f"Without Keras: {reason}.")
+    augmented = _compare(True, False, arguments, device)
+    return augmented + _compare(False, reason is None, arguments, device)
+
+
+def _compare(
+    augment: bool, with_keras: bool, arguments: argparse.Namespace, device: torch.device
+) -> list[dict[str, Any]]:
+    data = loading.make_data(arguments, augment)
+    modules = _same_modules()
+    rows = _few_rows(data, device)
+    expected = _exact_numbers(modules[RIVAL], data, rows)
+    for name, module in modules.items():
+        check_same_numbers(name, _exact_numbers(module, data, rows), expected)
+    with ExitStack() as stack:
+        trainings = {name: _training(modules[name], data, None, arguments, device) for name in modules if name != RIVAL}
+        if with_keras:
+            keras = KerasRival(modules[RIVAL].network, data.splits["train"], arguments.sequence_length)
+            trainings[KERAS] = _keras_training(stack.enter_context(keras), modules[RIVAL], data, arguments)
+        plain = {n: _training(modules[RIVAL], data, n, arguments, device) for n in arguments.workers}
         best = min(plain, key=lambda n: min(plain[n]() for _ in range(2)))
         trainings[RIVAL] = plain[best]
         for _ in range(arguments.warm_up):
             for call in trainings.values():
                 call()
-        images = arguments.batches * arguments.batch_size * arguments.sequence_length
-        for name, timing in take_turns(trainings, RIVAL, arguments.rounds).items():
-            shown = f"{name}, {best} workers" if name == RIVAL else name
-            found = {"augmented": str(augment), "what": shown, **row(timing)}
-            rows.append(found | {"images/s": round(images / timing.median)})
-    return rows
+        timings = take_turns(trainings, RIVAL, arguments.rounds)
+    images = arguments.batches * arguments.batch_size * arguments.sequence_length
+    return [
+        {"augmented": str(augment), "what": f"{name}, {best} workers" if name == RIVAL else name, **row(timing)}
+        | {"images/s": round(images / timing.median)}
+        for name, timing in timings.items()
+    ]
+
+
+def _same_modules() -> dict[str, SequenceModule]:
+    """The contestants in torch, all with the same weights."""
+    torch.manual_seed(0)
+    modules = {
+        "seqsum": SequenceModule(output_activation="tanh"),
+        "seqsum, torch.nn.LSTM": SequenceModule(cell="torch_lstm"),
+        RIVAL: SequenceModule(cell="torch_lstm", encoder=PlainEncoder()),
+    }
+    for module in modules.values():
+        module.network.load_state_dict(modules[RIVAL].network.state_dict())
+    return modules
+
+
+def _random_rows(data: DigitSums, batch_size: int, device: torch.device) -> IndexBatch:
+    rows = torch.randint(len(data.splits["train"].labels), (batch_size, data.lengths[1]))
+    return IndexBatch("train", rows.to(device), seed=0)
+
+
+def _few_rows(data: DigitSums, device: torch.device) -> IndexBatch:
+    return _random_rows(data, max(1, 16 // data.lengths[1]), device)
+
+
+def _exact_numbers(module: SequenceModule, data: DigitSums, rows: IndexBatch) -> Numbers:
+    """Of about 16 images in float64.
+
+    With many, in float32, rounding tips over a ReLU or a maximum somewhere: a batch normalisation of images
+    is off by 6e-5 in torch, in TensorFlow alike, and then gradients differ by some hundredths.
+    """
+    batch = data.gather(rows)
+    return compute_numbers(copy.deepcopy(module).double(), batch._replace(inputs=batch.inputs.double()))
+
+
+def _keras_training(
+    keras: KerasRival, rival: SequenceModule, data: DigitSums, arguments: argparse.Namespace
+) -> Callable[[], float]:
+    """Keras as a contestant, once it is sure that it computes what the rival does, from the same weights."""
+    rows = _few_rows(data, torch.device("cpu"))
+    expected = _exact_numbers(rival, data, rows)
+    in_its_layout = expected._replace(gradients=keras_layout(rival.network, expected.gradients))
+    check_same_numbers(KERAS, keras.numbers(rows.rows), in_its_layout)
+
+    def call() -> float:
+        batches = [_random_rows(data, arguments.batch_size, rows.rows.device) for _ in range(arguments.batches + 1)]
+        return keras.train(torch.stack([batch.rows for batch in batches]))[0]
+
+    return call
 
 
 class _Stopwatch(Callback):

@@ -2,12 +2,13 @@
 
 import json
 import math
+from importlib.util import find_spec
 
 import pytest
 import torch
 
 from seqsum import LSTM, RNN, RNNCell
-from seqsum.benchmarks import recurrent, scaling
+from seqsum.benchmarks import recurrent, scaling, training
 from seqsum.benchmarks.__main__ import main
 from seqsum.benchmarks.recurrent import RIVAL, Shape, check_same_numbers, contestants
 from seqsum.benchmarks.timing import peak_memory, take_turns
@@ -122,3 +123,7 @@ def test_data_and_training(benchmark, monkeypatch, tmp_path, capsys, mnist_root)
     assert {row["augmented"] for row in rows} == {"True", "False"}
     assert all(row["images/s"] > 0 for row in rows)
     assert "seqsum" in text
+    if benchmark == "training":
+        with_keras = [row["augmented"] for row in rows if row["what"] == training.KERAS]
+        assert with_keras == (["False"] if find_spec("tensorflow") else [])
+        assert ("Without Keras: TensorFlow is not installed" in text) == (not with_keras)
