@@ -158,5 +158,8 @@ def _gates(
         figure = plot_gates(seen, digits[:GATE_STEPS], operation, order)
         title, text = texts.describe_gates(list(parts), layer)
         number = f", sequence {name[1:]}" if name else ""
+        text = "" if name not in ("", "_1") else text  # once is enough
+        if digits.shape[0] > GATE_STEPS:
+            number += f", first {GATE_STEPS} digits"
         sections.append(Section(title + number, text, f"gates{name}_{suffix}", figure))
     return sections or [Section("Inside the recurrence", texts.NO_GATES)]

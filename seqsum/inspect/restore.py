@@ -41,7 +41,12 @@ def restore(path: str, root: str | None = None, images: list[str] | None = None)
         raise InputError(f"`--ckpt_path` (={path}) is of another experiment: {found}, not running sums of digits")
     check_architecture(path, module)
     module.load_state_dict(checkpoint["state_dict"])
-    trained = {"epochs trained": checkpoint.get("epoch", -1) + 1, "steps trained": checkpoint.get("global_step", 0)}
+    seed = checkpoint.get("datamodule_hyper_parameters", {}).get("seed", "unknown")
+    trained = {
+        "seed": seed,
+        "epochs trained": checkpoint.get("epoch", -1) + 1,
+        "steps trained": checkpoint.get("global_step", 0),
+    }
     return Restored(module.eval(), data, settings | trained)
 
 
@@ -60,7 +65,8 @@ def _instantiate(
         if root is not None:
             config.data.init_args.root = root
         flat = {name.replace(".init_args", ""): value for name, value in vars(config.as_flat()).items()}
-        for here in ("model.backend", "data.root", "data.images"):  # of this machine, and not of the network
+        # of this machine, or not in `settings`, which follow the seed of everything
+        for here in ("model.backend", "data.root", "data.images", "data.num_workers", "data.seed"):
             flat.pop(here, None)
         if config.data.class_path == DEFAULT_CLASSES["data"]:
             config.data.init_args.images = images

@@ -52,15 +52,15 @@ FIGURES = {
         "The number line",
         "The network has many units, but what it says is one number. This is what its recurrence gives the last "
         "layer after each step, flattened to the two directions in which it varies most, in the colour of the true "
-        "sum. Colours in an order from one side to the other are a number line that the network found by itself. With alternating signs "
-        "the states after plus (circles) and after minus (squares) often form two of them: it must remember which "
-        "sign comes next. The black path is one sequence.",
+        "sum. Colours in an order from one side to the other are a number line that the network found by itself. "
+        "With alternating signs the states after plus (circles) and after minus (squares) often form two of them: "
+        "it must remember which sign comes next. The black path is one sequence.",
     ),
 }
 
 GATES = (
     "Inside layer {layer}",
-    "The same sequence as the network reads it: time runs to the right, each row is one unit, sorted from those that "
+    "What it does while it reads one sequence: time runs to the right, each row is one unit, sorted from those that "
     "rise with the sum to those that fall with it.",
 )
 
