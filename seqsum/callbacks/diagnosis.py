@@ -1,0 +1,149 @@
+"""Watches for what goes wrong in training recurrent networks, and says it in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.optim import Optimizer
+
+from seqsum.callbacks import findings
+from seqsum.callbacks.findings import Finding
+from seqsum.callbacks.observation import (
+    Located,
+    Onlooker,
+    copy_matrices,
+    first_not_finite,
+    look_at_update,
+    look_over_time,
+)
+from seqsum.callbacks.run import module_of, print_line
+from seqsum.data.base import Batch
+
+
+class Said(NamedTuple):
+    """A finding as it was told to the user."""
+
+    name: str
+    layer: str
+    step: int
+    words: str
+
+
+class Diagnosis(Callback):
+    """Says once, with the step and the layer, what goes wrong: see `findings.py` for what it knows.
+
+    It looks on while the training step goes its way, and then runs the recurrence, not the encoder, once more
+    for its gates and its gradients over time. It changes no weight and draws no random number, so a training
+    with it is the same bit for bit. Gates are those of hand-written cells; torch's own don't show theirs.
+    Trainings whose loss is NaN are stopped, unless other processes would wait for the one that stops.
+
+    Args:
+        every_n_steps: Steps from one look to the next; there are some more in the first steps, which is where
+            most goes wrong. A NaN is noticed at once on the CPU, and after ten steps on a GPU, which would
+            have to wait to be asked.
+
+    Attributes:
+        said: What was said so far.
+
+    Raises:
+        ValueError: `every_n_steps` below one.
+    """
+
+    batch: Batch  # the present one
+    settled = 200  # steps after which predictions differ from sequence to sequence in any healthy training
+
+    def __init__(self, every_n_steps: int = 100) -> None:
+        if every_n_steps < 1:
+            raise ValueError(f"`every_n_steps` (={every_n_steps}) must be at least 1")
+        self.every_n_steps = every_n_steps
+        self.said: list[Said] = []
+        self.looked = -1  # step of the last look
+        self.first_loss: float | None = None
+        self.onlooker = Onlooker()
+        self.before: dict[str, Tensor] = {}  # weights by name, from a look to the end of its step
+        self.finite: list[Tensor] = []  # whether the loss was, for the steps not yet asked
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.said, self.looked, self.first_loss, self.before, self.finite = [], -1, None, {}, []
+        self.onlooker.stop()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        self.batch = batch
+        step, often = trainer.global_step, self.every_n_steps
+        due = step % often == 0 or (step < often and step.bit_count() == 1)  # 0, 1, 2, 4, 8, …, then every n-th
+        if due and step != self.looked and not self._is_hopeless():
+            self.looked = step
+            self.onlooker.start(module_of(pl_module).network)
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        if self.onlooker.looking:
+            self.onlooker.stop()
+            for layer, finding in self._look(trainer, pl_module):
+                self._say(trainer, layer, finding, trainer.global_step)
+        self.finite.append(loss.detach().isfinite())
+        if loss.is_cpu or len(self.finite) == 10:
+            self._check_finite(trainer, pl_module)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        if trainer.global_step == self.looked and not self._is_hopeless():
+            self.before = copy_matrices(module_of(pl_module).network)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if self.before:
+            for layer, finding in look_at_update(module_of(pl_module).network, self.before):
+                self._say(trainer, layer, finding, self.looked)
+            self.before = {}
+
+    def _is_hopeless(self) -> bool:
+        """Whether what is found from now on would only be a consequence of what was said."""
+        return any(said.name in findings.CAUSES for said in self.said)
+
+    def _look(self, trainer: Trainer, pl_module: LightningModule) -> Iterator[Located]:
+        """All findings, or, where there is one of the inputs or the loss, that alone: the rest would follow from it."""
+        module, batch = module_of(pl_module), self.batch
+        if found := findings.unscaled_inputs(batch.inputs):
+            yield "inputs", found
+            return
+        outputs = self.onlooker.outputs
+        loss = module.objective.loss(outputs, batch.targets, batch.mask).item()
+        if self.first_loss is None and trainer.global_step == 0:
+            self.first_loss = loss
+        found = findings.negative_loss(loss)
+        if found is None and self.first_loss is not None:
+            found = findings.diverged_loss(loss, self.first_loss)
+        if found is None and trainer.global_step >= self.settled:
+            valid = slice(None) if batch.mask is None else batch.mask
+            found = findings.flat_predictions(module.objective.answers(outputs)[valid], batch.targets[valid])
+        if found:
+            yield "loss", found
+            return
+        yield from self.onlooker.found
+        yield from look_over_time(module.network, self.onlooker.features, batch.mask)
+
+    def _check_finite(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        finite = torch.stack(self.finite).tolist()
+        self.finite = []
+        if all(finite) or any(said.name == findings.NOT_FINITE for said in self.said):
+            return
+        step = trainer.global_step - len(finite) + 1 + finite.index(False)
+        layer, where = first_not_finite(module_of(pl_module).network, self.batch.inputs, self.batch.mask)
+        self._say(trainer, layer, findings.not_finite_loss(where), step)
+        if trainer.world_size == 1:
+            trainer.should_stop = True
+
+    def _say(self, trainer: Trainer, layer: str, finding: Finding, step: int) -> None:
+        if any((said.name, said.layer) == (finding.name, layer) for said in self.said):
+            return
+        self.said.append(Said(finding.name, layer, step, finding.words))
+        if not trainer.is_global_zero:
+            return
+        sentence = f"Diagnosis: {finding.name} ({layer}, step {step}): {finding.words}"
+        print_line(sentence)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_text("diagnosis", sentence, step)

@@ -1,0 +1,197 @@
+"""What goes wrong in training recurrent networks: one pure function for each fault, tensors in, a finding or None out.
+
+Each threshold lies between what healthy runs showed (all cells, one and two layers, 4 and 8 steps, both kinds
+of digits, dropout, bfloat16) and what the broken set-ups in `configs/broken/` show.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+LARGEST_INPUT = 5.0
+SMALLEST_SPREAD = 0.01
+VANISHED = 1e-5
+EXPLODED = 1e3
+SATURATED_MARGIN = 0.01
+SATURATED_SHARE = 0.9
+DEAD_SHARE = 0.6
+LARGEST_UPDATE = 0.3
+DIVERGED = 10.0
+FLAT = 0.1
+
+BOUNDS: dict[type[nn.Module], tuple[float, float]] = {
+    nn.Sigmoid: (0.0, 1.0),
+    nn.Hardsigmoid: (0.0, 1.0),
+    nn.Tanh: (-1.0, 1.0),
+    nn.Hardtanh: (-1.0, 1.0),
+    nn.Softsign: (-1.0, 1.0),
+}
+
+
+NOT_FINITE = "loss is NaN"
+UNSCALED = "inputs not normalised"
+LEARNING_RATE = "learning rate too large"
+WRONG_LOSS = "wrong loss"
+DIVERGING = "loss diverges"
+FLAT_PREDICTIONS = "predictions out of reach of the targets"
+# What is seen inside of a network after one of these is its consequence, and would only distract
+CAUSES = (NOT_FINITE, UNSCALED, LEARNING_RATE, WRONG_LOSS, DIVERGING, FLAT_PREDICTIONS)
+
+
+class Finding(NamedTuple):
+    """A fault by name, and in words: what was measured, what is usual, what to try."""
+
+    name: str
+    words: str
+
+
+def unscaled_inputs(inputs: Tensor) -> Finding | None:
+    """Inputs of any shape; whole numbers, such as those of words, have no scale."""
+    if not inputs.is_floating_point() or inputs.numel() < 2:
+        return None
+    mean, spread = inputs.float().mean().item(), inputs.float().std().item()
+    size = (mean**2 + spread**2) ** 0.5
+    if spread >= SMALLEST_SPREAD and size <= LARGEST_INPUT:
+        return None
+    return Finding(
+        UNSCALED,
+        f"the inputs have mean {mean:.3g} and standard deviation {spread:.3g}, where about 0 and 1 are usual. "
+        "Subtract the mean of the training data and divide by its standard deviation.",
+    )
+
+
+def gradient_over_time(norms: Tensor, mask: Tensor | None = None) -> Finding | None:
+    """Vanishing or exploding gradients.
+
+    Args:
+        norms: `(B, T)`, of the gradient of the last valid step's output with respect to each step's features.
+        mask: `(B, T)`, which steps are valid.
+    """
+    reach = reach_back(norms, mask)
+    if reach is None or VANISHED <= reach <= EXPLODED:
+        return None
+    measured = (
+        f"the gradient of the last step's output is {reach:.1e} times as large at the first of {norms.shape[1]} "
+        "steps as at the last, where 0.01 to 10 is usual. "
+    )
+    if reach < VANISHED:
+        advice = "Try `lstm` or `gru`, a larger forget bias, orthogonal recurrent weights or shorter sequences."
+        return Finding("vanishing gradients", measured + advice)
+    advice = "Try smaller or orthogonal recurrent weights, `lstm` or `gru`, and clipping the gradient."
+    return Finding("exploding gradients", measured + advice)
+
+
+def reach_back(norms: Tensor, mask: Tensor | None = None) -> float | None:
+    """Norms `(B, T)` -> median over rows of the first valid step's norm relative to the last one's; None if undefined.
+
+    The last step's is the plain way in and out of the network; the first step's has gone through all of time.
+    """
+    valid = torch.ones_like(norms, dtype=torch.bool) if mask is None else mask
+    rows = valid.sum(dim=1) > 1
+    first = valid.int().argmax(dim=1, keepdim=True)
+    last = norms.shape[1] - 1 - valid.flip(1).int().argmax(dim=1, keepdim=True)
+    ratios = (norms.gather(1, first) / norms.gather(1, last)).squeeze(1)[rows]
+    ratios = ratios[~ratios.isnan()]
+    return ratios.median().item() if len(ratios) else None
+
+
+def saturated(values: Tensor, low: float, high: float) -> Finding | None:
+    """Gates or activations of any shape, that run from `low` to `high`."""
+    share = saturated_share(values, low, high)
+    if share <= SATURATED_SHARE:
+        return None
+    return Finding(
+        "saturated units",
+        f"{share:.0%} of the values lie within {SATURATED_MARGIN:.0%} of their bounds {low:g} and {high:g}, where "
+        "hardly any gradient passes; below 50% is usual. Try smaller weights or inputs, normalisation before it, "
+        "or a smaller learning rate.",
+    )
+
+
+def saturated_share(values: Tensor, low: float, high: float) -> float:
+    """Share of the values that lie within a margin of their bounds."""
+    margin = SATURATED_MARGIN * (high - low)
+    return ((values < low + margin) | (values > high - margin)).float().mean().item()
+
+
+def dead_units(active: Tensor) -> Finding | None:
+    """Whether each unit was ever other than zero in a whole batch, `(U,)`."""
+    share = 1 - active.float().mean().item()
+    if share <= DEAD_SHARE:
+        return None
+    return Finding(
+        "dead units",
+        f"{share:.0%} of the {len(active)} units are zero for every input of a batch, and so learn nothing; below 30% "
+        "is usual. Try a smaller learning rate, normalisation before it, or an activation that is never flat.",
+    )
+
+
+def ever_active(values: Tensor, axis: int) -> Tensor:
+    """Values with units along an axis -> which units are other than zero somewhere, `(U,)`."""
+    return (values != 0).transpose(0, axis).flatten(1).any(dim=1)
+
+
+def large_update(change: float) -> Finding | None:
+    """How much one step changes some weights, relative to their size."""
+    if not change > LARGEST_UPDATE:
+        return None
+    return Finding(
+        LEARNING_RATE,
+        f"one step changes these weights by {change:.0%} of their size, where 0.1% to 3% is usual. "
+        "Try a learning rate that is ten or a hundred times smaller, or one that warms up.",
+    )
+
+
+def relative_change(before: Tensor, after: Tensor) -> float:
+    """Norm of the change relative to that of the weights before; 0 for weights that were zero."""
+    size = before.norm().item()
+    return (after - before).norm().item() / size if size > 0 else 0.0
+
+
+def diverged_loss(loss: float, first: float) -> Finding | None:
+    """The loss now, and that of the first batch."""
+    if not loss > DIVERGED * abs(first):
+        return None
+    return Finding(
+        DIVERGING,
+        f"the loss is {loss:.3g}, and was {first:.3g} for the first batch; it should fall. "
+        "Try a learning rate that is ten times smaller.",
+    )
+
+
+def negative_loss(loss: float) -> Finding | None:
+    """Squared and absolute errors and cross-entropies of what they are made for are all at least 0."""
+    if loss >= 0:
+        return None
+    return Finding(
+        WRONG_LOSS,
+        f"the loss is {loss:.3g}, and that of an error or a cross-entropy is never negative, so minimising it goes "
+        "nowhere good. Look for a wrong sign, or targets that the loss is not made for, such as numbers other than "
+        "0 to 1 in a binary cross-entropy.",
+    )
+
+
+def flat_predictions(answers: Tensor, targets: Tensor) -> Finding | None:
+    """Answers and targets, `(N,)` each, of a network that has trained for a while."""
+    spread, wanted = answers.float().std().item(), targets.float().std().item()
+    if not spread < FLAT * wanted:
+        return None
+    return Finding(
+        FLAT_PREDICTIONS,
+        f"the predictions go from {answers.min():.3g} to {answers.max():.3g} with a standard deviation of "
+        f"{spread:.3g}, and the targets from {targets.min():.3g} to {targets.max():.3g} with one of {wanted:.3g}. "
+        "See that the loss fits the targets, that nothing squashes the outputs, and that the learning rate is not "
+        "too small or too large.",
+    )
+
+
+def not_finite_loss(where: str) -> Finding:
+    """`where` says in words what is the first to be NaN or infinite."""
+    return Finding(
+        NOT_FINITE,
+        f"the loss is NaN or infinite, and {where}. Try a smaller learning rate or clipping the gradient; "
+        "`--trainer.detect_anomaly=true` shows the operation.",
+    )

@@ -1,0 +1,173 @@
+"""What `Diagnosis` sees of a network: in a training step as it goes by, over time, and when a loss is NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from seqsum.callbacks.findings import (
+    BOUNDS,
+    Finding,
+    dead_units,
+    ever_active,
+    gradient_over_time,
+    large_update,
+    relative_change,
+    saturated,
+)
+from seqsum.networks import SequenceNetwork
+from seqsum.recurrent import Recurrent, RecurrentCell, trace
+
+Located = tuple[str, Finding]  # the layer, and what was found there
+
+
+class Onlooker:
+    """Sees the next pass of a network: features, outputs, and the activations of the encoder that are faulty.
+
+    Attributes:
+        features: What the recurrence read, `(B, T, F)`.
+        outputs: Of the network, `(B, T, K)`.
+        found: Findings in the encoder.
+    """
+
+    features: Tensor
+    outputs: Tensor
+
+    def __init__(self) -> None:
+        self.handles: list[RemovableHandle] = []
+        self.found: list[Located] = []
+
+    @property
+    def looking(self) -> bool:
+        """Whether the network is being looked at."""
+        return len(self.handles) > 0
+
+    def start(self, network: SequenceNetwork) -> None:
+        """Look on from now until `stop`."""
+        self.found = []
+        self.handles = [
+            network.recurrence.register_forward_pre_hook(self._keep_features),
+            network.register_forward_hook(self._keep_outputs),
+        ]
+        activations: tuple[type[nn.Module], ...] = (nn.ReLU, *BOUNDS)
+        for path, module in network.encoder.named_modules(prefix="network.encoder"):
+            if isinstance(module, activations):
+                self.handles.append(module.register_forward_hook(partial(self._look_at_activation, path)))
+
+    def stop(self) -> None:
+        """Leave the network as it was."""
+        for handle in self.handles:
+            handle.remove()
+        self.handles = []
+
+    def _keep_features(self, _: nn.Module, arguments: tuple[Tensor]) -> None:
+        self.features = arguments[0].detach()
+
+    def _keep_outputs(self, _: nn.Module, __: tuple[Tensor], outputs: Tensor) -> None:
+        self.outputs = outputs.detach()
+
+    def _look_at_activation(self, path: str, module: nn.Module, _: tuple[Tensor], values: Tensor) -> None:
+        """Activations `(N, U, …)`: time is in the batch here."""
+        values = values.detach()
+        bounds = next((bounds for kind, bounds in BOUNDS.items() if isinstance(module, kind)), None)
+        finding = saturated(values, *bounds) if bounds else dead_units(ever_active(values, axis=1))
+        if finding:
+            self.found.append((path, finding))
+
+
+def look_over_time(network: SequenceNetwork, features: Tensor, mask: Tensor | None) -> Iterator[Located]:
+    """Gates, states and gradients of the recurrence on features `(B, T, F)`, run once more."""
+    recurrence = network.recurrence
+    features = features.to(next(recurrence.parameters()).dtype)  # the encoder may have run in a lower precision
+    devices = [features.device] if features.is_cuda else []
+    with torch.random.fork_rng(devices):  # dropout must not draw the numbers that belong to the training
+        if any(isinstance(module, Recurrent) for module in recurrence.modules()):
+            with trace(network) as traced:
+                norms = gradient_norms(network, features, mask)
+            yield from _look_inside(recurrence, dict(traced), mask)
+        else:  # torch's own
+            norms = gradient_norms(network, features, mask)
+    if finding := gradient_over_time(norms, mask):
+        yield "network.recurrence", finding
+
+
+def gradient_norms(network: SequenceNetwork, features: Tensor, mask: Tensor | None = None) -> Tensor:
+    """How much the last valid step's output moves with each step's features, `(B, T, F) -> (B, T)`.
+
+    That output alone, since each step's own loss would hide what comes back from later ones. No parameter's
+    gradient is touched.
+    """
+    leaf = features.requires_grad_()
+    with torch.enable_grad():
+        outputs = network.head((network.recurrence(leaf) if mask is None else network.recurrence(leaf, mask=mask))[0])
+        if mask is None:
+            last = outputs[:, -1]
+        else:
+            valid = mask.to(outputs)
+            last = outputs * (valid * (valid.flip(1).cumsum(1).flip(1) == 1)).unsqueeze(-1)
+        (gradient,) = torch.autograd.grad(last.float().sum(), leaf)
+    return gradient.float().norm(dim=-1)
+
+
+def _look_inside(recurrence: nn.Module, traced: dict[str, Tensor], mask: Tensor | None) -> Iterator[Located]:
+    """Gates and states by name, `(B, T, H)` each."""
+    cells = [module for module in recurrence.modules() if hasattr(module, "gate_names")]
+    gates = tuple(f"{name}_l" for cell in cells for name in cast("RecurrentCell", cell).gate_names)
+    for name, values in traced.items():
+        valid = values.flatten(0, 1) if mask is None else values[mask]  # (N, H)
+        if not name.rpartition(".")[2].startswith(gates):
+            finding = dead_units(ever_active(valid, axis=1))
+        elif valid.abs().max() <= 1:  # a gate of a user's own cell may have no bounds
+            finding = saturated(valid, -1.0 if valid.min() < 0 else 0.0, 1.0)
+        else:
+            finding = None
+        if finding:
+            yield f"network.{name}", finding
+
+
+def copy_matrices(network: nn.Module) -> dict[str, Tensor]:
+    """The weights by name, without vectors: biases start at zero, so their changes are large beside them."""
+    named = network.named_parameters(prefix="network")
+    return {name: weights.detach().clone() for name, weights in named if weights.dim() > 1 and weights.requires_grad}
+
+
+def look_at_update(network: nn.Module, before: dict[str, Tensor]) -> Iterator[Located]:
+    """The weights that changed the most beside their size, if that was too much."""
+    after = dict(network.named_parameters(prefix="network"))
+    changes = {name: relative_change(old, after[name].detach()) for name, old in before.items()}
+    if changes:
+        name = max(changes, key=lambda name: changes[name])
+        if finding := large_update(changes[name]):
+            yield name, finding
+
+
+@torch.no_grad()
+def first_not_finite(network: SequenceNetwork, inputs: Tensor, mask: Tensor | None = None) -> tuple[str, str]:
+    """Where a NaN or an infinity comes from: the layer, and a clause that says what is the matter with it."""
+    if not inputs.isfinite().all():
+        return "inputs", "so are some of the inputs"
+    for name, parameter in network.named_parameters(prefix="network"):
+        if not parameter.isfinite().all():
+            return name, "so are these weights, since the step before"
+    found: list[str] = []
+
+    def look(path: str, _: nn.Module, __: Any, output: Any) -> None:
+        tensor = output if isinstance(output, Tensor) else output[0]
+        if not found and isinstance(tensor, Tensor) and not tensor.isfinite().all():
+            found.append(path)
+
+    parts = network.named_modules(prefix="network")
+    handles = [module.register_forward_hook(partial(look, path)) for path, module in parts]
+    try:
+        network(inputs, mask)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if found:
+        return found[0], "the outputs of this layer are the first to be so"
+    return "loss", "all outputs of the network are finite: it is the loss itself that fails"
