@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from seqsum.callbacks.findings import (
     BOUNDS,
+    SATURATED_GATES,
     Finding,
     dead_units,
     ever_active,
@@ -122,8 +123,8 @@ def _look_inside(recurrence: nn.Module, traced: dict[str, Tensor], mask: Tensor 
         valid = values.flatten(0, 1) if mask is None else values[mask]  # (N, H)
         if not name.rpartition(".")[2].startswith(gates):
             finding = dead_units(ever_active(valid, axis=1))
-        elif valid.abs().max() <= 1:  # a gate of a user's own cell may have no bounds
-            finding = saturated(valid, -1.0 if valid.min() < 0 else 0.0, 1.0)
+        elif valid.min() >= 0 and valid.max() <= 1:  # not what a gate lets in, which may well be a clear -1 or 1
+            finding = saturated(valid, 0.0, 1.0, SATURATED_GATES)
         else:
             finding = None
         if finding:

@@ -1,0 +1,289 @@
+"""Faults by name: each finding at both sides of its threshold, and each broken set-up by its right name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+
+from seqsum.callbacks import Diagnosis, findings
+from seqsum.callbacks.observation import Onlooker, first_not_finite, gradient_norms, look_over_time
+from seqsum.cli import main
+from seqsum.data import DigitSums
+from seqsum.module import SequenceModule
+from seqsum.networks import ConvEncoder
+
+BROKEN = Path(__file__).parents[2] / "configs/broken"
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
+]
+
+
+def name_of(finding):
+    return finding and finding.name
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "name"),
+    [
+        (0.0, 1.0, None),
+        (0.13, 0.31, None),  # MNIST's pixels in [0, 1]
+        (0.1, 0.3, None),  # one of ten, one-hot
+        (3.0, 3.9, None),
+        (3.2, 4.0, "inputs not normalised"),
+        (33.0, 78.0, "inputs not normalised"),
+        (0.0, 0.011, None),
+        (0.0, 0.009, "inputs not normalised"),
+    ],
+)
+def test_unscaled_inputs(mean, spread, name):
+    noise = torch.randn(32, 4, 1, 7, 7, generator=torch.Generator().manual_seed(0))
+    inputs = (noise - noise.mean()) / noise.std() * spread + mean
+    assert name_of(findings.unscaled_inputs(inputs)) == name
+
+
+def test_whole_numbers_have_no_scale():
+    assert findings.unscaled_inputs(torch.arange(20_000).unflatten(0, (100, 200))) is None
+
+
+@pytest.mark.parametrize(
+    ("reach", "name"),
+    [
+        (findings.VANISHED / 1.1, "vanishing gradients"),
+        (findings.VANISHED * 1.1, None),
+        (1.0, None),
+        (findings.EXPLODED / 1.1, None),
+        (findings.EXPLODED * 1.1, "exploding gradients"),
+        (float("inf"), "exploding gradients"),
+        (float("nan"), None),
+    ],
+)
+def test_gradient_over_time(reach, name):
+    norms = torch.tensor([[reach, 7.0, 2.0], [reach, 1.0, 2.0], [reach, 0.0, 2.0]]) * torch.tensor([2.0, 1, 1])
+    assert name_of(findings.gradient_over_time(norms)) == name
+
+
+def test_gradient_over_time_is_that_of_the_valid_steps():
+    norms = torch.tensor([[0.0, 8.0, 4.0, 0.0], [9.0, 5.0, 5.0, 3.0], [0.0, 6.0, 0.0, 0.0]])
+    mask = torch.tensor([[0, 1, 1, 0], [1, 1, 1, 1], [0, 1, 0, 0]]).bool()
+    assert findings.reach_back(norms[:1], mask[:1]) == 2.0
+    assert findings.reach_back(norms[1:], mask[1:]) == 3.0  # one step alone has no time
+    assert findings.reach_back(norms[:, :1]) is None
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0)])
+def test_saturated_units(low, high):
+    values = torch.full((10, 4, 25), (low + high) / 2)
+    extreme = torch.tensor([low, high]).repeat(500)
+    values.flatten()[:900] = extreme[:900]
+    assert findings.saturated(values, low, high) is None
+    values.flatten()[:901] = extreme[:901]
+    assert findings.saturated(values, low, high).name == "saturated units"
+    inside = extreme * 0.975 + (low + high) / 2 * 0.025  # more than one in a hundred from the bounds
+    assert findings.saturated(inside, low, high) is None
+
+
+def test_dead_units():
+    active = torch.arange(100) >= round(100 * findings.DEAD_SHARE)
+    assert findings.dead_units(active) is None
+    active = torch.arange(100) > round(100 * findings.DEAD_SHARE)
+    assert findings.dead_units(active).name == "dead units"
+
+
+def test_a_unit_is_active_where_it_ever_was():
+    values = torch.zeros(5, 3, 2, 2)
+    values[4, 1, 0, 1], values[0, 2, 1, 1] = 0.1, -0.1
+    assert findings.ever_active(values, axis=1).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(("change", "name"), [(0.9, None), (1.1, "learning rate too large")])
+def test_large_update(change, name):
+    before = torch.tensor([[3.0, 4.0]])
+    after = before + torch.tensor([[0.0, 5.0]]) * findings.LARGEST_UPDATE * change
+    assert name_of(findings.large_update(findings.relative_change(before, after))) == name
+
+
+def test_weights_that_were_zero_may_change():
+    assert findings.relative_change(torch.zeros(2, 2), torch.ones(2, 2)) == 0.0
+
+
+def test_loss():
+    assert findings.diverged_loss(9.9, 1.0) is None
+    assert findings.diverged_loss(10.1, 1.0).name == "loss diverges"
+    assert findings.negative_loss(0.0) is None
+    assert findings.negative_loss(-1e-3).name == "wrong loss"
+
+
+@pytest.mark.parametrize(("factor", "name"), [(1.1, None), (0.9, "predictions out of reach of the targets")])
+def test_flat_predictions(factor, name):
+    targets = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    assert name_of(findings.flat_predictions(targets * findings.FLAT * factor + 3, targets)) == name
+
+
+def make_module(cell="lstm", **arguments):
+    torch.manual_seed(0)
+    encoder = ConvEncoder((4, 8), activation="relu", dropout=0.3)
+    return SequenceModule(cell, **{"hidden_size": 16, "encoder": encoder, "num_layers": 2, **arguments})
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "torch_lstm"])
+def test_gradient_norms_match_the_jacobian(cell):
+    network = make_module(cell).double().network
+    features = torch.randn(3, 5, 128, dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(lambda x: network.head(network.recurrence(x)[0])[:, -1, 0], features)
+    expected = torch.stack([jacobian[b, b] for b in range(3)]).norm(dim=-1)  # (B, T)
+    assert torch.allclose(gradient_norms(network, features).double(), expected)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_gradient_norms_end_at_the_last_valid_step():
+    network = make_module().network
+    features = torch.randn(2, 5, 128)
+    mask = torch.arange(5) < torch.tensor([[3], [5]])
+    norms = gradient_norms(network, features.clone(), mask)
+    assert torch.allclose(norms[0, :3], gradient_norms(network, features[:1, :3].clone())[0])
+    assert torch.allclose(norms[1], gradient_norms(network, features[1:].clone())[0])
+    assert norms[0, 3:].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_saturated_gates_are_named(cell):
+    network = make_module(cell).network
+    features = torch.randn(8, 4, 128)
+    assert list(look_over_time(network, features.clone(), None)) == []
+    gate, rows = ("forget_gate", slice(16, 32)) if cell == "lstm" else ("reset_gate", slice(0, 16))
+    with torch.no_grad():
+        network.recurrence.cells[1].bias_ih[rows] += 20
+    found = [(layer, finding.name) for layer, finding in look_over_time(network, features.clone(), None)]
+    assert found == [(f"network.recurrence.{gate}_l1", "saturated units")]
+
+
+def test_dead_units_of_the_encoder_are_named():
+    network = make_module().network
+    onlooker = Onlooker()
+    for bias, expected in ((0.0, []), (-1e3, [("network.encoder.module.layers.5", "dead units")])):
+        with torch.no_grad():
+            network.encoder.module.layers[4].bias.fill_(bias)
+        onlooker.start(network)
+        network(torch.randn(8, 4, 1, 28, 28))
+        onlooker.stop()
+        assert [(layer, finding.name) for layer, finding in onlooker.found] == expected
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
+def test_the_first_that_is_not_finite_is_named():
+    images = torch.randn(2, 3, 1, 28, 28)
+    network = make_module().network
+    with torch.no_grad():
+        network.recurrence.cells[1].weight_hh[0, 0] = torch.nan
+    assert first_not_finite(network, images)[0] == "network.recurrence.cells.1.weight_hh"
+    network = make_module().network
+    network.encoder.module.layers[4].register_forward_hook(lambda *_: _[2] / 0)
+    assert first_not_finite(network, images)[0] == "network.encoder.module.layers.4"
+    assert first_not_finite(make_module().network, images)[0] == "loss"
+    assert first_not_finite(network, images * torch.inf)[0] == "inputs"
+
+
+def fit(module, root, folder, steps, *callbacks):
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    trainer = Trainer(
+        accelerator="cpu", devices=1, default_root_dir=folder, max_steps=steps, limit_val_batches=0, logger=False,
+        callbacks=list(callbacks), **quiet,
+    )  # fmt: skip
+    trainer.fit(module, DigitSums(dataset="mnist", root=str(root), batch_size=8, sequence_length=3))
+    return trainer
+
+
+@pytest.mark.parametrize("cell", ["lstm", "torch_gru"])
+def test_a_training_is_the_same_with_and_without(tmp_path, mnist_root, cell):
+    results = []
+    for callbacks in ([], [Diagnosis(every_n_steps=2)]):
+        module = make_module(cell)
+        module.network.recurrence.dropout = 0.3  # draws random numbers where the diagnosis runs it again
+        fit(module, mnist_root, tmp_path, 7, *callbacks)
+        results.append((module.state_dict(), torch.get_rng_state()))
+    assert torch.equal(results[0][1], results[1][1])
+    assert all(torch.equal(tensor, results[1][0][name]) for name, tensor in results[0][0].items())
+
+
+class Spoil(Callback):
+    """Makes a weight infinite after a step."""
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        if trainer.global_step == 3:
+            nn.init.constant_(pl_module.network.head.weight, torch.inf)
+
+
+def test_nan_is_said_with_its_step_and_ends_the_training(tmp_path, mnist_root, capfd):
+    diagnosis = Diagnosis()
+    trainer = fit(make_module(), mnist_root, tmp_path, 20, diagnosis, Spoil())
+    assert trainer.global_step == 4
+    assert [(said.name, said.layer, said.step) for said in diagnosis.said] == [
+        ("loss is NaN", "network.head.weight", 3)
+    ]
+    assert "Diagnosis: loss is NaN (network.head.weight, step 3): " in capfd.readouterr().out
+
+
+def test_each_fault_is_said_once(tmp_path, mnist_root, capfd):
+    module = make_module()
+    with torch.no_grad():
+        module.network.encoder.module.layers[4].bias.fill_(-1e3)
+    fit(module, mnist_root, tmp_path, 5, Diagnosis(every_n_steps=1))
+    assert capfd.readouterr().out.count("Diagnosis: dead units (network.encoder.module.layers.5, ") == 1
+
+
+def test_every_n_steps_must_be_positive():
+    with pytest.raises(ValueError, match=r"`every_n_steps` \(=0\) must be at least 1"):
+        Diagnosis(every_n_steps=0)
+
+
+def names_said(printed):
+    return set(re.findall(r"Diagnosis: (.+?) \(", printed))
+
+
+def run_small(mnist_root, *flags):
+    small = ["--data.batch_size=20", "--trainer.limit_val_batches=1", "--trainer.enable_progress_bar=false",
+             "--trainer.accelerator=cpu", "--trainer.enable_checkpointing=false", "--trainer.log_every_n_steps=1"]  # fmt: skip
+    main(["fit", *flags, *small, f"--data.root={mnist_root}", "--data.dataset=mnist"])
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ("bad_initialisation", "exploding gradients"),
+        ("unscaled_input", "inputs not normalised"),
+        ("saturating_activations", "saturated units"),
+        ("wrong_loss", "wrong loss"),
+        ("learning_rate", "learning rate too large"),
+    ],
+)
+def test_broken_configurations_are_caught(mnist_root, tmp_path, monkeypatch, capfd, config, name):
+    monkeypatch.chdir(tmp_path)
+    path = BROKEN / f"{config}.yaml"
+    header = path.read_text().split("\n\n")[0]
+    assert f"python train.py -c configs/broken/{path.name}" in header, "its header says how to run it"
+    assert f'"{name}' in header, "its header says what the diagnosis says"
+    run_small(mnist_root, "-c", str(path), "--trainer.max_steps=12")
+    assert names_said(capfd.readouterr().out) == {name}
+    events = EventAccumulator(str(tmp_path / f"logs/{config}/version_0")).Reload()
+    assert events.Tags()["tensors"] == ["diagnosis/text_summary"]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--trainer.max_steps=201", "--data.sequence_length=2", "--model.encoder.channels=[4,8]"],
+        ["--trainer.max_steps=5", "--data.sequence_length=8", "--model.cell=rnn", "--model.num_layers=2"],
+        ["--trainer.max_steps=5", "--model.cell=torch_gru", "--trainer.precision=bf16-mixed"],
+    ],
+)
+def test_healthy_runs_raise_no_alarm(mnist_root, tmp_path, monkeypatch, capfd, flags):
+    monkeypatch.chdir(tmp_path)
+    run_small(mnist_root, "--model.hidden_size=32", "--trainer.logger=false", *flags)
+    assert "Diagnosis" not in capfd.readouterr().out
