@@ -248,8 +248,10 @@ def names_said(printed):
 
 
 def run_small(mnist_root, *flags):
+    # fmt: off
     small = ["--data.batch_size=20", "--trainer.limit_val_batches=1", "--trainer.enable_progress_bar=false",
-             "--trainer.accelerator=cpu", "--trainer.enable_checkpointing=false", "--trainer.log_every_n_steps=1"]  # fmt: skip
+             "--trainer.accelerator=cpu", "--trainer.enable_checkpointing=false", "--trainer.log_every_n_steps=1"]
+    # fmt: on
     main(["fit", *flags, *small, f"--data.root={mnist_root}", "--data.dataset=mnist"])
 
 
