@@ -8,6 +8,11 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+
+# Tests run side by side, a process a core: with threads as well they would take turns on the cores.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 from torch import Tensor
 

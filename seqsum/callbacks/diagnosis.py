@@ -37,6 +37,9 @@ class Said(NamedTuple):
 class Diagnosis(Callback):
     """Says once, with the step and the layer, what goes wrong: see `findings.py` for what it knows.
 
+    For a run that does not learn: `--trainer.callbacks+=seqsum.callbacks.Diagnosis`. Its thresholds come from
+    a handful of healthy runs, too few to look over every run's shoulder.
+
     It looks on while the training step goes its way, and then runs the recurrence, not the encoder, once more
     for its gates and its gradients over time. It changes no weight and draws no random number, so a training
     with it is the same bit for bit. Gates are those of hand-written cells; torch's own don't show theirs.

@@ -107,8 +107,8 @@ def saturated(values: Tensor, low: float, high: float, allowed: float = SATURATE
     return Finding(
         "saturated units",
         f"{share:.0%} of the values lie within {SATURATED_MARGIN:.0%} of their bounds {low:g} and {high:g}, where "
-        "hardly any gradient passes; below 50% is usual. Try smaller weights or inputs, normalisation before it, "
-        "or a smaller learning rate.",
+        "hardly any gradient passes; up to 90% was seen in gates that learnt. Try smaller weights or inputs, "
+        "normalisation before it, or a smaller learning rate.",
     )
 
 
@@ -125,8 +125,9 @@ def dead_units(active: Tensor) -> Finding | None:
         return None
     return Finding(
         "dead units",
-        f"{share:.0%} of the {len(active)} units are zero for every input of a batch, and so learn nothing; below 30% "
-        "is usual. Try a smaller learning rate, normalisation before it, or an activation that is never flat.",
+        f"{share:.0%} of the {len(active)} units are zero for every input of a batch, and so learn nothing; up to "
+        "41% was seen in networks that learnt. Try a smaller learning rate, normalisation before it, or an activation "
+        "that is never flat.",
     )
 
 

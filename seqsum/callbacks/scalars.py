@@ -35,7 +35,13 @@ class Scalars(Callback):
             pl_module.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients))
             pl_module.log("train/learning_rate", optimizer.param_groups[0]["lr"])
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._restart()  # a training that goes on from the middle of an epoch does not start that epoch again
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._restart()
+
+    def _restart(self) -> None:
         self.images, self.seconds, self.last = 0, 0.0, time.perf_counter()
 
     def on_train_batch_end(
@@ -50,8 +56,9 @@ class Scalars(Callback):
         self.last = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        speed = trainer.world_size * self.images / self.seconds
-        pl_module.log("train/images_per_second", speed, sync_dist=True)
+        if self.images > 0:
+            speed = trainer.world_size * self.images / self.seconds
+            pl_module.log("train/images_per_second", speed, sync_dist=True)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, metric in module_of(pl_module).val_metrics.items(keep_base=True):

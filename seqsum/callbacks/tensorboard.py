@@ -27,7 +27,7 @@ class TensorBoard(Callback):
 
     Before the training and after its epochs: figures of digits with their sums, gates and states, errors,
     misread digits and the number line; histograms of weights, gradients and gates. All is taken from the
-    validation as it runs, on the process that logs: nothing random is drawn, nothing about the training changes.
+    validation as it runs, on the process that logs: no random number is used, nothing about the training changes.
 
     Args:
         figures_every_n_epochs: How often figures are drawn; 0 for never. By default after each epoch, or
@@ -41,18 +41,19 @@ class TensorBoard(Callback):
             if value is not None and value < 0:
                 raise ValueError(f"`--tensorboard.{name}_every_n_epochs` (={value}) must be at least 0")
         self.due: set[str] = set()
-        self.started, self.spent = 0.0, 0.0  # seconds: when the training began, and what all this took since
+        # processor seconds, so that other programs don't count: at the start, and what all this took since
+        self.started, self.spent = 0.0, 0.0
         self.recording = ExitStack()  # open while the first batch of a validation runs
         self.inputs = torch.empty(0)  # that batch, (B, T, C, Y, X)
         self.recorded: dict[str, Tensor] = {}  # what the recurrence did with it, (B, T, H) each
         self.sums: list[tuple[Tensor, Tensor]] = []  # outputs (B, T, K) and targets (B, T) of all batches
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.started, self.spent = time.perf_counter(), 0.0
+        self.started, self.spent = time.thread_time(), 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        affordable = self.spent <= SHARE * (time.perf_counter() - self.started) or epoch == trainer.max_epochs
+        affordable = self.spent <= SHARE * (time.thread_time() - self.started) or epoch == trainer.max_epochs
         self._decide(trainer, lambda n: affordable if n is None else n > 0 and epoch % n == 0)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -117,9 +118,9 @@ class TensorBoard(Callback):
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
-        start = time.perf_counter()
+        start = time.thread_time()
         yield
-        self.spent += time.perf_counter() - start
+        self.spent += time.thread_time() - start
 
 
 def add_histograms(trainer: Trainer, group: str, tensors: Iterable[tuple[str, Tensor]]) -> None:

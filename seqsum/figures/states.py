@@ -28,8 +28,8 @@ from seqsum.figures.style import (
     write_signs,
 )
 
-WIDE, HIGH = 1.4, 1.5  # inches of a heat map
-ACROSS, DOWN = 2.05, 1.85  # inches from one to the next
+WIDE, HIGH = 1.3, 1.5  # inches of a heat map
+ACROSS, DOWN = 1.9, 1.85  # inches from one to the next
 PATH = 6  # steps of the sequence whose way is drawn
 
 
@@ -96,7 +96,7 @@ def _heat_map(axes: Axes, name: str, values: Tensor, left: float, top: float) ->
     axes.text(left + WIDE / 2, top - 0.05, name.replace("_", " "), ha="center", va="bottom", fontsize=10, color=INK)
     for place, value in ((0, scale["vmax"]), (1, scale["vmin"])):
         text = f"{value:.2g}".replace("-", "−")
-        axes.text(left + WIDE + 0.18, top + place * HIGH, text, ha="left", va="center", fontsize=8, color=INK)
+        axes.text(left + WIDE + 0.18, top + place * HIGH, text, ha="left", va="center", fontsize=9, color=INK)
 
 
 def _steps(axes: Axes, length: int, left: float, y: float) -> None:
