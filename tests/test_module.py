@@ -93,8 +93,8 @@ def test_learns_and_hand_written_equals_torch(tmp_path, mnist_root):
         )
         trainer.fit(module, data)
     assert losses["lstm"][0] == pytest.approx(losses["torch_lstm"][0], rel=1e-3)
-    assert losses["lstm"][-1] < 0.5 * losses["lstm"][0]
-    assert losses["torch_lstm"][-1] < 0.5 * losses["torch_lstm"][0]
+    assert losses["lstm"][-1] < 0.6 * losses["lstm"][0]
+    assert losses["torch_lstm"][-1] < 0.6 * losses["torch_lstm"][0]
 
 
 def test_loss_and_metrics_take_a_mask():

@@ -12,12 +12,14 @@ from seqsum.recurrent.cells import PackedCell
 from tests.recurrent.oracles import KINDS, LENGTHS, B, F, T, assert_same, pair, random_state, run
 
 BACKENDS = ("eager", "script", "bptt")
-LAYERS = list(itertools.product(KINDS, (1, 2, 3), (False, True), (True, False), (False, True)))
+LAYERS = list(itertools.product(KINDS, (1, 2, 3), (False, True), (True, False)))
 FORMS = list(itertools.product(("single", "plain", "packed", "lengths"), (False, True)))
+# a single sequence has no batch to come first or second: in float32 it is tried with the flag, here without
+AXES = [(form, given, first) for form, given in FORMS for first in (False, True) if form != "single" or not first]
 
 
-@pytest.mark.parametrize(("form", "given_state"), FORMS)
-@pytest.mark.parametrize(("kind", "num_layers", "bidirectional", "bias", "batch_first"), LAYERS)
+@pytest.mark.parametrize(("form", "given_state", "batch_first"), AXES)
+@pytest.mark.parametrize(("kind", "num_layers", "bidirectional", "bias"), LAYERS)
 def test_layer_matches_torch(kind, num_layers, bidirectional, bias, batch_first, form, given_state):
     check_parity(torch.float64, 1e-10, 0.0, BACKENDS, form, given_state, kind,
                  num_layers=num_layers, bidirectional=bidirectional, bias=bias, batch_first=batch_first)  # fmt: skip
