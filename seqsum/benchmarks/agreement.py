@@ -51,7 +51,9 @@ def check_same_numbers(name: str, ours: Numbers, theirs: Numbers) -> None:
         pairs += [(f"gradient {index} {tuple(their.shape)}", our, their, floor, GRADIENT_TOLERANCE)]
     for what, our, their, least, tolerance in pairs:
         if our.shape != their.shape:
-            raise AssertionError(f"{name}: {what} has the shape {tuple(our.shape)}, the rival's {tuple(their.shape)}")
+            raise AssertionError(
+                f"{name} differs from the rival in {what}: {tuple(our.shape)}, not {tuple(their.shape)}"
+            )
         difference = ((our - their).norm() / their.norm().clamp(min=least)).item()
         if not difference <= tolerance:
-            raise AssertionError(f"{name}: {what} differs from the rival's by {difference:.2g} of it")
+            raise AssertionError(f"{name} differs from the rival in {what} by {difference:.2g} of it")
