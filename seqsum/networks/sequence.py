@@ -15,6 +15,7 @@ from seqsum.recurrent import GRU, LSTM, RNN, Recurrent
 from seqsum.recurrent.backends import Backend
 from seqsum.recurrent.cells import OutputActivation
 from seqsum.recurrent.layers import TorchLike
+from seqsum.recurrent.recurrent import States
 
 
 class SequenceNetwork(nn.Module):
@@ -36,9 +37,23 @@ class SequenceNetwork(nn.Module):
 
     def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """Inputs `(B, T, …)`, mask `(B, T)` -> `(B, T, K)`."""
+        return self.run(inputs, mask=mask)[0]
+
+    def run(self, inputs: Tensor, state: States | None = None, *, mask: Tensor | None = None) -> tuple[Tensor, States]:
+        """The same from a given state of the recurrence on: a long sequence goes through it piece by piece.
+
+        Args:
+            inputs: `(B, T, …)`.
+            state: What the piece before ended with, as the recurrence gives and takes it; None at the start.
+            mask: `(B, T)`; the layers written by hand take one, torch's own don't.
+
+        Returns:
+            Outputs of the head `(B, T, K)`, and the state after the last step.
+        """
         features = self.encoder(inputs)  # (B, T, F)
-        outputs, _ = self.recurrence(features) if mask is None else self.recurrence(features, mask=mask)
-        return self.head(outputs)  # (B, T, K)
+        masked = {} if mask is None else {"mask": mask}
+        outputs, state = self.recurrence(features, state, **masked)
+        return self.head(outputs), state  # (B, T, K)
 
     def describe(self) -> str:
         """One line for the user: the parts and how many parameters each has."""

@@ -145,3 +145,12 @@ def test_description_counts_parameters():
     total = sum(parameter.numel() for parameter in network.parameters())
     assert network.describe().startswith("ConvEncoder ")
     assert network.describe().endswith(f"→ Linear 6, {total:,} parameters in all")
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "torch_lstm"])
+def test_piece_by_piece_equals_all_at_once(cell):
+    network = make_network(cell=cell, num_layers=2).eval()  # batch normalisation would tell pieces apart
+    inputs = torch.randn(3, 7, 1, 28, 28)
+    first, state = network.run(inputs[:, :4])
+    second, _ = network.run(inputs[:, 4:], state)
+    torch.testing.assert_close(torch.cat([first, second], dim=1), network(inputs))
