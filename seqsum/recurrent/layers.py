@@ -27,6 +27,7 @@ class Options(TypedDict, total=False):
     learn_initial_state: bool
     recurrent_dropout: float
     layer_norm: bool
+    recurrent_bias: bool
     device: torch.device | str | None
     dtype: torch.dtype | None
 
@@ -48,7 +49,7 @@ class TorchLike(Recurrent):
         backend: How the loop over time runs: "auto", "eager", "script", "compile", "bptt" or "triton"; see
             `seqsum/recurrent/backends.py`.
         learn_initial_state: Whether the state before the first step is learned, from zero.
-        cell_options: `recurrent_dropout`, `layer_norm`, `device` and `dtype`, see `PackedCell`.
+        cell_options: `recurrent_dropout`, `layer_norm`, `recurrent_bias`, `device` and `dtype`, see `PackedCell`.
 
     Raises:
         ValueError: A size below one, a probability outside [0, 1], an unknown option.
@@ -77,10 +78,13 @@ class TorchLike(Recurrent):
             learn_initial_state=learn_initial_state,
         )
         self.bias = cell.bias
+        self.recurrent_bias = cell.recurrent_bias
         self.register_load_state_dict_pre_hook(_from_torch_names)
 
     def torch_state_dict(self) -> dict[str, Tensor]:
         """The weights under the names of torch.nn, ready for its `load_state_dict`.
+
+        Where a cell has one bias, torch's second one is zero.
 
         Raises:
             ValueError: There are weights that torch.nn has no place for, or the outputs would differ.
@@ -92,11 +96,13 @@ class TorchLike(Recurrent):
         ):
             if beyond:
                 raise ValueError(f"`{name}` of this {type(self).__name__} has no counterpart in torch.nn")
-        return {
-            name + self.suffix(index): tensor
-            for index, cell in enumerate(self.cells)
-            for name, tensor in cell.state_dict().items()
-        }
+        found: dict[str, Tensor] = {}
+        for index, cell in enumerate(self.cells):
+            weights = cell.state_dict()
+            if self.bias and not self.recurrent_bias:
+                weights["bias_hh"] = torch.zeros_like(weights["bias_ih"])
+            found |= {name + self.suffix(index): tensor for name, tensor in weights.items()}
+        return found
 
     @property
     def all_weights(self) -> list[list[nn.Parameter]]:
@@ -128,7 +134,7 @@ class TorchLike(Recurrent):
         shown = [str(self.input_size), str(self.hidden_size)]
         for name, default in (
             ("proj_size", 0), ("num_layers", 1), ("bias", True), ("batch_first", False), ("dropout", 0.0),
-            ("bidirectional", False), ("backend", "auto"),
+            ("bidirectional", False), ("recurrent_bias", True), ("backend", "auto"),
         ):  # fmt: skip
             if (value := getattr(self, name, default)) != default:
                 shown.append(f"{name}={value!r}")

@@ -27,6 +27,13 @@ def test_arguments_are_those_of_torch_in_the_same_places(name):
         assert getattr(layer, attribute) == getattr(oracle, attribute)
 
 
+@pytest.mark.parametrize(("layer", "gates"), [(RNN, 1), (GRU, 3), (LSTM, 4)])
+@pytest.mark.parametrize(("options", "biases"), [({}, 2), ({"recurrent_bias": False}, 1), ({"bias": False}, 0)])
+def test_each_gate_has_this_many_biases(layer, gates, options, biases):
+    count = sum(parameter.numel() for parameter in layer(F, H, 2, **options).parameters())
+    assert count == gates * H * (F + H + biases) + gates * H * (H + H + biases)
+
+
 def test_device_and_dtype():
     layer = LSTM(F, H, num_layers=2, proj_size=2, layer_norm=True, device="meta", dtype=torch.float64)
     assert {(p.device.type, p.dtype) for p in layer.parameters()} == {("meta", torch.float64)}

@@ -9,7 +9,8 @@ import torch
 from hypothesis import strategies as st
 
 from seqsum.recurrent.cells import PackedCell
-from tests.recurrent.oracles import KINDS, LENGTHS, B, F, T, assert_same, pair, random_state, run
+from seqsum.recurrent.kernels import triton_obstacle
+from tests.recurrent.oracles import KINDS, LENGTHS, B, F, H, T, assert_same, pair, random_state, run
 
 BACKENDS = ("eager", "script", "bptt")
 LAYERS = list(itertools.product(KINDS, (1, 2, 3), (False, True), (True, False)))
@@ -126,6 +127,36 @@ def test_layer_matches_torch_at_the_edges(kind, steps, batch, backend):
     layer, oracle = pair(kind, backend=backend, bidirectional=True)
     inputs = torch.randn(F, batch, steps, dtype=torch.float64).permute(2, 1, 0)  # not contiguous
     assert_same(run(layer, inputs), run(oracle, inputs), 1e-10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "backend"), [*itertools.product(KINDS, BACKENDS), ("lstm", "triton"), ("gru", "triton")]
+)
+def test_one_bias_matches_torch_with_a_second_one_of_zero(kind, backend):
+    if backend == "triton" and (obstacle := triton_obstacle(KINDS[kind][0](F, H).cells[0])):
+        pytest.skip(obstacle)
+    layer_class, torch_class, more = KINDS[kind]
+    arguments = more | {"num_layers": 2, "bidirectional": True}
+    torch.manual_seed(0)
+    layer = layer_class(F, H, **arguments, recurrent_bias=False, backend=backend).double()
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    oracle = torch_class(F, H, **arguments).double()
+    oracle.load_state_dict(layer.torch_state_dict())
+    inputs, state = torch.randn(T, B, F, dtype=torch.float64), random_state(layer, (B,))
+    expected = run(oracle, inputs, state, padded_to=T)
+    of_second = [name for name in expected if name.startswith("grad bias_hh")]
+    assert len(of_second) == 4
+    for name in of_second:
+        del expected[name]
+    assert_same(run(layer, inputs, state, lengths=LENGTHS), expected, 1e-10)
+    assert layer.last_backend == backend
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", ["rnn_tanh", "lstm_proj", "gru"])
+def test_derivatives_with_one_bias_match_finite_differences(kind, backend):
+    check_derivatives(small_layer(kind, backend, recurrent_bias=False), masked=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)

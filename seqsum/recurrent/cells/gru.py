@@ -23,7 +23,8 @@ class GRUCell(PackedCell):
 
     An open update gate keeps the old state, as in torch and Keras; in Cho et al. too, while Chung et al.
     (2014) mean the opposite by it. The paper resets before the product, `W_hn (reset_gate * hidden)`, as
-    Keras does with `reset_after=False`; such weights don't fit here.
+    Keras does with `reset_after=False`; such weights don't fit here. Without `recurrent_bias` there is no
+    `b_hr`, `b_hz` and `b_hn`: the reset gate then scales the product alone.
 
     Weights are packed and named as in `torch.nn.GRUCell`: rows in order reset, update, candidate (torch
     writes r, z, n). Keras's order is z, r, h, transposed, with both biases in one array `(2, 3·H)`. See
@@ -35,7 +36,7 @@ class GRUCell(PackedCell):
         input_size: Features per step, `F`.
         hidden_size: Units, `H`.
         bias: Whether the gates have biases.
-        options: `recurrent_dropout`, `layer_norm`, `device`, `dtype`, as in `PackedCell`.
+        options: `recurrent_dropout`, `layer_norm`, `recurrent_bias`, `device`, `dtype`, as in `PackedCell`.
 
     Raises:
         ValueError: A size below one, a probability outside [0, 1].

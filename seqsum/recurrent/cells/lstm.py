@@ -47,7 +47,7 @@ class LSTMCell(PackedCell):
         bias: Whether the gates have biases.
         proj_size: Size that the hidden state is projected to; 0 for none.
         output_activation: "tanh" or "identity", see the equations.
-        options: `recurrent_dropout`, `layer_norm`, `device`, `dtype`, as in `PackedCell`.
+        options: `recurrent_dropout`, `layer_norm`, `recurrent_bias`, `device`, `dtype`, as in `PackedCell`.
 
     Raises:
         ValueError: A size below one, `proj_size` not below `hidden_size`, an unknown `output_activation`

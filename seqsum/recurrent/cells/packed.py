@@ -30,6 +30,8 @@ class PackedCell(RecurrentCell):
         layer_norm: Whether the input's and the hidden state's contributions to the gates are each
             normalised over all `G·H`, with a gain of their own (Ba et al., 2016); the biases are added
             afterwards.
+        recurrent_bias: Whether the recurrent product has a bias of its own, `bias_hh`, beside `bias_ih`, as in
+            torch; the two are always added, but for the GRU's candidate. Without, there is one bias a gate.
         device, dtype: Of the parameters.
 
     Raises:
@@ -47,6 +49,7 @@ class PackedCell(RecurrentCell):
         output_size: int | None = None,
         recurrent_dropout: float = 0.0,
         layer_norm: bool = False,
+        recurrent_bias: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -55,12 +58,14 @@ class PackedCell(RecurrentCell):
             raise ValueError(f"`recurrent_dropout` (={recurrent_dropout}) must be between 0 and 1")
         rows = num_gates * hidden_size
         self.bias = bias
+        self.recurrent_bias = recurrent_bias
         self.recurrent_dropout = recurrent_dropout
         self.layer_norm = layer_norm
         self.weight_ih = nn.Parameter(torch.empty(rows, input_size, device=device, dtype=dtype))
         self.weight_hh = nn.Parameter(torch.empty(rows, self.state_size[0], device=device, dtype=dtype))
         self.bias_ih = nn.Parameter(torch.empty(rows, device=device, dtype=dtype)) if bias else None
-        self.bias_hh = nn.Parameter(torch.empty(rows, device=device, dtype=dtype)) if bias else None
+        two = bias and recurrent_bias
+        self.bias_hh = nn.Parameter(torch.empty(rows, device=device, dtype=dtype)) if two else None
         self.norm_ih, self.norm_hh = (
             nn.LayerNorm(rows, bias=False, device=device, dtype=dtype) if layer_norm else nn.Identity()
             for _ in range(2)
@@ -79,9 +84,9 @@ class PackedCell(RecurrentCell):
                 nn.init.zeros_(parameter)
 
     def project(self, input: Tensor) -> Tensor:
-        """`W_i x` and both biases for all gates, `(…, F) -> (…, G·H)`."""
+        """`W_i x` and the biases for all gates, `(…, F) -> (…, G·H)`."""
         if self.bias_ih is None or self.bias_hh is None:
-            return self.project_with(input, None)
+            return self.project_with(input, self.bias_ih)
         return self.project_with(input, self.bias_ih + self.bias_hh)
 
     def project_with(self, input: Tensor, bias: Tensor | None) -> Tensor:

@@ -28,7 +28,7 @@ class RNNCell(PackedCell):
         hidden_size: Units, `H`.
         bias: Whether there are biases.
         nonlinearity: "tanh" or "relu".
-        options: `recurrent_dropout`, `layer_norm`, `device`, `dtype`, as in `PackedCell`.
+        options: `recurrent_dropout`, `layer_norm`, `recurrent_bias`, `device`, `dtype`, as in `PackedCell`.
 
     Raises:
         ValueError: A size below one, an unknown `nonlinearity`, a probability outside [0, 1].

@@ -126,7 +126,7 @@ class _UnrollGRU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d_outputs: Tensor, d_final: Tensor) -> tuple[Tensor | None, ...]:
         inputs, initial, dropout, *weights, gates, recurrents, hidden = ctx.saved_tensors
-        weight_ih, weight_hh, bias_ih, _ = weights
+        weight_ih, weight_hh, bias_ih, bias_hh = weights
         cell, mask, reverse = ctx.cell, ctx.mask, ctx.reverse
         if torch.is_grad_enabled():
             by_name = dict(zip(WEIGHTS, weights, strict=True))
@@ -156,7 +156,7 @@ class _UnrollGRU(torch.autograd.Function):
         recurrent = before(hidden, reverse) if dropout is None else before(hidden, reverse) * dropout.t()
         d_all = rows_first(d_recurrents)  # (3·H, T·B)
         d_weight_hh = (d_all @ rows_first(recurrent).t()).mul_(2)
-        d_bias_hh = None if bias_ih is None else d_all.sum(1)
+        d_bias_hh = None if bias_hh is None else d_all.sum(1)
         # in the candidate's block, what came in and what came back have different factors
         d_all[2 * size :] = rows_first(local_candidate)
         needed = (ctx.needs_input_grad[3], ctx.needs_input_grad[6], bias_ih is not None)

@@ -154,7 +154,7 @@ class _UnrollLSTM(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d_outputs: Tensor, d_hidden: Tensor, d_memory: Tensor) -> tuple[Tensor | None, ...]:
         inputs, initial_hidden, initial_memory, dropout, *weights, gates, squashed, hidden, memory = ctx.saved_tensors
-        weight_ih, weight_hh, bias_ih, _, weight_hr = weights
+        weight_ih, weight_hh, bias_ih, bias_hh, weight_hr = weights
         cell, mask, reverse = ctx.cell, ctx.mask, ctx.reverse
         if torch.is_grad_enabled():
             state, gradients = (initial_hidden, initial_memory, dropout), (d_outputs, d_hidden, d_memory)
@@ -211,5 +211,5 @@ class _UnrollLSTM(torch.autograd.Function):
             d_weight_hr = 2 * rows_first(d_projections) @ rows_first(output_gate * half_tanh).t()
         needed = (ctx.needs_input_grad[3], ctx.needs_input_grad[7], bias_ih is not None)
         d_inputs, d_weight_ih, d_bias = input_gradients(d_all, inputs, weight_ih, needed, factors)
-        d_weights = (d_weight_ih, d_weight_hh, d_bias, d_bias, d_weight_hr)
+        d_weights = (d_weight_ih, d_weight_hh, d_bias, None if bias_hh is None else d_bias, d_weight_hr)
         return None, None, None, d_inputs, d_hidden.t(), 2 * d_memory.t(), None, *d_weights

@@ -106,7 +106,7 @@ class _UnrollRNN(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d_outputs: Tensor, d_final: Tensor) -> tuple[Tensor | None, ...]:
         inputs, initial, dropout, *weights, hidden = ctx.saved_tensors
-        weight_ih, weight_hh, bias_ih, _ = weights
+        weight_ih, weight_hh, bias_ih, bias_hh = weights
         cell, mask, reverse = ctx.cell, ctx.mask, ctx.reverse
         if torch.is_grad_enabled():
             by_name = dict(zip(WEIGHTS, weights, strict=True))
@@ -130,4 +130,5 @@ class _UnrollRNN(torch.autograd.Function):
         d_weight_hh = (d_all @ rows_first(recurrent).t()).mul_(2 if tanh else 1)
         needed = (ctx.needs_input_grad[3], ctx.needs_input_grad[6], bias_ih is not None)
         d_inputs, d_weight_ih, d_bias = input_gradients(d_all, inputs, weight_ih, needed)
-        return None, None, None, d_inputs, d_hidden.t(), None, d_weight_ih, d_weight_hh, d_bias, d_bias
+        d_biases = d_bias, None if bias_hh is None else d_bias
+        return None, None, None, d_inputs, d_hidden.t(), None, d_weight_ih, d_weight_hh, *d_biases
