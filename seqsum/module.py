@@ -97,7 +97,7 @@ class SequenceModule(LightningModule):
         loss = self.objective.loss(outputs, batch.targets, batch.mask)
         mean_loss: WeightedMean = getattr(self, f"{stage}_loss")
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")
-        mean_loss.update(loss, batch.targets.numel() if batch.mask is None else batch.mask.sum())
+        mean_loss.update(loss, self.objective.scored(batch.targets, batch.mask).sum())
         metrics.update(outputs.detach(), batch.targets, batch.mask)
         self.log(f"{stage}/loss", mean_loss, on_step=False, on_epoch=True, prog_bar=stage == "val")
         self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=stage == "val")

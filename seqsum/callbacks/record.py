@@ -16,9 +16,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from seqsum.callbacks.run import module_of, tensorboard_writers
 from seqsum.data.base import Batch
+from seqsum.module import SequenceModule
+from seqsum.objectives import StepMean
 from seqsum.recurrent import Recurrent
 
-CHARTS = {"metrics by step": {name: ["Multiline", [f"val_by_step/{name}_t.*"]] for name in ("exact_step", "mae")}}
 GRAPH_STEPS = 3  # of the loop over time, which the graph shows unrolled
 
 
@@ -42,7 +43,7 @@ class RunRecord(Callback):
         self.drawn = False
         for writer in tensorboard_writers(trainer):
             writer.add_text("configuration", textwrap.indent(self.configuration, "    "))  # code, in Markdown
-            writer.add_custom_scalars(CHARTS)
+            writer.add_custom_scalars(charts(module_of(pl_module)))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         if not self.drawn:
@@ -55,6 +56,13 @@ class RunRecord(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(self.settings, metrics, trainer.global_step)
+
+
+def charts(module: SequenceModule) -> dict[str, dict[str, list[Any]]]:
+    """TensorBoard's charts of a metric at all steps together, a line each."""
+    metrics = module.val_metrics.items(keep_base=True)
+    names = [name for name, metric in metrics if isinstance(metric, StepMean) and metric.last is None]
+    return {"metrics by step": {name: ["Multiline", [f"val_by_step/{name}_t.*"]] for name in names}}
 
 
 def add_graph(writer: SummaryWriter, network: nn.Module, inputs: Tensor) -> None:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from seqsum.callbacks.run import module_of
 from seqsum.data.base import Batch
-from seqsum.objectives import ExactFinal, StepMean
+from seqsum.objectives import StepMean
 
 
 class Scalars(Callback):
@@ -62,6 +62,6 @@ class Scalars(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, metric in module_of(pl_module).val_metrics.items(keep_base=True):
-            if isinstance(metric, StepMean) and not isinstance(metric, ExactFinal):  # which has but one step
+            if isinstance(metric, StepMean) and metric.last is None:  # the others have but few
                 steps = enumerate(metric.by_step(), start=1)  # of all processes together, so all come here
                 pl_module.log_dict({f"val_by_step/{name}_t{t}": mean for t, mean in steps}, sync_dist=True)

@@ -1,0 +1,22 @@
+"""What an experiment scores: its loss, its metrics, and how an output reads as an answer.
+
+An experiment is a DataModule, an objective and a YAML; `SequenceModule` serves them all.
+"""
+
+from seqsum.objectives.base import Objective, masked_mean, scored_steps
+from seqsum.objectives.classification import Accuracy, Classification
+from seqsum.objectives.metrics import StepMean, WeightedMean
+from seqsum.objectives.running_sum import ExactStep, MeanAbsoluteError, RunningSum
+
+__all__ = [
+    "Accuracy",
+    "Classification",
+    "ExactStep",
+    "MeanAbsoluteError",
+    "Objective",
+    "RunningSum",
+    "StepMean",
+    "WeightedMean",
+    "masked_mean",
+    "scored_steps",
+]

@@ -1,0 +1,67 @@
+"""One of several classes: for a whole sequence, or at each of its steps."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import Metric, MetricCollection
+
+from seqsum.objectives.base import Objective, masked_mean, scored_steps
+from seqsum.objectives.metrics import StepMean
+
+
+class Classification(Objective):
+    """Cross-entropy of the class at the scored steps, which a softmax over the outputs gives.
+
+    A sequence with a single label has it as the target of all its steps. With `scored` the last step, the network
+    is free to make up its mind at any time; `accuracy_step` tells when it does, `accuracy` how well at the end.
+
+    Args:
+        num_classes: `K`.
+        scored: The steps that count: the `last` valid one of each sequence, `every` valid one, or a number,
+            so many valid ones at the end.
+
+    Raises:
+        ValueError: Fewer than two classes, a number of steps below one.
+    """
+
+    monitor = "val/accuracy"
+    monitor_mode = "max"
+
+    def __init__(self, num_classes: int = 10, scored: Literal["last", "every"] | int = "last") -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"`num_classes` (={num_classes}) must be at least 2")
+        named = {"last": 1, "every": None}
+        if (isinstance(scored, int) and scored < 1) or (isinstance(scored, str) and scored not in named):
+            raise ValueError(f"`scored` (={scored!r}) must be one of {[*named]}, or a number of at least 1")
+        self.output_size = num_classes
+        self.last = named[scored] if isinstance(scored, str) else scored
+
+    def scored(self, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+        return scored_steps(targets, mask, self.last)
+
+    def loss(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Outputs `(B, T, K)`, classes `(B, T)`, mask `(B, T)` -> scalar, in nats, the mean over scored steps."""
+        of_steps = F.cross_entropy(outputs.float().movedim(-1, 1), targets, reduction="none")  # (B, T)
+        return masked_mean(of_steps, self.scored(targets, mask))
+
+    def metrics(self) -> MetricCollection:
+        members: dict[str, Metric | MetricCollection] = {"accuracy": Accuracy(self.last)}
+        if self.last is not None:
+            members["accuracy_step"] = Accuracy()
+        # no compute groups: they would merge two metrics whose sums happen to agree after the first batch
+        return MetricCollection(members, compute_groups=False)
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        """The likeliest class of each step."""
+        return outputs.argmax(-1)
+
+
+class Accuracy(StepMean):
+    """Share of steps whose likeliest class is the right one."""
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return outputs.argmax(-1) == targets

@@ -1,0 +1,80 @@
+"""The main job: the running sum at every step, as a regression."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import Metric, MetricCollection
+
+from seqsum.data.sums import increments
+from seqsum.objectives.base import Objective, masked_mean
+from seqsum.objectives.metrics import StepMean
+
+
+class RunningSum(Objective):
+    """Regression of the running sum at every step.
+
+    The loss is robust. An ambiguous digit's squared error is least at the mean of its readings, which
+    is wrong for both; absolute error is least at the median, which is right for one. It is taken of the
+    running sums and of their increments: the latter tell each step its own digit, free of earlier
+    mistakes.
+
+    Args:
+        beta: Error below which smooth L1 is quadratic (Girshick, 2015), in units of the sum; `inf` is
+            squared error.
+        increment_weight: Weight of the increments' loss beside that of the sums.
+    """
+
+    output_size = 1
+    monitor = "val/exact_final"
+    monitor_mode = "max"
+
+    def __init__(self, beta: float = 0.1, increment_weight: float = 1.0) -> None:
+        super().__init__()
+        if beta < 0:
+            raise ValueError(f"`beta` (={beta}) must be at least 0")
+        if increment_weight < 0:
+            raise ValueError(f"`increment_weight` (={increment_weight}) must be at least 0")
+        self.beta = beta
+        self.increment_weight = increment_weight
+
+    def loss(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Outputs `(B, T, 1)`, targets `(B, T)`, mask `(B, T)` -> scalar, the mean over valid steps."""
+        sums = outputs.squeeze(-1).float()  # (B, T)
+        of_sums = self._robust(sums, targets)
+        of_increments = self._robust(increments(sums), increments(targets))
+        return masked_mean(of_sums + self.increment_weight * of_increments, mask)
+
+    def _robust(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        if math.isinf(self.beta):
+            return F.mse_loss(predictions, targets, reduction="none")
+        return F.smooth_l1_loss(predictions, targets, beta=self.beta, reduction="none")
+
+    def metrics(self) -> MetricCollection:
+        members: dict[str, Metric | MetricCollection] = {
+            "exact_step": ExactStep(),
+            "exact_final": ExactStep(last=1),
+            "mae": MeanAbsoluteError(),
+        }
+        # no compute groups: they would merge two metrics whose sums happen to agree after the first batch
+        return MetricCollection(members, compute_groups=False)
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        """Running sums as the metrics read them: rounded."""
+        return outputs.squeeze(-1).float().round()
+
+
+class ExactStep(StepMean):
+    """Share of steps at which the rounded running sum is right."""
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return outputs.squeeze(-1).float().round() == targets
+
+
+class MeanAbsoluteError(StepMean):
+    """Mean absolute error of the running sum, not rounded."""
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs.squeeze(-1).float() - targets).abs()

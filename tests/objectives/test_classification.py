@@ -1,0 +1,75 @@
+"""Cross-entropy and accuracies of chosen steps, against numbers worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from seqsum.objectives import Classification
+
+# probabilities of the right class by step: 1/2, 1/4, 3/4 and 1/4, 5/8, 1/8
+RIGHT = torch.tensor([[0.5, 0.25, 0.75], [0.25, 0.625, 0.125]])
+TARGETS = torch.tensor([[2, 2, 2], [0, 0, 0]])
+MASK = torch.tensor([[True, True, True], [True, True, False]])
+
+
+def outputs():
+    """Logits `(2, 3, 3)`: what is left of the right class' probability lies on its neighbour, but for a trace."""
+    probabilities = torch.full((2, 3, 3), 1e-9)
+    for row, target in ((0, 2), (1, 0)):
+        probabilities[row, :, target] = RIGHT[row]
+        probabilities[row, :, 1] = 1 - RIGHT[row]
+    return probabilities.log() + 3  # a softmax takes no notice of a constant
+
+
+@pytest.mark.parametrize(
+    ("scored", "mask", "expected"),
+    [
+        ("every", None, [0.5, 0.25, 0.75, 0.25, 0.625, 0.125]),
+        ("every", MASK, [0.5, 0.25, 0.75, 0.25, 0.625]),
+        ("last", None, [0.75, 0.125]),
+        ("last", MASK, [0.75, 0.625]),
+        (2, None, [0.25, 0.75, 0.625, 0.125]),
+        (2, MASK, [0.25, 0.75, 0.25, 0.625]),
+    ],
+)
+def test_loss_is_the_mean_surprise_at_the_scored_steps(scored, mask, expected):
+    objective = Classification(3, scored)
+    surprise = sum(-math.log(p) for p in expected) / len(expected)
+    assert objective.loss(outputs(), TARGETS, mask).item() == pytest.approx(surprise, rel=1e-5)
+    assert objective.scored(TARGETS, mask).sum() == len(expected)
+
+
+def test_loss_of_no_sequence_is_zero():
+    assert Classification(3).loss(outputs()[:0], TARGETS[:0]).item() == 0
+
+
+def test_accuracy_at_the_end_and_after_every_step():
+    metrics = Classification(3).metrics()
+    metrics.update(outputs(), TARGETS, MASK)
+    assert metrics["accuracy"].compute().item() == 1  # steps 3 and 2
+    metrics.update(outputs(), TARGETS)
+    assert metrics["accuracy"].compute().item() == 3 / 4
+    # step 1: the tie goes to the neighbour, 0 of 4; step 2: 2 of 4, step 3: 2 of 3
+    assert metrics["accuracy_step"].by_step().tolist() == pytest.approx([0, 0.5, 2 / 3])
+
+
+def test_at_every_step_one_accuracy_is_enough():
+    assert set(Classification(3, "every").metrics()) == {"accuracy"}
+
+
+def test_answers_are_the_likeliest_classes():
+    assert Classification(3).answers(outputs()).tolist() == [[1, 1, 2], [1, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_classes": 1}, r"`num_classes` \(=1\) must be at least 2"),
+        ({"scored": 0}, r"`scored` \(=0\) must be one of \['last', 'every'\], or a number of at least 1"),
+        ({"scored": "first"}, r"`scored` \(='first'\) must be one of"),
+    ],
+)
+def test_wrong_settings_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Classification(**arguments)
