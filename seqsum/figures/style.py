@@ -14,6 +14,8 @@ from torch import Tensor
 
 # Okabe and Ito's vermilion beside two greys: told apart by all eyes, and what is wrong has a cross as well
 INK, WRONG, GIVEN = "#222222", "#d55e00", "#666666"  # prediction, wrong prediction, truth
+# for curves side by side: Okabe and Ito's (2008) but for yellow, which is hard to see on white
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#222222", "#e69f00", "#56b4e9")
 POSITIVE, SIGNED = "viridis", "RdBu_r"  # colour maps; the second is white at 0
 
 

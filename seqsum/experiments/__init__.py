@@ -1,0 +1,1 @@
+"""Tables and figures over several networks or trainings: `python -m seqsum.experiments …`."""

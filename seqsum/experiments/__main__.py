@@ -1,0 +1,38 @@
+"""The command line of the experiments."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from seqsum.errors import InputError
+from seqsum.experiments import gradients
+
+EXPERIMENTS = {"gradients": gradients}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one experiment: print its table, and write its figures and numbers into its folder."""
+    parser = argparse.ArgumentParser(prog="python -m seqsum.experiments", description=__doc__)
+    commands = parser.add_subparsers(dest="experiment", required=True)
+    for name, experiment in EXPERIMENTS.items():
+        command = commands.add_parser(name, help=(experiment.__doc__ or "").strip(), description=experiment.__doc__)
+        experiment.add_arguments(command)
+        command.add_argument("--threads", type=int, help="of torch on the CPU; default: its own")
+        command.add_argument("--output", type=Path, help="folder; default: logs/experiments/NAME")
+    options = parser.parse_args(arguments)
+    options.output = options.output or Path("logs/experiments") / options.experiment
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        EXPERIMENTS[options.experiment].run(options)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""How gradients vanish and explode on their way back through time, and what clipping does to them."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import rich
+import torch
+from torch import Tensor, nn
+
+from seqsum import LSTMCell, RecurrentCell, RNNCell
+from seqsum.benchmarks.timing import show, write
+from seqsum.errors import InputError
+from seqsum.experiments import agreement
+from seqsum.experiments.files import save, settings_of
+from seqsum.figures.gradients import plot_gradients
+
+LENGTHS = (2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200)
+SHOWN_DISTANCES = (0, 10, 25, 50)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this experiment."""
+    parser.add_argument("--length", type=int, default=50, help="steps of the longest sequence")
+    parser.add_argument("--hidden-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=32, help="sequences of random inputs")
+    parser.add_argument("--networks", type=int, default=5, help="drawn of each kind; gradients are their mean")
+    parser.add_argument("--threshold", type=float, default=5.0, help="of the clipping, a global norm")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Check the backward pass by hand, then measure all cells, print a table, and write figure and numbers."""
+    check_options(options)
+    for name, difference in agreement.compare(torch.Generator().manual_seed(options.seed)).items():
+        rich.print(f"backward by hand against {name}: largest difference {difference:.1e}")
+    curves = {name: {kind: measure(make, options) for kind, make in makes.items()} for name, makes in CELLS.items()}
+    show("mean absolute gradient of the state at a distance, and of W_hh", table(curves, options.threshold))
+    write(options.output / "gradients.json", torch.device("cpu"), settings_of(options), flat(curves))
+    save(plot_gradients(curves, options.threshold), options.output / "gradients.png")
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Raise an InputError for sizes that can't be."""
+    least = {"length": 2, "hidden_size": 1, "batch_size": 1, "networks": 1}
+    for name, lowest in least.items():
+        if getattr(options, name) < lowest:
+            raise InputError(f"`--{name.replace('_', '-')}` (={getattr(options, name)}) must be at least {lowest}")
+    if not options.threshold > 0:
+        raise InputError(f"`--threshold` (={options.threshold}) must be above 0")
+
+
+class Curve(NamedTuple):
+    """Mean absolute gradients of one kind of network.
+
+    Attributes:
+        by_distance: Of the state, so many steps before the last; that of the longest sequence.
+        by_distance_clipped: The same times the factor by which clipping scales the step.
+        lengths: Of the sequences for the next two.
+        by_length: Of the recurrent weights.
+        by_length_clipped: The same after clipping.
+    """
+
+    by_distance: list[float]
+    by_distance_clipped: list[float]
+    lengths: list[int]
+    by_length: list[float]
+    by_length_clipped: list[float]
+
+
+def measure(make: Callable[[int, int], RecurrentCell], options: argparse.Namespace) -> Curve:
+    """Gradients of networks of one kind, against distance in time and against the length of the sequence."""
+    # from 2 on: the state before the first step is zero, and so is its product with W_hh
+    lengths = [length for length in LENGTHS if length < options.length] + [options.length]
+    found = []
+    for network in range(options.networks):
+        torch.manual_seed(options.seed + network)
+        cell = make(options.hidden_size, options.hidden_size).double()
+        inputs = torch.randn(options.length, options.batch_size, options.hidden_size, dtype=torch.float64)
+        readout = torch.randn(options.hidden_size, dtype=torch.float64) / math.sqrt(options.hidden_size)
+        found.append([gradients(cell, inputs[-length:], readout, options.threshold) for length in lengths])
+    longest = [run[-1] for run in found]
+    return Curve(
+        means([run.by_distance for run in longest]),
+        means([run.by_distance_clipped for run in longest]),
+        lengths,
+        means([[at_length.of_weight for at_length in run] for run in found]),
+        means([[at_length.of_weight_clipped for at_length in run] for run in found]),
+    )
+
+
+def means(rows: list[list[float]]) -> list[float]:
+    """Mean of every column."""
+    return [statistics.fmean(column) for column in zip(*rows, strict=True)]
+
+
+class Gradients(NamedTuple):
+    """Mean absolute gradients of one network and one length of sequences.
+
+    Attributes:
+        by_distance: Of each sequence's loss by the state 0, 1, … steps before the last.
+        by_distance_clipped: The same after clipping.
+        of_weight: Of the batch's loss by the recurrent weights.
+        of_weight_clipped: The same after clipping.
+    """
+
+    by_distance: list[float]
+    by_distance_clipped: list[float]
+    of_weight: float
+    of_weight_clipped: float
+
+
+def gradients(cell: RecurrentCell, inputs: Tensor, readout: Tensor, threshold: float) -> Gradients:
+    """Mean absolute gradients of one network, the loss being read from the last output alone.
+
+    Args:
+        cell: Of the network.
+        inputs: `(T, B, F)`.
+        readout: `(H,)`; the loss of a sequence is its last output times this, that of the batch their mean.
+        threshold: Of the clipping.
+    """
+    cell.zero_grad()
+    state, states = cell.initial_state(inputs.shape[1], inputs), []
+    for projected in cell.project(inputs):
+        output, state = cell.step(projected, state)
+        state[-1].retain_grad()  # the hidden state; of an LSTM the memory, its way through time
+        states.append(state[-1])
+    (output @ readout).mean().backward()
+    weight = cell.get_parameter("weight_hh")
+    by_distance = [inputs.shape[1] * _mean_absolute_gradient(state) for state in reversed(states)]
+    before = _mean_absolute_gradient(weight)
+    factor = min(1.0, threshold / float(nn.utils.clip_grad_norm_(cell.parameters(), threshold)))
+    clipped = [factor * value for value in by_distance]
+    return Gradients(by_distance, clipped, before, _mean_absolute_gradient(weight))
+
+
+def _mean_absolute_gradient(tensor: Tensor) -> float:
+    assert tensor.grad is not None  # after `backward`
+    return float(tensor.grad.abs().mean())
+
+
+def rnn(nonlinearity: Any, start: Callable[[Tensor], Any], input_size: int, hidden_size: int) -> RNNCell:
+    """A simple recurrent network whose recurrent weights start in the given way."""
+    cell = RNNCell(input_size, hidden_size, nonlinearity=nonlinearity)
+    start(cell.weight_hh)
+    return cell
+
+
+def lstm(forget_bias: float, input_size: int, hidden_size: int) -> LSTMCell:
+    """An LSTM whose forget gate has the given bias."""
+    cell = LSTMCell(input_size, hidden_size)
+    nn.init.constant_(cell.get_parameter("bias_ih")[hidden_size : 2 * hidden_size], forget_bias)
+    return cell
+
+
+def _small(weight: Tensor) -> None:
+    nn.init.uniform_(weight, -1 / math.sqrt(len(weight)), 1 / math.sqrt(len(weight)))  # torch.nn.RNN's start
+
+
+def _large(weight: Tensor) -> None:
+    nn.init.normal_(weight, std=2 / math.sqrt(len(weight)))
+
+
+STARTS: dict[str, Callable[[Tensor], Any]] = {
+    "random, small": _small,
+    "random, large": _large,
+    "orthogonal": nn.init.orthogonal_,
+    "identity": nn.init.eye_,
+}
+CELLS: dict[str, dict[str, Callable[[int, int], RecurrentCell]]] = {
+    **{
+        f"RNN, {name}": {kind: partial(rnn, nonlinearity, start) for kind, start in STARTS.items()}
+        for name, nonlinearity in (("ReLU", "relu"), ("tanh", "tanh"))
+    },
+    "LSTM": {f"forget bias {bias}": partial(lstm, bias) for bias in (0, 1, 3)},
+}
+
+
+def flat(curves: dict[str, dict[str, Curve]]) -> list[dict[str, Any]]:
+    """All numbers, an entry for each kind of network."""
+    return [
+        {"cell": cell, "start": start, **curve._asdict()}
+        for cell, kinds in curves.items()
+        for start, curve in kinds.items()
+    ]
+
+
+def table(curves: dict[str, dict[str, Curve]], threshold: float) -> list[dict[str, Any]]:
+    """A row for each kind of network."""
+    rows = []
+    for cell, kinds in curves.items():
+        for start, curve in kinds.items():
+            last = len(curve.by_distance) - 1
+            distances = sorted({min(distance, last) for distance in SHOWN_DISTANCES})
+            rows.append(
+                {"cell": cell, "start": start}
+                | {f"{distance} steps back": curve.by_distance[distance] for distance in distances}
+                | {f"W_hh, T = {curve.lengths[k]}": curve.by_length[k] for k in (0, -1)}
+                | {f"T = {curve.lengths[-1]}, clipped at {threshold:g}": curve.by_length_clipped[-1]}
+            )
+    return rows
