@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from seqsum.errors import InputError
+from seqsum.networks.sequence import LEARNED_STATE
 
 
 def checkpoint_settings(options: list[str]) -> list[str]:
@@ -49,14 +50,24 @@ def load_checkpoint(path: str) -> dict[str, Any]:
     return checkpoint
 
 
-def check_architecture(path: str, model: torch.nn.Module) -> None:
+def check_architecture(path: str, model: torch.nn.Module, going_on: bool = False) -> None:
     """Compare the weights in a checkpoint with the network that is to take them.
+
+    A learned initial state in the file may be left out, for another, unless the training goes on.
+
+    Args:
+        path: The checkpoint.
+        model: A `SequenceModule`.
+        going_on: Whether the optimizer's state is to be taken too.
 
     Raises:
         InputError: They differ in name or shape; the message names up to five that do.
     """
     found = {name: tuple(tensor.shape) for name, tensor in load_checkpoint(path)["state_dict"].items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if not going_on:
+        left_out = {name for name in found.keys() - wanted.keys() if name.startswith(f"network.{LEARNED_STATE}")}
+        found = {name: shape for name, shape in found.items() if name not in left_out}
     differing = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
     if differing:
         shown = "; ".join(f"{name}: {found.get(name)} in the file, {wanted.get(name)} here" for name in differing[:5])

@@ -198,7 +198,7 @@ class SeqsumCLI(LightningCLI):
         if path is None and self.subcommand != "fit":
             raise InputError(f"`--ckpt_path` must name the checkpoint to {self.subcommand}")
         if path is not None:
-            check_architecture(path, self.model)
+            check_architecture(path, self.model, going_on=self.subcommand == "fit")
 
     def _prepare_data(self, settings: Namespace) -> None:
         """Read or download the data; note which dataset `auto` turned out to be."""

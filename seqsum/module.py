@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import MetricCollection
 
 from seqsum.data.base import Batch
 from seqsum.errors import InputError
-from seqsum.networks import ConvEncoder, Encoder, SequenceNetwork, build_recurrence
+from seqsum.networks import Bias, ConvEncoder, Encoder, InitialState, SequenceNetwork, build_head, build_recurrence
 from seqsum.objectives import Objective, RunningSum, WeightedMean
 from seqsum.recurrent.backends import Backend
 from seqsum.recurrent.cells import OutputActivation
@@ -34,7 +35,13 @@ class SequenceModule(LightningModule):
         output_activation: What the output gate of `lstm` scales: `identity`, the memory itself, the
             default, which lets the head count beyond the sums seen in training; or `tanh` of it, as
             `torch_lstm` does.
+        bias: Biases of each gate of a built-in cell: `two`, one of the input's product and one of the
+            recurrent one, as in torch; `one`, as in most papers; or `none`.
+        initial_state: State before the first step: `zero`, `random` (standard normal, another for each
+            sequence), `learned`, or a number that fills it. A trained network can be tested with another.
         encoder: What turns one step's input into features; a `ConvEncoder` by default.
+        head_sizes: Units of hidden layers between recurrence and outputs, with ReLUs around them; none for a
+            head that is linear.
         objective: Loss and metrics; `RunningSum` by default.
         learning_rate: Of AdamW; the peak of the schedule.
         weight_decay: Of AdamW, on weights that are matrices; biases and normalisation are spared.
@@ -48,7 +55,10 @@ class SequenceModule(LightningModule):
         num_layers: int = 1,
         backend: Backend = "auto",
         output_activation: OutputActivation | None = None,
+        bias: Bias = "two",
+        initial_state: InitialState = "zero",
         encoder: Encoder | None = None,
+        head_sizes: Sequence[int] = (),
         objective: Objective | None = None,
         learning_rate: float = 5e-3,
         weight_decay: float = 1e-2,
@@ -65,8 +75,18 @@ class SequenceModule(LightningModule):
         self.schedule = schedule
         self.objective = objective or RunningSum()
         encoder = encoder or ConvEncoder()
-        recurrence = build_recurrence(cell, encoder.output_size, hidden_size, num_layers, backend, output_activation)
-        self.network = SequenceNetwork(encoder, recurrence, nn.Linear(hidden_size, self.objective.output_size))
+        recurrence = build_recurrence(
+            cell,
+            encoder.output_size,
+            hidden_size,
+            num_layers,
+            backend,
+            output_activation,
+            bias,
+            learn_initial_state=initial_state == "learned",
+        )
+        head = build_head(hidden_size, head_sizes, self.objective.output_size)
+        self.network = SequenceNetwork(encoder, recurrence, head, initial_state)
         metrics = self.objective.metrics()
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")

@@ -204,8 +204,8 @@ class FirstPixel(Encoder):
 class Adder(nn.Module):
     """Adds without fault."""
 
-    def forward(self, features):
-        return features.cumsum(dim=1), None
+    def forward(self, features, state=None):
+        return features.cumsum(dim=1), state
 
 
 def test_length_curve_of_a_faultless_adder_is_what_misread_digits_leave():

@@ -105,7 +105,7 @@ def gradient_norms(network: SequenceNetwork, features: Tensor, mask: Tensor | No
     """
     leaf = features.requires_grad_()
     with torch.enable_grad():
-        outputs = network.head((network.recurrence(leaf) if mask is None else network.recurrence(leaf, mask=mask))[0])
+        outputs = network.head(network.recur(leaf, mask=mask)[0])
         if mask is None:
             last = outputs[:, -1]
         else:

@@ -26,7 +26,7 @@ def encode(network: SequenceNetwork, digits: Tensor) -> Tensor:
 @torch.no_grad()
 def read(network: SequenceNetwork, features: Tensor) -> tuple[Tensor, Tensor]:
     """Features `(B, T, F)` -> outputs of the recurrence `(B, T, H)` and running sums, not rounded, `(B, T)`."""
-    outputs = torch.cat([network.recurrence(rows)[0] for rows in features.split(CHUNK)])
+    outputs = torch.cat([network.recur(rows)[0] for rows in features.split(CHUNK)])
     return outputs, network.head(outputs).squeeze(-1).float()
 
 
@@ -41,7 +41,7 @@ def trace_layers(network: SequenceNetwork, features: Tensor) -> dict[str, dict[s
     layers: dict[str, dict[str, Tensor]] = {}
     if isinstance(network.recurrence, Recurrent):
         with trace(network.recurrence) as traced:
-            network.recurrence(features)
+            network.recur(features)
         for path, tensor in traced.items():
             name, layer = re.fullmatch(r"(.+)_(l\d+)", path).groups()  # type: ignore[union-attr]  # `trace` names so
             layers.setdefault(layer, {})[name] = tensor

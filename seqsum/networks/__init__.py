@@ -1,7 +1,20 @@
 """Networks: an encoder for every step, a recurrence over the steps, a head for every step."""
 
-from seqsum.networks.encoders import ConvEncoder, Encoder
-from seqsum.networks.sequence import SequenceNetwork, build_recurrence
+from seqsum.networks.encoders import ConvEncoder, Encoder, Flatten
+from seqsum.networks.heads import build_head
+from seqsum.networks.initial_state import InitialState
+from seqsum.networks.recurrences import Bias, build_recurrence
+from seqsum.networks.sequence import SequenceNetwork
 from seqsum.networks.time_distributed import TimeDistributed
 
-__all__ = ["ConvEncoder", "Encoder", "SequenceNetwork", "TimeDistributed", "build_recurrence"]
+__all__ = [
+    "Bias",
+    "ConvEncoder",
+    "Encoder",
+    "Flatten",
+    "InitialState",
+    "SequenceNetwork",
+    "TimeDistributed",
+    "build_head",
+    "build_recurrence",
+]

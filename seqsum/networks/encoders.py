@@ -16,6 +16,33 @@ class Encoder(nn.Module):
     output_size: int
 
 
+class Flatten(Encoder):
+    """Passes on what a step has, as a vector: for inputs that are features already, such as a row of pixels.
+
+    Args:
+        output_size: Numbers in a step's input, `F`.
+
+    Raises:
+        ValueError: A size below one, and in use an input of another size.
+    """
+
+    def __init__(self, output_size: int = 28) -> None:
+        super().__init__()
+        if output_size < 1:
+            raise ValueError(f"`output_size` (={output_size}) must be at least 1")
+        self.output_size = output_size
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Inputs `(N, …)` -> features `(N, F)`."""
+        features = inputs.flatten(1)
+        if features.shape[1] != self.output_size:
+            raise ValueError(
+                f"`output_size` (={self.output_size}) of the encoder must be the {features.shape[1]} numbers "
+                "that a step's input has"
+            )
+        return features
+
+
 class ConvEncoder(Encoder):
     """Convolutions that halve the image each time, then one linear layer.
 

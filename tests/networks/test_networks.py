@@ -5,14 +5,14 @@ import torch
 from torch import nn
 
 from seqsum import RecurrentCell
-from seqsum.networks import ConvEncoder, SequenceNetwork, TimeDistributed, build_recurrence
+from seqsum.networks import ConvEncoder, Flatten, SequenceNetwork, TimeDistributed, build_head, build_recurrence
 
 
-def make_network(**arguments):
+def make_network(initial_state="zero", **arguments):
     torch.manual_seed(0)
     encoder = ConvEncoder(channels=(2, 3), output_size=4)
     recurrence = build_recurrence(**{"cell": "lstm", "input_size": 4, "hidden_size": 5, **arguments})
-    return SequenceNetwork(encoder, recurrence, nn.Linear(5, 1))
+    return SequenceNetwork(encoder, recurrence, nn.Linear(5, 1), initial_state)
 
 
 def test_time_distributed_equals_a_loop_over_time():
@@ -129,6 +129,12 @@ def test_a_class_path_is_a_cell_of_ones_own():
         ({"cell": "gru", "output_activation": "identity"}, r"\(='identity'\) must be 'tanh' for `cell` 'gru'"),
         ({"hidden_size": 0}, r"`hidden_size` \(=0\) must be at least 1"),
         ({"num_layers": 0}, r"`num_layers` \(=0\) must be at least 1"),
+        ({"initial_state": "zeros"}, r"`initial_state` \(='zeros'\) must be 'zero', 'random', 'learned' or a number"),
+        ({"cell": "torch_gru", "bias": "one"}, r"`bias` \(='one'\) must be 'two' or 'none' for `cell` 'torch_gru'"),
+        (
+            {"cell": "torch_rnn", "learn_initial_state": True},
+            r"`initial_state` \(='learned'\) does not go with `cell` 'torch_rnn'",
+        ),
         (
             {"cell": "torch_lstm", "output_activation": "identity"},
             r"`output_activation` \(='identity'\) must be 'tanh' for `cell` 'torch_lstm'",
@@ -154,3 +160,77 @@ def test_piece_by_piece_equals_all_at_once(cell):
     first, state = network.run(inputs[:, :4])
     second, _ = network.run(inputs[:, 4:], state)
     torch.testing.assert_close(torch.cat([first, second], dim=1), network(inputs))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "torch_lstm", "torch_rnn"])
+def test_a_number_fills_every_state_at_the_start(cell):
+    network = make_network(initial_state=1000.0, cell=cell, num_layers=2).eval()
+    inputs = torch.randn(3, 2, 1, 28, 28)
+    start = torch.full((2, 3, 5), 1000.0)
+    given = (start, start) if "lstm" in cell else start
+    expected = network.head(network.recurrence(network.encoder(inputs), given)[0])
+    torch.testing.assert_close(network(inputs), expected)
+    assert not torch.allclose(expected, network.head(network.recurrence(network.encoder(inputs))[0]))
+
+
+def test_random_start_is_another_in_training_and_the_same_in_every_test():
+    network = make_network(initial_state="random", cell="gru")
+    inputs = torch.randn(300, 1, 1, 28, 28)
+    features = network.encoder(inputs).detach()
+    assert not torch.equal(network.recur(features)[0], network.recur(features)[0])
+    network.eval()
+    outputs, _ = network.recur(features)
+    assert torch.equal(outputs, network.recur(features)[0])
+    with torch.no_grad():  # an update gate that lets nothing in keeps what was there at the start
+        network.recurrence.bias_ih_l0.fill_(100.0)
+    start, _ = network.recur(features)
+    assert abs(start.mean()) < 0.1
+    assert abs(start.std() - 1) < 0.1
+    assert not network.recur(features, torch.zeros(1, 300, 5))[0].any(), "a state that is given wins"
+
+
+def test_weights_with_a_learned_start_go_into_a_network_with_another():
+    learned = make_network(initial_state="learned", learn_initial_state=True).eval()
+    with torch.no_grad():
+        learned.recurrence.initial_state[0].fill_(0.5)
+    other = make_network().eval()
+    other.load_state_dict(learned.state_dict())
+    inputs = torch.randn(2, 3, 1, 28, 28)
+    assert not torch.allclose(learned(inputs), other(inputs))
+    again = make_network(initial_state="learned", learn_initial_state=True).eval()
+    again.load_state_dict(learned.state_dict())
+    torch.testing.assert_close(again(inputs), learned(inputs))
+
+
+def test_flatten_passes_features_on_and_wants_their_number():
+    rows = torch.randn(5, 4, 7)
+    assert torch.equal(Flatten(28)(rows), rows.view(5, 28))
+    with pytest.raises(ValueError, match=r"`output_size` \(=3\) of the encoder must be the 28 numbers"):
+        Flatten(3)(rows)
+    with pytest.raises(ValueError, match=r"`output_size` \(=0\) must be at least 1"):
+        Flatten(0)
+
+
+def test_hidden_layers_of_the_head_stand_between_relus():
+    head = build_head(5, [64], 10)
+    assert [type(part) for part in head] == [nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
+    assert head(torch.randn(2, 3, 5)).shape == (2, 3, 10)
+    assert isinstance(build_head(5, (), 10), nn.Linear)
+    with pytest.raises(ValueError, match=r"`head_sizes` \(=\[64, 0\]\) must be numbers of at least 1"):
+        build_head(5, [64, 0], 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        ({"cell": "rnn", "hidden_size": 128, "bias": "one"}, 21_386),
+        ({"cell": "rnn", "hidden_size": 64, "bias": "one"}, 6_602),
+        ({"cell": "lstm", "hidden_size": 128, "bias": "none"}, 81_162),
+        ({"cell": "torch_lstm", "hidden_size": 128, "bias": "none"}, 81_162),
+        ({"cell": "rnn", "hidden_size": 128}, 21_386 + 128),
+    ],
+)
+def test_published_parameter_counts(arguments, count):
+    recurrence = build_recurrence(input_size=28, **arguments)
+    network = SequenceNetwork(Flatten(28), recurrence, nn.Linear(arguments["hidden_size"], 10))
+    assert sum(parameter.numel() for parameter in network.parameters()) == count

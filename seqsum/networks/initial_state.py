@@ -1,0 +1,50 @@
+"""The state that the recurrence starts from: zero, any number, random or learned."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import torch
+from torch import nn
+
+from seqsum.recurrent import Recurrent
+from seqsum.recurrent.recurrent import States
+
+InitialState = Literal["zero", "random", "learned"] | float
+
+
+def check_initial_state(initial_state: InitialState) -> None:
+    """Raise a ValueError unless it is one of `InitialState`."""
+    if isinstance(initial_state, str) and initial_state not in ("zero", "random", "learned"):
+        raise ValueError(f"`initial_state` (={initial_state!r}) must be 'zero', 'random', 'learned' or a number")
+
+
+def make_state(initial_state: InitialState, recurrence: nn.Module, batch_size: int, training: bool) -> States | None:
+    """The state before the first step, `(L, B, S)` each; None where it is the recurrence's own, zero or learned.
+
+    Args:
+        initial_state: `random` is standard normal, drawn for each sequence: in training by torch's generator,
+            otherwise the same numbers for every batch, so that a test can be repeated. A number fills all states.
+        recurrence: Layers as `build_recurrence` makes them.
+        batch_size: `B`.
+        training: Whether the network trains.
+    """
+    if initial_state in ("zero", "learned"):
+        return None
+    like = next(recurrence.parameters(), torch.empty(0))
+    generator = None if training else torch.Generator().manual_seed(0)
+    states = []
+    for shape in _shapes(recurrence, batch_size):
+        if initial_state == "random":
+            states.append(torch.randn(shape, generator=generator).to(like))
+        else:
+            states.append(like.new_full(shape, float(initial_state)))
+    return states[0] if len(states) == 1 else tuple(states)
+
+
+def _shapes(recurrence: nn.Module, batch_size: int) -> list[tuple[int, int, int]]:
+    if isinstance(recurrence, Recurrent):
+        sizes = cast("list[int]", recurrence.cells[0].state_size)
+        return [(len(recurrence.cells), batch_size, size) for size in sizes]
+    layers = cast("nn.RNNBase", recurrence)
+    return [(layers.num_layers, batch_size, layers.hidden_size)] * (2 if isinstance(layers, nn.LSTM) else 1)

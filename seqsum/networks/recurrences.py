@@ -1,0 +1,93 @@
+"""The recurrence by its name on the command line."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from seqsum.recurrent import GRU, LSTM, RNN, Recurrent
+from seqsum.recurrent.backends import Backend
+from seqsum.recurrent.cells import OutputActivation
+from seqsum.recurrent.layers import TorchLike
+
+Bias = Literal["two", "one", "none"]
+
+
+def build_recurrence(
+    cell: str,
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    backend: Backend = "auto",
+    output_activation: OutputActivation | None = None,
+    bias: Bias = "two",
+    learn_initial_state: bool = False,
+) -> nn.Module:
+    """The recurrent layers called `cell` on the command line: batch first, `(B, T, F)` -> `(B, T, H)`.
+
+    Args:
+        cell: One of `LAYERS`, written by hand; one of `TORCH_LAYERS`, torch's own with the very weights
+            that the hand-written one starts with under the same seed; or the path of a class with the
+            contract of `RecurrentCell`, such as `my_cells.MyCell`, made from input and hidden size.
+        input_size: Features per step, `F`.
+        hidden_size: Units of each layer, `H`.
+        num_layers: Layers, `L`.
+        backend: How the hand-written loop runs.
+        output_activation: Of `lstm` alone. None is "identity", since running sums grow beyond those seen in
+            training; torch's LSTM has "tanh" and no other.
+        bias: Biases of each gate: two, as in torch, one or none. A cell of one's own has those that it has.
+        learn_initial_state: Whether the state before the first step is learned; torch's own is zero.
+
+    Raises:
+        ValueError: An unknown cell, a size below one, an option that the cell does not have.
+    """
+    if cell != "lstm" and output_activation not in (None, "tanh"):
+        raise ValueError(f"`output_activation` (={output_activation!r}) must be 'tanh' for `cell` {cell!r}")
+    if cell in TORCH_LAYERS:
+        if backend != "auto":
+            raise ValueError(f"`backend` (={backend!r}) must be 'auto' for `cell` {cell!r}, which is torch's own")
+        if bias == "one":
+            raise ValueError(f"`bias` (={bias!r}) must be 'two' or 'none' for `cell` {cell!r}, which is torch's own")
+        if learn_initial_state:
+            raise ValueError(f"`initial_state` (='learned') does not go with `cell` {cell!r}, which is torch's own")
+        return _torch_layers(cell, input_size, hidden_size, num_layers, bias != "none")
+    options: dict[str, Any] = {"num_layers": num_layers, "batch_first": True, "backend": backend}
+    options["learn_initial_state"] = learn_initial_state
+    if cell == "lstm":
+        options["output_activation"] = output_activation or "identity"
+    if cell in LAYERS:
+        biases = {"bias": bias != "none", "recurrent_bias": bias == "two"}
+        return LAYERS[cell](input_size, hidden_size, **options, **biases)
+    return Recurrent(_import_cell(cell)(input_size, hidden_size), **options)
+
+
+def _torch_layers(cell: str, input_size: int, hidden_size: int, num_layers: int, bias: bool) -> nn.Module:
+    torch_class, hand_written = TORCH_LAYERS[cell]
+    with torch.device("meta"):  # without torch's own start, whose random numbers would shift all later ones
+        layers = torch_class(input_size, hidden_size, num_layers, bias=bias, batch_first=True).to_empty(device="cpu")
+    layers.load_state_dict(hand_written(input_size, hidden_size, num_layers, bias=bias).torch_state_dict())
+    return layers
+
+
+def _import_cell(path: str) -> Callable[[int, int], Any]:
+    module_name, _, class_name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name) if module_name else None
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"`cell` (={path!r}) can't be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        known = [*LAYERS, *TORCH_LAYERS]
+        raise ValueError(f"`cell` (={path!r}) must be one of {known}, or the path of a class such as my_cells.MyCell")
+    return found
+
+
+LAYERS: dict[str, Callable[..., TorchLike]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
+TORCH_LAYERS: dict[str, tuple[Callable[..., nn.RNNBase], Callable[..., TorchLike]]] = {
+    "torch_rnn": (nn.RNN, RNN),
+    "torch_lstm": (nn.LSTM, LSTM),
+    "torch_gru": (nn.GRU, GRU),
+}
