@@ -36,7 +36,7 @@ from seqsum.callbacks import (
     run_folder,
 )
 from seqsum.checkpoints import check_architecture, checkpoint_settings
-from seqsum.data import DigitSums, SequenceData
+from seqsum.data import DigitData, DigitSums, SequenceData
 from seqsum.errors import InputError
 from seqsum.inspect.page import make_files
 from seqsum.inspect.report import describe, report_images
@@ -205,7 +205,7 @@ class SeqsumCLI(LightningCLI):
         if self.subcommand != "predict":
             self.datamodule.prepare_data()
         self.datamodule.setup(self.subcommand)
-        if isinstance(self.datamodule, DigitSums):
+        if isinstance(self.datamodule, DigitData):
             settings.data.init_args.dataset = self.datamodule.dataset
             self.datamodule.hparams["dataset"] = self.datamodule.dataset
 

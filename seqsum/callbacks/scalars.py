@@ -17,14 +17,15 @@ from seqsum.objectives import StepMean
 class Scalars(Callback):
     """Logs what tells how a training goes, to every logger there is.
 
-    `train/learning_rate` and `train/gradient_norm`, the latter before clipping; `train/images_per_second` of
-    each epoch, over all processes, validation and pictures left out; `val_by_step/exact_step_t3` and its
-    like. Lightning's LearningRateMonitor would give each group of parameters a curve, all the same, and its
-    ThroughputMonitor would stop the GPU after every batch.
+    `train/learning_rate` and `train/gradient_norm`, the latter before clipping; `train/images_per_second` of each
+    epoch, or `sequences_per_second` where a step is no image, over all processes, validation and pictures left
+    out; `val_by_step/exact_step_t3` and its like. Lightning's LearningRateMonitor would give each group of
+    parameters a curve, all the same, and its ThroughputMonitor would stop the GPU after every batch.
     """
 
     def __init__(self) -> None:
-        self.images = 0
+        self.read = 0  # in this unit
+        self.unit = "images"
         self.seconds = 0.0
         self.last = 0.0  # when the clock was last read
 
@@ -42,7 +43,7 @@ class Scalars(Callback):
         self._restart()
 
     def _restart(self) -> None:
-        self.images, self.seconds, self.last = 0, 0.0, time.perf_counter()
+        self.read, self.seconds, self.last = 0, 0.0, time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -50,15 +51,16 @@ class Scalars(Callback):
         now = time.perf_counter()
         self.seconds += now - self.last
         self.last = now
-        self.images += batch.targets.numel()
+        self.unit = "images" if batch.inputs.dim() == 5 else "sequences"
+        self.read += batch.targets.numel() if self.unit == "images" else len(batch.targets)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.last = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.images > 0:
-            speed = trainer.world_size * self.images / self.seconds
-            pl_module.log("train/images_per_second", speed, sync_dist=True)
+        if self.read > 0:
+            speed = trainer.world_size * self.read / self.seconds
+            pl_module.log(f"train/{self.unit}_per_second", speed, sync_dist=True)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, metric in module_of(pl_module).val_metrics.items(keep_base=True):

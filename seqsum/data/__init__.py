@@ -1,12 +1,16 @@
 """Data: digits as tensors, sequences of them as index tables, batches for Lightning."""
 
 from seqsum.data.base import Batch, SequenceData
+from seqsum.data.digit_data import DigitData
+from seqsum.data.digit_rows import DigitRows
 from seqsum.data.digit_sums import DigitSums
 from seqsum.data.digits import Digits, load_splits, resolve_dataset
 from seqsum.data.sums import deal, increments, running_targets, scan_targets, signs
 
 __all__ = [
     "Batch",
+    "DigitData",
+    "DigitRows",
     "DigitSums",
     "Digits",
     "SequenceData",

@@ -1,0 +1,81 @@
+"""An image read row by row, or column by column, and its class."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from seqsum.data.base import Batch
+from seqsum.data.digit_data import DigitData
+from seqsum.data.digits import DatasetName
+from seqsum.data.sampler import IndexBatch
+from seqsum.errors import InputError
+
+
+class DigitRows(DigitData):
+    """Images as sequences of their rows, or columns, of pixels, and one label for all 28 steps.
+
+    Args:
+        dataset: Which images. `auto` is MNIST where it is on disk or can be downloaded, else `rendered`.
+        root: Folder of the torchvision datasets.
+        steps: What a step is: one of the `rows`, from the top, or of the `columns`, from the left.
+        threshold: Pixels above it become 1 and the others 0. By default they stay as they are, from 0 to 1.
+        batch_size: Images in a batch, `B`, on each device.
+        seed: Of the order of the training images; the command line passes `seed_everything`, which also says
+            which image `predict` picks.
+        images: For `predict`: image files, or folders of them. Without any, an image of the test split.
+    """
+
+    def __init__(
+        self,
+        dataset: DatasetName = "auto",
+        root: str = "data",
+        steps: Literal["rows", "columns"] = "rows",
+        threshold: float | None = None,
+        batch_size: int = 128,
+        seed: int = 0,
+        images: str | list[str] | None = None,
+    ) -> None:
+        super().__init__(dataset, root, (1, 1), batch_size, seed, images)
+        if steps not in ("rows", "columns"):
+            raise InputError(f"`--data.steps` (={steps}) must be 'rows' or 'columns'")
+        if threshold is not None and not 0 <= threshold < 1:
+            raise InputError(f"`--data.threshold` (={threshold}) must be at least 0 and below 1")
+        self.save_hyperparameters(ignore=["images"])
+        self.steps = steps
+        self.threshold = threshold
+
+    def gather(self, batch: IndexBatch) -> Batch:
+        """Index table `(B, 1)` -> steps `(B, 28, 28)` and their image's label at each, `(B, 28)`."""
+        digits, rows = self.digits_of(batch), batch.rows.squeeze(-1)
+        inputs = self.as_steps(digits.images[rows])
+        return Batch(inputs, digits.labels[rows].unsqueeze(-1).expand(-1, inputs.shape[1]))
+
+    def as_steps(self, images: Tensor) -> Tensor:
+        """uint8 images `(N, Y, X)` -> float steps `(N, T, F)`: `(N, Y, X)` by rows, `(N, X, Y)` by columns."""
+        pixels = images / 255
+        if self.threshold is not None:
+            pixels = (pixels > self.threshold).to(pixels)
+        return pixels.transpose(1, 2) if self.steps == "columns" else pixels
+
+    def as_images(self, inputs: Tensor) -> Tensor:
+        """Steps `(…, T, F)` -> the pixels as the network has seen them, `(…, Y, X)` from 0 to 1."""
+        return inputs.transpose(-2, -1) if self.steps == "columns" else inputs
+
+    def examples(self) -> list[Tensor]:
+        """A random image of the test split, by the seed."""
+        self.load()
+        images = self.splits["test"].images
+        place = torch.randint(len(images), (1,), generator=torch.Generator().manual_seed(self.seed))
+        return [images[place]]
+
+    def predict_dataloader(self) -> DataLoader[Tensor]:
+        """The user's images, each a sequence `(1, T, F)` by itself."""
+        return DataLoader(self.as_steps(torch.cat(self.sequences)).unsqueeze(1), batch_size=None)  # type: ignore[arg-type]  # a tensor is a dataset
+
+    def describe(self) -> str:
+        shades = "pixels from 0 to 1" if self.threshold is None else f"pixels 0 or 1 (threshold {self.threshold})"
+        return f"{self.describe_digits()} by {self.steps}, {shades}, one label for all steps"
