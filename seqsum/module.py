@@ -24,7 +24,8 @@ class SequenceModule(LightningModule):
     """Trains a `SequenceNetwork` on an objective.
 
     Args:
-        cell: Recurrence, written by hand: `lstm`, `gru` or `rnn`; torch's own with the same start:
+        cell: Recurrence, written by hand: `lstm`, `gru`, `rnn` or `irnn` (ReLUs that start by keeping their
+            state, Le et al., 2015); torch's own with the same start:
             `torch_lstm`, `torch_gru` or `torch_rnn`; or a cell of your own, the path of its class, such as
             `my_cells.MyCell`.
         hidden_size: Units of each recurrent layer, `H`.
@@ -39,6 +40,9 @@ class SequenceModule(LightningModule):
             recurrent one, as in torch; `one`, as in most papers; or `none`.
         initial_state: State before the first step: `zero`, `random` (standard normal, another for each
             sequence), `learned`, or a number that fills it. A trained network can be tested with another.
+        forget_bias: Start of the bias of the gate that keeps the state: of `lstm` the forget gate, 1 by default,
+            of `gru` the update gate, 0 by default. The larger, the longer the memory, from the first step of
+            the training on (Tallec & Ollivier, 2018).
         encoder: What turns one step's input into features; a `ConvEncoder` by default.
         head_sizes: Units of hidden layers between recurrence and outputs, with ReLUs around them; none for a
             head that is linear.
@@ -57,6 +61,7 @@ class SequenceModule(LightningModule):
         output_activation: OutputActivation | None = None,
         bias: Bias = "two",
         initial_state: InitialState = "zero",
+        forget_bias: float | None = None,
         encoder: Encoder | None = None,
         head_sizes: Sequence[int] = (),
         objective: Objective | None = None,
@@ -84,6 +89,7 @@ class SequenceModule(LightningModule):
             output_activation,
             bias,
             learn_initial_state=initial_state == "learned",
+            forget_bias=forget_bias,
         )
         head = build_head(hidden_size, head_sizes, self.objective.output_size)
         self.network = SequenceNetwork(encoder, recurrence, head, initial_state)

@@ -91,8 +91,8 @@ def test_options_are_these(parsed):
     assert set(settings) == groups
     assert list(settings["tensorboard"]) == ["figures_every_n_epochs", "histograms_every_n_epochs"]
     assert list(settings["model"]) == [
-        "cell", "hidden_size", "num_layers", "backend", "output_activation", "bias", "initial_state", "encoder",
-        "head_sizes", "objective",
+        "cell", "hidden_size", "num_layers", "backend", "output_activation", "bias", "initial_state",
+        "forget_bias", "encoder", "head_sizes", "objective",
         "learning_rate", "weight_decay", "schedule",
     ]  # fmt: skip
     assert list(settings["model"]["encoder"]["init_args"]) == [

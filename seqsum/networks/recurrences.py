@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
 
-from seqsum.recurrent import GRU, LSTM, RNN, Recurrent
+from seqsum.recurrent import GRU, LSTM, RNN, Recurrent, RecurrentCell
 from seqsum.recurrent.backends import Backend
 from seqsum.recurrent.cells import OutputActivation
 from seqsum.recurrent.layers import TorchLike
@@ -26,6 +26,7 @@ def build_recurrence(
     output_activation: OutputActivation | None = None,
     bias: Bias = "two",
     learn_initial_state: bool = False,
+    forget_bias: float | None = None,
 ) -> nn.Module:
     """The recurrent layers called `cell` on the command line: batch first, `(B, T, F)` -> `(B, T, H)`.
 
@@ -41,12 +42,19 @@ def build_recurrence(
             training; torch's LSTM has "tanh" and no other.
         bias: Biases of each gate: two, as in torch, one or none. A cell of one's own has those that it has.
         learn_initial_state: Whether the state before the first step is learned; torch's own is zero.
+        forget_bias: Start of the bias of the gate that keeps the state, of `lstm` and `gru` alone. None is
+            their own, 1 and 0.
 
     Raises:
         ValueError: An unknown cell, a size below one, an option that the cell does not have.
     """
     if cell != "lstm" and output_activation not in (None, "tanh"):
         raise ValueError(f"`output_activation` (={output_activation!r}) must be 'tanh' for `cell` {cell!r}")
+    if forget_bias is not None and (cell not in KEEPING_GATES or bias == "none"):
+        raise ValueError(
+            f"`forget_bias` (={forget_bias}) must be left out for `cell` {cell!r} with `bias` {bias!r}: "
+            f"{' and '.join(KEEPING_GATES)} have the gate that it is for, and need its bias"
+        )
     if cell in TORCH_LAYERS:
         if backend != "auto":
             raise ValueError(f"`backend` (={backend!r}) must be 'auto' for `cell` {cell!r}, which is torch's own")
@@ -61,7 +69,10 @@ def build_recurrence(
         options["output_activation"] = output_activation or "identity"
     if cell in LAYERS:
         biases = {"bias": bias != "none", "recurrent_bias": bias == "two"}
-        return LAYERS[cell](input_size, hidden_size, **options, **biases)
+        layers = LAYERS[cell](input_size, hidden_size, **options, **biases)
+        if forget_bias is not None:
+            _start_gate(layers, KEEPING_GATES[cell], forget_bias)
+        return layers
     return Recurrent(_import_cell(cell)(input_size, hidden_size), **options)
 
 
@@ -71,6 +82,21 @@ def _torch_layers(cell: str, input_size: int, hidden_size: int, num_layers: int,
         layers = torch_class(input_size, hidden_size, num_layers, bias=bias, batch_first=True).to_empty(device="cpu")
     layers.load_state_dict(hand_written(input_size, hidden_size, num_layers, bias=bias).torch_state_dict())
     return layers
+
+
+def _identity_rnn(input_size: int, hidden_size: int, **options: Any) -> RNN:
+    """ReLUs whose recurrent weights start as the identity: at first they keep their state (Le et al., 2015)."""
+    layers = RNN(input_size, hidden_size, nonlinearity="relu", **options)
+    for cell in layers.cells:
+        nn.init.eye_(cell.get_parameter("weight_hh"))
+    return layers
+
+
+def _start_gate(layers: TorchLike, gate: str, value: float) -> None:
+    """Let the input's bias of a gate start with a value, in all layers."""
+    for cell in layers.cells:
+        place = cast("RecurrentCell", cell).gate_names.index(gate)
+        nn.init.constant_(cell.get_parameter("bias_ih").split(layers.hidden_size)[place], value)
 
 
 def _import_cell(path: str) -> Callable[[int, int], Any]:
@@ -85,7 +111,8 @@ def _import_cell(path: str) -> Callable[[int, int], Any]:
     return found
 
 
-LAYERS: dict[str, Callable[..., TorchLike]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
+LAYERS: dict[str, Callable[..., TorchLike]] = {"rnn": RNN, "irnn": _identity_rnn, "lstm": LSTM, "gru": GRU}
+KEEPING_GATES = {"lstm": "forget_gate", "gru": "update_gate"}  # open, they keep the state
 TORCH_LAYERS: dict[str, tuple[Callable[..., nn.RNNBase], Callable[..., TorchLike]]] = {
     "torch_rnn": (nn.RNN, RNN),
     "torch_lstm": (nn.LSTM, LSTM),

@@ -121,7 +121,7 @@ def test_a_class_path_is_a_cell_of_ones_own():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"cell": "ltsm"}, r"`cell` \(='ltsm'\) must be one of \['rnn', 'lstm', .*, or the path of a class"),
+        ({"cell": "ltsm"}, r"`cell` \(='ltsm'\) must be one of \['rnn', 'irnn', .*, or the path of a class"),
         ({"cell": "nowhere.Cell"}, r"`cell` \(='nowhere.Cell'\) can't be imported: No module named 'nowhere'"),
         ({"cell": "torch.nn.Sell"}, r"`cell` \(='torch.nn.Sell'\) can't be imported: .*Sell"),
         ({"cell": "os.path.join"}, r"`cell` \(='os.path.join'\) must be one of .*, or the path of a class"),
