@@ -1,0 +1,91 @@
+"""Trainings by the command line that users have, each in a folder of its own, none done twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import rich
+
+from seqsum.callbacks.run import write_atomically
+from seqsum.cli import main as train
+from seqsum.errors import InputError
+
+LISTED = "arguments.json"
+
+
+class Run(NamedTuple):
+    """A training that is done.
+
+    Attributes:
+        folder: Where everything of it is.
+        results: What is in its `results.json`.
+    """
+
+    folder: Path
+    results: dict[str, Any]
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best one."""
+        return self.folder / "checkpoints/best.ckpt"
+
+
+def trained(root: Path, name: str, arguments: list[str]) -> Run:
+    """Run `python train.py` with these arguments below `root/name`, unless that is done already.
+
+    A training that was interrupted goes on from its last checkpoint, or starts anew if there is none.
+
+    Args:
+        root: Folder of the experiment.
+        name: Of the run.
+        arguments: Of `train.py`; but for the folder and the progress bar, which are given here.
+
+    Raises:
+        InputError: The folder holds a run with other arguments.
+    """
+    folder = root / name
+    claim(folder, arguments)
+    if (run := finished(folder)) is None:
+        rich.print(f"Training {name}: python train.py {' '.join(arguments)}")
+        here = [f"--experiment={name}", f"--trainer.default_root_dir={root}", "--trainer.enable_progress_bar=false"]
+        train([*arguments, *here, *going_on(folder)])
+        run = finished(folder)
+    if run is None:
+        raise RuntimeError(f"the training in {folder} has left no results.json")
+    return run
+
+
+def claim(folder: Path, arguments: list[str]) -> None:
+    """Note the arguments of a run, so that its results are never taken for those of another."""
+    listed = folder / LISTED
+    if not listed.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(listed, json.dumps(arguments, indent=2) + "\n")
+    elif (before := json.loads(listed.read_text(encoding="utf-8"))) != arguments:
+        raise InputError(
+            f"`--output` (={folder.parent}) holds a run of {folder.name} with other settings "
+            f"({' '.join(before)}, not {' '.join(arguments)}): name another folder"
+        )
+
+
+def finished(folder: Path) -> Run | None:
+    """The last run in a folder, if it got as far as its results."""
+    for version in reversed(versions(folder)):
+        if (results := version / "results.json").exists():
+            return Run(version, json.loads(results.read_text(encoding="utf-8")))
+    return None
+
+
+def going_on(folder: Path) -> list[str]:
+    """The argument by which a training that was interrupted goes on, if it left a checkpoint."""
+    for version in reversed(versions(folder)):
+        if (checkpoint := version / "checkpoints/last.ckpt").exists():
+            return [f"--ckpt_path={checkpoint}"]
+    return []
+
+
+def versions(folder: Path) -> list[Path]:
+    """The folders of the runs, in the order in which they were made."""
+    return sorted(folder.glob("version_*"), key=lambda version: int(version.name.rpartition("_")[2]))

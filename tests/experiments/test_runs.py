@@ -1,0 +1,72 @@
+"""Trainings of an experiment: done once, gone on with after an interruption, never mixed up."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from seqsum.errors import InputError
+from seqsum.experiments import runs
+from seqsum.experiments.runs import trained
+
+
+@pytest.fixture
+def train(monkeypatch):
+    """A `train.py` that makes folders as the real one and notes how it was called."""
+    calls = []
+
+    def stand_in(arguments):
+        options = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+        folder = runs.Path(options["--trainer.default_root_dir"]) / options["--experiment"]
+        version = folder / f"version_{len(list(folder.glob('version_*')))}"
+        (version / "checkpoints").mkdir(parents=True)
+        (version / "checkpoints/last.ckpt").touch()
+        calls.append(arguments)
+        if stand_in.interrupted:
+            raise SystemExit(1)
+        (version / "results.json").write_text(json.dumps({"test": {"test/accuracy": 0.5}}))
+
+    stand_in.calls, stand_in.interrupted = calls, False
+    monkeypatch.setattr(runs, "train", stand_in)
+    return stand_in
+
+
+def test_a_run_is_done_once(train, tmp_path):
+    first = trained(tmp_path, "lstm", ["--model.cell=lstm"])
+    again = trained(tmp_path, "lstm", ["--model.cell=lstm"])
+    assert first == again
+    assert first.results == {"test": {"test/accuracy": 0.5}}
+    assert first.checkpoint == tmp_path / "lstm/version_0/checkpoints/best.ckpt"
+    assert len(train.calls) == 1
+    assert train.calls[0][0] == "--model.cell=lstm"
+    assert f"--trainer.default_root_dir={tmp_path}" in train.calls[0]
+
+
+def test_an_interrupted_run_goes_on_from_its_last_checkpoint(train, tmp_path):
+    train.interrupted = True
+    with pytest.raises(SystemExit):
+        trained(tmp_path, "lstm", ["--model.cell=lstm"])
+    train.interrupted = False
+    assert trained(tmp_path, "lstm", ["--model.cell=lstm"]).folder == tmp_path / "lstm/version_1"
+    assert train.calls[0][-1] != train.calls[1][-1]
+    assert train.calls[1][-1] == f"--ckpt_path={tmp_path}/lstm/version_0/checkpoints/last.ckpt"
+
+
+def test_a_run_goes_on_from_the_latest_of_many(train, tmp_path):
+    for version in range(11):
+        (tmp_path / f"lstm/version_{version}/checkpoints").mkdir(parents=True)
+        (tmp_path / f"lstm/version_{version}/checkpoints/last.ckpt").touch()
+    trained(tmp_path, "lstm", [])
+    assert train.calls[0][-1].endswith("version_10/checkpoints/last.ckpt")
+
+
+def test_results_of_other_settings_are_not_taken(train, tmp_path):
+    trained(tmp_path, "lstm", ["--model.hidden_size=4"])
+    with pytest.raises(InputError, match=r"`--output` \(=.*\) holds a run of lstm with other settings .*=4, not .*=5"):
+        trained(tmp_path, "lstm", ["--model.hidden_size=5"])
+
+
+def test_two_runs_have_two_folders(train, tmp_path):
+    assert trained(tmp_path, "lstm", ["-c", "x"]).folder != trained(tmp_path, "gru", ["-c", "x"]).folder
+    assert len(train.calls) == 2
