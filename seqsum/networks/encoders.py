@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+
+Stem = Literal["strided", "pooled"]
+Activation = Literal["relu", "softmax"]
 
 
 class Encoder(nn.Module):
@@ -63,16 +66,17 @@ class ConvEncoder(Encoder):
         image_size: Pixel rows and columns of the square input.
 
     Raises:
-        ValueError: No channels, a size below one, more halvings than the image has pixels for.
+        ValueError: No channels, a size below one, more halvings than the image has pixels for, an unknown
+            `stem` or `activation`.
     """
 
     def __init__(
         self,
         channels: Sequence[int] = (16, 32, 64),
-        stem: Literal["strided", "pooled"] = "strided",
+        stem: Stem = "strided",
         depth: int = 1,
         output_size: int = 128,
-        activation: Literal["relu", "softmax"] = "softmax",
+        activation: Activation = "softmax",
         dropout: float = 0.0,
         image_size: int = 28,
     ) -> None:
@@ -82,6 +86,9 @@ class ConvEncoder(Encoder):
         for name, size in (("depth", depth), ("output_size", output_size)):
             if size < 1:
                 raise ValueError(f"`{name}` (={size}) must be at least 1")
+        for name, choice, choices in (("stem", stem, Stem), ("activation", activation, Activation)):
+            if choice not in get_args(choices):
+                raise ValueError(f"`{name}` (={choice!r}) must be one of {get_args(choices)}")
         first = (image_size + 1) // 2 if stem == "strided" else image_size // 2
         pixels = first >> (len(channels) - 1)  # rows of the last convolution's output
         if pixels < 1:
