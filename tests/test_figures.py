@@ -7,6 +7,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from seqsum.data.sums import running_targets
 from seqsum.figures import (
@@ -92,6 +93,31 @@ def test_no_two_texts_overlap():
         (axes,) = draw(figures[name]).axes
         boxes = [text.get_window_extent() for text in axes.texts]
         assert not any(a.overlaps(b) for a, b in combinations(boxes, 2)), name
+
+
+def test_figures_of_the_default_length_are_legible_in_a_card_of_tensorboard():
+    """Its cards leave 365 × 215 pixels (measured in version 2.21), into which it shrinks a picture."""
+    images, predictions, targets, states = sequences(12, 4)
+    recorded = dict.fromkeys((f"{name}_l0" for name in GATES), states) | {"outputs": states}
+    for name, figure in plot_all(images, recorded, predictions, targets, "alternating").items():
+        scale = min(365 / figure.get_figwidth(), 215 / figure.get_figheight())  # pixels per inch
+        written = [text for text in draw(figure).findobj(Text) if text.get_text() and text.get_visible()]
+        assert written, name
+        for text in written:
+            assert text.get_fontsize() / 72 * scale > 8, (name, text.get_text())
+
+
+def test_short_sequences_stand_side_by_side():
+    images, sums = [torch.rand(3, 28, 28)] * 5, torch.arange(15.0).view(5, 3)
+    (axes,) = plot_sums(images, list(sums), "sum").axes
+    places = np.array([text.get_position() for text in axes.texts[:-1]]).reshape(5, 3, 2)
+    assert texts(axes)[:-1] == [str(k) for k in range(15)]
+    for left, right in ((0, 1), (2, 3)):
+        assert np.ptp(places[[left, right], :, 1]) == 0, "on one line"
+        within, between = places[left, 1, 0] - places[left, 0, 0], places[right, 0, 0] - places[left, 2, 0]
+        assert between > 1.3 * within, "with a gap between them"
+    assert (places[2, :, 1] > places[0, :, 1]).all()
+    assert np.array_equal(places[4, :, 0], places[0, :, 0])
 
 
 def test_a_training_that_diverged_can_still_be_drawn():
@@ -222,9 +248,19 @@ def test_plot_gates_shows_the_gates_given_in_the_order_given():
     for name, values in gates.items():
         image = heat_map(axes, name.replace("_", " "))
         assert np.allclose(image.get_array(), values[:, order].T)
-        limits = (0, 1) if name in GATES[:2] else (-float(values.abs().max()), float(values.abs().max()))
+        limit = float(values.abs().quantile(0.98))
+        limits = (0, 1) if name in GATES[:2] else (-limit, limit)
         assert image.get_clim() == pytest.approx(limits), "gates from 0 to 1, signed values with 0 in the middle"
     assert [(line.get_marker(), len(line.get_xdata())) for line in axes.lines] == [("+", 2), ("_", 2)] * 3, "columns"
+
+
+def test_heat_maps_say_where_values_lie_beyond_their_colours():
+    values = torch.linspace(-2, 2, 400).view(4, 100)
+    values[0, 0] = 70.0
+    (axes,) = plot_gates({"memory": values, "input_gate": values.abs().clamp(max=1)}, None, "sum").axes
+    assert heat_map(axes, "memory").get_clim() == pytest.approx((-1.96, 1.96), abs=0.01)
+    assert texts(axes)[1:3] == ["≥2", "≤−2"]
+    assert {"0", "1"} < set(texts(axes)), "where none does, the bounds alone"
 
 
 def test_plot_gates_of_states_that_differ_in_size_and_without_images():
@@ -299,7 +335,7 @@ def test_plot_all_of_long_sequences_shows_what_can_be_seen():
     images, predictions, targets, states = sequences(30, 50, "sum")
     figures = plot_all(images, {"hidden_l0": states, "outputs": states}, predictions, targets, "sum")
     assert heat_map(figures["gates_l0"].axes[0], "hidden").get_array().shape == (6, 12)
-    assert len(figures["sums"].axes[0].lines[0].get_xdata()) == 4 * 12
+    assert len(figures["sums"].axes[0].lines[0].get_xdata()) == 3 * 12
     assert sum(len(dots.get_offsets()) for dots in figures["number_line"].axes[0].collections) == 1_000
 
 

@@ -18,8 +18,9 @@ from torchmetrics import MetricCollection
 from seqsum.cli import main as train
 from seqsum.data.digit_sums import scale
 from seqsum.data.digits import load_splits
-from seqsum.data.sums import scan_targets
+from seqsum.data.sums import running_targets, scan_targets
 from seqsum.errors import InputError
+from seqsum.figures import principal_components
 from seqsum.inspect.__main__ import main
 from seqsum.inspect.page import write_folder
 from seqsum.inspect.reading import encode, exact_by_length, read, trace_layers
@@ -231,6 +232,18 @@ def test_trace_gives_what_was_read(here, checkpoint):
     parts = trace_layers(module.network, features)["l0"]
     torch.testing.assert_close(parts["output_gate"] * parts["memory"], outputs)
     torch.testing.assert_close(sums, nn.functional.linear(outputs, *module.network.head.parameters())[..., 0])
+
+
+def test_number_line_is_that_of_the_hidden_state_as_in_tensorboard(here, checkpoint):
+    module, data, _ = restore(str(checkpoint))
+    data.setup("test")
+    (section,) = [section for section in report_test(module, data, longest=1) if section.name == "number_line"]
+    digits, labels = data.splits["test"]
+    rows = torch.cat([batch.rows for batch in data.test_dataloader()])
+    hidden = trace_layers(module.network, encode(module.network, digits)[rows])["l0"]["hidden"]
+    seen, _ = principal_components(hidden, running_targets(labels[rows]))
+    path = torch.from_numpy(section.figure.axes[0].lines[0].get_xydata()).float()
+    torch.testing.assert_close(path, seen[0])
 
 
 def test_own_images_need_no_data(here, checkpoint, strip, capfd):

@@ -8,14 +8,16 @@ from seqsum.figures.lengths import binomial_interval, plot_length_curve
 from seqsum.figures.states import order_units, plot_gates, plot_number_line, principal_components
 from seqsum.figures.style import GIVEN, INK, WRONG
 from seqsum.figures.sums import plot_sums
-from seqsum.figures.together import plot_all
+from seqsum.figures.together import by_layer, last_states, plot_all
 
 __all__ = [
     "GIVEN",
     "INK",
     "WRONG",
     "binomial_interval",
+    "by_layer",
     "count_readings",
+    "last_states",
     "order_units",
     "plot_all",
     "plot_confusion",

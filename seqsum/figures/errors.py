@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqsum.data.sums import Operation, increments, signs
-from seqsum.figures.style import GIVEN, INK, WRONG, few_ticks, new_figure, plain, shown, shown_steps
+from seqsum.figures.style import CARD, FONT, GIVEN, INK, WRONG, few_ticks, new_figure, plain, shown, shown_steps
 
 LABELS = 40  # of the most frequent mistakes; each takes a millisecond to draw
 MISTAKES = LinearSegmentedColormap.from_list("mistakes", ["white", WRONG])
@@ -27,17 +27,18 @@ def plot_errors(predictions: Tensor, targets: Tensor) -> Figure:
     predictions, targets = shown(predictions), shown(targets)
     length = predictions.shape[1]
     columns = {
-        "mean absolute error of the sum": (predictions - targets).abs().mean(dim=0),
+        "mean absolute error": (predictions - targets).abs().mean(dim=0),
         "wrong sums, %": 100 * (predictions.round() != targets).float().mean(dim=0),
     }
-    figure = new_figure(5.6, 2.8)
+    figure = new_figure(*CARD)
     for place, (title, values) in enumerate(columns.items()):
-        axes = plain(figure.add_axes((0.09 + 0.5 * place, 0.18, 0.39, 0.68)))
+        axes = plain(figure.add_axes((0.11 + 0.5 * place, 0.18, 0.36, 0.7)))
         axes.plot(range(1, length + 1), values.numpy(), color=INK, marker="o", markersize=5, clip_on=False)
-        axes.set(xlabel="step t", xlim=(0.6, length + 0.4), xticks=shown_steps(length))
+        axes.set(xlim=(0.6, length + 0.4), xticks=shown_steps(length, most=8))
+        axes.set_xlabel("step t", fontsize=FONT)
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(few_ticks())
-        axes.set_title(title, fontsize=10)
+        axes.set_title(title, fontsize=FONT)
     return figure
 
 
@@ -50,8 +51,10 @@ def plot_predictions(predictions: Tensor, targets: Tensor) -> Figure:
     """
     predictions, targets = shown(predictions).flatten(), shown(targets).flatten()
     wrong = predictions.round() != targets
-    figure = new_figure(4.6, 4.4)
-    axes = plain(figure.add_axes((0.14, 0.12, 0.83, 0.8), xlabel="true running sum", ylabel="predicted running sum"))
+    figure = new_figure(*CARD)
+    axes = plain(figure.add_axes((0.14, 0.18, 0.83, 0.72)))
+    axes.set_xlabel("true running sum", fontsize=FONT)
+    axes.set_ylabel("predicted running sum", fontsize=FONT)
     ends = np.array([float(targets.min()) - 1, float(targets.max()) + 1])
     axes.fill_between(ends, ends - 0.5, ends + 0.5, color=GIVEN, alpha=0.4, linewidth=0)
     for chosen, marker, size, colour in ((~wrong, "o", 2, INK), (wrong, "x", 5, WRONG)):
@@ -59,7 +62,7 @@ def plot_predictions(predictions: Tensor, targets: Tensor) -> Figure:
         axes.plot(*dots, linestyle="none", marker=marker, markersize=size, color=colour)
     axes.xaxis.set_major_locator(few_ticks())
     axes.yaxis.set_major_locator(few_ticks())
-    axes.set_title(f"{int(wrong.sum()):,} of {len(wrong):,} sums wrong (×)", fontsize=10, color=WRONG)
+    axes.set_title(f"{int(wrong.sum()):,} of {len(wrong):,} sums wrong (×)", fontsize=FONT, color=WRONG)
     return figure
 
 
@@ -74,10 +77,13 @@ def plot_confusion(predictions: Tensor, targets: Tensor, operation: Operation) -
     counts = count_readings(predictions, targets, operation)
     share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     np.fill_diagonal(share, 0)
-    figure = new_figure(5.2, 4.6)
-    axes = figure.add_axes((0.1, 0.12, 0.88, 0.8), xlabel="digit read: what the step added", ylabel="true digit")
+    figure = new_figure(*CARD)
+    axes = figure.add_axes((0.1, 0.18, 0.88, 0.72))
+    axes.tick_params(labelsize=FONT, length=2)
+    axes.set_xlabel("digit read: what the step added", fontsize=FONT)
+    axes.set_ylabel("true digit", fontsize=FONT)
     axes.imshow(share, cmap=MISTAKES, vmin=0, vmax=max(0.01, share.max()), aspect="auto")
-    axes.set_title("digits read at all steps: right (grey), wrong", fontsize=10)
+    axes.set_title("digits read at all steps: right (grey), wrong (bold)", fontsize=FONT)
     axes.set_xticks(range(11), [*map(str, range(10)), "other"])
     axes.set_yticks(range(10))
     enough = np.sort(share, axis=None)[-LABELS]
@@ -85,7 +91,7 @@ def plot_confusion(predictions: Tensor, targets: Tensor, operation: Operation) -
         if true != read and share[true, read] < enough:
             continue
         style: dict[str, Any] = {"color": GIVEN} if true == read else {"color": INK, "fontweight": "bold"}
-        axes.text(read, true, f"{counts[true, read]}", ha="center", va="center", fontsize=9, **style)
+        axes.text(read, true, f"{counts[true, read]}", ha="center", va="center", fontsize=8, **style)
     return figure
 
 

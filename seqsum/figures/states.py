@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from seqsum.data.sums import Operation, signs
 from seqsum.figures.style import (
+    CARD,
+    FONT,
     INK,
     black_on_white,
     colour_scale,
@@ -28,8 +30,9 @@ from seqsum.figures.style import (
     write_signs,
 )
 
-WIDE, HIGH = 1.3, 1.5  # inches of a heat map
-ACROSS, DOWN = 1.9, 1.85  # inches from one to the next
+HIGH, STEP = 0.76, 0.14  # inches of a heat map, and of the digit above each of its steps
+LEFT, TOP = 0.42, 0.66  # of the first one, on the page
+BAR, BELOW = 0.5, 0.25  # inches from one to the next: its colours, and the title of the next
 PATH = 6  # steps of the sequence whose way is drawn
 
 
@@ -59,51 +62,54 @@ def plot_gates(
     """
     columns = -(-len(gates) // 2)
     rows = -(-len(gates) // columns)
-    figure, axes = new_page(0.55 + ACROSS * columns, 0.95 + DOWN * rows)
-    label = "unit" if order is None else "unit, from rising\nto falling with the sum"
+    length = max(len(values) for values in gates.values())
+    wide = max((CARD[0] - LEFT) / max(columns, 3) - BAR, STEP * length)
+    figure, axes = new_page(LEFT + (wide + BAR) * columns, TOP + HIGH * rows + BELOW * (rows - 1) + 0.38)
+    label = "units" if order is None else "rising to\nfalling units"
     for place, (name, values) in enumerate(gates.items()):
         row, column = divmod(place, columns)
-        left, top = 0.6 + ACROSS * column, 0.85 + DOWN * row
+        left, top = LEFT + (wide + BAR) * column, TOP + (HIGH + BELOW) * row
         fits = order is not None and len(order) == values.shape[1]  # a projected state has fewer units
-        _heat_map(axes, name, values[:, order] if fits else values, left, top)
+        _heat_map(axes, name, values[:, order] if fits else values, left, top, wide)
         if column == 0:
-            axes.text(left - 0.08, top + HIGH / 2, label, rotation=90, ha="right", va="center", fontsize=9)
+            axes.text(left - 0.05, top + HIGH / 2, label, rotation=90, ha="right", va="center", fontsize=8)
         if row == 0 and images is not None:
-            _head(axes, images, left, operation)
+            _head(axes, images, left, wide, operation)
         if place + columns >= len(gates):
-            _steps(axes, len(values), left, top + HIGH)
+            _steps(axes, len(values), left, top + HIGH, wide)
     return figure
 
 
-def _head(axes: Axes, images: Tensor, left: float, operation: Operation) -> None:
+def _head(axes: Axes, images: Tensor, left: float, wide: float, operation: Operation) -> None:
     """Digits and signs above the column of heat maps that begins at `left`."""
-    pitch = WIDE / len(images)
-    size = min(0.95 * pitch, 0.4)
+    pitch = wide / len(images)
+    size = min(0.95 * pitch, 0.28)
     middles = [left + pitch * (step + 0.5) for step in range(len(images))]
     for image, middle in zip(images, middles, strict=True):
-        paste(axes, black_on_white(image), middle - size / 2, 0.61 - size, size, size, cmap="gray", vmin=0, vmax=1)
+        paste(axes, black_on_white(image), middle - size / 2, 0.46 - size, size, size, cmap="gray", vmin=0, vmax=1)
     added = (signs(len(images), operation) > 0).tolist()
-    write_signs(axes, [(middle, 0.53 - size) for middle in middles], added, size=5)
+    write_signs(axes, [(middle, 0.4 - size) for middle in middles], added, size=5)
 
 
-def _heat_map(axes: Axes, name: str, values: Tensor, left: float, top: float) -> None:
+def _heat_map(axes: Axes, name: str, values: Tensor, left: float, top: float, wide: float) -> None:
     """Time to the right, units downwards, and a bar that tells the colours."""
     units = shown(values).T.numpy()  # (H, T)
-    scale = colour_scale(units)
-    paste(axes, units, left, top, WIDE, HIGH, **scale)
+    scale = colour_scale(units, inside=0.98)  # or one unit in a hundred would leave all others pale
+    paste(axes, units, left, top, wide, HIGH, **scale)
     bar = np.linspace(scale["vmax"], scale["vmin"], 64)[:, None]
-    paste(axes, bar, left + WIDE + 0.06, top, 0.08, HIGH, **scale)
-    axes.text(left + WIDE / 2, top - 0.05, name.replace("_", " "), ha="center", va="bottom", fontsize=10, color=INK)
-    for place, value in ((0, scale["vmax"]), (1, scale["vmin"])):
-        text = f"{value:.2g}".replace("-", "−")
-        axes.text(left + WIDE + 0.18, top + place * HIGH, text, ha="left", va="center", fontsize=9, color=INK)
+    paste(axes, bar, left + wide + 0.04, top, 0.07, HIGH, **scale)
+    axes.text(left + wide / 2, top - 0.03, name.replace("_", " "), ha="center", va="bottom", fontsize=FONT, color=INK)
+    for place, value, beyond in ((0, scale["vmax"], "≥"), (1, scale["vmin"], "≤")):
+        clipped = (units > value).any() if place == 0 else (units < value).any()
+        text = f"{beyond if clipped else ''}{value:.2g}".replace("-", "−")
+        axes.text(left + wide + 0.13, top + 0.05 + place * (HIGH - 0.1), text, va="center", fontsize=8, color=INK)
 
 
-def _steps(axes: Axes, length: int, left: float, y: float) -> None:
+def _steps(axes: Axes, length: int, left: float, y: float, wide: float) -> None:
     """Numbers of the steps below a heat map."""
     for step in shown_steps(length, most=6):
-        axes.text(left + WIDE * (step - 0.5) / length, y + 0.04, str(step), ha="center", va="top", fontsize=9)
-    axes.text(left + WIDE / 2, y + 0.2, "step t", ha="center", va="top", fontsize=9)
+        axes.text(left + wide * (step - 0.5) / length, y + 0.03, str(step), ha="center", va="top", fontsize=8)
+    axes.text(left + wide / 2, y + 0.17, "step t", ha="center", va="top", fontsize=8)
 
 
 def principal_components(states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,24 +144,25 @@ def plot_number_line(states: Tensor, targets: Tensor, operation: Operation) -> F
     """
     seen, shares = principal_components(states, targets)
     sums = shown(targets)
-    figure = new_figure(5.2, 4.4)
-    axes = plain(figure.add_axes((0.17, 0.12, 0.65, 0.79)))
+    figure = new_figure(*CARD)
+    axes = plain(figure.add_axes((0.165, 0.18, 0.645, 0.72)))
     scale = colour_scale(sums.numpy())
     added = signs(sums.shape[1], operation) > 0
     for steps, marker in ((added, "o"), (~added, "s")):
         if steps.any():
             x, y = seen[:, steps].flatten(0, 1).numpy().T
-            style = {"marker": marker, "s": 16, "edgecolors": INK, "linewidths": 0.3, **scale}
+            style = {"marker": marker, "s": 12, "edgecolors": INK, "linewidths": 0.3, **scale}
             dots = axes.scatter(x, y, c=sums[:, steps].flatten().numpy(), **style)
     _path(axes, seen[0, :PATH], sums[0, :PATH])
-    axes.set_xlabel(f"first principal component ({float(shares[0]):.0%} of variance)")
-    axes.set_ylabel(f"second principal component ({float(shares[1]):.0%})")
+    axes.set_xlabel(f"first principal component ({float(shares[0]):.0%} of variance)", fontsize=FONT)
+    axes.set_ylabel(f"second component ({float(shares[1]):.0%})", fontsize=FONT)
     axes.xaxis.set_major_locator(few_ticks())
     axes.yaxis.set_major_locator(few_ticks())
     markers = "○ after +   □ after −" if (~added).any() else "○ a step"
-    axes.set_title(f"{markers}   ●–● one sequence", fontsize=10)
-    bar = figure.add_axes((0.85, 0.12, 0.03, 0.79))
-    figure.colorbar(dots, cax=bar, label="true running sum", ticks=few_ticks())
+    axes.set_title(f"{markers}   ●–● one sequence", fontsize=FONT)
+    bar = figure.add_axes((0.83, 0.18, 0.025, 0.72))
+    bar.tick_params(labelsize=FONT)
+    figure.colorbar(dots, cax=bar, ticks=few_ticks()).set_label("true running sum", fontsize=FONT)
     return figure
 
 

@@ -13,9 +13,10 @@ from torch import Tensor
 from seqsum.data.sums import Operation, signs
 from seqsum.figures.style import GIVEN, INK, WRONG, black_on_white, new_page, number, paste, write_signs
 
-PER_LINE = 8  # digits; a longer sequence goes on below
+PER_LINE = 8  # digits: of short sequences, as many as fit; a longer one goes on below
 COLUMN, LINE = 44, 54  # pixels of the digits from one to the next: 16 for the sign, 26 for the sums below
-INCH = 40  # pixels of the digits
+GAP = 24  # pixels between sequences that stand side by side
+INCH = 84  # pixels of the digits
 
 
 def plot_sums(
@@ -33,32 +34,38 @@ def plot_sums(
         targets: True running sums `(T,)` of each sequence. Where they are given they stand below the
             predictions, and wrong predictions are marked, by a cross as well as by colour.
     """
-    lines = list(_lines(images))
-    columns = max(len(steps) for _, steps in lines)
-    digits = np.ones((LINE * len(lines), COLUMN * columns))  # one image of all: faster to draw than many
-    width, height = (COLUMN * max(columns, 4) + 4) / INCH, (LINE * len(lines) + 12) / INCH
-    figure, axes = new_page(width, height)
-    places: list[tuple[float, float]] = []
-    for line, (row, steps) in enumerate(lines):
-        for column, step in enumerate(steps):
-            left, top = COLUMN * column + 16, LINE * line + 2
-            digits[top : top + 28, left : left + 28] = black_on_white(images[row][step])
-            places.append(((left - 6) / INCH, (top + 14) / INCH))
-            truth = None if targets is None else targets[row][step].item()
-            _label(axes, left + 14, top + 29, predictions[row][step].item(), truth)
-    added = [bool(sign > 0) for _, steps in lines for sign in signs(steps.stop, operation)[steps.start :]]
-    write_signs(axes, places, added, size=8)
-    paste(axes, digits, 0, 0, digits.shape[1] / INCH, digits.shape[0] / INCH, cmap="gray", vmin=0, vmax=1)
+    places = list(_places([len(digits) for digits in images]))
+    wide = max(COLUMN * PER_LINE, *(left + 28 + 6 for _, _, left, _ in places))  # room for the legend, and numbers
+    high = max(top for _, _, _, top in places) + LINE - 2
+    digits = np.ones((high, wide))  # one image of all: faster to draw than many
+    figure, axes = new_page(wide / INCH, (high + 14) / INCH)
+    for row, step, left, top in places:
+        digits[top : top + 28, left : left + 28] = black_on_white(images[row][step])
+        truth = None if targets is None else targets[row][step].item()
+        _label(axes, left + 14, top + 28, predictions[row][step].item(), truth)
+    added = [bool(signs(step + 1, operation)[-1] > 0) for _, step, _, _ in places]
+    write_signs(axes, [((left - 6) / INCH, (top + 14) / INCH) for _, _, left, top in places], added, size=6)
+    paste(axes, digits, 0, 0, wide / INCH, high / INCH, cmap="gray", vmin=0, vmax=1)
     legend = "running sum" if targets is None else "running sum: predicted (bold, ✗ where wrong), true (grey)"
-    axes.text(width / 2, height - 0.05, legend, ha="center", va="bottom", fontsize=8, color=INK)
+    axes.text(wide / 2 / INCH, (high + 11) / INCH, legend, ha="center", va="bottom", fontsize=8, color=INK)
     return figure
 
 
-def _lines(images: Sequence[Tensor]) -> Iterator[tuple[int, range]]:
-    """Which steps of which sequence stand on each line."""
-    for row, digits in enumerate(images):
-        for start in range(0, len(digits), PER_LINE):
-            yield row, range(start, min(start + PER_LINE, len(digits)))
+def beside(length: int) -> int:
+    """How many sequences of this length stand side by side."""
+    return max(1, PER_LINE // length)
+
+
+def _places(lengths: Sequence[int]) -> Iterator[tuple[int, int, int, int]]:
+    """Each digit's sequence and step, and where its upper left pixel is."""
+    together, line = beside(max(lengths)), 0
+    for row, length in enumerate(lengths):
+        left = 16 + (COLUMN * max(lengths) + GAP) * (row % together)
+        for step in range(length):
+            down, column = divmod(step, PER_LINE)
+            yield row, step, left + COLUMN * column, 2 + LINE * (line + down)
+        if (row + 1) % together == 0:
+            line += -(-length // PER_LINE)
 
 
 def _write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
@@ -69,6 +76,6 @@ def _label(axes: Axes, x: float, y: float, prediction: float, truth: float | Non
     """The predicted sum below a digit, and the true one below that."""
     wrong = truth is not None and number(prediction) != number(truth)
     text, colour = f"{'✗ ' if wrong else ''}{number(prediction)}", WRONG if wrong else INK
-    _write(axes, x, y, text, va="top", fontsize=12, fontweight="bold", color=colour)
+    _write(axes, x, y, text, va="top", fontsize=9, fontweight="bold", color=colour)
     if truth is not None:
-        _write(axes, x, y + 11, number(truth), va="top", fontsize=9, color=GIVEN)
+        _write(axes, x, y + 12, number(truth), va="top", fontsize=8, color=GIVEN)

@@ -12,9 +12,9 @@ from seqsum.data.sums import Operation
 from seqsum.figures.errors import plot_confusion, plot_errors, plot_predictions
 from seqsum.figures.states import order_units, plot_gates, plot_number_line
 from seqsum.figures.style import shown
-from seqsum.figures.sums import plot_sums
+from seqsum.figures.sums import beside, plot_sums
 
-SEQUENCES, STEPS = 4, 12  # digits that are shown: of more, each would be too small to see
+LINES, STEPS = 3, 12  # of digits that are shown: of more, each would be too small to see
 DOTS = 1_000  # states in the picture of the number line
 
 
@@ -32,20 +32,21 @@ def plot_all(
         targets: True running sums of all sequences, `(B, T)`.
         operation: What the signs are.
     """
-    predictions, targets, digits = shown(predictions), shown(targets), images[:SEQUENCES, :STEPS]
-    few = slice(SEQUENCES), slice(STEPS)
+    predictions, targets = shown(predictions), shown(targets)
+    few = slice(LINES * beside(targets.shape[1])), slice(STEPS)
+    digits = images[few]
     figures = {
         "sums": plot_sums(list(digits), list(predictions[few]), operation, list(targets[few])),
         "errors": plot_errors(predictions, targets),
         "predictions": plot_predictions(predictions, targets),
         "confusion": plot_confusion(predictions, targets, operation),
     }
-    states = recorded["outputs"]
-    for layer, parts in by_layer(recorded).items():
+    layers = by_layer(recorded)
+    for layer, parts in layers.items():
         order = order_units(list(parts.values())[-1], targets[: len(images)])
         gates = {name: values[0, :STEPS] for name, values in parts.items()}
         figures[f"gates_{layer}"] = plot_gates(gates, digits[0], operation, order)
-        states = parts.get("hidden", states)  # at last that of the uppermost layer
+    states = last_states(layers, recorded["outputs"])
     rows = min(len(images), max(1, DOTS // targets.shape[1]))
     figures["number_line"] = plot_number_line(states[:rows], targets[:rows], operation)
     return figures
@@ -58,3 +59,14 @@ def by_layer(recorded: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         if found := re.fullmatch(r"(?:.*\.)?(.+)_(l\d+(?:_reverse)?)", name):
             layers.setdefault(found[2], {})[found[1]] = tensor
     return layers
+
+
+def last_states(layers: Mapping[str, Mapping[str, Tensor]], outputs: Tensor) -> Tensor:
+    """The hidden state of the uppermost layer `(B, T, H)`; what the recurrence gives out where none is recorded.
+
+    Args:
+        layers: What was recorded, see `by_layer`.
+        outputs: Of the recurrence, `(B, T, H)`. Those of torch's own layers are their hidden state.
+    """
+    hidden = [parts["hidden"] for parts in layers.values() if "hidden" in parts]
+    return hidden[-1] if hidden else outputs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from seqsum.data.digit_sums import scale
 from seqsum.data.sums import Operation, deal, running_targets
+from seqsum.figures import by_layer
 from seqsum.networks import SequenceNetwork
 from seqsum.recurrent import Recurrent, trace
 
@@ -38,14 +38,11 @@ def trace_layers(network: SequenceNetwork, features: Tensor) -> dict[str, dict[s
         network: Whose recurrence reads.
         features: `(B, T, F)`.
     """
-    layers: dict[str, dict[str, Tensor]] = {}
-    if isinstance(network.recurrence, Recurrent):
-        with trace(network.recurrence) as traced:
-            network.recur(features)
-        for path, tensor in traced.items():
-            name, layer = re.fullmatch(r"(.+)_(l\d+)", path).groups()  # type: ignore[union-attr]  # `trace` names so
-            layers.setdefault(layer, {})[name] = tensor
-    return layers
+    if not isinstance(network.recurrence, Recurrent):
+        return {}
+    with trace(network.recurrence) as traced:
+        network.recur(features)
+    return by_layer(traced)
 
 
 class LengthScore(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from seqsum.data import DigitSums
 from seqsum.data.sums import Operation, running_targets
 from seqsum.figures import (
     binomial_interval,
+    last_states,
     order_units,
     plot_confusion,
     plot_errors,
@@ -25,7 +26,6 @@ from seqsum.figures import (
 from seqsum.inspect import texts
 from seqsum.inspect.reading import LengthScore, encode, exact_by_length, read, trace_layers
 from seqsum.module import SequenceModule
-from seqsum.networks import SequenceNetwork
 
 STEPS, GATE_STEPS = 16, 12  # of a test sequence that are drawn: more would be too small to see
 DOTS = 1_000  # states on the number line
@@ -68,7 +68,8 @@ def report_test(module: SequenceModule, data: DigitSums, sequences: int = 6, lon
     targets = running_targets(labels[rows], operation)
     outputs, sums = read(network, features[rows])
     wrong = (sums.round() != targets)[:, :STEPS].any(dim=1)
-    states = slice(max(1, DOTS // rows.shape[1]))
+    few = slice(max(1, DOTS // rows.shape[1]))
+    layers = trace_layers(network, features[rows[few]])
     scores = exact_by_length(network, features, labels, operation, longest)
     return [
         _metrics(module, sums, targets),
@@ -78,8 +79,8 @@ def report_test(module: SequenceModule, data: DigitSums, sequences: int = 6, lon
         _section("errors", plot_errors(sums, targets)),
         _section("predicted_against_true", plot_predictions(sums, targets)),
         _section("confusion", plot_confusion(sums, targets, operation)),
-        *_gates(network, features[rows[states]], digits[rows[0]], targets[states], operation),
-        _section("number_line", plot_number_line(outputs[states], targets[states], operation)),
+        *_gates(layers, digits[rows[0]], targets[few], operation),
+        _section("number_line", plot_number_line(last_states(layers, outputs[few]), targets[few], operation)),
     ]
 
 
@@ -97,7 +98,7 @@ def report_images(module: SequenceModule, sequences: list[Tensor], operation: Op
     sections = [_section("predictions", plot_sums(sequences, [row[0] for row in sums], operation))]
     for number, digits in enumerate(sequences[:TRACED]):
         name = f"_{number + 1}" if len(sequences) > 1 else ""
-        sections += _gates(network, features[number], digits, sums[number], operation, name)
+        sections += _gates(trace_layers(network, features[number]), digits, sums[number], operation, name)
         if not sections[-1].figure:
             break  # of torch's own layers, which is said once
     return sections
@@ -148,11 +149,11 @@ def _length_curve(scores: list[LengthScore], trained: tuple[int, int]) -> Sectio
 
 
 def _gates(
-    network: SequenceNetwork, features: Tensor, digits: Tensor, sums: Tensor, operation: Operation, name: str = ""
+    layers: Mapping[str, dict[str, Tensor]], digits: Tensor, sums: Tensor, operation: Operation, name: str = ""
 ) -> list[Section]:
     """A figure for each layer, of the first of the sequences; the others help to put the units in order."""
     sections = []
-    for layer, (suffix, parts) in enumerate(trace_layers(network, features).items(), start=1):
+    for layer, (suffix, parts) in enumerate(layers.items(), start=1):
         order = order_units(list(parts.values())[-1], sums)  # the last is what carries the count
         seen = {part: values[0, :GATE_STEPS] for part, values in parts.items()}
         figure = plot_gates(seen, digits[:GATE_STEPS], operation, order)

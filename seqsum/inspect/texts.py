@@ -50,7 +50,7 @@ FIGURES = {
     ),
     "number_line": (
         "The number line",
-        "The network has many units, but what it says is one number. This is what its recurrence gives the last "
+        "The network has many units, but what it says is one number. This is the hidden state of its last recurrent "
         "layer after each step, flattened to the two directions in which it varies most, in the colour of the true "
         "sum. Colours in an order from one side to the other are a number line that the network found by itself. "
         "With alternating signs the states after plus (circles) and after minus (squares) often form two of them: "
