@@ -1,6 +1,7 @@
 """Data: digits as tensors, sequences of them as index tables, batches for Lightning."""
 
 from seqsum.data.base import Batch, SequenceData
+from seqsum.data.copy_memory import CopyMemory
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digit_rows import DigitRows
 from seqsum.data.digit_sums import DigitSums
@@ -9,6 +10,7 @@ from seqsum.data.sums import deal, increments, running_targets, scan_targets, si
 
 __all__ = [
     "Batch",
+    "CopyMemory",
     "DigitData",
     "DigitRows",
     "DigitSums",

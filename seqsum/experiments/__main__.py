@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from seqsum.errors import InputError
-from seqsum.experiments import gradients
+from seqsum.experiments import gradients, memory
 
-EXPERIMENTS = {"gradients": gradients}
+EXPERIMENTS = {"gradients": gradients, "memory": memory}
 
 
 def main(arguments: list[str] | None = None) -> None:

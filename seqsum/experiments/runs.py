@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import rich
-
-from seqsum.callbacks.run import write_atomically
+from seqsum.callbacks.run import print_line, write_atomically
 from seqsum.cli import main as train
 from seqsum.errors import InputError
 
@@ -48,7 +46,7 @@ def trained(root: Path, name: str, arguments: list[str]) -> Run:
     folder = root / name
     claim(folder, arguments)
     if (run := finished(folder)) is None:
-        rich.print(f"Training {name}: python train.py {' '.join(arguments)}")
+        print_line(f"Training {name}: python train.py {' '.join(arguments)}")
         here = [f"--experiment={name}", f"--trainer.default_root_dir={root}", "--trainer.enable_progress_bar=false"]
         train([*arguments, *here, *going_on(folder)])
         run = finished(folder)

@@ -16,6 +16,13 @@ from torch import Tensor
 INK, WRONG, GIVEN = "#222222", "#d55e00", "#666666"  # prediction, wrong prediction, truth
 # for curves side by side: Okabe and Ito's (2008) but for yellow, which is hard to see on white
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#222222", "#e69f00", "#56b4e9")
+# a cell looks the same in all of them
+CELLS: dict[str, dict[str, Any]] = {
+    "lstm": {"color": SERIES[0], "marker": "o"},
+    "rnn": {"color": SERIES[1], "marker": "s"},
+    "gru": {"color": SERIES[2], "marker": "D"},
+    "irnn": {"color": SERIES[3], "marker": "^"},
+}
 POSITIVE, SIGNED = "viridis", "RdBu_r"  # colour maps; the second is white at 0
 
 

@@ -6,14 +6,18 @@ An experiment is a DataModule, an objective and a YAML; `SequenceModule` serves 
 from seqsum.objectives.base import Objective, masked_mean, scored_steps
 from seqsum.objectives.classification import Accuracy, Classification
 from seqsum.objectives.metrics import StepMean, WeightedMean
+from seqsum.objectives.recall import ExactRecall, Recall, RecalledAccuracy
 from seqsum.objectives.running_sum import ExactStep, MeanAbsoluteError, RunningSum
 
 __all__ = [
     "Accuracy",
     "Classification",
+    "ExactRecall",
     "ExactStep",
     "MeanAbsoluteError",
     "Objective",
+    "Recall",
+    "RecalledAccuracy",
     "RunningSum",
     "StepMean",
     "WeightedMean",

@@ -1,0 +1,68 @@
+"""Copy memory: remember symbols, wait, repeat them (Hochreiter & Schmidhuber, 1997; Arjovsky et al., 2016)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from seqsum.data.base import Batch
+from seqsum.data.drawn import DrawnSequences, check_at_least
+
+
+class CopyMemory(DrawnSequences):
+    """Sequences of symbols to be repeated in order once a delimiter has been read.
+
+        step      1 … S        S+1 … S+N     S+N+1        S+N+2 … 2S+N+1
+        input     symbols      blanks        delimiter    blanks
+        target    blanks       blanks        blank        the symbols again
+
+    Args:
+        to_remember_len: Symbols to be repeated, `S`.
+        blank_separation_len: Blanks between the last of them and the delimiter, `N`.
+        num_symbols: Different symbols, 0, 1, …; the blank is the next number, the delimiter the one after it.
+        batch_size: Sequences in a batch, `B`, on each device.
+        epoch_size: Sequences in an epoch, after which the network is validated.
+        seed: Of the training batches; the command line passes `seed_everything`. Validation and test
+            sequences are the same for every seed.
+    """
+
+    dataset = "copy_memory"
+
+    def __init__(
+        self,
+        to_remember_len: int = 8,
+        blank_separation_len: int = 0,
+        num_symbols: int = 9,
+        batch_size: int = 64,
+        epoch_size: int = 32_000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size, epoch_size, seed)
+        check_at_least("--data.to_remember_len", to_remember_len, 1)
+        check_at_least("--data.blank_separation_len", blank_separation_len, 0)
+        check_at_least("--data.num_symbols", num_symbols, 2)
+        self.save_hyperparameters()
+        self.to_remember_len = to_remember_len
+        self.blank_separation_len = blank_separation_len
+        self.num_symbols = num_symbols
+
+    def draw(self, count: int, generator: torch.Generator, training: bool) -> Batch:
+        size = (count, self.to_remember_len)
+        symbols = torch.randint(self.num_symbols, size, generator=generator, device=generator.device)
+        return copy_task(symbols, self.num_symbols, self.blank_separation_len)
+
+    def describe(self) -> str:
+        return (
+            f"{self.to_remember_len} of {self.num_symbols} symbols to be repeated after "
+            f"{self.blank_separation_len} blanks and a delimiter, {self.epoch_size:,} sequences an epoch"
+        )
+
+
+def copy_task(symbols: Tensor, num_symbols: int, blanks: int) -> Batch:
+    """Symbols `(B, S)` -> one-hot inputs `(B, T, num_symbols + 2)` and targets `(B, T)`, `T = 2 S + blanks + 1`."""
+    blank, delimiter = num_symbols, num_symbols + 1
+    inputs = F.pad(symbols, (0, blanks + 1 + symbols.shape[1]), value=blank)  # (B, T)
+    inputs[:, symbols.shape[1] + blanks] = delimiter
+    targets = F.pad(symbols, (symbols.shape[1] + blanks + 1, 0), value=blank)  # (B, T)
+    return Batch(F.one_hot(inputs, num_symbols + 2).float(), targets)

@@ -1,0 +1,68 @@
+"""Copy memory: what was seen is to be said again, in order, and nothing before that."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
+
+from seqsum.objectives.base import scored_steps
+from seqsum.objectives.classification import Accuracy, Classification
+from seqsum.objectives.metrics import StepMean
+
+
+class Recall(Classification):
+    """Cross-entropy at every step; metrics of the recalled steps alone, those whose target is no blank.
+
+    `accuracy` is the share of recalled steps that are right, `exact_recall` that of whole sequences.
+
+    Args:
+        num_symbols: Different symbols; the blank is the class after them.
+
+    Raises:
+        ValueError: Fewer than two symbols.
+    """
+
+    def __init__(self, num_symbols: int = 9) -> None:
+        if num_symbols < 2:
+            raise ValueError(f"`num_symbols` (={num_symbols}) must be at least 2")
+        super().__init__(num_symbols + 1, scored="every")
+        self.blank = num_symbols
+
+    def metrics(self) -> MetricCollection:
+        members: dict[str, Metric | MetricCollection] = {
+            "accuracy": RecalledAccuracy(self.blank),
+            "exact_recall": ExactRecall(self.blank),
+        }
+        # no compute groups: they would merge two metrics whose sums happen to agree after the first batch
+        return MetricCollection(members, compute_groups=False)
+
+
+class RecalledAccuracy(Accuracy):
+    """Share of recalled steps that are right.
+
+    Args:
+        blank: Class of the steps where nothing is to be recalled.
+    """
+
+    def __init__(self, blank: int) -> None:
+        super().__init__()
+        self.blank = blank
+
+    def update(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> None:
+        super().update(outputs, targets, scored_steps(targets, mask) & (targets != self.blank))
+
+
+class ExactRecall(StepMean):
+    """Share of sequences whose recalled steps are all right.
+
+    Args:
+        blank: Class of the steps where nothing is to be recalled.
+    """
+
+    def __init__(self, blank: int) -> None:
+        super().__init__(last=1)
+        self.blank = blank
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        right = (outputs.argmax(-1) == targets) | (targets == self.blank)
+        return right.all(-1, keepdim=True).expand_as(targets)

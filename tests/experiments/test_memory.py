@@ -1,0 +1,86 @@
+"""Copy memory as a user runs it: the configurations, a small one that learns, and the comparison of cells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from seqsum.cli import main as train
+from seqsum.experiments import memory
+from seqsum.experiments.__main__ import main
+from seqsum.networks.budget import count_parameters
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+QUIET = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
+]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def results(folder):
+    return json.loads((folder / "version_0/results.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["memory", "memory_blanks"])
+def test_configuration_runs(name, capfd):
+    train(["-c", str(CONFIGS / f"{name}.yaml"), *QUIET, "--trainer.fast_dev_run=true"])
+    blanks = {"memory": 0, "memory_blanks": 20}[name]
+    assert f"8 of 9 symbols to be repeated after {blanks} blanks and a delimiter" in capfd.readouterr().out
+
+
+def test_a_small_one_learns_in_seconds(here):
+    small = ["--data.to_remember_len=2", "--data.blank_separation_len=3", "--model.hidden_size=24"]
+    train(["-c", str(CONFIGS / "memory_blanks.yaml"), *QUIET, *small, "--trainer.max_epochs=1",
+           "--data.epoch_size=16000", "--tensorboard.figures_every_n_epochs=0"])  # fmt: skip
+    test = results(here / "logs/memory_blanks")["test"]
+    assert test["test/accuracy"] > 0.95  # guessing: 0.11
+    assert test["test/exact_recall"] > 0.9
+    assert test["test/loss"] < 0.1
+
+
+def small_comparison(*arguments):
+    main(["memory", f"--config={CONFIGS / 'memory_blanks.yaml'}", "--budget=900", "--epochs=1", "--cells", "irnn",
+          "lstm", "--blanks", "0", "2", *arguments, "--", *QUIET, "--data.to_remember_len=1",
+          "--data.epoch_size=128", "--trainer.log_every_n_steps=1"])  # fmt: skip
+
+
+def test_comparison_trains_networks_of_equal_size_once(here, capsys):
+    small_comparison()
+    folder = here / "logs/experiments/memory"
+    found = json.loads((folder / "memory.json").read_text())["rows"]
+    assert [(row["cell"], row["blanks"]) for row in found] == [("irnn", 0), ("lstm", 0), ("irnn", 2), ("lstm", 2)]
+    for row in found:
+        assert 0.9 * 900 < row["parameters"] <= 900
+        test = results(folder / f"{row['cell']}_{row['blanks']}")["test"]
+        assert row["accuracy"] == round(test["test/accuracy"], 4)
+        assert row["exact recall"] == round(test["test/exact_recall"], 4)
+    with Image.open(folder / "memory.png") as image:
+        assert image.size == (560, 380)
+    capsys.readouterr()
+    small_comparison()
+    assert "Training" not in capsys.readouterr().out
+
+
+def test_comparison_with_other_settings_does_not_reuse_the_old_runs(capsys):
+    small_comparison()
+    with pytest.raises(SystemExit) as exit_:
+        small_comparison("--seed=1")
+    assert exit_.value.code == 2
+    assert "`--output` (=logs/experiments/memory) holds a run of irnn_0 with other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cell", memory.CELLS)
+def test_counted_network_is_the_one_that_is_trained(cell):
+    size = memory.largest_size(lambda size: memory.build(cell, size), 46_210)
+    assert 0.98 * 46_210 < count_parameters(memory.build(cell, size)) <= 46_210
+    assert cell != "lstm" or size == 100  # as in the configuration
