@@ -36,8 +36,8 @@ class UnscaledDigits(DigitSums):
     """Unscaled input: pixels as they are in the files, 0 to 255."""
 
     def gather(self, batch: IndexBatch) -> Batch:
-        inputs, targets, mask = super().gather(batch)
-        return Batch((inputs * 0.3081 + 0.1307) * 255, targets, mask)
+        scaled = super().gather(batch)
+        return scaled._replace(inputs=(scaled.inputs * 0.3081 + 0.1307) * 255)
 
 
 class DenseEncoder(Encoder):

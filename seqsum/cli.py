@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import pydoc
 import sys
 import warnings
@@ -16,6 +17,7 @@ from typing import Any, NoReturn, cast
 
 import jsonargparse
 from jsonargparse import Namespace
+from lightning.fabric.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -179,6 +181,8 @@ class SeqsumCLI(LightningCLI):
             callbacks.append(SumPictures())
         if trainer_settings.enable_progress_bar is not False:
             callbacks.append(ProgressBar())
+        if self.subcommand == "predict":  # a handful of images, which several devices would only tear apart
+            kwargs |= {"devices": first_device(trainer_settings.devices), "num_nodes": 1}
         if self.subcommand != "fit":
             kwargs["enable_checkpointing"] = False
         elif trainer_settings.enable_checkpointing is not False and trainer_settings.logger is not False:
@@ -190,6 +194,7 @@ class SeqsumCLI(LightningCLI):
         if our_loggers:
             kwargs["logger"] = False
         trainer = self._instantiate_trainer({**trainer_settings, **kwargs}, callbacks)
+        check_processes(trainer)
         if our_loggers:  # they make the run's folder, now that nothing can go wrong any more
             trainer.loggers = make_loggers(trainer_settings.default_root_dir, name)
         return trainer
@@ -201,7 +206,9 @@ class SeqsumCLI(LightningCLI):
             check_architecture(path, self.model, going_on=self.subcommand == "fit")
 
     def _prepare_data(self, settings: Namespace) -> None:
-        """Read or download the data; note which dataset `auto` turned out to be."""
+        """Read or download the data, on the first process; note which dataset `auto` turned out to be."""
+        if not is_first_process():
+            return  # it gets the data from the first one, see `SequenceData.made_once`
         if self.subcommand != "predict":
             self.datamodule.prepare_data()
         self.datamodule.setup(self.subcommand)
@@ -255,6 +262,31 @@ def flat(settings: Namespace) -> dict[str, Any]:
     values = vars(settings.as_flat())
     values.pop("config", None)
     return {name.replace(".init_args", "").removesuffix(".class_path"): value for name, value in values.items()}
+
+
+def is_first_process() -> bool:
+    """Whether this is the first of all processes, as far as one can know before the Trainer is made."""
+    return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def check_processes(trainer: Trainer) -> None:
+    """Refuse to let processes that torchrun started train one by one, each with a run of its own."""
+    if not TorchElasticEnvironment.detect():
+        return
+    started = int(os.environ["WORLD_SIZE"])
+    if started != trainer.world_size:
+        nodes = trainer.num_nodes
+        raise InputError(
+            f"`--trainer.devices` (={trainer.num_devices}) and `--trainer.num_nodes` (={nodes}) are "
+            f"{trainer.world_size} processes, but torchrun started {started}: the product must be {started}"
+        )
+
+
+def first_device(devices: str | int | list[int]) -> int | list[int]:
+    """The first of the devices that `--trainer.devices` names: its number if there are numbers, else any one."""
+    if isinstance(devices, str) and "," in devices:
+        devices = [int(number) for number in devices.split(",") if number]
+    return devices[:1] if isinstance(devices, list) else 1
 
 
 def make_loggers(root: str, name: str) -> list[Logger]:

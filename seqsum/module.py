@@ -13,6 +13,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from seqsum.data.base import Batch
+from seqsum.distributed import of_all_processes
 from seqsum.errors import InputError
 from seqsum.networks import Bias, ConvEncoder, Encoder, InitialState, SequenceNetwork, build_head, build_recurrence
 from seqsum.objectives import Objective, RunningSum, WeightedMean
@@ -103,10 +104,11 @@ class SequenceModule(LightningModule):
         """Inputs `(B, T, …)` -> outputs `(B, T, K)`."""
         return self.network(inputs, mask)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         loss, _ = self._shared_step(batch, "train")
-        self.log("train/step_loss", loss, prog_bar=True, batch_size=len(batch.inputs))
-        return loss
+        share, whole = of_all_processes(loss, self.objective.scored(batch.targets, batch.mask).sum())
+        self.log("train/step_loss", whole.float(), prog_bar=True, batch_size=len(batch.inputs))
+        return {"loss": share, "batch_loss": whole}  # what is differentiated, and the mean over all processes
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._shared_step(batch, "val")[1]  # for callbacks, which need not run the network again

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar, cast
 
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
@@ -15,11 +16,16 @@ class Batch(NamedTuple):
         inputs: `(B, T, …)`; for digits `(B, T, C, Y, X)`.
         targets: `(B, T)`.
         mask: `(B, T)`, True where a step counts, or None when all do.
+        rows: What the sequences were made of, for messages: positions in the split, of all processes' sequences.
     """
 
     inputs: Tensor
     targets: Tensor
     mask: Tensor | None = None
+    rows: Tensor | None = None
+
+
+Made = TypeVar("Made")
 
 
 class SequenceData(LightningDataModule):
@@ -30,6 +36,19 @@ class SequenceData(LightningDataModule):
     """
 
     dataset: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prepare_data_per_node = False  # the first process of all sends what it read to the others
+
+    def made_once(self, make: Callable[[], Made]) -> Made:
+        """What `make` gives in the first process of a Trainer, sent to all the others: all of them must call it.
+
+        So downloads and rendering happen once, whatever starts the processes, and all see the same data.
+        """
+        if self.trainer is None or self.trainer.world_size == 1:
+            return make()
+        return cast("Made", self.trainer.strategy.broadcast(make() if self.trainer.is_global_zero else None))
 
     def describe(self) -> str:
         """One line for the user: what the sequences are, and how many."""

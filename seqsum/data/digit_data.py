@@ -54,6 +54,7 @@ class DigitData(SequenceData):
         self.images = [Path(image) for image in ([images] if isinstance(images, str) else images or [])]
         self.sequences: list[Tensor] = []  # of the user's images, uint8 (T, Y, X) each
         self.splits: dict[Split, Digits] = {}
+        self.is_shared = False  # whether all processes have what the first one read
 
     def prepare_data(self) -> None:
         """Download on one process, and find out what is wrong before any folder is made."""
@@ -61,27 +62,33 @@ class DigitData(SequenceData):
             self.load()
 
     def setup(self, stage: str) -> None:
-        if stage != "predict":
-            self.load()
-        else:
+        if stage == "predict":
             self.sequences = read_sequences(self.images) if self.images else self.examples()
+        elif not self.is_shared:
+            self.dataset, self.splits = self.made_once(self._read)
+            self.is_shared = self.trainer is not None and self.trainer.world_size > 1
 
     def examples(self) -> list[Tensor]:
         """What to predict from where the user names no images, uint8 `(T, Y, X)` each."""
         raise InputError("`--data.images` must name image files, or a folder of them, to predict from")
 
     def load(self) -> None:
-        """Read the splits, once."""
+        """Read the splits."""
+        self.dataset, self.splits = self._read()
+
+    def _read(self) -> tuple[str, dict[Split, Digits]]:
+        """Name and splits of the dataset; read once."""
         if self.splits:
-            return
-        self.dataset = resolve_dataset(self.dataset, self.root)
-        self.splits = load_splits(self.dataset, self.root)
-        for split, digits in self.splits.items():
+            return self.dataset, self.splits
+        dataset = resolve_dataset(self.dataset, self.root)
+        splits = load_splits(dataset, self.root)
+        for split, digits in splits.items():
             if self.lengths[1] > len(digits.labels):
                 raise InputError(
                     f"`--data.sequence_length` (={self.lengths[1]}) must be at most {len(digits.labels)}, "
                     f"the number of images in the {split} split"
                 )
+        return dataset, splits
 
     def train_dataloader(self) -> DataLoader[IndexBatch]:
         return self._dataloader("train")
@@ -108,7 +115,7 @@ class DigitData(SequenceData):
         return self.gather(batch) if isinstance(batch, IndexBatch) else batch
 
     def gather(self, batch: IndexBatch) -> Batch:
-        """Index table `(B, T)` -> the batch that it stands for, on the table's device."""
+        """This process's rows of an index table `(B, T)` -> the batch that they stand for, on the table's device."""
         raise NotImplementedError(f"{type(self).__name__} must define `gather`")
 
     def digits_of(self, batch: IndexBatch) -> Digits:

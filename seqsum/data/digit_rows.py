@@ -50,9 +50,9 @@ class DigitRows(DigitData):
 
     def gather(self, batch: IndexBatch) -> Batch:
         """Index table `(B, 1)` -> steps `(B, 28, 28)` and their image's label at each, `(B, 28)`."""
-        digits, rows = self.digits_of(batch), batch.rows.squeeze(-1)
+        digits, rows = self.digits_of(batch), batch.rows[batch.share].squeeze(-1)
         inputs = self.as_steps(digits.images[rows])
-        return Batch(inputs, digits.labels[rows].unsqueeze(-1).expand(-1, inputs.shape[1]))
+        return Batch(inputs, digits.labels[rows].unsqueeze(-1).expand(-1, inputs.shape[1]), rows=batch.rows)
 
     def as_steps(self, images: Tensor) -> Tensor:
         """uint8 images `(N, Y, X)` -> float steps `(N, T, F)`: `(N, Y, X)` by rows, `(N, X, Y)` by columns."""

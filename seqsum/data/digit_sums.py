@@ -72,22 +72,33 @@ class DigitSums(DigitData):
         return f"{self.describe_digits()} in sequences of {length}, targets {terms} …"
 
     def gather(self, batch: IndexBatch) -> Batch:
-        """Index table `(B, T)` -> images `(B, T, 1, Y, X)` and running sums `(B, T)`, on the table's device."""
+        """This process's rows of an index table `(B, T)` -> images `(B, T, 1, Y, X)` and running sums `(B, T)`.
+
+        All on the table's device.
+        """
         digits = self.digits_of(batch)
-        images = digits.images[batch.rows].flatten(0, 1)  # (B·T, Y, X)
-        generator = torch.Generator().manual_seed(batch.seed) if batch.split == "train" and self.augment else None
-        inputs = scale(images, generator, self.elastic).unflatten(0, batch.rows.shape)  # (B, T, 1, Y, X)
-        return Batch(inputs, running_targets(digits.labels[batch.rows], self.operation))
+        rows = batch.rows[batch.share]  # of a short last batch maybe none
+        pixels = digits.images[rows].flatten(0, 1).unsqueeze(1) / 255  # (B·T, 1, Y, X)
+        if batch.split == "train" and self.augment and len(pixels) > 0:
+            pixels = self._warp(pixels, batch)
+        inputs = standardise(pixels).unflatten(0, rows.shape)  # (B, T, 1, Y, X)
+        return Batch(inputs, running_targets(digits.labels[rows], self.operation), rows=batch.rows)
+
+    def _warp(self, pixels: Tensor, batch: IndexBatch) -> Tensor:
+        """Draw a warp for each image of all processes, and use this process's: their number changes nothing."""
+        count = batch.rows.numel()
+        kept = torch.arange(count).view(batch.rows.shape)[batch.share].flatten()
+        generator = torch.Generator().manual_seed(batch.seed)
+        affine = random_affine(count, generator, kept=kept)
+        elastic = random_elastic(count, generator, strength=self.elastic, kept=kept) if self.elastic else None
+        return warp(pixels, affine, elastic)
 
 
-def scale(images: Tensor, generator: torch.Generator | None = None, elastic: float = 0.0) -> Tensor:
-    """uint8 images `(N, Y, X)` -> float `(N, 1, Y, X)`, warped at random when a generator is given.
+def scale(images: Tensor) -> Tensor:
+    """uint8 images `(N, Y, X)` -> float `(N, 1, Y, X)`."""
+    return standardise(images.unsqueeze(1) / 255)
 
-    Mean and spread are those of MNIST's training pixels; the other datasets are close enough.
-    """
-    pixels = images.unsqueeze(1) / 255
-    if generator is not None and len(pixels) > 0:  # a process may get no row of a short last batch
-        affine = random_affine(len(pixels), generator)
-        displacement = random_elastic(len(pixels), generator, strength=elastic) if elastic else None
-        pixels = warp(pixels, affine, displacement)
+
+def standardise(pixels: Tensor) -> Tensor:
+    """Pixels from 0 to 1 by mean and spread of MNIST's training pixels; the other datasets are close enough."""
     return (pixels - 0.1307) / 0.3081

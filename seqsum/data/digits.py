@@ -81,7 +81,8 @@ def load_splits(name: str, root: str | Path) -> dict[Split, Digits]:
         )
     return {
         "train": Digits(train.images[:-VALIDATION_SIZE], train.labels[:-VALIDATION_SIZE]),
-        "val": Digits(train.images[-VALIDATION_SIZE:], train.labels[-VALIDATION_SIZE:]),
+        # copies: sent to another process, parts of the same memory would take all of it along each
+        "val": Digits(train.images[-VALIDATION_SIZE:].clone(), train.labels[-VALIDATION_SIZE:].clone()),
         "test": test,
     }
 

@@ -17,26 +17,31 @@ from seqsum.data.sums import batch_lengths, deal
 class IndexBatch(NamedTuple):
     """A batch before its images are gathered.
 
+    All processes get the same one but for their share, so that what is drawn at random for the batch does not
+    depend on how many they are.
+
     Attributes:
         split: Where the digits come from.
-        rows: Positions in the split, `(B, T)`.
+        rows: Positions in the split, `(B, T)`, of the sequences of all processes.
         seed: Of the batch's random warps.
+        share: Which of the sequences are this process's.
     """
 
     split: Split
     rows: Tensor
     seed: int
+    share: slice = slice(None)
 
 
 class IndexBatches(DistributedSampler[IndexBatch]):
     """Deals a split into batches, one share of each for every process.
 
     Process `r` of `W` takes every `W`-th row of a global batch of `W · batch_size` sequences, so all
-    processes see the same number of batches, of the same length. Training leaves out the few rows that
-    can't be shared evenly; evaluation scores every row once, and a process may get none.
+    processes see the same number of batches, of the same length. Every row is some process's, and of a short
+    last batch a process may get one row less than others, or none.
 
     A `DistributedSampler` by name: Lightning leaves it in place and tells it the epoch. Lightning's own
-    would repeat rows to fill the last batch, which spoils test metrics.
+    would repeat rows to fill the last batch, which uses digits twice and spoils test metrics.
 
     Args:
         split: Name of the split; `train` is dealt anew in each epoch, the others never.
@@ -68,17 +73,15 @@ class IndexBatches(DistributedSampler[IndexBatch]):
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[IndexBatch]:
-        training = self.split == "train"
-        entropy = [self.seed, self.epoch if training else 0]
+        entropy = [self.seed, self.epoch if self.split == "train" else 0]
+        share = slice(self.rank, None, self.num_replicas)
         of_lengths, of_digits = (torch.Generator().manual_seed(_seed_from(*entropy, use)) for use in (0, 1))
         # the last batch takes what the others leave, so it keeps its place
         order = torch.randperm(len(self) - 1, generator=of_lengths).tolist()
         lengths = [self.lengths[k] for k in order] + self.lengths[-1:]
         # digits from a generator of their own: which of them form a sequence must not depend on batch_size
         for step, table in enumerate(deal(self.count, lengths, self.rows, of_digits)):
-            shared = len(table) - len(table) % self.num_replicas if training else len(table)
-            rows = table[:shared][self.rank :: self.num_replicas]
-            yield IndexBatch(self.split, rows, _seed_from(*entropy, 2, step, self.rank))
+            yield IndexBatch(self.split, table, _seed_from(*entropy, 2, step, 0), share)
 
 
 class Passthrough(Dataset[IndexBatch]):

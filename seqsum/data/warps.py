@@ -23,6 +23,7 @@ def random_affine(
     shear: float = 0.2,
     shift: float = 2.0,
     size: int = 28,
+    kept: Tensor | None = None,
 ) -> Tensor:
     """Affine maps `(N, 2, 3)` from places in the new image to places in the old, both from -1 to 1.
 
@@ -35,6 +36,7 @@ def random_affine(
         shear: Largest horizontal shear, pixels a pixel.
         shift: Largest shift in each direction, pixels.
         size: Rows and columns of the image, the unit of `shift`.
+        kept: Which of those drawn are wanted, numbers; None for all.
     """
     angle = uniform((count,), math.radians(rotation), generator)
     stretch_x, stretch_y = 1 + uniform((2, count), scale, generator)
@@ -43,12 +45,16 @@ def random_affine(
     cosine, sine = angle.cos(), angle.sin()
     row_x = torch.stack([stretch_x * cosine, slant * cosine - stretch_y * sine, shift_x], dim=1)
     row_y = torch.stack([stretch_x * sine, slant * sine + stretch_y * cosine, shift_y], dim=1)
-    return torch.stack([row_x, row_y], dim=1)  # (N, 2, 3)
+    maps = torch.stack([row_x, row_y], dim=1)  # (N, 2, 3)
+    return maps if kept is None else maps[kept]
 
 
-def random_elastic(count: int, generator: torch.Generator, *, strength: float, size: int = 28) -> Tensor:
-    """Smooth displacements `(N, Y, X, 2)` of up to `strength` pixels, drawn on a 4×4 grid."""
+def random_elastic(
+    count: int, generator: torch.Generator, *, strength: float, size: int = 28, kept: Tensor | None = None
+) -> Tensor:
+    """Smooth displacements `(N, Y, X, 2)` of up to `strength` pixels, drawn on a 4×4 grid; `kept` as above."""
     coarse = uniform((count, 2, 4, 4), 2 * strength / size, generator)
+    coarse = coarse if kept is None else coarse[kept]
     fine = F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=True)
     limit = 2 * strength / size  # which bicubic interpolation exceeds between the knots
     return fine.clamp(-limit, limit).permute(0, 2, 3, 1)

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Stem = Literal["strided", "pooled"]
 Activation = Literal["relu", "softmax"]
@@ -113,6 +114,27 @@ class ConvEncoder(Encoder):
         return self.layers(images.contiguous(memory_format=torch.channels_last))
 
 
+class _BatchNorm(nn.modules.batchnorm._BatchNorm):
+    """torch's, but that a single value, which has no spread, is normalised as in evaluation: torch refuses it.
+
+    An epoch may end in a batch, or a process's share of one, that is one image. None at all leaves the running
+    statistics as they are.
+    """
+
+    def forward(self, values: Tensor) -> Tensor:
+        if not self.training or values.numel() > self.num_features:
+            return super().forward(values)
+        return F.batch_norm(values, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
+class _BatchNorm1d(_BatchNorm, nn.BatchNorm1d):
+    pass
+
+
+class _BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
+    pass
+
+
 class _Codebook(nn.Module):
     """Features `(N, F)` -> their normalised, sharpened softmax, as large on the whole as ReLU's would be."""
 
@@ -121,7 +143,7 @@ class _Codebook(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(size)
+        self.norm = _BatchNorm1d(size)
         nn.init.constant_(self.norm.weight, self.sharpness)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -133,10 +155,10 @@ def _block(in_channels: int, out_channels: int, halve: bool = True) -> nn.Sequen
     # no bias: batch normalisation has its own
     convolution = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
     pooling = [nn.MaxPool2d(2)] if halve else []
-    return nn.Sequential(convolution, *pooling, nn.BatchNorm2d(out_channels), nn.ReLU())
+    return nn.Sequential(convolution, *pooling, _BatchNorm2d(out_channels), nn.ReLU())
 
 
 def _strided_block(in_channels: int, out_channels: int) -> nn.Sequential:
     """The same shapes, a quarter of the products."""
     convolution = nn.Conv2d(in_channels, out_channels, kernel_size=5, stride=2, padding=2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())
+    return nn.Sequential(convolution, _BatchNorm2d(out_channels), nn.ReLU())

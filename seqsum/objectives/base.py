@@ -51,4 +51,12 @@ def scored_steps(targets: Tensor, mask: Tensor | None = None, last: int | None =
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     """Mean of the values `(B, T)` where the mask is True; 0 where it never is."""
     weights = torch.ones_like(values) if mask is None else mask.to(values)
-    return (values * weights).sum() / weights.sum().clamp(min=1)
+    return (values * weights).sum(dtype=wide(values)) / weights.sum(dtype=wide(values)).clamp(min=1)
+
+
+def wide(values: Tensor) -> torch.dtype:
+    """The type to sum values in: float64, so that batches and processes may add them up in any order.
+
+    Rounded to float32 the sums then come out the same. Apple's GPUs have float32 alone.
+    """
+    return torch.float32 if values.device.type == "mps" else torch.float64

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
 
-from seqsum.objectives.base import scored_steps
+from seqsum.objectives.base import scored_steps, wide
 
 
 class WeightedMean(Metric):
@@ -26,11 +26,11 @@ class WeightedMean(Metric):
         self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, steps: Tensor | int) -> None:
-        self.total = self.total + loss.detach().float() * steps
-        self.count = self.count + steps
+        self.total = self.total + loss.detach().to(wide(loss)) * steps
+        self.count = self.count + torch.as_tensor(steps).to(self.total)
 
     def compute(self) -> Tensor:
-        return self.total / self.count
+        return (self.total / self.count).float()
 
 
 class StepMean(Metric):
@@ -59,16 +59,16 @@ class StepMean(Metric):
     def update(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> None:
         scores = self.score(outputs.detach(), targets).float()
         weights = scored_steps(targets, mask, self.last).to(scores)
-        self.total = _add_steps(self.total, (scores * weights).sum(dim=0))
-        self.count = _add_steps(self.count, weights.sum(dim=0))
+        self.total = _add_steps(self.total, (scores * weights).sum(dim=0, dtype=wide(scores)))
+        self.count = _add_steps(self.count, weights.sum(dim=0, dtype=wide(scores)))
 
     def compute(self) -> Tensor:
-        return self.total.sum() / self.count.sum()
+        return (self.total.sum() / self.count.sum()).float()
 
     def by_step(self) -> Tensor:
         """Mean score of each step, `(T,)`, over all processes: each of them must call it."""
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):
-            return self.total / self.count
+            return (self.total / self.count).float()
 
 
 def _add_steps(total: Tensor, values: Tensor) -> Tensor:

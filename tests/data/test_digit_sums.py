@@ -170,17 +170,15 @@ def test_workers_change_nothing(mnist_root):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_the_processes_of_a_trainer_share_each_batch(mnist_root, split):
-    whole = index_batches(data_on(mnist_root, batch_size=32), split)
-    shares = []
-    for rank in range(2):
-        data = data_on(mnist_root, batch_size=16)
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
-        shares.append(index_batches(data, split))
-    for batch, first, second in zip(whole, *shares, strict=True):
-        assert torch.equal(batch.rows[0::2], first.rows)
-        assert torch.equal(batch.rows[1::2], second.rows)
-        assert first.seed != second.seed
+def test_the_processes_of_a_trainer_share_each_batch_warps_included(mnist_root, split):
+    whole = batches(data_on(mnist_root, batch_size=18, elastic=0.5), split)
+    for rank in range(3):
+        data = data_on(mnist_root, batch_size=6, elastic=0.5)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=3)
+        for batch, part in zip(whole, batches(data, split), strict=True):
+            assert torch.equal(batch.inputs[rank::3], part.inputs)
+            assert torch.equal(batch.targets[rank::3], part.targets)
+            assert torch.equal(batch.rows, part.rows)
 
 
 class Recorder(LightningModule):

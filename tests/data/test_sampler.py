@@ -114,31 +114,24 @@ def test_processes_share_what_one_process_with_a_larger_batch_takes(count, lengt
     shares = shares_of(split, world_size, batch_size, **shape)
     whole = batches_of(split=split, batch_size=batch_size * world_size, epoch=1, **shape)
     for batch, *parts in zip(whole, *shares, strict=True):
-        kept = len(batch.rows) - (len(batch.rows) % world_size if split == "train" else 0)
-        united = [row for part in parts for row in part.rows.tolist()]
-        assert sorted(united) == sorted(batch.rows[:kept].tolist())
-        assert {part.rows.shape[1] for part in parts} == {batch.rows.shape[1]}
+        united = [row for part in parts for row in part.rows[part.share].tolist()]
+        assert sorted(united) == sorted(batch.rows.tolist())
+        sizes = [len(part.rows[part.share]) for part in parts]
+        assert max(sizes) - min(sizes) <= 1
+        assert sizes[0] == max(sizes), "the first process, which logs and draws, always has some"
 
 
-@pytest.mark.parametrize("world_size", [2, 3])
-@pytest.mark.parametrize(("count", "lengths", "batch_size"), CASES)
-def test_training_shares_are_of_equal_size(count, lengths, batch_size, world_size):
-    shares = shares_of("train", world_size, batch_size, count=count, lengths=lengths)
-    assert len({tuple(tuple(batch.rows.shape) for batch in share) for share in shares}) == 1
-
-
-def test_evaluation_scores_every_row_once_though_a_process_gets_none():
+def test_a_process_may_get_no_row_of_the_last_batch():
     # four sequences for three processes, one at a time: three, then one
-    shares = shares_of("test", 3, batch_size=1, count=8, lengths=(2, 2))
-    assert [[len(batch.rows) for batch in share] for share in shares] == [[1, 1], [1, 0], [1, 0]]
-    assert sorted(torch.cat([batch.rows.flatten() for share in shares for batch in share]).tolist()) == list(range(8))
+    for split in ("train", "test"):
+        shares = shares_of(split, 3, batch_size=1, count=8, lengths=(2, 2))
+        assert [[len(batch.rows[batch.share]) for batch in share] for share in shares] == [[1, 1], [1, 0], [1, 0]]
 
 
-def test_warps_get_another_seed_in_every_batch_process_and_epoch():
-    batches = [
-        batch
+def test_warps_get_another_seed_in_every_batch_and_epoch_and_the_same_in_all_processes():
+    first, second = (
+        [batch.seed for epoch in range(2) for batch in batches_of(epoch=epoch, rank=rank, world_size=2, batch_size=8)]
         for rank in range(2)
-        for epoch in range(2)
-        for batch in batches_of(epoch=epoch, rank=rank, world_size=2, batch_size=8)
-    ]
-    assert len({batch.seed for batch in batches}) == len(batches) > 20
+    )
+    assert first == second
+    assert len(set(first)) == len(first) > 10

@@ -236,3 +236,27 @@ def test_published_parameter_counts(arguments, count):
     recurrence = build_recurrence(input_size=28, **arguments)
     network = SequenceNetwork(Flatten(28), recurrence, nn.Linear(arguments["hidden_size"], 10))
     assert sum(parameter.numel() for parameter in network.parameters()) == count
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_batch_of_a_single_image_trains(rows):
+    """torch's batch normalisation refuses a single value; an epoch may well end in such a batch."""
+    encoder = ConvEncoder((4, 8, 8, 8), output_size=5)  # down to one pixel
+    encoder(torch.rand(8, 1, 28, 28))  # some running statistics
+    before = {name: value.clone() for name, value in encoder.named_buffers()}
+    features = encoder(torch.rand(rows, 1, 28, 28))
+    features.square().sum().backward()
+    assert features.isfinite().all()
+    assert all(weight.grad.isfinite().all() for weight in encoder.parameters())
+    changed = {name: not torch.equal(value, before[name]) for name, value in encoder.named_buffers()}
+    assert changed["layers.0.1.running_mean"]  # many pixels
+    assert changed["layers.3.2.running_mean"] == (rows == 2)  # one pixel an image
+
+
+def test_no_image_at_all_leaves_running_statistics_as_they_are():
+    encoder = ConvEncoder((4, 8), output_size=5)
+    encoder(torch.rand(8, 1, 28, 28))
+    before = {name: value.clone() for name, value in encoder.named_buffers() if "running" in name}
+    encoder(torch.rand(0, 1, 28, 28)).sum().backward()
+    assert all(torch.equal(value, dict(encoder.named_buffers())[name]) for name, value in before.items())
+    assert all((weight.grad == 0).all() for weight in encoder.parameters())

@@ -1,0 +1,105 @@
+"""Runs on several devices, by the Trainer's flags and by torchrun: the same, in one folder, digits drawn once."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
+
+from seqsum.cli import first_device, is_first_process, main
+from seqsum.data.digits import load_splits
+from tests.test_cli import SMALL
+
+REPOSITORY = Path(__file__).parents[2]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+CHECKPOINT = REPOSITORY / "tests/fixtures/last_of_0.1.0.ckpt"
+TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+# train.py with fewer digits, each drawing of which leaves a file behind
+SCRIPT = """
+import os
+from pathlib import Path
+from seqsum.data import digits, rendered
+from seqsum.cli import main
+
+def draw(count, seed):
+    Path(f"drawn-{seed}-{os.getpid()}").touch()
+    return rendered.render_digits(count // 10, seed)
+
+digits.render_digits = draw
+main()
+"""
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.slow
+def test_trainer_flags_and_torchrun_give_the_same_run_on_digits_drawn_once(tmp_path):
+    weights, results = [], []
+    for launch in ([sys.executable], TORCHRUN):
+        here = tmp_path / str(len(launch))
+        here.mkdir()
+        (here / "script.py").write_text(SCRIPT)
+        command = [*launch, "script.py", *SMALL, *TWO, "--data.dataset=rendered", "--trainer.max_epochs=1"]
+        command += ["--data.sequence_length=[2,5]", "--trainer.limit_train_batches=20"]
+        done = subprocess.run(command, cwd=here, env=environment(), capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+        assert len(list(here.glob("drawn-0-*"))) == len(list(here.glob("drawn-1-*"))) == 1
+        assert [path.name for path in (here / "logs").iterdir()] == ["sum-rendered"]
+        assert [path.name for path in (here / "logs/sum-rendered").iterdir()] == ["version_0"]
+        run = here / "logs/sum-rendered/version_0"
+        weights.append(torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"])
+        results.append(json.loads((run / "results.json").read_text()))
+    assert results[0]["test"] == results[1]["test"]
+    assert results[0]["dataset"] == "rendered"
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.slow
+def test_torchrun_without_the_flag_for_devices_is_refused_and_leaves_nothing(tmp_path, mnist_root):
+    """Two trainings, each by itself and both in one folder, would be the alternative."""
+    command = [*TORCHRUN, str(REPOSITORY / "train.py"), *SMALL, f"--data.root={mnist_root}"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert re.search(r"error: `--trainer.devices` \(=1\) .* torchrun started 2: the product must be 2", done.stderr), (
+        done.stderr
+    )
+    assert not list(tmp_path.glob("logs/*/*"))
+
+
+@pytest.mark.parametrize(
+    ("rank", "node", "first"), [(0, None, True), (0, "0", True), (0, "1", False), (1, None, False), (2, "1", False)]
+)
+def test_the_first_process_is_known_before_there_is_a_trainer(monkeypatch, rank, node, first):
+    monkeypatch.setattr(rank_zero_only, "rank", rank)  # which Lightning reads from RANK, LOCAL_RANK or SLURM_PROCID
+    monkeypatch.delenv("NODE_RANK", raising=False)
+    if node is not None:
+        monkeypatch.setenv("NODE_RANK", node)
+    assert is_first_process() == first
+
+
+@pytest.mark.parametrize(
+    ("devices", "first"), [("auto", 1), (4, 1), ("3", 1), (-1, 1), ([2, 0], [2]), ("1,3", [1]), ("2,", [2])]
+)
+def test_the_first_device_of_those_named(devices, first):
+    assert first_device(devices) == first
+
+
+def test_predict_reads_all_images_on_one_device_whatever_is_asked_for(tmp_path, monkeypatch, mnist_root, capfd):
+    """On two, each would read every other sequence, and but one of them prints."""
+    images = load_splits("mnist", mnist_root)["test"].images
+    for name, first in (("a", 0), ("b", 3), ("c", 6)):
+        Image.fromarray(torch.cat(list(images[first : first + 3]), dim=1).numpy()).save(tmp_path / f"{name}.png")
+    monkeypatch.chdir(tmp_path)
+    main(["predict", f"--ckpt_path={CHECKPOINT}", f"--data.images={tmp_path}", *TWO, "--trainer.accelerator=cpu"])
+    printed = capfd.readouterr().out
+    assert all(f"Sequence {number}" in printed for number in (1, 2, 3)), printed
