@@ -26,6 +26,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from seqsum.callbacks import (
     BestCheckpoint,
+    DecisionPictures,
     LastCheckpoint,
     ProgressBar,
     RunLines,
@@ -177,8 +178,8 @@ class SeqsumCLI(LightningCLI):
             RunRecord(self._parser(self.subcommand).dump(settings, skip_none=False), flat(settings)),
             self.config_init[self.subcommand].tensorboard,
         ]
-        if isinstance(self.datamodule, DigitSums):
-            callbacks.append(SumPictures())
+        pictures = (SumPictures, DecisionPictures)
+        callbacks += [make() for make in pictures if make.fits(self.datamodule, self.model.objective)]
         if trainer_settings.enable_progress_bar is not False:
             callbacks.append(ProgressBar())
         if self.subcommand == "predict":  # a handful of images, which several devices would only tear apart

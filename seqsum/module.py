@@ -113,8 +113,8 @@ class SequenceModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._shared_step(batch, "val")[1]  # for callbacks, which need not run the network again
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._shared_step(batch, "test")
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._shared_step(batch, "test")[1]
 
     def predict_step(self, inputs: Tensor, batch_idx: int) -> Tensor:
         """Inputs `(B, T, …)` -> what the objective reads from the outputs, `(B, T)`."""

@@ -2,6 +2,7 @@
 
 from seqsum.callbacks.checkpoints import AveragedWeights, BestCheckpoint, LastCheckpoint
 from seqsum.callbacks.console import ProgressBar, RunLines
+from seqsum.callbacks.decisions import DecisionPictures
 from seqsum.callbacks.diagnosis import Diagnosis
 from seqsum.callbacks.pictures import SumPictures
 from seqsum.callbacks.record import RunRecord
@@ -13,6 +14,7 @@ from seqsum.callbacks.tensorboard import TensorBoard
 __all__ = [
     "AveragedWeights",
     "BestCheckpoint",
+    "DecisionPictures",
     "Diagnosis",
     "LastCheckpoint",
     "ProgressBar",

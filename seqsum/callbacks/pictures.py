@@ -10,16 +10,22 @@ from rich.table import Table
 from torch import Tensor
 
 from seqsum.callbacks.run import data_of, module_of, print_line, run_folder
-from seqsum.data import DigitSums
+from seqsum.data import DigitSums, SequenceData
 from seqsum.data.base import Batch
 from seqsum.data.sums import Operation, signs
 from seqsum.figures import plot_sums
+from seqsum.objectives import Objective, RunningSum
 
 
 class SumPictures(Callback):
     """Draws digits with the running sums predicted for them: of the first test sequences, and of a user's images."""
 
     shown = 4  # test sequences
+
+    @staticmethod
+    def fits(data: SequenceData, objective: Objective) -> bool:
+        """Whether it can draw what these make."""
+        return isinstance(data, DigitSums) and isinstance(objective, RunningSum)
 
     def __init__(self) -> None:
         self.sequences: list[tuple[Tensor, Tensor]] = []  # images (T, Y, X), sums (T,)

@@ -3,8 +3,10 @@
 They need no Trainer and no display: in a notebook a figure shows itself, elsewhere there is `figure.savefig`.
 """
 
+from seqsum.figures.decisions import plot_decisions, plot_settling, settled_at
 from seqsum.figures.errors import count_readings, plot_confusion, plot_errors, plot_predictions
 from seqsum.figures.lengths import binomial_interval, plot_length_curve
+from seqsum.figures.over_time import plot_over_time
 from seqsum.figures.states import order_units, plot_gates, plot_number_line, principal_components
 from seqsum.figures.style import GIVEN, INK, WRONG
 from seqsum.figures.sums import plot_sums
@@ -21,11 +23,15 @@ __all__ = [
     "order_units",
     "plot_all",
     "plot_confusion",
+    "plot_decisions",
     "plot_errors",
     "plot_gates",
     "plot_length_curve",
     "plot_number_line",
+    "plot_over_time",
     "plot_predictions",
+    "plot_settling",
     "plot_sums",
     "principal_components",
+    "settled_at",
 ]

@@ -55,6 +55,10 @@ class Classification(Objective):
         # no compute groups: they would merge two metrics whose sums happen to agree after the first batch
         return MetricCollection(members, compute_groups=False)
 
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Of the classes after each step, `(B, T, K)`."""
+        return outputs.float().softmax(-1)
+
     def answers(self, outputs: Tensor) -> Tensor:
         """The likeliest class of each step."""
         return outputs.argmax(-1)

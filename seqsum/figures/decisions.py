@@ -1,0 +1,137 @@
+"""How a class is decided on, step by step: for single images, and for many of them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from torch import Tensor
+
+from seqsum.figures.style import (
+    GIVEN,
+    INK,
+    POSITIVE,
+    SERIES,
+    WRONG,
+    black_on_white,
+    new_figure,
+    plain,
+    shown,
+    shown_steps,
+)
+
+Steps = Literal["rows", "columns"]
+PER_LINE = 4  # images
+PANEL = 1.25  # inches of an image's side, and of the probabilities beside it
+SETTLED = SERIES[3]  # seen on white, and on both ends of the colour map
+
+
+def settled_at(answers: Tensor) -> Tensor:
+    """The step, from 1, at which the last answer was first given for good: `(…, T)` -> `(…)`."""
+    agrees = answers == answers[..., -1:]
+    return answers.shape[-1] + 1 - agrees.long().flip(-1).cumprod(-1).sum(-1)
+
+
+def plot_decisions(
+    images: Tensor, probabilities: Tensor, steps: Steps = "rows", targets: Tensor | None = None
+) -> Figure:
+    """Images, and beside each the probability of every class after every step, time running as the image is read.
+
+    The dots are the decisions, the likeliest class after each step; the line is where they settle.
+
+    Args:
+        images: Pixels `(N, Y, X)`, light on dark.
+        probabilities: Of the classes after each step, `(N, T, K)`.
+        steps: Whether a step is one of the rows, from above, or of the columns, from the left.
+        targets: True classes, `(N,)`, if they are known: wrong decisions are then marked.
+    """
+    images, probabilities = shown(images), shown(probabilities)
+    across, down = (2 * PANEL + 0.75, PANEL + 0.65) if steps == "rows" else (PANEL + 0.9, 2 * PANEL + 0.85)
+    columns = min(PER_LINE if steps == "rows" else 2 * PER_LINE, len(images))
+    lines = -(-len(images) // columns)
+    width, height = max(across * columns + 0.15, 4.6), down * lines + 0.3
+    figure = new_figure(width, height)
+    for place, (image, chances) in enumerate(zip(images, probabilities, strict=True)):
+        line, column = divmod(place, columns)
+        left, top = 0.5 + across * column, 0.35 + down * line
+        target = None if targets is None else int(targets[place])
+        second = (left + PANEL + 0.08, top) if steps == "rows" else (left, top + PANEL + 0.08)
+        places = [
+            (x / width, 1 - (y + PANEL) / height, PANEL / width, PANEL / height) for x, y in ((left, top), second)
+        ]
+        _panel(figure.add_axes(places[0]), figure.add_axes(places[1]), image, chances, steps, target)
+    note = "probability of each class after each step, from dark (0) to bright (1) · dot: decision · line: it settles"
+    figure.text(0.5, 0.06 / height, note, ha="center", va="bottom", fontsize=7 if columns < 2 else 8, color=INK)
+    return figure
+
+
+def _panel(
+    of_image: Axes, of_classes: Axes, image: Tensor, probabilities: Tensor, steps: Steps, target: int | None
+) -> None:
+    """One image and its probabilities `(T, K)`."""
+    length, classes = probabilities.shape
+    answers = probabilities.argmax(-1)
+    settled = int(settled_at(answers))
+    draw(of_image, black_on_white(image), cmap="gray", vmin=0, vmax=1)
+    values = probabilities if steps == "rows" else probabilities.T
+    draw(of_classes, values.numpy(), cmap=POSITIVE, vmin=0, vmax=1)
+    time, where = np.arange(length), answers.numpy()
+    dots = (where, time) if steps == "rows" else (time, where)
+    of_classes.plot(*dots, linestyle="none", marker="o", markersize=2.4, color="white", markeredgecolor=INK, mew=0.4)
+    for axes in (of_image, of_classes):
+        line = axes.axhline if steps == "rows" else axes.axvline
+        line(settled - 1.5, color=SETTLED, linewidth=1.6, linestyle="--")
+    if steps == "rows":
+        number_steps(of_image, length, steps)
+        of_classes.set_xticks(np.arange(classes))
+        of_classes.set_xlabel("class", fontsize=7, labelpad=1)
+    else:
+        number_steps(of_classes, length, steps)
+        of_classes.set_yticks(np.arange(classes))
+        of_classes.set_ylabel("class", fontsize=7, labelpad=1)
+    of_classes.tick_params(length=2, labelsize=7, pad=1.5)
+    decided = int(answers[-1])
+    wrong = target is not None and decided != target
+    title = f"✗ {decided}, true {target}" if wrong else f"{decided}"
+    of_image.set_title(f"{title}: settled at step {settled}", fontsize=8, loc="left", color=WRONG if wrong else INK)
+
+
+def draw(axes: Axes, values: np.ndarray, **scale: Any) -> AxesImage:
+    """A heat map without ticks."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    return axes.imshow(values, aspect="auto", interpolation="nearest", **scale)
+
+
+def number_steps(axes: Axes, length: int, steps: Steps) -> None:
+    """Numbers of the steps along a heat map: at its left side, or below it."""
+    numbers = np.array(shown_steps(length, most=7))
+    axis = axes.yaxis if steps == "rows" else axes.xaxis
+    axis.set_ticks(numbers - 1, labels=[str(step) for step in numbers])
+    axis.set_label_text("step", fontsize=7)
+    axes.tick_params(length=2, labelsize=7, pad=1.5)
+
+
+def plot_settling(answers: Tensor, targets: Tensor) -> Figure:
+    """Share of sequences that are classified rightly after each step, and of those whose decision has settled.
+
+    Args:
+        answers: Decisions after each step, `(B, T)`.
+        targets: True classes, `(B, T)`.
+    """
+    right = 100 * shown(answers == targets).mean(0)
+    length = answers.shape[1]
+    settled = settled_at(answers).cpu()
+    share = [100 * float((settled <= step).float().mean()) for step in range(1, length + 1)]
+    figure = new_figure(5.6, 3.2)
+    axes = plain(figure.add_axes((0.11, 0.15, 0.86, 0.74), xlabel="step t", ylabel="sequences, %", ylim=(0, 102)))
+    time = np.arange(1, length + 1)
+    axes.plot(time, right.numpy(), color=INK, marker="o", markersize=3, label="decision is right")
+    axes.plot(time, share, color=SETTLED, marker="s", markersize=3, label="decision has settled, for good")
+    axes.axvline(float(settled.float().median()), color=GIVEN, linestyle=":", label="median of settling")
+    axes.set(xlim=(0.5, length + 0.5), xticks=shown_steps(length))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.47, 1.0), ncols=3, frameon=False, fontsize=8, columnspacing=1)
+    return figure

@@ -1,0 +1,68 @@
+"""What a layer does while an image is read: gates, states and outputs, aligned with the image's rows or columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from seqsum.figures.decisions import Steps, draw, number_steps
+from seqsum.figures.style import black_on_white, colour_scale, new_figure, shown
+
+SIDE, ACROSS = 2.0, 1.25  # inches of a panel: along time, and across the units
+
+
+def plot_over_time(image: Tensor, parts: Mapping[str, Tensor], steps: Steps = "rows") -> Figure:
+    """An image, and heat maps of what happened at each of its steps: time runs as the image is read.
+
+    Units are in the order of the hidden state after the last step, if it is among the parts.
+
+    Args:
+        image: Pixels `(Y, X)`, light on dark.
+        parts: Values of each unit at each step, `(T, U)`, by name; of their colours each has a bar.
+        steps: Whether a step is one of the rows, from above, or of the columns, from the left.
+    """
+    parts = _in_order({name: shown(values) for name, values in parts.items()})
+    by_rows = steps == "rows"
+    along, pitch = SIDE + (0.95 if by_rows else 0.75), ACROSS + (0.16 if by_rows else 0.32)
+    across = SIDE + 0.65 + pitch * len(parts) + (0.05 if by_rows else 0.3)
+    width, height = (across, along) if by_rows else (along + 0.75, across)
+    figure = new_figure(width, height)
+
+    def box(start: float, size: float) -> tuple[float, float, float, float]:
+        """Axes that begin so many inches from the image's side: to the right of it, or below."""
+        if by_rows:
+            return (start / width, 0.65 / height, size / width, SIDE / height)
+        return (0.6 / width, 1 - (start + size) / height, SIDE / width, size / height)
+
+    start = 0.45 if by_rows else 0.3
+    axes = figure.add_axes(box(start, SIDE), title="image")
+    draw(axes, black_on_white(image), cmap="gray", vmin=0, vmax=1)
+    number_steps(axes, image.shape[0 if by_rows else 1], steps)
+    start += SIDE + (0.16 if by_rows else 0.55)
+    for name, values in parts.items():
+        units = values.numpy()
+        axes = figure.add_axes(box(start, ACROSS), title=name.replace("_", " "))
+        drawn = draw(axes, units if by_rows else units.T, **colour_scale(units))
+        (axes.xaxis if by_rows else axes.yaxis).set_label_text(f"{units.shape[1]} units", fontsize=8)
+        if by_rows:
+            bar = figure.add_axes((start / width, 0.3 / height, ACROSS / width, 0.07 / height))
+        else:
+            bar = figure.add_axes(((0.6 + SIDE + 0.1) / width, axes.get_position().y0, 0.07 / width, ACROSS / height))
+        legend = figure.colorbar(drawn, cax=bar, orientation="horizontal" if by_rows else "vertical")
+        low, high = drawn.get_clim()
+        legend.set_ticks([low, high], labels=[f"{limit:.2g}".replace("-", "−") for limit in (low, high)])
+        legend.ax.tick_params(labelsize=8, length=2, pad=1)
+        start += pitch
+    for axes in figure.axes:
+        axes.title.set_fontsize(9)
+    return figure
+
+
+def _in_order(parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Parts `(T, U)` with their units sorted, those that have as many as the hidden state."""
+    if "hidden" not in parts:
+        return parts
+    order = parts["hidden"][-1].argsort(descending=True, stable=True)
+    return {name: values[:, order] if values.shape[1] == len(order) else values for name, values in parts.items()}

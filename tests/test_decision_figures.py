@@ -1,0 +1,70 @@
+"""What the figures of decisions show, read back from them."""
+
+import numpy as np
+import pytest
+import torch
+
+from seqsum.figures import plot_decisions, plot_over_time, plot_settling, settled_at
+
+ANSWERS = torch.tensor([[3, 5, 5, 5], [1, 1, 1, 1], [2, 2, 2, 7], [4, 6, 4, 4]])
+
+
+def test_settled_is_the_first_of_the_last_answers_in_a_row():
+    assert settled_at(ANSWERS).tolist() == [2, 1, 4, 3]
+    assert settled_at(ANSWERS[0]).item() == 2
+
+
+def probabilities():
+    """Of eight classes, 0.65 for each answer."""
+    return torch.full((4, 4, 8), 0.05).scatter(2, ANSWERS[..., None], 0.65)
+
+
+@pytest.mark.parametrize("steps", ["rows", "columns"])
+def test_decisions_show_probabilities_dots_and_where_it_settles(steps):
+    images = torch.rand(4, 4, 4)
+    figure = plot_decisions(images, probabilities(), steps, torch.tensor([5, 1, 0, 4]))
+    assert len(figure.axes) == 8
+    settled = []
+    for row, (of_image, of_classes) in enumerate(zip(figure.axes[::2], figure.axes[1::2], strict=True)):
+        shown = np.asarray(of_classes.images[0].get_array())
+        np.testing.assert_allclose(shown if steps == "rows" else shown.T, probabilities()[row])
+        dots, line = of_classes.lines
+        decided, time = dots.get_data() if steps == "rows" else dots.get_data()[::-1]
+        assert decided.tolist() == ANSWERS[row].tolist()
+        assert time.tolist() == [0, 1, 2, 3]
+        place = line.get_ydata() if steps == "rows" else line.get_xdata()
+        settled.append(place[0] + 1.5)
+        ink = np.asarray(of_image.images[0].get_array())
+        assert ink.argmin() == images[row].argmax(), "dark where the image is light"
+    assert settled == [2, 1, 4, 3]
+    titles = [axes.get_title(loc="left") for axes in figure.axes[::2]]
+    assert titles[0] == "5: settled at step 2"
+    assert titles[2] == "✗ 7, true 0: settled at step 4"
+
+
+def test_settling_counts_right_and_settled_decisions():
+    targets = torch.tensor([5, 1, 0, 4])[:, None].expand(-1, 4)
+    right, settled, median = plot_settling(ANSWERS, targets).axes[0].lines
+    assert right.get_ydata().tolist() == [50, 50, 75, 75]  # of 3, 1, 2, 4; 5, 1, 2, 6; 5, 1, 2, 4; 5, 1, 7, 4
+    assert settled.get_ydata().tolist() == [25, 50, 75, 100]
+    assert median.get_xdata()[0] == 2
+
+
+@pytest.mark.parametrize("steps", ["rows", "columns"])
+def test_states_are_sorted_by_the_last_hidden_state_and_aligned_with_the_image(steps):
+    hidden = torch.tensor([[0.0, 0, 0], [0.5, -0.5, 0.9], [-0.2, 0.8, 0.1]])  # (T, H)
+    gate = torch.rand(3, 3)
+    figure = plot_over_time(
+        torch.rand(3, 3), {"outputs": torch.rand(3, 2), "input_gate": gate, "hidden": hidden}, steps
+    )
+    image, outputs, _, shown_gate, _, shown_hidden, _ = figure.axes
+    assert [axes.get_title() for axes in (image, outputs, shown_gate, shown_hidden)] == [
+        "image", "outputs", "input gate", "hidden",
+    ]  # fmt: skip
+    order = [1, 2, 0]
+    for axes, expected in ((shown_gate, gate[:, order]), (shown_hidden, hidden[:, order])):
+        values = np.asarray(axes.images[0].get_array())
+        np.testing.assert_allclose(values if steps == "rows" else values.T, expected)
+    boxes = [axes.get_position() for axes in (image, outputs, shown_gate, shown_hidden)]
+    along = [(box.y0, box.y1) if steps == "rows" else (box.x0, box.x1) for box in boxes]
+    np.testing.assert_allclose(along, [along[0]] * 4)

@@ -1,0 +1,159 @@
+"""Images read row by row: the published configurations, a small training that learns, and what a user gets to see."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import Trainer, seed_everything
+from PIL import Image
+
+from seqsum.cli import main
+from seqsum.data import DigitRows
+from seqsum.data.digits import load_splits
+from seqsum.inspect.restore import _instantiate
+from seqsum.module import SequenceModule
+from seqsum.networks import Flatten
+from seqsum.objectives import Classification
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+HEAD, BIG_HEAD = 128 * 10 + 10, 64 * 10 + 10  # after 128 units, after 64
+
+
+def binary(gates, size, layers=1):
+    """Recurrent layers with one bias a gate, linear 64, linear 10."""
+    inputs = [28] + [size] * (layers - 1)
+    recurrence = sum(gates * size * (features + size + 1) for features in inputs)
+    return recurrence + size * 64 + 64 + BIG_HEAD
+
+
+COUNTS = {
+    "rows_rnn_128": 21_386,
+    "columns_rnn_128": 21_386,
+    "rows_rnn_64": 6_602,
+    "rows_lstm_128": 81_162,
+    "rows_binary_lstm_32": binary(4, 32),
+    "rows_binary_lstm_64": binary(4, 64),
+    "rows_binary_lstm_128": binary(4, 128),
+    "rows_binary_lstm_3x32": binary(4, 32, 3),
+    "rows_binary_gru_32": binary(3, 32),
+    "rows_binary_gru_64": binary(3, 64),
+    "rows_binary_gru_128": binary(3, 128),
+    "rows_binary_gru_3x32": binary(3, 32, 3),
+}
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
+]
+SMALL = [
+    "-c",
+    str(CONFIGS / "rows_rnn_64.yaml"),
+    "--model.hidden_size=8",
+    "--trainer.limit_val_batches=2",
+    "--trainer.max_epochs=1",
+    "--trainer.log_every_n_steps=5",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.accelerator=cpu",
+    "--tensorboard.histograms_every_n_epochs=0",
+]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameter_counts_are_the_published_ones(name):
+    settings = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    module, data, _ = _instantiate(name, {"model": settings["model"], "data": settings["data"]}, None, None)
+    assert sum(parameter.numel() for parameter in module.parameters()) == COUNTS[name]
+    assert isinstance(data, DigitRows)
+    assert settings["experiment"] == name
+
+
+def test_a_small_one_learns(mnist_root, tmp_path):
+    """600 digits drawn from fonts, for some seconds: of others of their kind most are read right, from their rows."""
+    seed_everything(0, verbose=False)
+    data = DigitRows("mnist", str(mnist_root), threshold=0.1, batch_size=20)
+    module = SequenceModule(
+        "gru", 32, bias="one", encoder=Flatten(28), objective=Classification(), learning_rate=5e-3, head_sizes=[32]
+    )
+    trainer = Trainer(
+        accelerator="cpu", devices=1, max_epochs=12, limit_val_batches=0, logger=False, default_root_dir=tmp_path,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, data)
+    (metrics,) = trainer.test(module, data, verbose=False)
+    assert metrics["test/accuracy"] > 0.6
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, mnist_root):
+    """A folder in which a small training has run."""
+    folder = tmp_path_factory.mktemp("rows")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        main([*SMALL, f"--data.root={mnist_root}"])
+    return folder
+
+
+@pytest.fixture
+def checkpoint(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return finished / "logs/rows_rnn_64/version_0/checkpoints/best.ckpt"
+
+
+def results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_a_run_draws_decisions_and_states(finished):
+    run = finished / "logs/rows_rnn_64/version_0"
+    assert {"decisions.png", "settling.png", "states_l0.png"} <= {path.name for path in run.iterdir()}
+    found = results(run)
+    assert found["test"].keys() == {"test/loss", "test/accuracy", "test/accuracy_step"}
+    assert len(found["test_by_step"]["accuracy_step"]) == 28
+    assert found["test_by_step"]["accuracy"][:27] == [None] * 27
+    assert found["test_by_step"]["accuracy"][27] == found["test"]["test/accuracy"]
+
+
+def test_another_initial_state_can_be_tried_in_a_test(checkpoint, capfd):
+    figures = {}
+    for state in ("zero", "1000"):
+        main(["test", f"--ckpt_path={checkpoint}", f"--model.initial_state={state}", f"--experiment={state}"])
+        figures[state] = results(Path(f"logs/{state}-test/version_0"))["test"]
+    trained = results(checkpoint.parents[1])["test"]
+    assert figures["zero"] == trained
+    assert figures["1000"] != trained
+
+
+def test_a_learned_initial_state_is_trained_and_can_be_replaced_in_a_test(checkpoint, mnist_root, capfd):
+    main([*SMALL, f"--data.root={mnist_root}", "--model.initial_state=learned", "--experiment=learned"])
+    learned = Path("logs/learned/version_0")
+    weights = torch.load(learned / "checkpoints/best.ckpt")["state_dict"]["network.recurrence.initial_state.0"]
+    assert weights.shape == (1, 8)
+    assert weights.any()
+    path = learned / "checkpoints/best.ckpt"
+    main(["test", f"--ckpt_path={path}", "--model.initial_state=zero", "--experiment=other"])
+    assert results(Path("logs/other-test/version_0"))["test"] != results(learned)["test"]
+    with pytest.raises(SystemExit):
+        main(["fit", f"--ckpt_path={path}", "--model.initial_state=zero"])
+    assert "holds another architecture" in capfd.readouterr().err
+
+
+def test_predict_tells_the_decision_after_every_step(checkpoint, mnist_root, capfd):
+    for number, image in enumerate(load_splits("mnist", mnist_root)["test"].images[:2]):
+        Image.fromarray(image.numpy()).save(f"image{number}.png")
+    main(["predict", f"--ckpt_path={checkpoint}", "--data.images=[image0.png,image1.png]"])
+    printed = capfd.readouterr().out
+    assert len(re.findall(r"│ 28 +│ \d +│ 0\.\d{3}", printed)) == 2
+    assert printed.count("settled") == 2
+    run = next(Path("logs").glob("*-predict/version_0"))
+    assert {"decisions.png", "states_1_l0.png", "states_2_l0.png"} <= {path.name for path in run.iterdir()}
+
+
+def test_predict_without_images_takes_a_random_one_of_the_test_split(checkpoint, capfd):
+    tables = []
+    for seed in (1, 1, 2):
+        main(["predict", f"--ckpt_path={checkpoint}", f"--seed_everything={seed}"])
+        tables.append(re.findall(r"│ (\d+) +│ (\d) +│ (0\.\d+)", capfd.readouterr().out))
+    assert len(tables[0]) == 28
+    assert tables[0] == tables[1] != tables[2]
