@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seqsum.data.base import Batch
-from seqsum.data.drawn import DrawnSequences, check_at_least
+from seqsum.data.dealt import check_at_least
+from seqsum.data.drawn import DrawnSequences
 
 
 class CopyMemory(DrawnSequences):
@@ -47,7 +48,7 @@ class CopyMemory(DrawnSequences):
         self.blank_separation_len = blank_separation_len
         self.num_symbols = num_symbols
 
-    def draw(self, count: int, generator: torch.Generator, training: bool) -> Batch:
+    def draw(self, count: int, generator: torch.Generator) -> Batch:
         size = (count, self.to_remember_len)
         symbols = torch.randint(self.num_symbols, size, generator=generator, device=generator.device)
         return copy_task(symbols, self.num_symbols, self.blank_separation_len)

@@ -1,24 +1,22 @@
-"""What all experiments with digits share: the digits on the device, and index tables that deal them into batches."""
+"""What all experiments with digits share: which digits, and a user's own."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from seqsum.data.base import Batch, SequenceData
+from seqsum.data.dealt import DealtData
 from seqsum.data.digits import Digits, Split, load_splits, resolve_dataset
 from seqsum.data.images import read_sequences
-from seqsum.data.sampler import IndexBatch, IndexBatches, Passthrough
+from seqsum.data.sampler import IndexBatch
 from seqsum.errors import InputError
 
 
-class DigitData(SequenceData):
-    """A split stays on the device as one uint8 tensor, and the loader serves index tables alone.
+class DigitData(DealtData):
+    """A split stays on the device as one uint8 tensor, of which batches are gathered there.
 
-    Gathering and scaling happen on the device, a batch at a time, in `on_after_batch_transfer`. Subclasses say what
-    a batch is, by `gather`, and how a user's images are read, by `predict_dataloader`.
+    Subclasses say what a batch is, by `gather`, and how a user's images are read, by `predict_dataloader`.
 
     Args:
         dataset: Which digits. `auto` is MNIST where it is on disk or can be downloaded, else `rendered`.
@@ -40,17 +38,9 @@ class DigitData(SequenceData):
         images: str | list[str] | None,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
-        if batch_size < 1:
-            raise InputError(f"`--data.batch_size` (={batch_size}) must be at least 1")
-        if seed < 0:
-            raise InputError(f"`--seed_everything` (={seed}) must be at least 0")
+        super().__init__(lengths, batch_size, seed, num_workers)
         self.dataset: str = dataset
         self.root = root
-        self.lengths = lengths
-        self.batch_size = batch_size
-        self.seed = seed
-        self.num_workers = num_workers
         self.images = [Path(image) for image in ([images] if isinstance(images, str) else images or [])]
         self.sequences: list[Tensor] = []  # of the user's images, uint8 (T, Y, X) each
         self.splits: dict[Split, Digits] = {}
@@ -90,33 +80,8 @@ class DigitData(SequenceData):
                 )
         return dataset, splits
 
-    def train_dataloader(self) -> DataLoader[IndexBatch]:
-        return self._dataloader("train")
-
-    def val_dataloader(self) -> DataLoader[IndexBatch]:
-        return self._dataloader("val")
-
-    def test_dataloader(self) -> DataLoader[IndexBatch]:
-        return self._dataloader("test")
-
-    def _dataloader(self, split: Split) -> DataLoader[IndexBatch]:
-        low, high = self.lengths
-        sampler = IndexBatches(
-            split,
-            len(self.splits[split].labels),
-            (low, high) if split == "train" else (high, high),
-            self.batch_size,
-            self.seed if split == "train" else 0,
-            *((self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)),
-        )
-        return DataLoader(Passthrough(), batch_size=None, sampler=sampler, num_workers=self.num_workers)
-
-    def on_after_batch_transfer(self, batch: IndexBatch | Tensor, dataloader_idx: int) -> Batch | Tensor:
-        return self.gather(batch) if isinstance(batch, IndexBatch) else batch
-
-    def gather(self, batch: IndexBatch) -> Batch:
-        """This process's rows of an index table `(B, T)` -> the batch that they stand for, on the table's device."""
-        raise NotImplementedError(f"{type(self).__name__} must define `gather`")
+    def count(self, split: Split) -> int:
+        return len(self.splits[split].labels)
 
     def digits_of(self, batch: IndexBatch) -> Digits:
         """The whole split that a batch is from, moved to the batch's device when that is needed first."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -78,6 +80,23 @@ def test_the_first_batch_of_an_epoch_does_not_depend_on_those_before():
     batches(data.train_dataloader(), data, epoch=4)
     torch.randn(7)
     assert torch.equal(batches(data.train_dataloader(), data, epoch=5)[2].targets, first.targets)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_processes_share_what_one_would_draw(split):
+    """Two processes with half the batch each, against one."""
+    alone = prepared(batch_size=30, epoch_size=91)
+    whole = batches(getattr(alone, f"{split}_dataloader")(), alone, epoch=1)
+    together = []
+    for rank in range(2):
+        data = prepared(batch_size=15, epoch_size=91)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
+        together.append(batches(getattr(data, f"{split}_dataloader")(), data, epoch=1))
+    for batch, *shares in zip(whole, *together, strict=True):
+        for rank, share in enumerate(shares):
+            assert torch.equal(share.inputs, batch.inputs[rank::2])
+            assert torch.equal(share.targets, batch.targets[rank::2])
+    assert len(together[1][-1].targets) == (0 if split == "train" else 5)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])

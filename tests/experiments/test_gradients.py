@@ -111,7 +111,7 @@ def test_command_prints_the_check_and_the_table_and_writes_figure_and_numbers(tm
     assert written["settings"]["threshold"] == 5.0
     assert torch.__version__.startswith(written["machine"]["torch"])
     with Image.open(folder / "gradients.png") as image:
-        assert image.size == (1200, 760)
+        assert image.width > 1.5 * image.height  # three columns, two rows
 
 
 @pytest.mark.parametrize(("option", "message"), [

@@ -1,0 +1,71 @@
+"""What all data have that deal index tables into batches: loaders, and batches made of tables on the device."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from seqsum.data.base import Batch, SequenceData
+from seqsum.data.digits import Split
+from seqsum.data.sampler import IndexBatch, IndexBatches, Passthrough
+from seqsum.errors import InputError
+
+
+class DealtData(SequenceData):
+    """The loader serves index tables alone, and a batch is made of one on the device, in `on_after_batch_transfer`.
+
+    Subclasses say how many things a split has, by `count`, and what a table of them stands for, by `gather`.
+
+    Args:
+        lengths: Things in the shortest and the longest sequence.
+        batch_size: Sequences in a batch, `B`, on each device.
+        seed: Of all that is random in training. Validation and test are the same for every seed.
+        num_workers: Processes that prepare index tables.
+    """
+
+    def __init__(self, lengths: tuple[int, int], batch_size: int, seed: int, num_workers: int = 0) -> None:
+        super().__init__()
+        check_at_least("--data.batch_size", batch_size, 1)
+        check_at_least("--seed_everything", seed, 0)
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.num_workers = num_workers
+
+    def count(self, split: Split) -> int:
+        """How many things are dealt in an epoch."""
+        raise NotImplementedError(f"{type(self).__name__} must define `count`")
+
+    def gather(self, batch: IndexBatch) -> Batch:
+        """This process's rows of an index table `(B, T)` -> the batch that they stand for, on the table's device."""
+        raise NotImplementedError(f"{type(self).__name__} must define `gather`")
+
+    def train_dataloader(self) -> DataLoader[IndexBatch]:
+        return self._dataloader("train")
+
+    def val_dataloader(self) -> DataLoader[IndexBatch]:
+        return self._dataloader("val")
+
+    def test_dataloader(self) -> DataLoader[IndexBatch]:
+        return self._dataloader("test")
+
+    def _dataloader(self, split: Split) -> DataLoader[IndexBatch]:
+        low, high = self.lengths
+        sampler = IndexBatches(
+            split,
+            self.count(split),
+            (low, high) if split == "train" else (high, high),
+            self.batch_size,
+            self.seed if split == "train" else 0,
+            *((self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)),
+        )
+        return DataLoader(Passthrough(), batch_size=None, sampler=sampler, num_workers=self.num_workers)
+
+    def on_after_batch_transfer(self, batch: IndexBatch | Tensor, dataloader_idx: int) -> Batch | Tensor:
+        return self.gather(batch) if isinstance(batch, IndexBatch) else batch
+
+
+def check_at_least(flag: str, value: float, least: float) -> None:
+    """Raise an InputError for a value below the least allowed."""
+    if value < least:
+        raise InputError(f"`{flag}` (={value}) must be at least {least}")
