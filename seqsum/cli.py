@@ -27,6 +27,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from seqsum.callbacks import (
     BestCheckpoint,
     DecisionPictures,
+    Diagnosis,
     LastCheckpoint,
     ProgressBar,
     RunLines,
@@ -152,6 +153,7 @@ class SeqsumCLI(LightningCLI):
         parser.set_defaults({group: {"class_path": default} for group, default in DEFAULT_CLASSES.items()})
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.add_lightning_class_args(TensorBoard, "tensorboard")
+        parser.add_lightning_class_args(Diagnosis, "diagnosis")
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would let a checkpoint's settings override the user's flags: see `checkpoint_settings`."""
@@ -177,6 +179,7 @@ class SeqsumCLI(LightningCLI):
             Scalars(),
             RunRecord(self._parser(self.subcommand).dump(settings, skip_none=False), flat(settings)),
             self.config_init[self.subcommand].tensorboard,
+            self.config_init[self.subcommand].diagnosis,
         ]
         pictures = (SumPictures, DecisionPictures)
         callbacks += [make() for make in pictures if make.fits(self.datamodule, self.model.objective)]

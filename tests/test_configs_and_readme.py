@@ -87,9 +87,12 @@ def test_line_counts_of_the_tour_are_true():
 def test_options_are_these(parsed):
     """Adding an option is a decision: who would miss it?"""
     settings = parsed([])
-    groups = {"seed_everything", "experiment", "trainer", "model", "data", "tensorboard", "ckpt_path", "weights_only"}
-    assert set(settings) == groups
+    assert set(settings) == {
+        "seed_everything", "experiment", "trainer", "model", "data", "tensorboard", "diagnosis", "ckpt_path",
+        "weights_only",
+    }  # fmt: skip
     assert list(settings["tensorboard"]) == ["figures_every_n_epochs", "histograms_every_n_epochs"]
+    assert list(settings["diagnosis"]) == ["every_n_steps"]
     assert list(settings["model"]) == [
         "cell", "hidden_size", "num_layers", "backend", "output_activation", "bias", "initial_state",
         "forget_bias", "encoder", "head_sizes", "objective",

@@ -23,6 +23,7 @@ from seqsum.callbacks.observation import (
 )
 from seqsum.callbacks.run import module_of, print_line
 from seqsum.data.base import Batch
+from seqsum.objectives import Objective
 
 
 class Said(NamedTuple):
@@ -37,9 +38,6 @@ class Said(NamedTuple):
 class Diagnosis(Callback):
     """Says once, with the step and the layer, what goes wrong: see `findings.py` for what it knows.
 
-    For a run that does not learn: `--trainer.callbacks+=seqsum.callbacks.Diagnosis`. Its thresholds come from
-    a handful of healthy runs, too few to look over every run's shoulder.
-
     It looks on while the training step goes its way, and then runs the recurrence, not the encoder, once more
     for its gates and its gradients over time. It changes no weight and draws no random number, so a training
     with it is the same bit for bit. Gates are those of hand-written cells; torch's own don't show theirs.
@@ -47,22 +45,22 @@ class Diagnosis(Callback):
 
     Args:
         every_n_steps: Steps from one look to the next; there are some more in the first steps, which is where
-            most goes wrong. A NaN is noticed at once on the CPU, and after ten steps on a GPU, which would
-            have to wait to be asked.
+            most goes wrong; 0 for never. A NaN is noticed at once on the CPU, and after ten steps on a GPU,
+            which would have to wait to be asked.
 
     Attributes:
         said: What was said so far.
 
     Raises:
-        ValueError: `every_n_steps` below one.
+        ValueError: `every_n_steps` below zero.
     """
 
     batch: Batch  # the present one
     settled = 200  # steps after which predictions differ from sequence to sequence in any healthy training
 
     def __init__(self, every_n_steps: int = 100) -> None:
-        if every_n_steps < 1:
-            raise ValueError(f"`every_n_steps` (={every_n_steps}) must be at least 1")
+        if every_n_steps < 0:
+            raise ValueError(f"`--diagnosis.every_n_steps` (={every_n_steps}) must be at least 0")
         self.every_n_steps = every_n_steps
         self.said: list[Said] = []
         self.looked = -1  # step of the last look
@@ -76,6 +74,8 @@ class Diagnosis(Callback):
         self.onlooker.stop()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        if self.every_n_steps == 0:
+            return
         self.batch = batch
         step, often = trainer.global_step, self.every_n_steps
         due = step % often == 0 or (step < often and step.bit_count() == 1)  # 0, 1, 2, 4, 8, …, then every n-th
@@ -88,9 +88,10 @@ class Diagnosis(Callback):
             self.onlooker.stop()
             for layer, finding in self._look(trainer, pl_module):
                 self._say(trainer, layer, finding, trainer.global_step)
-        self.finite.append(loss.detach().isfinite())
-        if loss.is_cpu or len(self.finite) == 10:
-            self._check_finite(trainer, pl_module)
+        if self.every_n_steps > 0:
+            self.finite.append(loss.detach().isfinite())
+            if loss.is_cpu or len(self.finite) == 10:
+                self._check_finite(trainer, pl_module)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         if trainer.global_step == self.looked and not self._is_hopeless():
@@ -108,25 +109,34 @@ class Diagnosis(Callback):
 
     def _look(self, trainer: Trainer, pl_module: LightningModule) -> Iterator[Located]:
         """All findings, or, where there is one of the inputs or the loss, that alone: the rest would follow from it."""
-        module, batch = module_of(pl_module), self.batch
-        if found := findings.unscaled_inputs(batch.inputs):
+        if found := findings.unscaled_inputs(self.batch.inputs):
             yield "inputs", found
             return
-        outputs = self.onlooker.outputs
-        loss = module.objective.loss(outputs, batch.targets, batch.mask).item()
-        if self.first_loss is None and trainer.global_step == 0:
+        module, outputs = module_of(pl_module), self.onlooker.outputs
+        seen = slice(None), slice(outputs.shape[1])  # where the backward pass is truncated: its first stretch
+        targets, mask = self.batch.targets[seen], None if self.batch.mask is None else self.batch.mask[seen]
+        if found := self._look_at_answers(module.objective, outputs, targets, mask, trainer.global_step):
+            yield "loss", found
+            return
+        yield from self.onlooker.found
+        yield from look_over_time(module.network, self.onlooker.features, mask)
+
+    def _look_at_answers(
+        self, objective: Objective, outputs: Tensor, targets: Tensor, mask: Tensor | None, step: int
+    ) -> Finding | None:
+        """Outputs `(B, T, K)`, targets and mask `(B, T)`: whether something is wrong with the loss or the answers."""
+        loss = objective.loss(outputs, targets, mask).item()
+        if step == 0:
             self.first_loss = loss
         found = findings.negative_loss(loss)
         if found is None and self.first_loss is not None:
             found = findings.diverged_loss(loss, self.first_loss)
-        if found is None and trainer.global_step >= self.settled:
-            valid = slice(None) if batch.mask is None else batch.mask
-            found = findings.flat_predictions(module.objective.answers(outputs)[valid], batch.targets[valid])
-        if found:
-            yield "loss", found
-            return
-        yield from self.onlooker.found
-        yield from look_over_time(module.network, self.onlooker.features, batch.mask)
+        answers = objective.answers(outputs)
+        # classes are no numbers: one that is likeliest for all may well be an early step on the way
+        if found is None and step >= self.settled and answers.is_floating_point():
+            scored = objective.scored(targets, mask)
+            found = findings.flat_predictions(answers[scored], targets[scored])
+        return found
 
     def _check_finite(self, trainer: Trainer, pl_module: LightningModule) -> None:
         finite = torch.stack(self.finite).tolist()

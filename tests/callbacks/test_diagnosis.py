@@ -14,9 +14,10 @@ from torch import nn
 from seqsum.callbacks import Diagnosis, findings
 from seqsum.callbacks.observation import Onlooker, first_not_finite, gradient_norms, look_over_time
 from seqsum.cli import main
-from seqsum.data import DigitSums
+from seqsum.data import Batch, DigitRows, DigitSums
 from seqsum.module import SequenceModule
-from seqsum.networks import ConvEncoder
+from seqsum.networks import ConvEncoder, Flatten
+from seqsum.objectives import Classification
 
 BROKEN = Path(__file__).parents[2] / "configs/broken"
 pytestmark = [
@@ -190,13 +191,13 @@ def test_the_first_that_is_not_finite_is_named():
     assert first_not_finite(network, images * torch.inf)[0] == "inputs"
 
 
-def fit(module, root, folder, steps, *callbacks):
+def fit(module, root, folder, steps, *callbacks, data=None):
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     trainer = Trainer(
         accelerator="cpu", devices=1, default_root_dir=folder, max_steps=steps, limit_val_batches=0, logger=False,
         callbacks=list(callbacks), **quiet,
     )  # fmt: skip
-    trainer.fit(module, DigitSums(dataset="mnist", root=str(root), batch_size=8, sequence_length=3))
+    trainer.fit(module, data or DigitSums(dataset="mnist", root=str(root), batch_size=8, sequence_length=3))
     return trainer
 
 
@@ -210,6 +211,34 @@ def test_a_training_is_the_same_with_and_without(tmp_path, mnist_root, cell):
         results.append((module.state_dict(), torch.get_rng_state()))
     assert torch.equal(results[0][1], results[1][1])
     assert all(torch.equal(tensor, results[1][0][name]) for name, tensor in results[0][0].items())
+
+
+@pytest.mark.parametrize("objective", ["sums", "classes"])
+def test_only_numbers_can_be_too_much_alike(tmp_path, mnist_root, objective, capfd, monkeypatch):
+    """The same sequences and the same untrained network, whose answers are all alike: sums must not be, classes may."""
+    monkeypatch.setattr(Diagnosis, "settled", 1)
+    data = None
+    if objective == "classes":
+        data = DigitRows("mnist", str(mnist_root), batch_size=8)
+        module = make_module(encoder=Flatten(28), objective=Classification(), learning_rate=1e-8)
+    else:
+        module = make_module(learning_rate=1e-8)
+    nn.init.normal_(module.network.head.weight, std=1e-3)
+    fit(module, mnist_root, tmp_path, 3, Diagnosis(every_n_steps=1), data=data)
+    found = {"predictions out of reach of the targets"} if objective == "sums" else set()
+    assert names_said(capfd.readouterr().out) == found
+
+
+def test_a_first_stretch_of_the_steps_is_enough(mnist_root, tmp_path):
+    """As where the backward pass through time is truncated: what the network gave out is shorter than the targets."""
+    diagnosis, module = Diagnosis(), make_module()
+    trainer = fit(module, mnist_root, tmp_path, 1, diagnosis)
+    images, targets = torch.randn(8, 5, 1, 28, 28), torch.randn(8, 5)
+    diagnosis.batch = Batch(images, targets, torch.ones(8, 5, dtype=torch.bool))
+    diagnosis.onlooker.start(module.network)
+    module(images[:, :3])
+    diagnosis.onlooker.stop()
+    assert list(diagnosis._look(trainer, module)) == []
 
 
 class Spoil(Callback):
@@ -238,12 +267,9 @@ def test_each_fault_is_said_once(tmp_path, mnist_root, capfd):
     assert capfd.readouterr().out.count("Diagnosis: dead units (network.encoder.module.layers.5, ") == 1
 
 
-def test_every_n_steps_must_be_positive():
-    with pytest.raises(ValueError, match=r"`every_n_steps` \(=0\) must be at least 1"):
-        Diagnosis(every_n_steps=0)
-
-
-WITH_DIAGNOSIS = "--trainer.callbacks+=seqsum.callbacks.Diagnosis"
+def test_every_n_steps_must_not_be_negative():
+    with pytest.raises(ValueError, match=r"`--diagnosis.every_n_steps` \(=-1\) must be at least 0"):
+        Diagnosis(every_n_steps=-1)
 
 
 def names_said(printed):
@@ -280,6 +306,13 @@ def test_broken_configurations_are_caught(mnist_root, tmp_path, monkeypatch, cap
     assert "diagnosis/text_summary" in events.Tags()["tensors"]
 
 
+def test_it_can_be_switched_off(mnist_root, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    config = ["-c", str(BROKEN / "learning_rate.yaml"), "--trainer.max_steps=3", "--trainer.logger=false"]
+    run_small(mnist_root, *config, "--diagnosis.every_n_steps=0")
+    assert "Diagnosis" not in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     "flags",
     [
@@ -290,5 +323,5 @@ def test_broken_configurations_are_caught(mnist_root, tmp_path, monkeypatch, cap
 )
 def test_healthy_runs_raise_no_alarm(mnist_root, tmp_path, monkeypatch, capfd, flags):
     monkeypatch.chdir(tmp_path)
-    run_small(mnist_root, "--model.hidden_size=32", "--trainer.logger=false", WITH_DIAGNOSIS, *flags)
+    run_small(mnist_root, "--model.hidden_size=32", "--trainer.logger=false", *flags)
     assert "Diagnosis" not in capfd.readouterr().out
