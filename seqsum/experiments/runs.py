@@ -55,6 +55,26 @@ def trained(root: Path, name: str, arguments: list[str]) -> Run:
     return run
 
 
+def tested(root: Path, run: Run, *arguments: str) -> Run:
+    """Run `python train.py test` on the best checkpoint of a training, unless that is done already.
+
+    Args:
+        root: Folder of the experiment.
+        run: The training.
+        arguments: Of `train.py`; the last part of each is added to the run's name.
+    """
+    name = "_".join([run.folder.parent.name, *(argument.rpartition("=")[2] for argument in arguments)])
+    folder = root / f"{name}-test"  # the command line's own name for it
+    found = finished(folder)
+    if found is None:
+        here = [f"--experiment={name}", f"--trainer.default_root_dir={root}", "--trainer.enable_progress_bar=false"]
+        train(["test", f"--ckpt_path={run.checkpoint}", *arguments, *here])
+        found = finished(folder)
+    if found is None:
+        raise RuntimeError(f"the test in {folder} has left no results.json")
+    return found
+
+
 def claim(folder: Path, arguments: list[str]) -> None:
     """Note the arguments of a run, so that its results are never taken for those of another."""
     listed = folder / LISTED

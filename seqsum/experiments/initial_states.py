@@ -1,0 +1,67 @@
+"""How much the state before the first step matters: networks trained with one, tested with another."""
+
+from __future__ import annotations
+
+import argparse
+from statistics import mean
+from typing import Any
+
+import torch
+
+from seqsum.benchmarks.timing import show, write
+from seqsum.experiments.files import save, settings_of, write_markdown
+from seqsum.experiments.rows import accuracies, train
+from seqsum.experiments.runs import Run, tested
+from seqsum.figures.comparison import plot_comparison
+
+TRAINED = ("zero", "random", "learned")
+TESTED = ("zero", "random", "1000")
+PUBLISHED = {("rows_rnn_128", "zero", "1000"): 0.663, ("rows_rnn_64", "zero", "1000"): 0.388} | {
+    ("rows_rnn_128", "zero", "zero"): 0.924,
+    ("rows_rnn_64", "zero", "zero"): 0.777,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this experiment."""
+    parser.add_argument("--names", nargs="+", default=["rows_rnn_128", "rows_rnn_64"], help="of the configurations")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("arguments", nargs="*", help="others of train.py, after --, such as --data.root=…")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train with each initial state, test with each; print a table, and write it, its figure and its numbers."""
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for name in options.names:
+        for start in TRAINED:
+            more = () if start == "zero" else (f"--model.initial_state={start}",)
+            runs = [train(name, seed, options, *more) for seed in options.seeds]
+            for other in dict.fromkeys((start, *TESTED)):
+                found[name, start, other] = accuracies([test(run, start, other, options) for run in runs])
+    rows = [row(*key, values) for key, values in found.items()]
+    show("initial states", rows)
+    write_markdown(options.output / "initial_states.md", rows)
+    write(options.output / "initial_states.json", torch.device("cpu"), settings_of(options), rows)
+    named = {" ".join(key[:2]) + f" → {key[2]}": values for key, values in found.items()}
+    published = {" ".join(key[:2]) + f" → {key[2]}": PUBLISHED[key] for key in found if key in PUBLISHED}
+    save(plot_comparison(named, published, "test accuracy, %"), options.output / "initial_states.png")
+
+
+def test(run: Run, trained_with: str, initial_state: str, options: argparse.Namespace) -> Run:
+    """Test a training's best checkpoint with another initial state, unless that is done already."""
+    if initial_state == trained_with:
+        return run
+    return tested(options.output, run, f"--model.initial_state={initial_state}")
+
+
+def row(name: str, trained_with: str, tested_with: str, found: list[float]) -> dict[str, Any]:
+    """What the table says of a pair of initial states."""
+    published = PUBLISHED.get((name, trained_with, tested_with))
+    return {
+        "configuration": name,
+        "trained with": trained_with,
+        "tested with": tested_with,
+        "accuracy": f"{mean(found):.4f}",
+        "lowest to highest": f"{min(found):.4f} to {max(found):.4f}",
+        "published": f"{published or '–'}",
+    }

@@ -1,0 +1,79 @@
+"""MNIST by rows and columns: twelve published set-ups, each by several seeds, beside the published accuracies."""
+
+from __future__ import annotations
+
+import argparse
+from statistics import mean
+from typing import Any
+
+import torch
+
+from seqsum.benchmarks.timing import show, write
+from seqsum.experiments.files import save, settings_of, write_markdown
+from seqsum.experiments.runs import Run, trained
+from seqsum.figures.comparison import plot_comparison
+
+PUBLISHED = {  # test accuracy, of one run each
+    "rows_rnn_128": 0.924,
+    "rows_rnn_64": 0.777,
+    "rows_lstm_128": 0.968,
+    "columns_rnn_128": 0.940,
+    "rows_binary_lstm_32": 0.9634,
+    "rows_binary_lstm_64": 0.9772,
+    "rows_binary_lstm_128": 0.9765,
+    "rows_binary_lstm_3x32": 0.9709,
+    "rows_binary_gru_32": 0.9696,
+    "rows_binary_gru_64": 0.9781,
+    "rows_binary_gru_128": 0.9837,
+    "rows_binary_gru_3x32": 0.9766,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this experiment."""
+    parser.add_argument("--names", nargs="+", choices=PUBLISHED, default=list(PUBLISHED), help="of the configurations")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("arguments", nargs="*", help="others of train.py, after --, such as --data.root=…")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train what is not yet trained, seed by seed; print a table, and write it, its figure and its numbers."""
+    runs: dict[str, list[Run]] = {name: [] for name in options.names}
+    for seed in options.seeds:  # all of one seed first: so a table of an interrupted one has all its rows
+        for name in options.names:
+            runs[name].append(train(name, seed, options))
+    rows = [row(name, found) for name, found in runs.items()]
+    show("MNIST by rows and columns", rows)
+    write_markdown(options.output / "rows.md", rows)
+    write(options.output / "rows.json", torch.device("cpu"), settings_of(options), rows)
+    reached = {name: accuracies(found) for name, found in runs.items()}
+    published = {name: PUBLISHED[name] for name in runs}
+    save(plot_comparison(reached, published, "test accuracy, %"), options.output / "rows.png")
+
+
+def train(name: str, seed: int, options: argparse.Namespace, *more: str) -> Run:
+    """Train one configuration with one seed, unless that is done already; `more` changes its name and settings."""
+    label = "_".join([name, *(argument.rpartition("=")[2] for argument in more), f"seed{seed}"])
+    arguments = ["-c", f"configs/{name}.yaml", *more, f"--seed_everything={seed}", *options.arguments]
+    return trained(options.output, label, arguments)
+
+
+def accuracies(runs: list[Run]) -> list[float]:
+    """Of the test split, after the last step."""
+    return [run.results["test"]["test/accuracy"] for run in runs]
+
+
+def row(name: str, runs: list[Run]) -> dict[str, Any]:
+    """What the table says of a configuration."""
+    found, results = accuracies(runs), [run.results for run in runs]
+    return {
+        "configuration": name,
+        "dataset": results[0]["dataset"],
+        "parameters": results[0]["parameters"],
+        "seeds": len(runs),
+        "accuracy": f"{mean(found):.4f}",
+        "lowest to highest": f"{min(found):.4f} to {max(found):.4f}",
+        "published": f"{PUBLISHED[name]}",
+        "test loss": f"{mean(result['test']['test/loss'] for result in results):.4f}",
+        "training, s": round(mean(result["seconds"]["fit"] for result in results)),
+    }

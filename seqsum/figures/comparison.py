@@ -1,0 +1,45 @@
+"""Results of several runs of several set-ups, beside those that were published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from seqsum.figures.style import GIVEN, INK, WRONG, few_ticks, new_figure, plain
+
+
+def plot_comparison(reached: Mapping[str, Sequence[float]], published: Mapping[str, float], label: str) -> Figure:
+    """A line for each set-up: a dot for each run, a stroke for their mean, a cross for what was published.
+
+    Args:
+        reached: By set-up, a share for each run.
+        published: Likewise, where there is one.
+        label: What the shares are, in percent.
+    """
+    height = 0.26 * len(reached) + 0.95
+    figure = new_figure(6.4, height)
+    axes = plain(figure.add_axes((0.36, 0.5 / height, 0.6, 1 - 0.85 / height), xlabel=label))
+    places = {name: place for place, name in enumerate(reached)}
+    for name, place in places.items():
+        values = 100 * np.array(reached[name])
+        axes.plot(values, np.full(len(values), place), "o", color=INK, markersize=3.5, label="run")
+        axes.plot([values.mean()], [place], "|", color=INK, markersize=13, markeredgewidth=1.5, label="mean")
+    for name, value in published.items():
+        axes.plot([100 * value], [places[name]], "x", color=WRONG, markersize=7, markeredgewidth=1.8, label="published")
+    axes.set_yticks(np.arange(len(places)), list(places), fontsize=9)
+    axes.set_ylim(len(places) - 0.4, -0.6)
+    axes.grid(axis="y", color=GIVEN, alpha=0.15)
+    axes.xaxis.set_major_locator(few_ticks())
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    style: dict[str, Any] = {
+        "loc": "lower center",
+        "bbox_to_anchor": (0.4, 1.0),
+        "ncols": 3,
+        "frameon": False,
+        "fontsize": 9,
+    }
+    axes.legend(list(handles.values()), list(handles), **style)
+    return figure
