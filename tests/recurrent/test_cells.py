@@ -37,6 +37,13 @@ def test_cell_matches_torch(kind, bias, given_state, batch):
     oracle.load_state_dict(cell.state_dict())  # and back
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_recurrent_weights_start_orthogonal_in_every_type(dtype):
+    for gate in LSTMCell(2, 8, dtype=dtype).weight_hh.split(8):
+        assert gate.dtype == dtype
+        torch.testing.assert_close((gate @ gate.T).double(), torch.eye(8).double(), atol=2e-2, rtol=0)
+
+
 @pytest.mark.parametrize("cell", [RNNCell(2, 3), LSTMCell(2, 3), LSTMCell(2, 3, proj_size=1), GRUCell(2, 3)])
 def test_first_and_second_derivatives_of_a_step_match_finite_differences(cell):
     torch.manual_seed(0)

@@ -75,8 +75,10 @@ class PackedCell(RecurrentCell):
         """Draw fresh weights, see the class docstring."""
         for gate in self.weight_ih.split(self.hidden_size):
             nn.init.xavier_uniform_(gate)
-        for gate in self.weight_hh.split(self.hidden_size):
-            nn.init.orthogonal_(gate)
+        for gate in self.weight_hh.detach().split(self.hidden_size):
+            # drawn in float32 at least: 16-bit types have no QR decomposition
+            drawn = torch.empty_like(gate, dtype=torch.promote_types(gate.dtype, torch.float32))
+            gate.copy_(nn.init.orthogonal_(drawn))
         for name, parameter in self.named_parameters():
             if name.startswith("norm"):
                 nn.init.ones_(parameter)
