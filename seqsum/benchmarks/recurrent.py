@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from seqsum.benchmarks.timing import peak_memory, row, time_in_turn
-from seqsum.recurrent import GRU, LSTM, RNN
-from seqsum.recurrent.kernels import triton_obstacle
+from seqsum.recurrent import GRU, LSTM, RNN, RecurrentCell
+from seqsum.recurrent.kernels import native_obstacle, triton_obstacle
 from seqsum.recurrent.layers import TorchLike
 
 
@@ -88,10 +88,13 @@ def _compare(
 
 
 def default_backends(cell: str, dtype: torch.dtype, device: torch.device) -> list[str]:
-    """Those that need no compiler, on a GPU triton too where it runs this cell; in its interpreter it is no rival."""
-    if device.type == "cuda" and triton_obstacle(CELLS[cell][1](1, 1, device=device, dtype=dtype).cells[0]) is None:
-        return ["eager", "script", "bptt", "triton"]
-    return ["eager", "script", "bptt"]
+    """Those that are not compiled by torch.compile: native and triton where they run this cell.
+
+    On a CPU triton runs in its interpreter, if at all, and is no rival.
+    """
+    made = cast(RecurrentCell, CELLS[cell][1](1, 1, device=device, dtype=dtype).cells[0])
+    fused = {"triton": triton_obstacle} if device.type == "cuda" else {"native": native_obstacle}
+    return ["eager", "script", "bptt", *(name for name, obstacle in fused.items() if obstacle(made) is None)]
 
 
 def contestants(

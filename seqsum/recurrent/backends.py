@@ -5,9 +5,12 @@
     compile  the same loop, its step compiled by torch.compile: takes seconds at first, needs a compiler,
              and differentiates once: no second derivatives, no second backward pass
     bptt     written by hand, forwards and backwards, for the built-in cells (`kernels/`)
+    native   the same in C++ for CPUs, all steps in one call (`kernels/native/`): compiled for the processor at
+             hand, which takes a machine's first run some seconds and needs a C++ compiler
     triton   the same for LSTM and GRU in kernels for GPUs, one launch for all steps (`kernels/triton/`)
-    auto     the fastest of them that runs this cell without a compiler; never fails where eager works;
-             not yet triton, which has been tested in an interpreter and compiled, but not run on a GPU
+    auto     the fastest of them that runs this cell; native where a compiler is found, and else without a word
+             one that needs none; never fails where eager works; not yet triton, which has been tested in an
+             interpreter and compiled, but not run on a GPU
 
 The only place that calls `torch.jit.script` and `torch.compile`.
 """
@@ -23,11 +26,11 @@ import torch
 from torch import Tensor, nn
 
 from seqsum.recurrent.cells import RecurrentCell
-from seqsum.recurrent.kernels import find_kernel, find_triton_kernel
+from seqsum.recurrent.kernels import find_kernel, find_native_kernel, find_triton_kernel, native_obstacle
 from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.unroll import Unroll
 
-Backend = Literal["auto", "eager", "script", "compile", "bptt", "triton"]
+Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "triton"]
 Runner: TypeAlias = Callable[[Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
 
 
@@ -80,6 +83,8 @@ def resolve_backend(cell: RecurrentCell, backend: Backend) -> Backend:
         return "eager"
     # Not triton, until it has been measured on a GPU: then here, where `triton_obstacle(cell)` is None and
     # the weights stay on chip (H <= 128).
+    if native_obstacle(cell) is None:
+        return "native"
     if find_kernel(cell) is not None:
         return "bptt"
     if type(cell) in _not_scriptable:
@@ -124,6 +129,8 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
                 "RNNCell, LSTMCell and GRUCell themselves, without `layer_norm`"
             )
         return partial(run_in_stretches, partial(kernel, cell))
+    if backend == "native":
+        return partial(find_native_kernel(cell), cell)
     if backend == "triton":
         return partial(find_triton_kernel(cell), cell)
     return Unroll(cell)

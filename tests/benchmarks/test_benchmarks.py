@@ -12,6 +12,7 @@ from seqsum.benchmarks import recurrent, scaling, training
 from seqsum.benchmarks.__main__ import main
 from seqsum.benchmarks.recurrent import RIVAL, Shape, check_same_numbers, contestants
 from seqsum.benchmarks.timing import peak_memory, take_turns
+from tests.recurrent.oracles import BACKENDS
 
 CPU = torch.device("cpu")
 SMALL = Shape(3, 5, 2, 4)
@@ -44,7 +45,7 @@ def test_peak_memory_counts_what_lives_at_the_same_time():
 @pytest.mark.parametrize("mode", ["forward", "both"])
 @pytest.mark.parametrize("variable", [False, True])
 def test_all_contestants_compute_the_same(cell, mode, variable):
-    backends = ["eager", "script", "bptt"]
+    backends = list(BACKENDS)
     calls = contestants(cell, SMALL, mode, torch.float64, backends, CPU, variable)
     assert list(calls) == [RIVAL, *(["torch.nn, padded"] if variable else []), *(f"seqsum, {b}" for b in backends)]
     check_same_numbers(calls, 1e-10)
@@ -52,7 +53,8 @@ def test_all_contestants_compute_the_same(cell, mode, variable):
 
 
 def test_triton_is_a_contestant_on_a_gpu_alone(monkeypatch):
-    assert recurrent.default_backends("lstm", torch.float32, CPU) == ["eager", "script", "bptt"]  # interpreted or not
+    assert recurrent.default_backends("lstm", torch.float32, CPU) == list(BACKENDS)  # interpreted or not
+    assert recurrent.default_backends("lstm", torch.bfloat16, CPU) == ["eager", "script", "bptt"]
     for name, layer_class in (("lstm", LSTM), ("rnn", RNN)):  # made on the CPU, in place of a GPU
         monkeypatch.setitem(recurrent.CELLS, name, (None, lambda *sizes, _class=layer_class, **_: _class(*sizes)))
     monkeypatch.setattr(recurrent, "triton_obstacle", lambda cell: "" if isinstance(cell, RNNCell) else None)
@@ -93,7 +95,7 @@ def test_recurrent(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(recurrent.LENGTHS_SHAPES, "lengths_50", SMALL)
     options = ["--shapes", "main", "lengths_50", "--cells", "gru", "--dtypes", "float32", "bfloat16"]
     rows, text = run(monkeypatch, tmp_path, capsys, "recurrent", *options)
-    assert len(rows) == 2 * 2 * (4 + 5)
+    assert len(rows) == 2 * (9 + 2 * len(BACKENDS) + 3)
     assert {row["type"] for row in rows} == {"float32", "bfloat16"}
     assert all(row["ms"] > 0 and row["speed"] > 0 and row["MB"] > 0 for row in rows)
     assert "seqsum, bptt" in text

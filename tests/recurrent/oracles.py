@@ -3,9 +3,12 @@
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from seqsum import GRU, LSTM, RNN
+from seqsum import GRU, LSTM, RNN, LSTMCell
+from seqsum.recurrent.kernels import native_obstacle
 from seqsum.recurrent.recurrent import Recurrent
 
+NO_COMPILER = native_obstacle(LSTMCell(1, 1))  # why native can't run on this machine, None if it can
+BACKENDS = ("eager", "script", "bptt") if NO_COMPILER else ("eager", "script", "bptt", "native")
 B, T, F, H, P = 4, 6, 3, 5, 2
 LENGTHS = (4, 1, 6, 3)  # sorting them is no swap, which would be its own inverse; one is a single step
 KINDS = {
@@ -26,6 +29,11 @@ def pair(kind, dtype=torch.float64, **arguments):
     layer = ours(F, H, **more, **arguments, backend=backend).to(dtype)
     layer.load_state_dict(oracle.state_dict())
     return layer, oracle
+
+
+def fits(backend, layer):
+    """Whether the backend can run the layer: all but native can run all the layers of this file."""
+    return backend != "native" or native_obstacle(layer.cells[0]) is None
 
 
 def random_state(layer, batch, dtype=torch.float64):

@@ -13,9 +13,20 @@ from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, RecurrentCell, RNNCell
 from seqsum.recurrent import backends, resolve_backend, unroll
 from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.unroll import Unroll
-from tests.recurrent.oracles import B, F, H, T, assert_same, pair, parameter_gradients, run
+from tests.recurrent.oracles import (
+    BACKENDS,
+    NO_COMPILER,
+    B,
+    F,
+    H,
+    T,
+    assert_same,
+    pair,
+    parameter_gradients,
+    run,
+)
 
-BACKENDS = ("eager", "script", "bptt")
+FASTEST = "bptt" if NO_COMPILER else "native"
 
 
 class Unscriptable(RecurrentCell):
@@ -70,18 +81,24 @@ def test_mask_skips_steps_as_if_they_were_not_there(backend, reverse):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(
-    "cell",
-    [RNNCell(3, 5), LSTMCell(3, 5, proj_size=2), LSTMCell(3, 5, output_activation="identity"), GRUCell(3, 5)],
-    ids=["rnn", "lstm_proj", "lstm_identity", "gru"],
+    ("cell", "backend"),
+    [
+        (RNNCell(3, 5), "bptt"),
+        (LSTMCell(3, 5, proj_size=2), "bptt"),
+        (LSTMCell(3, 5, output_activation="identity"), "bptt"),
+        (GRUCell(3, 5), "bptt"),
+        (LSTMCell(3, 5, output_activation="identity"), FASTEST),
+        (GRUCell(3, 5), FASTEST),
+    ],
 )
-def test_kernels_without_gradients_keep_less_and_give_the_same(cell, reverse, masked):
+def test_kernels_without_gradients_keep_less_and_give_the_same(cell, backend, reverse, masked):
     cell, inputs, _ = make(cell)
     mask = torch.rand(6, 4, generator=torch.Generator().manual_seed(1)) < 0.6 if masked else None
     state = [torch.randn(4, size, dtype=torch.float64) for size in cell.state_size]
-    expected = unroll(cell, inputs, state, mask, reverse, "bptt")
+    expected = unroll(cell, inputs, state, mask, reverse, backend)
     assert expected[0].requires_grad
     with torch.no_grad():
-        torch.testing.assert_close(unroll(cell, inputs, state, mask, reverse, "bptt"), expected)
+        torch.testing.assert_close(unroll(cell, inputs, state, mask, reverse, backend), expected)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -154,23 +171,33 @@ def test_the_backend_asked_for_really_runs(monkeypatch):
         patch.setattr(Unroll, "forward", broken)
         patch.setattr(backends, "find_kernel", lambda _: broken)
         torch.testing.assert_close(unroll(cell, inputs, state, backend="script"), expected)
-        for backend in ("eager", "bptt", "auto"):
+        for backend in ("eager", "bptt"):
             with pytest.raises(AssertionError, match="another one ran"):
                 unroll(cell, inputs, state, backend=backend)
     with monkeypatch.context() as patch:
         patch.setattr(LSTMCell, "step", broken)
-        torch.testing.assert_close(unroll(cell, inputs, state, backend="bptt"), expected)
+        for backend in BACKENDS[2:]:  # those that have equations of their own
+            torch.testing.assert_close(unroll(cell, inputs, state, backend=backend), expected)
         with pytest.raises(AssertionError, match="another one ran"):
             unroll(cell, inputs, state, backend="eager")
+    with monkeypatch.context() as patch:
+        patch.setattr(backends, "find_native_kernel", lambda _: broken)
+        for backend in ("eager", "script", "bptt"):
+            torch.testing.assert_close(unroll(cell, inputs, state, backend=backend), expected)
+        for backend in ("native", "auto") if NO_COMPILER is None else ("native",):
+            with pytest.raises(AssertionError, match="another one ran"):
+                unroll(cell, inputs, state, backend=backend)
 
 
 @pytest.mark.parametrize("cell", [RNNCell(3, 5), LSTMCell(3, 5), GRUCell(3, 5)])
 def test_auto_is_the_hand_written_backward_for_built_in_cells(cell):
-    assert resolve_backend(cell, "auto") == "bptt"
+    assert resolve_backend(cell, "auto") == FASTEST
     layer = LSTM(3, 5)
     assert layer.last_backend is None
     layer(torch.randn(6, 4, 3))
-    assert layer.last_backend == "bptt"
+    assert layer.last_backend == FASTEST
+    assert resolve_backend(LSTMCell(3, 5, proj_size=2), "auto") == "bptt"  # which native knows nothing of
+    assert resolve_backend(cell.to(torch.bfloat16), "auto") == "bptt"
 
 
 def test_auto_is_script_where_no_backward_is_written():

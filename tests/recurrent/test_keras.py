@@ -6,6 +6,7 @@ import torch
 
 from seqsum import GRU, LSTM, RNN
 from seqsum.recurrent import gru_from_keras, lstm_from_keras, rnn_from_keras
+from tests.recurrent.oracles import BACKENDS
 
 # keras/src/layers/rnn/{simple_rnn,lstm,gru}_test.py: kernel 0.01, recurrent kernel 0.02, bias 0.03
 # (of the LSTM's forget gate one, unit_forget_bias), inputs np.arange(…)
@@ -38,7 +39,7 @@ LSTM_WEIGHTS = {
 }
 
 
-@pytest.mark.parametrize("backend", ["eager", "script", "bptt"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("weights", "backwards", "expected"),
     [
@@ -53,7 +54,7 @@ def test_lstm_gives_the_published_figures(weights, backwards, expected, backend)
     torch.testing.assert_close(final, torch.tensor(expected)[:, None].expand(3, 3), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("backend", ["eager", "script", "bptt"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("bias", "backwards", "expected"),
     [
@@ -73,7 +74,7 @@ def test_rnn_gives_the_published_figures(backwards, expected):
     torch.testing.assert_close(final, torch.tensor(expected)[:, None].expand(2, 4), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("backend", ["eager", "script", "bptt"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_masks_with_holes_give_the_published_figures(backend):
     """What Keras calls `zero_output_for_mask`."""
     mask = [[True, True, False, True], [True, False, False, True]]

@@ -11,7 +11,7 @@ import torch
 from torch.nn.utils.rnn import pack_sequence
 
 from seqsum import GRU, LSTM, RNN
-from tests.recurrent.oracles import KINDS, B, F, H, T, pair
+from tests.recurrent.oracles import BACKENDS, KINDS, B, F, H, T, pair
 
 
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
@@ -117,7 +117,7 @@ def test_initial_state_is_learned_from_zero(kind):
     assert all(not learned.any() for learned in layer.initial_state)
 
 
-@pytest.mark.parametrize("backend", ["eager", "script", "bptt"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_dropout_is_reproducible_from_a_generator(backend):
     torch.manual_seed(0)
     layer = LSTM(F, H, 2, dropout=0.3, recurrent_dropout=0.3, backend=backend)
@@ -190,7 +190,7 @@ def test_copies_pickles_and_moves():
     torch.manual_seed(0)
     layer = LSTM(F, H, 2, bidirectional=True)
     inputs = torch.randn(T, B, F)
-    for backend in ("script", "bptt"):
+    for backend in BACKENDS[1:]:
         layer.backend = backend
         expected = layer(inputs)
         for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):

