@@ -26,6 +26,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from seqsum.callbacks import (
     BestCheckpoint,
+    CurvePictures,
     DecisionPictures,
     Diagnosis,
     LastCheckpoint,
@@ -181,7 +182,7 @@ class SeqsumCLI(LightningCLI):
             self.config_init[self.subcommand].tensorboard,
             self.config_init[self.subcommand].diagnosis,
         ]
-        pictures = (SumPictures, DecisionPictures)
+        pictures = (SumPictures, DecisionPictures, CurvePictures)
         callbacks += [make() for make in pictures if make.fits(self.datamodule, self.model.objective)]
         if trainer_settings.enable_progress_bar is not False:
             callbacks.append(ProgressBar())

@@ -117,8 +117,8 @@ class SequenceModule(LightningModule):
         return self._shared_step(batch, "test")[1]
 
     def predict_step(self, inputs: Tensor, batch_idx: int) -> Tensor:
-        """Inputs `(B, T, …)` -> what the objective reads from the outputs, `(B, T)`."""
-        return self.objective.answers(self(inputs))
+        """Inputs `(B, T, …)` -> what the objective makes of them, as a rule the answers `(B, T)`."""
+        return self.objective.predict(self.network, inputs)
 
     def _shared_step(self, batch: Batch, stage: Literal["train", "val", "test"]) -> tuple[Tensor, Tensor]:
         outputs = self(batch.inputs, batch.mask)  # (B, T, K)

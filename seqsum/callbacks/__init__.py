@@ -2,6 +2,7 @@
 
 from seqsum.callbacks.checkpoints import AveragedWeights, BestCheckpoint, LastCheckpoint
 from seqsum.callbacks.console import ProgressBar, RunLines
+from seqsum.callbacks.curves import CurvePictures
 from seqsum.callbacks.decisions import DecisionPictures
 from seqsum.callbacks.diagnosis import Diagnosis
 from seqsum.callbacks.pictures import SumPictures
@@ -14,6 +15,7 @@ from seqsum.callbacks.tensorboard import TensorBoard
 __all__ = [
     "AveragedWeights",
     "BestCheckpoint",
+    "CurvePictures",
     "DecisionPictures",
     "Diagnosis",
     "LastCheckpoint",

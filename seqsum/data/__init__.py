@@ -6,6 +6,7 @@ from seqsum.data.digit_data import DigitData
 from seqsum.data.digit_rows import DigitRows
 from seqsum.data.digit_sums import DigitSums
 from seqsum.data.digits import Digits, load_splits, resolve_dataset
+from seqsum.data.sine_curves import SineCurves
 from seqsum.data.sums import deal, increments, running_targets, scan_targets, signs
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "DigitSums",
     "Digits",
     "SequenceData",
+    "SineCurves",
     "deal",
     "increments",
     "load_splits",

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from seqsum.errors import InputError
-from seqsum.experiments import gradients, initial_states, memory, rows
+from seqsum.experiments import gradients, initial_states, memory, rows, sine
 
-EXPERIMENTS = {"gradients": gradients, "memory": memory, "rows": rows, "initial_states": initial_states}
+EXPERIMENTS = {"gradients": gradients, "memory": memory, "sine": sine, "rows": rows, "initial_states": initial_states}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -19,12 +19,20 @@ class Restored(NamedTuple):
     """What a checkpoint holds: the module in evaluation, its data, not read yet, and its settings by flag."""
 
     module: SequenceModule
+    data: SequenceData
+    settings: dict[str, Any]
+
+
+class RestoredSums(NamedTuple):
+    """The same for running sums of digits."""
+
+    module: SequenceModule
     data: DigitSums
     settings: dict[str, Any]
 
 
-def restore(path: str, root: str | None = None, images: list[str] | None = None) -> Restored:
-    """Make the network and the data of a checkpoint again; nothing in the file is run.
+def restore(path: str, root: str | None = None, images: list[str] | None = None) -> RestoredSums:
+    """Make the network and the data of a checkpoint of running sums again; nothing in the file is run.
 
     Args:
         path: The checkpoint.
@@ -34,11 +42,17 @@ def restore(path: str, root: str | None = None, images: list[str] | None = None)
     Raises:
         InputError: The file is no checkpoint, a damaged one, or one of another experiment.
     """
-    checkpoint = load_checkpoint(path)
-    module, data, settings = _instantiate(path, settings_in(checkpoint), root, images)
+    module, data, settings = restore_any(path, root, images)
     if not (isinstance(data, DigitSums) and isinstance(module.objective, RunningSum)):
         found = f"{type(data).__name__} and {type(module.objective).__name__}"
         raise InputError(f"`--ckpt_path` (={path}) is of another experiment: {found}, not running sums of digits")
+    return RestoredSums(module, data, settings)
+
+
+def restore_any(path: str, root: str | None = None, images: list[str] | None = None) -> Restored:
+    """The same for a checkpoint of any experiment."""
+    checkpoint = load_checkpoint(path)
+    module, data, settings = _instantiate(path, settings_in(checkpoint), root, images)
     check_architecture(path, module)
     module.load_state_dict(checkpoint["state_dict"])
     seed = checkpoint.get("datamodule_hyper_parameters", {}).get("seed", "unknown")

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
+from seqsum.networks import SequenceNetwork
+
 
 class Objective(nn.Module):
     """Contract: outputs of the head `(B, T, K)` and targets `(B, T)` in; loss, metrics and answers out."""
@@ -31,6 +33,10 @@ class Objective(nn.Module):
     def answers(self, outputs: Tensor) -> Tensor:
         """Outputs as the numbers that a user reads, `(B, T, K) -> (B, T)`."""
         raise NotImplementedError(f"{type(self).__name__} must define `answers`")
+
+    def predict(self, network: SequenceNetwork, inputs: Tensor) -> Tensor:
+        """What a network makes of a user's input `(B, T, …)`: its answers, `(B, T)`."""
+        return self.answers(network(inputs))
 
 
 def scored_steps(targets: Tensor, mask: Tensor | None = None, last: int | None = None) -> Tensor:

@@ -1,0 +1,99 @@
+"""Sine curves of random frequency and phase, whose next sample is to be predicted."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from seqsum.data.base import Batch
+from seqsum.data.dealt import check_at_least
+from seqsum.data.drawn import DrawnSequences
+from seqsum.data.samples import read_samples
+from seqsum.errors import InputError
+
+
+class SineCurves(DrawnSequences):
+    """Samples of sine curves of amplitude 1; the target at every step is the next sample.
+
+    Frequencies are drawn evenly between those of the two periods, phases evenly from the circle.
+
+    Args:
+        periods: Shortest and longest period, in steps.
+        sequence_length: Samples that the network reads, `T`.
+        batch_size: Sequences in a batch, `B`, on each device.
+        epoch_size: Sequences in an epoch, after which the network is validated.
+        seed: Of the training batches; the command line passes `seed_everything`. Validation and test
+            sequences are the same for every seed.
+        curve: For `predict`: a CSV file with a curve to be continued, one sample a line.
+    """
+
+    dataset = "sine_curves"
+
+    def __init__(
+        self,
+        periods: tuple[float, float] = (10.0, 40.0),
+        sequence_length: int = 100,
+        batch_size: int = 64,
+        epoch_size: int = 32_000,
+        seed: int = 0,
+        curve: str | None = None,
+    ) -> None:
+        super().__init__(batch_size, epoch_size, seed)
+        check_at_least("--data.sequence_length", sequence_length, 1)
+        if not 2 < periods[0] <= periods[1] < math.inf:
+            raise InputError(f"`--data.periods` (={list(periods)}) must be [shortest, longest], above 2 steps")
+        self.save_hyperparameters(ignore=["curve"])
+        self.periods = periods
+        self.sequence_length = sequence_length
+        self.curve = curve
+        self.given: Tensor | None = None  # the user's curve, (T,)
+
+    def draw(self, count: int, generator: torch.Generator) -> Batch:
+        samples = draw_curves(count, self.sequence_length + 1, self.periods, generator)  # (B, T + 1)
+        return Batch(samples[:, :-1].unsqueeze(-1), samples[:, 1:])
+
+    def setup(self, stage: str) -> None:
+        if stage != "predict":
+            super().setup(stage)
+        elif self.curve is None:
+            raise InputError("`--data.curve` must name a CSV file to predict from, one sample a line")
+        else:
+            self.given = read_samples(Path(self.curve))
+
+    def predict_dataloader(self) -> DataLoader[Tensor]:
+        """The user's curve: one `(1, T, 1)` tensor."""
+        curves = [] if self.given is None else [self.given.view(1, -1, 1)]
+        return DataLoader(curves, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
+
+    def describe(self) -> str:
+        shortest, longest = self.periods
+        return (
+            f"sine curves with periods of {shortest:g} to {longest:g} steps, {self.sequence_length} samples each, "
+            f"{self.epoch_size:,} sequences an epoch"
+        )
+
+
+def draw_curves(count: int, steps: int, periods: tuple[float, float], generator: torch.Generator) -> Tensor:
+    """So many curves `(B, T)`, from and on the device of the generator."""
+    highest, lowest = (1 / period for period in periods)
+    uniform = torch.rand(2, count, generator=generator, device=generator.device)
+    return sine(lowest + (highest - lowest) * uniform[0], uniform[1], steps)
+
+
+def sine(frequencies: Tensor, phases: Tensor, steps: int) -> Tensor:
+    """`sin(2 π (frequency t + phase))` for t = 0, 1, …
+
+    Args:
+        frequencies: `(B,)`, in periods a step.
+        phases: `(B,)`, in periods.
+        steps: `T`.
+
+    Returns:
+        `(B, T)`.
+    """
+    times = torch.arange(steps, device=frequencies.device)
+    return torch.sin(2 * math.pi * (frequencies.unsqueeze(-1) * times + phases.unsqueeze(-1)))

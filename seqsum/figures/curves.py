@@ -1,0 +1,70 @@
+"""Curves, how networks continue them, and how soon they go astray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from seqsum.figures.style import CELLS, GIVEN, INK, SERIES, new_figure, plain, shown
+
+
+def plot_continuations(
+    given: Tensor, continued: Mapping[str, Tensor], titles: Sequence[str], truth: Tensor | None = None
+) -> Figure:
+    """A row for each curve, a column for each network: what was given, what it made of it, and the truth.
+
+    Args:
+        given: `(B, T)`.
+        continued: The samples after those, `(B, steps)`, by network.
+        titles: Of the curves.
+        truth: `(B, T + steps)`, if it is known.
+    """
+    figure = new_figure(1.2 + 5.4 * len(continued), 0.9 + 1.5 * len(given))
+    axes = figure.subplots(len(given), len(continued), sharex=True, sharey=True, squeeze=False)
+    for column, (name, samples) in enumerate(continued.items()):
+        for row, title in enumerate(titles):
+            panel = plain(axes[row, column])
+            _draw(panel, given[row], samples[row], None if truth is None else truth[row], name)
+            panel.set_title(
+                ", ".join(part for part in (name if len(continued) > 1 else "", title) if part), fontsize=10
+            )
+        axes[-1, column].set_xlabel("step")
+    for row in axes:
+        row[0].set_ylabel("sample")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=3, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.25 / figure.get_figheight(), 1, 1))
+    return figure
+
+
+def _draw(axes: Axes, given: Tensor, samples: Tensor, truth: Tensor | None, name: str) -> None:
+    start, end = len(given), len(given) + len(samples)
+    if truth is not None:
+        axes.plot(range(1, end + 1), shown(truth).numpy(), color=GIVEN, linewidth=4, alpha=0.35, label="truth")
+    axes.plot(range(1, start + 1), shown(given).numpy(), color=INK, label="given")
+    colour = CELLS[name]["color"] if name in CELLS else SERIES[0]
+    label = "continued by the network"
+    axes.plot(range(start + 1, end + 1), shown(samples).numpy(), color=colour, linestyle="--", label=label)
+
+
+def plot_drift(errors: Mapping[str, Tensor], typical: float) -> Figure:
+    """Error of the continuation against the number of steps that a network has gone on by itself.
+
+    Args:
+        errors: Root mean squared error after 1, 2, … steps, `(steps,)`, by cell.
+        typical: That of always saying 0, which is dotted.
+    """
+    figure = new_figure(5.6, 3.8)
+    axes = plain(figure.add_axes((0.14, 0.14, 0.83, 0.75), yscale="log"))
+    axes.axhline(typical, color=GIVEN, linestyle=":", label="always 0")
+    for cell, values in errors.items():
+        steps = range(1, len(values) + 1)
+        axes.plot(
+            steps, shown(values).numpy(), label=cell, markersize=5, markevery=max(1, len(values) // 8), **CELLS[cell]
+        )
+    axes.set(xlabel="steps after the last sample given", ylabel="root mean squared error")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=5, frameon=False, fontsize=9, columnspacing=1)
+    return figure
