@@ -1,29 +1,55 @@
-"""Checkpoints as data: the settings in them, and whether their weights fit a network."""
+"""Checkpoints as data: the settings in them, whether their weights fit a network, how they are written and read."""
 
 from __future__ import annotations
 
-import argparse
-import json
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from seqsum.errors import InputError
 from seqsum.networks.sequence import LEARNED_STATE
 
 
-def checkpoint_settings(options: list[str]) -> list[str]:
-    """The settings in the checkpoint that `--ckpt_path` names, as an option to stand before the user's own.
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes a whole checkpoint or none, and reads nothing but data.
 
-    So a network is tested on what it was trained on and as it was built, unless a flag says otherwise.
+    Lightning's own would write into the system's temporary folder and move the file from there, which is a
+    copy that can stop halfway where that folder lies on another disk.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--ckpt_path")
-    path = parser.parse_known_args(options)[0].ckpt_path
-    if path is None:
-        return []
-    return ["--config", json.dumps(settings_in(load_checkpoint(path)))]
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write into a neighbour of `path`, make sure that it is on the disk, and let it take the place.
+
+        Raises:
+            InputError: The disk is full, or the folder can't be written to. What was at `path` is still there.
+        """
+        path = Path(path)
+        neighbour = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with neighbour.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(neighbour, path)
+        except (OSError, RuntimeError) as error:  # torch's writer hides what the system said in a RuntimeError
+            neighbour.unlink(missing_ok=True)
+            kept = f"; the last good one is still at {path}" if path.exists() else ""
+            raise InputError(f"the checkpoint {path} can't be written ({_reason(error)}){kept}") from error
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", weights_only: Any = True) -> dict[str, Any]:
+        """Read it as data, whatever Lightning or the environment would rather have."""
+        return load_checkpoint(str(path))
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, in this error or in the one behind it."""
+    if isinstance(error, OSError) or error.__context__ is None:
+        return str(error).splitlines()[0]
+    return _reason(error.__context__)
 
 
 def settings_in(checkpoint: dict[str, Any]) -> dict[str, Any]:

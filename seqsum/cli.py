@@ -21,6 +21,7 @@ from lightning.fabric.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -29,22 +30,25 @@ from seqsum.callbacks import (
     CurvePictures,
     DecisionPictures,
     Diagnosis,
+    ExactResume,
     LastCheckpoint,
     ProgressBar,
     RunLines,
     RunRecord,
     Scalars,
+    Seeds,
     SumPictures,
     TensorBoard,
     TestReport,
     print_line,
     run_folder,
 )
-from seqsum.checkpoints import check_architecture, checkpoint_settings
+from seqsum.checkpoints import CheckpointFiles, check_architecture
 from seqsum.data import DigitData, DigitSums, SequenceData
 from seqsum.errors import InputError
 from seqsum.inspect.page import make_files
 from seqsum.inspect.report import describe, report_images
+from seqsum.latest import with_checkpoint
 from seqsum.module import SequenceModule
 from seqsum.objectives import RunningSum
 
@@ -63,7 +67,7 @@ def main(args: list[str] | None = None) -> None:
     has_subcommand = bool(args) and args[0] in SUBCOMMANDS
     subcommand, options = (args[0], args[1:]) if has_subcommand else ("fit", args)
     try:
-        cli = SeqsumCLI([subcommand, *checkpoint_settings(options), *options])
+        cli = SeqsumCLI([subcommand, *with_checkpoint(subcommand, options)])
         if not has_subcommand:
             cli.test_best()
         if subcommand == "fit":
@@ -157,7 +161,7 @@ class SeqsumCLI(LightningCLI):
         parser.add_lightning_class_args(Diagnosis, "diagnosis")
 
     def _parse_ckpt_path(self) -> None:
-        """Lightning would let a checkpoint's settings override the user's flags: see `checkpoint_settings`."""
+        """Lightning would let a checkpoint's settings override the user's flags: see `with_checkpoint`."""
 
     def instantiate_classes(self) -> None:
         """Make module, data and trainer; find out what is wrong with them before any folder is made."""
@@ -169,12 +173,18 @@ class SeqsumCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings = self.config[self.subcommand]
         self._check_checkpoint(settings.get("ckpt_path"))
+        if settings.get("weights_only") is False:
+            raise InputError(
+                "`--weights_only` (=false) must be true: a checkpoint is read as data, nothing in it is run"
+            )
         self._prepare_data(settings)
         for name in ("encoder", "objective"):  # as settings, since checkpoints hold data and no objects
             self.model.hparams[name] = settings.model[name].as_dict()
         name = self._run_name(settings)
         trainer_settings = self.config_init[self.subcommand].trainer
         callbacks = [
+            Seeds(settings.seed_everything or 0),
+            ExactResume(),
             RunLines(),
             TestReport(name, settings.seed_everything),
             Scalars(),
@@ -195,6 +205,9 @@ class SeqsumCLI(LightningCLI):
         if trainer_settings.logger is False:  # no folder of its own: a run must not write into another's
             kwargs["enable_checkpointing"] = False
             self.save_config_callback = None
+        plugins = as_list(trainer_settings.plugins)
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            kwargs["plugins"] = [*plugins, CheckpointFiles()]
         our_loggers = trainer_settings.logger in (None, True) and not trainer_settings.fast_dev_run
         if our_loggers:
             kwargs["logger"] = False
@@ -260,6 +273,11 @@ class SeqsumCLI(LightningCLI):
     def _best_checkpoint(self) -> str:
         callbacks = self.trainer.checkpoint_callbacks
         return next((callback.best_model_path for callback in callbacks if isinstance(callback, BestCheckpoint)), "")
+
+
+def as_list(given: Any) -> list[Any]:
+    """What may be given as one, several or none, as a list."""
+    return list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
 
 
 def flat(settings: Namespace) -> dict[str, Any]:

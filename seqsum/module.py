@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+import seqsum
 from seqsum.data.base import Batch
 from seqsum.distributed import of_all_processes
 from seqsum.errors import InputError
@@ -19,6 +20,8 @@ from seqsum.networks import Bias, ConvEncoder, Encoder, InitialState, SequenceNe
 from seqsum.objectives import Objective, RunningSum, WeightedMean
 from seqsum.recurrent.backends import Backend
 from seqsum.recurrent.cells import OutputActivation
+
+Stage = Literal["train", "val", "test"]
 
 
 class SequenceModule(LightningModule):
@@ -120,16 +123,28 @@ class SequenceModule(LightningModule):
         """Inputs `(B, T, …)` -> what the objective makes of them, as a rule the answers `(B, T)`."""
         return self.objective.predict(self.network, inputs)
 
-    def _shared_step(self, batch: Batch, stage: Literal["train", "val", "test"]) -> tuple[Tensor, Tensor]:
+    def on_train_epoch_end(self) -> None:
+        self._log_epoch("train")
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_epoch("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_epoch("test")
+
+    def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor]:
         outputs = self(batch.inputs, batch.mask)  # (B, T, K)
         loss = self.objective.loss(outputs, batch.targets, batch.mask)
         mean_loss: WeightedMean = getattr(self, f"{stage}_loss")
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")
         mean_loss.update(loss, self.objective.scored(batch.targets, batch.mask).sum())
         metrics.update(outputs.detach(), batch.targets, batch.mask)
-        self.log(f"{stage}/loss", mean_loss, on_step=False, on_epoch=True, prog_bar=stage == "val")
-        self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=stage == "val")
         return loss, outputs
+
+    def _log_epoch(self, stage: Stage) -> None:
+        """Here and not in the step: of an epoch that goes on after its last step, none is left to log it."""
+        self.log(f"{stage}/loss", getattr(self, f"{stage}_loss"), prog_bar=stage == "val")
+        self.log_dict(getattr(self, f"{stage}_metrics"), prog_bar=stage == "val")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         matrices = [parameter for parameter in self.parameters() if parameter.dim() > 1]
@@ -149,6 +164,9 @@ class SequenceModule(LightningModule):
             )
         one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=int(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": one_cycle, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["seqsum_version"] = seqsum.__version__
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A training that goes on for more epochs than it was made for gets the schedule of the longer one."""

@@ -32,7 +32,7 @@ def parsed(monkeypatch, capfd):
     """Parse a command line as `main` would, without running it, and give back the settings."""
 
     def parse(arguments):
-        monkeypatch.setattr("seqsum.cli.checkpoint_settings", lambda options: [])
+        monkeypatch.setattr("seqsum.cli.with_checkpoint", lambda subcommand, options: options)
         with pytest.raises(SystemExit) as exit_:
             main([*arguments, "--print_config"])
         assert exit_.value.code == 0, capfd.readouterr().err

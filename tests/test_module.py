@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import LambdaCallback
 
 from seqsum.data import Batch, DigitSums
 from seqsum.errors import InputError
@@ -86,11 +87,11 @@ def test_learns_and_hand_written_equals_torch(tmp_path, mnist_root):
         seed_everything(0, verbose=False)
         data = DigitSums("mnist", str(mnist_root), sequence_length=2, batch_size=10, augment=False)
         module = make_module(cell=cell, output_activation="tanh", objective=RunningSum(beta=math.inf))
-        trainer = make_trainer(tmp_path, max_epochs=5, gradient_clip_val=1.0, limit_val_batches=0)
         recorded = losses[cell] = []
-        module.on_train_epoch_end = lambda recorded=recorded, module=module: recorded.append(
-            module.train_loss.compute().item()
+        record = LambdaCallback(
+            on_train_epoch_end=lambda _, module, recorded=recorded: recorded.append(module.train_loss.compute().item())
         )
+        trainer = make_trainer(tmp_path, max_epochs=5, gradient_clip_val=1.0, limit_val_batches=0, callbacks=[record])
         trainer.fit(module, data)
     assert losses["lstm"][0] == pytest.approx(losses["torch_lstm"][0], rel=1e-3)
     assert losses["lstm"][-1] < 0.6 * losses["lstm"][0]

@@ -8,8 +8,10 @@ from seqsum.callbacks.diagnosis import Diagnosis
 from seqsum.callbacks.pictures import SumPictures
 from seqsum.callbacks.record import RunRecord
 from seqsum.callbacks.report import TestReport
+from seqsum.callbacks.resume import ExactResume
 from seqsum.callbacks.run import print_line, run_folder, write_atomically
 from seqsum.callbacks.scalars import Scalars
+from seqsum.callbacks.seeds import Seeds
 from seqsum.callbacks.tensorboard import TensorBoard
 
 __all__ = [
@@ -18,11 +20,13 @@ __all__ = [
     "CurvePictures",
     "DecisionPictures",
     "Diagnosis",
+    "ExactResume",
     "LastCheckpoint",
     "ProgressBar",
     "RunLines",
     "RunRecord",
     "Scalars",
+    "Seeds",
     "SumPictures",
     "TensorBoard",
     "TestReport",

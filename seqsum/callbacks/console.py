@@ -36,6 +36,9 @@ class RunLines(Callback):
             print_line(f"Device: {trainer.world_size} × {trainer.strategy.root_device}")
             print_line(f"Logs: {run_folder(trainer) or 'none'}")
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = time.perf_counter()  # a training that goes on within an epoch does not start that epoch again
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
 

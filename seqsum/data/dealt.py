@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader
 
 from seqsum.data.base import Batch, SequenceData
 from seqsum.data.digits import Split
+from seqsum.data.loader import BatchLoader
 from seqsum.data.sampler import IndexBatch, IndexBatches, Passthrough
 from seqsum.errors import InputError
 
@@ -59,7 +60,7 @@ class DealtData(SequenceData):
             self.seed if split == "train" else 0,
             *((self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)),
         )
-        return DataLoader(Passthrough(), batch_size=None, sampler=sampler, num_workers=self.num_workers)
+        return BatchLoader(Passthrough(), batch_size=None, sampler=sampler, num_workers=self.num_workers)
 
     def on_after_batch_transfer(self, batch: IndexBatch | Tensor, dataloader_idx: int) -> Batch | Tensor:
         return self.gather(batch) if isinstance(batch, IndexBatch) else batch

@@ -1,0 +1,96 @@
+"""Runs the command line again and again in processes that are killed: `python -m tests.killed_runs`.
+
+Reads one JSON a line from standard input and answers each with one. A process is forked from this one, which has
+imported everything (that takes longer than a small training) and has not computed anything yet.
+
+    arguments      of `train.py`
+    folder         to run in
+    kill_at        how many function calls later SIGKILL comes, or null
+    after          later than what: `start` of the program, `training`, or the first `checkpoint` but one
+    seconds        between checkpoints within an epoch
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from itertools import count
+from typing import Any
+
+from seqsum.callbacks import LastCheckpoint
+from seqsum.checkpoints import CheckpointFiles
+from seqsum.cli import main
+
+
+class Bomb:
+    """Counts calls of functions, those written in C too, so that it may go off wherever anything is called."""
+
+    def __init__(self, kill_at: int | None) -> None:
+        self.kill_at = kill_at
+        self.calls = 0
+
+    def __call__(self, *_: Any) -> None:
+        self.calls += 1
+        if self.calls == self.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def light(self) -> None:
+        sys.setprofile(self)
+
+    def light_within(self, owner: type, name: str, visit: int) -> None:
+        """Start to count when a method is called for the `visit`-th time."""
+        method, visits = getattr(owner, name), count(1)
+
+        def visited(*arguments: Any, **named: Any) -> None:
+            if next(visits) == visit:
+                self.light()
+            method(*arguments, **named)
+
+        setattr(owner, name, visited)
+
+
+def run(job: dict[str, Any], answer: int) -> None:
+    """In the child: run, and say how many calls that took."""
+    os.chdir(job["folder"])
+    log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    bomb = Bomb(job["kill_at"])
+    if job["after"] == "training":
+        bomb.light_within(LastCheckpoint, "on_train_start", 1)
+    elif job["after"] == "checkpoint":
+        bomb.light_within(CheckpointFiles, "save_checkpoint", 2)
+    LastCheckpoint.seconds = job["seconds"]
+    if job["after"] == "start":
+        bomb.light()
+    main(job["arguments"])
+    os.write(answer, str(bomb.calls).encode())
+
+
+def serve() -> None:
+    """Fork a process for each line; answer how it ended, and how many calls it made if it got to its end."""
+    for line in sys.stdin:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                run(json.loads(line), writing)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                os._exit(status)
+        os.close(writing)
+        with os.fdopen(reading) as answer:
+            calls = answer.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(json.dumps({"status": status, "calls": int(calls or 0)}), flush=True)
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,248 @@
+"""A training that is interrupted, anywhere and in any way, goes on as if it had not been: bit for bit."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from seqsum.callbacks import RunLines
+from seqsum.cli import main
+
+SMALL = [
+    "--data.dataset=mnist",
+    "--data.sequence_length=2",
+    "--data.batch_size=20",
+    "--model.hidden_size=4",
+    "--model.encoder.channels=[2]",
+    "--model.encoder.output_size=4",
+    "--model.encoder.dropout=0.1",
+    "--trainer.limit_val_batches=5",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.log_every_n_steps=1",
+    "--tensorboard.figures_every_n_epochs=0",
+    "--tensorboard.histograms_every_n_epochs=0",
+]
+KILLS = 20
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
+]
+
+
+def runs(folder: Path) -> list[Path]:
+    """The folders of the runs, in the order of their start."""
+    return sorted((folder / "logs/sum").glob("version_*"), key=lambda path: int(path.name.removeprefix("version_")))
+
+
+def content(path: Path) -> dict[str, Any]:
+    """A checkpoint without what may differ: its folders, and Lightning's counters of what is over."""
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint["loops"]
+    states = checkpoint["callbacks"]
+    checkpoint["callbacks"] = {
+        name: {
+            key: value for key, value in state.items() if "path" not in key and key not in ("dirpath", "best_k_models")
+        }
+        for name, state in states.items()
+    }
+    return checkpoint
+
+
+def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
+    """Where two nested structures of tensors, numbers and strings differ."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        for key in one:
+            yield from differences(one[key], other[key], f"{path}/{key}")
+    elif isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            yield from differences(*pair, f"{path}/{index}")
+    elif isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        if not torch.equal(one, other):
+            yield f"{path}: {one} and {other}"
+    elif one != other:
+        yield f"{path}: {one} and {other}"
+
+
+def figures(folder: Path) -> dict[tuple[str, str], str]:
+    """Everything logged by all runs of a chain, by step and name; what a later run logged again counts."""
+    found = {}
+    for run in runs(folder):
+        if (run / "metrics.csv").exists():
+            for row in csv.DictReader((run / "metrics.csv").read_text().splitlines()):
+                values = {name: value for name, value in row.items() if value and name != "train/images_per_second"}
+                found |= {(row["step"], name): value for name, value in values.items()}
+    return found
+
+
+def assert_equal_ends(one: Path, other: Path) -> None:
+    """Two chains of runs end with the same checkpoints and test results, and logged the same on their way."""
+    for name in ("last.ckpt", "best.ckpt"):
+        pair = [content(runs(folder)[-1] / "checkpoints" / name) for folder in (one, other)]
+        assert list(differences(*pair)) == []
+    tests = [json.loads((runs(folder)[-1] / "results.json").read_text())["test"] for folder in (one, other)]
+    assert tests[0] == tests[1]
+    assert figures(one) == figures(other)
+
+
+class Server:
+    """`tests.killed_runs` as a process."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "tests.killed_runs"]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def run(self, folder: Path, *arguments: str, kill_at: int | None, after: str, seconds: float) -> dict[str, int]:
+        job = {"folder": str(folder), "arguments": arguments, "kill_at": kill_at, "after": after, "seconds": seconds}
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def server():
+    with (server := Server()).process:
+        yield server
+        server.process.stdin.close()
+
+
+@pytest.fixture
+def train(tmp_path, mnist_root, monkeypatch, capfd):
+    """Run the command line in a folder, interrupted by a signal at the `n`-th call of a hook; give the exit status."""
+
+    def run(folder: str, *arguments: str, send: signal.Signals | None = None, at: tuple[str, int] = ("", 0)) -> int:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path / folder)
+            if send:
+                calls = itertools.count(1)
+                patch.setattr(RunLines, at[0], lambda *_: next(calls) == at[1] and signal.raise_signal(send))
+            try:
+                main([*SMALL, f"--data.root={mnist_root}", *arguments])
+            except SystemExit as exit_:
+                return exit_.code
+            return 0
+
+    return run
+
+
+EPOCHS = "--trainer.max_epochs=2"  # of 15 batches each
+HALVES = ["--trainer.val_check_interval=5", EPOCHS]
+AVERAGE = ["--trainer.callbacks+=seqsum.callbacks.AveragedWeights", "--trainer.callbacks.decay=0.5"]
+BATCH, VALIDATION = "on_train_batch_start", "on_validation_batch_start"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "send", "at", "steps"),
+    [
+        ([EPOCHS], signal.SIGINT, (BATCH, 7), 6),
+        ([EPOCHS, "--model.schedule=constant", "--data.num_workers=1"], signal.SIGTERM, (BATCH, 22), 21),
+        ([EPOCHS], signal.SIGTERM, (VALIDATION, 5), 15),  # the first two are Lightning's sanity check
+        ([EPOCHS, *AVERAGE], signal.SIGINT, (VALIDATION, 10), 30),
+        ([EPOCHS, *AVERAGE], signal.SIGTERM, (BATCH, 8), 7),
+        ([EPOCHS, "--trainer.accumulate_grad_batches=4"], signal.SIGTERM, (BATCH, 6), 2),
+        (["--trainer.max_steps=30"], signal.SIGTERM, (BATCH, 20), 19),
+        (HALVES, signal.SIGTERM, (BATCH, 6), 5),  # right after a validation
+        (HALVES, signal.SIGINT, (VALIDATION, 8), 10),
+    ],
+)
+def test_interrupted_training_goes_on_exactly(train, tmp_path, arguments, send, at, steps):
+    assert train("undisturbed", *arguments) == 0
+    status = train("interrupted", *arguments, send=send, at=at)
+    assert status == (143 if send == signal.SIGTERM else 1)
+    last = runs(tmp_path / "interrupted")[0] / "checkpoints/last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == steps
+    assert train("interrupted", *arguments, "--ckpt_path=last") == 0
+    assert_equal_ends(tmp_path / "undisturbed", tmp_path / "interrupted")
+
+
+def test_last_without_a_run_starts_one(train, tmp_path):
+    assert train("new", "--ckpt_path=last", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2") == 0
+    assert (runs(tmp_path / "new")[0] / "checkpoints/last.ckpt").is_file()
+
+
+def test_bare_last_brings_back_all_settings(train, tmp_path, monkeypatch, capfd):
+    """Seed, schedule and number of epochs too, which no checkpoint holds; `best` is found likewise."""
+    assert train("undisturbed", "--trainer.max_epochs=1", "--seed_everything=3") == 0
+    train("interrupted", "--trainer.max_epochs=1", "--seed_everything=3", send=signal.SIGTERM, at=(BATCH, 7))
+    monkeypatch.chdir(tmp_path / "interrupted")
+    main(["--ckpt_path=last"])
+    last, resumed = (
+        content(runs(tmp_path / run)[-1] / "checkpoints/last.ckpt") for run in ("undisturbed", "interrupted")
+    )
+    assert list(differences(last, resumed)) == []
+    main(["test", "--ckpt_path=best", "--trainer.enable_progress_bar=false"])
+    results = json.loads(Path("logs/sum-test/version_0/results.json").read_text())
+    assert results["checkpoint"] == "logs/sum/version_1/checkpoints/best.ckpt"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "checkpoint", "first"),
+    [
+        ([EPOCHS, "--trainer.callbacks.every_n_train_steps=15"], "step=15", "val/loss"),
+        ([EPOCHS, "--trainer.callbacks.every_n_train_steps=9"], "step=9", None),
+        (
+            [EPOCHS, "--trainer.callbacks.every_n_train_steps=15", "--trainer.check_val_every_n_epoch=2"],
+            "step=15",
+            "train/loss",
+        ),
+        ([*HALVES, "--trainer.callbacks.every_n_train_steps=5"], "step=10", "val/loss"),
+        (["--trainer.max_steps=30", "--trainer.callbacks.every_n_epochs=1"], "step=15", None),
+        (HALVES, "best", None),
+    ],
+)
+def test_training_goes_on_exactly_from_every_checkpoint(train, tmp_path, arguments, checkpoint, first):
+    """`first` is what was still to be logged of the step before: a validation that was due, or the epoch's end."""
+    if checkpoint != "best":
+        added = [
+            "--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint",
+            "--trainer.callbacks.save_top_k=-1",
+        ]
+        arguments = [arguments[0], *added, *arguments[1:], "--trainer.callbacks.filename={step}"]
+    train("undisturbed", *arguments)
+    path = runs(tmp_path / "undisturbed")[0] / f"checkpoints/{checkpoint}.ckpt"
+    at = torch.load(path, weights_only=True)["global_step"]
+    train("resumed", *arguments, f"--ckpt_path={path}")
+    last, resumed = (
+        content(runs(tmp_path / folder)[-1] / "checkpoints/last.ckpt") for folder in ("undisturbed", "resumed")
+    )
+    assert [found for found in differences(last, resumed) if not found.startswith("/callbacks/ModelCheckpoint")] == []
+    logged, again = (figures(tmp_path / folder) for folder in ("undisturbed", "resumed"))
+    assert again.items() <= logged.items()
+    assert {place for place in logged if int(place[0]) >= at} <= again.keys()
+    assert first is None or (str(at - 1), first) in again
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_nothing(server, tmp_path, mnist_root):
+    """SIGKILL at random moments: of the start, of training and validation, and of the writing of checkpoints."""
+    command = [*SMALL, f"--data.root={mnist_root}", "--data.sequence_length=[1,3]", "--trainer.max_epochs=6"]
+    (undisturbed := tmp_path / "undisturbed").mkdir()
+    (killed := tmp_path / "killed").mkdir()
+    calls = server.run(undisturbed, *command, kill_at=None, after="training", seconds=600)["calls"]
+    generator = random.Random(0)
+    for _ in range(KILLS):
+        after = generator.choice(["start", "training", "training", "training", "checkpoint"])
+        kill_at = generator.randrange(1, 1_500 if after == "checkpoint" else calls // 4)
+        ended = server.run(
+            killed, *command, "--ckpt_path=last", kill_at=kill_at, after=after, seconds=generator.choice([0, 600])
+        )
+        assert ended["status"] == -9, (killed / "log.txt").read_text()
+    assert server.run(killed, *command, "--ckpt_path=last", kill_at=None, after="start", seconds=600)["status"] == 0
+    assert_equal_ends(undisturbed, killed)
