@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from seqsum.data.base import Batch
 from seqsum.data.digit_data import DigitData
-from seqsum.data.digits import DatasetName
+from seqsum.data.digits import DatasetName, Digits, Split
 from seqsum.data.sampler import IndexBatch
 from seqsum.errors import InputError
 
@@ -23,6 +23,8 @@ class DigitRows(DigitData):
         root: Folder of the torchvision datasets.
         steps: What a step is: one of the `rows`, from the top, or of the `columns`, from the left.
         threshold: Pixels above it become 1 and the others 0. By default they stay as they are, from 0 to 1.
+        train_on: The images to train on: those of the `train` split, or `all` but the test's, as in published
+            runs that kept none aside; what is said of the validation is then no judgement.
         batch_size: Images in a batch, `B`, on each device.
         seed: Of the order of the training images; the command line passes `seed_everything`, which also says
             which image `predict` picks.
@@ -35,6 +37,7 @@ class DigitRows(DigitData):
         root: str = "data",
         steps: Literal["rows", "columns"] = "rows",
         threshold: float | None = None,
+        train_on: Literal["train", "all"] = "train",
         batch_size: int = 128,
         seed: int = 0,
         images: str | list[str] | None = None,
@@ -44,9 +47,20 @@ class DigitRows(DigitData):
             raise InputError(f"`--data.steps` (={steps}) must be 'rows' or 'columns'")
         if threshold is not None and not 0 <= threshold < 1:
             raise InputError(f"`--data.threshold` (={threshold}) must be at least 0 and below 1")
+        if train_on not in ("train", "all"):
+            raise InputError(f"`--data.train_on` (={train_on}) must be 'train' or 'all'")
         self.save_hyperparameters(ignore=["images"])
         self.steps = steps
         self.threshold = threshold
+        self.train_on = train_on
+
+    def _read(self) -> tuple[str, dict[Split, Digits]]:
+        if self.splits:
+            return self.dataset, self.splits
+        dataset, splits = super()._read()
+        if self.train_on == "all":
+            splits["train"] = Digits(*map(torch.cat, zip(splits["train"], splits["val"], strict=True)))
+        return dataset, splits
 
     def gather(self, batch: IndexBatch) -> Batch:
         """Index table `(B, 1)` -> steps `(B, 28, 28)` and their image's label at each, `(B, 28)`."""

@@ -11,6 +11,9 @@ from torch import nn
 def build_head(input_size: int, hidden_sizes: Sequence[int], output_size: int) -> nn.Module:
     """One linear layer; or several, each behind a ReLU, the first one too: `(…, H)` -> `(…, K)`.
 
+    Behind a ReLU, which lets half of its inputs through, weights start twice as large in variance as they would
+    without (He et al., 2015); torch's own start, six times smaller than that, costs most of the first epoch.
+
     Args:
         input_size: Of the recurrence's outputs, `H`.
         hidden_sizes: Units of the layers before the last; none for a single layer.
@@ -24,4 +27,8 @@ def build_head(input_size: int, hidden_sizes: Sequence[int], output_size: int) -
     if not hidden_sizes:
         return nn.Linear(input_size, output_size)
     sizes = [input_size, *hidden_sizes, output_size]
-    return nn.Sequential(*(part for pair in pairwise(sizes) for part in (nn.ReLU(), nn.Linear(*pair))))
+    layers = [nn.Linear(*pair) for pair in pairwise(sizes)]
+    for layer in layers:
+        nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+        nn.init.zeros_(layer.bias)
+    return nn.Sequential(*(part for layer in layers for part in (nn.ReLU(), layer)))

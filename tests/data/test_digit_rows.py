@@ -58,6 +58,15 @@ def test_training_order_is_the_seeds_and_another_in_each_epoch(mnist_root):
     assert order(0, 0) != order(1, 0)
 
 
+def test_all_images_but_the_tests_can_be_trained_on(mnist_root, splits):
+    data = make_data(mnist_root, train_on="all", batch_size=1_000)
+    data.setup("test")  # a second time, which must not add them again
+    _, targets = all_of(data, data.train_dataloader())
+    expected = torch.cat([splits["train"].labels, splits["val"].labels])
+    assert torch.equal(targets[:, 0].sort().values, expected.sort().values)
+    assert len(all_of(data, data.val_dataloader())[1]) == 5_000
+
+
 @pytest.mark.parametrize("steps", ["rows", "columns"])
 def test_images_come_back_from_steps(mnist_root, splits, steps):
     data = make_data(mnist_root, steps=steps)
@@ -88,6 +97,7 @@ def test_description(mnist_root):
     [
         ({"steps": "diagonals"}, r"`--data.steps` \(=diagonals\) must be 'rows' or 'columns'"),
         ({"threshold": 1.0}, r"`--data.threshold` \(=1.0\) must be at least 0 and below 1"),
+        ({"train_on": "test"}, r"`--data.train_on` \(=test\) must be 'train' or 'all'"),
         ({"batch_size": 0}, r"`--data.batch_size` \(=0\) must be at least 1"),
         ({"seed": -1}, r"`--seed_everything` \(=-1\) must be at least 0"),
     ],

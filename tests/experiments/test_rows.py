@@ -69,6 +69,7 @@ def test_table_says_what_the_runs_reached_and_no_run_is_done_twice(here, small, 
     assert json.loads((folder / "rows.json").read_text())["rows"] == table
 
 
+@pytest.mark.slow
 def test_each_training_is_tested_with_each_initial_state(here, small, capsys, monkeypatch):
     monkeypatch.setattr(initial_states, "TESTED", ("zero", "1000"))  # without another second for each
     command = ["initial_states", "--names", "rows_rnn_64", "--seeds", "0", *small]

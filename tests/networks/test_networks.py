@@ -218,6 +218,9 @@ def test_hidden_layers_of_the_head_stand_between_relus():
     assert [type(part) for part in head] == [nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
     assert head(torch.randn(2, 3, 5)).shape == (2, 3, 10)
     assert isinstance(build_head(5, (), 10), nn.Linear)
+    wide = build_head(400, [300], 10)
+    assert wide[1].weight.var().item() == pytest.approx(2 / 400, rel=0.05)  # He et al.
+    assert not wide[3].bias.any()
     with pytest.raises(ValueError, match=r"`head_sizes` \(=\[64, 0\]\) must be numbers of at least 1"):
         build_head(5, [64, 0], 10)
 
