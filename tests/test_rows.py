@@ -9,6 +9,7 @@ import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from seqsum.cli import main
 from seqsum.data import DigitRows
@@ -108,6 +109,8 @@ def results(folder):
 def test_a_run_draws_decisions_and_states(finished):
     run = finished / "logs/rows_rnn_64/version_0"
     assert {"decisions.png", "settling.png", "states_l0.png"} <= {path.name for path in run.iterdir()}
+    images = EventAccumulator(str(run)).Reload().Tags()["images"]
+    assert {"figures/decisions", "figures/settling", "figures/states_l0"} <= set(images)
     found = results(run)
     assert found["test"].keys() == {"test/loss", "test/accuracy", "test/accuracy_step"}
     assert len(found["test_by_step"]["accuracy_step"]) == 28

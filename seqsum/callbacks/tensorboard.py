@@ -9,25 +9,29 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from seqsum.callbacks.run import data_of, module_of, tensorboard_writers
-from seqsum.data import DigitSums
+from seqsum.data import DigitRows, DigitSums, SequenceData
 from seqsum.data.base import Batch
-from seqsum.figures import plot_all
-from seqsum.objectives import RunningSum
+from seqsum.figures import plot_all, plot_decisions, plot_over_time, plot_settling
+from seqsum.figures.together import by_layer
+from seqsum.objectives import Classification, Objective, RunningSum
 from seqsum.recurrent import Recurrent, trace
 
 SHARE = 0.025  # of the time that figures and histograms may take together, unless their interval is given
+IMAGES = 4  # whose decisions are drawn: of more, each would be too small to see
 
 
 class TensorBoard(Callback):
     """Shows in TensorBoard what the network makes of the validation sequences, the same ones each time.
 
     Before the training and after its epochs: figures of digits with their sums, gates and states, errors,
-    misread digits and the number line; histograms of weights, gradients and gates. All is taken from the
-    validation as it runs, on the process that logs: no random number is used, nothing about the training changes.
+    misread digits and the number line, or of decisions by rows; histograms of weights, gradients and gates. All is
+    taken from the validation as it runs, on the process that logs: no random number is used, nothing about the
+    training changes.
 
     Args:
         figures_every_n_epochs: How often figures are drawn; 0 for never. By default after each epoch, or
@@ -96,11 +100,11 @@ class TensorBoard(Callback):
             self.sums.append((outputs, batch.targets))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        data, objective = data_of(trainer), module_of(pl_module).objective
-        if self.sums and isinstance(data, DigitSums) and isinstance(objective, RunningSum):
+        if self.sums:
             outputs, targets = (torch.cat(tensors) for tensors in zip(*self.sums, strict=True))
             with self._timed():
-                figures = plot_all(self.inputs.squeeze(2), self.recorded, outputs.squeeze(-1), targets, data.operation)
+                objective = module_of(pl_module).objective
+                figures = draw(data_of(trainer), objective, self.inputs, self.recorded, outputs, targets)
                 for name, figure in figures.items():
                     for writer in tensorboard_writers(trainer):
                         writer.add_figure(f"figures/{name}", figure, trainer.global_step)
@@ -121,6 +125,35 @@ class TensorBoard(Callback):
         start = time.thread_time()
         yield
         self.spent += time.thread_time() - start
+
+
+def draw(
+    data: SequenceData,
+    objective: Objective,
+    inputs: Tensor,
+    recorded: dict[str, Tensor],
+    outputs: Tensor,
+    targets: Tensor,
+) -> dict[str, Figure]:
+    """The figures of a validation, by name, of the experiments that have some.
+
+    Args:
+        data, objective: Of the run.
+        inputs: Of the first batch, `(B, T, …)`.
+        recorded: What the recurrence did with these, see `plot_all`.
+        outputs, targets: Of all sequences, `(N, T, K)` and `(N, T)`.
+    """
+    if isinstance(data, DigitSums) and isinstance(objective, RunningSum):
+        return plot_all(inputs.squeeze(2), recorded, outputs.squeeze(-1), targets, data.operation)
+    if isinstance(data, DigitRows) and isinstance(objective, Classification):
+        images, probabilities = data.as_images(inputs[:IMAGES]), objective.probabilities(outputs[:IMAGES])
+        layers = {layer: {name: part[0] for name, part in parts.items()} for layer, parts in by_layer(recorded).items()}
+        return {
+            "decisions": plot_decisions(images, probabilities, data.steps, targets[:IMAGES, -1]),
+            "settling": plot_settling(objective.answers(outputs), targets),
+            **{f"states_{layer}": plot_over_time(images[0], parts, data.steps) for layer, parts in layers.items()},
+        }
+    return {}
 
 
 def add_histograms(trainer: Trainer, group: str, tensors: Iterable[tuple[str, Tensor]]) -> None:
