@@ -72,5 +72,5 @@ class SumPictures(Callback):
         if trainer.is_global_zero and folder and self.sequences:
             images, sums = zip(*self.sequences, strict=True)
             path = folder / name
-            plot_sums(images, sums, self._operation(trainer), targets).savefig(path, dpi=120)
+            plot_sums(images, sums, self._operation(trainer), targets).savefig(path)
             print_line(f"Picture: {path}")
