@@ -46,8 +46,8 @@ class TorchLike(Recurrent):
         batch_first: Whether inputs and outputs are `(B, T, …)` rather than `(T, B, …)`.
         dropout: Probability of dropping an output of a layer that another reads, in training.
         bidirectional: Whether each layer also reads from the end.
-        backend: How the loop over time runs: "auto", "eager", "script", "compile", "bptt" or "triton"; see
-            `seqsum/recurrent/backends.py`.
+        backend: How the loop over time runs: "auto", "eager", "script", "compile", "bptt", "native" or
+            "triton"; see `seqsum/recurrent/backends.py`.
         learn_initial_state: Whether the state before the first step is learned, from zero.
         cell_options: `recurrent_dropout`, `layer_norm`, `recurrent_bias`, `device` and `dtype`, see `PackedCell`.
 
