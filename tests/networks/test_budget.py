@@ -30,3 +30,12 @@ def test_lstm_has_about_half_the_units_of_an_rnn():
 def test_a_budget_below_the_smallest_network_is_refused():
     with pytest.raises(InputError, match=r"`budget` \(=11\) must be at least 12, "):
         largest_size(lambda size: nn.Linear(5, 2 * size), 11)
+
+
+@pytest.mark.parametrize("size", range(1, 10))
+def test_a_budget_may_be_spent_to_the_last(size):
+    def build(size):
+        return nn.Linear(size, 3)
+
+    assert largest_size(build, count_parameters(build(size))) == size
+    assert largest_size(build, count_parameters(build(size)) + 2) == size
