@@ -18,6 +18,8 @@ import seqsum
 from seqsum.callbacks.run import data_of, module_of, run_folder, write_atomically
 from seqsum.objectives import StepMean
 
+MOST_ROWS = 32  # of the table
+
 
 class TestReport(Callback):
     """After a test: a table of the metrics by step, and `results.json`.
@@ -86,7 +88,9 @@ def _print_table(results: dict[str, Any]) -> None:
     table.add_column("step", justify="right")
     for name in results["test_by_step"]:
         table.add_column(name, justify="right")
-    for step, values in enumerate(zip(*results["test_by_step"].values(), strict=True), start=1):
+    steps = list(enumerate(zip(*results["test_by_step"].values(), strict=True), start=1))
+    every = -(-len(steps) // MOST_ROWS) or 1
+    for step, values in steps[every - 1 :: every]:  # all of them are in results.json
         table.add_row(str(step), *("–" if value is None else f"{value:.4f}" for value in values))
     table.add_section()
     table.add_row("all", *(f"{results['test'][f'test/{name}']:.4f}" for name in results["test_by_step"]), style="bold")
