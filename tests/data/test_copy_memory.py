@@ -82,6 +82,16 @@ def test_the_first_batch_of_an_epoch_does_not_depend_on_those_before():
     assert torch.equal(batches(data.train_dataloader(), data, epoch=5)[2].targets, first.targets)
 
 
+def test_an_epoch_goes_on_where_it_was_left():
+    data = prepared()
+    whole = batches(data.train_dataloader(), data, epoch=2)
+    later = prepared()
+    loader = later.train_dataloader()
+    loader.load_state_dict({"served": 2})
+    rest = batches(loader, later, epoch=2)
+    assert [batch.targets.tolist() for batch in rest] == [batch.targets.tolist() for batch in whole[2:]]
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_processes_share_what_one_would_draw(split):
     """Two processes with half the batch each, against one."""
