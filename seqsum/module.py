@@ -16,7 +16,16 @@ import seqsum
 from seqsum.data.base import Batch
 from seqsum.distributed import of_all_processes
 from seqsum.errors import InputError
-from seqsum.networks import Bias, ConvEncoder, Encoder, InitialState, SequenceNetwork, build_head, build_recurrence
+from seqsum.networks import (
+    Bias,
+    ConvEncoder,
+    Encoder,
+    InitialState,
+    SequenceNetwork,
+    build_head,
+    build_recurrence,
+    run_in_windows,
+)
 from seqsum.objectives import Objective, RunningSum, WeightedMean
 from seqsum.recurrent.backends import Backend
 from seqsum.recurrent.cells import OutputActivation
@@ -54,6 +63,8 @@ class SequenceModule(LightningModule):
         learning_rate: Of AdamW; the peak of the schedule.
         weight_decay: Of AdamW, on weights that are matrices; biases and normalisation are spared.
         schedule: `one_cycle` (Smith & Topin, 2018) over the whole training, or `constant`.
+        truncate: Steps after which gradients through time stop, for sequences too long for the memory: see
+            `run_in_windows`. By default they go back to the first step.
     """
 
     def __init__(
@@ -72,16 +83,20 @@ class SequenceModule(LightningModule):
         learning_rate: float = 5e-3,
         weight_decay: float = 1e-2,
         schedule: Literal["one_cycle", "constant"] = "one_cycle",
+        truncate: int | None = None,
     ) -> None:
         super().__init__()
         if learning_rate <= 0:
             raise ValueError(f"`learning_rate` (={learning_rate}) must be above 0")
         if weight_decay < 0:
             raise ValueError(f"`weight_decay` (={weight_decay}) must be at least 0")
+        if truncate is not None and truncate < 1:
+            raise ValueError(f"`truncate` (={truncate}) must be at least 1")
         self.save_hyperparameters(ignore=["encoder", "objective"])
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self.truncate = truncate
         self.objective = objective or RunningSum()
         encoder = encoder or ConvEncoder()
         recurrence = build_recurrence(
@@ -105,7 +120,9 @@ class SequenceModule(LightningModule):
 
     def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """Inputs `(B, T, …)` -> outputs `(B, T, K)`."""
-        return self.network(inputs, mask)
+        if self.truncate is None or inputs.shape[1] <= self.truncate:
+            return self.network(inputs, mask)
+        return run_in_windows(self.network, inputs, mask, self.truncate)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         loss, _ = self._shared_step(batch, "train")

@@ -30,6 +30,8 @@ Located = tuple[str, Finding]  # the layer, and what was found there
 class Onlooker:
     """Sees the next pass of a network: features, outputs, and the activations of the encoder that are faulty.
 
+    Of a sequence that goes through the network in windows it sees the first.
+
     Attributes:
         features: What the recurrence read, `(B, T, F)`.
         outputs: Of the network, `(B, T, K)`.
@@ -42,6 +44,7 @@ class Onlooker:
     def __init__(self) -> None:
         self.handles: list[RemovableHandle] = []
         self.found: list[Located] = []
+        self.seen = 0  # windows
 
     @property
     def looking(self) -> bool:
@@ -50,10 +53,10 @@ class Onlooker:
 
     def start(self, network: SequenceNetwork) -> None:
         """Look on from now until `stop`."""
-        self.found = []
+        self.found, self.seen = [], 0
         self.handles = [
             network.recurrence.register_forward_pre_hook(self._keep_features),
-            network.register_forward_hook(self._keep_outputs),
+            network.head.register_forward_hook(self._keep_outputs),
         ]
         activations: tuple[type[nn.Module], ...] = (nn.ReLU, *BOUNDS)
         for path, module in network.encoder.named_modules(prefix="network.encoder"):
@@ -67,13 +70,18 @@ class Onlooker:
         self.handles = []
 
     def _keep_features(self, _: nn.Module, arguments: tuple[Tensor]) -> None:
-        self.features = arguments[0].detach()
+        if self.seen == 0:
+            self.features = arguments[0].detach()
 
     def _keep_outputs(self, _: nn.Module, __: tuple[Tensor], outputs: Tensor) -> None:
-        self.outputs = outputs.detach()
+        if self.seen == 0:
+            self.outputs = outputs.detach()
+        self.seen += 1
 
     def _look_at_activation(self, path: str, module: nn.Module, _: tuple[Tensor], values: Tensor) -> None:
         """Activations `(N, U, …)`: time is in the batch here."""
+        if self.seen > 0:
+            return
         values = values.detach()
         bounds = next((bounds for kind, bounds in BOUNDS.items() if isinstance(module, kind)), None)
         finding = saturated(values, *bounds) if bounds else dead_units(ever_active(values, axis=1))

@@ -6,6 +6,7 @@ from seqsum.networks.initial_state import InitialState
 from seqsum.networks.recurrences import Bias, build_recurrence
 from seqsum.networks.sequence import SequenceNetwork
 from seqsum.networks.time_distributed import TimeDistributed
+from seqsum.networks.windows import run_in_windows
 
 __all__ = [
     "Bias",
@@ -17,4 +18,5 @@ __all__ = [
     "TimeDistributed",
     "build_head",
     "build_recurrence",
+    "run_in_windows",
 ]

@@ -1,6 +1,9 @@
 """The same module at every time step, as one call."""
 
+import torch
 from torch import Tensor, nn
+
+PIECE = 4096  # inputs at a time where no gradient is wanted, which bounds the memory
 
 
 class TimeDistributed(nn.Module):
@@ -18,5 +21,9 @@ class TimeDistributed(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`(B, T, …)` -> `(B, T, F)`."""
-        features = self.module(inputs.flatten(0, 1))  # (B·T, F)
+        steps = inputs.flatten(0, 1)  # (B·T, …)
+        if self.training or torch.is_grad_enabled() or len(steps) <= PIECE:
+            features = self.module(steps)  # (B·T, F)
+        else:
+            features = torch.cat([self.module(piece) for piece in steps.split(PIECE)])  # (B·T, F)
         return features.unflatten(0, inputs.shape[:2])  # (B, T, F)

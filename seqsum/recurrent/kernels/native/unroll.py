@@ -131,7 +131,8 @@ class _UnrollNative(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d_outputs: Tensor, d_hidden: Tensor, d_memory: Tensor | None) -> tuple[Tensor | None, ...]:
         call: _Call = ctx.call
-        given, kept = ctx.saved_tensors[:8], dict(zip(ctx.names, ctx.saved_tensors[8:], strict=True))
+        tensors = ctx.saved_tensors  # asked for once: those that are computed again for it come but once
+        given, kept = tensors[:8], dict(zip(ctx.names, tensors[8:], strict=True))
         inputs, hidden, memory, dropout, *weights = given
         if torch.is_grad_enabled():
             gradients = [tensor for tensor in (d_outputs, d_hidden, d_memory) if tensor is not None]

@@ -1,0 +1,63 @@
+"""Long sequences, window by window: memory for the activations of one window at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from seqsum.networks.sequence import SequenceNetwork
+from seqsum.recurrent.recurrent import States
+
+
+def run_in_windows(network: SequenceNetwork, inputs: Tensor, mask: Tensor | None, steps: int) -> Tensor:
+    """Truncated backward through time (Williams & Peng, 1990): the state goes on, its gradient stops.
+
+    Each window's forward pass keeps its outputs and its last state, and is done again when the backward pass
+    comes to it (Chen et al., 2016), which takes a third more time. So there is one loss of the whole
+    sequence, whatever it compares across a border, one backward pass and one optimizer step a batch, and
+    clipping, precision and several processes need not know of windows.
+
+    Args:
+        network: Runs each window; batch normalisation sees the steps of a window together.
+        inputs: `(B, T, …)`.
+        mask: `(B, T)` or None.
+        steps: Of a window.
+
+    Returns:
+        Outputs `(B, T, K)`.
+    """
+    outputs, state = [], None
+    for start in range(0, inputs.shape[1], steps):
+        window = slice(start, start + steps)
+        output, state = _run(network, inputs[:, window], state, None if mask is None else mask[:, window])
+        outputs.append(output)
+        state = state.detach() if isinstance(state, Tensor) else tuple(part.detach() for part in state)
+    return torch.cat(outputs, dim=1)
+
+
+def _run(network: SequenceNetwork, inputs: Tensor, state: States | None, mask: Tensor | None) -> tuple[Tensor, States]:
+    if not torch.is_grad_enabled():
+        return network.run(inputs, state, mask=mask)
+    again = lambda: (nullcontext(), _without_statistics(network))  # noqa: E731
+    return checkpoint(network.run, inputs, state, mask=mask, use_reentrant=False, context_fn=again)
+
+
+@contextmanager
+def _without_statistics(network: nn.Module) -> Iterator[None]:
+    """Batch normalisation keeps its running statistics, which have seen this window already."""
+    layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    kept = [(layer.running_mean, layer.running_var, layer.num_batches_tracked) for layer in layers]
+    for layer in layers:
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            tensor = getattr(layer, name)
+            setattr(layer, name, None if tensor is None else tensor.clone())
+    try:
+        yield
+    finally:
+        for layer, (mean, variance, batches) in zip(layers, kept, strict=True):
+            layer.running_mean, layer.running_var, layer.num_batches_tracked = mean, variance, batches
