@@ -54,6 +54,10 @@ def plot_over_time(image: Tensor, parts: Mapping[str, Tensor], steps: Steps = "r
         low, high = drawn.get_clim()
         legend.set_ticks([low, high], labels=[f"{limit:.2g}".replace("-", "−") for limit in (low, high)])
         legend.ax.tick_params(labelsize=8, length=2, pad=1)
+        if by_rows:  # beside another bar's
+            first, last = legend.ax.get_xticklabels()
+            first.set_horizontalalignment("left")
+            last.set_horizontalalignment("right")
         start += pitch
     for axes in figure.axes:
         axes.title.set_fontsize(9)
