@@ -18,6 +18,7 @@ from seqsum.inspect.restore import _instantiate
 from seqsum.module import SequenceModule
 from seqsum.networks import Flatten
 from seqsum.objectives import Classification
+from tests.data.test_digits import FOLDERS, VALIDATION, write_family
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 HEAD, BIG_HEAD = 128 * 10 + 10, 64 * 10 + 10  # after 128 units, after 64
@@ -116,6 +117,29 @@ def test_a_run_draws_decisions_and_states(finished):
     assert len(found["test_by_step"]["accuracy_step"]) == 28
     assert found["test_by_step"]["accuracy"][:27] == [None] * 27
     assert found["test_by_step"]["accuracy"][27] == found["test"]["test/accuracy"]
+
+
+@pytest.mark.parametrize("dataset", FOLDERS)
+def test_every_dataset_of_the_family_is_trained_on_and_predicted_from(dataset, tmp_path, monkeypatch, capfd):
+    """Files in each publisher's own format, with random images."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("seqsum.data.digits.VALIDATION_SIZE", VALIDATION)
+    write_family(tmp_path / "data", dataset)
+    short = ["--trainer.log_every_n_steps=1", "--trainer.limit_test_batches=1"]
+    main(
+        [
+            *SMALL,
+            *short,
+            f"--data.dataset={dataset}",
+            f"--experiment={dataset}",
+            "--tensorboard.figures_every_n_epochs=0",
+        ]
+    )
+    run = tmp_path / f"logs/{dataset}/version_0"
+    assert results(run)["dataset"] == dataset
+    assert (run / "decisions.png").stat().st_size > 1_000
+    main(["predict", f"--ckpt_path={run / 'checkpoints/best.ckpt'}"])
+    assert re.search(r"│ 28 +│ \d +│ 0\.\d{3}", capfd.readouterr().out)
 
 
 def test_another_initial_state_can_be_tried_in_a_test(checkpoint, capfd):
