@@ -180,6 +180,7 @@ class SeqsumCLI(LightningCLI):
         self._prepare_data(settings)
         for name in ("encoder", "objective"):  # as settings, since checkpoints hold data and no objects
             self.model.hparams[name] = settings.model[name].as_dict()
+        self.model.hparams["_experiment"] = settings.experiment
         name = self._run_name(settings)
         trainer_settings = self.config_init[self.subcommand].trainer
         callbacks = [

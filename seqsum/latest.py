@@ -58,7 +58,10 @@ def find(name: str, root: str, experiment: str) -> Path | None:
 
 
 def _settings(path: str) -> list[str]:
-    return ["--config", json.dumps(settings_in(load_checkpoint(path)))]
+    checkpoint = load_checkpoint(path)
+    experiment = checkpoint.get("hyper_parameters", {}).get("_experiment")
+    named = {"experiment": experiment} if experiment else {}
+    return ["--config", json.dumps(settings_in(checkpoint) | named)]
 
 
 def _read(options: list[str]) -> argparse.Namespace:

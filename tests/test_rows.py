@@ -173,7 +173,7 @@ def test_predict_tells_the_decision_after_every_step(checkpoint, mnist_root, cap
     printed = capfd.readouterr().out
     assert len(re.findall(r"│ 28 +│ \d +│ 0\.\d{3}", printed)) == 2
     assert printed.count("settled") == 2
-    run = next(Path("logs").glob("*-predict/version_0"))
+    run = Path("logs/rows_rnn_64-predict/version_0")
     assert {"decisions.png", "states_1_l0.png", "states_2_l0.png"} <= {path.name for path in run.iterdir()}
 
 
