@@ -49,6 +49,7 @@ from seqsum.errors import InputError
 from seqsum.inspect.page import make_files
 from seqsum.inspect.report import describe, report_images
 from seqsum.latest import with_checkpoint
+from seqsum.memory import keep_memory
 from seqsum.module import SequenceModule
 from seqsum.objectives import RunningSum
 
@@ -64,6 +65,7 @@ def main(args: list[str] | None = None) -> None:
     """Run the command line; `args` are those of the process by default."""
     args = sys.argv[1:] if args is None else args
     _quieten()
+    keep_memory()
     has_subcommand = bool(args) and args[0] in SUBCOMMANDS
     subcommand, options = (args[0], args[1:]) if has_subcommand else ("fit", args)
     try:

@@ -21,6 +21,7 @@ from seqsum.benchmarks.plain import PlainEncoder, plain_dataloader
 from seqsum.benchmarks.timing import row, take_turns
 from seqsum.data import DigitSums
 from seqsum.data.sampler import IndexBatch
+from seqsum.memory import keep_memory
 from seqsum.module import SequenceModule
 
 RIVAL = "plain, torch.nn.LSTM"
@@ -40,6 +41,7 @@ def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, A
     same weights. The LSTM's output is `tanh`, since torch.nn's has no other. The plain pipeline gets the
     number of workers that is best for it.
     """
+    keep_memory()  # as `train.py` does, here for the plain pipeline too
     reason = reason_against(device, arguments.precision)
     if reason is not None:
         print(f"Without Keras: {reason}.")

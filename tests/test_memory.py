@@ -1,0 +1,46 @@
+"""Memory that a step frees is there for the next one."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import resource, sys, torch
+from seqsum.memory import keep_memory
+
+def step():
+    return [torch.ones(1_000_000 * size) for size in (3, 1, 2)]
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+if "keep" in sys.argv:
+    assert keep_memory()
+for _ in range(3):
+    step()
+before = faults()
+for _ in range(5):
+    step()
+print(faults() - before)
+"""
+
+
+def page_faults(*arguments, environment=None):
+    command = [sys.executable, "-c", SCRIPT, *arguments]
+    return int(subprocess.run(command, capture_output=True, check=True, text=True, env=environment).stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="about the GNU C library")
+def test_a_step_gets_the_memory_of_the_one_before():
+    pages = 6_000_000 * 4 // 4096
+    assert page_faults("keep") < 0.1 * 5 * pages
+    assert page_faults() > 0.5 * 5 * pages  # what it is without
+
+
+def test_a_choice_in_the_environment_wins(monkeypatch):
+    from seqsum import memory
+
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    monkeypatch.setattr(memory.ctypes, "CDLL", None)  # not even asked
+    assert memory.keep_memory() is False
