@@ -56,7 +56,6 @@ def inspect(options: argparse.Namespace) -> None:
         data.setup("test")
         check_length(options.max_length, data)
         sections = report_test(module, data, options.sequences, options.max_length)
-        rows = [(name, str(value)) for name, value in settings.items()]
     rows = [(name, str(value)) for name, value in settings.items()]
     sections.append(Section("Settings", "How it was made and trained.", table=Table(("setting", "value"), rows)))
     lead = f"{options.checkpoint}: {describe(module, data)}"

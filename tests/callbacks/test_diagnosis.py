@@ -70,6 +70,25 @@ def test_gradient_over_time(reach, name):
     assert name_of(findings.gradient_over_time(norms)) == name
 
 
+@pytest.mark.parametrize(
+    ("steps", "each", "name"),
+    [
+        (100, 0.61, None),  # 1e-21 in all, but it fades no faster than where an LSTM learns
+        (100, 0.59, "vanishing gradients"),
+        (20, 0.53, "vanishing gradients"),
+        (20, 0.57, None),
+        (300, 0.61, None),  # beyond what float32 can hold, so there is no telling
+    ],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_gradients_of_long_sequences_may_fade_by_the_step(steps, each, name, masked):
+    norms = 3 * each ** torch.arange(steps).flip(0).float().expand(4, -1)
+    mask = None
+    if masked:  # steps that are none behind those that are
+        norms, mask = nn.functional.pad(norms, (0, 400)), torch.arange(steps + 400).expand(4, -1) < steps
+    assert name_of(findings.gradient_over_time(norms, mask)) == name
+
+
 def test_gradient_over_time_is_that_of_the_valid_steps():
     norms = torch.tensor([[0.0, 8.0, 4.0, 0.0], [9.0, 5.0, 5.0, 3.0], [0.0, 6.0, 0.0, 0.0]])
     mask = torch.tensor([[0, 1, 1, 0], [1, 1, 1, 1], [0, 1, 0, 0]]).bool()
