@@ -77,16 +77,15 @@ class TensorBoard(Callback):
             self._record(module_of(pl_module).network.recurrence)
 
     def _record(self, recurrence: nn.Module) -> None:
-        """Keep what the recurrence does, until `recording` is closed."""
+        """Keep what the recurrence does, window after window where it runs in such, until `recording` is closed."""
+        traced = self.recording.enter_context(trace(recurrence)) if isinstance(recurrence, Recurrent) else {}
 
-        def keep_outputs(module: nn.Module, inputs: Any, outputs: Any) -> None:
-            self.recorded["outputs"] = outputs[0]
+        def keep(module: nn.Module, inputs: Any, outputs: Any) -> None:
+            for name, part in {"outputs": outputs[0], **traced}.items():
+                before = self.recorded.get(name)
+                self.recorded[name] = part if before is None else torch.cat([before, part], dim=1)
 
-        handle = recurrence.register_forward_hook(keep_outputs)
-        self.recording.callback(handle.remove)
-        if isinstance(recurrence, Recurrent):
-            traced = self.recording.enter_context(trace(recurrence))
-            self.recording.callback(lambda: self.recorded.update(traced))
+        self.recording.callback(recurrence.register_forward_hook(keep).remove)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int, *_: Any
