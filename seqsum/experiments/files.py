@@ -9,11 +9,13 @@ from typing import Any
 import rich
 from matplotlib.figure import Figure
 
+DPI = 110  # legible on a page, and a file of a hundred kilobytes or so
+
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as an image, and say where."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    figure.savefig(path, dpi=DPI)
     rich.print(f"Picture: {path}")
 
 
