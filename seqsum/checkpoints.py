@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +63,48 @@ def settings_in(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return {"model": model} | ({"data": data} if class_path else {})
 
 
+KINDS = {
+    "epoch": int,
+    "global_step": int,
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}  # what Lightning would stumble over otherwise
+
+
 def load_checkpoint(path: str) -> dict[str, Any]:
-    """Read a checkpoint as data: nothing in it is run."""
+    """Read a checkpoint as data: nothing in it is run.
+
+    Raises:
+        InputError: It is none, or damaged, or holds something else where weights or settings should be.
+    """
     if not Path(path).is_file():
         raise InputError(f"`--ckpt_path` (={path}) is not a file")
     try:
+        with zipfile.ZipFile(path) as archive:  # torch leaves the check sums of what it reads unread
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"the check sum of {damaged} in it is wrong")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can make the unpickler fail anywhere
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"`--ckpt_path` (={path}) is not a checkpoint, or a damaged one ({reason})") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise InputError(f"`--ckpt_path` (={path}) is not a checkpoint of seqsum: it has no `state_dict`")
+    for part in ("state_dict", "hyper_parameters", "datamodule_hyper_parameters"):
+        found = checkpoint.get(part, {})
+        if not isinstance(found, dict) or not all(isinstance(name, str) and name for name in found):
+            raise InputError(f"`--ckpt_path` (={path}) is not a checkpoint of seqsum: its `{part}` has no names")
+    for part, kind in KINDS.items():
+        if part in checkpoint and type(checkpoint[part]) is not kind:
+            found = type(checkpoint[part]).__name__
+            raise InputError(f"`--ckpt_path` (={path}) is not a checkpoint of seqsum: `{part}` in it is a {found}")
+    for name, weight in checkpoint["state_dict"].items():
+        if not isinstance(weight, torch.Tensor):
+            raise InputError(f"`--ckpt_path` (={path}) is not a checkpoint of seqsum: {name} in it is no tensor")
+        if weight.is_floating_point() and not weight.isfinite().all():
+            raise InputError(f"`--ckpt_path` (={path}) can't be used: {name} in it is NaN or infinite")
     return checkpoint
 
 

@@ -13,7 +13,7 @@ import pydoc
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, ClassVar, NoReturn, cast
 
 import jsonargparse
 from jsonargparse import Namespace
@@ -31,6 +31,7 @@ from seqsum.callbacks import (
     DecisionPictures,
     Diagnosis,
     ExactResume,
+    FiniteLoss,
     LastCheckpoint,
     ProgressBar,
     RunLines,
@@ -44,8 +45,9 @@ from seqsum.callbacks import (
     run_folder,
 )
 from seqsum.checkpoints import CheckpointFiles, check_architecture
+from seqsum.configurations import check_configurations
 from seqsum.data import DigitData, DigitSums, SequenceData
-from seqsum.errors import InputError
+from seqsum.errors import InputError, NotFiniteError
 from seqsum.inspect.page import make_files
 from seqsum.inspect.report import describe, report_images
 from seqsum.latest import with_checkpoint
@@ -69,6 +71,7 @@ def main(args: list[str] | None = None) -> None:
     has_subcommand = bool(args) and args[0] in SUBCOMMANDS
     subcommand, options = (args[0], args[1:]) if has_subcommand else ("fit", args)
     try:
+        Parser.configurations = check_configurations(options)
         cli = SeqsumCLI([subcommand, *with_checkpoint(subcommand, options)])
         if not has_subcommand:
             cli.test_best()
@@ -76,6 +79,8 @@ def main(args: list[str] | None = None) -> None:
             cli.say_where_everything_is()
     except InputError as error:
         fail(str(error))
+    except NotFiniteError as error:  # in all processes alike, of which one says it
+        fail(str(error) if is_first_process() else None)
     except KeyboardInterrupt:  # before or after the training, which handles its own
         sys.exit(1)
 
@@ -97,14 +102,21 @@ def _is_no_advertisement(record: logging.LogRecord) -> bool:
     return "litlogger" not in record.getMessage()
 
 
-def fail(message: str) -> NoReturn:
+def fail(message: str | None) -> NoReturn:
     """Say what is wrong, without a traceback, and exit."""
-    sys.stderr.write(f"error: {message}\n")
+    if message:
+        sys.stderr.write(f"error: {message}\n")
     sys.exit(2)
 
 
 class Parser(LightningArgumentParser):
-    """Lightning's parser with short errors, without guessing at shortened flags, and with all the help."""
+    """Lightning's parser with short errors, without guessing at shortened flags, and with all the help.
+
+    Attributes:
+        configurations: The files that settings come from, which jsonargparse does not name in its errors.
+    """
+
+    configurations: ClassVar[list[str]] = []
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs, allow_abbrev=False)
@@ -121,6 +133,8 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         parser = getattr(ex, "subcommand_parser", None) or self
+        if self.configurations:
+            message += f"\nSettings come from the command line and from {', '.join(self.configurations)}."
         fail(f"{message}\nEvery option is explained by `{parser.prog.replace(' [options]', '')} --help`.")
 
 
@@ -169,7 +183,11 @@ class SeqsumCLI(LightningCLI):
         """Make module, data and trainer; find out what is wrong with them before any folder is made."""
         try:
             super().instantiate_classes()
-        except (ValueError, MisconfigurationException) as error:
+        except (
+            ValueError,
+            TypeError,
+            MisconfigurationException,
+        ) as error:  # TypeError: for some flags
             raise InputError(str(error)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -190,6 +208,7 @@ class SeqsumCLI(LightningCLI):
             ExactResume(),
             RunLines(),
             TestReport(name, settings.seed_everything),
+            FiniteLoss(),
             Scalars(),
             RunRecord(self._parser(self.subcommand).dump(settings, skip_none=False), flat(settings)),
             self.config_init[self.subcommand].tensorboard,

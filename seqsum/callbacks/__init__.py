@@ -5,6 +5,7 @@ from seqsum.callbacks.console import ProgressBar, RunLines
 from seqsum.callbacks.curves import CurvePictures
 from seqsum.callbacks.decisions import DecisionPictures
 from seqsum.callbacks.diagnosis import Diagnosis
+from seqsum.callbacks.finite import FiniteLoss
 from seqsum.callbacks.pictures import SumPictures
 from seqsum.callbacks.record import RunRecord
 from seqsum.callbacks.report import TestReport
@@ -21,6 +22,7 @@ __all__ = [
     "DecisionPictures",
     "Diagnosis",
     "ExactResume",
+    "FiniteLoss",
     "LastCheckpoint",
     "ProgressBar",
     "RunLines",

@@ -177,21 +177,27 @@ def _idx_files(folder: Path) -> list[Path]:
 
 
 def check_idx(file: Path) -> None:
-    """Compare an idx file's header with its length, without reading the rest.
+    """Compare an idx file's header with its name and its length, without reading the rest.
 
     An idx file starts with two zero bytes, a type code, the number of axes, and each axis' size as a
     big-endian 32-bit number (LeCun, 1998).
 
     Raises:
-        InputError: The file is truncated, too long or no idx file.
+        InputError: The file is truncated, too long, too large or no idx file, or not of the kind that its name says.
     """
+    if not file.is_file():
+        raise InputError(f"{file} is no file")
     with file.open("rb") as stream:
         magic = stream.read(4)
         if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _IDX_BYTES or not 1 <= magic[3] <= 3:
             raise InputError(f"{file} is corrupt: it starts with {magic.hex() or 'nothing'}, not as an idx file does.")
         axes = stream.read(4 * magic[3])
     sizes = [int.from_bytes(axes[k : k + 4], "big") for k in range(0, len(axes), 4)]
+    if f"-idx{magic[3]}-" not in file.name or sizes[1:] not in ([], [8], [28, 28]):  # labels, of QMNIST, images
+        raise InputError(f"{file} is corrupt: its header says {sizes}, which is not what its name says.")
     expected = 4 + 4 * magic[3] + prod(sizes) * _IDX_BYTES[magic[2]]
+    if expected > _LARGEST_FILE:
+        raise InputError(f"{file} is corrupt: {expected:,} bytes by its header, more than the largest of its kind has.")
     if file.stat().st_size != expected:
         raise InputError(
             f"{file} is truncated or corrupt: {file.stat().st_size} bytes, where its header says {expected}. "
@@ -199,4 +205,5 @@ def check_idx(file: Path) -> None:
         )
 
 
+_LARGEST_FILE = 10**9  # five times the largest, of EMNIST
 _IDX_BYTES = {0x08: 1, 0x09: 1, 0x0B: 2, 0x0C: 4, 0x0D: 4, 0x0E: 8}  # bytes per number, by type code

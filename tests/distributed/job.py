@@ -16,9 +16,11 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 
+from seqsum.callbacks import FiniteLoss
 from seqsum.data import Batch, DigitSums
 from seqsum.data.rendered import render_digits
 from seqsum.data.sampler import IndexBatch
+from seqsum.errors import NotFiniteError
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Encoder
 
@@ -89,6 +91,26 @@ def training(batch_size: int, **settings: Any) -> dict[str, Any]:
     return {"used": data.used, "gradients": gradients.steps, "losses": gradients.losses}
 
 
+class SpoiltInLastProcess(Callback):
+    """The last process computes with NaNs from step 4 on."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if trainer.global_step == 4 and trainer.global_rank == trainer.world_size - 1:
+            pl_module.network.head.register_forward_hook(lambda module, inputs, outputs: outputs * torch.nan)
+
+
+def spoilt(batch_size: int) -> str:
+    """What a training says that comes to a NaN in one of the processes."""
+    torch.manual_seed(0)
+    module = SequenceModule(hidden_size=8, encoder=PixelEncoder(), schedule="constant")
+    callbacks = [SpoiltInLastProcess(), FiniteLoss()]
+    try:
+        make_trainer(max_epochs=2, callbacks=callbacks).fit(module, Watched(batch_size=batch_size, sequence_length=2))
+    except NotFiniteError as error:
+        return str(error)
+    return "nothing"
+
+
 def evaluation(batch_size: int, **settings: Any) -> dict[str, Any]:
     torch.manual_seed(0)
     module = SequenceModule(hidden_size=8, encoder=ConvEncoder((4, 8)))
@@ -122,8 +144,9 @@ def compute(global_batch_size: int) -> dict[str, Any]:
             "evaluation": evaluation(batch_size, **EVEN),
             "masked evaluation": evaluation(batch_size, masked=True, **RANGE),
             "learning": learning(batch_size),
+            "spoilt": spoilt(batch_size),
         }
-    return found | {"drawn": draw.call_count, "made": 5}
+    return found | {"drawn": draw.call_count, "made": 6}
 
 
 if __name__ == "__main__":

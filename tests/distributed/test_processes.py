@@ -97,6 +97,11 @@ def test_processes_end_a_training_with_the_same_weights_and_metrics(together):
                 assert torch.equal(value, other["metrics"][name]), name
 
 
+def test_a_nan_in_one_process_stops_all_at_the_same_step_and_batch(alone, together):
+    assert "The loss is NaN or infinite at step 4 (epoch 2, batch 1)" in alone["spoilt"]
+    assert [process["spoilt"] for process in together] == [alone["spoilt"]] * len(together)
+
+
 def test_digits_are_drawn_by_the_first_process_alone(together):
     first, *others = (process["drawn"] for process in together)
     assert first == 2 * together[0]["made"]  # train and test, for each DataModule

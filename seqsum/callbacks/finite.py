@@ -1,0 +1,112 @@
+"""No training goes on, and no checkpoint is written, once a loss or a weight is NaN or infinite."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from seqsum.callbacks.checkpoints import LastCheckpoint
+from seqsum.callbacks.run import run_folder, write_atomically
+from seqsum.data.base import Batch
+from seqsum.errors import NotFiniteError
+
+SHOWN = 8  # rows of a batch that the message lists
+
+
+class Step(NamedTuple):
+    """A training step whose loss was not looked at yet."""
+
+    step: int
+    epoch: int
+    batch: int
+    rows: Tensor | None
+    is_finite: Tensor
+
+
+class FiniteLoss(Callback):
+    """Stops a training whose loss is NaN or infinite; says at which step and batch, and what there is to go back to.
+
+    The loss is that of the batch of all processes, so they all stop, at the same step. It is looked at in every
+    step on the CPU, and after every tenth on a GPU, which would have to wait to be asked; a checkpoint is written
+    only if all losses so far and all weights are finite.
+
+    Lightning's `detect_anomaly` finds the operation that made a NaN and slows everything down, its
+    `EarlyStopping(check_finite=True)` looks once an epoch: neither knows the batch.
+
+    Raises:
+        NotFiniteError: In the hooks of a training, as said.
+    """
+
+    every_n_steps = 10  # on a GPU
+
+    def __init__(self) -> None:
+        self.recent: list[Step] = []
+        self.step = 0
+        self.error: NotFiniteError | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.recent, self.error = [], None
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        self.step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        loss: Tensor = outputs["batch_loss"]
+        self.recent.append(Step(self.step, trainer.current_epoch, batch_idx, batch.rows, loss.isfinite()))
+        if loss.is_cpu or len(self.recent) == self.every_n_steps:
+            self._check_losses(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._check_losses(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._check_losses(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self.error:  # checkpoints are written on errors too
+            raise self.error
+        self._check_losses(trainer)
+        weights = dict(pl_module.named_parameters())
+        finite = torch.stack([weight.detach().isfinite().all() for weight in weights.values()]).tolist()
+        if not all(finite):
+            name = list(weights)[finite.index(False)]
+            raise NotFiniteError(f"{name} is NaN or infinite after step {self.step}. {self._way_back(trainer)}")
+
+    def _check_losses(self, trainer: Trainer) -> None:
+        if not self.recent:
+            return
+        finite = torch.stack([step.is_finite for step in self.recent]).tolist()
+        recent, self.recent = self.recent, []
+        if not all(finite):
+            self.error = NotFiniteError(self._describe(trainer, recent[finite.index(False)]))
+            raise self.error
+
+    def _describe(self, trainer: Trainer, step: Step) -> str:
+        where = f"step {step.step} (epoch {step.epoch + 1}, batch {step.batch + 1})"
+        message = f"The loss is NaN or infinite at {where}, and the training stops. {self._way_back(trainer)}"
+        if step.rows is not None:
+            rows, folder = step.rows.tolist(), run_folder(trainer)
+            more = ""
+            if folder and len(rows) > SHOWN:
+                file = folder / "not_finite.json"
+                more = f" and {len(rows) - SHOWN} more: {file}"
+                if trainer.is_global_zero:
+                    found = {"step": step.step, "epoch": step.epoch + 1, "batch": step.batch + 1, "rows": rows}
+                    write_atomically(file, json.dumps(found) + "\n")
+                rows = rows[:SHOWN]
+            message += f" The batch, by positions in the training split: {', '.join(map(str, rows))}{more}."
+        return message
+
+    def _way_back(self, trainer: Trainer) -> str:
+        """The last good checkpoint, if there is one, and what to try."""
+        files = [Path(callback.dirpath or "") / "last.ckpt" for callback in trainer.checkpoint_callbacks
+                 if isinstance(callback, LastCheckpoint)]  # fmt: skip
+        last = next((str(file) for file in files if file.is_file()), "none")
+        return f"Last good checkpoint: {last}. Try a smaller `--model.learning_rate` or `--trainer.gradient_clip_val`."

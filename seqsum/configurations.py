@@ -1,0 +1,72 @@
+"""YAML files with settings, looked at before they are used: what is wrong with them is said with their name."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import yaml
+
+from seqsum.errors import InputError
+
+LARGEST = 10_000  # values; the largest of this package has about 50
+
+
+def check_configurations(options: list[str]) -> list[str]:
+    """The files that `-c` and `--config` name, each of which must be a mapping of settings.
+
+    Raises:
+        InputError: A file is no YAML, no mapping, gives a setting twice, or would never end.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-c", "--config", action="append", default=[])
+    files = [path for path in parser.parse_known_args(options)[0].config if is_file(path)]
+    for path in files:
+        check_configuration(path)
+    return files
+
+
+def is_file(path: str) -> bool:
+    """Whether it is one; settings may also be given in place of a file."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # too long a name, a zero in it
+        return False
+
+
+def check_configuration(path: str) -> None:
+    """Refuse a file that is no mapping of settings: see `check_configurations`."""
+    try:
+        root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        if not isinstance(root, yaml.MappingNode):
+            raise InputError(f"`--config` (={path}) must be a mapping of settings, such as `data:` and below it names")
+        _check_node(root, (), [0])
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"`--config` (={path}) is no YAML: {' '.join(str(error).split())}") from error
+    except _StructureError as error:
+        raise InputError(f"`--config` (={path}) {error}") from error
+
+
+class _StructureError(Exception):
+    """YAML allows it, and no configuration needs it."""
+
+
+def _check_node(node: yaml.Node, above: tuple[yaml.Node, ...], counted: list[int]) -> None:
+    counted[0] += 1
+    line = node.start_mark.line + 1
+    if node in above:
+        raise _StructureError(f"refers to itself in line {line}")
+    if counted[0] > LARGEST:
+        raise _StructureError(f"has more than {LARGEST:,} values by line {line}")
+    children = list(node.value) if isinstance(node, yaml.SequenceNode) else []
+    if isinstance(node, yaml.MappingNode):
+        names: set[str] = set()
+        for name, value in node.value:
+            if name.tag != "tag:yaml.org,2002:str":
+                raise _StructureError(f"has a name in line {name.start_mark.line + 1} that is no text")
+            if name.value in names:
+                raise _StructureError(f"gives `{name.value}` twice, the second time in line {name.start_mark.line + 1}")
+            names.add(name.value)
+            children.append(value)
+    for child in children:
+        _check_node(child, (*above, node), counted)

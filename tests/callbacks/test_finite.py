@@ -1,0 +1,115 @@
+"""A training that comes to a NaN stops, and says where; what it leaves is from before."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from seqsum.callbacks import FiniteLoss
+from seqsum.cli import main
+from seqsum.data.sampler import IndexBatches
+from tests.test_cli import SMALL, pytestmark  # noqa: F401  # the same filters of warnings
+
+SPOIL = "--trainer.callbacks+=tests.callbacks.test_finite."
+
+
+class SpoilStep16(Callback):
+    """The second step of the second epoch of 15 is computed with infinite weights."""
+
+    def on_train_batch_start(self, trainer, pl_module, *_):
+        if trainer.global_step == 16:
+            torch.nn.init.constant_(pl_module.network.head.weight, torch.inf)
+
+
+class SpoilStep12(Callback):
+    """The thirteenth of 15 steps: on a GPU, the epoch ends before ten have gathered again."""
+
+    def on_train_batch_start(self, trainer, pl_module, *_):
+        if trainer.global_step == 12:
+            torch.nn.init.constant_(pl_module.network.head.weight, torch.inf)
+
+
+class SpoilUpdate29(Callback):
+    """The last update of the second epoch makes a weight NaN, which no loss of the training shows any more."""
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        if trainer.global_step == 30:
+            pl_module.network.head.bias.data.fill_(torch.nan)
+
+
+@pytest.fixture
+def spoilt(tmp_path, monkeypatch, capfd, mnist_root):
+    monkeypatch.chdir(tmp_path)
+
+    def run(name, *flags):
+        with pytest.raises(SystemExit) as exit_:
+            main(["fit", *SMALL, *flags, f"--data.root={mnist_root}", "--trainer.max_epochs=3", f"{SPOIL}{name}"])
+        error = capfd.readouterr().err
+        assert exit_.value.code == 2
+        assert "Traceback" not in error
+        return tmp_path / "logs/sum/version_0", error
+
+    return run
+
+
+def assert_good(checkpoint, steps):
+    kept = torch.load(checkpoint, weights_only=True)
+    assert kept["global_step"] == steps
+    assert all(weight.isfinite().all() for weight in kept["state_dict"].values())
+
+
+def test_a_nan_is_said_with_step_batch_and_checkpoint(spoilt):
+    run, error = spoilt("SpoilStep16")
+    assert "error: The loss is NaN or infinite at step 16 (epoch 2, batch 2), and the training stops." in error
+    assert "Last good checkpoint: logs/sum/version_0/checkpoints/last.ckpt" in error
+    found = json.loads((run / "not_finite.json").read_text())
+    sampler = IndexBatches("train", 600, (2, 2), 20, seed=0)
+    sampler.set_epoch(1)
+    rows = list(sampler)[1].rows.tolist()
+    assert found == {"step": 16, "epoch": 2, "batch": 2, "rows": rows}
+    shown = re.search(r"positions in the training split: (.*) and 12 more: (\S+)\.", error)
+    assert shown[1] == ", ".join(map(str, rows[:8]))
+    assert shown[2] == "logs/sum/version_0/not_finite.json"
+    assert_good(run / "checkpoints/last.ckpt", steps=15)
+
+
+def test_without_a_folder_all_rows_are_listed(spoilt):
+    run, error = spoilt("SpoilStep16", "--trainer.logger=false")
+    assert error.count("[") >= 20
+    assert "Last good checkpoint: none" in error
+    assert not run.exists()
+
+
+def test_a_weight_that_is_nan_reaches_no_checkpoint(spoilt):
+    run, error = spoilt("SpoilUpdate29")
+    assert re.search(r"error: network.head.bias is NaN or infinite after step 29\. Last good .*last.ckpt", error)
+    assert_good(run / "checkpoints/last.ckpt", steps=15)
+    assert_good(run / "checkpoints/best.ckpt", steps=15)
+
+
+class Elsewhere(torch.Tensor):
+    """A loss that is on a GPU, as far as one can tell."""
+
+    is_cpu = False
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("SpoilStep16", "16 (epoch 2, batch 2)"), ("SpoilStep12", "12 (epoch 1, batch 13)")]
+)
+def test_on_a_gpu_losses_are_asked_for_in_tens_and_the_first_bad_one_is_named(spoilt, monkeypatch, name, place):
+    looked = []
+    check = FiniteLoss._check_losses
+    monkeypatch.setattr(FiniteLoss, "_check_losses", lambda *a: looked.append(len(a[0].recent)) or check(*a))
+    end = FiniteLoss.on_train_batch_end
+
+    def far(self, trainer, module, outputs, *rest):
+        end(self, trainer, module, {"batch_loss": outputs["batch_loss"].as_subclass(Elsewhere)}, *rest)
+
+    monkeypatch.setattr(FiniteLoss, "on_train_batch_end", far)
+    _, error = spoilt(name)
+    assert next(count for count in looked if count) == 10
+    assert f"NaN or infinite at step {place}" in error
