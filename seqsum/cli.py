@@ -7,6 +7,7 @@ clear line for a user's mistake. Without a subcommand: fit, then test the best c
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import pydoc
@@ -55,6 +56,7 @@ from seqsum.memory import keep_memory
 from seqsum.module import SequenceModule
 from seqsum.objectives import RunningSum
 
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, no larger file
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 DEFAULT_CLASSES = {
     "data": "seqsum.data.DigitSums",
@@ -81,6 +83,11 @@ def main(args: list[str] | None = None) -> None:
         fail(str(error))
     except NotFiniteError as error:  # in all processes alike, of which one says it
         fail(str(error) if is_first_process() else None)
+    except OSError as error:  # of a logger, which may hide that of the checkpoint before it
+        if error.errno not in FULL_DISK:
+            raise
+        first = error.__context__ if isinstance(error.__context__, InputError) else error
+        fail(f"{first} (the disk is full: `--trainer.default_root_dir` may name another one)")
     except KeyboardInterrupt:  # before or after the training, which handles its own
         sys.exit(1)
 

@@ -1,0 +1,123 @@
+"""Checkpoints are whole or not there, are data and no code, and a long training leaves nothing open behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import resource
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import seqsum
+from seqsum.callbacks import RunLines
+from seqsum.checkpoints import CheckpointFiles
+from seqsum.cli import main
+from seqsum.errors import InputError
+from seqsum.inspect.__main__ import main as inspect
+from tests.test_resume import EPOCHS, SMALL, content, differences, runs
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
+    pytest.mark.filterwarnings("ignore:The number of training batches"),
+]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder to run in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def full_disk():
+    """No file may grow beyond so many bytes, as the system sees to: a disk that is full by then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_full_disk_keeps_the_last_good_checkpoint(here, full_disk):
+    CheckpointFiles().save_checkpoint({"state_dict": {"weight": torch.ones(3)}}, here / "last.ckpt")
+    full_disk(20_000)
+    with pytest.raises(
+        InputError, match=r"last.ckpt can't be written \(.*File too large\); the last good one is still"
+    ):
+        CheckpointFiles().save_checkpoint({"state_dict": {"weight": torch.zeros(99_999)}}, here / "last.ckpt")
+    assert torch.load("last.ckpt")["state_dict"]["weight"].tolist() == [1, 1, 1]
+    assert [path.name for path in here.iterdir()] == ["last.ckpt"]
+
+
+def test_writing_that_stops_anywhere_leaves_the_old_checkpoint(here, monkeypatch):
+    """A power cut before the new file has its place: what is at the path is whole, whatever was written beside it."""
+    CheckpointFiles().save_checkpoint({"state_dict": {}, "epoch": 1}, here / "last.ckpt")
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                CheckpointFiles().save_checkpoint({"state_dict": {}, "epoch": 2}, here / "last.ckpt")
+        assert torch.load("last.ckpt")["epoch"] == 1
+
+
+class Malicious:
+    """Makes a file when it is unpickled."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("ran").absolute(),)
+
+
+@pytest.mark.parametrize(
+    "command", [main, lambda arguments: inspect([arguments[1].removeprefix("--ckpt_path=")])], ids=["train", "inspect"]
+)
+def test_code_in_a_checkpoint_is_never_run(here, monkeypatch, capfd, command):
+    """Not even where the environment tells torch to run it."""
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    torch.save({"state_dict": {}, "callbacks": {"hook": Malicious()}}, "evil.ckpt")
+    for subcommand in ("fit", "validate", "test", "predict"):
+        with pytest.raises(SystemExit) as exit_:
+            command([subcommand, "--ckpt_path=evil.ckpt"])
+        assert exit_.value.code == 2
+        assert "evil.ckpt) is not a checkpoint, or a damaged one" in capfd.readouterr().err
+    with pytest.raises(InputError, match="is not a checkpoint"):
+        CheckpointFiles().load_checkpoint("evil.ckpt", weights_only=False)  # as Lightning would call it
+    assert not Path("ran").exists()
+
+
+def test_weights_only_can_not_be_turned_off(here, mnist_root, capfd):
+    with pytest.raises(SystemExit):
+        main(["fit", f"--data.root={mnist_root}", "--weights_only=false"])
+    assert "`--weights_only` (=false) must be true" in capfd.readouterr().err
+
+
+def test_workers_change_no_bit_and_checkpoints_name_their_version(here, mnist_root, capfd):
+    for workers in (0, 2):
+        main(["fit", *SMALL, EPOCHS, f"--data.root={mnist_root}", f"--data.num_workers={workers}"])
+    one, other = (content(run / "checkpoints/last.ckpt") for run in runs(here))
+    assert list(differences(one, other)) == []
+    assert one["seqsum_version"] == seqsum.__version__
+
+
+@pytest.mark.slow
+def test_a_long_training_leaks_nothing(here, mnist_root, monkeypatch, capfd):
+    """Memory, open files and threads from epoch to epoch; the curves are written all along."""
+    memory, files, threads = [], [], []
+
+    def look(*_) -> None:
+        memory.append(int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]))
+        files.append(len(os.listdir("/proc/self/fd")))
+        threads.append(threading.active_count())
+
+    monkeypatch.setattr(RunLines, "on_train_epoch_start", look)
+    gc.collect()
+    main(["fit", *SMALL, f"--data.root={mnist_root}", "--trainer.max_epochs=80", "--trainer.log_every_n_steps=5"])
+    settled = slice(20, None)
+    slope = np.polyfit(range(60), memory[settled], 1)[0]
+    assert slope < 50, "kB an epoch"
+    assert len(set(files[settled])) == 1
+    assert len(set(threads[settled])) == 1
