@@ -100,6 +100,9 @@ def test_predict_reads_all_images_on_one_device_whatever_is_asked_for(tmp_path, 
     for name, first in (("a", 0), ("b", 3), ("c", 6)):
         Image.fromarray(torch.cat(list(images[first : first + 3]), dim=1).numpy()).save(tmp_path / f"{name}.png")
     monkeypatch.chdir(tmp_path)
-    main(["predict", f"--ckpt_path={CHECKPOINT}", f"--data.images={tmp_path}", *TWO, "--trainer.accelerator=cpu"])
+    try:
+        main(["predict", f"--ckpt_path={CHECKPOINT}", f"--data.images={tmp_path}", *TWO, "--trainer.accelerator=cpu"])
+    finally:
+        torch.distributed.destroy_process_group()  # which the end of the process would do
     printed = capfd.readouterr().out
     assert all(f"Sequence {number}" in printed for number in (1, 2, 3)), printed
