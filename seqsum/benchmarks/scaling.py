@@ -1,4 +1,4 @@
-"""Time and memory of a layer against steps, batch and units, with the exponents that fit them."""
+"""Time and memory of a layer against steps, batch and units, with fitted exponents; a training's speed by devices."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from seqsum.benchmarks import devices
 from seqsum.benchmarks.recurrent import CELLS, RIVAL, Shape, contestants
 from seqsum.benchmarks.timing import peak_memory, row, time_in_turn
 
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=["lstm"])
     parser.add_argument("--backends", nargs="+", default=["script", "bptt"])
     parser.add_argument("--factors", nargs="+", type=int, default=list(FACTORS), help="by which each size is raised")
+    devices.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
@@ -28,12 +30,13 @@ def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, A
 
     An exponent of 1 is a time (or memory) in proportion to the size. It is the slope of a straight line
     through the logarithms, and so blurs what is fixed in small sizes into what grows in large ones.
+    The rows of `devices` follow.
     """
     rows = []
     for cell in arguments.cells:
         for axis, changed in (("T", ("steps",)), ("B", ("batch",)), ("H", ("hidden", "features"))):
             rows += _along(cell, axis, changed, arguments, device)
-    return rows
+    return rows + devices.run(arguments, device)
 
 
 def _along(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -132,13 +133,15 @@ def _version(package: str) -> str | None:
 
 
 def show(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print rows with the same keys as a table."""
-    table = Table(title=title, title_justify="left")
-    for name in rows[0]:
-        table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
-    for row in rows:
-        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console(width=max(Console().width, 140)).print(table)  # wrapped cells are no table
+    """Print neighbouring rows with the same keys as a table."""
+    for names, group in groupby(rows, key=tuple):
+        alike = list(group)
+        table = Table(title=title, title_justify="left")
+        for name in names:
+            table.add_column(name, justify="left" if isinstance(alike[0][name], str) else "right")
+        for row in alike:
+            table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
+        Console(width=max(Console().width, 140)).print(table)  # wrapped cells are no table
 
 
 def write(path: Path, device: torch.device, settings: dict[str, Any], rows: list[dict[str, Any]]) -> None:

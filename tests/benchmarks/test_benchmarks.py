@@ -2,16 +2,18 @@
 
 import json
 import math
+import subprocess
+from argparse import Namespace
 from importlib.util import find_spec
 
 import pytest
 import torch
 
 from seqsum import LSTM, RNN, RNNCell
-from seqsum.benchmarks import recurrent, scaling, training
+from seqsum.benchmarks import devices, recurrent, scaling, training
 from seqsum.benchmarks.__main__ import main
 from seqsum.benchmarks.recurrent import RIVAL, Shape, check_same_numbers, contestants
-from seqsum.benchmarks.timing import peak_memory, take_turns
+from seqsum.benchmarks.timing import peak_memory, show, take_turns
 from tests.recurrent.oracles import BACKENDS
 
 CPU = torch.device("cpu")
@@ -104,7 +106,9 @@ def test_recurrent(monkeypatch, tmp_path, capsys):
 
 def test_scaling(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(scaling, "BASE", SMALL)
-    rows, _ = run(monkeypatch, tmp_path, capsys, "scaling", "--factors", "1", "4", "--backends", "bptt")
+    rows, _ = run(
+        monkeypatch, tmp_path, capsys, "scaling", "--factors", "1", "4", "--backends", "bptt", "--launches", "0"
+    )
     assert [(row["axis"], row["size"]) for row in rows[::2]] == [
         ("T", 5),
         ("T", 20),
@@ -115,6 +119,64 @@ def test_scaling(monkeypatch, tmp_path, capsys):
     ]
     for row in rows:
         assert 0 < row["memory ~ size^"] < 2.5
+
+
+def test_rows_with_other_keys_have_a_table_of_their_own(capsys):
+    show("both", [{"first": 1}, {"first": 2}, {"second": 30, "third": 0.5}])
+    text = capsys.readouterr().out
+    assert text.count("both") == 2
+    assert text.index("first") < text.index("second") < text.index("30")
+
+
+def test_devices_are_all_there_are_by_powers_of_two(monkeypatch):
+    for cores, counts in ((1, [1, 2]), (2, [1, 2]), (4, [1, 2, 4]), (6, [1, 2, 4, 6])):
+        monkeypatch.setattr("os.cpu_count", lambda n=cores: n)
+        assert devices.default_counts(CPU) == counts
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert devices.default_counts(torch.device("cuda")) == [1]
+
+
+def test_efficiency_is_the_speed_of_a_device_among_others_by_its_speed_alone(monkeypatch):
+    speeds = {1: 100.0, 2: 180.0, 4: 200.0}
+    monkeypatch.setattr(devices, "_seconds_an_image", lambda n, arguments, device: 1 / speeds[n])
+    rows = devices.run(Namespace(devices=[4, 2], launches=2), CPU)
+    assert [tuple(row.values()) for row in rows] == [
+        ("devices", 1, 100, 100, 1.0),
+        ("devices", 2, 180, 90, 0.9),
+        ("devices", 4, 200, 50, 0.5),
+    ]
+
+
+def test_the_first_epoch_does_not_count(tmp_path):
+    metrics = tmp_path / "metrics.csv"
+    metrics.write_text("epoch,train/images_per_second\n0,10.0\n0,\n1,70.5\n1,\n")
+    assert devices.images_a_second(metrics) == 70.5
+    metrics.write_text("epoch,train/images_per_second\n0,10.0\n")
+    with pytest.raises(ValueError, match="speeds of 1 epochs"):
+        devices.images_a_second(metrics)
+
+
+@pytest.mark.slow
+def test_scaling_trains_on_one_device_and_on_two(monkeypatch, tmp_path, capsys, mnist_root):
+    """The oracle is what was launched: as many processes, each with its own batches, as the row says."""
+    monkeypatch.setattr(scaling, "BASE", SMALL)
+    launched, launch = [], subprocess.run
+
+    def launch_and_keep(command, **options):
+        done = launch(command, **options)
+        launched.append((command, done.stderr))
+        return done
+
+    monkeypatch.setattr(subprocess, "run", launch_and_keep)
+    options = ["--root", str(mnist_root), "--batches", "3", "--batch-size", "4", "--devices", "1", "2"]
+    options += ["--launches", "1", "--factors", "1", "--backends", "bptt"]
+    rows, text = run(monkeypatch, tmp_path, capsys, "scaling", *options)
+    found = [row for row in rows if row["axis"] == "devices"]
+    assert [row["size"] for row in found] == [1, 2]
+    assert found[0]["images/s"] == found[0]["images/s a device"] > 0
+    assert found[1]["images/s"] == pytest.approx(2 * found[1]["images/s a device"], abs=2)
+    assert ["MEMBER: 2/2" in stderr for _, stderr in launched] == [False, True]
+    assert "efficiency" in text
 
 
 @pytest.mark.filterwarnings("ignore:THIS IS NOT MNIST")

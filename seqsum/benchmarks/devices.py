@@ -1,0 +1,85 @@
+"""The whole training on several devices, in images a second: `train.py`, distributed by Lightning's ddp."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from seqsum.benchmarks.timing import take_turns
+
+SCRIPT = Path(__file__).parents[2] / "train.py"
+COLUMN = "train/images_per_second"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this part of the benchmark."""
+    parser.add_argument("--devices", nargs="+", type=int, help="default: 1, 2, 4, …, as many as there are")
+    parser.add_argument("--launches", type=int, default=3, help="of the training on each number of devices; 0: none")
+    parser.add_argument("--batches", type=int, default=20, help="in an epoch of it, on each device")
+    parser.add_argument("--batch-size", type=int, default=128, help="sequences on each device")
+    parser.add_argument("--root", default="data", help="where MNIST is; otherwise rendered digits")
+
+
+def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
+    """A row for each number of devices, of which each gets batches of the same size.
+
+    The launches take turns. Their speeds are those of the second of two epochs, so that start and warm-up
+    don't count. Efficiency is the speed of one device among others as a share of its speed alone.
+    """
+    counts = sorted({1, *(arguments.devices or default_counts(device))})
+    launches = {str(n): partial(_seconds_an_image, n, arguments, device) for n in counts}
+    timings = take_turns(launches, "1", arguments.launches) if arguments.launches else {}
+    return [
+        {
+            "axis": "devices",
+            "size": n,
+            "images/s": round(1 / timings[str(n)].median),
+            "images/s a device": round(1 / timings[str(n)].median / n),
+            "efficiency": round(timings[str(n)].speed / n, 2),
+        }
+        for n in counts
+        if timings
+    ]
+
+
+def default_counts(device: torch.device) -> list[int]:
+    """1, 2, 4, … and all GPUs; or cores, of which each is a device with one thread, and two share one if need be."""
+    most = torch.cuda.device_count() if device.type == "cuda" else max(2, os.cpu_count() or 1)
+    return [*(2**k for k in range(most.bit_length()) if 2**k < most), most]
+
+
+def _seconds_an_image(n: int, arguments: argparse.Namespace, device: torch.device) -> float:
+    with TemporaryDirectory(prefix="seqsum-devices-") as folder:
+        command = [
+            *(sys.executable, str(SCRIPT), "fit"),
+            f"--trainer.accelerator={'gpu' if device.type == 'cuda' else 'cpu'}",
+            *(f"--trainer.devices={n}", "--trainer.strategy=ddp", f"--trainer.default_root_dir={folder}"),
+            *("--trainer.max_epochs=2", f"--trainer.limit_train_batches={arguments.batches}"),
+            *("--trainer.limit_val_batches=1", "--trainer.enable_progress_bar=false"),
+            *("--tensorboard.figures_every_n_epochs=0", "--tensorboard.histograms_every_n_epochs=0"),
+            *(f"--data.batch_size={arguments.batch_size}", f"--data.root={Path(arguments.root).resolve()}"),
+        ]
+        one_thread = {} if device.type == "cuda" else {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, check=False, env=os.environ | one_thread, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"the training on {n} devices failed:\n{done.stderr}")
+        (metrics,) = Path(folder).glob("*/version_0/metrics.csv")
+        return 1 / images_a_second(metrics)
+
+
+def images_a_second(metrics: Path) -> float:
+    """Of all devices together in the last of several epochs."""
+    with metrics.open(newline="") as file:
+        speeds = [float(line[COLUMN]) for line in csv.DictReader(file) if line[COLUMN]]
+    if len(speeds) < 2:
+        raise ValueError(f"{metrics} has the speeds of {len(speeds)} epochs, and the first one is warm-up")
+    return speeds[-1]
