@@ -174,7 +174,7 @@ class SeqsumCLI(LightningCLI):
         self.config = parser.parse_args(cast("list[str]", args))
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--experiment", default="sum", help="Name of the run's folder below the logs.")
+        parser.add_argument("--experiment", type=str, default="sum", help="Name of the run's folder below the logs.")
         super().add_core_arguments_to_parser(parser)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
