@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from seqsum.benchmarks import devices
-from seqsum.benchmarks.recurrent import CELLS, RIVAL, Shape, contestants
+from seqsum.benchmarks.recurrent import CELLS, RIVAL, Shape, contestants, default_backends
 from seqsum.benchmarks.timing import peak_memory, row, time_in_turn
 
 BASE = Shape(64, 32, 64, 64)
@@ -20,7 +20,7 @@ FACTORS = (1, 2, 4, 8)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=["lstm"])
-    parser.add_argument("--backends", nargs="+", default=["script", "bptt"])
+    parser.add_argument("--backends", nargs="+", help="of seqsum; default: all for cell and device but eager")
     parser.add_argument("--factors", nargs="+", type=int, default=list(FACTORS), help="by which each size is raised")
     devices.add_arguments(parser)
 
@@ -43,9 +43,10 @@ def _along(
     cell: str, axis: str, changed: tuple[str, ...], arguments: argparse.Namespace, device: torch.device
 ) -> list[dict[str, Any]]:
     found = []
+    backends = arguments.backends or default_backends(cell, torch.float32, device)[1:]
     for factor in arguments.factors:
         shape = BASE._replace(**{name: factor * getattr(BASE, name) for name in changed})
-        calls = contestants(cell, shape, "both", torch.float32, arguments.backends, device)
+        calls = contestants(cell, shape, "both", torch.float32, backends, device)
         for name, timing in time_in_turn(calls, RIVAL, arguments.rounds, arguments.warm_up, device).items():
             size = getattr(shape, changed[0])
             found.append(
