@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
-import os
 import pydoc
 import sys
 import warnings
@@ -18,7 +17,6 @@ from typing import Any, ClassVar, NoReturn, cast
 
 import jsonargparse
 from jsonargparse import Namespace
-from lightning.fabric.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -48,6 +46,7 @@ from seqsum.callbacks import (
 from seqsum.checkpoints import CheckpointFiles, check_architecture
 from seqsum.configurations import check_configurations
 from seqsum.data import DigitData, DigitSums, SequenceData
+from seqsum.distributed import check_processes, first_device, is_first_process
 from seqsum.errors import InputError, NotFiniteError
 from seqsum.inspect.page import make_files
 from seqsum.inspect.report import describe, report_images
@@ -314,31 +313,6 @@ def flat(settings: Namespace) -> dict[str, Any]:
     values = vars(settings.as_flat())
     values.pop("config", None)
     return {name.replace(".init_args", "").removesuffix(".class_path"): value for name, value in values.items()}
-
-
-def is_first_process() -> bool:
-    """Whether this is the first of all processes, as far as one can know before the Trainer is made."""
-    return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
-
-
-def check_processes(trainer: Trainer) -> None:
-    """Refuse to let processes that torchrun started train one by one, each with a run of its own."""
-    if not TorchElasticEnvironment.detect():
-        return
-    started = int(os.environ["WORLD_SIZE"])
-    if started != trainer.world_size:
-        nodes = trainer.num_nodes
-        raise InputError(
-            f"`--trainer.devices` (={trainer.num_devices}) and `--trainer.num_nodes` (={nodes}) are "
-            f"{trainer.world_size} processes, but torchrun started {started}: the product must be {started}"
-        )
-
-
-def first_device(devices: str | int | list[int]) -> int | list[int]:
-    """The first of the devices that `--trainer.devices` names: its number if there are numbers, else any one."""
-    if isinstance(devices, str) and "," in devices:
-        devices = [int(number) for number in devices.split(",") if number]
-    return devices[:1] if isinstance(devices, list) else 1
 
 
 def make_loggers(root: str, name: str) -> list[Logger]:

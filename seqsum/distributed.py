@@ -1,9 +1,16 @@
-"""What several processes compute together, so that it is what one would."""
+"""Several processes: which of them this is, how many there are, and that together they compute what one would."""
 
 from __future__ import annotations
 
+import os
+
 import torch
+from lightning.fabric.plugins.environments import TorchElasticEnvironment
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, distributed
+
+from seqsum.errors import InputError
 
 
 def of_all_processes(mean: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,3 +34,28 @@ def of_all_processes(mean: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     distributed.all_reduce(sums)
     total, count_of_all = sums[0], sums[1].clamp(min=1)
     return mean * (distributed.get_world_size() * count / count_of_all), total / count_of_all
+
+
+def is_first_process() -> bool:
+    """Whether this is the first of all processes, as far as one can know before the Trainer is made."""
+    return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def check_processes(trainer: Trainer) -> None:
+    """Refuse to let processes that torchrun started train one by one, each with a run of its own."""
+    if not TorchElasticEnvironment.detect():
+        return
+    started = int(os.environ["WORLD_SIZE"])
+    if started != trainer.world_size:
+        nodes = trainer.num_nodes
+        raise InputError(
+            f"`--trainer.devices` (={trainer.num_devices}) and `--trainer.num_nodes` (={nodes}) are "
+            f"{trainer.world_size} processes, but torchrun started {started}: the product must be {started}"
+        )
+
+
+def first_device(devices: str | int | list[int]) -> int | list[int]:
+    """The first of the devices that `--trainer.devices` names: its number if there are numbers, else any one."""
+    if isinstance(devices, str) and "," in devices:
+        devices = [int(number) for number in devices.split(",") if number]
+    return devices[:1] if isinstance(devices, list) else 1

@@ -14,8 +14,9 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
-from seqsum.cli import first_device, is_first_process, main
+from seqsum.cli import main
 from seqsum.data.digits import load_splits
+from seqsum.distributed import first_device, is_first_process
 from tests.test_cli import SMALL
 
 REPOSITORY = Path(__file__).parents[2]
