@@ -39,6 +39,13 @@ def write_mnist(root: Path, train: int, test: int, folder: str = "MNIST") -> Pat
     return root
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to run in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def mnist_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Root of a small MNIST: 600 train, 5,000 validation and 200 test digits, drawn from fonts. Read only."""

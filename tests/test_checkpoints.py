@@ -29,13 +29,6 @@ pytestmark = [
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty folder to run in."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def full_disk():
     """No file may grow beyond so many bytes, as the system sees to: a disk that is full by then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

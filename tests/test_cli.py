@@ -42,13 +42,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty folder to run in."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, mnist_root):
     """A folder in which `python train.py` has run, with what it printed."""

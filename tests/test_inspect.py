@@ -87,10 +87,9 @@ def save_checkpoint(path, root, model=None, data=None, encoder=(2, 4), objective
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def here(here, monkeypatch):
     monkeypatch.setattr("seqsum.inspect.page.DPI", 40)  # a quarter of the time
-    return tmp_path
+    return here
 
 
 @pytest.fixture

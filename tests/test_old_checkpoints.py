@@ -24,16 +24,10 @@ from seqsum.inspect.__main__ import main as inspect
 OLD = Path(__file__).parent / "fixtures/last_of_0.1.0.ckpt"
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
 pytestmark = [
+    pytest.mark.usefixtures("here"),
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    """An empty folder to run in."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_old_checkpoint_scores_what_it_scored(here, mnist_root, capfd):

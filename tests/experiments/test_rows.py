@@ -22,11 +22,10 @@ pytestmark = [
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty folder to run in, with the configurations."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
-    return tmp_path
+def here(here):
+    """With the configurations."""
+    (here / "configs").symlink_to(REPOSITORY / "configs")
+    return here
 
 
 @pytest.fixture

@@ -37,12 +37,6 @@ def finished(tmp_path_factory):
     return folder / "logs/sine/version_0"
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_configuration_runs(here, capfd):
     train(["-c", str(CONFIG), *QUIET, "--trainer.fast_dev_run=true"])
     assert "sine curves with periods of 10 to 40 steps, 100 samples each" in capfd.readouterr().out
