@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
 
 from seqsum.benchmarks import loading
 from seqsum.benchmarks.agreement import Numbers, check_same_numbers, compute_numbers
@@ -26,6 +27,7 @@ from seqsum.module import SequenceModule
 
 RIVAL = "plain, torch.nn.LSTM"
 KERAS = "Keras on TensorFlow"
+CONVOLUTIONS = "seqsum, its convolutions alone"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +41,8 @@ def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, A
 
     All train the same network with the same optimizer, and are checked to compute the same numbers from the
     same weights. The LSTM's output is `tanh`, since torch.nn's has no other. The plain pipeline gets the
-    number of workers that is best for it.
+    number of workers that is best for it. In 32-true the encoder's convolutions are timed by themselves as well:
+    the part of a step that seqsum leaves to torch as it is.
     """
     keep_memory()  # as `train.py` does, here for the plain pipeline too
     reason = reason_against(device, arguments.precision)
@@ -60,6 +63,8 @@ def _compare(
         check_same_numbers(name, _exact_numbers(module, data, rows), expected)
     with ExitStack() as stack:
         trainings = {name: _training(modules[name], data, None, arguments, device) for name in modules if name != RIVAL}
+        if arguments.precision == "32-true":
+            trainings[CONVOLUTIONS] = _convolutions(modules["seqsum"], data, arguments, device)
         if with_keras:
             keras = KerasRival(modules[RIVAL].network, data.splits["train"], arguments.sequence_length)
             trainings[KERAS] = _keras_training(stack.enter_context(keras), modules[RIVAL], data, arguments)
@@ -122,6 +127,37 @@ def _keras_training(
     def call() -> float:
         batches = [_random_rows(data, arguments.batch_size, rows.rows.device) for _ in range(arguments.batches + 1)]
         return keras.train(torch.stack([batch.rows for batch in batches]))[0]
+
+    return call
+
+
+def _convolutions(
+    module: SequenceModule, data: DigitSums, arguments: argparse.Namespace, device: torch.device
+) -> Callable[[], float]:
+    """The convolutions of as many steps as the contestants take, forwards and backwards, and nothing between them."""
+    calls: list[tuple[nn.Module, Tensor, Tensor]] = []  # of one step: convolution, input, gradient of the output
+
+    def note(convolution: nn.Module, inputs: tuple[Tensor], outputs: Tensor) -> None:
+        needs_gradient = len(calls) > 0  # the images don't
+        calls.append((convolution, inputs[0].detach().requires_grad_(needs_gradient), torch.randn_like(outputs)))
+
+    network = copy.deepcopy(module.network).to(device)
+    convolutions = [part for part in network.modules() if isinstance(part, nn.Conv2d)]
+    hooks = [convolution.register_forward_hook(note) for convolution in convolutions]
+    network(data.gather(_random_rows(data, arguments.batch_size, device)).inputs)
+    for hook in hooks:
+        hook.remove()
+
+    def call() -> float:
+        start = time.perf_counter()
+        for _ in range(arguments.batches):
+            for convolution, inputs, gradient in calls:
+                convolution(inputs).backward(gradient)
+                convolution.zero_grad()
+                inputs.grad = None
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - start
 
     return call
 

@@ -65,7 +65,7 @@ class DigitRows(DigitData):
     def gather(self, batch: IndexBatch) -> Batch:
         """Index table `(B, 1)` -> steps `(B, 28, 28)` and their image's label at each, `(B, 28)`."""
         digits, rows = self.digits_of(batch), batch.rows[batch.share].squeeze(-1)
-        inputs = self.as_steps(digits.images[rows])
+        inputs = self.as_steps(digits.images.index_select(0, rows))  # images[rows] copies byte by byte
         return Batch(inputs, digits.labels[rows].unsqueeze(-1).expand(-1, inputs.shape[1]), rows=batch.rows)
 
     def as_steps(self, images: Tensor) -> Tensor:

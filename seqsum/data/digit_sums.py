@@ -78,7 +78,8 @@ class DigitSums(DigitData):
         """
         digits = self.digits_of(batch)
         rows = batch.rows[batch.share]  # of a short last batch maybe none
-        pixels = digits.images[rows].flatten(0, 1).unsqueeze(1) / 255  # (B·T, 1, Y, X)
+        # not images[rows], which copies byte by byte
+        pixels = digits.images.index_select(0, rows.flatten()).unsqueeze(1) / 255  # (B·T, 1, Y, X)
         if batch.split == "train" and self.augment and len(pixels) > 0:
             pixels = self._warp(pixels, batch)
         inputs = standardise(pixels).unflatten(0, rows.shape)  # (B, T, 1, Y, X)

@@ -191,3 +191,26 @@ def test_data_and_training(benchmark, monkeypatch, tmp_path, capsys, mnist_root)
         with_keras = [row["augmented"] for row in rows if row["what"] == training.KERAS]
         assert with_keras == (["False"] if find_spec("tensorflow") else [])
         assert ("Without Keras: TensorFlow is not installed" in text) == (not with_keras)
+        of_part, of_all = ([row["ms"] for row in rows if row["what"] == w] for w in (training.CONVOLUTIONS, "seqsum"))
+        assert all(0 < part < whole for part, whole in zip(of_part, of_all, strict=True))
+
+
+def test_convolutions_alone_are_those_of_a_training_step(monkeypatch, mnist_root):
+    """The oracle is torch's profiler: calls and shapes of forward and backward, of a step and of the contestant."""
+    arguments = Namespace(root=str(mnist_root), sequence_length=2, batch_size=4, batches=1)
+    data, module = training.loading.make_data(arguments, augment=False), training._same_modules()["seqsum"]
+    alone = training._convolutions(module, data, arguments, CPU)
+
+    def step():
+        batch = data.gather(training._random_rows(data, arguments.batch_size, CPU))
+        module.objective.loss(module(batch.inputs), batch.targets, batch.mask).backward()
+
+    def convolutions(call):
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
+            call()
+        names = ("aten::convolution", "aten::convolution_backward")
+        events = [event for event in profile.events() if event.name in names]
+        return sorted((event.name, str(event.input_shapes)) for event in events)
+
+    assert convolutions(alone) == convolutions(step)
+    assert len(convolutions(alone)) == 6
