@@ -177,6 +177,8 @@ def test_without_a_logger_nothing_is_left(here, mnist_root, capfd):
         ["--data.sequence_length=[2,4]", "--data.operation=sum", "--data.augment=false"],
         ["--model.objective.beta=.inf", "--model.schedule=constant"],
         ["--trainer.precision=bf16-mixed"],
+        ["--trainer.precision=bf16-true"],
+        ["--trainer.precision=64-true"],
         ["--data.num_workers=1"],
     ],
 )

@@ -63,7 +63,11 @@ class DealtData(SequenceData):
         return BatchLoader(Passthrough(), batch_size=None, sampler=sampler, num_workers=self.num_workers)
 
     def on_after_batch_transfer(self, batch: IndexBatch | Tensor, dataloader_idx: int) -> Batch | Tensor:
-        return self.gather(batch) if isinstance(batch, IndexBatch) else batch
+        if not isinstance(batch, IndexBatch):
+            return batch
+        gathered = self.gather(batch)
+        # Lightning has done so before it came here, to the index table
+        return self.trainer.precision_plugin.convert_input(gathered) if self.trainer else gathered
 
 
 def check_at_least(flag: str, value: float, least: float) -> None:

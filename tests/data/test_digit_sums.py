@@ -8,6 +8,7 @@ from urllib.error import URLError
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.plugins.precision import Precision
 from PIL import Image
 from torch import Tensor
 
@@ -174,7 +175,7 @@ def test_the_processes_of_a_trainer_share_each_batch_warps_included(mnist_root, 
     whole = batches(data_on(mnist_root, batch_size=18, elastic=0.5), split)
     for rank in range(3):
         data = data_on(mnist_root, batch_size=6, elastic=0.5)
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=3)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=3, precision_plugin=Precision())
         for batch, part in zip(whole, batches(data, split), strict=True):
             assert torch.equal(batch.inputs[rank::3], part.inputs)
             assert torch.equal(batch.targets[rank::3], part.targets)
