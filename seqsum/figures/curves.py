@@ -27,26 +27,27 @@ def plot_continuations(
     for column, (name, samples) in enumerate(continued.items()):
         for row, title in enumerate(titles):
             panel = plain(axes[row, column])
-            _draw(panel, given[row], samples[row], None if truth is None else truth[row], name)
+            label = f"continued by the {name if len(continued) > 1 else 'network'}"
+            _draw(panel, given[row], samples[row], None if truth is None else truth[row], name, label)
             panel.set_title(
                 ", ".join(part for part in (name if len(continued) > 1 else "", title) if part), fontsize=10
             )
         axes[-1, column].set_xlabel("step")
     for row in axes:
         row[0].set_ylabel("sample")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=3, frameon=False, fontsize=9)
+    of_columns = [dict(zip(*reversed(top.get_legend_handles_labels()), strict=True)) for top in axes[0]]
+    lines = {label: line for column in of_columns for label, line in column.items()}
+    figure.legend(lines.values(), lines.keys(), loc="lower center", ncols=len(lines), frameon=False, fontsize=9)
     figure.tight_layout(rect=(0, 0.25 / figure.get_figheight(), 1, 1))
     return figure
 
 
-def _draw(axes: Axes, given: Tensor, samples: Tensor, truth: Tensor | None, name: str) -> None:
+def _draw(axes: Axes, given: Tensor, samples: Tensor, truth: Tensor | None, name: str, label: str) -> None:
     start, end = len(given), len(given) + len(samples)
     if truth is not None:
         axes.plot(range(1, end + 1), shown(truth).numpy(), color=GIVEN, linewidth=4, alpha=0.35, label="truth")
     axes.plot(range(1, start + 1), shown(given).numpy(), color=INK, label="given")
     colour = CELLS[name]["color"] if name in CELLS else SERIES[0]
-    label = "continued by the network"
     axes.plot(range(start + 1, end + 1), shown(samples).numpy(), color=colour, linestyle="--", label=label)
 
 

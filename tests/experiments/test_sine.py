@@ -14,6 +14,7 @@ from seqsum.callbacks.curves import as_csv, spread_curves
 from seqsum.cli import main as train
 from seqsum.experiments.__main__ import main
 from seqsum.experiments.sine import drift
+from seqsum.figures.curves import plot_continuations
 from seqsum.inspect.restore import restore_any
 from seqsum.networks.free_run import free_run
 
@@ -62,6 +63,18 @@ def test_it_goes_on_by_itself(finished):
 def test_test_draws_continuations(finished):
     with Image.open(finished / "test_continuations.png") as image:
         assert image.width > 500
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [(["network"], ["by the network"]), (["rnn", "lstm"], ["by the rnn", "by the lstm"])],
+)
+def test_legend_names_every_network(names, labels):
+    figure = plot_continuations(torch.zeros(2, 3), {name: torch.zeros(2, 4) for name in names}, ["one", "two"])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.texts] == ["given", *(f"continued {label}" for label in labels)]
+    dashed = [line.get_color() for line in legend.get_lines() if line.get_linestyle() == "--"]
+    assert dashed == [panel.lines[-1].get_color() for panel in figure.axes[: len(names)]]
 
 
 def test_predict_continues_a_curve_from_a_file(finished, here, capfd):
