@@ -55,7 +55,8 @@ class SequenceModule(LightningModule):
             sequence), `learned`, or a number that fills it. A trained network can be tested with another.
         forget_bias: Start of the bias of the gate that keeps the state: of `lstm` the forget gate, 1 by default,
             of `gru` the update gate, 0 by default. The larger, the longer the memory, from the first step of
-            the training on (Tallec & Ollivier, 2018).
+            the training on (Tallec & Ollivier, 2018). Or of several gates by name, such as
+            `{reset_gate: 1, update_gate: 1}`.
         encoder: What turns one step's input into features; a `ConvEncoder` by default.
         head_sizes: Units of hidden layers between recurrence and outputs, with ReLUs around them; none for a
             head that is linear.
@@ -76,7 +77,7 @@ class SequenceModule(LightningModule):
         output_activation: OutputActivation | None = None,
         bias: Bias = "two",
         initial_state: InitialState = "zero",
-        forget_bias: float | None = None,
+        forget_bias: float | dict[str, float] | None = None,
         encoder: Encoder | None = None,
         head_sizes: Sequence[int] = (),
         objective: Objective | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
 import torch
@@ -26,7 +26,7 @@ def build_recurrence(
     output_activation: OutputActivation | None = None,
     bias: Bias = "two",
     learn_initial_state: bool = False,
-    forget_bias: float | None = None,
+    forget_bias: float | Mapping[str, float] | None = None,
 ) -> nn.Module:
     """The recurrent layers called `cell` on the command line: batch first, `(B, T, F)` -> `(B, T, H)`.
 
@@ -42,11 +42,11 @@ def build_recurrence(
             training; torch's LSTM has "tanh" and no other.
         bias: Biases of each gate: two, as in torch, one or none. A cell of one's own has those that it has.
         learn_initial_state: Whether the state before the first step is learned; torch's own is zero.
-        forget_bias: Start of the bias of the gate that keeps the state, of `lstm` and `gru` alone. None is
-            their own, 1 and 0.
+        forget_bias: Start of the bias of the gate that keeps the state, of `lstm` and `gru` alone, or of several gates
+            by name. None is their own: 1 for the LSTM's forget gate, 0 for all else.
 
     Raises:
-        ValueError: An unknown cell, a size below one, an option that the cell does not have.
+        ValueError: An unknown cell, a size below one, an option or a gate that the cell does not have.
     """
     if cell != "lstm" and output_activation not in (None, "tanh"):
         raise ValueError(f"`output_activation` (={output_activation!r}) must be 'tanh' for `cell` {cell!r}")
@@ -71,7 +71,8 @@ def build_recurrence(
         biases = {"bias": bias != "none", "recurrent_bias": bias == "two"}
         layers = LAYERS[cell](input_size, hidden_size, **options, **biases)
         if forget_bias is not None:
-            _start_gate(layers, KEEPING_GATES[cell], forget_bias)
+            starts = forget_bias if isinstance(forget_bias, Mapping) else {KEEPING_GATES[cell]: forget_bias}
+            _start_gates(layers, starts)
         return layers
     return Recurrent(_import_cell(cell)(input_size, hidden_size), **options)
 
@@ -92,11 +93,15 @@ def _identity_rnn(input_size: int, hidden_size: int, **options: Any) -> RNN:
     return layers
 
 
-def _start_gate(layers: TorchLike, gate: str, value: float) -> None:
-    """Let the input's bias of a gate start with a value, in all layers."""
+def _start_gates(layers: TorchLike, starts: Mapping[str, float]) -> None:
+    """Let the input's biases of some gates start with a value, in all layers."""
+    names = cast("RecurrentCell", layers.cells[0]).gate_names
+    if unknown := starts.keys() - set(names):
+        raise ValueError(f"`forget_bias` (={dict(starts)}): there is no {sorted(unknown)[0]}, but {', '.join(names)}")
     for cell in layers.cells:
-        place = cast("RecurrentCell", cell).gate_names.index(gate)
-        nn.init.constant_(cell.get_parameter("bias_ih").split(layers.hidden_size)[place], value)
+        of_gates = dict(zip(names, cell.get_parameter("bias_ih").split(layers.hidden_size), strict=True))
+        for name, value in starts.items():
+            nn.init.constant_(of_gates[name], value)
 
 
 def _import_cell(path: str) -> Callable[[int, int], Any]:

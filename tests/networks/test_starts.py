@@ -34,6 +34,23 @@ def test_forget_bias_starts_the_keeping_gate_of_all_layers(cell, gate, bias):
         assert all((other == 0).all() for place, other in enumerate(gates) if place != gate)
 
 
+@pytest.mark.parametrize("bias", ["two", "one"])
+def test_any_gates_start_by_name(bias):
+    layers = build_recurrence("gru", 3, 5, num_layers=2, bias=bias, forget_bias={"reset_gate": 1, "update_gate": -2.5})
+    for start in (layers.bias_ih_l0, layers.bias_ih_l1):
+        assert torch.equal(start, torch.tensor([1, -2.5, 0]).repeat_interleave(5))
+    if bias == "two":
+        assert (layers.bias_hh_l0 == 0).all()
+
+
+def test_unknown_gate_is_refused():
+    message = (
+        r"`forget_bias` \(=\{'forget_gate': 1.0\}\): there is no forget_gate, but reset_gate, update_gate, candidate"
+    )
+    with pytest.raises(ValueError, match=message):
+        build_recurrence("gru", 3, 5, forget_bias={"forget_gate": 1.0})
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_state_outlasts_a_long_pause_with_a_large_forget_bias(cell):
     kept = {}
