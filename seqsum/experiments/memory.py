@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from statistics import mean
 from typing import Any
 
 import torch
 
 from seqsum.benchmarks.timing import show, write
-from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.files import save, settings_of, write_markdown
 from seqsum.experiments.runs import Run, trained
 from seqsum.figures.memory import plot_memory
 from seqsum.module import SequenceModule
@@ -34,22 +35,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--blanks", nargs="+", type=int, default=[0, 10, 20, 40], help="between symbols and delimiter")
     parser.add_argument("--budget", type=int, default=46_210, help="parameters of each network, at most")
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("arguments", nargs="*", help="others of train.py, after --")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train all cells on all lengths, print a table, and write figure and numbers."""
+    """Train what is not yet trained, seed by seed; print a table, and write it, its figure and its numbers."""
     sizes = {cell: largest_size(partial(build, cell), options.budget) for cell in options.cells}
-    rows = [
-        row(cell, blanks, sizes[cell], train(cell, blanks, sizes[cell], options))
-        for blanks in options.blanks
-        for cell in options.cells
-    ]
+    runs: dict[tuple[str, int], list[Run]] = {(cell, n): [] for n in options.blanks for cell in options.cells}
+    for seed in options.seeds:
+        for cell, blanks in runs:
+            runs[cell, blanks].append(train(cell, blanks, sizes[cell], seed, options))
+    rows = [row(cell, blanks, sizes[cell], found) for (cell, blanks), found in runs.items()]
     show("copy memory", rows)
+    write_markdown(options.output / "memory.md", rows)
     write(options.output / "memory.json", torch.device("cpu"), settings_of(options), rows)
-    accuracies = {cell: [found["accuracy"] for found in rows if found["cell"] == cell] for cell in options.cells}
-    save(plot_memory(options.blanks, accuracies, chance=1 / SYMBOLS), options.output / "memory.png")
+    reached = {cell: [accuracies(runs[cell, blanks]) for blanks in options.blanks] for cell in options.cells}
+    save(plot_memory(options.blanks, reached, chance=1 / SYMBOLS), options.output / "memory.png")
 
 
 def build(cell: str, hidden_size: int) -> SequenceModule:
@@ -58,26 +60,33 @@ def build(cell: str, hidden_size: int) -> SequenceModule:
         return SequenceModule(cell, hidden_size, encoder=Flatten(SYMBOLS + 2), objective=Recall(SYMBOLS))
 
 
-def train(cell: str, blanks: int, hidden_size: int, options: argparse.Namespace) -> Run:
-    """Train one network, unless that is done already."""
+def train(cell: str, blanks: int, hidden_size: int, seed: int, options: argparse.Namespace) -> Run:
+    """Train one network with one seed, unless that is done already."""
     arguments = [
         *("-c", options.config, f"--model.cell={cell}", f"--model.hidden_size={hidden_size}", *CELLS[cell]),
         *(f"--data.blank_separation_len={blanks}", f"--trainer.max_epochs={options.epochs}"),
-        *(f"--seed_everything={options.seed}", *options.arguments),
+        *(f"--seed_everything={seed}", *options.arguments),
     ]
-    return trained(options.output, f"{cell}_{blanks}", arguments)
+    return trained(options.output, f"{cell}_{blanks}_seed{seed}", arguments)
 
 
-def row(cell: str, blanks: int, hidden_size: int, run: Run) -> dict[str, Any]:
-    """What the table says of a training."""
-    test = run.results["test"]
+def accuracies(runs: list[Run]) -> list[float]:
+    """Of the recalled symbols."""
+    return [run.results["test"]["test/accuracy"] for run in runs]
+
+
+def row(cell: str, blanks: int, hidden_size: int, runs: list[Run]) -> dict[str, Any]:
+    """What the table says of a cell and a number of blanks."""
+    found, tests = accuracies(runs), [run.results["test"] for run in runs]
     return {
         "cell": cell,
         "blanks": blanks,
         "units": hidden_size,
-        "parameters": run.results["parameters"],
-        "accuracy": round(test["test/accuracy"], 4),
-        "exact recall": round(test["test/exact_recall"], 4),
-        "loss": test["test/loss"],
-        "training, s": run.results["seconds"]["fit"],
+        "parameters": runs[0].results["parameters"],
+        "seeds": len(runs),
+        "accuracy": f"{mean(found):.4f}",
+        "lowest to highest": f"{min(found):.4f} to {max(found):.4f}",
+        "exact recall": f"{mean(test['test/exact_recall'] for test in tests):.3f}",
+        "loss": f"{mean(test['test/loss'] for test in tests):.4f}",
+        "training, s": round(mean(run.results["seconds"]["fit"] for run in runs)),
     }

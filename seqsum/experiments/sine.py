@@ -14,7 +14,7 @@ from seqsum.benchmarks.timing import show, write
 from seqsum.callbacks.curves import GIVEN, spread_curves
 from seqsum.data.sine_curves import SineCurves, draw_curves
 from seqsum.errors import InputError
-from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.files import save, settings_of, write_markdown
 from seqsum.experiments.runs import Run, trained
 from seqsum.figures.curves import plot_continuations, plot_drift
 from seqsum.inspect.restore import restore_any
@@ -27,6 +27,7 @@ from seqsum.objectives import NextSample
 CELLS = ("rnn", "lstm", "gru", "irnn")
 SHOWN_STEPS = (1, 10, 30, 100, 300)
 CURVES = 1_000  # that the error is the mean of
+TYPICAL = math.sqrt(0.5)  # root mean squared error of always saying 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,35 +36,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=["rnn", "lstm"])
     parser.add_argument("--budget", type=int, default=5_067, help="parameters of each network, at most")
     parser.add_argument("--steps", type=int, default=300, help="to go on by")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="the first one's curves are drawn")
     parser.add_argument("arguments", nargs="*", help="others of train.py, after --")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train all cells, let them go on by themselves, print a table, and write figures and numbers."""
+    """Train what is not yet trained, let all go on by themselves; print a table, write it, figures and numbers."""
     if options.steps < 1:
         raise InputError(f"`--steps` (={options.steps}) must be at least 1")
-    runs = {cell: train(cell, options) for cell in options.cells}
-    restored = {cell: restore_any(str(run.checkpoint)) for cell, run in runs.items()}
-    networks = {cell: module.network for cell, (module, _, _) in restored.items()}
+    runs = {(cell, seed): train(cell, seed, options) for seed in options.seeds for cell in options.cells}
+    restored = {key: restore_any(str(run.checkpoint)) for key, run in runs.items()}
     periods = next(data.periods for _, data, _ in restored.values() if isinstance(data, SineCurves))
-    errors = {cell: drift(network, periods, options.steps) for cell, network in networks.items()}
-    rows = [row(cell, run, errors[cell]) for cell, run in runs.items()]
+    errors = {key: drift(module.network, periods, options.steps) for key, (module, _, _) in restored.items()}
+    rows = [row(*key, run, errors[key]) for key, run in sorted(runs.items(), key=lambda item: item[0])]
     show(f"root mean squared error of {CURVES:,} curves after {GIVEN} given samples", rows)
-    numbers = [found | {"error": errors[found["cell"]].tolist()} for found in rows]
+    write_markdown(options.output / "sine.md", rows)
+    numbers = [found | {"error": errors[found["cell"], found["seed"]].tolist()} for found in rows]
     write(options.output / "sine.json", torch.device("cpu"), settings_of(options), numbers)
-    shown = draw(networks, periods, min(options.steps, 100))
-    save(shown, options.output / "sine_curves.png")
-    save(plot_drift(errors, typical=math.sqrt(0.5)), options.output / "sine_error.png")
+    networks = {cell: restored[cell, options.seeds[0]][0].network for cell in options.cells}
+    save(draw(networks, periods, min(options.steps, 100)), options.output / "sine_curves.png")
+    of_cells = {cell: torch.stack([errors[cell, seed] for seed in options.seeds]) for cell in options.cells}
+    save(plot_drift(of_cells, typical=TYPICAL), options.output / "sine_error.png")
 
 
-def train(cell: str, options: argparse.Namespace) -> Run:
-    """Train one network, unless that is done already."""
+def train(cell: str, seed: int, options: argparse.Namespace) -> Run:
+    """Train one network with one seed, unless that is done already."""
     size = largest_size(partial(build, cell), options.budget)
     arguments = ["-c", options.config, f"--model.cell={cell}", f"--model.hidden_size={size}"]
     if cell != "lstm":
         arguments.append("--model.output_activation=null")
-    return trained(options.output, cell, [*arguments, f"--seed_everything={options.seed}", *options.arguments])
+    arguments += [f"--seed_everything={seed}", *options.arguments]
+    return trained(options.output, f"{cell}_seed{seed}", arguments)
 
 
 def build(cell: str, hidden_size: int) -> SequenceModule:
@@ -90,12 +93,15 @@ def draw(networks: dict[str, SequenceNetwork], periods: tuple[float, float], ste
     )
 
 
-def row(cell: str, run: Run, errors: Tensor) -> dict[str, Any]:
+def row(cell: str, seed: int, run: Run, errors: Tensor) -> dict[str, Any]:
     """What the table says of a training."""
+    worse = (errors > TYPICAL).nonzero()
     return {
         "cell": cell,
+        "seed": seed,
         "parameters": run.results["parameters"],
-        "next sample": math.sqrt(run.results["test"]["test/mse"]),
-        **{f"{step} steps on": float(errors[step - 1]) for step in SHOWN_STEPS if step <= len(errors)},
-        "training, s": run.results["seconds"]["fit"],
+        "next sample": round(math.sqrt(run.results["test"]["test/mse"]), 4),
+        **{f"{step} on": round(float(errors[step - 1]), 4) for step in SHOWN_STEPS if step <= len(errors)},
+        "worse than 0 from": int(worse[0]) + 1 if len(worse) > 0 else None,
+        "training, s": round(run.results["seconds"]["fit"]),
     }

@@ -55,17 +55,18 @@ def plot_drift(errors: Mapping[str, Tensor], typical: float) -> Figure:
     """Error of the continuation against the number of steps that a network has gone on by itself.
 
     Args:
-        errors: Root mean squared error after 1, 2, … steps, `(steps,)`, by cell.
+        errors: Root mean squared error after 1, 2, … steps, `(runs, steps)`, by cell: a faint line for each run and
+            a strong one for their geometric mean, on a logarithmic axis the middle.
         typical: That of always saying 0, which is dotted.
     """
     figure = new_figure(5.6, 3.8)
     axes = plain(figure.add_axes((0.14, 0.14, 0.83, 0.75), yscale="log"))
     axes.axhline(typical, color=GIVEN, linestyle=":", label="always 0")
-    for cell, values in errors.items():
-        steps = range(1, len(values) + 1)
-        axes.plot(
-            steps, shown(values).numpy(), label=cell, markersize=5, markevery=max(1, len(values) // 8), **CELLS[cell]
-        )
+    for cell, runs in errors.items():
+        steps = range(1, runs.shape[1] + 1)
+        axes.plot(steps, shown(runs).T.numpy(), color=CELLS[cell]["color"], linewidth=0.8, alpha=0.4)
+        middle = shown(runs).log().mean(0).exp().numpy()
+        axes.plot(steps, middle, label=cell, markersize=5, markevery=max(1, len(steps) // 8), **CELLS[cell])
     axes.set(xlabel="steps after the last sample given", ylabel="root mean squared error")
     axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=5, frameon=False, fontsize=9, columnspacing=1)
     return figure

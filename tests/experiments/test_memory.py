@@ -45,7 +45,7 @@ def test_a_small_one_learns_in_seconds(here):
 
 def small_comparison(*arguments):
     main(["memory", f"--config={CONFIGS / 'memory_blanks.yaml'}", "--budget=900", "--epochs=1", "--cells", "irnn",
-          "lstm", "--blanks", "0", "2", *arguments, "--", *QUIET, "--data.to_remember_len=1",
+          "lstm", "--blanks", "0", "2", "--seeds", "0", "5", *arguments, "--", *QUIET, "--data.to_remember_len=1",
           "--data.epoch_size=128", "--trainer.log_every_n_steps=1"])  # fmt: skip
 
 
@@ -56,9 +56,13 @@ def test_comparison_trains_networks_of_equal_size_once(here, capsys):
     assert [(row["cell"], row["blanks"]) for row in found] == [("irnn", 0), ("lstm", 0), ("irnn", 2), ("lstm", 2)]
     for row in found:
         assert 0.9 * 900 < row["parameters"] <= 900
-        test = results(folder / f"{row['cell']}_{row['blanks']}")["test"]
-        assert row["accuracy"] == round(test["test/accuracy"], 4)
-        assert row["exact recall"] == round(test["test/exact_recall"], 4)
+        runs = [results(folder / f"{row['cell']}_{row['blanks']}_seed{seed}") for seed in (0, 5)]
+        assert [run["seed"] for run in runs] == [0, 5]
+        low, high = sorted(run["test"]["test/accuracy"] for run in runs)
+        assert row["accuracy"] == f"{(low + high) / 2:.4f}"
+        assert row["lowest to highest"] == f"{low:.4f} to {high:.4f}"
+        assert row["exact recall"] == f"{sum(run['test']['test/exact_recall'] for run in runs) / 2:.3f}"
+    assert len((folder / "memory.md").read_text().splitlines()) == 2 + 4
     with Image.open(folder / "memory.png") as image:
         assert image.width > 500
     capsys.readouterr()
@@ -69,9 +73,10 @@ def test_comparison_trains_networks_of_equal_size_once(here, capsys):
 def test_comparison_with_other_settings_does_not_reuse_the_old_runs(capsys):
     small_comparison()
     with pytest.raises(SystemExit) as exit_:
-        small_comparison("--seed=1")
+        small_comparison("--epochs=2")
     assert exit_.value.code == 2
-    assert "`--output` (=logs/experiments/memory) holds a run of irnn_0 with other settings" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "`--output` (=logs/experiments/memory) holds a run of irnn_0_seed0 with other settings" in error
 
 
 @pytest.mark.parametrize("cell", memory.CELLS)

@@ -117,15 +117,18 @@ def test_predict_without_a_readable_file_is_refused(finished, here, capfd, optio
 
 
 def test_comparison_draws_networks_of_equal_size(here):
-    main(["sine", f"--config={CONFIG}", "--budget=200", "--steps=12", "--", *QUIET, "--trainer.max_epochs=1",
-          "--data.epoch_size=128", "--data.sequence_length=10"])  # fmt: skip
+    main(["sine", f"--config={CONFIG}", "--budget=200", "--steps=12", "--seeds", "0", "5", "--", *QUIET,
+          "--trainer.max_epochs=1", "--data.epoch_size=128", "--data.sequence_length=10"])  # fmt: skip
     folder = here / "logs/experiments/sine"
     rows = json.loads((folder / "sine.json").read_text())["rows"]
-    assert [row["cell"] for row in rows] == ["rnn", "lstm"]
+    assert [(row["cell"], row["seed"]) for row in rows] == [("lstm", 0), ("lstm", 5), ("rnn", 0), ("rnn", 5)]
     for row in rows:
         assert 150 < row["parameters"] <= 200
         assert len(row["error"]) == 12
-        assert row["10 steps on"] == pytest.approx(row["error"][9])
+        assert row["10 on"] == pytest.approx(row["error"][9], abs=1e-4)
+        worse = [step for step, error in enumerate(row["error"], start=1) if error > math.sqrt(0.5)]
+        assert row["worse than 0 from"] == (worse[0] if worse else None)
+    assert len((folder / "sine.md").read_text().splitlines()) == 2 + 4
     for name in ("sine_curves", "sine_error"):
         with Image.open(folder / f"{name}.png") as image:
             assert image.width > 500
