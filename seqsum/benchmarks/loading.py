@@ -14,8 +14,10 @@ from seqsum.benchmarks.plain import plain_dataloader
 from seqsum.benchmarks.timing import row, take_turns
 from seqsum.data import DigitSums
 from seqsum.data.base import Batch
+from seqsum.memory import keep_memory
 
 RIVAL = "DataLoader, 0 workers"
+PAUSE = 0.3  # seconds before each turn: another's workers go on for some batches after theirs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
     """With and without augmentation, one row for each contestant."""
+    keep_memory()  # as `train.py` does, here for all
     rows = []
     for augment in (True, False):
         data = make_data(arguments, augment)
@@ -77,6 +80,7 @@ def stopwatch(make: Callable[[], Iterator[Batch]], batches: int) -> Callable[[],
     iterator = make()
 
     def call() -> float:
+        time.sleep(PAUSE)
         start = time.perf_counter()
         for _ in range(batches):
             batch = next(iterator)

@@ -182,6 +182,7 @@ def test_scaling_trains_on_one_device_and_on_two(monkeypatch, tmp_path, capsys, 
 @pytest.mark.filterwarnings("ignore:THIS IS NOT MNIST")
 @pytest.mark.parametrize("benchmark", ["loading", "training"])
 def test_data_and_training(benchmark, monkeypatch, tmp_path, capsys, mnist_root):
+    monkeypatch.setattr(training.loading, "PAUSE", 0)
     options = ["--root", str(mnist_root), "--batches", "2", "--batch-size", "4", "--workers", "0"]
     rows, text = run(monkeypatch, tmp_path, capsys, benchmark, *options)
     assert {row["augmented"] for row in rows} == {"True", "False"}
