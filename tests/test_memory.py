@@ -1,5 +1,6 @@
 """Memory that a step frees is there for the next one."""
 
+import os
 import subprocess
 import sys
 
@@ -35,7 +36,9 @@ def page_faults(*arguments, environment=None):
 def test_a_step_gets_the_memory_of_the_one_before():
     pages = 6_000_000 * 4 // 4096
     assert page_faults("keep") < 0.1 * 5 * pages
-    assert page_faults() > 0.5 * 5 * pages  # what it is without
+    # what it can be without: the library raises its thresholds by what it sees, but for those in the environment
+    defaults = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
+    assert page_faults(environment={**os.environ, **defaults}) > 0.5 * 5 * pages
 
 
 def test_a_choice_in_the_environment_wins(monkeypatch):
