@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from statistics import mean
 from typing import Any
 
 import torch
 
 from seqsum.benchmarks.timing import show, write
 from seqsum.experiments.files import save, settings_of, write_markdown
-from seqsum.experiments.rows import accuracies, train
-from seqsum.experiments.runs import Run, tested
+from seqsum.experiments.rows import train
+from seqsum.experiments.runs import Run, accuracies, spread, tested
 from seqsum.figures.comparison import plot_comparison
 
 TRAINED = ("zero", "random", "learned")
@@ -61,7 +60,6 @@ def row(name: str, trained_with: str, tested_with: str, found: list[float]) -> d
         "configuration": name,
         "trained with": trained_with,
         "tested with": tested_with,
-        "accuracy": f"{mean(found):.4f}",
-        "lowest to highest": f"{min(found):.4f} to {max(found):.4f}",
+        **spread(found),
         "published": f"{published or '–'}",
     }

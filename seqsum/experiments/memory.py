@@ -11,7 +11,7 @@ import torch
 
 from seqsum.benchmarks.timing import show, write
 from seqsum.experiments.files import save, settings_of, write_markdown
-from seqsum.experiments.runs import Run, trained
+from seqsum.experiments.runs import Run, accuracies, spread, trained
 from seqsum.figures.memory import plot_memory
 from seqsum.module import SequenceModule
 from seqsum.networks import Flatten
@@ -70,22 +70,16 @@ def train(cell: str, blanks: int, hidden_size: int, seed: int, options: argparse
     return trained(options.output, f"{cell}_{blanks}_seed{seed}", arguments)
 
 
-def accuracies(runs: list[Run]) -> list[float]:
-    """Of the recalled symbols."""
-    return [run.results["test"]["test/accuracy"] for run in runs]
-
-
 def row(cell: str, blanks: int, hidden_size: int, runs: list[Run]) -> dict[str, Any]:
     """What the table says of a cell and a number of blanks."""
-    found, tests = accuracies(runs), [run.results["test"] for run in runs]
+    tests = [run.results["test"] for run in runs]
     return {
         "cell": cell,
         "blanks": blanks,
         "units": hidden_size,
         "parameters": runs[0].results["parameters"],
         "seeds": len(runs),
-        "accuracy": f"{mean(found):.4f}",
-        "lowest to highest": f"{min(found):.4f} to {max(found):.4f}",
+        **spread(accuracies(runs)),
         "exact recall": f"{mean(test['test/exact_recall'] for test in tests):.3f}",
         "loss": f"{mean(test['test/loss'] for test in tests):.4f}",
         "training, s": round(mean(run.results["seconds"]["fit"] for run in runs)),

@@ -10,7 +10,7 @@ import torch
 
 from seqsum.benchmarks.timing import show, write
 from seqsum.experiments.files import save, settings_of, write_markdown
-from seqsum.experiments.runs import Run, trained
+from seqsum.experiments.runs import Run, accuracies, spread, trained
 from seqsum.figures.comparison import plot_comparison
 
 PUBLISHED = {  # test accuracy, of one run each
@@ -58,21 +58,15 @@ def train(name: str, seed: int, options: argparse.Namespace, *more: str) -> Run:
     return trained(options.output, label, arguments)
 
 
-def accuracies(runs: list[Run]) -> list[float]:
-    """Of the test split, after the last step."""
-    return [run.results["test"]["test/accuracy"] for run in runs]
-
-
 def row(name: str, runs: list[Run]) -> dict[str, Any]:
     """What the table says of a configuration."""
-    found, results = accuracies(runs), [run.results for run in runs]
+    results = [run.results for run in runs]
     return {
         "configuration": name,
         "dataset": results[0]["dataset"],
         "parameters": results[0]["parameters"],
         "seeds": len(runs),
-        "accuracy": f"{mean(found):.4f}",
-        "lowest to highest": f"{min(found):.4f} to {max(found):.4f}",
+        **spread(accuracies(runs)),
         "published": f"{PUBLISHED[name]}",
         "test loss": f"{mean(result['test']['test/loss'] for result in results):.4f}",
         "training, s": round(mean(result["seconds"]["fit"] for result in results)),

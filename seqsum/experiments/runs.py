@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import mean
 from typing import Any, NamedTuple
 
 from seqsum.callbacks.run import print_line, write_atomically
@@ -28,6 +29,16 @@ class Run(NamedTuple):
     def checkpoint(self) -> Path:
         """The best one."""
         return self.folder / "checkpoints/best.ckpt"
+
+
+def accuracies(runs: list[Run]) -> list[float]:
+    """Of the test split, over what the objective scores."""
+    return [run.results["test"]["test/accuracy"] for run in runs]
+
+
+def spread(found: list[float]) -> dict[str, str]:
+    """What a table says of the accuracies of several runs."""
+    return {"accuracy": f"{mean(found):.4f}", "lowest to highest": f"{min(found):.4f} to {max(found):.4f}"}
 
 
 def trained(root: Path, name: str, arguments: list[str]) -> Run:

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     restored = {key: restore_any(str(run.checkpoint)) for key, run in runs.items()}
     periods = next(data.periods for _, data, _ in restored.values() if isinstance(data, SineCurves))
     errors = {key: drift(module.network, periods, options.steps) for key, (module, _, _) in restored.items()}
-    rows = [row(*key, run, errors[key]) for key, run in sorted(runs.items(), key=lambda item: item[0])]
+    rows = [row(*key, runs[key], errors[key]) for key in sorted(runs)]
     show(f"root mean squared error of {CURVES:,} curves after {GIVEN} given samples", rows)
     write_markdown(options.output / "sine.md", rows)
     numbers = [found | {"error": errors[found["cell"], found["seed"]].tolist()} for found in rows]

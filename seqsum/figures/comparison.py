@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from seqsum.figures.style import GIVEN, INK, WRONG, few_ticks, new_figure, plain
+from seqsum.figures.style import GIVEN, INK, WRONG, few_ticks, labelled, new_figure, plain
 
 
 def plot_comparison(reached: Mapping[str, Sequence[float]], published: Mapping[str, float], label: str) -> Figure:
@@ -33,7 +33,7 @@ def plot_comparison(reached: Mapping[str, Sequence[float]], published: Mapping[s
     axes.set_ylim(len(places) - 0.4, -0.6)
     axes.grid(axis="y", color=GIVEN, alpha=0.15)
     axes.xaxis.set_major_locator(few_ticks())
-    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    lines = labelled(axes)
     style: dict[str, Any] = {
         "loc": "lower center",
         "bbox_to_anchor": (0.4, 1.0),
@@ -41,5 +41,5 @@ def plot_comparison(reached: Mapping[str, Sequence[float]], published: Mapping[s
         "frameon": False,
         "fontsize": 9,
     }
-    axes.legend(list(handles.values()), list(handles), **style)
+    axes.legend(list(lines.values()), list(lines), **style)
     return figure

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seqsum.figures.style import CELLS, GIVEN, INK, SERIES, new_figure, plain, shown
+from seqsum.figures.style import CELLS, GIVEN, INK, SERIES, labelled, new_figure, plain, shown
 
 
 def plot_continuations(
@@ -35,9 +35,8 @@ def plot_continuations(
         axes[-1, column].set_xlabel("step")
     for row in axes:
         row[0].set_ylabel("sample")
-    of_columns = [dict(zip(*reversed(top.get_legend_handles_labels()), strict=True)) for top in axes[0]]
-    lines = {label: line for column in of_columns for label, line in column.items()}
-    figure.legend(lines.values(), lines.keys(), loc="lower center", ncols=len(lines), frameon=False, fontsize=9)
+    lines = labelled(*axes[0])
+    figure.legend(list(lines.values()), list(lines), loc="lower center", ncols=len(lines), frameon=False, fontsize=9)
     figure.tight_layout(rect=(0, 0.25 / figure.get_figheight(), 1, 1))
     return figure
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -64,6 +65,11 @@ def colour_scale(values: np.ndarray, least: float = 1.0, inside: float = 1.0) ->
     limit = max(least, float(np.quantile(np.abs(finite), inside)) if len(finite) else 0.0)
     signed = bool((finite < 0).any())
     return {"cmap": SIGNED if signed else POSITIVE, "vmin": -limit if signed else 0.0, "vmax": limit}
+
+
+def labelled(*panels: Axes) -> dict[str, Artist]:
+    """What a legend of all these has to name, by label: what comes several times, once."""
+    return {label: line for panel in panels for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
 
 
 def shown(tensor: Tensor) -> Tensor:

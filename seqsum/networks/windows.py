@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,10 @@ def run_in_windows(network: SequenceNetwork, inputs: Tensor, mask: Tensor | None
 def _run(network: SequenceNetwork, inputs: Tensor, state: States | None, mask: Tensor | None) -> tuple[Tensor, States]:
     if not torch.is_grad_enabled():
         return network.run(inputs, state, mask=mask)
-    again = lambda: (nullcontext(), _without_statistics(network))  # noqa: E731
+
+    def again() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _without_statistics(network)
+
     return checkpoint(network.run, inputs, state, mask=mask, use_reentrant=False, context_fn=again)
 
 
