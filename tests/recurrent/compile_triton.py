@@ -1,15 +1,17 @@
-"""Compiles the Triton kernels for an H100, which takes no GPU; prints a JSON line for each kernel.
+"""Compiles the Triton kernels for GPUs that need not be there; prints a JSON line for each kernel.
 
-    python -m tests.recurrent.compile_triton lstm:bfloat16:128 gru:float32:512 …
+    python -m tests.recurrent.compile_triton lstm:bfloat16:128:32:90 gru:float32:256:64:80 …
 
-The kernels are called as they are in training, forwards and backwards, but what would be launched is only
-compiled. Not in the interpreter, hence a process of its own.
+The words are cell, type, units, rows and compute capability. The kernels are called as they are in training,
+forwards and backwards, but what would be launched is only compiled. Not in the interpreter, hence a process of its
+own.
 """
 
 import json
 import re
 import subprocess
 import sys
+from functools import partialmethod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import mock
@@ -19,22 +21,25 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from seqsum import GRUCell, LSTMCell
-from seqsum.recurrent.kernels.triton.gru import unroll_gru
-from seqsum.recurrent.kernels.triton.lstm import unroll_lstm
+from seqsum import GRUCell, LSTMCell, RNNCell
+from seqsum.recurrent.kernels.triton.function import unroll_triton
 
-CELLS = {"lstm": (LSTMCell, unroll_lstm), "gru": (GRUCell, unroll_gru)}
+CELLS = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}
 POINTERS = {
     torch.float32: "*fp32",
     torch.float16: "*fp16",
     torch.bfloat16: "*bf16",
     torch.bool: "*i1",
+    torch.int16: "*i16",
+    torch.int32: "*i32",
 }
-OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion")
+OPTIONS = ("num_warps", "enable_fp_fusion", "launch_cooperative_grid")
+# loads that wait for another program's stores; products on tensor cores
+PATTERNS = {"waiting": r"ld\.volatile\.global", "products": r"wgmma\.mma_async|mma\.sync"}
 ALIGNED = [["tt.divisibility", 16]]
 
 
-def compile_instead(kernel, *arguments, grid, warmup, **constants):
+def compile_instead(kernel, capability, *arguments, grid, warmup, **constants):
     """In place of a launch, which would specialise the kernel in the same way."""
     options = {name: constants.pop(name) for name in OPTIONS if name in constants}
     values = dict(zip(kernel.arg_names, arguments, strict=False)) | constants
@@ -49,10 +54,10 @@ def compile_instead(kernel, *arguments, grid, warmup, **constants):
             aligned = value % 16 == 0 and not kernel.params[index].do_not_specialize
             attributes |= {(index,): ALIGNED} if aligned else {}
     source = ASTSource(kernel, signature, fixed, attributes)
-    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
-    barriers = len(re.findall(r"\b(?:gpu|ttg)\.barrier\b", compiled.asm["ttgir"]))
-    report = {"kernel": f"{kernel.__module__.rpartition('.')[2]}{kernel.__name__}", "barriers": barriers}
-    print(json.dumps(report | {"shared": compiled.metadata.shared} | resources(compiled.asm["cubin"])))
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    report = {"kernel": kernel.__name__, "together": "launch_cooperative_grid" in options}
+    report |= {name: len(re.findall(pattern, compiled.asm["ptx"])) for name, pattern in PATTERNS.items()}
+    print(json.dumps(report | {"shared": compiled.metadata.shared} | resources(compiled.asm["cubin"])), flush=True)
 
 
 def resources(cubin):
@@ -67,13 +72,14 @@ def resources(cubin):
 
 def main():
     for words in sys.argv[1:]:
-        kind, dtype, size = words.split(":")
-        cell_class, kernel = CELLS[kind]
-        cell = cell_class(16, int(size)).to(getattr(torch, dtype))
-        inputs, mask = torch.randn(2, 32, 16).to(cell.weight_hh), torch.ones(2, 32, dtype=torch.bool)
-        state = [*cell.initial_state(32, inputs), torch.ones(32, int(size)).to(inputs)]
-        with mock.patch.object(triton.JITFunction, "run", compile_instead):
-            outputs, _ = kernel(cell, inputs, state, mask)
+        name, dtype, *numbers = words.split(":")
+        size, batch, capability = map(int, numbers)
+        cell = CELLS[name](16, size).to(getattr(torch, dtype))
+        inputs, mask = torch.randn(2, batch, 16).to(cell.weight_hh), torch.ones(2, batch, dtype=torch.bool)
+        state = [s.requires_grad_() for s in cell.initial_state(batch, inputs)]
+        print(json.dumps({"words": words}), flush=True)
+        with mock.patch.object(triton.JITFunction, "run", partialmethod(compile_instead, capability)):
+            outputs, _ = unroll_triton(name, cell, inputs, state, mask)
             outputs.sum().backward()
 
 

@@ -5,6 +5,7 @@ compiler refuses. Hence the last test, which compiles all kernels for a GPU that
 """
 
 import copy
+import itertools
 import json
 import os
 import pickle
@@ -16,17 +17,27 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from seqsum import GRU, LSTM, GRUCell, LSTMCell, RNNCell
+from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from seqsum.recurrent import resolve_backend, unroll
 from seqsum.recurrent.kernels import triton as triton_kernels
 from tests.recurrent.oracles import LENGTHS, B, F, H, T, assert_same, pair, parameter_gradients, random_state, run
 
 triton = pytest.importorskip("triton")
 tl = pytest.importorskip("triton.language")
-common = pytest.importorskip("seqsum.recurrent.kernels.triton.common")
-CUDA = torch.cuda.is_available() and not common.INTERPRETED
+launch = pytest.importorskip("seqsum.recurrent.kernels.triton.launch")
+plans = pytest.importorskip("seqsum.recurrent.kernels.triton.plan")
+CUDA = torch.cuda.is_available() and not launch.INTERPRETED
 DEVICE, DTYPE, *TOLERANCE = ("cuda", torch.float32, 1e-4, 1e-3) if CUDA else ("cpu", torch.float64, 1e-10, 0.0)
-CELLS = {"lstm": LSTMCell, "gru": GRUCell}
+CELLS = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}
+LAYERS = [LSTM, GRU, RNN]
+NAMES = {"rnn": "rnn_tanh"}  # among the oracles
+H100 = plans.Device(132, 227 * 1024)
+
+SHARED = [(500, 70, torch.bfloat16), (256, 20, torch.bfloat16), (160, 33, torch.float32), (1000, 9, torch.bfloat16)]
+COMPILED = (
+    *("lstm:bfloat16:128:32:90", "lstm:bfloat16:512:64:90", "gru:bfloat16:160:32:90", "rnn:bfloat16:512:64:90"),
+    *("lstm:float32:128:32:90", "lstm:float32:600:4:90", "lstm:bfloat16:256:32:80", "gru:float16:64:8:80"),
+)  # cell, type, units, rows, compute capability
 
 
 @triton.jit
@@ -36,7 +47,7 @@ def _count(pointer, length):
 
 
 def why_not_here():
-    if not CUDA and not common.INTERPRETED:
+    if not CUDA and not launch.INTERPRETED:
         return "needs a GPU or TRITON_INTERPRET=1"
     try:
         _count[(1,)](torch.zeros(1, device=DEVICE), 2)
@@ -58,27 +69,24 @@ def exact(monkeypatch):
 def compiler():
     """Another process, which compiles all kernels while the other tests run."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    sizes = ("lstm:bfloat16:128", "gru:bfloat16:32", "lstm:bfloat16:160", "gru:bfloat16:160")
-    command = [sys.executable, "-m", "tests.recurrent.compile_triton", *sizes]
+    command = [sys.executable, "-m", "tests.recurrent.compile_triton", *COMPILED]
     root, pipe = Path(__file__).parents[2], subprocess.PIPE
     with subprocess.Popen(command, cwd=root, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         yield process
         process.kill()
 
 
-@pytest.fixture(params=["on chip", "blocked"])
-def form(request, monkeypatch, compiler):
-    """Either form of the kernels; the blocked one with blocks so small that there are several."""
-    from seqsum.recurrent.kernels.triton import gru, lstm
+FORMS = {
+    "alone": lambda rows: plans.Plan(32, 32, 8, (1, -(-rows // 8)), 4, alone=True),
+    "together": lambda rows: plans.Plan(32, 32, 8, (1, -(-rows // 8)), 4, alone=False),
+    "stepped": lambda rows: None,
+}
 
-    if request.param == "blocked":
-        monkeypatch.setattr(common, "ON_CHIP", 0)
-        monkeypatch.setattr(common, "UNITS", 16)
-        monkeypatch.setattr(common, "INNER", 16 * DTYPE.itemsize)
-    other = (request.param == "blocked" and "_on_chip") or "_blocked"
-    for module in (lstm, gru):
-        monkeypatch.setattr(module, f"_forward{other}", None)
-        monkeypatch.setattr(module, f"_backward{other}", None)
+
+@pytest.fixture(params=FORMS)
+def form(request, monkeypatch, compiler):
+    """Every form of the kernels, for up to 32 units; together with itself, since the interpreter runs one by one."""
+    monkeypatch.setattr(launch, "plan", lambda cell, size, rows, *_: FORMS[request.param](rows))
     return request.param
 
 
@@ -114,7 +122,9 @@ def results(backend, cell, inputs, state, mask=None, reverse=False):
 @pytest.mark.parametrize("kind", CELLS)
 def test_layer_matches_torch_on_lengths(kind, compiler):
     """In both directions, with given states."""
-    layer, oracle = (m.to(DEVICE) for m in pair(kind, DTYPE, bidirectional=True, batch_first=True, backend="triton"))
+    layer, oracle = (
+        m.to(DEVICE) for m in pair(NAMES.get(kind, kind), DTYPE, bidirectional=True, batch_first=True, backend="triton")
+    )
     inputs = torch.randn(B, T, F, dtype=DTYPE).to(DEVICE)
     state = random_state(layer, (B,), DTYPE)
     state = tuple(s.to(DEVICE) for s in state) if isinstance(state, tuple) else state.to(DEVICE)
@@ -126,7 +136,7 @@ def test_layer_matches_torch_on_lengths(kind, compiler):
 @runs
 @pytest.mark.parametrize("kind", CELLS)
 def test_layer_matches_torch_on_one_step_without_bias(kind, compiler):
-    layer, oracle = (m.to(DEVICE) for m in pair(kind, DTYPE, bias=False, backend="triton"))
+    layer, oracle = (m.to(DEVICE) for m in pair(NAMES.get(kind, kind), DTYPE, bias=False, backend="triton"))
     inputs = torch.randn(1, B, F, dtype=DTYPE).to(DEVICE)
     assert_same(run(layer, inputs), run(oracle, inputs), *TOLERANCE)
 
@@ -135,15 +145,80 @@ def test_layer_matches_torch_on_one_step_without_bias(kind, compiler):
 @pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_every_option_matches_the_plain_loop(kind, reverse, form):
-    """A mask with holes, recurrent dropout, the identity output; more rows than a program has, more units than a block.
+    """A mask with holes, recurrent dropout, the identity output, ReLUs; more rows than a program has.
 
     One direction has them all, the other none.
     """
     given = {"masked": True, "dropout": True} if reverse else {"bias": False}
     given |= {"output_activation": "identity"} if reverse and kind == "lstm" else {}
-    everything = make(kind, 20, 18 if reverse else 3, 3 if form == "on chip" else 2, **given)
+    given |= {"nonlinearity": "relu"} if reverse and kind == "rnn" else {}
+    everything = make(kind, 20, 18 if reverse else 3, **given)
     expected = results("eager", *everything, reverse)
     assert_same(results("triton", *everything, reverse), expected, *TOLERANCE)
+
+
+@runs
+@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_steps_behind_all_of_a_programs_rows_are_left_out(kind, reverse, form):
+    """Rows sorted by length: the second program's have two steps of five. What the memory held before shows nowhere."""
+    cell, inputs, state, _ = make(kind, 20, 16, 5)
+    lengths = torch.tensor([5] * 4 + [3] * 4 + [2] * 7 + [0], device=DEVICE)
+    mask = torch.arange(5, device=DEVICE)[:, None] < lengths
+    rubbish = torch.full(
+        (2**16,), torch.nan, device=DEVICE, dtype=DTYPE
+    )  # which the caching allocator may hand out again
+    del rubbish
+    actual = results("triton", cell, inputs, state, mask, reverse)
+    assert_same(actual, results("eager", cell, inputs, state, mask, reverse), *TOLERANCE)
+
+
+@runs
+@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_what_is_masked_takes_no_part(kind, reverse, form):
+    """NaN in the inputs of masked steps, and in the gradients of their outputs."""
+    cell, inputs, state, mask = make(kind, 20, 9, masked=True)
+    spoilt = torch.where(mask[..., None], inputs, torch.nan)
+    found = []
+    for given in (inputs, spoilt):
+        outputs, final = unroll(cell, given.detach(), state, mask, reverse, "triton")
+        weights = torch.where(mask[..., None], torch.ones_like(outputs), torch.nan if given is spoilt else 1.0)
+        found.append([outputs, *final, *torch.autograd.grad(outputs, [cell.weight_hh], weights)])
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
+
+
+@runs
+@pytest.mark.parametrize("kind", CELLS)
+def test_programs_share_the_units(kind, monkeypatch):
+    """Two programs, for one step: the interpreter runs one after another, so they can't wait for each other."""
+    several = plans.Plan(32, 16, 8, (2, 1), 4, alone=False)
+    monkeypatch.setattr(launch, "find_plan", lambda *_: several)
+    cell, inputs, state, _ = make(kind, 20, 5, 1)
+    found = {}
+    for backend in ("triton", "eager"):
+        given = inputs.detach().requires_grad_()
+        outputs, final = unroll(cell, given, state, backend=backend)
+        weights = torch.linspace(-1, 1, outputs.numel(), device=DEVICE, dtype=DTYPE).view_as(outputs)
+        wanted = [given, *cell.parameters()]
+        found[backend] = dict(enumerate([outputs, *final, *torch.autograd.grad(outputs, wanted, weights)]))
+    assert_same(found["triton"], found["eager"], *TOLERANCE)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not CUDA, reason="needs a GPU")
+@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize(("size", "rows", "dtype"), SHARED)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_programs_that_wait_for_each_other_match_the_plain_loop(kind, size, rows, dtype, reverse):
+    cell, inputs, state, mask = make(kind, size, rows, 6, dtype, masked=reverse, dropout=reverse)
+    for parameter in cell.parameters():
+        torch.nn.init.normal_(parameter, std=0.7 * size**-0.5)
+    expected = results("eager", cell.double(), inputs.double(), [s.double() for s in state], mask, reverse)
+    actual = results("triton", cell.to(dtype), inputs, state, mask, reverse)
+    bound = 2e-5 if dtype == torch.float32 else 0.03
+    for name, right in expected.items():
+        assert (actual[name] - right).norm() <= bound * right.norm(), name
 
 
 @runs
@@ -170,7 +245,8 @@ def test_lower_precision_is_near_the_plain_loop(kind, dtype):
     with torch.autocast(DEVICE, low, enabled=dtype == "autocast"):
         actual, expected = (results(backend, cell, *given) for backend in ("triton", "eager"))
     for name in expected:
-        assert actual[name].dtype == expected[name].dtype, name
+        if (kind, dtype) != ("rnn", "autocast"):  # the plain loop then has states in two types
+            assert actual[name].dtype == expected[name].dtype, name
         difference = (actual[name].float() - expected[name].float()).abs().max()
         assert difference <= 8 * torch.finfo(low).eps * expected[name].float().abs().max().clamp(min=1), name
 
@@ -188,11 +264,11 @@ def test_memory_is_summed_in_float32_whatever_the_type(form):
 
 
 @runs
-@pytest.mark.parametrize("layer_class", [LSTM, GRU])
+@pytest.mark.parametrize("layer_class", LAYERS)
 def test_gradients_reach_only_what_wants_them(layer_class):
     layer = layer_class(F, H, backend="triton").to(DEVICE, DTYPE)
     inputs = torch.randn(2, B, F, device=DEVICE, dtype=DTYPE)
-    layer(inputs)[1][0].sum().backward()  # the final state alone
+    layer(inputs)[1][0].sum().backward()  # the final state alone (of GRU and RNN, its first layer's)
     assert all(p.grad is not None for p in layer.parameters())
     layer.zero_grad()
     layer.cells[0].weight_hh.requires_grad_(False)
@@ -222,7 +298,7 @@ def test_results_may_change_in_place_and_gradients_be_taken_twice(kind):
 
 
 @runs
-@pytest.mark.parametrize("layer_class", [LSTM, GRU])
+@pytest.mark.parametrize("layer_class", LAYERS)
 def test_empty_batch(layer_class):
     layer = layer_class(F, H, backend="triton").to(DEVICE, DTYPE)
     outputs, final = layer(torch.randn(2, 0, F, device=DEVICE, dtype=DTYPE))
@@ -250,11 +326,11 @@ class Mine(GRUCell):
     """May compute something else."""
 
 
-@pytest.mark.parametrize(
-    "cell", [RNNCell(F, H), LSTMCell(F, H, proj_size=2), GRUCell(F, H, layer_norm=True), Mine(F, H)]
-)
+@pytest.mark.parametrize("cell", [RNNCell(F, H, layer_norm=True), LSTMCell(F, H, proj_size=2), Mine(F, H)])
 def test_other_cells_are_refused(cell):
-    with pytest.raises(RuntimeError, match=r"`backend` \(='triton'\) can't run \w+Cell|Mine: .* LSTMCell and GRUCell"):
+    with pytest.raises(
+        RuntimeError, match=r"`backend` \(='triton'\) can't run (\w+Cell|Mine): .* LSTMCell and GRUCell"
+    ):
         unroll(cell, torch.randn(2, B, F), cell.initial_state(B, torch.randn(1)), backend="triton")
 
 
@@ -270,7 +346,7 @@ def test_other_cells_are_refused(cell):
 def test_weights_are_refused_where_or_as_no_kernel_takes_them(device, dtype, capability, why, monkeypatch):
     weight = SimpleNamespace(device=torch.device(device), dtype=dtype)
     cell = LSTMCell(F, H)
-    monkeypatch.setattr(common, "INTERPRETED", False)
+    monkeypatch.setattr(launch, "INTERPRETED", False)
     monkeypatch.setattr(cell, "parameters", lambda: iter([weight]))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     if why is None:
@@ -281,43 +357,70 @@ def test_weights_are_refused_where_or_as_no_kernel_takes_them(device, dtype, cap
 
 
 @pytest.mark.parametrize(
-    ("gates", "size", "dtype", "on_chip"),
+    ("cell", "size", "rows", "width", "expected"),
     [
-        (4, 128, torch.bfloat16, True),
-        (4, 129, torch.bfloat16, False),
-        (3, 128, torch.float32, False),
-        (4, 64, torch.float32, True),
-        (4, 65, torch.float32, False),
-        (4, 1, torch.float32, True),
+        ("lstm", 128, 32, 2, plans.Plan(128, 128, 8, (1, 4), 4, alone=True)),
+        ("lstm", 128, 2000, 2, plans.Plan(128, 128, 16, (1, 125), 8, alone=True)),
+        ("lstm", 1, 1, 8, plans.Plan(16, 16, 8, (1, 1), 4, alone=True)),
+        ("lstm", 129, 32, 2, plans.Plan(256, 16, 8, (9, 4), 4, alone=False)),
+        ("lstm", 512, 64, 2, plans.Plan(512, 32, 8, (16, 8), 8, alone=False)),
+        ("rnn", 512, 64, 2, plans.Plan(512, 64, 8, (8, 8), 8, alone=False)),
+        ("lstm", 512, 64, 8, None),  # float32: the weights of 16 units take too much room
+        ("lstm", 512, 129, 2, None),  # more programs than run at the same time
+        ("lstm", 2048, 8, 2, None),
     ],
 )
-def test_weights_stay_on_chip_as_long_as_they_fit(gates, size, dtype, on_chip):
-    assert common.blocks_for(torch.empty(gates * size, size, dtype=dtype)).on_chip == on_chip
+def test_work_is_cut_to_fit_an_h100(cell, size, rows, width, expected):
+    assert plans.plan(cell, size, rows, width, H100) == expected
+
+
+@pytest.mark.parametrize("shared_memory", [99, 163, 227])
+def test_no_program_gets_more_than_the_device_has(shared_memory):
+    device = plans.Device(108, shared_memory * 1024)
+    for cell, size, rows, width in itertools.product(CELLS, range(1, 1100, 13), (1, 9, 70, 300), (2, 4, 8)):
+        found = plans.plan(cell, size, rows, width, device)
+        if found is not None:
+            gates = launch.NUM_GATES[cell] if found.alone else (1 if cell == "rnn" else 4)
+            assert gates * found.units * found.padded * width < device.shared_memory
+            assert found.groups[0] * found.units >= size
+            assert found.groups[1] * found.rows >= rows
+            assert found.alone or found.groups[0] * found.groups[1] <= device.multiprocessors
 
 
 @pytest.mark.parametrize(
     ("matmul", "precision"),
     [
         ({"fp32_precision": "tf32"}, "tf32"),
-        ({"fp32_precision": "ieee"}, "ieee"),
+        ({"fp32_precision": "ieee"}, "tf32x3"),
         ({"allow_tf32": True}, "tf32"),  # before torch 2.9
-        ({"allow_tf32": False}, "ieee"),
+        ({"allow_tf32": False}, "tf32x3"),
     ],
 )
 def test_products_are_as_precise_as_torchs(matmul, precision, monkeypatch):
     monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(**matmul))
-    assert common.float32_precision() == precision
+    assert launch.float32_precision() == precision
 
 
-def test_all_kernels_compile_for_an_h100(compiler):
+def test_all_kernels_compile_for_gpus(compiler):
+    """For A100 and H100: no more than the shared memory there, few registers spilled, products on tensor cores.
+
+    Where programs share the units, one waits in a loop whose loads the compiler must not keep in a register.
+    """
     output, errors = compiler.communicate()
     assert compiler.returncode == 0, errors
-    kernels = [json.loads(line) for line in output.splitlines()]
-    forms = [f"{way}_{form}" for way in ("forward", "backward") for form in ("on_chip", "blocked")]
-    assert {kernel["kernel"] for kernel in kernels} == {f"{cell}_{form}" for cell in CELLS for form in forms}
-    for kernel in kernels:
-        assert kernel["shared"] <= 227 * 1024, kernel
-        assert kernel["stack"] <= 64, kernel  # no more than a few registers spilled
-        # threads meet once a step before the state is read, backwards also before δsummed is
-        meetings = {"forward_blocked": 1, "backward_blocked": 2}.get(kernel["kernel"].partition("_")[2], 0)
-        assert kernel["barriers"] == meetings, kernel
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [line["words"] for line in lines if "words" in line] == list(COMPILED)
+    kernels, capability = [], 0
+    for line in lines:
+        if "words" in line:
+            capability = int(line["words"].rpartition(":")[2])
+        else:
+            kernels.append((line["kernel"], line["together"]))
+            assert line["shared"] <= (227 if capability == 90 else 163) * 1024, line
+            assert line["stack"] <= 192, line
+            assert (line["waiting"] > 0) == line["together"], line
+            assert (line["products"] > 0) == (not line["kernel"].endswith("once")), line
+    ways = ("forward", "backward")
+    assert set(kernels) == {(way, together) for way in ways for together in (False, True)} | {
+        (f"{way}_once", False) for way in ways
+    }

@@ -7,28 +7,30 @@ environment before that import. That is how they are tested without a GPU.
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 
-from seqsum.recurrent.cells import GRUCell, LSTMCell
+from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
 from seqsum.recurrent.kernels.common import Kernel
 
 __all__ = ["find_triton_kernel", "triton_obstacle"]
 
+_NAMES: dict[type[RecurrentCell], str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 CAPABILITY = (8, 0)  # the first with products in bfloat16 and TF32
 
 
 def triton_obstacle(cell: nn.Module) -> str | None:
     """Why the kernels can't run this cell, with its weights as and where they are; None if they can."""
-    known = type(cell) in (LSTMCell, GRUCell)  # a subclass may compute something else
-    if not known or cell.layer_norm or getattr(cell, "proj_size", None):
-        return "the kernels are written for LSTMCell and GRUCell themselves, without `layer_norm` and `proj_size`"
+    plain = isinstance(cell, PackedCell) and type(cell) in _NAMES and not cell.layer_norm
+    if not plain or getattr(cell, "proj_size", None):  # a subclass may compute something else
+        return "the kernels are for RNNCell, LSTMCell and GRUCell themselves, without `layer_norm` and `proj_size`"
     if find_spec("triton") is None:
         return "the package triton is not installed"
-    from seqsum.recurrent.kernels.triton.common import INTERPRETED
+    from seqsum.recurrent.kernels.triton.launch import INTERPRETED
 
     return None if INTERPRETED else _obstacle_on_device(next(cell.parameters()))
 
@@ -44,7 +46,7 @@ def _obstacle_on_device(weight: Tensor) -> str | None:
     return None
 
 
-def find_triton_kernel(cell: nn.Module) -> Kernel:
+def find_triton_kernel(cell: RecurrentCell) -> Kernel:
     """The kernel for this cell.
 
     Raises:
@@ -53,7 +55,6 @@ def find_triton_kernel(cell: nn.Module) -> Kernel:
     obstacle = triton_obstacle(cell)
     if obstacle is not None:
         raise RuntimeError(f"`backend` (='triton') can't run {type(cell).__name__}: {obstacle}")
-    from seqsum.recurrent.kernels.triton.gru import unroll_gru
-    from seqsum.recurrent.kernels.triton.lstm import unroll_lstm
+    from seqsum.recurrent.kernels.triton.function import unroll_triton
 
-    return unroll_lstm if isinstance(cell, LSTMCell) else unroll_gru
+    return partial(unroll_triton, _NAMES[type(cell)])

@@ -1,0 +1,120 @@
+"""The steps of LSTM, GRU and RNN as Triton functions of whole blocks, forwards and backwards.
+
+The equations are those of the cells (`recurrent/cells/`) and of their gradients (`kernels/lstm.py` and its like).
+A block is of any shape. Everything is in the type of the states: float32, or float64 in the interpreter.
+
+With `approximate`, σ and tanh are the processor's own `tanh.approx.f32`, whose error of 2^-11 disappears in
+16-bit gates; it takes a quarter of the time.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+NUM_GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+NUM_KEPT = {"lstm": 4, "gru": 4, "rnn": 0}  # blocks that the backward pass needs besides the states
+
+
+@triton.jit
+def tanh(x, approximate: tl.constexpr):
+    """`2 σ(2 x) - 1` where exact: the interpreter has no tanh."""
+    if approximate:
+        return tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1)
+    else:  # noqa: RET505  # Triton would compile what stands behind the `if` in any case
+        return 2 * tl.sigmoid(2 * x) - 1
+
+
+@triton.jit
+def sigmoid(x, approximate: tl.constexpr):
+    """`σ(x) = (tanh(x / 2) + 1) / 2` where approximate."""
+    if approximate:
+        return 0.5 * tanh(0.5 * x, True) + 0.5
+    else:  # noqa: RET505
+        return tl.sigmoid(x)
+
+
+@triton.jit
+def forward_step(
+    cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, projected, recurrent, hidden, memory
+):
+    """One step.
+
+    Args:
+        cell: "lstm", "gru" or "rnn".
+        variant: The LSTM's identity output, or the RNN's ReLU.
+        projected, recurrent: The input's and the hidden state's contributions to each gate, biases included.
+        hidden, memory: The state before; `memory` is the LSTM's cell state and passed on by the others.
+
+    Returns:
+        What the backward pass needs (`NUM_KEPT` blocks), hidden state, cell state, output.
+    """
+    if cell == "lstm":
+        input_gate = sigmoid(projected[0] + recurrent[0], approximate)
+        forget_gate = sigmoid(projected[1] + recurrent[1], approximate)
+        cell_update = tanh(projected[2] + recurrent[2], approximate)
+        output_gate = sigmoid(projected[3] + recurrent[3], approximate)
+        memory = forget_gate * memory + input_gate * cell_update
+        hidden = output_gate * tanh(memory, approximate)
+        output = output_gate * memory if variant else hidden
+        return (input_gate, forget_gate, cell_update, output_gate), hidden, memory, output
+    elif cell == "gru":  # noqa: RET505
+        reset_gate = sigmoid(projected[0] + recurrent[0], approximate)
+        update_gate = sigmoid(projected[1] + recurrent[1], approximate)
+        candidate = tanh(projected[2] + reset_gate * recurrent[2], approximate)
+        hidden = candidate + update_gate * (hidden - candidate)
+        return (reset_gate, update_gate, candidate, recurrent[2]), hidden, memory, hidden
+    else:
+        summed = projected[0] + recurrent[0]
+        hidden = tl.where(summed < 0, 0.0, summed) if variant else tanh(summed, approximate)  # NaN stays NaN
+        return (), hidden, memory, hidden
+
+
+@triton.jit
+def backward_step(
+    cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, kept, state, d_output, d_hidden, d_memory,
+    valid,
+):  # fmt: skip
+    """One step of the backward pass; `d_x` is the gradient of x, `valid` where the step takes part.
+
+    Args:
+        cell, variant, approximate, kept: As in `forward_step`.
+        state: The LSTM's cell state before the step, the GRU's hidden state before it, the RNN's after it.
+        d_output, d_hidden, d_memory: Of the step's output and of the state after it.
+
+    Returns:
+        Gradients of `projected` and of `recurrent` for each gate; of the state before the step, without what comes
+        through `recurrent`.
+    """
+    if cell == "lstm":
+        input_gate, forget_gate, cell_update, output_gate = kept
+        memory = forget_gate * state + input_gate * cell_update
+        squashed = tanh(memory, approximate)
+        d_read = d_hidden if variant else d_hidden + d_output
+        d_all_memory = d_memory + d_read * output_gate * (1 - squashed * squashed)
+        d_gate = d_read * squashed
+        if variant:
+            d_all_memory += d_output * output_gate
+            d_gate += d_output * memory
+        d_summed = (
+            tl.where(valid, d_all_memory * cell_update * input_gate * (1 - input_gate), 0.0),
+            tl.where(valid, d_all_memory * state * forget_gate * (1 - forget_gate), 0.0),
+            tl.where(valid, d_all_memory * input_gate * (1 - cell_update * cell_update), 0.0),
+            tl.where(valid, d_gate * output_gate * (1 - output_gate), 0.0),
+        )
+        d_memory = tl.where(valid, d_all_memory * forget_gate, d_memory)
+        return d_summed, d_summed, tl.where(valid, 0.0, d_hidden), d_memory
+    elif cell == "gru":  # noqa: RET505
+        reset_gate, update_gate, candidate, recurrent_candidate = kept
+        d_all_hidden = d_hidden + d_output
+        d_candidate = d_all_hidden * (1 - update_gate) * (1 - candidate * candidate)
+        d_candidate = tl.where(valid, d_candidate, 0.0)
+        d_reset = tl.where(valid, d_candidate * recurrent_candidate * reset_gate * (1 - reset_gate), 0.0)
+        d_update = tl.where(valid, d_all_hidden * (state - candidate) * update_gate * (1 - update_gate), 0.0)
+        d_projected = d_reset, d_update, d_candidate
+        d_recurrent = d_reset, d_update, tl.where(valid, d_candidate * reset_gate, 0.0)
+        return d_projected, d_recurrent, tl.where(valid, d_all_hidden * update_gate, d_hidden), d_memory
+    else:
+        derivative = tl.where(state > 0, 1.0, 0.0) if variant else 1 - state * state
+        d_only = (tl.where(valid, (d_hidden + d_output) * derivative, 0.0),)
+        return d_only, d_only, tl.where(valid, 0.0, d_hidden), d_memory

@@ -1,0 +1,311 @@
+"""All steps of a sequence in one launch, forwards and backwards, for every cell.
+
+A program keeps the recurrent weights of its units, and the states of its units and rows, for the whole sequence.
+
+    alone      It has all units, so its hidden state need not leave it.
+    together   The programs of the same rows share the units. In each step every program writes its part of the
+               hidden state and reads the others', through the L2 cache. Backwards, it multiplies the gradients of its
+               own gates by its weights, which gives a part of every unit's sum, and adds up the parts of its own
+               units. All programs have to run at the same time, hence a cooperative launch.
+
+Sums are in the type of the states, float32. Products multiply in the type of the weights: 16 bits, TF32 where the
+user allows it to torch, or float32 as three products in TF32. Steps behind the last one that any of a program's rows
+has cost nothing but the zeros they write.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from seqsum.recurrent.kernels.triton.blocks import (
+    find_end,
+    load,
+    load_dropout,
+    load_several,
+    load_valid,
+    receive,
+    share,
+    step_places,
+    store_several,
+)
+from seqsum.recurrent.kernels.triton.equations import backward_step, forward_step
+
+
+@triton.jit(do_not_specialize=["length", "batch"])
+def forward(
+    weight, bias, mask, dropout, projected, initial_hidden, initial_memory,
+    kept, hiddens, memories, outputs, final_hidden, final_memory, length, batch,
+    cell: tl.constexpr, variant: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, num_kept: tl.constexpr,
+    size: tl.constexpr, padded: tl.constexpr, reverse: tl.constexpr, precision: tl.constexpr,
+    approximate: tl.constexpr, alone: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
+):  # fmt: skip
+    """See `launch.Forward` for the tensors."""
+    dtype: tl.constexpr = tl.float64 if weight.dtype.element_ty == tl.float64 else tl.float32
+    multiplied: tl.constexpr = projected.dtype.element_ty  # the type of hidden states on their way to a product
+    rows = tl.program_id(1) * block_rows + tl.arange(0, block_rows)
+    units = tl.program_id(0) * block_units + tl.arange(0, block_units)
+    inside = (units < size)[:, None] & (rows < batch)[None, :]
+    place = rows[None, :] * size + units[:, None]
+    gate_place = rows[None, :] * gates * size + units[:, None]
+    kept_place = rows[None, :] * num_kept * size + units[:, None]
+    all_units = tl.arange(0, padded)[:, None]
+    all_place, all_inside = rows[None, :] * size + all_units, (all_units < size) & (rows < batch)[None, :]
+    end = find_end(mask, rows, length, batch)
+    start, stop = (length - end, length) if reverse else (0, end)
+
+    weights = _forward_weights(weight, units, alone, gates, slots, size, padded, block_units)
+    biases = _load_biases(bias, units, gates, size, dtype)
+    factors = load_dropout(dropout, all_place, all_inside, dtype)
+    hidden = load(initial_hidden, place, inside, dtype)
+    memory = load(initial_memory, place, inside, dtype)
+    operand = load(initial_hidden, all_place, all_inside, dtype) * factors
+    before_first = tl.cast(end if reverse else 0, tl.int64) * batch * size
+    if hiddens is not None:
+        share(hiddens + before_first, place, inside, hidden, multiplied)
+    if memories is not None:
+        tl.store(memories + before_first + place, memory, mask=inside)
+
+    t, _, _ = step_places(start, length, reverse)
+    some = start < stop
+    following = load_several(projected + t * batch * gates * size, gates, gate_place, inside & some, size, dtype)
+    valid_following = load_valid(mask, t, rows, batch, some)
+    for step in tl.range(start, stop, num_stages=1):
+        inputs, valid = following, valid_following
+        more = step + 1 < stop
+        t, _, _ = step_places(step + 1, length, reverse)  # the next step's inputs are loaded ahead
+        following = load_several(projected + t * batch * gates * size, gates, gate_place, inside & more, size, dtype)
+        valid_following = load_valid(mask, t, rows, batch, more)
+
+        recurrent = _forward_products(weights, operand, alone, gates, slots, block_units, block_rows, precision, dtype)
+        recurrent = _add_biases(recurrent, biases, bias is not None)
+        now_kept, new_hidden, new_memory, output = forward_step(
+            cell, variant, approximate, inputs, recurrent, hidden, memory
+        )
+        hidden, memory = tl.where(valid, new_hidden, hidden), tl.where(valid, new_memory, memory)
+
+        t, _, now = step_places(step, length, reverse)
+        if hiddens is not None:
+            share(hiddens + now * batch * size, place, inside, hidden, multiplied)
+        if outputs is not None:
+            tl.store(outputs + t * batch * size + place, tl.where(valid, output, 0.0), mask=inside)
+        if memories is not None:
+            tl.store(memories + now * batch * size + place, memory, mask=inside)
+        if kept is not None:
+            store_several(kept + t * batch * num_kept * size, num_kept, kept_place, inside, size, now_kept)
+        if alone:
+            operand = hidden * factors
+        else:
+            received = receive(hiddens + now * batch * size, all_place, all_inside & more, multiplied)
+            operand = received.to(dtype) * factors
+
+    tl.store(final_hidden + place, hidden, mask=inside)
+    if final_memory is not None:
+        tl.store(final_memory + place, memory, mask=inside)
+    zeros = tl.zeros(inside.shape, dtype)
+    for beyond in range(end, length):
+        there = tl.cast(beyond, tl.int64) * batch * size
+        if outputs is not None:
+            tl.store(outputs + there + place, zeros, mask=inside)
+        if hiddens is not None:
+            share(hiddens + there + batch * size, place, inside, zeros, multiplied)
+
+
+@triton.jit(do_not_specialize=["length", "batch"])
+def backward(
+    weight, mask, dropout, kept, states, d_outputs, d_final_hidden, d_final_memory,
+    d_projected, d_recurrent, d_initial_hidden, d_initial_memory, exchanged, length, batch,
+    cell: tl.constexpr, variant: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, num_kept: tl.constexpr,
+    size: tl.constexpr, padded: tl.constexpr, reverse: tl.constexpr, precision: tl.constexpr,
+    approximate: tl.constexpr, alone: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
+):  # fmt: skip
+    """See `launch.Backward` for the tensors, `_exchange` for `exchanged`."""
+    dtype: tl.constexpr = tl.float64 if weight.dtype.element_ty == tl.float64 else tl.float32
+    rows = tl.program_id(1) * block_rows + tl.arange(0, block_rows)
+    units = tl.program_id(0) * block_units + tl.arange(0, block_units)
+    inside = (units < size)[:, None] & (rows < batch)[None, :]
+    place = rows[None, :] * size + units[:, None]
+    gate_place = rows[None, :] * gates * size + units[:, None]
+    kept_place = rows[None, :] * num_kept * size + units[:, None]
+    end = find_end(mask, rows, length, batch)
+    start, stop = (length - end, length) if reverse else (0, end)
+
+    weights = _backward_weights(weight, units, gates, size, padded)
+    factors = load_dropout(dropout, place, inside, dtype)
+    d_hidden = load(d_final_hidden, place, inside, dtype)
+    d_memory = load(d_final_memory, place, inside, dtype)
+    zeros = tl.zeros(inside.shape, dtype)
+    for beyond in range(end, length):
+        there = tl.cast(beyond, tl.int64) * batch * gates * size
+        for k in tl.static_range(gates):
+            tl.store(d_recurrent + there + k * size + gate_place, zeros, mask=inside)
+            if cell == "gru":
+                tl.store(d_projected + there + k * size + gate_place, zeros, mask=inside)
+
+    following = _load_step(
+        cell, kept, states, d_outputs, mask, stop - 1, start < stop, length, batch, rows, place, kept_place, inside,
+        num_kept, size, reverse, dtype,
+    )  # fmt: skip
+    for back in tl.range(0, stop - start, num_stages=1):
+        now_kept, state, d_output, valid = following
+        step = stop - 1 - back
+        more = step > start
+        following = _load_step(
+            cell, kept, states, d_outputs, mask, step - 1, more, length, batch, rows, place, kept_place, inside,
+            num_kept, size, reverse, dtype,
+        )  # fmt: skip
+        d_inputs, d_gates, d_hidden, d_memory = backward_step(
+            cell, variant, approximate, now_kept, state, d_output, d_hidden, d_memory, valid
+        )
+        t, _, _ = step_places(step, length, reverse)
+        here = t * batch * gates * size
+        store_several(d_recurrent + here, gates, gate_place, inside, size, d_gates)
+        if cell == "gru":
+            store_several(d_projected + here, gates, gate_place, inside, size, d_inputs)
+        products = _backward_products(weights, d_gates, gates, precision, dtype)
+        if not alone:
+            products = _exchange(
+                exchanged, products, back, more | (d_initial_hidden is not None), size, padded, block_units, block_rows
+            )
+        d_hidden += products * factors
+    if d_initial_hidden is not None:
+        tl.store(d_initial_hidden + place, d_hidden, mask=inside)
+    if d_initial_memory is not None:
+        tl.store(d_initial_memory + place, d_memory, mask=inside)
+
+
+@triton.jit
+def _exchange(
+    exchanged, products, back, wanted, size: tl.constexpr, padded: tl.constexpr, block_units: tl.constexpr,
+    block_rows: tl.constexpr,
+):  # fmt: skip
+    """This program's parts of all units' sums, `(padded, rows)` -> the sums of its own units, `(units, rows)`.
+
+    There is room for the parts of two steps, `(2, groups of rows, programs, padded, rows)`. A step writes over those
+    of the step before last, which everybody has read by then, since nobody can be a whole step ahead. The last bit
+    of a part says whether it is new: it changes each time its place is written. So an infinite part may become NaN.
+    """
+    program, programs = tl.program_id(0), tl.num_programs(0)
+    new = 1 - (back // 2) % 2
+    group = exchanged + ((back % 2) * tl.num_programs(1) + tl.program_id(1)) * programs * padded * block_rows
+    row = tl.arange(0, block_rows)
+    bits = (products.to(exchanged.dtype.element_ty, bitcast=True) & -2) | new
+    tl.store(group + (program * padded + tl.arange(0, padded)[:, None]) * block_rows + row[None, :], bits)
+    source, unit = tl.arange(0, padded // block_units), program * block_units + tl.arange(0, block_units)
+    place = (source[:, None, None] * padded + unit[None, :, None]) * block_rows + row[None, None, :]
+    inside = (source < programs)[:, None, None] & wanted
+    bits = tl.load(group + place, mask=inside, other=0, volatile=True)
+    while tl.max((inside & ((bits & 1) != new)).to(tl.int32)) > 0:
+        bits = tl.load(group + place, mask=inside, other=0, volatile=True)
+    return tl.sum(bits.to(products.dtype, bitcast=True), axis=0)
+
+
+@triton.jit
+def _forward_weights(
+    weight, units, alone: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, size: tl.constexpr,
+    padded: tl.constexpr, block_units: tl.constexpr,
+):  # fmt: skip
+    """Alone, a tuple of each gate's `(units, padded)`; together, of one block of all gates, `(slots · units, padded)`.
+
+    A few units of one gate would not fill the tensor cores.
+    """
+    dtype: tl.constexpr = weight.dtype.element_ty
+    hidden = tl.arange(0, padded)[None, :]
+    if alone:
+        inside = (units < size)[:, None] & (hidden < size)
+        return load_several(weight, gates, units[:, None] * size + hidden, inside, size * size, dtype)
+    else:  # noqa: RET505  # Triton would compile what stands behind the `if` in any case
+        row = tl.arange(0, slots * block_units)[:, None]
+        gate, unit = row // block_units, tl.program_id(0) * block_units + row % block_units
+        inside = (gate < gates) & (unit < size) & (hidden < size)
+        return (load(weight, (gate * size + unit) * size + hidden, inside, dtype),)
+
+
+@triton.jit
+def _backward_weights(weight, units, gates: tl.constexpr, size: tl.constexpr, padded: tl.constexpr):
+    """Of each gate, transposed, `(padded, units)`."""
+    hidden = tl.arange(0, padded)[:, None]
+    inside = (units < size)[None, :] & (hidden < size)
+    place = units[None, :] * size + hidden
+    return load_several(weight, gates, place, inside, size * size, weight.dtype.element_ty)
+
+
+@triton.jit
+def _forward_products(
+    weights, operand, alone: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, block_units: tl.constexpr,
+    block_rows: tl.constexpr, precision: tl.constexpr, dtype: tl.constexpr,
+):  # fmt: skip
+    """`W_hh hidden`, a block for each gate."""
+    operand = operand.to(weights[0].dtype)
+    first = tl.dot(weights[0], operand, input_precision=precision, out_dtype=dtype)
+    if not alone:
+        return _unpack(first, slots, block_units, block_rows)
+    elif gates == 1:  # noqa: RET505
+        return (first,)
+    else:
+        second = tl.dot(weights[1], operand, input_precision=precision, out_dtype=dtype)
+        third = tl.dot(weights[2], operand, input_precision=precision, out_dtype=dtype)
+        if gates == 3:
+            return first, second, third
+        else:  # noqa: RET505
+            return first, second, third, tl.dot(weights[3], operand, input_precision=precision, out_dtype=dtype)
+
+
+@triton.jit
+def _backward_products(weights, d_gates, gates: tl.constexpr, precision: tl.constexpr, dtype: tl.constexpr):
+    """`W_hhᵀ δ` of the program's units, summed over the gates, `(padded, rows)`."""
+    multiplied: tl.constexpr = weights[0].dtype
+    total = tl.dot(weights[0], d_gates[0].to(multiplied), input_precision=precision, out_dtype=dtype)
+    for k in tl.static_range(1, gates):
+        total = tl.dot(weights[k], d_gates[k].to(multiplied), total, input_precision=precision, out_dtype=dtype)
+    return total
+
+
+@triton.jit
+def _unpack(blocks, slots: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr):
+    """`(slots · units, rows)` -> `slots` blocks `(units, rows)`."""
+    if slots == 1:
+        return (blocks,)
+    else:  # noqa: RET505
+        pairs = tl.permute(tl.reshape(blocks, (2, 2, block_units, block_rows)), (2, 3, 0, 1))
+        even, odd = tl.split(pairs)
+        first, third = tl.split(even)
+        second, fourth = tl.split(odd)
+        return first, second, third, fourth
+
+
+@triton.jit
+def _load_biases(bias, units, gates: tl.constexpr, size: tl.constexpr, dtype: tl.constexpr):
+    """The GRU's `b_hh`, `(units, 1)` for each gate."""
+    if bias is None:
+        return ()
+    else:  # noqa: RET505
+        return load_several(bias, gates, units[:, None], (units < size)[:, None], size, dtype)
+
+
+@triton.jit
+def _add_biases(recurrent, biases, given: tl.constexpr):
+    if given:
+        return recurrent[0] + biases[0], recurrent[1] + biases[1], recurrent[2] + biases[2]
+    else:  # noqa: RET505
+        return recurrent
+
+
+@triton.jit
+def _load_step(
+    cell: tl.constexpr, kept, states, d_outputs, mask, step, wanted, length, batch, rows, place, kept_place, inside,
+    num_kept: tl.constexpr, size: tl.constexpr, reverse: tl.constexpr, dtype: tl.constexpr,
+):  # fmt: skip
+    """What `backward_step` needs of a step: what was kept, the state, δoutput, and whether it takes part."""
+    t, last, now = step_places(step, length, reverse)
+    inside = inside & wanted
+    if num_kept == 0:
+        kept_blocks = ()
+    else:
+        kept_blocks = load_several(kept + t * batch * num_kept * size, num_kept, kept_place, inside, size, dtype)
+    state = load(states + (now if cell == "rnn" else last) * batch * size, place, inside, dtype)
+    if d_outputs is None:
+        d_output = load(None, place, inside, dtype)
+    else:
+        d_output = load(d_outputs + t * batch * size, place, inside, dtype)
+    return kept_blocks, state, d_output, load_valid(mask, t, rows, batch, wanted)

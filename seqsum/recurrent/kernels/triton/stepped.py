@@ -1,0 +1,88 @@
+"""Two launches a step, for what the persistent kernels can't hold: torch's product, then everything else fused.
+
+The same equations, for any number of units and rows.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from seqsum.recurrent.kernels.triton.blocks import load, load_dropout, load_several, store_several
+from seqsum.recurrent.kernels.triton.equations import backward_step, forward_step
+
+
+@triton.jit
+def _places(batch, size: tl.constexpr, block: tl.constexpr):
+    """A block of all units of all rows, in a line: units and rows, their places, which there are."""
+    place = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
+    row = place // size
+    return place % size, row, place, row < batch
+
+
+@triton.jit
+def _load_valid(mask, row, inside):
+    if mask is None:
+        return inside
+    else:  # noqa: RET505  # Triton would compile what stands behind the `if` in any case
+        return tl.load(mask + row, mask=inside, other=0) != 0
+
+
+@triton.jit(do_not_specialize=["batch"])
+def forward_once(
+    product, bias, mask, projected, kept, hiddens, memories, outputs, hidden, memory, batch,
+    cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, gates: tl.constexpr,
+    num_kept: tl.constexpr, size: tl.constexpr, block: tl.constexpr,
+):  # fmt: skip
+    """One step, `product` being `W_hh hidden`. Changes the state in place; leaves its next operand in `hiddens`."""
+    dtype: tl.constexpr = hidden.dtype.element_ty
+    unit, row, place, inside = _places(batch, size, block)
+    gate_place = row * gates * size + unit
+    valid = _load_valid(mask, row, inside)
+    inputs = load_several(projected, gates, gate_place, inside, size, dtype)
+    recurrent = load_several(product, gates, gate_place, inside, size, dtype)
+    if bias is not None:
+        biases = load_several(bias, gates, unit, inside, size, dtype)
+        recurrent = recurrent[0] + biases[0], recurrent[1] + biases[1], recurrent[2] + biases[2]
+    last_hidden, last_memory = load(hidden, place, inside, dtype), load(memory, place, inside, dtype)
+    now_kept, new_hidden, new_memory, output = forward_step(
+        cell, variant, approximate, inputs, recurrent, last_hidden, last_memory
+    )
+    new_hidden = tl.where(valid, new_hidden, last_hidden)
+    tl.store(hidden + place, new_hidden, mask=inside)
+    tl.store(hiddens + place, new_hidden, mask=inside)
+    if outputs is not None:
+        tl.store(outputs + place, tl.where(valid, output, 0.0), mask=inside)
+    if memory is not None:
+        new_memory = tl.where(valid, new_memory, last_memory)
+        tl.store(memory + place, new_memory, mask=inside)
+        if memories is not None:
+            tl.store(memories + place, new_memory, mask=inside)
+    if kept is not None:
+        store_several(kept, num_kept, row * num_kept * size + unit, inside, size, now_kept)
+
+
+@triton.jit(do_not_specialize=["batch"])
+def backward_once(
+    product, mask, dropout, kept, states, d_outputs, d_projected, d_recurrent, d_hidden, d_memory, batch,
+    cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, gates: tl.constexpr,
+    num_kept: tl.constexpr, size: tl.constexpr, block: tl.constexpr,
+):  # fmt: skip
+    """One step backwards, `product` being `W_hhᵀ δ` of the step behind it. Changes the state's gradients in place."""
+    dtype: tl.constexpr = d_hidden.dtype.element_ty
+    unit, row, place, inside = _places(batch, size, block)
+    gate_place = row * gates * size + unit
+    valid = _load_valid(mask, row, inside)
+    now_kept = load_several(kept, num_kept, row * num_kept * size + unit, inside, size, dtype)
+    state, d_output = load(states, place, inside, dtype), load(d_outputs, place, inside, dtype)
+    d_now_hidden, d_now_memory = load(d_hidden, place, inside, dtype), load(d_memory, place, inside, dtype)
+    d_now_hidden += load(product, place, inside, dtype) * load_dropout(dropout, place, inside, dtype)
+    d_inputs, d_gates, d_now_hidden, d_now_memory = backward_step(
+        cell, variant, approximate, now_kept, state, d_output, d_now_hidden, d_now_memory, valid
+    )
+    store_several(d_recurrent, gates, gate_place, inside, size, d_gates)
+    if cell == "gru":
+        store_several(d_projected, gates, gate_place, inside, size, d_inputs)
+    tl.store(d_hidden + place, d_now_hidden, mask=inside)
+    if d_memory is not None:
+        tl.store(d_memory + place, d_now_memory, mask=inside)
