@@ -39,6 +39,20 @@ def write_mnist(root: Path, train: int, test: int, folder: str = "MNIST") -> Pat
     return root
 
 
+@pytest.fixture(
+    params=[
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")],
+        ),
+    ]
+)
+def device(request: pytest.FixtureRequest) -> str:
+    """Where a test runs: on the CPU, and once more on a GPU where there is one."""
+    return request.param
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to run in."""

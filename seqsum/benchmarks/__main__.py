@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
 
 from seqsum.benchmarks import loading, recurrent, scaling, training
 from seqsum.benchmarks.timing import show, write
+from seqsum.errors import InputError
 
 BENCHMARKS = {"recurrent": recurrent, "training": training, "loading": loading, "scaling": scaling}
 
@@ -29,7 +31,11 @@ def main(arguments: list[str] | None = None) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     device = torch.device(options.device)
-    rows = BENCHMARKS[options.benchmark].run(options, device)
+    try:
+        rows = BENCHMARKS[options.benchmark].run(options, device)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
     show(options.benchmark, rows)
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
     write(options.output or Path("logs/benchmarks") / f"{options.benchmark}.json", device, settings, rows)

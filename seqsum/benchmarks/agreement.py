@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from seqsum.benchmarks.precision import float32_products
 from seqsum.data.base import Batch
 from seqsum.module import SequenceModule
 
@@ -31,7 +32,7 @@ class Numbers(NamedTuple):
 def compute_numbers(module: SequenceModule, batch: Batch) -> Numbers:
     """Of a module in training mode, moved to the batch's device, in full float32: without TensorFloat-32."""
     parameters = list(module.to(batch.inputs.device).train().parameters())
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with float32_products("ieee"):
         outputs = module(batch.inputs)  # (B, T, 1)
         loss = module.objective.loss(outputs, batch.targets)
         gradients = torch.autograd.grad(loss, parameters)

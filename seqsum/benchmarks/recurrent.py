@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from seqsum.benchmarks.precision import Precision, float32_products
 from seqsum.benchmarks.timing import peak_memory, row, time_in_turn
+from seqsum.errors import InputError
 from seqsum.recurrent import GRU, LSTM, RNN, RecurrentCell
 from seqsum.recurrent.kernels import native_obstacle, triton_obstacle
 from seqsum.recurrent.layers import TorchLike
@@ -42,7 +45,8 @@ CELLS: dict[str, tuple[Callable[..., nn.RNNBase], Callable[..., TorchLike]]] = {
     "gru": (nn.GRU, GRU),
     "rnn": (nn.RNN, RNN),
 }
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 5e-2}
+# of the largest entry, which grows with what is summed; TF32 and float16 round to 11 bits, bfloat16 to 8
+TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "tf32": 5e-3, "float16": 1e-2, "bfloat16": 5e-2}
 RIVAL = "torch.nn"
 Call = Callable[[], list[Tensor]]
 
@@ -53,31 +57,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shapes", nargs="+", choices=[*SHAPES, *LENGTHS_SHAPES], help="default: those for the device")
     parser.add_argument("--backends", nargs="+", help="of seqsum, see its LSTM; default: those for cell and device")
     parser.add_argument("--modes", nargs="+", choices=["forward", "both"], default=["forward", "both"])
-    parser.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16", "float64"], default=["float32"])
+    types = ["float32", "bfloat16", "float16", "float64"]
+    parser.add_argument("--dtypes", nargs="+", choices=types, default=["float32"])
+    precisions = get_args(Precision)
+    parser.add_argument("--precision", choices=precisions, default="ieee", help="of float32 products on a GPU")
 
 
 def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
-    """All combinations, one row for each contestant."""
+    """All combinations, one row for each contestant; its type is `tf32` for float32 multiplied so.
+
+    Raises:
+        InputError: TF32 on another device than a GPU.
+    """
+    if arguments.precision == "tf32" and device.type != "cuda":
+        raise InputError(f"`--precision` (='tf32') needs a CUDA device: {device} multiplies float32 in full")
     fitting = [name for name in (*SHAPES, *LENGTHS_SHAPES) if name != "flashrnn" or device.type == "cuda"]
     shapes = arguments.shapes or fitting
-    rows = []
-    for dtype in (getattr(torch, name) for name in arguments.dtypes):
-        for cell in arguments.cells:
-            for shape in shapes:
-                for mode in arguments.modes:
-                    rows += _compare(cell, shape, mode, dtype, arguments, device)
-    return rows
+    combinations = itertools.product(arguments.dtypes, arguments.cells, shapes, arguments.modes)
+    with float32_products(arguments.precision):
+        return [row for given in combinations for row in _compare(*given, arguments, device)]
 
 
 def _compare(
-    cell: str, shape_name: str, mode: str, dtype: torch.dtype, arguments: argparse.Namespace, device: torch.device
+    type_name: str, cell: str, shape_name: str, mode: str, arguments: argparse.Namespace, device: torch.device
 ) -> list[dict[str, Any]]:
+    dtype = getattr(torch, type_name)
+    numbers = "tf32" if type_name == "float32" and arguments.precision == "tf32" else type_name
     shape = {**SHAPES, **LENGTHS_SHAPES}[shape_name]
     backends = arguments.backends or default_backends(cell, dtype, device)
     calls = contestants(cell, shape, mode, dtype, backends, device, variable=shape_name in LENGTHS_SHAPES)
-    check_same_numbers(calls, TOLERANCE[dtype])
+    check_same_numbers(calls, TOLERANCE[numbers])
     timings = time_in_turn(calls, RIVAL, arguments.rounds, arguments.warm_up, device)
-    head = {"cell": cell, "B, T, F, H": ", ".join(map(str, shape)), "type": str(dtype).removeprefix("torch.")}
+    head = {"cell": cell, "B, T, F, H": ", ".join(map(str, shape)), "type": numbers}
     head["mode"] = "forward + backward" if mode == "both" else mode
     if shape_name in LENGTHS_SHAPES:
         head["mode"] += ", variable lengths"
@@ -157,7 +168,10 @@ def _call(layer: Any, function: Callable[[Tensor], Any], inputs: Tensor, mode: s
 
 
 def check_same_numbers(calls: dict[str, Call], tolerance: float) -> None:
-    """Raise an AssertionError unless all contestants give what the rival gives, relative to its largest entry.
+    """Raise an AssertionError unless all contestants give what the rival gives.
+
+    Differences are relative to the largest entry of the rival's result, at least 1, so that the bound grows with
+    what is summed: a gradient of a weight has a product of every step and sequence in it.
 
     One that is there to show what ignoring the lengths would cost, "torch.nn, padded", computes something
     else and is left out.

@@ -95,13 +95,33 @@ def run(monkeypatch, tmp_path, capsys, *arguments):
 def test_recurrent(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(recurrent.SHAPES, "main", SMALL)
     monkeypatch.setitem(recurrent.LENGTHS_SHAPES, "lengths_50", SMALL)
-    options = ["--shapes", "main", "lengths_50", "--cells", "gru", "--dtypes", "float32", "bfloat16"]
+    options = ["--shapes", "main", "lengths_50", "--cells", "gru", "--dtypes", "float32", "bfloat16", "float16"]
     rows, text = run(monkeypatch, tmp_path, capsys, "recurrent", *options)
-    assert len(rows) == 2 * (9 + 2 * len(BACKENDS) + 3)
-    assert {row["type"] for row in rows} == {"float32", "bfloat16"}
+    assert len(rows) == 6 + 4 * len(BACKENDS) + 2 * 18  # native knows float32 alone
+    assert {row["type"] for row in rows} == {"float32", "bfloat16", "float16"}
     assert all(row["ms"] > 0 and row["speed"] > 0 and row["MB"] > 0 for row in rows)
     assert "seqsum, bptt" in text
     assert "variable lengths" in rows[-1]["mode"]
+
+
+def test_tf32_has_a_name_and_a_bound_of_its_own(monkeypatch):
+    bounds = []
+    monkeypatch.setattr(recurrent, "check_same_numbers", lambda calls, bound: bounds.append(bound))
+    monkeypatch.setitem(recurrent.SHAPES, "main", SMALL)
+    arguments = Namespace(backends=["eager"], rounds=1, warm_up=0, precision="tf32")
+    rows = [
+        row["type"]
+        for name in ("float32", "float16")
+        for row in recurrent._compare(name, "gru", "main", "forward", arguments, CPU)
+    ]
+    assert rows == ["tf32", "tf32", "float16", "float16"]
+    assert bounds == [recurrent.TOLERANCE["tf32"], recurrent.TOLERANCE["float16"]]
+
+
+def test_tf32_is_refused_where_there_is_none(capsys):
+    with pytest.raises(SystemExit):
+        main(["recurrent", "--device", "cpu", "--precision", "tf32"])
+    assert "error: `--precision` (='tf32') needs a CUDA device: cpu" in capsys.readouterr().err
 
 
 def test_scaling(monkeypatch, tmp_path, capsys):

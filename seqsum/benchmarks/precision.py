@@ -1,0 +1,51 @@
+"""How exactly a GPU multiplies float32: set for torch and cuDNN alike, and set back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, get_args
+
+import torch
+
+Precision = Literal["ieee", "tf32"]
+
+
+@contextmanager
+def float32_products(precision: Precision) -> Iterator[None]:
+    """Multiply float32 in the block in full (`ieee`), or rounded to TensorFloat-32's 10 bits (`tf32`).
+
+    Holds for matrix products, convolutions and recurrent layers on every CUDA device; the CPU multiplies in full.
+    Torch 2.9 brought a second set of switches, `fp32_precision`, and refuses to read the old ones, `allow_tf32`,
+    once the two disagree. So both are set here, the old ones first, which change the new ones as well.
+
+    Raises:
+        ValueError: An unknown precision.
+    """
+    if precision not in get_args(Precision):
+        raise ValueError(f"`precision` (={precision!r}) must be one of {get_args(Precision)}")
+    switches = _switches()
+    before = [switch.fp32_precision for switch in switches]
+    allowed = [name == "tf32" for name in before[:2]] if switches else _allowed()
+    try:
+        _set([precision == "tf32"] * 2, [precision] * len(switches))
+        yield
+    finally:
+        _set(allowed, before)
+
+
+def _switches() -> list[Any]:
+    """Matrix products, recurrent layers and convolutions, as torch 2.9 and later know them; nothing before that."""
+    cudnn: Any = torch.backends.cudnn
+    matmul = torch.backends.cuda.matmul
+    return [matmul, cudnn.rnn, cudnn.conv] if hasattr(matmul, "fp32_precision") else []
+
+
+def _allowed() -> list[bool]:
+    return [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32]
+
+
+def _set(allowed: list[bool], precisions: list[str]) -> None:
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
+    for switch, precision in zip(_switches(), precisions, strict=True):
+        switch.fp32_precision = precision
