@@ -8,9 +8,8 @@
     native   the same in C++ for CPUs, all steps in one call (`kernels/native/`): compiled for the processor at
              hand, which takes a machine's first run some seconds and needs a C++ compiler
     triton   the same for LSTM and GRU in kernels for GPUs, one launch for all steps (`kernels/triton/`)
-    auto     the fastest of them that runs this cell; native where a compiler is found, and else without a word
-             one that needs none; never fails where eager works; not yet triton, which has been tested in an
-             interpreter and compiled, but not run on a GPU
+    auto     the fastest of them that runs this cell: on a GPU what was measured there (`rule.py`); on a CPU native
+             where a compiler is found, and else without a word one that needs none; never fails where eager works
 
 The only place that calls `torch.jit.script` and `torch.compile`.
 """
@@ -20,14 +19,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from seqsum.recurrent.cells import RecurrentCell
-from seqsum.recurrent.kernels import find_kernel, find_native_kernel, find_triton_kernel, native_obstacle
+from seqsum.recurrent.kernels import (
+    find_kernel,
+    find_native_kernel,
+    find_triton_kernel,
+    native_obstacle,
+    triton_obstacle,
+)
 from seqsum.recurrent.kernels.stretches import run_in_stretches
+from seqsum.recurrent.rule import fastest_backends
 from seqsum.recurrent.unroll import Unroll
 
 Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "triton"]
@@ -61,7 +67,8 @@ def unroll(
     """
     if len(inputs) == 0:
         raise ValueError(f"`inputs` of shape {tuple(inputs.shape)} (T, B, F) must have at least one time step")
-    return runner(cell, resolve_backend(cell, backend))(inputs, state, mask, reverse)
+    resolved = resolve_backend(cell, backend, batch=inputs.shape[1], steps=len(inputs))
+    return runner(cell, resolved)(inputs, state, mask, reverse)
 
 
 def check_backend(backend: str) -> None:
@@ -70,8 +77,15 @@ def check_backend(backend: str) -> None:
         raise ValueError(f"`backend` (={backend!r}) must be one of {get_args(Backend)}")
 
 
-def resolve_backend(cell: RecurrentCell, backend: Backend) -> Backend:
+def resolve_backend(
+    cell: RecurrentCell, backend: Backend, *, batch: int | None = None, steps: int | None = None
+) -> Backend:
     """The backend that `unroll` really uses for this cell: what `auto` stands for, or `backend` itself.
+
+    Args:
+        cell: The cell, where it will run: `auto` depends on the device and the type of its weights.
+        backend: See the head of this file.
+        batch, steps: Sequences and steps of the input, `B` and `T`, which on a GPU `auto` depends on as well.
 
     Raises:
         ValueError: An unknown backend.
@@ -81,24 +95,34 @@ def resolve_backend(cell: RecurrentCell, backend: Backend) -> Backend:
         return backend
     if _transformed(cell):
         return "eager"
-    # Not triton, until it has been measured on a GPU: then here, where `triton_obstacle(cell)` is None and
-    # the weights stay on chip (H <= 128).
-    if native_obstacle(cell) is None:
+    if native_obstacle(cell) is None:  # on a CPU, where there is no rule to ask
         return "native"
-    if find_kernel(cell) is not None:
-        return "bptt"
+    for candidate in (*fastest_backends(cell, batch, steps), *WITHOUT_A_RULE):
+        if _CAN_RUN[candidate](cell):
+            return cast("Backend", candidate)
+    return "eager"
+
+
+def _is_scriptable(cell: RecurrentCell) -> bool:
+    """Whether TorchScript compiles the cell; the first of its class that it doesn't is the occasion of a warning."""
     if type(cell) in _not_scriptable:
-        return "eager"
+        return False
     try:
         _scripted(Unroll(cell))
     except RuntimeError as error:
         _not_scriptable.add(type(cell))
-        warnings.warn(f"{type(cell).__name__} runs eagerly, since {error}", stacklevel=2)
-        return "eager"
-    return "script"
+        warnings.warn(f"{type(cell).__name__} runs eagerly, since {error}", stacklevel=3)
+        return False
+    return True
 
 
 _not_scriptable: set[type] = set()
+WITHOUT_A_RULE: tuple[Backend, ...] = ("bptt", "script")
+_CAN_RUN: dict[str, Callable[[RecurrentCell], bool]] = {
+    "triton": lambda cell: triton_obstacle(cell) is None,
+    "bptt": lambda cell: find_kernel(cell) is not None,
+    "script": _is_scriptable,
+}
 
 
 def _transformed(cell: RecurrentCell) -> bool:

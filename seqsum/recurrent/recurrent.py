@@ -169,7 +169,7 @@ class Recurrent(nn.Module):
         state = (state or cell.initial_state(batch, inputs)) + cell.constants(batch, inputs, generator)
         if self.recorder is not None:
             self.recorder.record(self.suffix(index), cell, inputs, state, mask, reverse)
-        backend = resolve_backend(cell, self.backend)
+        backend = resolve_backend(cell, self.backend, batch=batch, steps=len(inputs))
         if backend != self.last_backend:  # setting an attribute of a module takes as long as a small product
             self.last_backend = backend
         outputs, final = unroll(cell, inputs, state, mask, reverse, backend)
