@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
-from seqsum.recurrent import resolve_backend, unroll
+from seqsum.recurrent import unroll
 from seqsum.recurrent.kernels import triton as triton_kernels
 from tests.recurrent.oracles import LENGTHS, B, F, H, T, assert_same, pair, parameter_gradients, random_state, run
 
@@ -315,11 +315,6 @@ def test_the_kernels_show_in_no_state_dict_copy_or_pickle():
     assert list(layer.state_dict()) == names
     for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         torch.testing.assert_close(twin(inputs)[0], outputs)
-
-
-@pytest.mark.parametrize("kind", CELLS)
-def test_auto_leaves_them_until_they_are_measured(kind):
-    assert resolve_backend(make(kind)[0], "auto") != "triton"
 
 
 class Mine(GRUCell):
