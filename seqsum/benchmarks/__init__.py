@@ -1,1 +1,4 @@
-"""What the project claims about speed, measured: `python -m seqsum.benchmarks {recurrent,training,loading,scaling}`."""
+"""What the project claims about speed, measured.
+
+`python -m seqsum.benchmarks {recurrent,training,loading,scaling,gpu}`.
+"""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from seqsum.benchmarks import loading, recurrent, scaling, training
+from seqsum.benchmarks import gpu, loading, recurrent, scaling, training
 from seqsum.benchmarks.timing import show, write
 from seqsum.errors import InputError
 
@@ -16,7 +16,19 @@ BENCHMARKS = {"recurrent": recurrent, "training": training, "loading": loading, 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one benchmark: print its table and write its JSON file."""
+    """Run one benchmark: print its table and write its JSON file, or files."""
+    options = make_parser().parse_args(arguments)
+    try:
+        status = gpu.run(options) if options.benchmark == "gpu" else _run(options)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    if status:
+        sys.exit(status)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """A command for each benchmark."""
     parser = argparse.ArgumentParser(prog="python -m seqsum.benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="benchmark", required=True)
     for name, benchmark in BENCHMARKS.items():
@@ -27,18 +39,20 @@ def main(arguments: list[str] | None = None) -> None:
         command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
         command.add_argument("--threads", type=int, help="of torch on the CPU; default: its own")
         command.add_argument("--output", type=Path, help="default: logs/benchmarks/NAME.json")
-    options = parser.parse_args(arguments)
+    gpu.add_arguments(commands.add_parser("gpu", help=(gpu.__doc__ or "").strip(), description=gpu.__doc__))
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Any but the GPU's, which has parts."""
     if options.threads:
         torch.set_num_threads(options.threads)
     device = torch.device(options.device)
-    try:
-        rows = BENCHMARKS[options.benchmark].run(options, device)
-    except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+    rows = BENCHMARKS[options.benchmark].run(options, device)
     show(options.benchmark, rows)
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
     write(options.output or Path("logs/benchmarks") / f"{options.benchmark}.json", device, settings, rows)
+    return 0
 
 
 if __name__ == "__main__":

@@ -126,32 +126,47 @@ def contestants(
     oracle = torch_class(shape.features, shape.hidden).to(device, dtype)
     inputs = torch.randn(shape.steps, shape.batch, shape.features, device=device, dtype=dtype)
     lengths = torch.randint(1, shape.steps + 1, (shape.batch,)) if variable else None
-    calls = {RIVAL: _call(oracle, _packed(oracle, lengths) if lengths is not None else oracle, inputs, mode)}
+    calls = {RIVAL: timed_call(oracle, packed(oracle, lengths) if lengths is not None else oracle, inputs, mode)}
     if lengths is not None:
-        calls["torch.nn, padded"] = _call(oracle, oracle, inputs, mode)
+        calls["torch.nn, padded"] = timed_call(oracle, oracle, inputs, mode)
     for backend in backends:
         layer = hand_written(shape.features, shape.hidden, backend=backend).to(device, dtype)
         layer.load_state_dict(oracle.state_dict())
-        calls[f"seqsum, {backend}"] = _call(layer, _masked(layer, lengths, inputs), inputs, mode)
+        calls[f"seqsum, {backend}"] = timed_call(layer, masked(layer, lengths, inputs), inputs, mode)
     return calls
 
 
-def _packed(layer: nn.Module, lengths: Tensor) -> Callable[[Tensor], Any]:
+def packed(layer: nn.Module, lengths: Tensor, in_order: bool = False) -> Callable[[Tensor], Any]:
+    """A layer of torch.nn on padded inputs `(T, B, F)`, packed on the way; `in_order` if the longest come first."""
+
     def run(inputs: Tensor) -> Any:
-        outputs, final = layer(pack_padded_sequence(inputs, lengths, enforce_sorted=False))
+        outputs, final = layer(pack_padded_sequence(inputs, lengths, enforce_sorted=in_order))
         return pad_packed_sequence(outputs, total_length=len(inputs))[0], final
 
     return run
 
 
-def _masked(layer: nn.Module, lengths: Tensor | None, inputs: Tensor) -> Callable[[Tensor], Any]:
+def masked(layer: nn.Module, lengths: Tensor | None, inputs: Tensor) -> Callable[[Tensor], Any]:
+    """A layer of seqsum on padded inputs `(T, B, F)`, with the mask of the lengths, if there are any."""
     if lengths is None:
         return layer
     mask = (torch.arange(len(inputs)).unsqueeze(1) < lengths).to(inputs.device)
     return lambda inputs: layer(inputs, mask=mask)
 
 
-def _call(layer: Any, function: Callable[[Tensor], Any], inputs: Tensor, mode: str) -> Call:
+def timed_call(
+    layer: Any, function: Callable[[Tensor], Any], inputs: Tensor, mode: str, weight: Tensor | None = None
+) -> Call:
+    """What is timed of a layer: outputs and final states, or in mode `both` outputs and all gradients.
+
+    Args:
+        layer: Whose parameters the gradients are of.
+        function: Runs it on the inputs.
+        inputs: `(T, B, F)`.
+        mode: `forward`, without gradients, or `both`.
+        weight: Gradient of the outputs, `(T, B, H)`; by default random.
+    """
+
     def forward() -> list[Tensor]:
         with torch.no_grad():
             outputs, final = function(inputs)
@@ -163,15 +178,24 @@ def _call(layer: Any, function: Callable[[Tensor], Any], inputs: Tensor, mode: s
         gradients = torch.autograd.grad(outputs, [given, *layer.parameters()], weight)
         return [outputs.detach(), *gradients]
 
-    weight = torch.randn(*inputs.shape[:2], layer.hidden_size, generator=torch.Generator().manual_seed(1)).to(inputs)
-    return both if mode == "both" else forward
+    if mode == "forward":
+        return forward
+    if weight is None:
+        generator = torch.Generator().manual_seed(1)
+        weight = torch.randn(*inputs.shape[:2], layer.hidden_size, generator=generator).to(inputs)
+    return both
+
+
+def difference(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference of two results, relative to the largest entry of the second, at least 1.
+
+    So a bound on it grows with what is summed: a gradient of a weight has a product of every step and sequence in it.
+    """
+    return (ours - theirs).abs().max().item() / theirs.abs().max().clamp(min=1).item()
 
 
 def check_same_numbers(calls: dict[str, Call], tolerance: float) -> None:
-    """Raise an AssertionError unless all contestants give what the rival gives.
-
-    Differences are relative to the largest entry of the rival's result, at least 1, so that the bound grows with
-    what is summed: a gradient of a weight has a product of every step and sequence in it.
+    """Raise an AssertionError unless all contestants give what the rival gives, up to a `difference`.
 
     One that is there to show what ignoring the lengths would cost, "torch.nn, padded", computes something
     else and is left out.
@@ -181,7 +205,6 @@ def check_same_numbers(calls: dict[str, Call], tolerance: float) -> None:
         if name == "torch.nn, padded":
             continue
         for ours, theirs in zip(call(), expected, strict=True):
-            scale = theirs.abs().max().clamp(min=1).item()
-            difference = (ours - theirs).abs().max().item() / scale
-            if not difference <= tolerance:
-                raise AssertionError(f"{name} differs from {RIVAL} by {difference:.2g} of the largest entry")
+            found = difference(ours, theirs)
+            if not found <= tolerance:
+                raise AssertionError(f"{name} differs from {RIVAL} by {found:.2g} of the largest entry")

@@ -46,7 +46,7 @@ def time_in_turn(
     for call in contestants.values():
         for _ in range(warm_up):
             call()
-    return take_turns({name: partial(_seconds, call, device) for name, call in contestants.items()}, rival, rounds)
+    return take_turns({name: partial(seconds_of, call, device) for name, call in contestants.items()}, rival, rounds)
 
 
 def take_turns(contestants: Mapping[str, Callable[[], float]], rival: str, rounds: int) -> dict[str, Timing]:
@@ -64,7 +64,8 @@ def take_turns(contestants: Mapping[str, Callable[[], float]], rival: str, round
     return {name: _summary(samples[name], samples[rival]) for name in names}
 
 
-def _seconds(call: Callable[[], Any], device: torch.device) -> float:
+def seconds_of(call: Callable[[], Any], device: torch.device) -> float:
+    """Seconds that one call takes, by the clock; on a CUDA device by its events, until its last kernel is done."""
     if device.type != "cuda":
         start = time.perf_counter()
         call()
@@ -79,7 +80,7 @@ def _seconds(call: Callable[[], Any], device: torch.device) -> float:
 
 
 def _summary(samples: list[float], rival: list[float]) -> Timing:
-    lower, median, upper = statistics.quantiles(samples, n=4) if len(samples) > 1 else samples * 3
+    lower, median, upper = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
     speed = statistics.median(theirs / ours for ours, theirs in zip(samples, rival, strict=True))
     return Timing(len(samples), median, lower, upper, speed)
 
@@ -107,12 +108,22 @@ def peak_memory(call: Callable[[], Any], device: torch.device) -> int:
 def machine(device: torch.device) -> dict[str, Any]:
     """Device, threads and versions, for every table and every file."""
     packages = ("torch", "torchvision", "lightning", "triton", "keras", "tensorflow")
+    gpu = _gpu(device) if device.type == "cuda" else {}
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        **gpu,
         "threads": torch.get_num_threads(),
         "vector_instructions": torch.backends.cpu.get_cpu_capability(),
         "python": platform.python_version(),
         **{name: found for name in packages if (found := _version(name))},
+    }
+
+
+def _gpu(device: torch.device) -> dict[str, Any]:
+    return {
+        "capability": list(torch.cuda.get_device_capability(device)),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
     }
 
 

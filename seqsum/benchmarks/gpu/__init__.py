@@ -1,0 +1,5 @@
+"""What the project claims about a GPU, in one command: tests, kernels against cuDNN, the training step, the rule."""
+
+from seqsum.benchmarks.gpu.command import add_arguments, run
+
+__all__ = ["add_arguments", "run"]

@@ -1,0 +1,111 @@
+"""The repository's tests that use a GPU, in processes of their own: what passed, and what failed, why."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from xml.etree import ElementTree
+
+import torch
+
+import seqsum
+from seqsum.benchmarks.gpu.budget import Deadline
+from seqsum.benchmarks.gpu.results import Results
+
+ROOT = Path(seqsum.__file__).parents[1]
+KERNEL_TESTS = "tests/recurrent/test_triton.py"
+PATIENCE = 10.0  # seconds for pytest to write down what it has when it is interrupted
+TAIL = 2000  # characters of an output that is shown
+
+
+def measure(options: argparse.Namespace, device: torch.device, results: Results, deadline: Deadline) -> None:
+    """A row for the tests of the kernels, and one for all others that are marked `gpu`.
+
+    They run side by side, each in several processes, and are interrupted when the time is up. Where they run is
+    theirs to choose: on the GPU if there is one.
+    """
+    if not (ROOT / KERNEL_TESTS).is_file():
+        results.fail("tests", f"the tests are in the repository and not in the package; {ROOT} has no {KERNEL_TESTS}")
+        return
+    others = ["-m", "gpu and not slow", "tests", f"--ignore={KERNEL_TESTS}"]
+    selections = {"kernels": [KERNEL_TESTS], "marked gpu": others}
+    with TemporaryDirectory(prefix="seqsum-tests-") as folder:
+        runs = {what: Run(Path(folder) / str(number), given) for number, (what, given) in enumerate(selections.items())}
+        for run in runs.values():
+            run.wait(deadline.left())
+        unfinished, patience = [run for run in runs.values() if run.interrupt()], Deadline(PATIENCE)
+        for run in unfinished:
+            run.wait(patience.left())
+        for what, run in runs.items():
+            run.end()
+            if (row := run.row()) is None:
+                results.fail(what, f"pytest left no report: {run.output()}")
+            else:
+                results.add({"what": what, **row})
+
+
+class Run:
+    """A pytest at work.
+
+    Args:
+        place: Where its report and its output go, without the suffix.
+        arguments: Which tests.
+    """
+
+    def __init__(self, place: Path, arguments: list[str]) -> None:
+        self.report, self.log = place.with_suffix(".xml"), place.with_suffix(".log")
+        processes = max(1, min(8, (os.cpu_count() or 1) // 2))
+        command = [
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--continue-on-collection-errors"),
+            *(f"--numprocesses={processes}", f"--maxprocesses={processes}", "--dist=worksteal"),
+            *(f"--junitxml={self.report}", *arguments),
+        ]
+        self.interrupted = False
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+
+    def wait(self, seconds: float) -> None:
+        """Until it is done, at most so long."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+
+    def interrupt(self) -> bool:
+        """Let it stop and report what it has, if it is still at work; whether it was."""
+        self.interrupted = self.process.poll() is None
+        if self.interrupted:
+            self.process.send_signal(signal.SIGINT)
+        return self.interrupted
+
+    def end(self) -> None:
+        """Whatever it is doing."""
+        self.process.kill()
+        self.process.wait()
+
+    def row(self) -> dict[str, Any] | None:
+        """What its report says; None if there is none."""
+        if not self.report.exists():
+            return None
+        suite = next(ElementTree.parse(self.report).iter("testsuite"))
+        counted = ("tests", "errors", "failures", "skipped")
+        total, errors, failed, skipped = (int(suite.get(name, 0)) for name in counted)
+        failures = {
+            f"{case.get('classname')}::{case.get('name')}": (found.get("message") or found.text or "")[:TAIL]
+            for case in suite.iter("testcase")
+            for found in case
+            if found.tag in ("failure", "error")
+        }
+        passed = total - errors - failed - skipped
+        counts = {"passed": passed, "failed": failed, "errors": errors, "skipped": skipped}
+        seconds = round(float(suite.get("time", 0)), 1)
+        return {**counts, "seconds": seconds, "interrupted": self.interrupted, "failures": failures}
+
+    def output(self) -> str:
+        """The end of what it printed."""
+        return self.log.read_text()[-TAIL:]

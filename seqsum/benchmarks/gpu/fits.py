@@ -1,0 +1,141 @@
+"""Whole trainings by the project's own command line: images a second, and the default from start to end."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from seqsum.benchmarks.gpu.budget import Deadline
+from seqsum.benchmarks.gpu.results import Results
+from seqsum.callbacks.run import data_of, write_atomically
+from seqsum.cli import main
+from seqsum.module import SequenceModule
+
+EPOCHS = 20  # of the default training
+FEW_EPOCHS = 4  # of the others, of which the first is warm-up
+GRAPH = "cuda_graph"  # the module's option for a step as a CUDA graph
+PRECISIONS = ("32", "bf16-mixed")
+CLOCK = "epochs.json"
+OPTIONS: list[str] = []  # for every training
+
+
+def train_default(options: argparse.Namespace, device: torch.device, results: Results, deadline: Deadline) -> None:
+    """`python train.py` from start to end, in a process of its own, as a user has it."""
+
+    def launch(arguments: list[str]) -> None:
+        command = [sys.executable, "-c", "from seqsum.cli import main; main()", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=deadline.left(), check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
+
+    _train("default", launch, [], EPOCHS, options, device, results)
+
+
+def train_variants(options: argparse.Namespace, device: torch.device, results: Results, deadline: Deadline) -> None:
+    """Some epochs in each precision, with and without a CUDA graph; in this process, which has imported everything."""
+
+    def run(arguments: list[str]) -> None:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said:
+            try:
+                main(arguments)
+            except SystemExit as error:
+                raise RuntimeError(said.getvalue()[-2000:]) from error
+
+    for name, arguments in variants(device).items():
+        if deadline.passed():
+            results.leave_out(f"training: {name}")
+        else:
+            _train(name, run, ["fit", *arguments], FEW_EPOCHS, options, device, results)
+
+
+def variants(device: torch.device) -> dict[str, list[str]]:
+    """Both precisions, each without a CUDA graph and then, where the module has one on this device, with it."""
+    known = GRAPH in inspect.signature(SequenceModule).parameters and device.type == "cuda"
+    graphs = {"step by step": ["false"], "as a CUDA graph": ["true"]} if known else {"step by step": []}
+    return {
+        f"{how}, {precision}": [f"--trainer.precision={precision}", *(f"--model.{GRAPH}={value}" for value in values)]
+        for how, values in graphs.items()
+        for precision in PRECISIONS
+    }
+
+
+def _train(
+    name: str,
+    run: Callable[[list[str]], None],
+    arguments: list[str],
+    epochs: int,
+    options: argparse.Namespace,
+    device: torch.device,
+    results: Results,
+) -> None:
+    """Train in a folder that is then thrown away; a row of what came out, or why nothing did."""
+    with TemporaryDirectory(prefix="seqsum-fit-") as folder:
+        given = [
+            *(*arguments, f"--trainer.max_epochs={epochs}", f"--trainer.callbacks={__name__}.EpochClock"),
+            *(f"--trainer.accelerator={'gpu' if device.type == 'cuda' else 'cpu'}", "--trainer.devices=1"),
+            *(f"--trainer.default_root_dir={folder}", f"--data.root={Path(options.data_root).resolve()}", *OPTIONS),
+        ]
+        start = time.perf_counter()
+        with results.noting(f"training: {name}"):
+            run(given)
+            seconds = round(time.perf_counter() - start, 1)
+            row = {"what": "training", "name": name, "epochs": epochs, "seconds in all": seconds}
+            results.add({**row, **found(Path(folder))})
+            print(f"training: {name}: done in {seconds} s", flush=True)
+
+
+def found(folder: Path) -> dict[str, Any]:
+    """Speed of a training in its folder, and its test if there was one."""
+    epochs = json.loads((folder / CLOCK).read_text())
+    speeds = [epoch["images"] / epoch["seconds"] for epoch in epochs[1:] or epochs]
+    row: dict[str, Any] = {"images/s": round(median(speeds)), "dataset": epochs[0]["dataset"]}
+    for path in folder.glob("*/version_0/results.json"):
+        results = json.loads(path.read_text())
+        row |= {"seconds of fit": results["seconds"]["fit"], **results["test"]}
+    return row
+
+
+class EpochClock(Callback):
+    """Writes the images and the seconds of each epoch, validation left out, into the folder of all runs.
+
+    It waits for the GPU at both ends of an epoch, and only there: a step must not be held up to be measured.
+    """
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, Any]] = []
+        self.images = 0
+        self.start = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.images, self.start = 0, _now(pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.images += batch.targets.numel()
+        if trainer.is_last_batch:
+            seconds = _now(pl_module) - self.start
+            self.epochs.append({"images": self.images, "seconds": seconds, "dataset": data_of(trainer).dataset})
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        write_atomically(Path(trainer.default_root_dir) / CLOCK, json.dumps(self.epochs))
+
+
+def _now(module: LightningModule) -> float:
+    if module.device.type == "cuda":
+        torch.cuda.synchronize(module.device)
+    return time.perf_counter()

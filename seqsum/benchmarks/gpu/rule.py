@@ -1,0 +1,69 @@
+"""What `auto` stands for on this device: every backend at some shapes, in the form of the package's own rules."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from typing import Any
+
+import torch
+
+from seqsum.benchmarks.gpu.budget import Deadline
+from seqsum.benchmarks.gpu.contestants import MODES, Arena, Case, Contestant, Mode, can_run
+from seqsum.benchmarks.gpu.kernels import compare
+from seqsum.benchmarks.gpu.results import Results
+from seqsum.benchmarks.recurrent import Shape
+from seqsum.benchmarks.timing import machine
+
+ROWS = "points"  # name of the list in the file
+BACKENDS = ("triton", "bptt", "script")
+SIZES = [(128, 4, 128), (64, 50, 512), (32, 100, 128), (16, 50, 1024), (1, 100, 256), (1024, 4, 32)]  # B, T, H
+SECONDS = 0.15  # for the timed rounds of a case in one mode, if that is enough for three
+FEW = 3  # of them for float16, whose kernels are those of bfloat16
+NAMES: dict[Mode, str] = {"forward": "inference", "both": "training"}
+
+
+def cases() -> list[tuple[Case, str]]:
+    """Cases and types, what matters most first: the time may not suffice for all of them."""
+    sizes = {"float32": SIZES, "bfloat16": SIZES, "float16": SIZES[:FEW]}
+    return [
+        (Case(cell, Shape(batch, steps, hidden, hidden)), name)
+        for name in sizes
+        for cell in ("lstm", "gru", "rnn")
+        for batch, steps, hidden in sizes[name]
+    ]
+
+
+def head_of_rule(device: torch.device, command: str) -> dict[str, Any]:
+    """What a rule says of its origin."""
+    found = machine(device)
+    versions = {name: found[name] for name in ("python", "torch", "triton", "cuda", "cudnn") if name in found}
+    return {
+        "device": found["device"],
+        "capability": found.get("capability", [0, 0]),  # a CPU has none
+        "measured": datetime.date.today().isoformat(),
+        "versions": versions,
+        "command": command,
+    }
+
+
+def measure(options: argparse.Namespace, device: torch.device, results: Results, deadline: Deadline) -> None:
+    """A point for each case, type and mode, with the times of all backends that run it and give the right numbers."""
+    for case, name in cases():
+        if deadline.passed():
+            results.leave_out(f"{case}, {name}")
+            continue
+        with results.noting(f"{case}, {name}"):
+            arena = Arena(case, device)
+            contestants = [c for c in (Contestant(what, name) for what in BACKENDS) if can_run(c, case.cell, device)]
+            for mode in MODES:
+                rows = compare(arena, mode, contestants, options, results, SECONDS)
+                if times := {row["what"]: row["ms"] for row in rows if row["right"]}:
+                    results.add(point(case, name, mode, times))
+        print(f"{case}, {name}: done after {deadline.spent():.0f} s", flush=True)
+
+
+def point(case: Case, name: str, mode: Mode, times: dict[str, float]) -> dict[str, Any]:
+    """A line of the rule, see `seqsum/recurrent/rule.py`."""
+    sizes = {"batch": case.shape.batch, "steps": case.shape.steps, "hidden": case.shape.hidden}
+    return {"cell": case.cell, "type": name, "mode": NAMES[mode], **sizes, "ms": times}

@@ -1,0 +1,159 @@
+"""Where the time of a training step goes: whole trainings, and its parts by themselves, all of them and as a graph."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from itertools import chain, product, repeat
+from typing import Any
+
+import torch
+from torch import nn
+
+from seqsum.benchmarks.gpu import fits
+from seqsum.benchmarks.gpu.budget import Deadline
+from seqsum.benchmarks.gpu.replay import replay_seconds
+from seqsum.benchmarks.gpu.results import Results
+from seqsum.benchmarks.timing import take_turns
+from seqsum.data import DigitSums
+from seqsum.data.base import Batch
+from seqsum.data.sampler import IndexBatch
+from seqsum.module import SequenceModule
+
+BATCHES = (128, 1024)  # sequences
+RECURRENCES = [("lstm", "auto"), ("lstm", "triton"), ("lstm", "bptt"), ("torch_lstm", "auto")]
+Part = Callable[[], Any]
+
+
+def measure(options: argparse.Namespace, device: torch.device, results: Results, deadline: Deadline) -> None:
+    """The default training, the parts of a step, variants of the training: on real MNIST where it is.
+
+    What captures CUDA graphs comes last: what fails inside one can leave the device useless for this process.
+    """
+    fits.train_default(options, device, results, deadline)
+    batches = []
+    for batch_size in BATCHES:
+        if deadline.passed():
+            results.leave_out(f"a step at batch {batch_size}")
+            continue
+        data = DigitSums(root=options.data_root, batch_size=batch_size)
+        data.setup("fit")
+        batches.append(_time_data(data, options, device, results))
+        for cell, backend in RECURRENCES:
+            with results.noting(f"a step at batch {batch_size} with {cell} by {backend}"):
+                _time_step(batches[-1], cell, backend, options, results)
+        print(f"a step at batch {batch_size}: done after {deadline.spent():.0f} s", flush=True)
+    fits.train_variants(options, device, results, deadline)
+    for batch, (cell, backend) in product(batches if device.type == "cuda" else [], RECURRENCES):
+        if backend == "auto":
+            with results.noting(f"a step as a CUDA graph at batch {len(batch.inputs)} with {cell}"):
+                _time_graph(batch, cell, results)
+
+
+def _time_data(data: DigitSums, options: argparse.Namespace, device: torch.device, results: Results) -> Batch:
+    """What comes before the network; gives a batch on the device."""
+    tables: Iterator[IndexBatch] = chain.from_iterable(repeat(data.train_dataloader()))
+    table = next(tables)
+
+    def gather(augment: bool) -> Batch:
+        data.augment = augment
+        return data.gather(there)
+
+    there = data.transfer_batch_to_device(table, device, 0)
+    parts: dict[str, Part] = {
+        "next(loader)": lambda: next(tables),
+        "transfer": lambda: data.transfer_batch_to_device(table, device, 0),
+        "gather and warp": lambda: gather(augment=True),
+        "gather alone": lambda: gather(augment=False),
+    }
+    _add(parts, {"batch": data.batch_size, "dataset": data.dataset}, options, device, results)
+    return gather(augment=True)
+
+
+def _time_step(batch: Batch, cell: str, backend: str, options: argparse.Namespace, results: Results) -> None:
+    """What the network and the optimizer take, for one recurrence."""
+    device, head = batch.inputs.device, {"batch": len(batch.inputs), "cell": cell, "backend": backend}
+    step = Step(batch, cell, backend)
+    parts: dict[str, Part] = {"forward and backward": step.differentiate, "step": step.whole}
+    if (cell, backend) == RECURRENCES[0]:
+        parts |= {"encoder, forward": lambda: step.module.network.encoder(batch.inputs), "metrics": step.score}
+        parts |= {"clipping": step.clip, "AdamW": step.optimizer.step}
+    _add(parts, head, options, device, results)
+
+
+def _time_graph(batch: Batch, cell: str, results: Results) -> None:
+    """Forward, backward, clipping and AdamW as one CUDA graph."""
+    seconds = replay_seconds(Step(batch, cell, "auto", capturable=True).whole, batch.inputs.device, 0.001)
+    head = {"batch": len(batch.inputs), "cell": cell, "backend": "auto", "what": "step as a CUDA graph"}
+    results.add({**head, "ms": _ms(seconds), "images/s": round(batch.targets.numel() / seconds)})
+
+
+class Step:
+    """A training step of the default network on one batch: forward, backward, clipping and AdamW."""
+
+    def __init__(self, batch: Batch, cell: str, backend: str, capturable: bool = False) -> None:
+        torch.manual_seed(0)
+        device = batch.inputs.device
+        options: dict[str, Any] = {"cell": cell, "backend": backend}
+        self.batch, self.module = batch, SequenceModule(**options).to(device)
+        self.parameters = list(self.module.parameters())
+        rate = torch.tensor(1e-3, device=device) if capturable else 1e-3
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=rate, fused=capturable, capturable=capturable)
+        self.outputs = self.differentiate()
+
+    def differentiate(self) -> torch.Tensor:
+        """Loss and gradients; gives the outputs."""
+        self.module.zero_grad(set_to_none=True)
+        outputs = self.module(self.batch.inputs, self.batch.mask)
+        self.module.objective.loss(outputs, self.batch.targets, self.batch.mask).backward()
+        return outputs.detach()
+
+    def clip(self) -> None:
+        """As the command line's default does."""
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+
+    def whole(self) -> None:
+        """All of it."""
+        self.differentiate()
+        self.clip()
+        self.optimizer.step()
+
+    def score(self) -> None:
+        """Update the metrics of the training."""
+        self.module.train_metrics.update(self.outputs, self.batch.targets, self.batch.mask)
+
+
+def _add(
+    parts: dict[str, Part], head: dict[str, Any], options: argparse.Namespace, device: torch.device, results: Results
+) -> None:
+    """Time the parts in turn, by the clock: until the device has nothing left to do."""
+
+    def timer(part: Part) -> Callable[[], float]:
+        def seconds() -> float:
+            synchronise(device)
+            start = time.perf_counter()
+            part()
+            synchronise(device)
+            return time.perf_counter() - start
+
+        return seconds
+
+    timers = {name: timer(part) for name, part in parts.items()}
+    for seconds in timers.values():
+        for _ in range(options.warm_up):
+            seconds()
+    for name, timing in take_turns(timers, next(iter(timers)), options.rounds).items():
+        times = {"ms": timing.median, "lower": timing.lower_quartile, "upper": timing.upper_quartile}
+        times = {key: _ms(value) for key, value in times.items()}
+        results.add({**head, "what": name, **times, "rounds": timing.n})
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a GPU has nothing left to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _ms(seconds: float) -> float:
+    return float(f"{1000 * seconds:.4g}")
