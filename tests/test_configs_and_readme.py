@@ -12,12 +12,21 @@ import pytest
 import torch
 import yaml
 
+from seqsum.benchmarks.__main__ import make_parser
 from seqsum.cli import main
 from seqsum.networks import build_recurrence
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+SPEED = (REPOSITORY / "docs/speed.md").read_text()
+BENCHMARKS = [  # on a line of their own, or between backquotes, maybe on two lines
+    shlex.split(command or quoted)
+    for page in (README, SPEED)
+    for command, quoted in re.findall(
+        r"^python -m seqsum\.benchmarks (.+)$|`python -m seqsum\.benchmarks ([^`]+)`", page, flags=re.MULTILINE
+    )
+]
 COMMANDS = [
     shlex.split(line, comments=True)[2:]
     for language, block in BLOCKS
@@ -47,8 +56,15 @@ def test_every_command_of_the_readme_parses(parsed, command, monkeypatch):
     parsed(command)
 
 
+@pytest.mark.parametrize("command", BENCHMARKS, ids=" ".join)
+def test_every_benchmark_of_the_readme_and_the_docs_parses(command):
+    assert make_parser().parse_args(command).benchmark == command[0]
+
+
 def test_readme_shows_commands():
     assert len(COMMANDS) > 10
+    assert len(BENCHMARKS) > 8
+    assert {command[0] for command in BENCHMARKS} == {"recurrent", "training", "loading", "scaling", "gpu"}
 
 
 def test_sum_yaml_is_the_default(parsed):
