@@ -14,7 +14,7 @@ class Seeds(Callback):
 
     So a training that goes on draws what an undisturbed one would, whatever else drew before; one that is
     killed leaves no state to save; and each process has numbers of its own. The order and the warps of the
-    digits have generators of their own (`IndexBatches`).
+    digits have seeds of their own (`IndexBatches`).
 
     Args:
         seed: Of everything random in the run.

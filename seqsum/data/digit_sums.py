@@ -7,11 +7,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from seqsum.data.base import Batch
+from seqsum.data.counter_random import random_uniform
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import DatasetName
 from seqsum.data.sampler import IndexBatch
 from seqsum.data.sums import Operation, running_targets, signs
-from seqsum.data.warps import random_affine, random_elastic, warp
+from seqsum.data.warps import AFFINE_NUMBERS, ELASTIC_NUMBERS, random_affine, random_elastic, warp
 from seqsum.errors import InputError
 
 
@@ -86,12 +87,15 @@ class DigitSums(DigitData):
         return Batch(inputs, running_targets(digits.labels[rows], self.operation), rows=batch.rows)
 
     def _warp(self, pixels: Tensor, batch: IndexBatch) -> Tensor:
-        """Draw a warp for each image of all processes, and use this process's: their number changes nothing."""
-        count = batch.rows.numel()
-        kept = torch.arange(count).view(batch.rows.shape)[batch.share].flatten()
-        generator = torch.Generator().manual_seed(batch.seed)
-        affine = random_affine(count, generator, kept=kept)
-        elastic = random_elastic(count, generator, strength=self.elastic, kept=kept) if self.elastic else None
+        """Warp each image by random numbers of the batch's seed and the image's place in the batch.
+
+        The batch is that of all processes, so that their number changes nothing.
+        """
+        places = torch.arange(batch.rows.numel(), device=pixels.device).view(batch.rows.shape)[batch.share].flatten()
+        draws = AFFINE_NUMBERS + (ELASTIC_NUMBERS if self.elastic else 0)
+        numbers = random_uniform(batch.seed, places, draws)
+        affine = random_affine(numbers[:, :AFFINE_NUMBERS])
+        elastic = random_elastic(numbers[:, AFFINE_NUMBERS:], strength=self.elastic) if self.elastic else None
         return warp(pixels, affine, elastic)
 
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from seqsum.data.warps import random_affine, random_elastic, warp
+from seqsum.data.warps import AFFINE_NUMBERS, ELASTIC_NUMBERS, random_affine, random_elastic, warp
 
 FONTS = (
     "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Bold",
@@ -47,9 +47,16 @@ def render_digits(count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 def _draw(glyphs: Tensor, generator: torch.Generator) -> Tensor:
     """One warped 28×28 image of each glyph `(N, 1, Y, X)` -> uint8 `(N, 28, 28)`."""
-    affine = random_affine(len(glyphs), generator, rotation=15, scale=0.15, shear=0.25, shift=1.5)
-    images = warp(glyphs, affine, random_elastic(len(glyphs), generator, strength=1.5))
+    count = len(glyphs)
+    numbers = _evenly((AFFINE_NUMBERS, count), generator).T  # in the order in which these digits were always drawn
+    affine = random_affine(numbers, rotation=15, scale=0.15, shear=0.25, shift=1.5)
+    images = warp(glyphs, affine, random_elastic(_evenly((count, ELASTIC_NUMBERS), generator), strength=1.5))
     return (images.squeeze(1) * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def _evenly(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Draw numbers evenly from `[-1, 1)`."""
+    return 2 * torch.rand(shape, generator=generator) - 1
 
 
 def _glyphs() -> Tensor:

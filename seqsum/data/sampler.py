@@ -23,7 +23,7 @@ class IndexBatch(NamedTuple):
     Attributes:
         split: Where the digits come from.
         rows: Positions in the split, `(B, T)`, of the sequences of all processes.
-        seed: Of the batch's random warps.
+        seed: Of the batch's random numbers, below 2³².
         share: Which of the sequences are this process's.
     """
 

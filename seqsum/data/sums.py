@@ -47,17 +47,17 @@ def batch_lengths(count: int, shortest: int, longest: int, rows: int) -> list[in
     return lengths
 
 
-def signs(sequence_length: int, operation: Operation) -> Tensor:
+def signs(sequence_length: int, operation: Operation, device: torch.device | None = None) -> Tensor:
     """Sign of each step, `(T,)`: `+ - + …` for `alternating`, `+ + + …` for `sum`."""
-    ones = torch.ones(sequence_length)
+    ones = torch.ones(sequence_length, device=device)
     if operation == "alternating":
-        ones[1::2] = -1
+        ones[1::2].neg_()  # a kernel, where assigning a number makes a tensor of it first
     return ones
 
 
 def running_targets(labels: Tensor, operation: Operation = "alternating") -> Tensor:
     """Running signed sums of digits: labels `(…, T)` -> float targets `(…, T)`."""
-    return (labels * signs(labels.shape[-1], operation).to(labels.device)).cumsum(dim=-1)
+    return (labels * signs(labels.shape[-1], operation, labels.device)).cumsum(dim=-1)
 
 
 def scan_targets(labels: Tensor, operation: Operation = "alternating") -> Tensor:

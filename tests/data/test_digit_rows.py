@@ -5,7 +5,9 @@ import torch
 
 from seqsum.data import DigitRows
 from seqsum.data.digits import load_splits
+from seqsum.data.sampler import IndexBatch
 from seqsum.errors import InputError
+from tests.data.device_only import DEVICES, DeviceOnly
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,18 @@ def test_threshold_makes_pixels_zero_or_one(mnist_root, splits):
     data = make_data(mnist_root, threshold=0.1)
     inputs = data.as_steps(splits["test"].images)
     assert torch.equal(inputs, (splits["test"].images > 25).float())  # 0.1 of 255 is 25.5
+
+
+@pytest.mark.parametrize("arguments", [{}, {"steps": "columns"}, {"threshold": 0.1}])
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_batch_is_made_on_its_device_without_waiting_or_copying(mnist_root, device, arguments):
+    data = make_data(mnist_root, **arguments)
+    batch = IndexBatch("train", torch.arange(20).unsqueeze(1).to(device), 7, slice(1, None, 3))
+    data.digits_of(batch)  # moves the split, once
+    with DeviceOnly(device):
+        gathered = data.gather(batch)
+    assert gathered.inputs.shape == (7, 28, 28)
+    assert gathered.inputs.device.type == gathered.targets.device.type == device
 
 
 def test_training_order_is_the_seeds_and_another_in_each_epoch(mnist_root):

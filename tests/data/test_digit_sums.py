@@ -12,12 +12,14 @@ from lightning.pytorch.plugins.precision import Precision
 from PIL import Image
 from torch import Tensor
 
-from seqsum.data import Batch, Digits, DigitSums, digits, running_targets
+from seqsum.data import Batch, Digits, DigitSums, digit_sums, digits, running_targets
+from seqsum.data.counter_random import random_uniform
 from seqsum.data.digit_sums import scale
 from seqsum.data.rendered import render_digits
 from seqsum.data.sampler import IndexBatch
 from seqsum.data.warps import random_affine, random_elastic, warp
 from seqsum.errors import InputError
+from tests.data.device_only import DEVICES, DeviceOnly
 
 SPLITS = ["train", "val", "test"]
 
@@ -97,7 +99,7 @@ def test_augmentation_warps_training_images_by_the_seed_of_their_batch(mnist_roo
     data = data_on(mnist_root)
     indices = index_batches(data, "train")[1]
     pixels = splits["train"].images[indices.rows].flatten(0, 1)[:, None] / 255
-    warped = warp(pixels, random_affine(len(pixels), torch.Generator().manual_seed(indices.seed)))
+    warped = warp(pixels, random_affine(random_uniform(indices.seed, torch.arange(len(pixels)), 6)))
     expected = ((warped - 0.1307) / 0.3081).unflatten(0, indices.rows.shape)
     torch.testing.assert_close(data.gather(indices).inputs, expected)
 
@@ -115,9 +117,9 @@ def test_elastic_warps_come_on_top_of_the_affine_ones(mnist_root):
     elastic, batch_seed = data_on(mnist_root, elastic=1.5), 7
     rows = torch.tensor([[0, 1, 2]])
     batch = elastic.gather(IndexBatch("train", rows, batch_seed))
-    source = torch.Generator().manual_seed(batch_seed)
+    numbers = random_uniform(batch_seed, torch.arange(3), 38)
     images = elastic.splits["train"].images[rows[0]].unsqueeze(1) / 255
-    warped = warp(images, random_affine(3, source), random_elastic(3, source, strength=1.5))
+    warped = warp(images, random_affine(numbers[:, :6]), random_elastic(numbers[:, 6:], strength=1.5))
     torch.testing.assert_close(batch.inputs[0], (warped - 0.1307) / 0.3081)
     for split in ("val", "test"):
         assert same(batches(data_on(mnist_root), split), batches(elastic, split))
@@ -170,16 +172,90 @@ def test_workers_change_nothing(mnist_root):
     assert same(batches(data_on(mnist_root, num_workers=1)), batches(data_on(mnist_root)))
 
 
+@pytest.mark.parametrize("world_size", [1, 2, 3])
 @pytest.mark.parametrize("split", SPLITS)
-def test_the_processes_of_a_trainer_share_each_batch_warps_included(mnist_root, split):
+def test_the_processes_of_a_trainer_share_each_batch_warps_included(mnist_root, split, world_size):
     whole = batches(data_on(mnist_root, batch_size=18, elastic=0.5), split)
-    for rank in range(3):
-        data = data_on(mnist_root, batch_size=6, elastic=0.5)
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=3, precision_plugin=Precision())
+    for rank in range(world_size):
+        data = data_on(mnist_root, batch_size=18 // world_size, elastic=0.5)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, precision_plugin=Precision())
         for batch, part in zip(whole, batches(data, split), strict=True):
-            assert torch.equal(batch.inputs[rank::3], part.inputs)
-            assert torch.equal(batch.targets[rank::3], part.targets)
+            assert torch.equal(batch.inputs[rank::world_size], part.inputs)
+            assert torch.equal(batch.targets[rank::world_size], part.targets)
             assert torch.equal(batch.rows, part.rows)
+
+
+def test_a_process_draws_numbers_for_its_own_images_alone(mnist_root, monkeypatch):
+    drawn = []
+
+    def draw(seed: int, rows: Tensor, draws: int) -> Tensor:
+        drawn.append((seed, rows.tolist(), draws))
+        return random_uniform(seed, rows, draws)
+
+    monkeypatch.setattr(digit_sums, "random_uniform", draw)
+    rows = torch.arange(10).view(5, 2)
+    data_on(mnist_root).gather(IndexBatch("train", rows, 7, slice(1, None, 3)))
+    data_on(mnist_root, elastic=1.0).gather(IndexBatch("train", rows, 7, slice(2, None, 3)))
+    assert drawn == [(7, [2, 3, 8, 9], 6), (7, [4, 5], 38)]
+
+
+def test_warps_differ_between_images_batches_epochs_and_seeds(mnist_root):
+    seen = []
+    for seed in (0, 1):
+        data = data_on(mnist_root, seed=seed, elastic=1.0)
+        loader = data.train_dataloader()
+        for epoch in (0, 1):
+            loader.sampler.set_epoch(epoch)
+            same_image = [batch._replace(rows=torch.zeros_like(batch.rows)) for batch in loader]
+            seen += [data.gather(batch).inputs.flatten(0, 1).flatten(1) for batch in same_image]
+    images = torch.cat(seen)
+    assert len(images) == 2 * 2 * 600
+    assert len(images.unique(dim=0)) == len(images)
+
+
+# Devices -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [slice(None), slice(1, None, 3)], ids=["all", "share"])
+@pytest.mark.parametrize("arguments", [{}, {"elastic": 1.0}, {"augment": False}, {"operation": "sum"}])
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_batch_is_made_on_its_device_without_waiting_or_copying(mnist_root, device, split, arguments, share):
+    data = data_on(mnist_root, **arguments)
+    batch = IndexBatch(split, torch.arange(20).view(5, 4).to(device), 7, share)
+    data.digits_of(batch)  # moves the split, once
+    with DeviceOnly(device) as guard:
+        gathered = data.gather(batch)
+    assert gathered.inputs.device.type == gathered.targets.device.type == device
+    assert ("grid_sampler_2d" in guard.operations) == (split == "train" and data.augment)
+
+
+@pytest.mark.parametrize(("arguments", "launches"), [({"augment": False}, 9), ({}, 51), ({"elastic": 1.0}, 55)])
+def test_a_batch_takes_few_launches(mnist_root, arguments, launches):
+    data = data_on(mnist_root, **arguments)
+    batch = index_batches(data, "train")[0]
+    with DeviceOnly("cpu") as guard:
+        data.gather(batch)
+    views = {"alias", "expand", "permute", "select", "slice", "t", "unbind", "unsqueeze", "view", "_unsafe_view"}
+    assert len([name for name in guard.operations if name not in views]) <= launches  # of kernels, on a GPU
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("arguments", [{}, {"elastic": 1.0}, {"augment": False}])
+def test_a_gpu_makes_the_same_batch_without_waiting(mnist_root, arguments, monkeypatch):
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    data = data_on(mnist_root, **arguments)
+    batch = index_batches(data, "train")[0]
+    expected = data.gather(batch)
+    there = batch._replace(rows=batch.rows.cuda())
+    data.gather(there)  # moves the split, and loads the kernels
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        gathered = data.gather(there)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(gathered.inputs.cpu(), expected.inputs, atol=1e-3, rtol=0)
+    assert torch.equal(gathered.targets.cpu(), expected.targets)
 
 
 class Recorder(LightningModule):
