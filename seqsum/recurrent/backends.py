@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsum.recurrent.cells import RecurrentCell
+from seqsum.recurrent.checks import are_plain, check_tensors
 from seqsum.recurrent.kernels import (
     find_kernel,
     find_native_kernel,
@@ -33,10 +34,12 @@ from seqsum.recurrent.kernels import (
     triton_obstacle,
 )
 from seqsum.recurrent.kernels.stretches import run_in_stretches
+from seqsum.recurrent.kernels.written_for import FINGERPRINTS, METHODS, edited
 from seqsum.recurrent.rule import fastest_backends
-from seqsum.recurrent.unroll import Unroll
+from seqsum.recurrent.unroll import Unroll, leave_out
 
 Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "triton"]
+KERNELS = ("bptt", "native", "triton")  # what reads and writes memory itself, or changes it in place
 Runner: TypeAlias = Callable[[Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
 
 
@@ -62,13 +65,36 @@ def unroll(
         Outputs `(T, B, O)` and the state after the last step, with the constants.
 
     Raises:
-        ValueError: An unknown backend, or an empty time axis.
+        ValueError: An unknown backend, an empty time axis; a size, type or device that doesn't fit.
         RuntimeError: A backend was asked for by name and can't run this cell.
     """
-    if len(inputs) == 0:
-        raise ValueError(f"`inputs` of shape {tuple(inputs.shape)} (T, B, F) must have at least one time step")
+    return run(cell, choose_backend(cell, inputs, state, mask, backend), inputs, state, mask, reverse)
+
+
+def choose_backend(
+    cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None, backend: Backend
+) -> Backend:
+    """Check what the cell is to run on; the backend that runs it: `eager` for tensors that are no kernel's to read.
+
+    Raises:
+        ValueError, RuntimeError: As in `unroll`.
+    """
+    check_backend(backend)
+    tensors = check_tensors(cell, inputs, state, mask)
     resolved = resolve_backend(cell, backend, batch=inputs.shape[1], steps=len(inputs))
-    return runner(cell, resolved)(inputs, state, mask, reverse)
+    if resolved in KERNELS and not (are_plain(tensors) and _nothing_watches()):
+        runner(cell, resolved)  # raises where it can't run the cell, whatever the tensors
+        return "eager"
+    return resolved
+
+
+def run(
+    cell: RecurrentCell, backend: Backend, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
+) -> tuple[Tensor, list[Tensor]]:
+    """`unroll` by a backend that `choose_backend` has given."""
+    if mask is not None and backend != "native":  # which does not read them
+        inputs = leave_out(inputs, mask)
+    return runner(cell, backend)(inputs, state, mask, reverse)
 
 
 def check_backend(backend: str) -> None:
@@ -95,12 +121,26 @@ def resolve_backend(
         return backend
     if _transformed(cell):
         return "eager"
+    _say_that_it_is_edited(cell)
+    if any(name in cell.__dict__ for name in METHODS):  # replaced on this very cell: TorchScript knows its class alone
+        return "eager"
     if native_obstacle(cell) is None:  # on a CPU, where there is no rule to ask
         return "native"
     for candidate in (*fastest_backends(cell, batch, steps), *WITHOUT_A_RULE):
         if _CAN_RUN[candidate](cell):
             return cast("Backend", candidate)
     return "eager"
+
+
+def _say_that_it_is_edited(cell: RecurrentCell) -> None:
+    """Once for each built-in class: it runs as its user has changed it, so without the kernels."""
+    kind = type(cell)
+    if kind in FINGERPRINTS and kind not in _said_to_be_edited and (why := edited(cell)):
+        _said_to_be_edited.add(kind)
+        warnings.warn(f"{kind.__name__} runs as edited, without the kernels of the original: {why}", stacklevel=3)
+
+
+_said_to_be_edited: set[type] = set()
 
 
 def _is_scriptable(cell: RecurrentCell) -> bool:
@@ -125,10 +165,17 @@ _CAN_RUN: dict[str, Callable[[RecurrentCell], bool]] = {
 }
 
 
+def _nothing_watches() -> bool:
+    """Whether no dispatch mode (FakeTensorMode, make_fx, a user's own) is at work: it sees torch's operations alone."""
+    return torch._C._len_torch_dispatch_stack() == 0  # there is no public way to ask
+
+
 def _transformed(cell: RecurrentCell) -> bool:
     """Whether something is at work that only plain torch operations survive: torch.compile or tracing of
-    the model around the cell, or a transform of torch.func or forward-mode differentiation.
+    the model around the cell, a transform of torch.func, forward-mode differentiation, a dispatch mode.
     """
+    if not _nothing_watches():
+        return True
     functorch = getattr(torch._C, "_functorch", None)  # there is no public way to ask
     level = functorch.maybe_current_level() if functorch is not None else None
     forward_level: int = getattr(torch.autograd.forward_ad, "_current_level", -1)
@@ -183,6 +230,9 @@ class _Compiled:
 def _scripted(loop: Unroll) -> nn.Module:
     """The TorchScript form of the loop, compiled when first needed and when the cell's tensors were replaced."""
     cell = loop.cell
+    methods = tuple(getattr(type(cell), name, None) for name in METHODS)
+    if _scripted_methods.setdefault(type(cell), methods) != methods:  # TorchScript keeps the first ones of a class
+        raise RuntimeError(f"TorchScript has compiled {type(cell).__name__} before one of its methods was replaced")
     tensors = [*cell.parameters(), *cell.buffers()]
     compiled = cell.__dict__.pop("_compiled", None) or _Compiled()  # TorchScript must not see it
     if compiled.scripted is None or not compiled.fits(tensors):
@@ -191,6 +241,9 @@ def _scripted(loop: Unroll) -> nn.Module:
         compiled.scripted.train(cell.training)
     cell.__dict__["_compiled"] = compiled
     return compiled.scripted
+
+
+_scripted_methods: dict[type, tuple[Any, ...]] = {}
 
 
 def _script(loop: Unroll) -> nn.Module:

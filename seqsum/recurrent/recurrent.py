@@ -11,8 +11,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from seqsum.recurrent.backends import Backend, check_backend, resolve_backend, unroll
+from seqsum.recurrent.backends import Backend, check_backend, choose_backend, run
 from seqsum.recurrent.cells import RecurrentCell, check_cell, dropout_mask
+from seqsum.recurrent.checks import check_alike
 from seqsum.recurrent.sequences import pack_like, pad, reorder, time_first_mask
 
 States = Tensor | tuple[Tensor, ...]
@@ -116,7 +117,8 @@ class Recurrent(nn.Module):
         self._check_input(input)
         single = input.dim() == 2
         time_first = input.unsqueeze(1) if single else input.transpose(0, 1) if self.batch_first else input
-        states = None if hx is None else self._unwrap(hx, input.shape[:0] if single else time_first.shape[1:2])
+        batch = input.shape[:0] if single else time_first.shape[1:2]
+        states = None if hx is None else self._unwrap(hx, batch, input)
         mask = time_first_mask(input, mask, lengths, self.batch_first)
         outputs, final = self._run(time_first, states, mask, generator)
         if single:
@@ -130,7 +132,7 @@ class Recurrent(nn.Module):
             raise ValueError(f"packed `input` of shape {tuple(input.data.shape)} must have two axes, (ΣT, F)")
         self._check_features(input.data)
         padded, lengths = pad(input)
-        states = None if hx is None else self._unwrap(hx, padded.shape[1:2])
+        states = None if hx is None else self._unwrap(hx, padded.shape[1:2], padded)
         states = None if states is None else reorder(states, input.sorted_indices)
         mask = time_first_mask(padded, None, lengths, batch_first=False)
         outputs, final = self._run(padded, states, mask, generator)
@@ -144,7 +146,9 @@ class Recurrent(nn.Module):
         # encoder runs in the lower precision and the recurrence does not.
         autocast = torch.is_autocast_enabled(outputs.device.type)
         with torch.autocast(outputs.device.type, enabled=False) if autocast else nullcontext():
-            outputs = outputs.to(self._dtype(outputs)) if autocast else outputs
+            if autocast:
+                dtype = self._reference(outputs).dtype
+                outputs, hx = outputs.to(dtype), None if hx is None else [states.to(dtype) for states in hx]
             final: list[list[Tensor]] = []
             for layer in range(self.num_layers):
                 if layer and self.dropout and self.training:
@@ -169,18 +173,20 @@ class Recurrent(nn.Module):
         state = (state or cell.initial_state(batch, inputs)) + cell.constants(batch, inputs, generator)
         if self.recorder is not None:
             self.recorder.record(self.suffix(index), cell, inputs, state, mask, reverse)
-        backend = resolve_backend(cell, self.backend, batch=batch, steps=len(inputs))
+        backend = choose_backend(cell, inputs, state, mask, self.backend)
         if backend != self.last_backend:  # setting an attribute of a module takes as long as a small product
             self.last_backend = backend
-        outputs, final = unroll(cell, inputs, state, mask, reverse, backend)
+        outputs, final = run(cell, backend, inputs, state, mask, reverse)
         return outputs, final[: len(cell.state_size)]
 
-    def _dtype(self, inputs: Tensor) -> torch.dtype:
-        """That of the weights; a cell need not have any."""
+    def _reference(self, input: Tensor) -> Tensor:
+        """A tensor of the type and on the device of the weights; a cell need not have any."""
         own = next(self.cells[0].parameters(recurse=False), None)  # all modules would take ten times as long
-        return (next(self.parameters(), inputs) if own is None else own).dtype
+        return next(self.parameters(), input) if own is None else own
 
     def _check_input(self, input: Tensor) -> None:
+        if not isinstance(input, Tensor):
+            raise ValueError(f"`input` (={type(input).__name__}) must be a tensor or a packed sequence")
         if input.dim() not in (2, 3):
             raise ValueError(
                 f"`input` of shape {tuple(input.shape)} must have three axes, or two for a single sequence, "
@@ -196,20 +202,29 @@ class Recurrent(nn.Module):
                 f"`input` of shape {tuple(input.shape)} must have `input_size` (={self.input_size}) features, "
                 f"not {input.shape[-1]}"
             )
-        dtype = self._dtype(input)
-        if input.dtype != dtype and not torch.is_autocast_enabled(input.device.type):
-            raise ValueError(f"`input` of type {input.dtype} must be of the type of the weights, {dtype}")
+        self._check_alike("`input`", input, input)
 
-    def _unwrap(self, hx: States, batch: Sequence[int]) -> list[Tensor]:
+    def _check_alike(self, name: str, tensor: Tensor, input: Tensor) -> None:
+        """Of the type and on the device of the weights; under autocast it is cast."""
+        reference = self._reference(input)
+        autocast = torch.is_autocast_enabled(input.device.type)
+        check_alike(name, tensor, tensor.dtype if autocast else reference.dtype, reference.device)
+
+    def _unwrap(self, hx: States, batch: Sequence[int], input: Tensor) -> list[Tensor]:
         """The user's state -> a list of `(L·D, B, S)`; `batch` is empty for a single sequence."""
-        states = [hx] if isinstance(hx, Tensor) else list(hx)
         sizes = self._first_cell().state_size
+        states = list(hx) if isinstance(hx, tuple | list) else [hx]
+        if not all(isinstance(state, Tensor) for state in states):
+            given = ", ".join(type(state).__name__ for state in states)
+            raise ValueError(f"`hx` (={given}) must be {'a tensor' if len(sizes) == 1 else 'a tuple of tensors'}")
         expected = [(len(self.cells), *batch, size) for size in sizes]
         if [tuple(state.shape) for state in states] != expected:
             raise ValueError(
                 f"`hx` of shapes {[tuple(state.shape) for state in states]} must be of {expected}, "
                 f"{'(L·D, B, S)' if batch else '(L·D, S)'} for each state"
             )
+        for state in states:
+            self._check_alike("`hx`", state, input)
         return states if batch else [state.unsqueeze(1) for state in states]
 
     def _wrap(self, states: list[Tensor]) -> States:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from seqsum.recurrent.checks import check_mask_type
 
 
 def time_first_mask(
@@ -25,16 +28,24 @@ def time_first_mask(
         if input.dim() == 2:
             raise ValueError(f"`lengths` don't go with a single sequence, `input` of shape {tuple(input.shape)}")
         steps, batch = input.shape[:2][:: -1 if batch_first else 1]
-        return _lengths_to_mask(torch.as_tensor(lengths), steps, batch).to(input.device)
+        return _lengths_to_mask(_as_tensor(lengths), steps, batch).to(input.device)
     if mask is None:
         return None
+    if not isinstance(mask, Tensor):
+        raise ValueError(f"`mask` (={type(mask).__name__}) must be a tensor")
     if mask.shape != input.shape[:-1]:
         raise ValueError(
             f"`mask` of shape {tuple(mask.shape)} must have the first axes of `input`, {tuple(input.shape[:-1])}"
         )
-    if mask.dtype != torch.bool:
-        raise ValueError(f"`mask` of type {mask.dtype} must be of type torch.bool")
+    check_mask_type(mask, input)
     return mask.unsqueeze(1) if input.dim() == 2 else mask.transpose(0, 1) if batch_first else mask
+
+
+def _as_tensor(lengths: Any) -> Tensor:
+    try:
+        return torch.as_tensor(lengths)
+    except (TypeError, ValueError, RuntimeError) as error:  # whatever torch makes of what is no number
+        raise ValueError(f"`lengths` (={lengths!r}) must be whole numbers, one for each row") from error
 
 
 def _lengths_to_mask(lengths: Tensor, steps: int, batch: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.recurrent import Recurrent
-from seqsum.recurrent.unroll import Unroll
+from seqsum.recurrent.unroll import Unroll, leave_out
 
 
 class Traced(Mapping[str, Tensor]):
@@ -52,6 +52,7 @@ class _Recorder:
         self, suffix: str, cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
     ) -> None:
         """Run one layer in one direction again, step by step; the arguments are those of `unroll`."""
+        inputs = leave_out(inputs, mask)
         states = _states(cell, inputs, state, mask, reverse)  # of each step, and the one before
         count = len(cell.state_size)
         before = [torch.stack([last[k] for last, _ in states]) for k in range(count)]  # (T, B, S)

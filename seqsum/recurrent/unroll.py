@@ -43,3 +43,13 @@ class Unroll(nn.Module):
         if reverse:
             outputs.reverse()
         return torch.stack(outputs), state
+
+
+def leave_out(inputs: Tensor, mask: Tensor | None) -> Tensor:
+    """Inputs `(T, B, …)` with zeros where the mask `(T, B)` is False.
+
+    Masked steps are computed and thrown away, and a gradient of zero times NaN is NaN: so NaN must not get that far.
+    """
+    if mask is None:
+        return inputs
+    return inputs.masked_fill(~mask.view(*mask.shape, *[1] * (inputs.dim() - 2)), 0)

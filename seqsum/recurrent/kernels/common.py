@@ -79,7 +79,7 @@ def swapped(tensor: Tensor) -> Tensor:
 
 def masked(tensor: Tensor, mask: Tensor | None) -> Tensor:
     """`(T, S, B)` with zeros, in place, where the mask, `(T, B)`, is False."""
-    return tensor if mask is None else tensor.mul_(mask.unsqueeze(1))
+    return tensor if mask is None else tensor.masked_fill_(~mask.unsqueeze(1), 0)  # not times 0: it may be NaN
 
 
 def rows_first(rows: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell,
 from seqsum.recurrent.kernels.common import Kernel
 from seqsum.recurrent.kernels.native.build import REALS, load_library
 from seqsum.recurrent.kernels.native.unroll import unroll_native
+from seqsum.recurrent.kernels.written_for import edited
 
 __all__ = ["find_native_kernel", "native_obstacle"]
 
@@ -23,6 +24,8 @@ def native_obstacle(cell: RecurrentCell) -> str | None:
     """Why the kernels can't run this cell, in words; None if they can."""
     if not _is_plain(cell):
         return "the kernels are for RNNCell, LSTMCell and GRUCell themselves, without `layer_norm` and `proj_size`"
+    if why := edited(cell):
+        return why
     weight = cell.weight_ih
     if weight.device.type != "cpu" or weight.dtype not in REALS:
         return f"the kernels are for float32 and float64 on a CPU, not {weight.dtype} on {weight.device.type}"

@@ -11,10 +11,11 @@ from functools import partial
 from importlib.util import find_spec
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
 from seqsum.recurrent.kernels.common import Kernel
+from seqsum.recurrent.kernels.written_for import edited
 
 __all__ = ["find_triton_kernel", "triton_obstacle"]
 
@@ -23,11 +24,13 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 CAPABILITY = (8, 0)  # the first with products in bfloat16 and TF32
 
 
-def triton_obstacle(cell: nn.Module) -> str | None:
+def triton_obstacle(cell: RecurrentCell) -> str | None:
     """Why the kernels can't run this cell, with its weights as and where they are; None if they can."""
     plain = isinstance(cell, PackedCell) and type(cell) in _NAMES and not cell.layer_norm
     if not plain or getattr(cell, "proj_size", None):  # a subclass may compute something else
         return "the kernels are for RNNCell, LSTMCell and GRUCell themselves, without `layer_norm` and `proj_size`"
+    if why := edited(cell):
+        return why
     if find_spec("triton") is None:
         return "the package triton is not installed"
     from seqsum.recurrent.kernels.triton.launch import INTERPRETED

@@ -1,0 +1,136 @@
+"""What a cell is run on: refused where it can't be right, and kept from the kernels where it isn't plain memory.
+
+A kernel reads and writes memory by address. So everything that reaches one has passed `check_tensors`, the only place
+that looks at it: sizes, types and devices of inputs, states, mask, dropout and weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
+
+NUM_GATES: dict[type[RecurrentCell], int] = {RNNCell: 1, LSTMCell: 4, GRUCell: 3}
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+
+
+def check_tensors(
+    cell: RecurrentCell, inputs: Tensor, state: Sequence[Tensor], mask: Tensor | None
+) -> Sequence[Tensor]:
+    """Check what `unroll` runs a cell on; all its tensors, those of a built-in cell's weights included.
+
+    Raises:
+        ValueError: A size, type or device that doesn't fit.
+    """
+    if not isinstance(inputs, Tensor):
+        raise ValueError(f"`inputs` (={type(inputs).__name__}) must be a tensor")
+    if inputs.dim() != 3:
+        raise ValueError(f"`inputs` of shape {tuple(inputs.shape)} must have three axes, (T, B, F)")
+    if len(inputs) == 0:
+        raise ValueError(f"`inputs` of shape {tuple(inputs.shape)} (T, B, F) must have at least one time step")
+    _check_state(cell, inputs, state)
+    if mask is not None:
+        _check_mask(mask, inputs)
+    weights = list(_weights(cell))
+    _check_types(cell, inputs, state, weights)
+    given = [inputs, *state, *(weight for _, weight in weights)]
+    return given if mask is None else [mask, *given]
+
+
+def are_plain(tensors: Sequence[Tensor]) -> bool:
+    """Whether a kernel may run on what `check_tensors` has given. Otherwise the loop in Python has to, where torch
+    looks after every tensor by itself.
+    """
+    dtype = tensors[-1].dtype  # under autocast they may differ
+    return all(is_plain(tensor) and tensor.dtype in (dtype, torch.bool) for tensor in tensors)
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is just its memory: of no subclass, with strides, on a device, nothing pending on it.
+
+    FakeTensor and its like are subclasses; `x.conj().imag` is the negative of what lies in memory; a sparse tensor has
+    no strides; one on `meta` has no memory.
+    """
+    return (
+        type(tensor) in (Tensor, nn.Parameter)
+        and tensor.layout == torch.strided
+        and not (tensor.is_neg() or tensor.is_conj() or tensor._is_zerotensor() or tensor.is_meta)
+    )
+
+
+def check_alike(name: str, tensor: Tensor, dtype: torch.dtype, device: torch.device, what: str = "the weights") -> None:
+    """Raise a ValueError unless a tensor has this type and lies on this device; `what` says whose they are."""
+    if tensor.dtype != dtype:
+        raise ValueError(f"{name} of type {tensor.dtype} must be of the type of {what}, {dtype}")
+    if tensor.device != device:
+        raise ValueError(f"{name} on {tensor.device} must be on the device of {what}, {device}")
+
+
+def _check_state(cell: RecurrentCell, inputs: Tensor, state: Sequence[Tensor]) -> None:
+    sizes = list(cell.state_size)
+    if len(state) < len(sizes) or not all(isinstance(tensor, Tensor) for tensor in state):
+        names = [type(tensor).__name__ for tensor in state]
+        raise ValueError(f"`state` (={names}) must be a list of {len(sizes)} tensors, and the cell's constants")
+    batch = inputs.shape[1]
+    shapes = [tuple(tensor.shape) for tensor in state[: len(sizes)]]
+    if shapes != [(batch, size) for size in sizes]:
+        raise ValueError(f"`state` of shapes {shapes} must be of {[(batch, size) for size in sizes]}, (B, S) each")
+    if type(cell) in NUM_GATES and len(state) > len(sizes):
+        _check_dropout(state[len(sizes) :], (batch, sizes[0]))
+
+
+def _check_dropout(constants: Sequence[Tensor], expected: tuple[int, int]) -> None:
+    shapes = [tuple(tensor.shape) for tensor in constants]
+    if shapes != [expected]:
+        raise ValueError(f"`state` has constants of shapes {shapes} and may have one dropout mask, of {expected}")
+
+
+def _check_mask(mask: Any, inputs: Tensor) -> None:
+    if not isinstance(mask, Tensor):
+        raise ValueError(f"`mask` (={type(mask).__name__}) must be a tensor")
+    if mask.shape != inputs.shape[:2]:
+        raise ValueError(f"`mask` of shape {tuple(mask.shape)} must be of {tuple(inputs.shape[:2])}, (T, B)")
+    check_mask_type(mask, inputs)
+
+
+def check_mask_type(mask: Tensor, inputs: Tensor) -> None:
+    """Raise a ValueError unless a mask is of booleans, where the inputs are."""
+    if mask.dtype != torch.bool:
+        raise ValueError(f"`mask` of type {mask.dtype} must be of type torch.bool")
+    check_alike("`mask`", mask, torch.bool, inputs.device, "the inputs")
+
+
+def _weights(cell: RecurrentCell) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors of a built-in cell's weights; none of others, which torch's own operations read."""
+    if isinstance(cell, PackedCell) and type(cell) in NUM_GATES:
+        for name in WEIGHTS:
+            weight = getattr(cell, name, None)
+            if weight is not None:
+                yield name, weight
+
+
+def _check_types(
+    cell: RecurrentCell, inputs: Tensor, state: Sequence[Tensor], weights: Sequence[tuple[str, Tensor]]
+) -> None:
+    """Of everything but the mask: one type and one device, that of the weights. Under autocast torch casts."""
+    if not weights:
+        return
+    reference = weights[0][1]
+    dtype, device, autocast = reference.dtype, reference.device, torch.is_autocast_enabled(inputs.device.type)
+    rows, size, read = NUM_GATES[type(cell)] * cell.hidden_size, cell.hidden_size, cell.state_size[0]
+    shapes = {"weight_ih": (rows, cell.input_size), "weight_hh": (rows, read), "weight_hr": (read, size)}
+    if inputs.shape[2] != cell.input_size:
+        raise ValueError(
+            f"`inputs` of shape {tuple(inputs.shape)} must have `input_size` (={cell.input_size}) features, "
+            f"not {inputs.shape[2]}"
+        )
+    for name, weight in weights:
+        if weight.shape != (expected := shapes.get(name, (rows,))):
+            raise ValueError(f"`{name}` of shape {tuple(weight.shape)} must be of {expected}")
+        check_alike(f"`{name}`", weight, dtype, device, "`weight_ih`")
+    for name, tensor in (("`inputs`", inputs), *((f"`state[{k}]`", tensor) for k, tensor in enumerate(state))):
+        check_alike(name, tensor, tensor.dtype if autocast else dtype, device)

@@ -1,0 +1,168 @@
+"""What the user sees is what runs: an edited cell, not a kernel's copy of the original."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import types
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+import seqsum
+from seqsum import GRUCell, LSTMCell, RNNCell
+from seqsum.recurrent import backends, resolve_backend, unroll
+from seqsum.recurrent.kernels import find_kernel, native_obstacle, triton_obstacle, written_for
+
+CELLS = [RNNCell, LSTMCell, GRUCell]
+KERNELS = ("bptt", "native", "triton")
+
+
+def halved(original):
+    """A step whose output and state are half as large."""
+
+    def step(self, projected, state):
+        output, new = original(self, projected, state)
+        return output / 2, [tensor / 2 for tensor in new]
+
+    return step
+
+
+@pytest.fixture
+def anew(monkeypatch):
+    """Nothing said yet, nothing compiled yet."""
+    monkeypatch.setattr(backends, "_said_to_be_edited", set())
+    monkeypatch.setattr(backends, "_not_scriptable", set())
+    monkeypatch.setattr(backends, "_scripted_methods", {})
+
+
+def arguments(cell):
+    inputs = torch.randn(4, 2, 3)
+    return cell, inputs, cell.initial_state(2, inputs)
+
+
+@pytest.mark.parametrize("cell_class", CELLS)
+def test_the_kernels_were_written_for_the_cells_as_they_are(cell_class):
+    """If this fails: change the kernels first, then put the value in `written_for.py`."""
+    assert written_for.fingerprint(cell_class) == written_for.FINGERPRINTS[cell_class]
+    assert written_for.edited(cell_class(3, 5)) is None
+
+
+@pytest.mark.parametrize("cell_class", CELLS)
+def test_a_method_replaced_at_run_time_runs(cell_class, monkeypatch, anew):
+    cell, inputs, state = arguments(cell_class(3, 5))
+    original, _ = unroll(cell, inputs, state)
+    monkeypatch.setattr(cell_class, "step", halved(cell_class.step))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        outputs, _ = unroll(cell, inputs, state)
+        unroll(cell, inputs, state)
+        said = [str(warning.message) for warning in caught if "runs as edited" in str(warning.message)]
+        assert len(said) == 1
+        assert f"{cell_class.__name__} runs as edited" in said[0]
+        assert "its `step` was replaced" in said[0]
+        torch.testing.assert_close(outputs, unroll(cell, inputs, state, backend="eager")[0])
+        assert not torch.equal(outputs, original)
+        assert resolve_backend(cell, "auto") not in KERNELS
+    for backend in KERNELS:
+        with pytest.raises(RuntimeError, match=f"can't run {cell_class.__name__}"):
+            unroll(cell, inputs, state, backend=backend)
+    monkeypatch.undo()
+    torch.testing.assert_close(unroll(cell, inputs, state)[0], original)
+
+
+@pytest.mark.parametrize("cell_class", CELLS)
+@pytest.mark.parametrize("method", written_for.METHODS)
+def test_every_method_counts_also_on_a_single_cell(cell_class, method, anew):
+    cell, other = cell_class(3, 5), cell_class(3, 5)
+    replaced = getattr(cell_class, method)
+    setattr(cell, method, types.MethodType(lambda self, *given: replaced(self, *given), cell))
+    assert (find_kernel(cell), find_kernel(other) is None) == (None, False)
+    assert f"its `{method}` was replaced" in (native_obstacle(cell), triton_obstacle(cell))
+    with pytest.warns(UserWarning, match="runs as edited"):
+        assert resolve_backend(cell, "auto") == "eager"
+    assert resolve_backend(other, "auto") in ("native", "bptt")
+
+
+def test_a_method_replaced_after_it_was_compiled_runs(monkeypatch, anew):
+    """TorchScript keeps the first methods of a class that it sees."""
+    cell, inputs, state = arguments(LSTMCell(3, 5, layer_norm=True))
+    unroll(cell, inputs, state, backend="script")
+    monkeypatch.setattr(LSTMCell, "step", halved(LSTMCell.step))
+    with pytest.warns(UserWarning, match="runs as edited|runs eagerly"):
+        outputs, _ = unroll(cell, inputs, state)
+    torch.testing.assert_close(outputs, unroll(cell, inputs, state, backend="eager")[0])
+    with pytest.raises(RuntimeError, match="TorchScript has compiled LSTMCell before one of its methods was replaced"):
+        unroll(cell, inputs, state, backend="script")
+
+
+EDITS = {
+    "lstm": ("forget_gate * state[1]", "state[1]"),
+    "gru": ("candidate + update_gate * (state[0] - candidate)", "state[0] + update_gate * (candidate - state[0])"),
+    "rnn": ("torch.tanh(summed)", "torch.sigmoid(summed)"),
+}
+PROGRAM = """
+import torch, warnings, seqsum
+torch.manual_seed(0)
+layer = seqsum.{name}(3, 5)
+inputs = torch.randn(4, 2, 3)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    outputs = [layer(inputs)[0] for _ in range(2)][0]
+layer.backend = "eager"
+assert torch.allclose(outputs, layer(inputs)[0], atol=1e-6)
+print(sum("runs as edited" in str(w.message) and "{file}" in str(w.message) for w in caught))
+"""
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edited_file_runs(name, tmp_path):
+    """A copy of the package with one equation changed, as README invites to: `auto` runs it, and says so once."""
+    shutil.copytree(Path(seqsum.__file__).parent, tmp_path / "seqsum", ignore=shutil.ignore_patterns("__pycache__"))
+    file = tmp_path / "seqsum/recurrent/cells" / f"{name}.py"
+    text = file.read_text()
+    assert EDITS[name][0] in text
+    run = [sys.executable, "-c", PROGRAM.format(name=name.upper(), file=f"{name}.py")]
+    for change, times in ((("", ""), "0"), (EDITS[name], "1")):
+        file.write_text(text.replace(*change) if change[0] else f"{text}\n# a comment\n")
+        done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout.strip()) == (0, times), done.stderr
+
+
+SOURCES = {
+    "written": """
+def step(self, x):
+    '''Says so.'''
+    if x:  # why
+        x = (
+            x + 1
+        )
+    return x
+""",
+    "plain": """
+def step(self, x):
+    if x:
+        x = (x + 1)
+    return x
+""",
+    "deeper": """
+def step(self, x):
+    if x:
+        x = (x + 1)
+        return x
+""",
+}
+
+
+def test_layout_comments_and_docstrings_do_not_count(tmp_path):
+    words = {}
+    for name, text in SOURCES.items():
+        file = tmp_path / f"{name}.py"
+        file.write_text(text)
+        spec = importlib.util.spec_from_file_location(name, file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        words[name] = written_for._words(module.step)
+    assert words["written"] == words["plain"] != words["deeper"]
