@@ -63,11 +63,23 @@ def is_plain(tensor: Tensor) -> bool:
 
 
 def check_alike(name: str, tensor: Tensor, dtype: torch.dtype, device: torch.device, what: str = "the weights") -> None:
-    """Raise a ValueError unless a tensor has this type and lies on this device; `what` says whose they are."""
+    """Raise a ValueError unless a tensor is dense, of this type, on this device; `what` says whose these are."""
+    if tensor.layout != torch.strided:
+        raise ValueError(f"{name} of layout {tensor.layout} must be of layout {torch.strided}")
     if tensor.dtype != dtype:
         raise ValueError(f"{name} of type {tensor.dtype} must be of the type of {what}, {dtype}")
     if tensor.device != device:
         raise ValueError(f"{name} on {tensor.device} must be on the device of {what}, {device}")
+
+
+def autocasts(device: torch.device) -> bool:
+    """Whether autocast is on for a device; `meta` has none, and torch raises if asked."""
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+
+
+def castable_type(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """What `check_alike` should ask for under autocast, which casts one real type to another."""
+    return tensor.dtype if tensor.is_floating_point() else dtype
 
 
 def _check_state(cell: RecurrentCell, inputs: Tensor, state: Sequence[Tensor]) -> None:
@@ -120,7 +132,7 @@ def _check_types(
     if not weights:
         return
     reference = weights[0][1]
-    dtype, device, autocast = reference.dtype, reference.device, torch.is_autocast_enabled(inputs.device.type)
+    dtype, device, autocast = reference.dtype, reference.device, autocasts(inputs.device)
     rows, size, read = NUM_GATES[type(cell)] * cell.hidden_size, cell.hidden_size, cell.state_size[0]
     shapes = {"weight_ih": (rows, cell.input_size), "weight_hh": (rows, read), "weight_hr": (read, size)}
     if inputs.shape[2] != cell.input_size:
@@ -133,4 +145,4 @@ def _check_types(
             raise ValueError(f"`{name}` of shape {tuple(weight.shape)} must be of {expected}")
         check_alike(f"`{name}`", weight, dtype, device, "`weight_ih`")
     for name, tensor in (("`inputs`", inputs), *((f"`state[{k}]`", tensor) for k, tensor in enumerate(state))):
-        check_alike(name, tensor, tensor.dtype if autocast else dtype, device)
+        check_alike(name, tensor, castable_type(tensor, dtype) if autocast else dtype, device)

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from seqsum.recurrent.backends import Backend, check_backend, choose_backend, run
 from seqsum.recurrent.cells import RecurrentCell, check_cell, dropout_mask
-from seqsum.recurrent.checks import check_alike
+from seqsum.recurrent.checks import autocasts, castable_type, check_alike
 from seqsum.recurrent.sequences import pack_like, pad, reorder, time_first_mask
 
 States = Tensor | tuple[Tensor, ...]
@@ -144,7 +144,7 @@ class Recurrent(nn.Module):
         """Layer after layer, time first: `(T, B, F)`, states `(L·D, B, S)` -> `(T, B, D·O)`, final states."""
         # A sum over many steps needs float32: under autocast (`--trainer.precision=bf16-mixed`) the
         # encoder runs in the lower precision and the recurrence does not.
-        autocast = torch.is_autocast_enabled(outputs.device.type)
+        autocast = autocasts(outputs.device)
         with torch.autocast(outputs.device.type, enabled=False) if autocast else nullcontext():
             if autocast:
                 dtype = self._reference(outputs).dtype
@@ -207,8 +207,8 @@ class Recurrent(nn.Module):
     def _check_alike(self, name: str, tensor: Tensor, input: Tensor) -> None:
         """Of the type and on the device of the weights; under autocast it is cast."""
         reference = self._reference(input)
-        autocast = torch.is_autocast_enabled(input.device.type)
-        check_alike(name, tensor, tensor.dtype if autocast else reference.dtype, reference.device)
+        dtype = castable_type(tensor, reference.dtype) if autocasts(input.device) else reference.dtype
+        check_alike(name, tensor, dtype, reference.device)
 
     def _unwrap(self, hx: States, batch: Sequence[int], input: Tensor) -> list[Tensor]:
         """The user's state -> a list of `(L·D, B, S)`; `batch` is empty for a single sequence."""

@@ -42,8 +42,10 @@ def time_first_mask(
 
 
 def _as_tensor(lengths: Any) -> Tensor:
+    if isinstance(lengths, Tensor):
+        return lengths
     try:
-        return torch.as_tensor(lengths)
+        return torch.as_tensor(lengths, device="cpu")  # not the default device, which may be `meta`
     except (TypeError, ValueError, RuntimeError) as error:  # whatever torch makes of what is no number
         raise ValueError(f"`lengths` (={lengths!r}) must be whole numbers, one for each row") from error
 

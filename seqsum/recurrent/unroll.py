@@ -36,7 +36,7 @@ class Unroll(nn.Module):
             output, new_state = self.cell.step(steps[time], state)
             if mask is not None:
                 valid = mask[time].unsqueeze(-1)
-                output = torch.where(valid, output, torch.zeros_like(output))
+                output = output.masked_fill(~valid, 0)
                 new_state = [torch.where(valid, new_state[k], state[k]) for k in range(len(state))]
             state = new_state
             outputs.append(output)

@@ -103,7 +103,7 @@ def _forward(
         "dropout": _contiguous(dropout),
         "initial_hidden": hidden.contiguous(),
         "initial_memory": _contiguous(memory),
-        "previous": torch.empty(length, batch, dtype=torch.int32),
+        "previous": empty(length, batch, dtype=torch.int32),
         "hiddens": states[0],
         "memories": None if memory is None else states[1],
         "recurrents": states[0] if dropout is None else torch.zeros_like(states[0]),

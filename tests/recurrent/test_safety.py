@@ -1,0 +1,247 @@
+"""Nothing that a user brings may corrupt memory or mislead: every backend gives what the plain loop gives, or an error.
+
+Drawn: types, devices, strides, subclasses, lazy negation and modes, for every argument, on every backend.
+"""
+
+import copy
+from contextlib import nullcontext
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from seqsum import GRU, LSTM, RNN, LSTMCell, Recurrent, RecurrentCell
+from seqsum.recurrent import unroll
+from tests.recurrent.oracles import BACKENDS
+
+B, T, F, H = 3, 4, 2, 5
+LAYERS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+REFUSALS = (ValueError, RuntimeError, TypeError, NotImplementedError)
+
+
+class Marked(Tensor):
+    """A subclass that torch's operations keep."""
+
+
+class Watching(TorchDispatchMode):
+    """A mode that sees every operation."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.seen += 1
+        return function(*args, **(kwargs or {}))
+
+
+def strided(tensor):
+    """The same values, every second of a larger tensor's, its axes in another order."""
+    room = torch.zeros(*(2 * size for size in reversed(tensor.shape)), dtype=tensor.dtype)
+    view = room[tuple(slice(None, None, 2) for _ in tensor.shape)].permute(*reversed(range(tensor.dim())))
+    return view.copy_(tensor)
+
+
+def negated(tensor):
+    """The same values, lazily negated: what lies in memory is their negative."""
+    found = torch.complex(torch.zeros_like(tensor), -tensor).conj().imag
+    assert found.is_neg()
+    return found
+
+
+# what may come in an argument's place: as good as it, or to be refused
+ALIKE = {
+    "as it is": lambda tensor: tensor,
+    "strided": strided,
+    "negated": lambda tensor: negated(tensor) if tensor.is_floating_point() else tensor,
+    "subclass": lambda tensor: tensor.as_subclass(Marked),
+    "parameter": lambda tensor: nn.Parameter(tensor) if tensor.is_floating_point() else tensor,
+    "gradient wanted": lambda tensor: tensor.clone().requires_grad_() if tensor.is_floating_point() else tensor,
+}
+OTHER_TYPES = {
+    str(dtype).removeprefix("torch."): lambda tensor, dtype=dtype: tensor.to(dtype)
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64, torch.complex64)
+}
+WRONG = {
+    **OTHER_TYPES,
+    "meta": lambda tensor: tensor.to("meta"),
+    "shorter": lambda tensor: tensor[..., :-1],
+    "longer": lambda tensor: torch.cat([tensor, tensor], -1),
+    "one axis more": lambda tensor: tensor[None, None],
+    "array": lambda tensor: tensor.numpy(),
+    "sparse": lambda tensor: tensor.to_sparse(),
+}
+MODES = {
+    "none": nullcontext,
+    "watching": Watching,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "inference": torch.inference_mode,
+    "default device": lambda: torch.device("meta"),
+}
+
+
+def arguments(name, dtype):
+    torch.manual_seed(0)
+    layer = LAYERS[name](F, H, bidirectional=True, recurrent_dropout=0.0).to(dtype)
+    tensors = {"input": torch.randn(T, B, F, dtype=dtype), "mask": torch.rand(T, B) < 0.7}
+    states = ["hidden", "cell state"] if name == "lstm" else ["hidden"]
+    return layer, tensors | {state: torch.randn(2, B, H, dtype=dtype) for state in states}
+
+
+def attempt(layer, backend, tensors, mode):
+    """Outputs, states and gradients, or the error."""
+    layer = copy.deepcopy(layer)
+    layer.backend = backend
+    hidden = [tensors[name] for name in ("hidden", "cell state") if name in tensors]
+    try:
+        with mode():
+            outputs, final = layer(
+                tensors["input"], hidden[0] if len(hidden) == 1 else tuple(hidden), mask=tensors["mask"]
+            )
+        results = [outputs, *(final if isinstance(final, tuple) else (final,))]
+        if outputs.requires_grad and not outputs.is_meta:
+            weights = torch.linspace(-1, 1, outputs.numel(), dtype=outputs.dtype).view(outputs.shape)
+            results += torch.autograd.grad(outputs, list(layer.parameters()), weights)
+    except REFUSALS as error:
+        return error
+    return [result.detach().as_subclass(Tensor).resolve_neg() for result in results]
+
+
+def assert_same_outcome(actual, expected):
+    if isinstance(expected, Exception) or isinstance(actual, Exception):
+        assert type(actual) is type(expected), (actual, expected)
+        return
+    for ours, theirs in zip(actual, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_every_backend_does_as_the_plain_loop(data):
+    name, dtype = data.draw(st.sampled_from(sorted(LAYERS))), data.draw(st.sampled_from([torch.float32, torch.float64]))
+    layer, tensors = arguments(name, dtype)
+    chosen = {argument: data.draw(st.sampled_from([*ALIKE, *WRONG]), label=argument) for argument in tensors}
+    mode = MODES[data.draw(st.sampled_from(sorted(MODES)), label="mode")]
+    given_tensors = {argument: (ALIKE | WRONG)[chosen[argument]](tensor) for argument, tensor in tensors.items()}
+    expected = attempt(layer, "eager", given_tensors, mode)
+    for backend in (*BACKENDS, "auto"):
+        assert_same_outcome(attempt(layer, backend, given_tensors, mode), expected)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("how", WRONG)
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+def test_what_does_not_fit_is_refused_by_name(name, how, backend):
+    layer, tensors = arguments(name, torch.float32)
+    for argument, tensor in tensors.items():
+        if how == "float32" and argument != "mask":
+            continue  # what it is
+        spoilt = tensors | {argument: WRONG[how](tensor)}
+        error = attempt(layer, backend, spoilt, nullcontext)
+        assert isinstance(error, ValueError), (argument, error)
+        assert {"hidden": "`hx`", "cell state": "`hx`"}.get(argument, f"`{argument}`") in str(error)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_weights_replaced_by_others_are_refused(data):
+    """By another shape, type or device, as `layer.weight_hh_l0.data = …` does without a word."""
+    layer, tensors = arguments(data.draw(st.sampled_from(sorted(LAYERS))), torch.float32)
+    name = data.draw(st.sampled_from([name for name, _ in layer.cells[0].named_parameters()]))
+    how = data.draw(st.sampled_from(["float16", "float64", "meta", "shorter", "longer"]))
+    backend = data.draw(st.sampled_from([*BACKENDS, "auto"]))
+    weight = getattr(layer.cells[0], name)
+    setattr(layer.cells[0], name, nn.Parameter(WRONG[how](weight.detach())))
+    error = attempt(layer, backend, tensors, nullcontext)
+    assert isinstance(error, ValueError), error
+    assert name in str(error) or "weights" in str(error)
+
+
+@pytest.mark.parametrize("how", sorted(set(WRONG) - {"array", "sparse", "complex64", "int64"}))
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+def test_unroll_checks_states_and_dropout_too(how, place, backend):
+    cell = LSTMCell(F, H)
+    state = [torch.randn(B, H), torch.randn(B, H), torch.ones(B, H)]  # hidden, cell state, dropout mask
+    if how == "float32":
+        cell = cell.double()
+    state[place] = WRONG[how](state[place])
+    with pytest.raises(ValueError, match="`state"):
+        unroll(cell, torch.randn(T, B, F).to(cell.weight_ih), state, backend=backend)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+def test_fake_tensors_stay_fake(name, backend):
+    layer, tensors = arguments(name, torch.float32)
+    layer.backend = "eager" if backend == "script" else backend  # TorchScript runs no fake tensors
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        outputs, _ = layer(mode.from_tensor(tensors["input"]))
+    assert isinstance(outputs, FakeTensor)
+    assert outputs.shape == (T, B, 2 * H)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_make_fx_traces_what_depends_on_the_input(name):
+    layer, tensors = arguments(name, torch.float32)
+    traced = make_fx(lambda inputs: layer(inputs)[0])(tensors["input"])
+    other = torch.randn(T, B, F)
+    torch.testing.assert_close(traced(other), layer(other)[0])
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+def test_states_are_cast_under_autocast_as_inputs_are(backend):
+    layer, tensors = arguments("lstm", torch.float32)
+    layer.backend = backend
+    make = nn.Linear(H, H)
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = make(tensors["hidden"])
+        assert hidden.dtype == torch.bfloat16
+        outputs, _ = layer(tensors["input"].bfloat16(), (hidden, hidden))
+    expected, _ = layer(tensors["input"].bfloat16().float(), (hidden.float(), hidden.float()))
+    torch.testing.assert_close(outputs, expected)
+
+
+class Ratio(RecurrentCell):
+    """A user's own cell, its derivatives not bounded."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.read = nn.Linear(input_size, hidden_size)
+
+    def project(self, input: Tensor) -> Tensor:
+        return self.read(input)
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        hidden = (state[0] + projected) / (1 + projected * projected)
+        return hidden, [hidden]
+
+
+@pytest.mark.parametrize("make", [*LAYERS.values(), lambda *sizes, **options: Recurrent(Ratio(*sizes), **options)])
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_masked_steps_take_no_part(make, backend, bidirectional, value):
+    """Whatever they hold: outputs, states and gradients are those with zeros there."""
+    torch.manual_seed(0)
+    layer = make(F, H, num_layers=2, bidirectional=bidirectional, backend=backend)
+    if backend in ("bptt", "native") and type(layer) is Recurrent:
+        return  # the kernels are for the built-in cells
+    inputs, mask = torch.randn(T, B, F), torch.rand(T, B) < 0.6
+    found = []
+    for held in (0.0, value):
+        given_input = torch.where(mask[..., None], inputs, held).requires_grad_()
+        outputs, final = layer(given_input, mask=mask)
+        weights = torch.where(mask[..., None], torch.ones_like(outputs), held)  # of a loss that is NaN there
+        states = sum(state.sum() for state in (final if isinstance(final, tuple) else (final,)))
+        gradients = torch.autograd.grad(
+            [outputs, states], [given_input, *layer.parameters()], [weights, torch.ones(())]
+        )
+        found.append([outputs, *(final if isinstance(final, tuple) else (final,)), *gradients])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)  # TorchScript compiles anew, and rounds anew
