@@ -6,7 +6,7 @@ that looks at it: sizes, types and devices of inputs, states, mask, dropout and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
 
+PLAIN = (Tensor, nn.Parameter)
 NUM_GATES: dict[type[RecurrentCell], int] = {RNNCell: 1, LSTMCell: 4, GRUCell: 3}
-WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def check_tensors(
@@ -35,9 +36,10 @@ def check_tensors(
     _check_state(cell, inputs, state)
     if mask is not None:
         _check_mask(mask, inputs)
-    weights = list(_weights(cell))
-    _check_types(cell, inputs, state, weights)
-    given = [inputs, *state, *(weight for _, weight in weights)]
+    weights = _weights(cell)
+    if weights:
+        _check_types(cell, inputs, state, weights)
+    given = [inputs, *state, *weights.values()]
     return given if mask is None else [mask, *given]
 
 
@@ -46,7 +48,7 @@ def are_plain(tensors: Sequence[Tensor]) -> bool:
     looks after every tensor by itself.
     """
     dtype = tensors[-1].dtype  # under autocast they may differ
-    return all(is_plain(tensor) and tensor.dtype in (dtype, torch.bool) for tensor in tensors)
+    return all(is_plain(tensor) and (tensor.dtype == dtype or tensor.dtype == torch.bool) for tensor in tensors)
 
 
 def is_plain(tensor: Tensor) -> bool:
@@ -56,9 +58,9 @@ def is_plain(tensor: Tensor) -> bool:
     no strides; one on `meta` has no memory.
     """
     return (
-        type(tensor) in (Tensor, nn.Parameter)
+        type(tensor) in PLAIN
         and tensor.layout == torch.strided
-        and not (tensor.is_neg() or tensor.is_conj() or tensor._is_zerotensor() or tensor.is_meta)
+        and not (tensor.is_neg() or tensor.is_meta or tensor._is_zerotensor())
     )
 
 
@@ -116,22 +118,17 @@ def check_mask_type(mask: Tensor, inputs: Tensor) -> None:
     check_alike("`mask`", mask, torch.bool, inputs.device, "the inputs")
 
 
-def _weights(cell: RecurrentCell) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of a built-in cell's weights; none of others, which torch's own operations read."""
-    if isinstance(cell, PackedCell) and type(cell) in NUM_GATES:
-        for name in WEIGHTS:
-            weight = getattr(cell, name, None)
-            if weight is not None:
-                yield name, weight
+def _weights(cell: RecurrentCell) -> dict[str, Tensor]:
+    """A built-in cell's weights by name; none of others, which torch's own operations read."""
+    if not isinstance(cell, PackedCell) or type(cell) not in NUM_GATES:
+        return {}
+    names = (*WEIGHTS, "weight_hr") if isinstance(cell, LSTMCell) else WEIGHTS
+    return {name: weight for name in names if (weight := getattr(cell, name)) is not None}
 
 
-def _check_types(
-    cell: RecurrentCell, inputs: Tensor, state: Sequence[Tensor], weights: Sequence[tuple[str, Tensor]]
-) -> None:
+def _check_types(cell: RecurrentCell, inputs: Tensor, state: Sequence[Tensor], weights: Mapping[str, Tensor]) -> None:
     """Of everything but the mask: one type and one device, that of the weights. Under autocast torch casts."""
-    if not weights:
-        return
-    reference = weights[0][1]
+    reference = weights["weight_ih"]
     dtype, device, autocast = reference.dtype, reference.device, autocasts(inputs.device)
     rows, size, read = NUM_GATES[type(cell)] * cell.hidden_size, cell.hidden_size, cell.state_size[0]
     shapes = {"weight_ih": (rows, cell.input_size), "weight_hh": (rows, read), "weight_hr": (read, size)}
@@ -140,7 +137,7 @@ def _check_types(
             f"`inputs` of shape {tuple(inputs.shape)} must have `input_size` (={cell.input_size}) features, "
             f"not {inputs.shape[2]}"
         )
-    for name, weight in weights:
+    for name, weight in weights.items():
         if weight.shape != (expected := shapes.get(name, (rows,))):
             raise ValueError(f"`{name}` of shape {tuple(weight.shape)} must be of {expected}")
         check_alike(f"`{name}`", weight, dtype, device, "`weight_ih`")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from seqsum.benchmarks.precision import float32_products
 from seqsum.benchmarks.recurrent import CELLS, TOLERANCE, Call, Shape, difference, masked, packed, timed_call
 from seqsum.benchmarks.timing import Timing, seconds_of, take_turns
+from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.kernels import triton_obstacle
 
 Mode = Literal["forward", "both"]
@@ -54,7 +55,7 @@ def can_run(contestant: Contestant, cell: str, device: torch.device) -> bool:
     if contestant.what != "triton":
         return True
     layer = CELLS[cell][1](1, 1, device="meta", dtype=dtype_of(contestant.precision)).to_empty(device=device)
-    return triton_obstacle(layer.cells[0]) is None
+    return triton_obstacle(cast(RecurrentCell, layer.cells[0])) is None
 
 
 def dtype_of(precision: str) -> torch.dtype:
