@@ -78,7 +78,7 @@ def compiler():
 
 FORMS = {
     "alone": lambda rows: plans.Plan(32, 32, 8, (1, -(-rows // 8)), 4, alone=True),
-    "together": lambda rows: plans.Plan(32, 32, 8, (1, -(-rows // 8)), 4, alone=False),
+    "together": lambda rows: plans.Plan(32, 32, 8, (1, -(-rows // 8)), 4, alone=False, chunks=2),
     "stepped": lambda rows: None,
 }
 
@@ -86,7 +86,7 @@ FORMS = {
 @pytest.fixture(params=FORMS)
 def form(request, monkeypatch, compiler):
     """Every form of the kernels, for up to 32 units; together with itself, since the interpreter runs one by one."""
-    monkeypatch.setattr(launch, "plan", lambda cell, size, rows, *_: FORMS[request.param](rows))
+    monkeypatch.setattr(launch, "plan", lambda cell, way, size, rows, *_: FORMS[request.param](rows))
     return request.param
 
 
@@ -192,7 +192,7 @@ def test_what_is_masked_takes_no_part(kind, reverse, form):
 @pytest.mark.parametrize("kind", CELLS)
 def test_programs_share_the_units(kind, monkeypatch):
     """Two programs, for one step: the interpreter runs one after another, so they can't wait for each other."""
-    several = plans.Plan(32, 16, 8, (2, 1), 4, alone=False)
+    several = plans.Plan(32, 16, 8, (2, 1), 4, alone=False, chunks=2)
     monkeypatch.setattr(launch, "find_plan", lambda *_: several)
     cell, inputs, state, _ = make(kind, 20, 5, 1)
     found = {}
@@ -357,23 +357,23 @@ def test_weights_are_refused_where_or_as_no_kernel_takes_them(device, dtype, cap
         ("lstm", 128, 32, 2, plans.Plan(128, 128, 8, (1, 4), 4, alone=True)),
         ("lstm", 128, 2000, 2, plans.Plan(128, 128, 16, (1, 125), 8, alone=True)),
         ("lstm", 1, 1, 8, plans.Plan(16, 16, 8, (1, 1), 4, alone=True)),
-        ("lstm", 129, 32, 2, plans.Plan(256, 16, 8, (9, 4), 4, alone=False)),
-        ("lstm", 512, 64, 2, plans.Plan(512, 32, 8, (16, 8), 8, alone=False)),
-        ("rnn", 512, 64, 2, plans.Plan(512, 64, 8, (8, 8), 8, alone=False)),
+        ("lstm", 129, 32, 2, plans.Plan(256, 16, 8, (9, 4), 4, alone=False, chunks=2)),
+        ("lstm", 512, 64, 2, plans.Plan(512, 32, 8, (16, 8), 8, alone=False, chunks=4)),
+        ("rnn", 512, 64, 2, plans.Plan(512, 64, 8, (8, 8), 8, alone=False, chunks=4)),
         ("lstm", 512, 64, 8, None),  # float32: the weights of 16 units take too much room
         ("lstm", 512, 129, 2, None),  # more programs than run at the same time
         ("lstm", 2048, 8, 2, None),
     ],
 )
 def test_work_is_cut_to_fit_an_h100(cell, size, rows, width, expected):
-    assert plans.plan(cell, size, rows, width, H100) == expected
+    assert plans.plan(cell, "forward", size, rows, width, H100) == expected
 
 
 @pytest.mark.parametrize("shared_memory", [99, 163, 227])
 def test_no_program_gets_more_than_the_device_has(shared_memory):
     device = plans.Device(108, shared_memory * 1024)
     for cell, size, rows, width in itertools.product(CELLS, range(1, 1100, 13), (1, 9, 70, 300), (2, 4, 8)):
-        found = plans.plan(cell, size, rows, width, device)
+        found = plans.plan(cell, "backward", size, rows, width, device)
         if found is not None:
             gates = launch.NUM_GATES[cell] if found.alone else (1 if cell == "rnn" else 4)
             assert gates * found.units * found.padded * width < device.shared_memory

@@ -21,7 +21,7 @@ LAYOUT = ("NEWLINE", "INDENT", "DEDENT")
 METHODS = ("project", "project_with", "recur", "gates", "step")
 # After a change of the equations: first the kernels (bptt, native, triton), then the value that the test prints.
 FINGERPRINTS: dict[type[RecurrentCell], str] = {
-    RNNCell: "841805b5c2f6a629",
+    RNNCell: "95469b893e5e9dd2",
     LSTMCell: "f4f911ab0160281e",
     GRUCell: "e43b85e2267633f4",
 }
@@ -51,7 +51,8 @@ def fingerprint(kind: type[RecurrentCell]) -> str:
     Raises:
         OSError: The source isn't there.
     """
-    words = [f"{name}: {' '.join(_words(method))}" for name, method in _ORIGINAL[kind].items()]
+    own = {name: method for name, method in _ORIGINAL[kind].items() if method is not getattr(RecurrentCell, name, None)}
+    words = [f"{name}: {' '.join(_words(method))}" for name, method in own.items()]
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 

@@ -25,7 +25,7 @@ def find_end(mask, rows, length, batch):
     """One more than the last step, `0 … T - 1`, that any of the rows has."""
     if mask is None:
         return length
-    else:  # noqa: RET505  # Triton would compile what stands behind the `if` in any case
+    else:
         end = length * 0
         for first in range(0, length, CHUNK):
             times = first + tl.arange(0, CHUNK)
@@ -40,25 +40,17 @@ def load(pointer, place, inside, dtype: tl.constexpr):
     """A block; zeros outside, and where there is no tensor."""
     if pointer is None:
         return tl.zeros(inside.shape, dtype)
-    else:  # noqa: RET505
+    else:
         return tl.load(pointer + place, mask=inside, other=0.0).to(dtype)
 
 
 @triton.jit
-def load_several(pointer, number: tl.constexpr, place, inside, stride: tl.constexpr, dtype: tl.constexpr):
-    """`number` blocks, 0, 1, 3 or 4, that lie `stride` apart, zeros outside."""
-    if number == 0:
-        return ()
-    elif number == 1:  # noqa: RET505
-        return (load(pointer, place, inside, dtype),)
-    else:
-        first = load(pointer, place, inside, dtype)
-        second = load(pointer + stride, place, inside, dtype)
-        third = load(pointer + 2 * stride, place, inside, dtype)
-        if number == 3:
-            return first, second, third
-        else:  # noqa: RET505
-            return first, second, third, load(pointer + 3 * stride, place, inside, dtype)
+def load_several(pointer, number: tl.constexpr, place, inside, stride: tl.constexpr):
+    """`number` blocks that lie `stride` apart, in the type they are stored in, zeros outside."""
+    blocks = ()
+    for k in tl.static_range(number):
+        blocks = blocks + (tl.load(pointer + k * stride + place, mask=inside, other=0.0),)
+    return blocks
 
 
 @triton.jit
@@ -69,12 +61,21 @@ def store_several(pointer, number: tl.constexpr, place, inside, stride: tl.const
 
 
 @triton.jit
-def load_valid(mask, t, rows, batch, inside):
-    """Whether each row has step `t`, `(1, rows)`; True without a mask."""
-    valid = rows < batch
-    if mask is not None:
-        valid = tl.load(mask + t * batch + rows, mask=valid & inside, other=0) != 0
-    return valid[None, :]
+def convert(blocks, number: tl.constexpr, dtype: tl.constexpr):
+    """Blocks in another type: what is loaded ahead, when it is used, since a conversion waits for the load."""
+    converted = ()
+    for k in tl.static_range(number):
+        converted = converted + (blocks[k].to(dtype),)
+    return converted
+
+
+@triton.jit
+def load_taken(mask, t, rows, batch, wanted):
+    """Whether each row has step `t`, `(1, rows)`, as a number, not zero; all have, without a mask."""
+    if mask is None:
+        return (rows < batch).to(tl.uint8)[None, :]
+    else:
+        return tl.load(mask + t * batch + rows, mask=(rows < batch) & wanted, other=0)[None, :]
 
 
 @triton.jit
@@ -82,7 +83,7 @@ def load_dropout(dropout, place, inside, dtype: tl.constexpr):
     """What the hidden state is multiplied by on its way to the gates."""
     if dropout is None:
         return 1.0
-    else:  # noqa: RET505
+    else:
         return load(dropout, place, inside, dtype)
 
 
@@ -94,13 +95,39 @@ def share(pointer, place, inside, values, dtype: tl.constexpr):
 
 
 @triton.jit
-def receive(pointer, place, inside, dtype: tl.constexpr):
-    """A block that other programs `share`, as soon as they all have; zeros outside.
+def receive(pointer, place, inside, number: tl.constexpr, stride: tl.constexpr, limit, dtype: tl.constexpr):
+    """Blocks that other programs `share`, as soon as they all have; zeros outside.
 
     Each value tells by itself whether it has been written. So there is no counter to wait at, and no barrier between
     the values and the counter, which would take as long again as the values do on their way through the L2 cache.
+
+    Args:
+        pointer, place, inside: Of the first block.
+        number, stride: Of the blocks, which lie `stride` units apart.
+        limit: How many units there are from the first of the first block on, `(units, 1)` less its own number.
+        dtype: Whose bits they are.
     """
-    bits = tl.load(pointer + place, mask=inside, other=0, volatile=True)
-    while tl.max((bits == ABSENT).to(tl.int32)) > 0:
-        bits = tl.load(pointer + place, mask=inside, other=0, volatile=True)
-    return bits.to(dtype, bitcast=True)
+    bits = _load_bits(pointer, place, inside, number, stride, limit)
+    while _any_absent(bits, number):
+        bits = _load_bits(pointer, place, inside, number, stride, limit)
+    blocks = ()
+    for k in tl.static_range(number):
+        blocks = blocks + (bits[k].to(dtype, bitcast=True),)
+    return blocks
+
+
+@triton.jit
+def _load_bits(pointer, place, inside, number: tl.constexpr, stride: tl.constexpr, limit):
+    blocks = ()
+    for k in tl.static_range(number):
+        there = inside & (k * stride < limit)
+        blocks = blocks + (tl.load(pointer + k * stride + place, mask=there, other=0, volatile=True),)
+    return blocks
+
+
+@triton.jit
+def _any_absent(bits, number: tl.constexpr):
+    absent = bits[0] == ABSENT
+    for k in tl.static_range(1, number):
+        absent |= bits[k] == ABSENT
+    return tl.max(absent.to(tl.int32)) > 0

@@ -21,7 +21,7 @@ def tanh(x, approximate: tl.constexpr):
     """`2 σ(2 x) - 1` where exact: the interpreter has no tanh."""
     if approximate:
         return tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1)
-    else:  # noqa: RET505  # Triton would compile what stands behind the `if` in any case
+    else:
         return 2 * tl.sigmoid(2 * x) - 1
 
 
@@ -30,7 +30,7 @@ def sigmoid(x, approximate: tl.constexpr):
     """`σ(x) = (tanh(x / 2) + 1) / 2` where approximate."""
     if approximate:
         return 0.5 * tanh(0.5 * x, True) + 0.5
-    else:  # noqa: RET505
+    else:
         return tl.sigmoid(x)
 
 
@@ -58,7 +58,7 @@ def forward_step(
         hidden = output_gate * tanh(memory, approximate)
         output = output_gate * memory if variant else hidden
         return (input_gate, forget_gate, cell_update, output_gate), hidden, memory, output
-    elif cell == "gru":  # noqa: RET505
+    elif cell == "gru":
         reset_gate = sigmoid(projected[0] + recurrent[0], approximate)
         update_gate = sigmoid(projected[1] + recurrent[1], approximate)
         candidate = tanh(projected[2] + reset_gate * recurrent[2], approximate)
@@ -104,7 +104,7 @@ def backward_step(
         )
         d_memory = tl.where(valid, d_all_memory * forget_gate, d_memory)
         return d_summed, d_summed, tl.where(valid, 0.0, d_hidden), d_memory
-    elif cell == "gru":  # noqa: RET505
+    elif cell == "gru":
         reset_gate, update_gate, candidate, recurrent_candidate = kept
         d_all_hidden = d_hidden + d_output
         d_candidate = d_all_hidden * (1 - update_gate) * (1 - candidate * candidate)

@@ -79,7 +79,7 @@ def _forward(
     length, batch, _ = projected.shape
     size, empty = initial_hidden.shape[1], initial_hidden.new_empty
     weight = _multiplied(weight_hh, projected)
-    found = find_plan(call, weight, batch)
+    found = find_plan(call, "forward", weight, batch)
     needs_hiddens = keep or found is None or not found.alone
     hiddens = projected.new_empty(length + 1, batch, size) if needs_hiddens else None
     # one copy of all hidden states takes less time than to write each of them twice
@@ -87,7 +87,7 @@ def _forward(
     tensors = Forward(
         weight=weight,
         bias=_contiguous(bias_hh),
-        mask=mask,
+        mask=None if mask is None else mask.view(torch.uint8),
         dropout=_contiguous(dropout),
         projected=projected,
         initial_hidden=initial_hidden.contiguous(),
@@ -123,7 +123,7 @@ def _backward(
     d_recurrent = torch.empty_like(projected)
     tensors = Backward(
         weight=weight,
-        mask=mask,
+        mask=None if mask is None else mask.view(torch.uint8),
         dropout=_contiguous(dropout),
         kept=gates,
         states=hiddens if memories is None else memories,
@@ -136,7 +136,7 @@ def _backward(
         d_initial_memory=initial_hidden.new_empty(shape) if needed[2] else None,
     )
     if shape[0] > 0:
-        run_backward(call, find_plan(call, weight, shape[0]), tensors)
+        run_backward(call, find_plan(call, "backward", weight, shape[0]), tensors)
     d_weight = d_bias = None
     if needed[4]:
         recurrent = before(hiddens, call.reverse)

@@ -14,7 +14,7 @@ from seqsum.recurrent.kernels.common import steps
 from seqsum.recurrent.kernels.triton import persistent, stepped
 from seqsum.recurrent.kernels.triton.blocks import ABSENT
 from seqsum.recurrent.kernels.triton.equations import NUM_GATES, NUM_KEPT
-from seqsum.recurrent.kernels.triton.plan import Device, Plan, plan
+from seqsum.recurrent.kernels.triton.plan import Device, Plan, Way, plan
 
 INTERPRETED = not isinstance(persistent.forward, triton.JITFunction)
 BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes
@@ -46,7 +46,7 @@ class Forward(NamedTuple):
     Attributes:
         weight: `W_hh (G·H, H)`.
         bias: The GRU's `b_hh (3·H,)`.
-        mask: `(T, B)`.
+        mask: `(T, B)`, uint8.
         dropout: `(B, H)`, what the hidden state is multiplied by on its way to the gates.
         projected: `(T, B, G·H)`.
         initial_hidden, initial_memory: `(B, H)`; the second is the LSTM's cell state.
@@ -118,12 +118,12 @@ def run_backward(call: Call, found: Plan | None, tensors: Backward) -> None:
     return _launch(persistent.backward, call, found, tensors.d_projected, *tensors, exchanged)
 
 
-def find_plan(call: Call, weight: Tensor, batch: int) -> Plan | None:
+def find_plan(call: Call, way: Way, weight: Tensor, batch: int) -> Plan | None:
     """How the persistent kernels run; None where a launch for each step is to be preferred."""
     width = weight.element_size()
     if weight.dtype == torch.float32 and float32_precision() != "tf32":
         width *= 2  # each weight as the sum of two
-    found = plan(call.name, weight.shape[1], batch, width, _describe(weight.device))
+    found = plan(call.name, way, weight.shape[1], batch, width, _describe(weight.device))
     if INTERPRETED and found is not None and found.groups[0] > 1:
         return None  # programs that wait for each other would wait forever: the interpreter runs one after another
     return found
@@ -156,7 +156,7 @@ def _launch(kernel: Any, call: Call, found: Plan, projected: Tensor, weight: Ten
         **_constants(call, weight),
         **{"slots": 1 if NUM_GATES[call.name] == 1 else 4, "padded": found.padded, "reverse": call.reverse},
         **{"precision": float32_precision(), "alone": found.alone},
-        **{"block_units": found.units, "block_rows": found.rows},
+        **{"block_units": found.units, "block_rows": found.rows, "chunks": found.chunks},
     }
     options: dict[str, Any] = {"num_warps": found.warps}
     if not found.alone:

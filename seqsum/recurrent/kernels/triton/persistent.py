@@ -19,11 +19,12 @@ import triton
 import triton.language as tl
 
 from seqsum.recurrent.kernels.triton.blocks import (
+    convert,
     find_end,
     load,
     load_dropout,
     load_several,
-    load_valid,
+    load_taken,
     receive,
     share,
     step_places,
@@ -39,6 +40,7 @@ def forward(
     cell: tl.constexpr, variant: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, num_kept: tl.constexpr,
     size: tl.constexpr, padded: tl.constexpr, reverse: tl.constexpr, precision: tl.constexpr,
     approximate: tl.constexpr, alone: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
+    chunks: tl.constexpr,
 ):  # fmt: skip
     """See `launch.Forward` for the tensors."""
     dtype: tl.constexpr = tl.float64 if weight.dtype.element_ty == tl.float64 else tl.float32
@@ -49,17 +51,23 @@ def forward(
     place = rows[None, :] * size + units[:, None]
     gate_place = rows[None, :] * gates * size + units[:, None]
     kept_place = rows[None, :] * num_kept * size + units[:, None]
-    all_units = tl.arange(0, padded)[:, None]
-    all_place, all_inside = rows[None, :] * size + all_units, (all_units < size) & (rows < batch)[None, :]
+    each: tl.constexpr = padded // chunks  # units in a chunk of those that the hidden state's products sum over
+    chunk_units = tl.arange(0, each)[:, None]
+    chunk_place, chunk_inside = rows[None, :] * size + chunk_units, (rows < batch)[None, :] & (chunk_units < each)
+    left = size - chunk_units
     end = find_end(mask, rows, length, batch)
     start, stop = (length - end, length) if reverse else (0, end)
 
-    weights = _forward_weights(weight, units, alone, gates, slots, size, padded, block_units)
+    weights = _forward_weights(weight, units, alone, gates, slots, size, padded, block_units, chunks)
     biases = _load_biases(bias, units, gates, size, dtype)
-    factors = load_dropout(dropout, all_place, all_inside, dtype)
     hidden = load(initial_hidden, place, inside, dtype)
     memory = load(initial_memory, place, inside, dtype)
-    operand = load(initial_hidden, all_place, all_inside, dtype) * factors
+    factors, operand = (), ()
+    for k in tl.static_range(chunks):
+        exists = chunk_inside & (k * each < left)
+        factors = factors + (load_dropout(dropout, chunk_place + k * each, exists, dtype),)
+        first = load(initial_hidden, chunk_place + k * each, exists, dtype)
+        operand = operand + (first * factors[k],)
     before_first = tl.cast(end if reverse else 0, tl.int64) * batch * size
     if hiddens is not None:
         share(hiddens + before_first, place, inside, hidden, multiplied)
@@ -68,16 +76,18 @@ def forward(
 
     t, _, _ = step_places(start, length, reverse)
     some = start < stop
-    following = load_several(projected + t * batch * gates * size, gates, gate_place, inside & some, size, dtype)
-    valid_following = load_valid(mask, t, rows, batch, some)
+    following = load_several(projected + t * batch * gates * size, gates, gate_place, inside & some, size)
+    following_taken = load_taken(mask, t, rows, batch, some)
     for step in tl.range(start, stop, num_stages=1):
-        inputs, valid = following, valid_following
+        inputs, valid = convert(following, gates, dtype), following_taken != 0
         more = step + 1 < stop
         t, _, _ = step_places(step + 1, length, reverse)  # the next step's inputs are loaded ahead
-        following = load_several(projected + t * batch * gates * size, gates, gate_place, inside & more, size, dtype)
-        valid_following = load_valid(mask, t, rows, batch, more)
+        following = load_several(projected + t * batch * gates * size, gates, gate_place, inside & more, size)
+        following_taken = load_taken(mask, t, rows, batch, more)
 
-        recurrent = _forward_products(weights, operand, alone, gates, slots, block_units, block_rows, precision, dtype)
+        recurrent = _forward_products(
+            weights, operand, alone, gates, slots, block_units, block_rows, chunks, precision, dtype
+        )
         recurrent = _add_biases(recurrent, biases, bias is not None)
         now_kept, new_hidden, new_memory, output = forward_step(
             cell, variant, approximate, inputs, recurrent, hidden, memory
@@ -94,10 +104,14 @@ def forward(
         if kept is not None:
             store_several(kept + t * batch * num_kept * size, num_kept, kept_place, inside, size, now_kept)
         if alone:
-            operand = hidden * factors
+            operand = (hidden * factors[0],)
         else:
-            received = receive(hiddens + now * batch * size, all_place, all_inside & more, multiplied)
-            operand = received.to(dtype) * factors
+            received = receive(
+                hiddens + now * batch * size, chunk_place, chunk_inside & more, chunks, each, left, multiplied
+            )
+            operand = ()
+            for k in tl.static_range(chunks):
+                operand = operand + (received[k].to(dtype) * factors[k],)
 
     tl.store(final_hidden + place, hidden, mask=inside)
     if final_memory is not None:
@@ -118,6 +132,7 @@ def backward(
     cell: tl.constexpr, variant: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, num_kept: tl.constexpr,
     size: tl.constexpr, padded: tl.constexpr, reverse: tl.constexpr, precision: tl.constexpr,
     approximate: tl.constexpr, alone: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
+    chunks: tl.constexpr,
 ):  # fmt: skip
     """See `launch.Backward` for the tensors, `_exchange` for `exchanged`."""
     dtype: tl.constexpr = tl.float64 if weight.dtype.element_ty == tl.float64 else tl.float32
@@ -130,7 +145,7 @@ def backward(
     end = find_end(mask, rows, length, batch)
     start, stop = (length - end, length) if reverse else (0, end)
 
-    weights = _backward_weights(weight, units, gates, size, padded)
+    weights = _backward_weights(weight, units, gates, size, padded, chunks)
     factors = load_dropout(dropout, place, inside, dtype)
     d_hidden = load(d_final_hidden, place, inside, dtype)
     d_memory = load(d_final_memory, place, inside, dtype)
@@ -144,30 +159,32 @@ def backward(
 
     following = _load_step(
         cell, kept, states, d_outputs, mask, stop - 1, start < stop, length, batch, rows, place, kept_place, inside,
-        num_kept, size, reverse, dtype,
+        num_kept, size, reverse,
     )  # fmt: skip
     for back in tl.range(0, stop - start, num_stages=1):
-        now_kept, state, d_output, valid = following
+        now_kept, now_state, now_d_output, taken = following
+        kept_blocks = convert(now_kept, num_kept, dtype)
+        state, d_output, valid = now_state.to(dtype), now_d_output.to(dtype), taken != 0
         step = stop - 1 - back
         more = step > start
         following = _load_step(
             cell, kept, states, d_outputs, mask, step - 1, more, length, batch, rows, place, kept_place, inside,
-            num_kept, size, reverse, dtype,
+            num_kept, size, reverse,
         )  # fmt: skip
         d_inputs, d_gates, d_hidden, d_memory = backward_step(
-            cell, variant, approximate, now_kept, state, d_output, d_hidden, d_memory, valid
+            cell, variant, approximate, kept_blocks, state, d_output, d_hidden, d_memory, valid
         )
         t, _, _ = step_places(step, length, reverse)
         here = t * batch * gates * size
         store_several(d_recurrent + here, gates, gate_place, inside, size, d_gates)
         if cell == "gru":
             store_several(d_projected + here, gates, gate_place, inside, size, d_inputs)
-        products = _backward_products(weights, d_gates, gates, precision, dtype)
-        if not alone:
-            products = _exchange(
-                exchanged, products, back, more | (d_initial_hidden is not None), size, padded, block_units, block_rows
-            )
-        d_hidden += products * factors
+        products = _backward_products(weights, d_gates, gates, chunks, precision, dtype)
+        if alone:
+            d_hidden += products[0] * factors
+        else:
+            wanted = more | (d_initial_hidden is not None)
+            d_hidden += _exchange(exchanged, products, back, wanted, padded, block_units, block_rows, chunks) * factors
     if d_initial_hidden is not None:
         tl.store(d_initial_hidden + place, d_hidden, mask=inside)
     if d_initial_memory is not None:
@@ -176,10 +193,10 @@ def backward(
 
 @triton.jit
 def _exchange(
-    exchanged, products, back, wanted, size: tl.constexpr, padded: tl.constexpr, block_units: tl.constexpr,
-    block_rows: tl.constexpr,
+    exchanged, products, back, wanted, padded: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
+    chunks: tl.constexpr,
 ):  # fmt: skip
-    """This program's parts of all units' sums, `(padded, rows)` -> the sums of its own units, `(units, rows)`.
+    """This program's parts of all units' sums, `chunks` blocks -> the sums of its own units, `(units, rows)`.
 
     There is room for the parts of two steps, `(2, groups of rows, programs, padded, rows)`. A step writes over those
     of the step before last, which everybody has read by then, since nobody can be a whole step ahead. The last bit
@@ -189,76 +206,95 @@ def _exchange(
     new = 1 - (back // 2) % 2
     group = exchanged + ((back % 2) * tl.num_programs(1) + tl.program_id(1)) * programs * padded * block_rows
     row = tl.arange(0, block_rows)
-    bits = (products.to(exchanged.dtype.element_ty, bitcast=True) & -2) | new
-    tl.store(group + (program * padded + tl.arange(0, padded)[:, None]) * block_rows + row[None, :], bits)
+    each: tl.constexpr = padded // chunks
+    own = group + program * padded * block_rows + tl.arange(0, each)[:, None] * block_rows + row[None, :]
+    for k in tl.static_range(chunks):
+        bits = (products[k].to(exchanged.dtype.element_ty, bitcast=True) & -2) | new
+        tl.store(own + k * each * block_rows, bits)
     source, unit = tl.arange(0, padded // block_units), program * block_units + tl.arange(0, block_units)
     place = (source[:, None, None] * padded + unit[None, :, None]) * block_rows + row[None, None, :]
     inside = (source < programs)[:, None, None] & wanted
     bits = tl.load(group + place, mask=inside, other=0, volatile=True)
     while tl.max((inside & ((bits & 1) != new)).to(tl.int32)) > 0:
         bits = tl.load(group + place, mask=inside, other=0, volatile=True)
-    return tl.sum(bits.to(products.dtype, bitcast=True), axis=0)
+    return tl.sum(bits.to(products[0].dtype, bitcast=True), axis=0)
 
 
 @triton.jit
 def _forward_weights(
     weight, units, alone: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, size: tl.constexpr,
-    padded: tl.constexpr, block_units: tl.constexpr,
+    padded: tl.constexpr, block_units: tl.constexpr, chunks: tl.constexpr,
 ):  # fmt: skip
-    """Alone, a tuple of each gate's `(units, padded)`; together, of one block of all gates, `(slots · units, padded)`.
+    """Alone, each gate's `(units, padded)`; together, chunks of all gates, `(slots · units, padded / chunks)`.
 
-    A few units of one gate would not fill the tensor cores.
+    A few units of one gate would not fill the tensor cores, and one long sum would be added up one after another.
     """
-    dtype: tl.constexpr = weight.dtype.element_ty
-    hidden = tl.arange(0, padded)[None, :]
+    each: tl.constexpr = padded // chunks
+    hidden = tl.arange(0, each)[None, :]
     if alone:
         inside = (units < size)[:, None] & (hidden < size)
-        return load_several(weight, gates, units[:, None] * size + hidden, inside, size * size, dtype)
-    else:  # noqa: RET505  # Triton would compile what stands behind the `if` in any case
+        return load_several(weight, gates, units[:, None] * size + hidden, inside, size * size)
+    else:
         row = tl.arange(0, slots * block_units)[:, None]
         gate, unit = row // block_units, tl.program_id(0) * block_units + row % block_units
-        inside = (gate < gates) & (unit < size) & (hidden < size)
-        return (load(weight, (gate * size + unit) * size + hidden, inside, dtype),)
+        blocks = ()
+        for k in tl.static_range(chunks):
+            inside = (gate < gates) & (unit < size) & (k * each + hidden < size)
+            place = (gate * size + unit) * size + k * each + hidden
+            blocks = blocks + (tl.load(weight + place, mask=inside, other=0.0),)
+        return blocks
 
 
 @triton.jit
-def _backward_weights(weight, units, gates: tl.constexpr, size: tl.constexpr, padded: tl.constexpr):
-    """Of each gate, transposed, `(padded, units)`."""
-    hidden = tl.arange(0, padded)[:, None]
-    inside = (units < size)[None, :] & (hidden < size)
-    place = units[None, :] * size + hidden
-    return load_several(weight, gates, place, inside, size * size, weight.dtype.element_ty)
+def _backward_weights(
+    weight, units, gates: tl.constexpr, size: tl.constexpr, padded: tl.constexpr, chunks: tl.constexpr
+):  # fmt: skip
+    """Transposed, `(padded / chunks, units)` of each gate, for one chunk after another."""
+    each: tl.constexpr = padded // chunks
+    blocks = ()
+    for k in tl.static_range(chunks):
+        hidden = k * each + tl.arange(0, each)[:, None]
+        inside = (units < size)[None, :] & (hidden < size)
+        blocks = blocks + load_several(weight, gates, units[None, :] * size + hidden, inside, size * size)
+    return blocks
 
 
 @triton.jit
 def _forward_products(
     weights, operand, alone: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, block_units: tl.constexpr,
-    block_rows: tl.constexpr, precision: tl.constexpr, dtype: tl.constexpr,
+    block_rows: tl.constexpr, chunks: tl.constexpr, precision: tl.constexpr, dtype: tl.constexpr,
 ):  # fmt: skip
     """`W_hh hidden`, a block for each gate."""
-    operand = operand.to(weights[0].dtype)
-    first = tl.dot(weights[0], operand, input_precision=precision, out_dtype=dtype)
-    if not alone:
-        return _unpack(first, slots, block_units, block_rows)
-    elif gates == 1:  # noqa: RET505
-        return (first,)
+    multiplied: tl.constexpr = weights[0].dtype
+    if alone:
+        products = ()
+        for k in tl.static_range(gates):
+            product = tl.dot(weights[k], operand[0].to(multiplied), input_precision=precision, out_dtype=dtype)
+            products = products + (product,)
+        return products
     else:
-        second = tl.dot(weights[1], operand, input_precision=precision, out_dtype=dtype)
-        third = tl.dot(weights[2], operand, input_precision=precision, out_dtype=dtype)
-        if gates == 3:
-            return first, second, third
-        else:  # noqa: RET505
-            return first, second, third, tl.dot(weights[3], operand, input_precision=precision, out_dtype=dtype)
+        total = tl.dot(weights[0], operand[0].to(multiplied), input_precision=precision, out_dtype=dtype)
+        for k in tl.static_range(1, chunks):
+            product = tl.dot(weights[k], operand[k].to(multiplied), input_precision=precision, out_dtype=dtype)
+            total = total - (-product)  # Triton would make one long sum of `total + product`
+        return _unpack(total, slots, block_units, block_rows)
 
 
 @triton.jit
-def _backward_products(weights, d_gates, gates: tl.constexpr, precision: tl.constexpr, dtype: tl.constexpr):
-    """`W_hhᵀ δ` of the program's units, summed over the gates, `(padded, rows)`."""
+def _backward_products(
+    weights, d_gates, gates: tl.constexpr, chunks: tl.constexpr, precision: tl.constexpr, dtype: tl.constexpr
+):  # fmt: skip
+    """`W_hhᵀ δ` of the program's units, summed over the gates, a block for each chunk."""
     multiplied: tl.constexpr = weights[0].dtype
-    total = tl.dot(weights[0], d_gates[0].to(multiplied), input_precision=precision, out_dtype=dtype)
-    for k in tl.static_range(1, gates):
-        total = tl.dot(weights[k], d_gates[k].to(multiplied), total, input_precision=precision, out_dtype=dtype)
-    return total
+    products = ()
+    for chunk in tl.static_range(chunks):
+        total = tl.dot(weights[chunk * gates], d_gates[0].to(multiplied), input_precision=precision, out_dtype=dtype)
+        for k in tl.static_range(1, gates):
+            total = tl.dot(
+                weights[chunk * gates + k], d_gates[k].to(multiplied), total, input_precision=precision, out_dtype=dtype
+            )
+        products = products + (total,)
+    return products
 
 
 @triton.jit
@@ -266,7 +302,7 @@ def _unpack(blocks, slots: tl.constexpr, block_units: tl.constexpr, block_rows: 
     """`(slots · units, rows)` -> `slots` blocks `(units, rows)`."""
     if slots == 1:
         return (blocks,)
-    else:  # noqa: RET505
+    else:
         pairs = tl.permute(tl.reshape(blocks, (2, 2, block_units, block_rows)), (2, 3, 0, 1))
         even, odd = tl.split(pairs)
         first, third = tl.split(even)
@@ -279,33 +315,34 @@ def _load_biases(bias, units, gates: tl.constexpr, size: tl.constexpr, dtype: tl
     """The GRU's `b_hh`, `(units, 1)` for each gate."""
     if bias is None:
         return ()
-    else:  # noqa: RET505
-        return load_several(bias, gates, units[:, None], (units < size)[:, None], size, dtype)
+    else:
+        return convert(load_several(bias, gates, units[:, None], (units < size)[:, None], size), gates, dtype)
 
 
 @triton.jit
 def _add_biases(recurrent, biases, given: tl.constexpr):
     if given:
         return recurrent[0] + biases[0], recurrent[1] + biases[1], recurrent[2] + biases[2]
-    else:  # noqa: RET505
+    else:
         return recurrent
 
 
 @triton.jit
 def _load_step(
     cell: tl.constexpr, kept, states, d_outputs, mask, step, wanted, length, batch, rows, place, kept_place, inside,
-    num_kept: tl.constexpr, size: tl.constexpr, reverse: tl.constexpr, dtype: tl.constexpr,
+    num_kept: tl.constexpr, size: tl.constexpr, reverse: tl.constexpr,
 ):  # fmt: skip
-    """What `backward_step` needs of a step: what was kept, the state, δoutput, and whether it takes part."""
+    """What `backward_step` needs of a step, as it is stored; the last says which rows have the step."""
     t, last, now = step_places(step, length, reverse)
     inside = inside & wanted
     if num_kept == 0:
         kept_blocks = ()
     else:
-        kept_blocks = load_several(kept + t * batch * num_kept * size, num_kept, kept_place, inside, size, dtype)
-    state = load(states + (now if cell == "rnn" else last) * batch * size, place, inside, dtype)
+        kept_blocks = load_several(kept + t * batch * num_kept * size, num_kept, kept_place, inside, size)
+    at = (now if cell == "rnn" else last) * batch * size
+    state = tl.load(states + at + place, mask=inside, other=0.0)
     if d_outputs is None:
-        d_output = load(None, place, inside, dtype)
+        d_output = tl.zeros(inside.shape, states.dtype.element_ty)
     else:
-        d_output = load(d_outputs + t * batch * size, place, inside, dtype)
-    return kept_blocks, state, d_output, load_valid(mask, t, rows, batch, wanted)
+        d_output = tl.load(d_outputs + t * batch * size + place, mask=inside, other=0.0)
+    return kept_blocks, state, d_output, load_taken(mask, t, rows, batch, wanted)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from seqsum.recurrent.kernels.triton.equations import NUM_GATES
 
+Way = Literal["forward", "backward"]
+
+CHUNK = 128  # units that are summed over one after another, while other chunks are too
+MOST_BACKWARD = 512  # units: with more, weights on their way to the product spill registers, and a step takes 150 µs
 ROWS = (8, 16)  # of the batch, to a program: the fewer, the shorter a step
 
 
@@ -20,6 +24,7 @@ class Plan(NamedTuple):
         groups: Programs that share the units, and groups of them that share the rows of one launch.
         warps: Of a program.
         alone: Whether a program has all units.
+        chunks: In which sums over the units are cut where it hasn't.
     """
 
     padded: int
@@ -28,6 +33,7 @@ class Plan(NamedTuple):
     groups: tuple[int, int]
     warps: int
     alone: bool
+    chunks: int = 1
 
 
 class Device(NamedTuple):
@@ -37,7 +43,7 @@ class Device(NamedTuple):
     shared_memory: int
 
 
-def plan(cell: str, size: int, batch: int, width: int, device: Device) -> Plan | None:
+def plan(cell: str, way: Way, size: int, batch: int, width: int, device: Device) -> Plan | None:
     """The plan for a cell of `size` units with weights of `width` bytes; None where it takes a launch for each step."""
     padded = max(16, 1 << (size - 1).bit_length())
     slots = 1 if NUM_GATES[cell] == 1 else 4
@@ -46,8 +52,10 @@ def plan(cell: str, size: int, batch: int, width: int, device: Device) -> Plan |
         rows = next((rows for rows in ROWS if batch <= rows * device.multiprocessors), ROWS[-1])
         warps = 4 if rows == ROWS[0] and padded * width <= 256 else 8
         return Plan(padded, padded, rows, (1, -(-batch // rows)), warps, alone=True)
+    if way == "backward" and padded > MOST_BACKWARD:
+        return None
     for rows, units in product(ROWS, (64 // slots, 128 // slots)):
         groups = -(-size // units), -(-batch // rows)
         if slots * units * padded * width <= on_chip and math.prod(groups) <= device.multiprocessors:
-            return Plan(padded, units, rows, groups, 4 if units * padded <= 8192 else 8, alone=False)
+            return Plan(padded, units, rows, groups, 4 if units * padded <= 8192 else 8, False, max(1, padded // CHUNK))
     return None

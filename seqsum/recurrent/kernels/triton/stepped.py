@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from seqsum.recurrent.kernels.triton.blocks import load, load_dropout, load_several, store_several
+from seqsum.recurrent.kernels.triton.blocks import convert, load, load_dropout, load_several, store_several
 from seqsum.recurrent.kernels.triton.equations import backward_step, forward_step
 
 
@@ -24,7 +24,7 @@ def _places(batch, size: tl.constexpr, block: tl.constexpr):
 def _load_valid(mask, row, inside):
     if mask is None:
         return inside
-    else:  # noqa: RET505  # Triton would compile what stands behind the `if` in any case
+    else:
         return tl.load(mask + row, mask=inside, other=0) != 0
 
 
@@ -39,10 +39,10 @@ def forward_once(
     unit, row, place, inside = _places(batch, size, block)
     gate_place = row * gates * size + unit
     valid = _load_valid(mask, row, inside)
-    inputs = load_several(projected, gates, gate_place, inside, size, dtype)
-    recurrent = load_several(product, gates, gate_place, inside, size, dtype)
+    inputs = convert(load_several(projected, gates, gate_place, inside, size), gates, dtype)
+    recurrent = convert(load_several(product, gates, gate_place, inside, size), gates, dtype)
     if bias is not None:
-        biases = load_several(bias, gates, unit, inside, size, dtype)
+        biases = convert(load_several(bias, gates, unit, inside, size), gates, dtype)
         recurrent = recurrent[0] + biases[0], recurrent[1] + biases[1], recurrent[2] + biases[2]
     last_hidden, last_memory = load(hidden, place, inside, dtype), load(memory, place, inside, dtype)
     now_kept, new_hidden, new_memory, output = forward_step(
@@ -73,7 +73,7 @@ def backward_once(
     unit, row, place, inside = _places(batch, size, block)
     gate_place = row * gates * size + unit
     valid = _load_valid(mask, row, inside)
-    now_kept = load_several(kept, num_kept, row * num_kept * size + unit, inside, size, dtype)
+    now_kept = convert(load_several(kept, num_kept, row * num_kept * size + unit, inside, size), num_kept, dtype)
     state, d_output = load(states, place, inside, dtype), load(d_outputs, place, inside, dtype)
     d_now_hidden, d_now_memory = load(d_hidden, place, inside, dtype), load(d_memory, place, inside, dtype)
     d_now_hidden += load(product, place, inside, dtype) * load_dropout(dropout, place, inside, dtype)
