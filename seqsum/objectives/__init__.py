@@ -5,7 +5,7 @@ An experiment is a DataModule, an objective and a YAML; `SequenceModule` serves 
 
 from seqsum.objectives.base import Objective, masked_mean, scored_steps
 from seqsum.objectives.classification import Accuracy, Classification
-from seqsum.objectives.metrics import StepMean, WeightedMean
+from seqsum.objectives.metrics import StepMean, Sums, WeightedMean
 from seqsum.objectives.next_sample import MeanSquaredError, NextSample
 from seqsum.objectives.recall import ExactRecall, Recall, RecalledAccuracy
 from seqsum.objectives.running_sum import ExactStep, MeanAbsoluteError, RunningSum
@@ -23,6 +23,7 @@ __all__ = [
     "RecalledAccuracy",
     "RunningSum",
     "StepMean",
+    "Sums",
     "WeightedMean",
     "masked_mean",
     "scored_steps",
