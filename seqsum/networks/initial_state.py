@@ -32,11 +32,11 @@ def make_state(initial_state: InitialState, recurrence: nn.Module, batch_size: i
     if initial_state in ("zero", "learned"):
         return None
     like = next(recurrence.parameters(), torch.empty(0))
-    generator = None if training else torch.Generator().manual_seed(0)
+    device, generator = (like.device, None) if training else (None, torch.Generator().manual_seed(0))
     states = []
     for shape in _shapes(recurrence, batch_size):
         if initial_state == "random":
-            states.append(torch.randn(shape, generator=generator).to(like))
+            states.append(torch.randn(shape, generator=generator, device=device).to(like))
         else:
             states.append(like.new_full(shape, float(initial_state)))
     return states[0] if len(states) == 1 else tuple(states)

@@ -57,7 +57,7 @@ def _run_steps(
     (length, batch, _), size = inputs.shape, initial.shape[-1]
     half = inputs.new_full((), 0.5)
     doubled = inputs.new_ones(3, size, 1)
-    doubled[2] = 2
+    doubled[2].fill_(2)
     doubled = doubled.flatten(0, 1)
     gates = project(inputs, weight_ih, (bias_ih,), doubled)  # (T, 3·H, B)
     if mask is not None:

@@ -60,7 +60,7 @@ def _run_steps(
     (length, batch, _), size = inputs.shape, initial_memory.shape[-1]
     identity = cell.output_activation == "identity"
     doubled = inputs.new_ones(4, size, 1)
-    doubled[2] = 2
+    doubled[2].fill_(2)
     doubled = doubled.flatten(0, 1)
     gates = project(inputs, weight_ih, (bias_ih, bias_hh), doubled)  # (T, 4·H, B)
     blocks = gates.view(length, 4, size, batch).unbind(1)
@@ -178,7 +178,8 @@ class _UnrollLSTM(torch.autograd.Function):
         local[2].mul_(input_gate)
         local[3].mul_(half_tanh)
         local_memory = torch.addcmul(squashed, squashed, squashed, value=-1).mul_(output_gate)  # of read / 2 by m
-        factors = gates.new_tensor(FACTORS).repeat_interleave(squashed.shape[1]).unsqueeze(1)  # (4·H, 1)
+        # made on the device: a GPU would have to be waited for, which a CUDA graph can't
+        factors = torch.cat([gates.new_full((squashed.shape[1], 1), factor) for factor in FACTORS])  # (4·H, 1)
         weight = (weight_hh * factors).t()
         skipped = None if mask is None else (~mask).to(gates)  # (T, B)
         d_projections = None if weight_hr is None else torch.empty_like(d_outputs)
