@@ -21,6 +21,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -54,6 +55,7 @@ from seqsum.latest import with_checkpoint
 from seqsum.memory import keep_memory
 from seqsum.module import SequenceModule
 from seqsum.objectives import RunningSum
+from seqsum.profiler import NoProfiler
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, no larger file
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
@@ -241,6 +243,8 @@ class SeqsumCLI(LightningCLI):
             kwargs["logger"] = False
         trainer = self._instantiate_trainer({**trainer_settings, **kwargs}, callbacks)
         check_processes(trainer)
+        if type(trainer.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]  # set from outside too
+            trainer.profiler = NoProfiler()  # type: ignore[attr-defined]
         if our_loggers:  # they make the run's folder, now that nothing can go wrong any more
             trainer.loggers = make_loggers(trainer_settings.default_root_dir, name)
         return trainer

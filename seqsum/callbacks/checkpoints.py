@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,14 @@ from seqsum.data.base import Batch
 from seqsum.objectives import Objective
 
 
-class BestCheckpoint(ModelCheckpoint):
+class _Checkpoint(ModelCheckpoint):
+    @cached_property
+    def state_key(self) -> str:
+        """Lightning's own, put together once, and not for each hook of each step."""
+        return super().state_key
+
+
+class BestCheckpoint(_Checkpoint):
     """`checkpoints/best.ckpt`: the epoch that is best by the objective's own measure, on the validation data.
 
     A training that goes on takes the best one so far along into its own folder.
@@ -48,7 +56,7 @@ class BestCheckpoint(ModelCheckpoint):
         self.current_score = state_dict["current_score"]
 
 
-class LastCheckpoint(ModelCheckpoint):
+class LastCheckpoint(_Checkpoint):
     """`checkpoints/last.ckpt`, from which a training goes on: see `ExactResume`.
 
     Written before the first epoch and after each one, every ten minutes within longer ones, and when a

@@ -25,7 +25,7 @@ class Step(NamedTuple):
     epoch: int
     batch: int
     rows: Tensor | None
-    is_finite: Tensor
+    loss: Tensor
 
 
 class FiniteLoss(Callback):
@@ -59,7 +59,7 @@ class FiniteLoss(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         loss: Tensor = outputs["batch_loss"]
-        self.recent.append(Step(self.step, trainer.current_epoch, batch_idx, batch.rows, loss.isfinite()))
+        self.recent.append(Step(self.step, trainer.current_epoch, batch_idx, batch.rows, loss))
         if loss.is_cpu or len(self.recent) == self.every_n_steps:
             self._check_losses(trainer)
 
@@ -82,7 +82,7 @@ class FiniteLoss(Callback):
     def _check_losses(self, trainer: Trainer) -> None:
         if not self.recent:
             return
-        finite = torch.stack([step.is_finite for step in self.recent]).tolist()
+        finite = torch.stack([step.loss for step in self.recent]).isfinite().tolist()
         recent, self.recent = self.recent, []
         if not all(finite):
             self.error = NotFiniteError(self._describe(trainer, recent[finite.index(False)]))

@@ -34,4 +34,18 @@ class Seeds(Callback):
 
     def _reseed(self, trainer: Trainer, *place: int) -> None:
         entropy = (self.seed, trainer.global_rank, *place)
-        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+        seed_generators(int(np.random.SeedSequence(entropy).generate_state(1)[0]), trainer.strategy.root_device)
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed torch's generators of the CPU and of a device.
+
+    `torch.manual_seed` would seed those of all kinds of devices that torch knows. For one that is not in use it
+    writes down a traceback, each time, in case it will be: that takes longer than a step on a GPU.
+    """
+    if device.type not in ("cpu", "cuda"):
+        torch.manual_seed(seed)
+        return
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)

@@ -1,0 +1,25 @@
+"""What a run says while it goes on."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from lightning.pytorch.callbacks import RichProgressBar
+
+from seqsum.callbacks import ProgressBar
+
+
+@pytest.mark.parametrize(
+    ("every", "drawn"), [(0.001, [0, 101, 202, 299]), (0.06, [*range(0, 300, 2), 299]), (1, [*range(300)])]
+)
+def test_the_bar_moves_ten_times_a_second_and_at_the_end_of_an_epoch(monkeypatch, every, drawn):
+    now, moved = [100.0], []
+    monkeypatch.setattr("seqsum.callbacks.console.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(RichProgressBar, "on_train_batch_end", lambda *arguments: moved.append(arguments[-1]))
+    bar = ProgressBar()
+    for batch in range(300):
+        now[0] = 100 + every * batch
+        bar.on_train_batch_end(SimpleNamespace(is_last_batch=batch == 299), None, None, None, batch)
+    assert moved == drawn
+    assert bar.refresh_rate == 10
