@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
-from torchmetrics import MetricCollection
+from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
 
 import seqsum
 from seqsum.data.base import Batch
 from seqsum.distributed import of_all_processes
 from seqsum.errors import InputError
+from seqsum.graphs import CudaGraph, GraphedModule
 from seqsum.networks import (
     Bias,
     ConvEncoder,
@@ -31,9 +32,10 @@ from seqsum.recurrent.backends import Backend
 from seqsum.recurrent.cells import OutputActivation
 
 Stage = Literal["train", "val", "test"]
+SECONDS = 0.5  # between two readings of the loss on a GPU, which then has to be waited for
 
 
-class SequenceModule(LightningModule):
+class SequenceModule(GraphedModule):
     """Trains a `SequenceNetwork` on an objective.
 
     Args:
@@ -66,6 +68,9 @@ class SequenceModule(LightningModule):
         schedule: `one_cycle` (Smith & Topin, 2018) over the whole training, or `constant`.
         truncate: Steps after which gradients through time stop, for sequences too long for the memory: see
             `run_in_windows`. By default they go back to the first step.
+        cuda_graph: Whether training steps run as CUDA graphs, which keeps a GPU busy where Python would be too slow:
+            `auto`, where that is possible and nothing looks on; `true`, and say why if it is not; or `false`. The
+            numbers are the same.
     """
 
     def __init__(
@@ -85,8 +90,9 @@ class SequenceModule(LightningModule):
         weight_decay: float = 1e-2,
         schedule: Literal["one_cycle", "constant"] = "one_cycle",
         truncate: int | None = None,
+        cuda_graph: CudaGraph = "auto",
     ) -> None:
-        super().__init__()
+        super().__init__(cuda_graph)
         if learning_rate <= 0:
             raise ValueError(f"`learning_rate` (={learning_rate}) must be above 0")
         if weight_decay < 0:
@@ -117,6 +123,7 @@ class SequenceModule(LightningModule):
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
+        self._loss_read = 0.0  # when
         self.train_loss, self.val_loss, self.test_loss = WeightedMean(), WeightedMean(), WeightedMean()
 
     def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -126,10 +133,42 @@ class SequenceModule(LightningModule):
         return run_in_windows(self.network, inputs, mask, self.truncate)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        loss, mean_loss = self.run_training_losses(batch)
+        if mean_loss.is_cpu or self._loss_is_due():
+            # on the CPU, for Lightning reads what the progress bar shows after each step, and would wait for a GPU
+            self.log("train/step_loss", mean_loss.float().cpu(), prog_bar=True, batch_size=len(batch.inputs))
+        return {"loss": loss, "batch_loss": mean_loss}
+
+    def training_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         loss, _ = self._shared_step(batch, "train")
-        share, whole = of_all_processes(loss, self.objective.scored(batch.targets, batch.mask).sum())
-        self.log("train/step_loss", whole.float(), prog_bar=True, batch_size=len(batch.inputs))
-        return {"loss": share, "batch_loss": whole}  # what is differentiated, and the mean over all processes
+        return of_all_processes(loss, self.objective.scored(batch.targets, batch.mask).sum())
+
+    def graph_obstacle(self) -> str | None:
+        for name in ("training_step", "backward"):
+            if getattr(type(self), name) is not getattr(SequenceModule, name):  # which may add to the loss
+                return f"{type(self).__name__} has a `{name}` of its own"
+        if self.truncate is not None:
+            return f"with `--model.truncate` (={self.truncate}) the backward pass runs the network again"
+        return None
+
+    def training_metrics(self) -> Sequence[Metric]:
+        return [self.train_loss, *self.train_metrics.values(copy_state=False)]
+
+    def training_networks(self) -> Sequence[nn.Module]:
+        return self.network, self.objective
+
+    @property
+    def logs_this_step(self) -> bool:
+        """Whether Lightning's loggers are due after the present training step."""
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from outside
+        return every > 0 and (self.trainer.global_step + 1) % every == 0
+
+    def _loss_is_due(self) -> bool:
+        """Whether somebody reads this step's loss: the loggers, or, now and then, the progress bar."""
+        due = self.logs_this_step or time.monotonic() - self._loss_read > SECONDS
+        if due:
+            self._loss_read = time.monotonic()
+        return due
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._shared_step(batch, "val")[1]  # for callbacks, which need not run the network again
@@ -171,7 +210,7 @@ class SequenceModule(LightningModule):
             {"params": matrices, "weight_decay": self.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate)
+        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=self._fused(self.device))
         if self.schedule == "constant":
             return optimizer
         steps = self.trainer.estimated_stepping_batches
@@ -183,11 +222,24 @@ class SequenceModule(LightningModule):
         one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=int(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": one_cycle, "interval": "step"}}
 
+    def _fused(self, device: torch.device) -> bool | None:
+        """Whether AdamW runs as two launches, not dozens, which take a GPU's host longer than the step itself."""
+        # of 16-bit floats, Lightning refuses to clip gradients that such an optimizer would unscale
+        scaled = self._trainer is not None and self._trainer.scaler is not None
+        return True if device.type == "cuda" and not scaled else None
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["seqsum_version"] = seqsum.__version__
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A training that goes on for more epochs than it was made for gets the schedule of the longer one."""
+        """What belongs to the present training, and not to the one that wrote the file, stays.
+
+        The schedule of one that goes on for more epochs, and how the optimizer runs on the device at hand.
+        """
         for schedule in checkpoint.get("lr_schedulers", []):
-            for planned in ("total_steps", "_schedule_phases"):  # those of the present plan stay
+            for planned in ("total_steps", "_schedule_phases"):
                 schedule.pop(planned, None)
+        going_on = self._trainer is not None and self._trainer.state.fn == "fit"
+        if going_on and type(self).configure_optimizers is SequenceModule.configure_optimizers:
+            for group in (group for state in checkpoint.get("optimizer_states", []) for group in state["param_groups"]):
+                group["fused"] = self._fused(self.trainer.strategy.root_device)

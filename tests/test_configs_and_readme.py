@@ -112,7 +112,7 @@ def test_options_are_these(parsed):
     assert list(settings["model"]) == [
         "cell", "hidden_size", "num_layers", "backend", "output_activation", "bias", "initial_state",
         "forget_bias", "encoder", "head_sizes", "objective",
-        "learning_rate", "weight_decay", "schedule", "truncate",
+        "learning_rate", "weight_decay", "schedule", "truncate", "cuda_graph",
     ]  # fmt: skip
     assert list(settings["model"]["encoder"]["init_args"]) == [
         "channels",

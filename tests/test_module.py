@@ -1,6 +1,7 @@
 """The LightningModule, without a Trainer and with a small one."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -105,3 +106,30 @@ def test_loss_and_metrics_take_a_mask():
     module.log = module.log_dict = lambda *_, **__: None
     module.test_step(batch, 0)
     assert module.test_metrics["exact_step"].count.tolist() == [2, 2, 1]
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.parametrize("fused", [True, None])
+def test_the_optimizer_runs_as_the_device_at_hand_wants_it(tmp_path, mnist_root, fused):
+    """Whatever device wrote the checkpoint: on a GPU AdamW is fused."""
+    data, path = DigitSums("mnist", str(mnist_root), batch_size=50), tmp_path / "last.ckpt"
+    trainer = make_trainer(tmp_path, max_epochs=1, limit_val_batches=0)
+    trainer.fit(make_module(), data)
+    trainer.save_checkpoint(path)
+    checkpoint = torch.load(path, weights_only=True)
+    for group in checkpoint["optimizer_states"][0]["param_groups"]:
+        assert group["fused"] is None
+        group["fused"] = fused
+    torch.save(checkpoint, path)
+    trainer = make_trainer(tmp_path, max_epochs=2, limit_val_batches=0)
+    trainer.fit(make_module(), data, ckpt_path=path)
+    assert trainer.global_step == 6
+    assert [group["fused"] for group in trainer.optimizers[0].param_groups] == [None, None]
+
+
+def test_a_gpu_has_its_optimizer_fused_unless_gradients_are_scaled():
+    module, gpu = make_module(), torch.device("cuda")
+    assert module._fused(gpu) is True
+    assert module._fused(torch.device("cpu")) is None
+    module._trainer = SimpleNamespace(scaler=torch.amp.GradScaler("cpu"))
+    assert module._fused(gpu) is None

@@ -67,10 +67,10 @@ class Diagnosis(Callback):
         self.first_loss: float | None = None
         self.onlooker = Onlooker()
         self.before: dict[str, Tensor] = {}  # weights by name, from a look to the end of its step
-        self.finite: list[Tensor] = []  # whether the loss was, for the steps not yet asked
+        self.losses: list[Tensor] = []  # of the steps not yet asked whether they were finite
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.said, self.looked, self.first_loss, self.before, self.finite = [], -1, None, {}, []
+        self.said, self.looked, self.first_loss, self.before, self.losses = [], -1, None, {}, []
         self.onlooker.stop()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
@@ -83,14 +83,18 @@ class Diagnosis(Callback):
             self.looked = step
             self.onlooker.start(module_of(pl_module).network)
 
+    def watches_step(self) -> bool:
+        """Whether the present step must run as it is written, see `seqsum.graphs`."""
+        return self.onlooker.looking
+
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         if self.onlooker.looking:
             self.onlooker.stop()
             for layer, finding in self._look(trainer, pl_module):
                 self._say(trainer, layer, finding, trainer.global_step)
         if self.every_n_steps > 0:
-            self.finite.append(loss.detach().isfinite())
-            if loss.is_cpu or len(self.finite) == 10:
+            self.losses.append(loss.detach())
+            if loss.is_cpu or len(self.losses) == 10:
                 self._check_finite(trainer, pl_module)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
@@ -139,8 +143,8 @@ class Diagnosis(Callback):
         return found
 
     def _check_finite(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        finite = torch.stack(self.finite).tolist()
-        self.finite = []
+        finite = torch.stack(self.losses).isfinite().tolist()
+        self.losses = []
         if all(finite) or any(said.name == findings.NOT_FINITE for said in self.said):
             return
         step = trainer.global_step - len(finite) + 1 + finite.index(False)

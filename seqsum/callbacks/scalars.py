@@ -30,8 +30,7 @@ class Scalars(Callback):
         self.last = 0.0  # when the clock was last read
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from outside
-        if (trainer.global_step + 1) % interval == 0:  # when Lightning logs a step
+        if module_of(pl_module).logs_this_step:
             gradients = [weight.grad for weight in pl_module.parameters() if weight.grad is not None]
             pl_module.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients))
             pl_module.log("train/learning_rate", optimizer.param_groups[0]["lr"])

@@ -1,0 +1,105 @@
+"""A LightningModule whose training steps run as CUDA graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torchmetrics import Metric
+
+from seqsum.data.base import Batch
+from seqsum.graphs.capture import Captures, Losses, Parts
+from seqsum.graphs.obstacles import explain
+from seqsum.graphs.steps import StepGraphs
+
+CudaGraph = Literal["auto"] | bool
+
+
+class GraphedModule(LightningModule):
+    """Runs forward pass, backward pass and clipping of its training steps as CUDA graphs, where it can.
+
+    Lightning's loop, its hooks and the optimizer's step stay as they are, and so do all numbers.
+
+    Args:
+        cuda_graph: Whether to; `auto` where it is possible, and true to be told if it is not.
+    """
+
+    graphs: StepGraphs | None = None  # of the present training
+
+    def __init__(self, cuda_graph: CudaGraph = "auto") -> None:
+        super().__init__()
+        self.cuda_graph = cuda_graph
+
+    def training_losses(self, batch: Batch) -> Losses:
+        """What is differentiated, and the mean over all processes, detached; updates `training_metrics`.
+
+        All that happens here must happen on the device.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `training_losses`")
+
+    def training_metrics(self) -> Sequence[Metric]:
+        """The metrics that `training_losses` updates."""
+        raise NotImplementedError(f"{type(self).__name__} must define `training_metrics`")
+
+    def training_networks(self) -> Sequence[nn.Module]:
+        """The modules that `training_losses` runs."""
+        raise NotImplementedError(f"{type(self).__name__} must define `training_networks`")
+
+    def run_training_losses(self, batch: Batch) -> Losses:
+        """`training_losses` of the present step, from its graph if it has one."""
+        running = self.graphs.begin() if self.graphs else None
+        return running.forward(batch) if running else self.training_losses(batch)
+
+    def graph_obstacle(self) -> str | None:
+        """Why no step of this module can be a graph, as a clause; None if steps can."""
+        return None
+
+    def on_fit_start(self) -> None:
+        self.graphs = None
+        insisted = self.cuda_graph is True
+        unfit_device = Captures.obstacle(self.trainer.strategy.root_device)
+        if not self.cuda_graph or (unfit_device and not insisted):
+            return
+        if obstacle := unfit_device or self.graph_obstacle():
+            explain(obstacle, insisted)
+            return
+        parts = Parts(self._forward_part, super().backward, self._clip_part)
+        networks, metrics = self.training_networks(), self.training_metrics()
+        self.graphs = StepGraphs(self.trainer, self, parts, networks, metrics, insisted)
+
+    def on_fit_end(self) -> None:
+        self.graphs = None
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        if self.graphs:
+            self.graphs.prepare(batch)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        if self.graphs and self.graphs.running:
+            self.graphs.running.backward()
+        else:
+            super().backward(loss, *args, **kwargs)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        if not (self.graphs and self.graphs.running and self.graphs.running.clip()):
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def _forward_part(self, batch: Batch) -> Losses:
+        # what Lightning has around a step, and not around what comes before it
+        with torch.enable_grad(), self.trainer.precision_plugin.train_step_context():
+            return self.training_losses(batch)
+
+    def _clip_part(self) -> None:
+        trainer = self.trainer
+        super().configure_gradient_clipping(
+            trainer.optimizers[0], trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+        )

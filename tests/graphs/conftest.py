@@ -1,0 +1,123 @@
+"""Small trainings with and without graphs, and all that they come to."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from seqsum.callbacks import Seeds
+from seqsum.data import DigitSums, SequenceData
+from seqsum.module import SequenceModule
+from seqsum.networks import ConvEncoder
+from tests.graphs.stand_in import StandIn
+
+
+class Course(Callback):
+    """Keeps a training's loss and gradients in each step, and its metrics in each epoch."""
+
+    def __init__(self) -> None:
+        self.losses: list[torch.Tensor] = []
+        self.gradients: list[list[torch.Tensor | None]] = []
+        self.metrics: list[dict[str, torch.Tensor]] = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:  # before clipping
+        self.gradients.append([None if p.grad is None else p.grad.clone() for p in pl_module.parameters()])
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        assert torch.equal(outputs["loss"] * trainer.accumulate_grad_batches, outputs["batch_loss"])
+        self.losses.append(outputs["batch_loss"])
+
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        metrics = [pl_module.train_loss, *pl_module.train_metrics.values()]
+        self.metrics.append({str(k): metric.compute() for k, metric in enumerate(metrics)} | trainer.callback_metrics)
+
+
+def everything(trainer: Trainer, module: SequenceModule, course: Course) -> list[torch.Tensor | None]:
+    """All tensors that a training has come to, in order."""
+    states = [*trainer.optimizers[0].state.values()]
+    return [
+        *module.state_dict().values(),
+        *(tensor for state in states for tensor in state.values()),
+        *course.losses,
+        *(gradient for step in course.gradients for gradient in step),
+        # a GPU's losses are logged by the clock
+        *(value for epoch in course.metrics for name, value in epoch.items() if name != "train/step_loss"),
+    ]
+
+
+def assert_equal(one: list[torch.Tensor | None], other: list[torch.Tensor | None]) -> None:
+    """Bit for bit."""
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        assert (a is None) == (b is None)
+        assert a is None or torch.equal(a, b)
+
+
+def use_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let steps be captured by the stand-in, which counts anew."""
+    monkeypatch.setattr("seqsum.graphs.module.Captures", StandIn)
+    monkeypatch.setattr("seqsum.graphs.steps.Captures", StandIn)
+    monkeypatch.setattr(StandIn, "captured", 0)
+    monkeypatch.setattr(StandIn, "replayed", 0)
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """The stand-in, from now to the end of the test."""
+    use_stand_in(monkeypatch)
+
+
+@pytest.fixture
+def train(tmp_path, mnist_root):
+    """Train a small network; give the Trainer, the module and what happened."""
+
+    def run(
+        module: dict[str, Any] | None = None,
+        data: dict[str, Any] | None = None,
+        data_class: type[SequenceData] = DigitSums,
+        module_class: type[SequenceModule] = SequenceModule,
+        callbacks: Iterable[Callback] = (),
+        **options: Any,
+    ) -> tuple[Trainer, SequenceModule, Course]:
+        torch.manual_seed(0)
+        encoder = ConvEncoder((2, 4), dropout=0.2)
+        settings = {"hidden_size": 8, "backend": "bptt", "encoder": encoder, **copy.deepcopy(module or {})}
+        network = module_class(**settings)
+        course = Course()
+        quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+        defaults = {"max_epochs": 3, "limit_val_batches": 2, "gradient_clip_val": 1.0, "log_every_n_steps": 2}
+        trainer = Trainer(
+            accelerator=options.pop("accelerator", "cpu"),
+            devices=1,
+            default_root_dir=tmp_path,
+            callbacks=[Seeds(0), *callbacks, course],
+            **dict.fromkeys(quiet, False),
+            **{**defaults, **options},
+        )
+        digits = {"dataset": "mnist", "root": str(mnist_root), "sequence_length": 3, "batch_size": 24}
+        arguments = {**(digits if issubclass(data_class, DigitSums) else {}), **(data or {})}
+        trainer.fit(network, data_class(**arguments))
+        return trainer, network, course
+
+    return run
+
+
+@pytest.fixture
+def assert_same(train, request):
+    """Assert that a training comes to the same with graphs; callbacks are made anew for each."""
+
+    def compare(
+        make_callbacks: Callable[[], Iterable[Callback]] = tuple, **settings: Any
+    ) -> tuple[Trainer, SequenceModule, Course]:
+        plain = everything(*train(callbacks=make_callbacks(), **settings))
+        request.getfixturevalue("stand_in")
+        graphed = train(callbacks=make_callbacks(), **settings)
+        assert_equal(everything(*graphed), plain)
+        return graphed
+
+    return compare

@@ -1,0 +1,245 @@
+"""The same with real CUDA graphs: `python -m pytest -n 0 tests/graphs/test_cuda.py` on a machine with a GPU."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LambdaCallback
+from torch import Tensor
+
+from seqsum.callbacks import Diagnosis, FiniteLoss, Scalars
+from seqsum.data import Batch, CopyMemory, DigitSums
+from seqsum.data.sampler import IndexBatch
+from seqsum.graphs.capture import CapturedStep
+from seqsum.module import SequenceModule
+from seqsum.networks import ConvEncoder, Flatten
+from seqsum.objectives import Recall, RunningSum
+from tests.graphs.conftest import everything
+
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+    pytest.mark.filterwarnings("default"),  # not every version of torch is quiet on a GPU
+    pytest.mark.filterwarnings("error:Training steps run without CUDA graphs"),
+]
+GPU = {"accelerator": "gpu", "max_epochs": 2}  # 18 steps, of which 13 can be graphs
+GRAPHS = 16 - 3
+
+
+@pytest.fixture(autouse=True)
+def deterministic(monkeypatch):
+    """As far as it can be had: what is left is measured by running twice without graphs."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+
+
+@pytest.fixture
+def replays(monkeypatch):
+    """The batches of steps that ran as graphs."""
+    found: list[Batch] = []
+    forward = CapturedStep.forward
+    monkeypatch.setattr(CapturedStep, "forward", lambda self, batch: found.append(batch) or forward(self, batch))
+    return found
+
+
+class MaskedSums(DigitSums):
+    """Some steps are left out, in the inputs and in what is scored."""
+
+    def gather(self, batch: IndexBatch) -> Batch:
+        return super().gather(batch)._replace(mask=batch.rows[batch.share] % 5 != 0)
+
+
+def furthest(one: list[Tensor | None], other: list[Tensor | None]) -> float:
+    """Largest difference of two trainings, relative to the size of the tensor that it is in."""
+    assert len(one) == len(other)
+    largest = 0.0
+    for a, b in zip(one, other, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None and b is not None and a.numel():
+            size = a.double().abs().max().clamp(min=1e-6).item()
+            largest = max(largest, (a.double() - b.to(a.device).double()).abs().max().item() / size)
+    return largest
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"module": {"backend": "auto"}},
+        {"module": {"backend": "bptt"}},
+        {"module": {"backend": "triton", "hidden_size": 16}},
+        {"module": {"backend": "eager", "initial_state": "random"}},
+        {"module": {"cell": "gru", "backend": "bptt", "initial_state": "learned"}},
+        {"module": {"cell": "rnn", "backend": "bptt"}},
+        {"module": {"cell": "torch_lstm", "backend": "auto"}},
+        {"data": {"sequence_length": (2, 4), "batch_size": 8, "elastic": 0.5}, "max_epochs": 4},
+        {"data_class": MaskedSums},
+        {"precision": "bf16-mixed"},
+        {"precision": "bf16-true", "module": {"cell": "torch_lstm", "backend": "auto"}},
+        {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"},
+        {"gradient_clip_val": None},
+    ],
+    ids=str,
+)
+def test_graphs_change_nothing(train, replays, settings):
+    plain: dict[str, Any] = {**GPU, **settings, "module": {**settings.get("module", {}), "cuda_graph": False}}
+    first = everything(*train(**plain))
+    noise = furthest(first, everything(*train(**plain)))
+    assert replays == []
+    graphed = everything(*train(**{**GPU, **settings, "module": {**settings.get("module", {}), "cuda_graph": True}}))
+    assert len(replays) >= GRAPHS
+    difference = furthest(first, graphed)
+    print(f"graphs: {difference:.1e} from without, where two trainings without are {noise:.1e} apart")
+    assert difference <= 10 * noise  # no difference at all where nothing differs without graphs
+
+
+def test_another_experiment_is_graphs_too(train, replays):
+    settings = {"data_class": CopyMemory, "data": {"epoch_size": 640}}
+    module = {"objective": Recall(), "encoder": Flatten(11)}
+    first, second = (
+        everything(*train(**GPU, **settings, module={**module, "cuda_graph": wanted})) for wanted in (False, True)
+    )
+    assert len(replays) == 20 - 3
+    assert furthest(first, second) < 1e-4
+
+
+def test_the_optimizer_is_fused(train):
+    trainer, module, _ = train(**GPU)
+    assert all(group["fused"] for group in trainer.optimizers[0].param_groups)
+    assert module.graphs is None
+
+
+class Waitless(Callback):
+    """Lets nothing in a step wait for the device, once there are graphs."""
+
+    steps = 0
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if 5 <= trainer.global_step < 8:
+            pl_module._loss_read = float("inf")
+            torch.cuda.set_sync_debug_mode("error")
+            self.steps += 1
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_host_waits_for_nothing_in_a_step(train, replays, wanted):
+    waitless = Waitless()
+    callbacks = [Scalars(), FiniteLoss(), Diagnosis(every_n_steps=1000), waitless]  # which looks at 0, 1, 2, 4, 8, 16
+    try:
+        module = {"cuda_graph": wanted, "backend": "bptt"}
+        train(**GPU, module=module, callbacks=callbacks, log_every_n_steps=1000)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert waitless.steps == 3
+    assert bool(replays) == wanted
+
+
+class WaitsInForward(RunningSum):
+    def loss(self, outputs, targets, mask=None):
+        loss = super().loss(outputs, targets, mask)
+        return loss if loss.item() < 1e9 else loss / 2
+
+
+class CopiesInForward(RunningSum):
+    def loss(self, outputs, targets, mask=None):
+        return super().loss(outputs, targets, mask) * torch.tensor([1.0]).to(outputs.device).squeeze()
+
+
+class WaitingBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values):
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient if gradient.sum().item() < 1e9 else gradient / 2
+
+
+class WaitsInBackward(RunningSum):
+    def loss(self, outputs, targets, mask=None):
+        return super().loss(WaitingBackward.apply(outputs), targets, mask)
+
+
+@pytest.mark.filterwarnings("default:Training steps run without CUDA graphs")
+@pytest.mark.parametrize("objective", [WaitsInForward(), CopiesInForward(), WaitsInBackward()])
+def test_after_a_capture_that_failed_all_steps_run_as_they_are_written(train, replays, objective):
+    """And draw random numbers, whose generator a broken capture leaves in a state of its own; later graphs work."""
+    plain, noisy = (everything(*train(**GPU, module={"objective": objective, "cuda_graph": False})) for _ in range(2))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = everything(*train(**GPU, module={"objective": objective}))
+    said = [str(warning.message) for warning in caught if "CUDA graphs" in str(warning.message)]
+    print(said)
+    assert len(said) == 1
+    assert said[0].startswith("Training steps run without CUDA graphs, since one can't be captured (")
+    assert replays == []
+    assert furthest(plain, found) <= 10 * furthest(plain, noisy)
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+    train(**GPU, module={"cuda_graph": True})
+    assert len(replays) == GRAPHS
+
+
+def test_a_gradient_scaler_is_in_the_way_and_gradients_are_clipped_all_the_same(train, replays):
+    trainer, *_ = train(**GPU, precision="16-mixed")
+    assert trainer.optimizers[0].param_groups[0]["fused"] is None
+    assert replays == []
+
+
+@pytest.mark.filterwarnings("default:Training steps run without CUDA graphs")
+def test_several_processes_run_without_graphs(train, replays):
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            train(**GPU, module={"cuda_graph": True}, strategy="ddp")
+    finally:
+        torch.distributed.destroy_process_group()
+    assert any("since the strategy is DDPStrategy" in str(warning.message) for warning in caught)
+    assert replays == []
+
+
+def test_a_training_goes_on_on_another_device(train, tmp_path, mnist_root):
+    """From GPU to CPU and back, each with its own kind of optimizer."""
+    trainer, *_ = train(**GPU)
+    trainer.save_checkpoint(tmp_path / "gpu.ckpt")
+    for accelerator, epochs, fused in (("cpu", 3, None), ("gpu", 4, True)):
+        torch.manual_seed(0)
+        path = tmp_path / ("gpu.ckpt" if accelerator == "cpu" else "cpu.ckpt")
+        options = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
+        other = Trainer(accelerator=accelerator, devices=1, max_epochs=epochs, limit_val_batches=0, **options)
+        network = SequenceModule(hidden_size=8, backend="bptt", encoder=ConvEncoder((2, 4), dropout=0.2))
+        other.fit(network, DigitSums("mnist", str(mnist_root), sequence_length=3, batch_size=24), ckpt_path=path)
+        assert other.global_step == 9 * epochs
+        assert [group["fused"] for group in other.optimizers[0].param_groups] == [fused, fused]
+        other.save_checkpoint(tmp_path / "cpu.ckpt")
+
+
+def test_graphs_give_their_memory_back(train):
+    def used() -> int:
+        gc.collect()
+        torch.cuda.synchronize()
+        return torch.cuda.memory_allocated()
+
+    train(**GPU)
+    before = used()
+    train(**GPU)
+    assert used() <= before + 2**20
+
+
+def test_what_a_callback_changes_takes_effect(train, replays):
+    """Weights that are put elsewhere, which a graph would go on reading where they were."""
+
+    def move(trainer, module, *_: Any) -> None:
+        if trainer.global_step == 8:
+            module.network.head.weight.data = module.network.head.weight.data * 2
+
+    first, noisy, second = (
+        everything(*train(**GPU, callbacks=[LambdaCallback(on_train_batch_start=move)], module={"cuda_graph": wanted}))
+        for wanted in (False, False, True)
+    )
+    assert furthest(first, second) <= 10 * furthest(first, noisy)
+    assert len(replays) == GRAPHS

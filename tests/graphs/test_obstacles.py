@@ -1,0 +1,214 @@
+"""Where steps can't be graphs they run as they are written, to the same end, and the reason is said once."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import warnings
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LambdaCallback
+from lightning.pytorch.plugins.precision import MixedPrecision
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, MetricCollection
+
+from seqsum.data import Batch
+from seqsum.graphs.obstacles import is_compiled, obstacles
+from seqsum.module import SequenceModule
+from seqsum.networks import ConvEncoder
+from seqsum.objectives import RunningSum
+from tests.graphs.conftest import assert_equal, everything
+from tests.graphs.stand_in import StandIn
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
+SENTENCE = "Training steps run without CUDA graphs, since"
+
+
+class LooksBack(Callback):
+    def on_before_backward(self, trainer, pl_module, loss) -> None:
+        assert loss.grad_fn is not None
+
+
+class Regularised(SequenceModule):
+    """Adds to the loss outside of what would be captured."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        step = super().training_step(batch, batch_idx)
+        penalty = 1e-3 * self.network.head.weight.square().sum()
+        return {"loss": step["loss"] + penalty, "batch_loss": (step["loss"] + penalty).detach()}
+
+
+class WithTorchMetrics(RunningSum):
+    """A metric that is not of the package."""
+
+    def metrics(self) -> MetricCollection:
+        class Error(MeanMetric):
+            def update(self, outputs, targets, mask=None):
+                super().update((outputs.squeeze(-1) - targets).abs())
+
+        return MetricCollection({**super().metrics(), "exact_final": Error()}, compute_groups=False)
+
+
+class WithGroups(RunningSum):
+    """torchmetrics would let two metrics of the same sums share them."""
+
+    def metrics(self) -> MetricCollection:
+        members = super().metrics()
+        return MetricCollection({"one": members["mae"], "exact_final": members["mae"].clone()})
+
+
+def said_of(caught) -> list[str]:
+    """What warnings said of graphs."""
+    return [str(warning.message) for warning in caught if SENTENCE in str(warning.message)]
+
+
+@pytest.fixture
+def assert_runs_as_written(train, request):
+    """Train with and without graphs, and give what was said of them."""
+
+    def compare(settings) -> list[str]:
+        plain = everything(*train(max_epochs=1, **settings))
+        request.getfixturevalue("stand_in")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            settings["module"] = {**settings.get("module", {}), "cuda_graph": True}
+            assert_equal(everything(*train(max_epochs=1, **settings)), plain)
+        return said_of(caught)
+
+    return compare
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"callbacks": [LooksBack()]}, "LooksBack.on_before_backward may ask autograd how the loss came about"),
+        (
+            {"callbacks": [LambdaCallback(on_before_backward=lambda *_: None)]},
+            "LambdaCallback.on_before_backward may ask",
+        ),
+        ({"module_class": Regularised}, "Regularised has a `training_step` of its own"),
+        ({"module": {"objective": WithTorchMetrics()}}, "Error is not one of the metrics that are"),
+        ({"module": {"objective": WithGroups()}}, "metrics share their sums, in compute groups"),
+        ({"module": {"truncate": 2}}, "with `--model.truncate` (=2) the backward pass runs the network again"),
+        ({"accumulate_grad_batches": 2}, "`--trainer.accumulate_grad_batches` (=2) is not 1"),
+        ({"detect_anomaly": True}, "`--trainer.detect_anomaly` looks at every operation"),
+    ],
+)
+def test_a_training_runs_as_it_is_written_and_says_why(assert_runs_as_written, settings, reason):
+    (said,) = assert_runs_as_written(settings)
+    assert said.startswith(f"{SENTENCE} {reason}")
+    assert StandIn.captured == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"strategy": "ddp"}, "the strategy is DDPStrategy, and not that of a single device"),
+        (
+            {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))]},
+            "with `--trainer.precision` (=16-mixed) the host waits for the device in every step",
+        ),
+    ],
+)
+def test_what_a_trainer_has_in_the_way(tmp_path, options, reason):
+    trainer = Trainer(accelerator="cpu", devices=1, default_root_dir=tmp_path, logger=False, **options)
+    assert [*obstacles(trainer, SequenceModule(), [])] == [reason]
+
+
+def test_torch_compile_is_in_the_way():
+    assert not is_compiled(SequenceModule())
+    layer = nn.Linear(2, 2)
+    layer.compile()
+    assert is_compiled(layer)
+    assert is_compiled(torch.compile(nn.Linear(2, 2)))
+    assert is_compiled(SequenceModule(backend="compile").network.recurrence)
+    module = SequenceModule()
+    module._compiler_ctx = {}  # what Lightning does with a compiled one
+    assert is_compiled(module)
+
+
+class Waits(RunningSum):
+    """Asks for a number in the middle of the step."""
+
+    def loss(self, outputs, targets, mask=None):
+        loss = super().loss(outputs, targets, mask)
+        return loss if loss.item() < 1e9 else loss / 2
+
+
+def test_after_a_capture_that_failed_all_steps_run_as_they_are_written(assert_runs_as_written):
+    (said,) = assert_runs_as_written({"module": {"objective": Waits()}})
+    assert said == f"{SENTENCE} one can't be captured (aten._local_scalar_dense.default can't be captured)."
+    assert StandIn.captured == 0
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_capture_that_fails_leaves_nothing_behind(assert_runs_as_written, monkeypatch, failing):
+    """Of the forward pass, the backward pass, or the clipping, when what it would do has already been noted."""
+    calls, capture = itertools.count(1), StandIn.capture
+
+    def fail(self, run):
+        captured = capture(self, run)
+        if next(calls) == failing:
+            raise RuntimeError("operation not permitted\nwhen stream is capturing")
+        return captured
+
+    monkeypatch.setattr(StandIn, "capture", fail)
+    assert assert_runs_as_written({}) == [f"{SENTENCE} one can't be captured (operation not permitted)."]
+    assert StandIn.captured == failing
+    assert StandIn.replayed == 0
+
+
+class Counts(ConvEncoder):
+    """Its Python does something else in each step."""
+
+    calls = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(images) * (1 + 0.1 * self.calls)
+
+
+def test_a_network_whose_python_changes_in_every_step_is_not_captured(assert_runs_as_written):
+    (said,) = assert_runs_as_written({"module": {"encoder": Counts((2, 4))}})
+    assert said == f"{SENTENCE} one can't be captured (attributes of its modules change in every step)."
+    assert StandIn.replayed == 0
+
+
+class Annealed(Callback):
+    """Changes what the network does before every other step."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if batch_idx % 2:
+            next(part for part in pl_module.network.modules() if isinstance(part, nn.Dropout)).p = 0.01 * batch_idx
+
+
+def test_a_network_that_changes_too_often_is_given_up(assert_runs_as_written, monkeypatch):
+    monkeypatch.setattr("seqsum.graphs.steps.MAX_CHANGES", 1)
+    assert assert_runs_as_written({"callbacks": [Annealed()]}) == [f"{SENTENCE} the network changes too often."]
+    assert StandIn.captured == 6
+
+
+def test_a_cpu_has_no_graphs_which_is_said_to_those_who_ask_for_them(train):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train(max_epochs=1, module={"cuda_graph": True})
+    assert said_of(caught) == [f"{SENTENCE} the device is cpu."]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", SENTENCE)
+        for wanted in ("auto", False):
+            _, module, _ = train(max_epochs=1, module={"cuda_graph": wanted})
+            assert module.graphs is None
+
+
+def test_nobody_is_warned_who_has_not_asked_for_graphs(train, stand_in, caplog):
+    with warnings.catch_warnings(), caplog.at_level(logging.INFO):
+        warnings.filterwarnings("error", SENTENCE)
+        train(max_epochs=1, accumulate_grad_batches=2)
+    assert f"{SENTENCE} `--trainer.accumulate_grad_batches` (=2) is not 1." in caplog.text
+
+
+def test_graphs_can_be_switched_off(train, stand_in):
+    train(max_epochs=1, module={"cuda_graph": False})
+    assert StandIn.captured == 0

@@ -1,0 +1,261 @@
+"""A training with graphs comes to what it comes to without, bit for bit: by a stand-in for CUDA graphs on the CPU."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import LambdaCallback
+from torch import nn
+
+from seqsum.callbacks import AveragedWeights, Diagnosis
+from seqsum.data import Batch, CopyMemory, DigitRows, DigitSums, SineCurves
+from seqsum.data.sampler import IndexBatch
+from seqsum.module import SequenceModule
+from seqsum.networks import Flatten
+from seqsum.objectives import Classification, NextSample, Recall
+from seqsum.recurrent import trace
+from tests.graphs.stand_in import StandIn
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
+PARTS = 3  # forward, backward, clipping
+FULL = 24  # full batches in three epochs of 600 digits; the last of each epoch is a shorter one
+
+
+class MaskedSums(DigitSums):
+    """Some steps are left out, in the inputs and in what is scored."""
+
+    def gather(self, batch: IndexBatch) -> Batch:
+        return super().gather(batch)._replace(mask=batch.rows[batch.share] % 5 != 0)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"module": {"backend": "eager"}},
+        {"module": {"output_activation": "tanh", "bias": "one"}},
+        {"module": {"cell": "gru", "num_layers": 2}},
+        {"module": {"cell": "rnn", "bias": "none"}},
+        {"module": {"cell": "torch_lstm", "backend": "auto"}},
+        {"module": {"initial_state": "learned", "head_sizes": [5]}},
+        {"module": {"initial_state": "random", "schedule": "constant"}},
+        {"data": {"sequence_length": (2, 4), "batch_size": 10, "elastic": 0.5}},
+        {"data_class": MaskedSums},
+        {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"},
+        {"gradient_clip_val": None},
+        {"precision": "bf16-mixed"},
+        {"precision": "bf16-true", "module": {"backend": "eager"}},
+        {"precision": "64-true"},
+        {"val_check_interval": 4},
+    ],
+    ids=str,
+)
+def test_graphs_change_nothing(assert_same, settings):
+    assert_same(**settings)
+    assert StandIn.replayed > 0
+
+
+@pytest.mark.parametrize(
+    ("data_class", "data", "objective", "features"),
+    [
+        (DigitRows, {"batch_size": 100}, Classification(), 28),
+        (CopyMemory, {"epoch_size": 640}, Recall(), 11),
+        (SineCurves, {"epoch_size": 640, "sequence_length": 9}, NextSample(), 1),
+    ],
+)
+def test_other_experiments_are_graphs_too(assert_same, mnist_root, data_class, data, objective, features):
+    digits = {"dataset": "mnist", "root": str(mnist_root)} if data_class is DigitRows else {}
+    module = {"objective": objective, "encoder": Flatten(features)}
+    assert_same(data_class=data_class, data={**digits, **data}, module=module)
+    assert StandIn.replayed > 0
+
+
+def test_each_shape_is_captured_after_three_steps_and_no_sooner(train, stand_in):
+    train(max_epochs=4)
+    assert StandIn.captured == 2 * PARTS  # full batches, and the last ones of the epochs
+    assert StandIn.replayed == (32 - 3 + 4 - 3) * PARTS
+
+
+def test_no_more_shapes_are_captured_than_allowed(train, stand_in, monkeypatch):
+    monkeypatch.setattr("seqsum.graphs.steps.MAX_SHAPES", 1)
+    train(max_epochs=4)
+    assert StandIn.captured == PARTS
+    assert StandIn.replayed == (32 - 3) * PARTS
+
+
+class Onlooker(Callback):
+    """Looks on at some steps, and counts how often the network's Python has run."""
+
+    def __init__(self, steps: tuple[int, ...]) -> None:
+        self.steps, self.step, self.seen = steps, 0, 0
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self.step = trainer.global_step
+
+    def watches_step(self) -> bool:
+        return self.step in self.steps
+
+    def on_before_backward(self, trainer, pl_module, loss) -> None:
+        self.seen += loss.requires_grad
+
+
+def test_a_step_that_is_watched_runs_as_it_is_written(assert_same):
+    *_, course = assert_same(lambda: [Onlooker((5, 6, 13))])
+    assert StandIn.replayed == (FULL - 3 - 3) * PARTS
+    assert len(course.losses) == 27
+
+
+@pytest.mark.parametrize(
+    "hang",
+    [
+        lambda module: module.network.recurrence.register_forward_hook(lambda *_: None),
+        lambda module: module.network.head.register_full_backward_hook(lambda *_: None),
+        lambda module: module.register_forward_pre_hook(lambda *_: None),
+        lambda module: module.network.head.weight.register_hook(lambda gradient: 2 * gradient),
+        lambda module: module.network.head.weight.register_post_accumulate_grad_hook(lambda weight: None),
+    ],
+)
+def test_what_hangs_on_modules_and_weights_is_seen(assert_same, hang):
+    """From the second step of the second epoch to its end."""
+
+    def make():
+        handles = []
+        start = lambda trainer, module, *_: trainer.global_step == 10 and handles.append(hang(module))  # noqa: E731
+        end = lambda *_: [handles.pop().remove() for _ in [*handles]]  # noqa: E731
+        return [LambdaCallback(on_train_batch_start=start, on_train_epoch_end=end)]
+
+    assert_same(make)
+    assert StandIn.replayed == (5 + 1 + 8) * PARTS
+
+
+class TraceOfStep(Callback):
+    """Traces one step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.names: list[str] = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if trainer.global_step == self.step:
+            self.tracing = trace(pl_module.network)
+            self.traced = self.tracing.__enter__()
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        if trainer.global_step == self.step + 1:
+            self.tracing.__exit__(None, None, None)
+            self.names = [*self.traced]
+
+
+def test_a_trace_sees_its_step(assert_same):
+    callbacks = []
+    assert_same(lambda: callbacks.append(TraceOfStep(6)) or callbacks[-1:])
+    assert "recurrence.hidden_l0" in callbacks[-1].names
+    assert StandIn.replayed == (FULL - 3 - 1) * PARTS
+
+
+def at_step(step: int, change) -> LambdaCallback:
+    """Change something of the module before a step."""
+    return LambdaCallback(
+        on_train_batch_start=lambda trainer, module, *_: change(module) if trainer.global_step == step else None
+    )
+
+
+def more_dropout(module: SequenceModule) -> None:
+    next(part for part in module.network.modules() if isinstance(part, nn.Dropout)).p = 0.7
+
+
+def freeze(module: SequenceModule) -> None:
+    module.network.head.requires_grad_(False)
+
+
+def replace_weights(module: SequenceModule) -> None:
+    module.network.head.weight.data = module.network.head.weight.data * 2
+
+
+def set_weights(module: SequenceModule) -> None:
+    with torch.no_grad():
+        module.network.head.weight.mul_(2)
+
+
+def read_metrics(module: SequenceModule) -> None:
+    assert module.train_loss.compute().isfinite()
+
+
+def reset_metrics(module: SequenceModule) -> None:
+    module.train_loss.reset()
+    module.train_metrics.reset()
+
+
+@pytest.mark.parametrize(
+    ("change", "captured"),
+    [(more_dropout, 2), (freeze, 2), (replace_weights, 2), (set_weights, 1), (read_metrics, 1), (reset_metrics, 1)],
+)
+def test_what_a_callback_changes_takes_effect(assert_same, change, captured):
+    assert_same(lambda: [at_step(12, change)])
+    assert StandIn.captured == captured * PARTS
+    assert StandIn.replayed == (FULL - 3) * PARTS
+
+
+class Replaced(Callback):
+    """Puts other gradients in place of those that the graph has made."""
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        if trainer.global_step > 9:
+            weight = pl_module.network.head.weight
+            weight.grad = weight.grad * 100
+
+
+def test_gradients_that_were_replaced_are_clipped(assert_same):
+    assert_same(lambda: [Replaced()])
+    assert StandIn.replayed == (FULL - 3) * 2 + 6  # six steps as whole graphs, the others without the clipping
+
+
+@pytest.mark.parametrize("make_callbacks", [lambda: [AveragedWeights(decay=0.9)], lambda: [Diagnosis(every_n_steps=7)]])
+def test_our_callbacks_do_with_graphs_what_they_do_without(assert_same, make_callbacks):
+    assert_same(make_callbacks)
+    assert StandIn.replayed > 0
+
+
+def test_a_diagnosis_looks_at_steps_that_run_as_they_are_written(train, stand_in):
+    diagnosis = Diagnosis(every_n_steps=5)  # at 0, 1, 2, 4, 5, 10, 15, 20, 25
+    train(callbacks=[diagnosis])
+    assert diagnosis.looked == 25
+    assert StandIn.replayed == (FULL - 3 - 6) * PARTS
+
+
+def test_longer_sequences_than_ever_find_room_in_the_metrics(assert_same):
+    """Each shape is captured as soon as it comes again, and the longest only comes once it has been for a while."""
+
+    class Growing(DigitSums):
+        def gather(self, batch: IndexBatch) -> Batch:
+            gathered, length = super().gather(batch), 1 + self.trainer.current_epoch
+            return gathered._replace(inputs=gathered.inputs[:, :length], targets=gathered.targets[:, :length])
+
+    _, module, _ = assert_same(data_class=Growing)
+    assert StandIn.captured == 3 * PARTS
+    assert module.train_metrics["exact_step"].total.numel() in (0, 3)
+
+
+def test_a_copy_of_the_module_has_no_graphs(train, stand_in):
+    copies = []
+
+    class Copied(Callback):
+        def on_train_epoch_end(self, trainer, pl_module) -> None:
+            assert pl_module.graphs is not None
+            copies.append(copy.deepcopy(pl_module.graphs))
+            copies.append(pickle.loads(pickle.dumps(pl_module.graphs)))
+
+    _, module, _ = train(callbacks=[Copied()])
+    assert copies == [None] * 6
+    assert module.graphs is None
+
+
+def test_a_module_can_be_trained_again(assert_same, train, stand_in):
+    trainer, module, _ = train(max_epochs=2)
+    captured = StandIn.captured
+    trainer.fit_loop.max_epochs = 4
+    trainer.fit(module, trainer.datamodule)
+    assert StandIn.captured == 2 * captured
