@@ -82,7 +82,8 @@ def choose_backend(
     check_backend(backend)
     tensors = check_tensors(cell, inputs, state, mask)
     resolved = resolve_backend(cell, backend, batch=inputs.shape[1], steps=len(inputs))
-    if resolved in KERNELS and not (are_plain(tensors) and _nothing_watches()):
+    watched = resolved != "bptt" and not _nothing_watches()  # its operations are torch's, and can be watched
+    if resolved in KERNELS and (watched or not are_plain(tensors)):
         runner(cell, resolved)  # raises where it can't run the cell, whatever the tensors
         return "eager"
     return resolved
