@@ -13,7 +13,7 @@ from torch import Tensor
 DRAWS = 64  # counters that each row has
 
 
-def random_uniform(seed: int, rows: Tensor, draws: int) -> Tensor:
+def random_uniform(seed: int | Tensor, rows: Tensor, draws: int) -> Tensor:
     """Draw numbers evenly from `[-1, 1)`, `(N, draws)`, for each row by itself.
 
     They are multiples of 2⁻²³, which float32 holds exactly, so that all devices compute the same.
@@ -32,14 +32,14 @@ def random_uniform(seed: int, rows: Tensor, draws: int) -> Tensor:
     return (random_bits(seed, counters) >> 40) * 2.0**-23
 
 
-def random_bits(seed: int, counters: Tensor) -> Tensor:
+def random_bits(seed: int | Tensor, counters: Tensor) -> Tensor:
     """Number `n` of SplitMix64 for each counter `n` from 1: 64 random bits, as an int64.
 
     Two seeds below 2³² never give the same number at counters up to 2.9 · 10⁹: a multiple of γ by less than that is
     more than 2³² away from 0.
 
     Args:
-        seed: Seed, an int64.
+        seed: Seed, an int64, or a tensor of one.
         counters: Counters, int64 of any shape.
     """
     # torch has few operations for uint64; sums and products of int64 wrap to the same bits

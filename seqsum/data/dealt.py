@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -22,7 +24,14 @@ class DealtData(SequenceData):
         batch_size: Sequences in a batch, `B`, on each device.
         seed: Of all that is random in training. Validation and test are the same for every seed.
         num_workers: Processes that prepare index tables.
+
+    Attributes:
+        is_capturable: Whether all of `gather` happens on the device, from an index table's rows and seed alone.
+        make_batch: In place of `gather`, which it calls; a training that runs as CUDA graphs puts it there.
     """
+
+    is_capturable = False
+    make_batch: Callable[[IndexBatch], Batch] | None = None
 
     def __init__(self, lengths: tuple[int, int], batch_size: int, seed: int, num_workers: int = 0) -> None:
         super().__init__()
@@ -65,7 +74,7 @@ class DealtData(SequenceData):
     def on_after_batch_transfer(self, batch: IndexBatch | Tensor, dataloader_idx: int) -> Batch | Tensor:
         if not isinstance(batch, IndexBatch):
             return batch
-        gathered = self.gather(batch)
+        gathered = (self.make_batch or self.gather)(batch)
         # Lightning has done so before it came here, to the index table
         return self.trainer.precision_plugin.convert_input(gathered) if self.trainer else gathered
 

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from seqsum.data.base import Batch
+from seqsum.graphs.batches import BatchGraphs
 from seqsum.graphs.capture import Captures, Losses, Parts
 from seqsum.graphs.obstacles import explain
 from seqsum.graphs.steps import StepGraphs
@@ -70,8 +71,13 @@ class GraphedModule(LightningModule):
         parts = Parts(self._forward_part, super().backward, self._clip_part)
         networks, metrics = self.training_networks(), self.training_metrics()
         self.graphs = StepGraphs(self.trainer, self, parts, networks, metrics, insisted)
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it from outside
+        if getattr(data, "is_capturable", False):
+            data.make_batch = BatchGraphs(data.gather)
 
     def on_fit_end(self) -> None:
+        if self.graphs and hasattr(self.trainer.datamodule, "make_batch"):  # type: ignore[attr-defined]
+            self.trainer.datamodule.make_batch = None  # type: ignore[attr-defined]
         self.graphs = None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

@@ -14,7 +14,7 @@ from seqsum.callbacks import Seeds
 from seqsum.data import DigitSums, SequenceData
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder
-from tests.graphs.stand_in import StandIn
+from tests.graphs.stand_in import BatchStandIn, StandIn
 
 
 class Course(Callback):
@@ -62,8 +62,10 @@ def use_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let steps be captured by the stand-in, which counts anew."""
     monkeypatch.setattr("seqsum.graphs.module.Captures", StandIn)
     monkeypatch.setattr("seqsum.graphs.steps.Captures", StandIn)
-    monkeypatch.setattr(StandIn, "captured", 0)
-    monkeypatch.setattr(StandIn, "replayed", 0)
+    monkeypatch.setattr("seqsum.graphs.batches.Captures", BatchStandIn)
+    for kind in (StandIn, BatchStandIn):
+        monkeypatch.setattr(kind, "captured", 0)
+        monkeypatch.setattr(kind, "replayed", 0)
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ class Recorder(TorchDispatchMode):
 
 
 class StandIn:
-    """Takes the place of `Captures`, and counts, over all instances."""
+    """Takes the place of `Captures`, and counts, over all instances of a class."""
 
     captured = 0
     replayed = 0
@@ -71,7 +71,7 @@ class StandIn:
         pass
 
     def capture(self, run: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
-        random, recorder = torch.get_rng_state(), Recorder()
+        kind, random, recorder = type(self), torch.get_rng_state(), Recorder()
         try:
             with recorder:
                 result = run()
@@ -79,10 +79,17 @@ class StandIn:
             with torch.no_grad():
                 recorder.undo()
             torch.set_rng_state(random)
-        StandIn.captured += 1
+        kind.captured += 1
 
         def replay() -> None:
-            StandIn.replayed += 1
+            kind.replayed += 1
             recorder.replay()
 
         return replay, result
+
+
+class BatchStandIn(StandIn):
+    """The same where batches are made, which is counted apart."""
+
+    captured = 0
+    replayed = 0

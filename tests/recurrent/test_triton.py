@@ -358,8 +358,8 @@ def test_weights_are_refused_where_or_as_no_kernel_takes_them(device, dtype, cap
         ("lstm", 128, 2000, 2, plans.Plan(128, 128, 16, (1, 125), 8, alone=True)),
         ("lstm", 1, 1, 8, plans.Plan(16, 16, 8, (1, 1), 4, alone=True)),
         ("lstm", 129, 32, 2, plans.Plan(256, 16, 8, (9, 4), 4, alone=False, chunks=2)),
-        ("lstm", 512, 64, 2, plans.Plan(512, 32, 8, (16, 8), 8, alone=False, chunks=4)),
-        ("rnn", 512, 64, 2, plans.Plan(512, 64, 8, (8, 8), 8, alone=False, chunks=4)),
+        ("lstm", 512, 64, 2, plans.Plan(512, 32, 8, (16, 8), 4, alone=False, chunks=4)),
+        ("rnn", 512, 64, 2, plans.Plan(512, 64, 8, (8, 8), 4, alone=False, chunks=4)),
         ("lstm", 512, 64, 8, None),  # float32: the weights of 16 units take too much room
         ("lstm", 512, 129, 2, None),  # more programs than run at the same time
         ("lstm", 2048, 8, 2, None),

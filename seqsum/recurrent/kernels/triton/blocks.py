@@ -95,21 +95,17 @@ def share(pointer, place, inside, values, dtype: tl.constexpr):
 
 
 @triton.jit
-def receive(pointer, place, inside, number: tl.constexpr, stride: tl.constexpr, limit, dtype: tl.constexpr):
-    """Blocks that other programs `share`, as soon as they all have; zeros outside.
+def receive(
+    pointer, rows, batch, wanted, number: tl.constexpr, each: tl.constexpr, size: tl.constexpr, dtype: tl.constexpr
+):
+    """All units of rows that other programs `share`, as soon as they all have: `number` blocks `(each, rows)`.
 
     Each value tells by itself whether it has been written. So there is no counter to wait at, and no barrier between
     the values and the counter, which would take as long again as the values do on their way through the L2 cache.
-
-    Args:
-        pointer, place, inside: Of the first block.
-        number, stride: Of the blocks, which lie `stride` units apart.
-        limit: How many units there are from the first of the first block on, `(units, 1)` less its own number.
-        dtype: Whose bits they are.
     """
-    bits = _load_bits(pointer, place, inside, number, stride, limit)
+    bits = _load_bits(pointer, rows, batch, wanted, number, each, size)
     while _any_absent(bits, number):
-        bits = _load_bits(pointer, place, inside, number, stride, limit)
+        bits = _load_bits(pointer, rows, batch, wanted, number, each, size)
     blocks = ()
     for k in tl.static_range(number):
         blocks = blocks + (bits[k].to(dtype, bitcast=True),)
@@ -117,11 +113,13 @@ def receive(pointer, place, inside, number: tl.constexpr, stride: tl.constexpr, 
 
 
 @triton.jit
-def _load_bits(pointer, place, inside, number: tl.constexpr, stride: tl.constexpr, limit):
+def _load_bits(pointer, rows, batch, wanted, number: tl.constexpr, each: tl.constexpr, size: tl.constexpr):
     blocks = ()
     for k in tl.static_range(number):
-        there = inside & (k * stride < limit)
-        blocks = blocks + (tl.load(pointer + k * stride + place, mask=there, other=0, volatile=True),)
+        units = k * each + tl.arange(0, each)
+        inside = (units < size)[:, None] & ((rows < batch) & wanted)[None, :]
+        place = rows[None, :] * size + units[:, None]
+        blocks = blocks + (tl.load(pointer + place, mask=inside, other=0, volatile=True),)
     return blocks
 
 

@@ -52,9 +52,6 @@ def forward(
     gate_place = rows[None, :] * gates * size + units[:, None]
     kept_place = rows[None, :] * num_kept * size + units[:, None]
     each: tl.constexpr = padded // chunks  # units in a chunk of those that the hidden state's products sum over
-    chunk_units = tl.arange(0, each)[:, None]
-    chunk_place, chunk_inside = rows[None, :] * size + chunk_units, (rows < batch)[None, :] & (chunk_units < each)
-    left = size - chunk_units
     end = find_end(mask, rows, length, batch)
     start, stop = (length - end, length) if reverse else (0, end)
 
@@ -64,9 +61,11 @@ def forward(
     memory = load(initial_memory, place, inside, dtype)
     factors, operand = (), ()
     for k in tl.static_range(chunks):
-        exists = chunk_inside & (k * each < left)
-        factors = factors + (load_dropout(dropout, chunk_place + k * each, exists, dtype),)
-        first = load(initial_hidden, chunk_place + k * each, exists, dtype)
+        chunk_units = k * each + tl.arange(0, each)
+        chunk_inside = (chunk_units < size)[:, None] & (rows < batch)[None, :]
+        chunk_place = rows[None, :] * size + chunk_units[:, None]
+        factors = factors + (load_dropout(dropout, chunk_place, chunk_inside, dtype),)
+        first = load(initial_hidden, chunk_place, chunk_inside, dtype)
         operand = operand + (first * factors[k],)
     before_first = tl.cast(end if reverse else 0, tl.int64) * batch * size
     if hiddens is not None:
@@ -106,9 +105,7 @@ def forward(
         if alone:
             operand = (hidden * factors[0],)
         else:
-            received = receive(
-                hiddens + now * batch * size, chunk_place, chunk_inside & more, chunks, each, left, multiplied
-            )
+            received = receive(hiddens + now * batch * size, rows, batch, more, chunks, each, size, multiplied)
             operand = ()
             for k in tl.static_range(chunks):
                 operand = operand + (received[k].to(dtype) * factors[k],)
@@ -162,9 +159,9 @@ def backward(
         num_kept, size, reverse,
     )  # fmt: skip
     for back in tl.range(0, stop - start, num_stages=1):
-        now_kept, now_state, now_d_output, taken = following
-        kept_blocks = convert(now_kept, num_kept, dtype)
-        state, d_output, valid = now_state.to(dtype), now_d_output.to(dtype), taken != 0
+        stored_kept, stored_state, stored_d_output, taken = following
+        now_kept, valid = convert(stored_kept, num_kept, dtype), taken != 0
+        state, d_output = stored_state.to(dtype), stored_d_output.to(dtype)
         step = stop - 1 - back
         more = step > start
         following = _load_step(
@@ -172,7 +169,7 @@ def backward(
             num_kept, size, reverse,
         )  # fmt: skip
         d_inputs, d_gates, d_hidden, d_memory = backward_step(
-            cell, variant, approximate, kept_blocks, state, d_output, d_hidden, d_memory, valid
+            cell, variant, approximate, now_kept, state, d_output, d_hidden, d_memory, valid
         )
         t, _, _ = step_places(step, length, reverse)
         here = t * batch * gates * size

@@ -57,5 +57,6 @@ def plan(cell: str, way: Way, size: int, batch: int, width: int, device: Device)
     for rows, units in product(ROWS, (64 // slots, 128 // slots)):
         groups = -(-size // units), -(-batch // rows)
         if slots * units * padded * width <= on_chip and math.prod(groups) <= device.multiprocessors:
-            return Plan(padded, units, rows, groups, 4 if units * padded <= 8192 else 8, False, max(1, padded // CHUNK))
+            warps = 8 if way == "backward" and units * padded > 8192 else 4
+            return Plan(padded, units, rows, groups, warps, False, max(1, padded // CHUNK))
     return None

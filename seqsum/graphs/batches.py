@@ -1,0 +1,78 @@
+"""Training batches made by CUDA graphs: dozens of small operations of a DataModule, launched as one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from seqsum.data.base import Batch
+from seqsum.data.sampler import IndexBatch
+from seqsum.graphs.capture import Captures
+
+EAGER_BATCHES = 2  # of each shape before it is captured
+MAX_SHAPES = 16  # that are captured
+
+Make = Callable[[IndexBatch], Batch]
+
+
+class BatchGraphs:
+    """Makes batches as `make` does, from its third of each shape on by a graph.
+
+    Args:
+        make: From an index table to a batch, on the table's device. All of it happens there, and depends on the
+            table's rows and seed alone.
+    """
+
+    def __init__(self, make: Make) -> None:
+        self._make = make
+        self._captures: Captures | None = None
+        self._captured: dict[Any, _Captured] = {}  # by shape
+        self._seen: Counter[Any] = Counter()  # batches by shape
+        self._given_up = False
+
+    def __call__(self, batch: IndexBatch) -> Batch:
+        """The batch that an index table stands for."""
+        if batch.split != "train" or self._given_up:
+            return self._make(batch)
+        share = batch.share
+        shape = (batch.rows.shape, share.start, share.stop, share.step)
+        self._seen[shape] += 1
+        if shape not in self._captured:
+            if self._seen[shape] <= EAGER_BATCHES or len(self._captured) == MAX_SHAPES:
+                return self._make(batch)
+            self._capture(batch, shape)
+        return self._captured[shape](batch) if shape in self._captured else self._make(batch)
+
+    def _capture(self, batch: IndexBatch, shape: Any) -> None:
+        self._captures = self._captures or Captures()
+        rows = batch.rows.clone()
+        seed = torch.zeros((), dtype=torch.int64, device=rows.device)
+        try:
+            self._captures.settle()
+            of_graph = batch._replace(rows=rows, seed=seed)  # type: ignore[arg-type]  # a tensor, to be changed
+            replay, made = self._captures.capture(lambda: self._make(of_graph))
+        except RuntimeError as error:
+            self._given_up = True
+            rank_zero_warn(f"Batches are made without CUDA graphs, since one can't be captured ({error}).")
+        else:
+            self._captured[shape] = _Captured(rows, seed, replay, made)
+
+
+class _Captured(NamedTuple):
+    rows: Tensor
+    seed: Tensor
+    replay: Callable[[], None]
+    made: Batch
+
+    def __call__(self, batch: IndexBatch) -> Batch:
+        self.rows.copy_(batch.rows)
+        self.seed.fill_(batch.seed)
+        self.replay()
+        # copies: a callback may keep a batch, and the next replay writes over this one
+        inputs, targets, mask, _ = self.made
+        return Batch(inputs.clone(), targets.clone(), None if mask is None else mask.clone(), batch.rows)

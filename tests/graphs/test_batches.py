@@ -1,0 +1,73 @@
+"""Batches made by graphs are the batches that are made without, bit for bit."""
+
+import pytest
+import torch
+
+from seqsum.data import CopyMemory, DigitRows, DigitSums
+from seqsum.graphs.batches import EAGER_BATCHES, BatchGraphs
+from tests.graphs.stand_in import BatchStandIn
+
+
+@pytest.fixture(params=[DigitSums, DigitRows])
+def data(request, mnist_root):
+    options = {"sequence_length": 3, "elastic": 1.0} if request.param is DigitSums else {}
+    made = request.param(dataset="mnist", root=str(mnist_root), batch_size=16, **options)
+    made.setup("fit")
+    return made
+
+
+def assert_same(actual, expected):
+    for ours, theirs in zip(actual, expected, strict=True):
+        assert (ours is None) == (theirs is None)
+        assert ours is None or torch.equal(ours, theirs)
+
+
+def test_batches_are_the_same(data, stand_in):
+    make = BatchGraphs(data.gather)
+    kept = []
+    for batch in data.train_dataloader():
+        actual, expected = make(batch), data.gather(batch)
+        assert_same(actual, expected)
+        kept.append((actual, expected))
+    assert len(kept) > EAGER_BATCHES + 2
+    assert BatchStandIn.captured == 1  # the last, short batch comes once
+    assert BatchStandIn.replayed == len(kept) - EAGER_BATCHES - 1
+    for actual, expected in kept:  # the next batch has not written over them
+        assert_same(actual, expected)
+
+
+def test_each_shape_and_share_has_a_graph_of_its_own(data, stand_in):
+    make, batches = BatchGraphs(data.gather), list(data.train_dataloader())[: 2 * EAGER_BATCHES]
+    for share in (slice(0, None, 2), slice(1, None, 2)):
+        for batch in batches:
+            part = batch._replace(share=share)
+            assert_same(make(part), data.gather(part))
+    assert BatchStandIn.captured == 2
+
+
+def test_validation_batches_are_gathered_as_ever(data, stand_in):
+    make = BatchGraphs(data.gather)
+    for batch in data.val_dataloader():
+        assert_same(make(batch), data.gather(batch))
+    assert BatchStandIn.captured == 0
+
+
+def test_what_cannot_be_captured_goes_on_without_a_word_but_one(data, stand_in):
+    def waits(batch):
+        made = data.gather(batch)
+        made.inputs.sum().item()
+        return made
+
+    make, batches = BatchGraphs(waits), list(data.train_dataloader())[: EAGER_BATCHES + 3]
+    for batch in batches[:EAGER_BATCHES]:
+        make(batch)
+    with pytest.warns(UserWarning, match=r"Batches are made without CUDA graphs, since one can't be captured"):
+        make(batches[EAGER_BATCHES])
+    for batch in batches[EAGER_BATCHES:]:  # a second warning would be an error
+        assert_same(make(batch), data.gather(batch))
+
+
+def test_data_that_draw_from_a_generator_say_that_they_are_not_to_be_captured():
+    assert DigitSums.is_capturable
+    assert DigitRows.is_capturable
+    assert not CopyMemory.is_capturable
