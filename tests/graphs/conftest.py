@@ -25,8 +25,13 @@ class Course(Callback):
         self.gradients: list[list[torch.Tensor | None]] = []
         self.metrics: list[dict[str, torch.Tensor]] = []
 
-    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:  # before clipping
+    def on_before_zero_grad(self, trainer, pl_module, optimizer) -> None:
+        """Those of the step before, clipped."""
         self.gradients.append([None if p.grad is None else p.grad.clone() for p in pl_module.parameters()])
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        """Before they are clipped."""
+        self.on_before_zero_grad(trainer, pl_module, optimizer)
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         assert torch.equal(outputs["loss"] * trainer.accumulate_grad_batches, outputs["batch_loss"])
@@ -34,7 +39,9 @@ class Course(Callback):
 
     def on_train_epoch_end(self, trainer, pl_module) -> None:
         metrics = [pl_module.train_loss, *pl_module.train_metrics.values()]
-        self.metrics.append({str(k): metric.compute() for k, metric in enumerate(metrics)} | trainer.callback_metrics)
+        found = {f"mean {k}": metric.compute() for k, metric in enumerate(metrics)}
+        updates = {f"updates {k}": torch.tensor(metric.update_count) for k, metric in enumerate(metrics)}
+        self.metrics.append(found | updates | trainer.callback_metrics)
 
 
 def everything(trainer: Trainer, module: SequenceModule, course: Course) -> list[torch.Tensor | None]:

@@ -199,6 +199,34 @@ def test_what_a_callback_changes_takes_effect(assert_same, change, captured):
     assert StandIn.replayed == (FULL - 3) * PARTS
 
 
+def clip_more(module: SequenceModule) -> None:
+    module.trainer.gradient_clip_val = 1e-3
+
+
+def clip_values(module: SequenceModule) -> None:
+    module.trainer.gradient_clip_algorithm = "value"
+
+
+@pytest.mark.parametrize("change", [clip_more, clip_values])
+def test_gradients_are_clipped_as_the_trainer_has_it_now(assert_same, change):
+    """It begins anew, as with another shape."""
+    assert_same(lambda: [at_step(12, change)], gradient_clip_val=0.1)
+    assert StandIn.captured == 2 * PARTS
+    assert StandIn.replayed == (FULL - 3 - 3) * PARTS
+
+
+class Accumulating(Callback):
+    """As Lightning's own does it, from the third epoch on."""
+
+    def on_train_epoch_start(self, trainer, pl_module) -> None:
+        trainer.accumulate_grad_batches = 1 if trainer.current_epoch < 2 else 2
+
+
+def test_steps_over_several_batches_run_as_they_are_written(assert_same):
+    assert_same(lambda: [Accumulating()])
+    assert StandIn.replayed == (16 - 3) * PARTS
+
+
 class Replaced(Callback):
     """Puts other gradients in place of those that the graph has made."""
 
