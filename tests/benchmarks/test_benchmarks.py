@@ -227,7 +227,9 @@ def test_convolutions_alone_are_those_of_a_training_step(monkeypatch, mnist_root
         module.objective.loss(module(batch.inputs), batch.targets, batch.mask).backward()
 
     def convolutions(call):
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
+        with torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True, acc_events=True
+        ) as profile:
             call()
         names = ("aten::convolution", "aten::convolution_backward")
         events = [event for event in profile.events() if event.name in names]

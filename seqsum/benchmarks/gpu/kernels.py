@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -119,7 +120,13 @@ def describe(
     who |= {"what": contestant.what, "precision": contestant.precision}
     times = {"ms": timing.median, "lower": timing.lower_quartile, "upper": timing.upper_quartile}
     times = {name: float(f"{1000 * seconds:.4g}") for name, seconds in times.items()}
-    return {**who, **times, "rounds": timing.n, "error": float(f"{error:.2g}"), "right": right}
+    return {
+        **who,
+        **times,
+        "rounds": timing.n,
+        "error": float(f"{error:.2g}") if math.isfinite(error) else None,
+        "right": right,
+    }
 
 
 def _replayed(arena: Arena, mode: Mode, row: dict[str, Any], results: Results) -> dict[str, Any]:

@@ -15,6 +15,8 @@ import torch
 from seqsum.benchmarks.timing import machine
 from seqsum.callbacks.run import write_atomically
 
+MESSAGE = 4000  # characters of an error that are kept: a compiler can say a lot
+
 
 class Results:
     """What one part of the benchmark has found so far.
@@ -33,6 +35,7 @@ class Results:
         self.left_out: list[str] = []
         self.errors: dict[str, str] = {}
         self.finished = False
+        self.at_work = ""
         self._write()
 
     def add(self, row: dict[str, Any]) -> None:
@@ -47,21 +50,27 @@ class Results:
 
     @contextmanager
     def noting(self, what: str) -> Iterator[None]:
-        """Note an error in the block, and go on after it: of a compiler, say, which stops no other measurement."""
+        """Note what the block is at, and an error in it, and go on after it: no compiler's stops another measurement.
+
+        A run that hangs and is killed so says where it was.
+        """
+        before, self.at_work = self.at_work, what
+        self._write()
         try:
             yield
         except Exception as error:
             self.fail(what, error)
+        self.at_work = before
 
     def fail(self, what: str, error: BaseException | str) -> None:
         """Note what failed, and why."""
-        self.errors[what] = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        self.errors[what] = (error if isinstance(error, str) else f"{type(error).__name__}: {error}")[:MESSAGE]
         print(f"{what} failed: {self.errors[what]}", flush=True)
         self._write()
 
     def finish(self) -> None:
         """Note that nothing more will come."""
-        self.finished = True
+        self.finished, self.at_work = True, ""
         self._write()
 
     def _write(self) -> None:
@@ -69,6 +78,7 @@ class Results:
             **self.head,
             "seconds": round(time.perf_counter() - self.started, 1),
             "finished": self.finished,
+            "at_work": self.at_work,
             "left_out": self.left_out,
             "errors": self.errors,
         }

@@ -37,7 +37,7 @@ def origin(part: str, file: dict[str, Any]) -> str:
     date = file.get("date") or file["measured"]
     lines = [f"### {part}: {machine['device']}, {date}", f"`{file['command']}`; {versions}."]
     if not file.get("finished", True):
-        lines.append("**It did not finish.**")
+        lines.append(f"**It did not finish**, and was at: {file['at_work'] or 'nothing'}.")
     if left_out := file.get("left_out"):
         lines.append(f"Left out for want of time: {len(left_out)} cases, the first {left_out[0]}.")
     lines += [f"- {what}: {' '.join(why.split())[:300]}" for what, why in file.get("errors", {}).items()]
@@ -91,7 +91,7 @@ def _best(rows: Sequence[Row]) -> list[str]:
     """A case's line of the first table."""
     best = [_pair(rows, mode, PRECISIONS) for mode in MODES]
     exact = [_pair(rows, mode, ["float32"]) for mode in MODES]
-    wrong = {f"{row['what']} {row['precision']} ({row['error']:.1g})" for row in rows if not row["right"]}
+    wrong = {f"{row['what']} {row['precision']} ({_off(row)})" for row in rows if not row["right"]}
     return [
         *_named(rows[0]),
         " / ".join(_time(theirs) for theirs, _ in best),
@@ -100,6 +100,10 @@ def _best(rows: Sequence[Row]) -> list[str]:
         " / ".join(_speed(*pair) for pair in exact),
         ", ".join(sorted(wrong)),
     ]
+
+
+def _off(row: Row) -> str:
+    return "not finite" if row["error"] is None else f"{row['error']:.1g}"
 
 
 def _pair(rows: Sequence[Row], mode: str, precisions: Sequence[str]) -> tuple[Row | None, Row | None]:
