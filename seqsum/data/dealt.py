@@ -26,7 +26,8 @@ class DealtData(SequenceData):
         num_workers: Processes that prepare index tables.
 
     Attributes:
-        is_capturable: Whether all of `gather` happens on the device, from an index table's rows and seed alone.
+        is_capturable: Whether all of `gather` happens on the device, from an index table's rows and seed and numbers
+            among the attributes alone. Each class says so of itself: a subclass may gather in another way.
         make_batch: In place of `gather`, which it calls; a training that runs as CUDA graphs puts it there.
     """
 

@@ -28,8 +28,6 @@ class DigitData(DealtData):
         num_workers: Processes that prepare index tables.
     """
 
-    is_capturable = True
-
     def __init__(
         self,
         dataset: str,

@@ -31,6 +31,8 @@ class DigitRows(DigitData):
         images: For `predict`: image files, or folders of them. Without any, an image of the test split.
     """
 
+    is_capturable = True
+
     def __init__(
         self,
         dataset: DatasetName = "auto",

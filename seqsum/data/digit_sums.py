@@ -35,6 +35,8 @@ class DigitSums(DigitData):
             one sequence; a strip, wide and with several digits, is a sequence by itself.
     """
 
+    is_capturable = True
+
     def __init__(
         self,
         dataset: DatasetName = "auto",

@@ -11,8 +11,10 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from seqsum.data.base import Batch
+from seqsum.data.dealt import DealtData
 from seqsum.data.sampler import IndexBatch
 from seqsum.graphs.capture import Captures
+from seqsum.graphs.watchpoints import SCALARS
 
 EAGER_BATCHES = 2  # of each shape before it is captured
 MAX_SHAPES = 16  # that are captured
@@ -21,15 +23,15 @@ Make = Callable[[IndexBatch], Batch]
 
 
 class BatchGraphs:
-    """Makes batches as `make` does, from its third of each shape on by a graph.
+    """Makes batches as `data.gather` does, from its third of each shape on by a graph.
 
     Args:
-        make: From an index table to a batch, on the table's device. All of it happens there, and depends on the
-            table's rows and seed alone.
+        data: A DataModule that is capturable, see `DealtData`.
     """
 
-    def __init__(self, make: Make) -> None:
-        self._make = make
+    def __init__(self, data: DealtData) -> None:
+        self._make: Make = data.gather
+        self._attributes = vars(data)
         self._captures: Captures | None = None
         self._captured: dict[Any, _Captured] = {}  # by shape
         self._seen: Counter[Any] = Counter()  # batches by shape
@@ -40,7 +42,8 @@ class BatchGraphs:
         if batch.split != "train" or self._given_up:
             return self._make(batch)
         share = batch.share
-        shape = (batch.rows.shape, share.start, share.stop, share.step)
+        settings = [value for value in self._attributes.values() if type(value) in SCALARS]  # a callback may change one
+        shape = (batch.rows.shape, share.start, share.stop, share.step, *settings)
         self._seen[shape] += 1
         if shape not in self._captured:
             if self._seen[shape] <= EAGER_BATCHES or len(self._captured) == MAX_SHAPES:

@@ -82,6 +82,13 @@ def _abandon(graph: torch.cuda.CUDAGraph) -> None:
     generator.graphsafe_set_state(generator.clone_state())
 
 
+def _place_like(tensor: Tensor) -> Tensor:
+    """A copy with the same strides, by which libraries choose how they compute, and so how they round."""
+    if any(stride == 0 for stride in tensor.stride()):  # expanded: its elements share their places
+        return tensor.clone()
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device).copy_(tensor)
+
+
 class Parts(NamedTuple):
     """What a training step does.
 
@@ -123,7 +130,7 @@ class CapturedStep:
         metrics: Sequence[Sums],
         places: Places,
     ) -> None:
-        self.batch = Batch(*(None if tensor is None else tensor.clone() for tensor in batch[:3]))  # type: ignore[arg-type]
+        self.batch = Batch(*(None if tensor is None else _place_like(tensor) for tensor in batch[:3]))  # type: ignore[arg-type]
         self.metrics, self.places = metrics, places
         gradients, updates = [weight.grad for weight in weights], [metric.update_count for metric in metrics]
         captures.settle()

@@ -72,8 +72,8 @@ class GraphedModule(LightningModule):
         networks, metrics = self.training_networks(), self.training_metrics()
         self.graphs = StepGraphs(self.trainer, self, parts, networks, metrics, insisted)
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it from outside
-        if getattr(data, "is_capturable", False):
-            data.make_batch = BatchGraphs(data.gather)
+        if vars(type(data)).get("is_capturable", False):
+            data.make_batch = BatchGraphs(data)
 
     def on_fit_end(self) -> None:
         if self.graphs and hasattr(self.trainer.datamodule, "make_batch"):  # type: ignore[attr-defined]

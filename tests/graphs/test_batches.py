@@ -23,7 +23,7 @@ def assert_same(actual, expected):
 
 
 def test_batches_are_the_same(data, stand_in):
-    make = BatchGraphs(data.gather)
+    make = BatchGraphs(data)
     kept = []
     for batch in data.train_dataloader():
         actual, expected = make(batch), data.gather(batch)
@@ -37,7 +37,7 @@ def test_batches_are_the_same(data, stand_in):
 
 
 def test_each_shape_and_share_has_a_graph_of_its_own(data, stand_in):
-    make, batches = BatchGraphs(data.gather), list(data.train_dataloader())[: 2 * EAGER_BATCHES]
+    make, batches = BatchGraphs(data), list(data.train_dataloader())[: 2 * EAGER_BATCHES]
     for share in (slice(0, None, 2), slice(1, None, 2)):
         for batch in batches:
             part = batch._replace(share=share)
@@ -46,19 +46,33 @@ def test_each_shape_and_share_has_a_graph_of_its_own(data, stand_in):
 
 
 def test_validation_batches_are_gathered_as_ever(data, stand_in):
-    make = BatchGraphs(data.gather)
+    make = BatchGraphs(data)
     for batch in data.val_dataloader():
         assert_same(make(batch), data.gather(batch))
     assert BatchStandIn.captured == 0
 
 
-def test_what_cannot_be_captured_goes_on_without_a_word_but_one(data, stand_in):
+def test_a_setting_that_changes_takes_a_graph_of_its_own(mnist_root, stand_in):
+    data = DigitSums(dataset="mnist", root=str(mnist_root), batch_size=16)
+    data.setup("fit")
+    make, batches = BatchGraphs(data), list(data.train_dataloader())[: 2 * EAGER_BATCHES]
+    for augment in (True, False, True):
+        data.augment = augment
+        for batch in batches:
+            assert_same(make(batch), data.gather(batch))
+    assert BatchStandIn.captured == 2
+
+
+def test_what_cannot_be_captured_goes_on_without_a_word_but_one(data, stand_in, monkeypatch):
+    gather = data.gather
+
     def waits(batch):
-        made = data.gather(batch)
+        made = gather(batch)
         made.inputs.sum().item()
         return made
 
-    make, batches = BatchGraphs(waits), list(data.train_dataloader())[: EAGER_BATCHES + 3]
+    monkeypatch.setattr(data, "gather", waits)
+    make, batches = BatchGraphs(data), list(data.train_dataloader())[: EAGER_BATCHES + 3]
     for batch in batches[:EAGER_BATCHES]:
         make(batch)
     with pytest.warns(UserWarning, match=r"Batches are made without CUDA graphs, since one can't be captured"):
@@ -71,3 +85,13 @@ def test_data_that_draw_from_a_generator_say_that_they_are_not_to_be_captured():
     assert DigitSums.is_capturable
     assert DigitRows.is_capturable
     assert not CopyMemory.is_capturable
+
+
+class Mine(DigitSums):
+    """May gather in another way."""
+
+
+@pytest.mark.parametrize("data_class", [DigitSums, Mine])
+def test_a_training_captures_no_subclass(data_class, train, stand_in):
+    train(data_class=data_class)
+    assert (BatchStandIn.captured > 0) == (data_class is DigitSums)

@@ -150,7 +150,7 @@ def test_a_capture_that_fails_leaves_nothing_behind(assert_runs_as_written, monk
 
     def fail(self, run):
         captured = capture(self, run)
-        if next(calls) == failing:
+        if type(self) is StandIn and next(calls) == failing:
             raise RuntimeError("operation not permitted\nwhen stream is capturing")
         return captured
 
