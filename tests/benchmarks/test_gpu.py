@@ -181,11 +181,15 @@ def test_there_is_no_tf32_on_a_cpu(monkeypatch):
     assert can_run(Contestant("triton", "bfloat16"), "lstm", CPU)
 
 
-def test_the_rule_is_in_the_form_of_the_packages_own(tiny, tmp_path):
+def test_the_rule_is_in_the_form_of_the_packages_own(tiny, tmp_path, monkeypatch, capsys):
+    versions = {"device": "NVIDIA H100 80GB HBM3", "capability": [9, 0], "torch": "2.11", "python": "3.12"}
+    monkeypatch.setattr(rule, "machine", lambda device: versions)
     status, file = measure(tmp_path, "--parts", "rule")
     assert status == 0
     assert {"device", "capability", "measured", "versions", "command"} <= file.keys()
+    assert f"cp {tmp_path}/rule.json seqsum/recurrent/rules/nvidia_h100_80gb_hbm3.json" in capsys.readouterr().out
     found = read_rule(tmp_path / "rule.json")
+    assert (found.device, found.capability) == ("NVIDIA H100 80GB HBM3", (9, 0))
     assert len(found.points) == 3 * 3 * 2  # cells, types, modes
     assert {point.type for point in found.points} == {"float32", "bfloat16", "float16"}
     assert {point.mode for point in found.points} == {"training", "inference"}
@@ -269,6 +273,17 @@ REPOSITORY = {
         def test_right(): pass
         def test_wrong(): assert 1 == 2, "one is not two"
         """,
+    "tests/conftest.py": """
+        import pytest
+        @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+        def device(request): return request.param
+        """,
+    "tests/test_device.py": """
+        def test_on(device): assert device == "cuda"
+        """,
+    "tests/test_browser.py": """
+        import a_package_that_is_not_there
+        """,
     "tests/test_other.py": """
         import pytest, time
         def test_not_marked(): assert False
@@ -298,7 +313,7 @@ def test_the_tests_that_use_a_gpu_run_and_say_what_failed(tmp_path, monkeypatch)
     of_kernels, marked = file["rows"]
     counts = ("passed", "failed", "errors", "skipped")
     assert [of_kernels[name] for name in counts] == [1, 1, 0, 0]
-    assert [marked[name] for name in counts] == [1, 0, 0, 1]
+    assert [marked[name] for name in counts] == [2, 0, 0, 1]
     assert list(of_kernels["failures"]) == ["tests.recurrent.test_triton::test_wrong"]
     assert "one is not two" in of_kernels["failures"]["tests.recurrent.test_triton::test_wrong"]
     text = tables(tmp_path)
@@ -335,8 +350,10 @@ def test_without_a_repository_it_says_where_the_tests_are(tmp_path, monkeypatch)
     assert "the tests are in the repository and not in the package" in file["errors"]["tests"]
 
 
-def test_the_repository_is_where_it_is_looked_for():
+def test_the_repository_has_tests_for_a_gpu():
     assert (checks.ROOT / checks.KERNEL_TESTS).is_file()
+    assert {"tests/recurrent/test_parity.py", "tests/benchmarks/test_gpu.py"} <= set(checks.marked_files())
+    assert checks.KERNEL_TESTS not in checks.marked_files()
 
 
 def test_kernels_are_compiled_ahead_by_cell_size_and_precision(monkeypatch):

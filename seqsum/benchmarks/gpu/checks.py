@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from seqsum.benchmarks.gpu.results import Results
 
 ROOT = Path(seqsum.__file__).parents[1]
 KERNEL_TESTS = "tests/recurrent/test_triton.py"
+MARKED = re.compile(r"mark\.gpu|def test_\w+\([^)]*\bdevice\b")
 PATIENCE = 10.0  # seconds for pytest to write down what it has when it is interrupted
 TAIL = 2000  # characters of an output that is shown
 
@@ -34,8 +36,7 @@ def measure(options: argparse.Namespace, device: torch.device, results: Results,
     if not (ROOT / KERNEL_TESTS).is_file():
         results.fail("tests", f"the tests are in the repository and not in the package; {ROOT} has no {KERNEL_TESTS}")
         return
-    others = ["-m", "gpu and not slow", "tests", f"--ignore={KERNEL_TESTS}"]
-    selections = {"kernels": [KERNEL_TESTS], "marked gpu": others}
+    selections = {"kernels": [KERNEL_TESTS], "marked gpu": ["-m", "gpu and not slow", *marked_files()]}
     with TemporaryDirectory(prefix="seqsum-tests-") as folder:
         runs = {what: Run(Path(folder) / str(number), given) for number, (what, given) in enumerate(selections.items())}
         for run in runs.values():
@@ -51,6 +52,15 @@ def measure(options: argparse.Namespace, device: torch.device, results: Results,
                 results.add({"what": what, **row})
 
 
+def marked_files() -> list[str]:
+    """Files with tests that are marked `gpu`, by name or by the fixture `device`; but for those of the kernels.
+
+    Others are not even imported: what they need, a browser say, need not be on a machine that has a GPU.
+    """
+    paths = (path for path in sorted((ROOT / "tests").rglob("test_*.py")) if MARKED.search(path.read_text()))
+    return [name for path in paths if (name := path.relative_to(ROOT).as_posix()) != KERNEL_TESTS]
+
+
 class Run:
     """A pytest at work.
 
@@ -61,9 +71,9 @@ class Run:
 
     def __init__(self, place: Path, arguments: list[str]) -> None:
         self.report, self.log = place.with_suffix(".xml"), place.with_suffix(".log")
-        processes = max(1, min(8, (os.cpu_count() or 1) // 2))
+        processes = max(1, min(6, (os.cpu_count() or 1) // 2))  # others compile kernels at the same time
         command = [
-            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--continue-on-collection-errors"),
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
             *(f"--numprocesses={processes}", f"--maxprocesses={processes}", "--dist=worksteal"),
             *(f"--junitxml={self.report}", *arguments),
         ]

@@ -26,7 +26,7 @@ PARTS: dict[str, Measure] = {
     "rule": rule.measure,
     "step": step.measure,
 }
-WEIGHTS = {"tests": 55.0, "kernels": 65.0, "rule": 45.0, "step": 55.0}  # seconds of the default
+WEIGHTS = {"tests": 60.0, "kernels": 65.0, "rule": 40.0, "step": 55.0}  # seconds of the default
 AHEAD = 75.0  # seconds for compiling ahead, which begins with the tests
 GRACE = 20.0  # seconds for imports, and for a measurement that had begun when the time was up
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import re
 from typing import Any
 
 import torch
@@ -61,6 +62,8 @@ def measure(options: argparse.Namespace, device: torch.device, results: Results,
                 if times := {row["what"]: row["ms"] for row in rows if row["right"]}:
                     results.add(point(case, name, mode, times))
         print(f"{case}, {name}: done after {deadline.spent():.0f} s", flush=True)
+    name = re.sub(r"\W+", "_", results.head["device"].lower())
+    print(f"To let `auto` go by it: cp {results.path} seqsum/recurrent/rules/{name}.json", flush=True)
 
 
 def point(case: Case, name: str, mode: Mode, times: dict[str, float]) -> dict[str, Any]:
