@@ -413,7 +413,10 @@ def test_tables_are_what_the_files_say(tmp_path):
         row("both", "triton", "float32", 0.5),
     ):
         results.add(found)
+    for what, why in (("first", "no\nregisters"), ("second", "no registers"), ("third", "no memory")):
+        results.fail(what, why)
     text = tables(tmp_path)
+    assert "- Failed 2 times, the first first: no registers\n- Failed 1 times, the first third: no memory" in text
     assert "### kernels: Any GPU, today\n`c`; torch 2.11.\n**It did not finish**, and was at: nothing." in text
     assert (
         "| lstm | 128, 4, 128, 128 | 0.2 (float16) / 1.5 (float32) | 0.1 (bfloat16) / 0.5 (float32) "

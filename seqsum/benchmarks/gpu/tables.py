@@ -40,8 +40,15 @@ def origin(part: str, file: dict[str, Any]) -> str:
         lines.append(f"**It did not finish**, and was at: {file['at_work'] or 'nothing'}.")
     if left_out := file.get("left_out"):
         lines.append(f"Left out for want of time: {len(left_out)} cases, the first {left_out[0]}.")
-    lines += [f"- {what}: {' '.join(why.split())[:300]}" for what, why in file.get("errors", {}).items()]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_failures(file.get("errors", {}))])
+
+
+def _failures(errors: dict[str, str]) -> list[str]:
+    """Each reason once, with the first that failed for it."""
+    places: dict[str, list[str]] = {}
+    for what, why in errors.items():
+        places.setdefault(" ".join(why.split())[:300], []).append(what)
+    return [f"- Failed {len(found)} times, the first {found[0]}: {why}" for why, found in places.items()]
 
 
 def of_tests(file: dict[str, Any]) -> Iterable[str]:
