@@ -356,6 +356,14 @@ def test_the_repository_has_tests_for_a_gpu():
     assert checks.KERNEL_TESTS not in checks.marked_files()
 
 
+def test_every_test_that_needs_a_gpu_is_marked():
+    """Or else the command would not run it."""
+    skipped = "mark.skipif(not torch.cuda" + ".is_available()"
+    texts = {path.name: path.read_text() for path in (checks.ROOT / "tests").rglob("*.py")}
+    assert [name for name, text in texts.items() if text.count(skipped) > text.count("mark.gpu")] == []
+    assert sum(text.count(skipped) for text in texts.values()) >= 2
+
+
 def test_kernels_are_compiled_ahead_by_cell_size_and_precision(monkeypatch):
     monkeypatch.setattr(contestants, "triton_obstacle", lambda cell: None)
     found = ahead.tasks(["kernels", "rule", "step"], CPU)

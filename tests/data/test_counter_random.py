@@ -179,6 +179,7 @@ def test_each_bit_flips_between_neighbours_half_the_time(axis):
 # Devices -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_gpu_draws_the_same_bits(seed):

@@ -240,6 +240,7 @@ def test_a_batch_takes_few_launches(mnist_root, arguments, launches):
     assert len([name for name in guard.operations if name not in views]) <= launches  # of kernels, on a GPU
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("arguments", [{}, {"elastic": 1.0}, {"augment": False}])
 def test_a_gpu_makes_the_same_batch_without_waiting(mnist_root, arguments, monkeypatch):

@@ -24,6 +24,7 @@ from seqsum.objectives import Recall, RunningSum
 from tests.graphs.conftest import everything
 
 pytestmark = [
+    pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
     pytest.mark.filterwarnings("default"),  # not every version of torch is quiet on a GPU
     pytest.mark.filterwarnings("error:Training steps run without CUDA graphs"),
