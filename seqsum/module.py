@@ -47,7 +47,7 @@ class SequenceModule(GraphedModule):
         num_layers: Recurrent layers, `L`.
         backend: How the hand-written loop over time runs: `eager` (plain Python), `script`
             (TorchScript), `compile` (torch.compile), `bptt` (backward written by hand too), `native`
-            (in C++), `triton` (in kernels for GPUs, not yet measured) or `auto`, the fastest that works.
+            (in C++), `triton` (in kernels for GPUs) or `auto`, the fastest that works.
         output_activation: What the output gate of `lstm` scales: `identity`, the memory itself, the
             default, which lets the head count beyond the sums seen in training; or `tanh` of it, as
             `torch_lstm` does.

@@ -47,9 +47,14 @@ def batch_lengths(count: int, shortest: int, longest: int, rows: int) -> list[in
     return lengths
 
 
-def signs(sequence_length: int, operation: Operation, device: torch.device | None = None) -> Tensor:
+def signs(
+    sequence_length: int,
+    operation: Operation,
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
     """Sign of each step, `(T,)`: `+ - + …` for `alternating`, `+ + + …` for `sum`."""
-    ones = torch.ones(sequence_length, device=device)
+    ones = torch.ones(sequence_length, device=device, dtype=dtype)
     if operation == "alternating":
         ones[1::2].neg_()  # a kernel, where assigning a number makes a tensor of it first
     return ones
@@ -57,7 +62,9 @@ def signs(sequence_length: int, operation: Operation, device: torch.device | Non
 
 def running_targets(labels: Tensor, operation: Operation = "alternating") -> Tensor:
     """Running signed sums of digits: labels `(…, T)` -> float targets `(…, T)`."""
-    return (labels * signs(labels.shape[-1], operation, labels.device)).cumsum(dim=-1)
+    # in whole numbers, which a GPU adds up deterministically, as it does not floats
+    signed = labels * signs(labels.shape[-1], operation, labels.device, torch.int64)
+    return signed.cumsum(dim=-1).float()
 
 
 def scan_targets(labels: Tensor, operation: Operation = "alternating") -> Tensor:

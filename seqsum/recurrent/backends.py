@@ -7,7 +7,8 @@
     bptt     written by hand, forwards and backwards, for the built-in cells (`kernels/`)
     native   the same in C++ for CPUs, all steps in one call (`kernels/native/`): compiled for the processor at
              hand, which takes a machine's first run some seconds and needs a C++ compiler
-    triton   the same for LSTM and GRU in kernels for GPUs, one launch for all steps (`kernels/triton/`)
+    triton   the same in kernels for GPUs (`kernels/triton/`): one launch for all steps where the weights stay on the
+             device's processors, and two launches a step beyond
     auto     the fastest of them that runs this cell: on a GPU what was measured there (`rule.py`); on a CPU native
              where a compiler is found, and else without a word one that needs none; never fails where eager works
 

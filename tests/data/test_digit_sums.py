@@ -230,7 +230,7 @@ def test_a_batch_is_made_on_its_device_without_waiting_or_copying(mnist_root, de
     assert ("grid_sampler_2d" in guard.operations) == (split == "train" and data.augment)
 
 
-@pytest.mark.parametrize(("arguments", "launches"), [({"augment": False}, 9), ({}, 51), ({"elastic": 1.0}, 55)])
+@pytest.mark.parametrize(("arguments", "launches"), [({"augment": False}, 10), ({}, 52), ({"elastic": 1.0}, 56)])
 def test_a_batch_takes_few_launches(mnist_root, arguments, launches):
     data = data_on(mnist_root, **arguments)
     batch = index_batches(data, "train")[0]

@@ -351,6 +351,16 @@ def test_weights_are_refused_where_or_as_no_kernel_takes_them(device, dtype, cap
             triton_kernels.find_triton_kernel(cell)
 
 
+@pytest.mark.parametrize(("found", "fits"), [("3.5.1", False), ("3.6.0", True), ("3.10.0+git", True)])
+def test_an_older_triton_is_refused(found, fits, monkeypatch):
+    monkeypatch.setattr(triton_kernels, "version", lambda _: found)
+    monkeypatch.setattr(launch, "INTERPRETED", True)
+    triton_kernels._problem_with_triton.cache_clear()
+    obstacle = triton_kernels.triton_obstacle(LSTMCell(F, H))
+    triton_kernels._problem_with_triton.cache_clear()
+    assert obstacle == (None if fits else f"the kernels need triton 3.6 or later, and {found} is installed")
+
+
 @pytest.mark.parametrize(
     ("cell", "size", "rows", "width", "expected"),
     [

@@ -7,7 +7,9 @@ environment before that import. That is how they are tested without a GPU.
 
 from __future__ import annotations
 
-from functools import partial
+import re
+from functools import cache, partial
+from importlib.metadata import version
 from importlib.util import find_spec
 
 import torch
@@ -21,6 +23,7 @@ __all__ = ["find_triton_kernel", "triton_obstacle"]
 
 _NAMES: dict[type[RecurrentCell], str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+OLDEST = (3, 6)  # the Triton that they were run with, that of torch 2.11
 CAPABILITY = (8, 0)  # the first with products in bfloat16 and TF32
 
 
@@ -31,11 +34,22 @@ def triton_obstacle(cell: RecurrentCell) -> str | None:
         return "the kernels are for RNNCell, LSTMCell and GRUCell themselves, without `layer_norm` and `proj_size`"
     if why := edited(cell):
         return why
-    if find_spec("triton") is None:
-        return "the package triton is not installed"
+    if problem := _problem_with_triton():
+        return problem
     from seqsum.recurrent.kernels.triton.launch import INTERPRETED
 
     return None if INTERPRETED else _obstacle_on_device(next(cell.parameters()))
+
+
+@cache
+def _problem_with_triton() -> str | None:
+    if find_spec("triton") is None:
+        return "the package triton is not installed"
+    found = version("triton")
+    major, minor, *_ = (int(number) for number in re.findall(r"\d+", found))
+    return (
+        None if (major, minor) >= OLDEST else f"the kernels need triton {OLDEST[0]}.{OLDEST[1]}, {found} is installed"
+    )
 
 
 def _obstacle_on_device(weight: Tensor) -> str | None:
