@@ -47,9 +47,9 @@ def _problem_with_triton() -> str | None:
         return "the package triton is not installed"
     found = version("triton")
     major, minor, *_ = (int(number) for number in re.findall(r"\d+", found))
-    return (
-        None if (major, minor) >= OLDEST else f"the kernels need triton {OLDEST[0]}.{OLDEST[1]}, {found} is installed"
-    )
+    if (major, minor) >= OLDEST:
+        return None
+    return f"the kernels need triton {OLDEST[0]}.{OLDEST[1]} or later, and {found} is installed"
 
 
 def _obstacle_on_device(weight: Tensor) -> str | None:
