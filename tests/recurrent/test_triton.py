@@ -26,6 +26,7 @@ triton = pytest.importorskip("triton")
 tl = pytest.importorskip("triton.language")
 launch = pytest.importorskip("seqsum.recurrent.kernels.triton.launch")
 plans = pytest.importorskip("seqsum.recurrent.kernels.triton.plan")
+persistent = pytest.importorskip("seqsum.recurrent.kernels.triton.persistent")
 CUDA = torch.cuda.is_available() and not launch.INTERPRETED
 DEVICE, DTYPE, *TOLERANCE = ("cuda", torch.float32, 1e-4, 1e-3) if CUDA else ("cpu", torch.float64, 1e-10, 0.0)
 CELLS = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}
@@ -203,6 +204,39 @@ def test_programs_share_the_units(kind, monkeypatch):
         wanted = [given, *cell.parameters()]
         found[backend] = dict(enumerate([outputs, *final, *torch.autograd.grad(outputs, wanted, weights)]))
     assert_same(found["triton"], found["eager"], *TOLERANCE)
+
+
+@triton.jit
+def _exchange(
+    exchanged, parts, sums, back, wanted,
+    padded: tl.constexpr, units: tl.constexpr, rows: tl.constexpr, chunks: tl.constexpr,
+):  # fmt: skip
+    """Parts of each program, `(groups, programs, padded, rows)` -> the sums of all, `(groups, padded, rows)`."""
+    program, group, row = tl.program_id(0), tl.program_id(1), tl.arange(0, rows)[None, :]
+    mine = parts + (group * tl.num_programs(0) + program) * padded * rows
+    products = ()
+    for k in tl.static_range(chunks):
+        unit = k * (padded // chunks) + tl.arange(0, padded // chunks)[:, None]
+        products = products + (tl.load(mine + unit * rows + row),)  # noqa: RUF005
+    total = persistent._exchange(exchanged, products, back, wanted != 0, padded, units, rows, chunks)
+    own = program * units + tl.arange(0, units)[:, None]
+    tl.store(sums + (group * padded + own) * rows + row, total)
+
+
+@runs
+def test_each_program_gets_the_sums_of_its_own_units():
+    """Three programs of four, two groups of rows; first all write, then all read, as they would side by side."""
+    programs, groups, padded, units, rows = 3, 2, 64, 16, 8
+    exchanged = torch.zeros(2 * groups * programs * padded * rows, dtype=launch.BITS[DTYPE.itemsize], device=DEVICE)
+    for back in range(5):
+        parts = torch.randn(groups, programs, padded, rows, dtype=DTYPE, device=DEVICE)
+        sums = torch.zeros(groups, padded, rows, dtype=DTYPE, device=DEVICE)
+        for wanted in (0, 1):
+            _exchange[programs, groups](exchanged, parts, sums, back, wanted, padded, units, rows, chunks=2)
+        expected = parts.sum(1)[:, : programs * units]
+        torch.testing.assert_close(sums[:, : programs * units], expected, rtol=1e-5, atol=1e-6)
+        last_bits = exchanged.view(2, -1) & 1  # of the parts of this step and of the one before
+        assert (last_bits[back % 2] == 1 - back // 2 % 2).all()  # others than two steps ago: that is how they are new
 
 
 @pytest.mark.gpu
