@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 from seqsum import GRU, LSTM, RNN, LSTMCell, Recurrent, RecurrentCell
 from seqsum.recurrent import unroll
@@ -26,6 +27,21 @@ REFUSALS = (ValueError, RuntimeError, TypeError, NotImplementedError)
 
 class Marked(Tensor):
     """A subclass that torch's operations keep."""
+
+
+class Wrapped(Tensor):
+    """A subclass that holds another tensor and has no memory of its own."""
+
+    @staticmethod
+    def __new__(cls, inner):
+        made = Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype, device=inner.device)
+        made.inner = inner
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
+        given = tree_map_only(Wrapped, lambda wrapped: wrapped.inner, (args, kwargs or {}))
+        return function(*given[0], **given[1])
 
 
 class Watching(TorchDispatchMode):
@@ -59,6 +75,8 @@ ALIKE = {
     "as it is": lambda tensor: tensor,
     "strided": strided,
     "negated": lambda tensor: negated(tensor) if tensor.is_floating_point() else tensor,
+    "negated, dense": lambda tensor: torch._neg_view(-tensor) if tensor.is_floating_point() else tensor,
+    "wrapped": Wrapped,
     "subclass": lambda tensor: tensor.as_subclass(Marked),
     "parameter": lambda tensor: nn.Parameter(tensor) if tensor.is_floating_point() else tensor,
     "gradient wanted": lambda tensor: tensor.clone().requires_grad_() if tensor.is_floating_point() else tensor,
@@ -175,6 +193,21 @@ def test_unroll_checks_states_and_dropout_too(how, place, backend):
     state[place] = WRONG[how](state[place])
     with pytest.raises(ValueError, match="`state"):
         unroll(cell, torch.randn(T, B, F).to(cell.weight_ih), state, backend=backend)
+
+
+@pytest.mark.parametrize("backend", sorted({*BACKENDS, "auto"} - {"script"}))  # TorchScript casts by itself
+@pytest.mark.parametrize("place", ["inputs", "hidden", "cell state"])
+def test_under_autocast_types_may_differ(backend, place):
+    """As far as torch's own operations go, which cast: no kernel reads one type as another."""
+    cell, tensors = LSTMCell(F, H), {"inputs": torch.randn(T, B, F), "hidden": torch.randn(B, H)}
+    tensors |= {"cell state": torch.randn(B, H)}
+    tensors[place] = tensors[place].bfloat16()
+    found = []
+    for name in (backend, "eager"):
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs, final = unroll(cell, tensors["inputs"], [tensors["hidden"], tensors["cell state"]], backend=name)
+        found.append([outputs, *final])
+    torch.testing.assert_close(found[0], found[1])
 
 
 @pytest.mark.parametrize("name", LAYERS)
