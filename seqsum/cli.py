@@ -47,6 +47,7 @@ from seqsum.callbacks import (
 from seqsum.checkpoints import CheckpointFiles, check_architecture
 from seqsum.configurations import check_configurations
 from seqsum.data import DigitData, DigitSums, SequenceData
+from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser
 from seqsum.distributed import check_processes, first_device, is_first_process
 from seqsum.errors import InputError, NotFiniteError
 from seqsum.inspect.page import make_files
@@ -59,11 +60,6 @@ from seqsum.profiler import NoProfiler
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, no larger file
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
-DEFAULT_CLASSES = {
-    "data": "seqsum.data.DigitSums",
-    "model.encoder": "seqsum.networks.ConvEncoder",
-    "model.objective": "seqsum.objectives.RunningSum",
-}
 
 
 def main(args: list[str] | None = None) -> None:
@@ -117,7 +113,7 @@ def fail(message: str | None) -> NoReturn:
     sys.exit(2)
 
 
-class Parser(LightningArgumentParser):
+class Parser(OwnDefaultsParser):
     """Lightning's parser with short errors, without guessing at shortened flags, and with all the help.
 
     Attributes:
@@ -179,7 +175,7 @@ class SeqsumCLI(LightningCLI):
         super().add_core_arguments_to_parser(parser)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.set_defaults({group: {"class_path": default} for group, default in DEFAULT_CLASSES.items()})
+        cast("Parser", parser).set_default_classes()
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.add_lightning_class_args(TensorBoard, "tensorboard")
         parser.add_lightning_class_args(Diagnosis, "diagnosis")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentError
-from lightning.pytorch.cli import LightningArgumentParser
 
 from seqsum.checkpoints import check_architecture, load_checkpoint, settings_in
-from seqsum.cli import DEFAULT_CLASSES
 from seqsum.data import DigitSums, SequenceData
+from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
 from seqsum.objectives import RunningSum
@@ -64,16 +63,22 @@ def restore_any(path: str, root: str | None = None, images: list[str] | None = N
     return Restored(module.eval(), data, settings | trained)
 
 
+def settings_parser() -> OwnDefaultsParser:
+    """Reads what `settings_in` finds in a checkpoint."""
+    parser = OwnDefaultsParser(exit_on_error=False)
+    parser.add_lightning_class_args(SequenceModule, "model")
+    parser.add_lightning_class_args(SequenceData, "data", subclass_mode=True)
+    parser.set_default_classes()
+    return parser
+
+
 def _instantiate(
     path: str, settings: dict[str, Any], root: str | None, images: list[str] | None
 ) -> tuple[SequenceModule, SequenceData, dict[str, Any]]:
     """Module and data as the command line would make them, and their settings under the names of its flags."""
     # what trains fastest where the checkpoint comes from need not run here, and all give the same numbers
     settings["model"].pop("backend", None)
-    parser = LightningArgumentParser(exit_on_error=False)
-    parser.add_lightning_class_args(SequenceModule, "model")
-    parser.add_lightning_class_args(SequenceData, "data", subclass_mode=True)
-    parser.set_defaults({group: {"class_path": default} for group, default in DEFAULT_CLASSES.items()})
+    parser = settings_parser()
     try:
         config = parser.parse_object(settings)
         if root is not None:

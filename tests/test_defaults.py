@@ -1,0 +1,119 @@
+"""Defaults belong to one class: what `--print_config` says of a class is what its signature says."""
+
+from __future__ import annotations
+
+import inspect
+from itertools import permutations
+
+import pytest
+import yaml
+
+import seqsum.data
+import seqsum.networks
+import seqsum.objectives
+from seqsum.cli import main
+from seqsum.data import SequenceData
+from seqsum.defaults import DEFAULT_CLASSES
+from seqsum.inspect.restore import settings_parser
+from seqsum.networks import Encoder
+from seqsum.objectives import Objective
+
+BASES = {"data": SequenceData, "model.encoder": Encoder, "model.objective": Objective}
+PACKAGES = {"data": seqsum.data, "model.encoder": seqsum.networks, "model.objective": seqsum.objectives}
+
+
+def signature_of(made):
+    """Parameters and their defaults."""
+    parameters = inspect.signature(made).parameters.values()
+    return plain({parameter.name: parameter.default for parameter in parameters})
+
+
+def plain(values):
+    """As YAML holds them, and without the seed, which follows `seed_everything`."""
+    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {name: value for name, value in listed.items() if name != "seed"}
+
+
+def below(group, settings):
+    """Settings of a group as a file has them, one name below the other."""
+    for name in reversed(group.split(".")):
+        settings = {name: settings}
+    return settings
+
+
+def classes(group):
+    """All that the package has for a group, but for bases, which can't be made or have no defaults."""
+    exported = vars(PACKAGES[group]).values()
+    found = [made for made in exported if isinstance(made, type) and issubclass(made, BASES[group])]
+    return [
+        made
+        for made in found
+        if made is not BASES[group] and inspect.Parameter.empty not in signature_of(made).values()
+    ]
+
+
+def path_of(made):
+    return f"{made.__module__.rpartition('.')[0]}.{made.__name__}"
+
+
+def shared(one, other):
+    """Parameters of both whose defaults differ, which are those that can be mixed up."""
+    ours, theirs = signature_of(one), signature_of(other)
+    return {name: ours[name] for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
+
+
+ALL = [(group, made) for group in DEFAULT_CLASSES for made in classes(group)]
+PAIRS = [(group, *pair) for group in DEFAULT_CLASSES for pair in permutations(classes(group), 2)]
+
+
+def printed(arguments, group, capsys):
+    """The group's part of `--print_config`."""
+    with pytest.raises(SystemExit) as exit_:
+        main(["fit", *arguments, "--print_config"])
+    assert not exit_.value.code
+    settings = yaml.safe_load(capsys.readouterr().out)
+    for name in group.split("."):
+        settings = settings[name]
+    return settings
+
+
+def test_classes_of_all_groups_are_compared_and_some_share_a_parameter():
+    assert {made.__name__ for _, made in ALL} >= {"DigitSums", "CopyMemory", "ConvEncoder", "Flatten", "RunningSum"}
+    for group in ("data", "model.encoder"):
+        assert any(shared(one, other) for pair_group, one, other in PAIRS if pair_group == group)
+
+
+@pytest.mark.parametrize(("group", "made"), ALL, ids=lambda value: getattr(value, "__name__", value))
+def test_a_class_has_its_own_defaults(here, capsys, group, made):
+    found = printed([f"--{group}={path_of(made)}"], group, capsys)
+    assert found == {"class_path": path_of(made), "init_args": signature_of(made)}
+
+
+@pytest.mark.parametrize(("group", "first", "second"), PAIRS, ids=lambda value: getattr(value, "__name__", value))
+def test_a_class_has_its_own_defaults_after_another(here, capsys, group, first, second):
+    """The other in a file, as in `-c configs/memory.yaml --data=DigitRows`."""
+    (here / "first.yaml").write_text(yaml.safe_dump(below(group, {"class_path": path_of(first)})))
+    found = printed(["-c", "first.yaml", f"--{group}={path_of(second)}"], group, capsys)
+    assert found == {"class_path": path_of(second), "init_args": signature_of(second)}
+
+
+@pytest.mark.parametrize(
+    ("group", "first", "second"),
+    [pair for pair in PAIRS if shared(*pair[1:])],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_what_is_given_is_kept_before_the_class_and_after_it(here, capsys, group, first, second):
+    """Even where it is what the class before has by default."""
+    name, value = next(iter(sorted(shared(first, second).items())))
+    given, chosen = f"--{group}.{name}={value}", [f"--{group}={path_of(first)}", f"--{group}={path_of(second)}"]
+    expected = {"class_path": path_of(second), "init_args": signature_of(second) | {name: value}}
+    assert printed([chosen[0], given, chosen[1]], group, capsys) == expected
+    assert printed([*chosen, given], group, capsys) == expected
+
+
+@pytest.mark.parametrize(("group", "made"), ALL, ids=lambda value: getattr(value, "__name__", value))
+def test_settings_that_a_checkpoint_lacks_are_the_defaults_of_its_class(group, made):
+    """An earlier version's, which had fewer parameters."""
+    settings = below(group, {"class_path": path_of(made), "init_args": {}})
+    found = settings_parser().parse_object(settings)[group].init_args.as_dict()
+    assert plain(found) == signature_of(made)
