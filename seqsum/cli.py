@@ -56,6 +56,7 @@ from seqsum.latest import with_checkpoint
 from seqsum.memory import keep_memory
 from seqsum.module import SequenceModule
 from seqsum.objectives import RunningSum
+from seqsum.paths import expand_home, expand_options
 from seqsum.profiler import NoProfiler
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, no larger file
@@ -69,6 +70,7 @@ def main(args: list[str] | None = None) -> None:
     keep_memory()
     has_subcommand = bool(args) and args[0] in SUBCOMMANDS
     subcommand, options = (args[0], args[1:]) if has_subcommand else ("fit", args)
+    options = expand_options(options)
     try:
         Parser.configurations = check_configurations(options)
         cli = SeqsumCLI([subcommand, *with_checkpoint(subcommand, options)])
@@ -168,7 +170,7 @@ class SeqsumCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Lightning's own warns when a program with arguments passes `args`, as `main` always does."""
-        self.config = parser.parse_args(cast("list[str]", args))
+        self.config = expand_home(parser.parse_args(cast("list[str]", args)))
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--experiment", type=str, default="sum", help="Name of the run's folder below the logs.")

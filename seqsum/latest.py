@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from seqsum.checkpoints import load_checkpoint, settings_in
 from seqsum.errors import InputError
+from seqsum.paths import expand_home
 
 
 def with_checkpoint(subcommand: str, options: list[str]) -> list[str]:
@@ -87,4 +88,4 @@ def _read_yaml(file: str) -> dict[str, Any]:
         settings = yaml.safe_load(Path(file).read_text())
     except (OSError, ValueError, yaml.YAMLError):
         return {}
-    return settings if isinstance(settings, dict) else {}
+    return expand_home(settings) if isinstance(settings, dict) else {}

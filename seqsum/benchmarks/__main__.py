@@ -11,13 +11,14 @@ import torch
 from seqsum.benchmarks import gpu, loading, recurrent, scaling, training
 from seqsum.benchmarks.timing import show, write
 from seqsum.errors import InputError
+from seqsum.paths import expand_home
 
 BENCHMARKS = {"recurrent": recurrent, "training": training, "loading": loading, "scaling": scaling}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one benchmark: print its table and write its JSON file, or files."""
-    options = make_parser().parse_args(arguments)
+    options = expand_home(make_parser().parse_args(arguments))
     try:
         status = gpu.run(options) if options.benchmark == "gpu" else _run(options)
     except InputError as error:

@@ -10,6 +10,7 @@ import torch
 
 from seqsum.errors import InputError
 from seqsum.experiments import gradients, initial_states, memory, rows, sine
+from seqsum.paths import expand_home
 
 EXPERIMENTS = {"gradients": gradients, "memory": memory, "sine": sine, "rows": rows, "initial_states": initial_states}
 
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
         experiment.add_arguments(command)
         command.add_argument("--threads", type=int, help="of torch on the CPU; default: its own")
         command.add_argument("--output", type=Path, help="folder; default: logs/experiments/NAME")
-    options = parser.parse_args(arguments)
+    options = expand_home(parser.parse_args(arguments))
     options.output = options.output or Path("logs/experiments") / options.experiment
     if options.threads:
         torch.set_num_threads(options.threads)

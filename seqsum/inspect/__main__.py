@@ -13,6 +13,7 @@ from seqsum.errors import InputError
 from seqsum.inspect.page import make_files, write_folder
 from seqsum.inspect.report import Section, Table, describe, report_images, report_test
 from seqsum.inspect.restore import restore
+from seqsum.paths import expand_home
 
 # as the messages call them, which are those of train.py, and as they are called here
 FLAGS = {"`--ckpt_path`": "`CHECKPOINT`", "`--data.root`": "`--root`", "`--data.images`": "`--images`"}
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, help="a new folder; default: the next logs/inspect/version_N")
     parser.add_argument("--sequences", type=int, default=6, help="test sequences that are drawn digit by digit")
     parser.add_argument("--max-length", type=int, default=100, help="where the curve of lengths ends")
-    options = parser.parse_args(arguments)
+    options = expand_home(parser.parse_args(arguments))
     try:
         inspect(options)
     except InputError as error:

@@ -1,0 +1,141 @@
+"""Paths as a user writes them, in whatever option: `~` is the home folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from seqsum.benchmarks import __main__ as benchmarks_main
+from seqsum.cli import SeqsumCLI, main
+from seqsum.data.digits import load_splits
+from seqsum.experiments import __main__ as experiments_main
+from seqsum.inspect.__main__ import main as inspect
+from seqsum.paths import expand_home, expand_options
+from tests.test_cli import SMALL
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
+]
+# options that hold a path, and those that must be given for them to be there
+PATHS = {
+    "trainer.default_root_dir": [],
+    "data.root": [],
+    "data.init_args.root": [],
+    "data.images": [],
+    "data.curve": ["--data=seqsum.data.SineCurves"],
+    "trainer.logger.save_dir": ["--trainer.logger=CSVLogger"],
+    "trainer.callbacks.dirpath": ["--trainer.callbacks=ModelCheckpoint"],
+    "trainer.profiler.dirpath": ["--trainer.profiler=SimpleProfiler"],
+}
+
+
+class ParsedError(Exception):
+    """Stops the program once it knows its settings."""
+
+
+@pytest.fixture
+def settings_of(here, monkeypatch):
+    """All settings that the program makes of a command line."""
+
+    def stop(cli):
+        raise ParsedError(cli.config[cli.subcommand].as_dict())
+
+    def read(arguments):
+        with pytest.raises(ParsedError) as stopped:
+            main(arguments)
+        return stopped.value.args[0]
+
+    monkeypatch.setattr(SeqsumCLI, "instantiate_classes", stop)
+    return read
+
+
+@pytest.fixture
+def home(tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(folder))
+    return folder
+
+
+def texts(settings):
+    """All texts in nested settings."""
+    if isinstance(settings, dict | list):
+        inner = settings.values() if isinstance(settings, dict) else settings
+        return [text for value in inner for text in texts(value)]
+    return [str(settings)]
+
+
+@pytest.mark.parametrize("option", PATHS)
+@pytest.mark.parametrize("words", [["--{}=~/folder/file"], ["--{}", "~/folder/file"]], ids=["one", "two"])
+def test_home_in_every_option(settings_of, home, option, words):
+    found = texts(settings_of(["fit", *PATHS[option], *(word.format(option) for word in words)]))
+    assert found.count(str(home / "folder/file")) == 1
+    assert not any("~" in text for text in found)
+
+
+def test_home_in_a_file_and_of_a_file(settings_of, home):
+    settings = {
+        "trainer": {
+            "default_root_dir": "~/runs",
+            "callbacks": [{"class_path": "ModelCheckpoint", "init_args": {"dirpath": "~/kept"}}],
+        },
+        "data": {"class_path": "seqsum.data.DigitSums", "init_args": {"root": "~/data", "images": ["~/a.png"]}},
+    }
+    (home / "settings.yaml").write_text(yaml.safe_dump(settings))
+    for words in (["--config=~/settings.yaml"], ["-c", "~/settings.yaml"], ["-c~/settings.yaml"]):
+        found = settings_of(["fit", *words])
+        assert {str(home / name) for name in ("runs", "kept", "data", "a.png")} <= set(texts(found))
+        assert not any(text.startswith("~") for text in texts(found))
+
+
+def test_nothing_and_what_only_holds_a_tilde_stay(settings_of, home):
+    assert settings_of(["fit", "--model.truncate=~"])["model"]["truncate"] is None
+    assert settings_of(["fit", "--experiment=a~b"])["experiment"] == "a~b"
+    assert expand_options(["--flag=a~/b", "a~", "--model.truncate=~"]) == ["--flag=a~/b", "a~", "--model.truncate=~"]
+    assert expand_home(["~/a", ("~/b", 1), {"c": Path("~/c")}]) == [f"{home}/a", (f"{home}/b", 1), {"c": home / "c"}]
+
+
+def test_a_whole_run_lies_below_the_home_folder(here, home, mnist_root, capfd):
+    """Trained, gone on with, tested, used and looked into, all by `~`."""
+    (home / "data").symlink_to(mnist_root)
+    where = ["--trainer.default_root_dir=~/runs", "--data.root=~/data"]
+    main(["fit", *SMALL, *where, "--trainer.max_epochs=1"])
+    main(["fit", "--ckpt_path=last", "--trainer.default_root_dir=~/runs", "--trainer.max_epochs=2"])
+    run = home / "runs/sum/version_1"
+    assert torch.load(run / "checkpoints/last.ckpt")["hyper_parameters"]["hidden_size"] == 8
+    Image.fromarray(load_splits("mnist", mnist_root)["test"].images[0].numpy()).save(home / "digit.png")
+    best = "~/runs/sum/version_1/checkpoints/best.ckpt"
+    quiet = [*where, "--trainer.enable_progress_bar=false"]
+    main(["test", f"--ckpt_path={best}", *quiet])
+    main(["predict", "--ckpt_path", best, "--data.images=~/digit.png", *quiet])
+    assert {path.name for path in (home / "runs").iterdir()} == {"sum", "sum-test", "sum-predict"}
+    inspect([best, "--root=~/data", "--images", "~/digit.png", "--output=~/look"])
+    assert (home / "look/index.html").is_file()
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [(benchmarks_main, ["loading", "--root=~/data"]), (experiments_main, ["memory"])],
+    ids=["benchmarks", "experiments"],
+)
+def test_home_in_the_other_programs(here, home, monkeypatch, program, arguments):
+    seen = []
+    name = arguments[0]
+    commands = program.BENCHMARKS if program is benchmarks_main else program.EXPERIMENTS
+
+    def note(options, *_):
+        seen.append(options)
+        raise SystemExit
+
+    monkeypatch.setattr(commands[name], "run", note)
+    with pytest.raises(SystemExit):
+        program.main([*arguments, "--output=~/numbers"])
+    assert isinstance(seen[0], argparse.Namespace)
+    assert seen[0].output == home / "numbers"
+    assert not any(str(value).startswith("~") for value in vars(seen[0]).values())
