@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
@@ -16,10 +15,10 @@ from seqsum.callbacks.findings import Finding
 from seqsum.callbacks.observation import (
     Located,
     Onlooker,
-    copy_matrices,
-    first_not_finite,
+    copy_weights,
     look_at_update,
     look_over_time,
+    sized_matrices,
 )
 from seqsum.callbacks.run import module_of, print_line
 from seqsum.data.base import Batch
@@ -41,12 +40,11 @@ class Diagnosis(Callback):
     It looks on while the training step goes its way, and then runs the recurrence, not the encoder, once more
     for its gates and its gradients over time. It changes no weight and draws no random number, so a training
     with it is the same bit for bit. Gates are those of hand-written cells; torch's own don't show theirs.
-    Trainings whose loss is NaN are stopped, unless other processes would wait for the one that stops.
+    A loss that is NaN or infinite is `FiniteLoss`'s business.
 
     Args:
         every_n_steps: Steps from one look to the next; there are some more in the first steps, which is where
-            most goes wrong; 0 for never. A NaN is noticed at once on the CPU, and after ten steps on a GPU,
-            which would have to wait to be asked.
+            most goes wrong; 0 for never.
 
     Attributes:
         said: What was said so far.
@@ -67,10 +65,11 @@ class Diagnosis(Callback):
         self.first_loss: float | None = None
         self.onlooker = Onlooker()
         self.before: dict[str, Tensor] = {}  # weights by name, from a look to the end of its step
-        self.losses: list[Tensor] = []  # of the steps not yet asked whether they were finite
+        self.sized: list[str] = []  # names of the weights that have a size to measure their changes by
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.said, self.looked, self.first_loss, self.before, self.losses = [], -1, None, {}, []
+        self.said, self.looked, self.first_loss, self.before = [], -1, None, {}
+        self.sized = sized_matrices(module_of(pl_module).network)
         self.onlooker.stop()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
@@ -90,16 +89,13 @@ class Diagnosis(Callback):
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         if self.onlooker.looking:
             self.onlooker.stop()
-            for layer, finding in self._look(trainer, pl_module):
-                self._say(trainer, layer, finding, trainer.global_step)
-        if self.every_n_steps > 0:
-            self.losses.append(loss.detach())
-            if loss.is_cpu or len(self.losses) == 10:
-                self._check_finite(trainer, pl_module)
+            if loss.isfinite():
+                for layer, finding in self._look(trainer, pl_module):
+                    self._say(trainer, layer, finding, trainer.global_step)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         if trainer.global_step == self.looked and not self._is_hopeless():
-            self.before = copy_matrices(module_of(pl_module).network)
+            self.before = copy_weights(module_of(pl_module).network, self.sized)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if self.before:
@@ -141,17 +137,6 @@ class Diagnosis(Callback):
             scored = objective.scored(targets, mask)
             found = findings.flat_predictions(answers[scored], targets[scored])
         return found
-
-    def _check_finite(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        finite = torch.stack(self.losses).isfinite().tolist()
-        self.losses = []
-        if all(finite) or any(said.name == findings.NOT_FINITE for said in self.said):
-            return
-        step = trainer.global_step - len(finite) + 1 + finite.index(False)
-        layer, where = first_not_finite(module_of(pl_module).network, self.batch.inputs, self.batch.mask)
-        self._say(trainer, layer, findings.not_finite_loss(where), step)
-        if trainer.world_size == 1:
-            trainer.should_stop = True
 
     def _say(self, trainer: Trainer, layer: str, finding: Finding, step: int) -> None:
         if any((said.name, said.layer) == (finding.name, layer) for said in self.said):

@@ -37,14 +37,13 @@ BOUNDS: dict[type[nn.Module], tuple[float, float]] = {
 }
 
 
-NOT_FINITE = "loss is NaN"
 UNSCALED = "inputs not normalised"
 LEARNING_RATE = "learning rate too large"
 WRONG_LOSS = "wrong loss"
 DIVERGING = "loss diverges"
 FLAT_PREDICTIONS = "predictions out of reach of the targets"
 # What is seen inside of a network after one of these is its consequence, and would only distract
-CAUSES = (NOT_FINITE, UNSCALED, LEARNING_RATE, WRONG_LOSS, DIVERGING, FLAT_PREDICTIONS)
+CAUSES = (UNSCALED, LEARNING_RATE, WRONG_LOSS, DIVERGING, FLAT_PREDICTIONS)
 
 
 class Finding(NamedTuple):
@@ -157,9 +156,12 @@ def large_update(change: float) -> Finding | None:
 
 
 def relative_change(before: Tensor, after: Tensor) -> float:
-    """Norm of the change relative to that of the weights before; 0 for weights that were zero."""
-    size = before.norm().item()
-    return (after - before).norm().item() / size if size > 0 else 0.0
+    """Norm of a change relative to that of the weights `(U, …)` before, or to their usual one if that is larger.
+
+    Usual is what torch starts with, uniform within 1/√fan_in: weights that start smaller may grow fast.
+    """
+    usual = (len(before) / 3) ** 0.5  # the root of numel, times 1/√(3 fan_in)
+    return (after - before).norm().item() / max(before.norm().item(), usual)
 
 
 def diverged_loss(loss: float, first: float) -> Finding | None:
@@ -196,13 +198,4 @@ def flat_predictions(answers: Tensor, targets: Tensor) -> Finding | None:
         f"{spread:.3g}, and the targets from {targets.min():.3g} to {targets.max():.3g} with one of {wanted:.3g}. "
         "See that the loss fits the targets, that nothing squashes the outputs, and that the learning rate is not "
         "too small or too large.",
-    )
-
-
-def not_finite_loss(where: str) -> Finding:
-    """`where` says in words what is the first to be NaN or infinite."""
-    return Finding(
-        NOT_FINITE,
-        f"the loss is NaN or infinite, and {where}. Try a smaller learning rate or clipping the gradient; "
-        "`--trainer.detect_anomaly=true` shows the operation.",
     )

@@ -11,7 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from seqsum.callbacks.checkpoints import LastCheckpoint
-from seqsum.callbacks.run import run_folder, write_atomically
+from seqsum.callbacks.observation import first_not_finite
+from seqsum.callbacks.run import module_of, run_folder, write_atomically
 from seqsum.data.base import Batch
 from seqsum.errors import NotFiniteError
 
@@ -33,7 +34,8 @@ class FiniteLoss(Callback):
 
     The loss is that of the batch of all processes, so they all stop, at the same step. It is looked at in every
     step on the CPU, and after every tenth on a GPU, which would have to wait to be asked; a checkpoint is written
-    only if all losses so far and all weights are finite.
+    only if all losses so far and all weights are finite. A single process on the CPU also says which inputs, weights
+    or layer are the first to be so: elsewhere the weights have changed by the time the loss is looked at.
 
     Lightning's `detect_anomaly` finds the operation that made a NaN and slows everything down, its
     `EarlyStopping(check_finite=True)` looks once an epoch: neither knows the batch.
@@ -42,18 +44,30 @@ class FiniteLoss(Callback):
         NotFiniteError: In the hooks of a training, as said.
     """
 
+    batch: Batch  # the present one
     every_n_steps = 10  # on a GPU
 
     def __init__(self) -> None:
         self.recent: list[Step] = []
         self.step = 0
+        self.source = ""  # of a NaN in the present step, as a sentence
         self.error: NotFiniteError | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.recent, self.error = [], None
+        self.recent, self.source, self.error = [], "", None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        self.step = trainer.global_step
+        self.step, self.batch = trainer.global_step, batch
+
+    def watches_step(self) -> bool:
+        """Whether the present step must run as it is written, see `seqsum.graphs`: on a GPU nothing is looked at."""
+        return False
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        # not where other processes would have to run the network too, to normalise over all batches
+        if loss.is_cpu and trainer.world_size == 1 and not loss.isfinite():
+            layer, clause = first_not_finite(module_of(pl_module).network, self.batch.inputs, self.batch.mask)
+            self.source = f" First in {layer}: {clause}."
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -90,7 +104,9 @@ class FiniteLoss(Callback):
 
     def _describe(self, trainer: Trainer, step: Step) -> str:
         where = f"step {step.step} (epoch {step.epoch + 1}, batch {step.batch + 1})"
-        message = f"The loss is NaN or infinite at {where}, and the training stops. {self._way_back(trainer)}"
+        message = (
+            f"The loss is NaN or infinite at {where}, and the training stops.{self.source} {self._way_back(trainer)}"
+        )
         if step.rows is not None:
             rows, folder = step.rows.tolist(), run_folder(trainer)
             more = ""

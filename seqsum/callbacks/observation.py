@@ -1,4 +1,4 @@
-"""What `Diagnosis` sees of a network: in a training step as it goes by, over time, and when a loss is NaN."""
+"""What `Diagnosis` sees of a network: in a training step as it goes by, and over time; and where a NaN comes from."""
 
 from __future__ import annotations
 
@@ -139,10 +139,19 @@ def _look_inside(recurrence: nn.Module, traced: dict[str, Tensor], mask: Tensor 
             yield f"network.{name}", finding
 
 
-def copy_matrices(network: nn.Module) -> dict[str, Tensor]:
-    """The weights by name, without vectors: biases start at zero, so their changes are large beside them."""
+def sized_matrices(network: nn.Module) -> list[str]:
+    """Names of the weights whose changes can be measured by their size.
+
+    To be asked for before the first step: vectors such as biases, and matrices such as gains, may start at zero.
+    """
     named = network.named_parameters(prefix="network")
-    return {name: weights.detach().clone() for name, weights in named if weights.dim() > 1 and weights.requires_grad}
+    return [name for name, weights in named if weights.dim() > 1 and weights.any()]
+
+
+def copy_weights(network: nn.Module, names: list[str]) -> dict[str, Tensor]:
+    """Those of the weights that learn, by name."""
+    weights = dict(network.named_parameters(prefix="network"))
+    return {name: weights[name].detach().clone() for name in names if weights[name].requires_grad}
 
 
 def look_at_update(network: nn.Module, before: dict[str, Tensor]) -> Iterator[Located]:

@@ -129,8 +129,11 @@ def test_large_update(change, name):
     assert name_of(findings.large_update(findings.relative_change(before, after))) == name
 
 
-def test_weights_that_were_zero_may_change():
-    assert findings.relative_change(torch.zeros(2, 2), torch.ones(2, 2)) == 0.0
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0])
+def test_small_weights_are_measured_by_the_usual_size(scale):
+    weights = nn.Linear(300, 200).weight.detach()
+    change = torch.full_like(weights, 0.01 * 300**-0.5)  # 1 % of the bound
+    assert findings.relative_change(scale * weights, scale * weights + change) == pytest.approx(0.0173, rel=0.05)
 
 
 def test_loss():
@@ -268,14 +271,32 @@ class Spoil(Callback):
             nn.init.constant_(pl_module.network.head.weight, torch.inf)
 
 
-def test_nan_is_said_with_its_step_and_ends_the_training(tmp_path, mnist_root, capfd):
-    diagnosis = Diagnosis()
-    trainer = fit(make_module(), mnist_root, tmp_path, 20, diagnosis, Spoil())
-    assert trainer.global_step == 4
-    assert [(said.name, said.layer, said.step) for said in diagnosis.said] == [
-        ("loss is NaN", "network.head.weight", 3)
-    ]
-    assert "Diagnosis: loss is NaN (network.head.weight, step 3): " in capfd.readouterr().out
+@pytest.mark.parametrize("every_n_steps", [1, 3])
+def test_a_loss_that_is_not_finite_is_left_to_another(tmp_path, mnist_root, every_n_steps):
+    diagnosis = Diagnosis(every_n_steps)
+    fit(make_module(), mnist_root, tmp_path, 6, diagnosis, Spoil())
+    assert diagnosis.said == []
+
+
+class Gained(nn.Module):
+    """A head whose outputs are scaled by 1 plus a matrix that starts at zero."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.head = head
+        self.gain = nn.Parameter(torch.zeros(1, head.out_features))
+
+    def forward(self, features):
+        return self.head(features) * (1 + self.gain)
+
+
+@pytest.mark.parametrize(("start", "found"), [(0.0, set()), (1.0, {"learning rate too large"})])
+def test_weights_that_start_at_zero_may_grow(tmp_path, mnist_root, capfd, start, found):
+    module = make_module(learning_rate=1.0, schedule="constant").requires_grad_(False)
+    module.network.head = Gained(module.network.head)
+    nn.init.constant_(module.network.head.gain, start)
+    fit(module, mnist_root, tmp_path, 4, Diagnosis(every_n_steps=1))
+    assert names_said(capfd.readouterr().out) == found
 
 
 def test_each_fault_is_said_once(tmp_path, mnist_root, capfd):

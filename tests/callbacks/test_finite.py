@@ -41,6 +41,14 @@ class SpoilUpdate29(Callback):
             pl_module.network.head.bias.data.fill_(torch.nan)
 
 
+class SpoilInput16(Callback):
+    """The second batch of the second epoch holds an image that is NaN."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, *_):
+        if trainer.global_step == 16:
+            batch.inputs[3, 1] = torch.nan
+
+
 @pytest.fixture
 def spoilt(tmp_path, monkeypatch, capfd, mnist_root):
     monkeypatch.chdir(tmp_path)
@@ -48,7 +56,8 @@ def spoilt(tmp_path, monkeypatch, capfd, mnist_root):
     def run(name, *flags):
         with pytest.raises(SystemExit) as exit_:
             main(["fit", *SMALL, *flags, f"--data.root={mnist_root}", "--trainer.max_epochs=3", f"{SPOIL}{name}"])
-        error = capfd.readouterr().err
+        printed, error = capfd.readouterr()
+        assert "Diagnosis" not in printed, "one fault is said twice"
         assert exit_.value.code == 2
         assert "Traceback" not in error
         return tmp_path / "logs/sum/version_0", error
@@ -66,6 +75,8 @@ def test_a_nan_is_said_with_step_batch_and_checkpoint(spoilt):
     run, error = spoilt("SpoilStep16")
     assert "error: The loss is NaN or infinite at step 16 (epoch 2, batch 2), and the training stops." in error
     assert "Last good checkpoint: logs/sum/version_0/checkpoints/last.ckpt" in error
+    assert "First in network.head.weight: so are these weights, since the step before." in error
+    assert len(re.findall("NaN|infinite", error)) == 2, "one sentence says it"
     found = json.loads((run / "not_finite.json").read_text())
     sampler = IndexBatches("train", 600, (2, 2), 20, seed=0)
     sampler.set_epoch(1)
@@ -75,6 +86,11 @@ def test_a_nan_is_said_with_step_batch_and_checkpoint(spoilt):
     assert shown[1] == ", ".join(map(str, rows[:8]))
     assert shown[2] == "logs/sum/version_0/not_finite.json"
     assert_good(run / "checkpoints/last.ckpt", steps=15)
+
+
+def test_a_nan_in_a_step_that_is_looked_at_is_said_once(spoilt):
+    _, error = spoilt("SpoilInput16", "--diagnosis.every_n_steps=1")
+    assert "at step 16 (epoch 2, batch 2), and the training stops. First in inputs: so are some of the inputs." in error
 
 
 def test_without_a_folder_all_rows_are_listed(spoilt):
