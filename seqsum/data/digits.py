@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import socket
 import tempfile
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -101,6 +103,9 @@ def _read(name: str, root: str | Path) -> tuple[Digits, Digits] | None:
     family, arguments = _FAMILY[name]
     root = Path(root).expanduser()
     folder = root / family.__name__ / "raw"
+    for packed in folder.glob("*-idx[0-9]-*.gz"):
+        if not packed.with_suffix("").exists():
+            unpack(packed)
     for file in _idx_files(folder):
         check_idx(file)
     try:
@@ -174,6 +179,27 @@ def _timeout(seconds: float) -> Iterator[None]:
 
 def _idx_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.glob("*-idx[0-9]-*") if file.suffix != ".gz")
+
+
+def unpack(packed: Path) -> None:
+    """Unpack `NAME.gz` as `NAME` beside it, as torchvision does once it has downloaded one; whole or not at all.
+
+    Raises:
+        InputError: It is damaged, or too large, or no idx file, or the folder can't be written to.
+    """
+    fresh = packed.with_name(f".{packed.stem}.{os.getpid()}")
+    try:
+        with gzip.open(packed) as source, fresh.open("wb") as target:
+            for part in iter(lambda: source.read(2**20), b""):
+                if target.tell() > _LARGEST_FILE:
+                    raise InputError("it holds more than the largest of its kind does")
+                target.write(part)
+        check_idx(fresh)
+        os.replace(fresh, packed.with_suffix(""))
+    except (OSError, EOFError, zlib.error, InputError) as error:
+        raise InputError(f"{packed} can't be unpacked ({error})") from error
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def check_idx(file: Path) -> None:

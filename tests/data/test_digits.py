@@ -115,6 +115,56 @@ def test_files_still_packed_beside_their_contents_do_no_harm(tmp_path):
     assert_is_the_family_written(load_splits("mnist", tmp_path))
 
 
+def pack(folder: Path) -> list[Path]:
+    """Put each file into a `.gz` of its own, as its publisher has it."""
+    for file in list(folder.iterdir()):
+        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_files_that_are_still_packed_are_unpacked_without_a_network(tmp_path, name):
+    packed = pack(write_family(tmp_path, name))
+    assert_is_the_family_written(load_splits(name, tmp_path))
+    assert sorted(packed[0].parent.iterdir()) == sorted([*packed, *(file.with_suffix("") for file in packed)])
+
+
+def test_one_file_that_is_still_packed_is_unpacked(tmp_path):
+    folder = write_family(tmp_path, "mnist")
+    labels = folder / "t10k-labels-idx1-ubyte"
+    (folder / f"{labels.name}.gz").write_bytes(gzip.compress(labels.read_bytes()))
+    labels.unlink()
+    assert_is_the_family_written(load_splits("mnist", tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "another byte", "no gzip", "no idx", "empty", "folder", "too large"])
+def test_a_damaged_packed_file_is_named_and_leaves_nothing(tmp_path, monkeypatch, damage):
+    packed = pack(write_family(tmp_path, "mnist"))
+    before = packed[-1].read_bytes()
+    packed[-1].unlink()
+    middle = len(before) // 2
+    if damage == "folder":
+        packed[-1].mkdir()
+    elif damage == "too large":
+        packed[-1].write_bytes(gzip.compress(bytes(3 * 2**20)))
+        monkeypatch.setattr(digits, "_LARGEST_FILE", 2**20)
+    else:
+        damaged = {
+            "truncated": before[:-9],
+            "another byte": before[:middle] + bytes([before[middle] ^ 255]) + before[middle + 1 :],
+            "no gzip": b"this is no gzip",
+            "no idx": gzip.compress(b"this is no idx file"),
+            "empty": b"",
+        }
+        packed[-1].write_bytes(damaged[damage])
+    reason = ["holds more than the largest"] if damage == "too large" else []  # found before all of it is written
+    with pytest.raises(InputError, match=says(packed[-1].name, "can't be unpacked", *reason)):
+        load_splits("mnist", tmp_path)
+    assert not any(file.name.startswith(".") for file in packed[0].parent.iterdir())
+    assert not packed[-1].with_suffix("").exists()
+
+
 def test_validation_is_the_last_5000_images_of_the_file(mnist_root, monkeypatch):
     monkeypatch.setattr(digits, "VALIDATION_SIZE", 5_000)
     splits = load_splits("mnist", mnist_root)
