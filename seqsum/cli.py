@@ -45,7 +45,7 @@ from seqsum.callbacks import (
     run_folder,
 )
 from seqsum.checkpoints import CheckpointFiles, check_architecture
-from seqsum.configurations import check_configurations
+from seqsum.configurations import check_configurations, dump_settings
 from seqsum.data import DigitData, DigitSums, SequenceData
 from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser
 from seqsum.distributed import check_processes, first_device, is_first_process
@@ -67,6 +67,7 @@ def main(args: list[str] | None = None) -> None:
     """Run the command line; `args` are those of the process by default."""
     args = sys.argv[1:] if args is None else args
     _quieten()
+    jsonargparse.set_dumper("yaml", dump_settings)
     keep_memory()
     has_subcommand = bool(args) and args[0] in SUBCOMMANDS
     subcommand, options = (args[0], args[1:]) if has_subcommand else ("fit", args)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -70,3 +72,17 @@ def _check_node(node: yaml.Node, above: tuple[yaml.Node, ...], counted: list[int
             children.append(value)
     for child in children:
         _check_node(child, (*above, node), counted)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts quotes around texts such as `1e3`, which PyYAML takes for texts and jsonargparse for numbers."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"), list("-+0123456789")
+)
+
+
+def dump_settings(settings: Any) -> str:
+    """Settings as YAML that jsonargparse reads as the same settings."""
+    return yaml.dump(settings, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)

@@ -139,3 +139,32 @@ def test_home_in_the_other_programs(here, home, monkeypatch, program, arguments)
     assert isinstance(seen[0], argparse.Namespace)
     assert seen[0].output == home / "numbers"
     assert not any(str(value).startswith("~") for value in vars(seen[0]).values())
+
+
+NUMBERS = ["1e3", "1E-3", "12", "007", "1_000", "0x10", "1:30", "1.", ".5", ".inf", "2024-01-01", "yes", "true"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_folder_whose_name_yaml_reads_as_something_else(settings_of, capsys, name):
+    """It keeps its name, also in the settings that are written, and when those are read again."""
+    options = ["trainer.default_root_dir", "data.root", "data.images", "trainer.logger.save_dir"]
+    command = ["fit", "--trainer.logger=CSVLogger", *(f"--{option}={name}" for option in [*options, "experiment"])]
+    settings = settings_of(command)
+    with pytest.raises(SystemExit):
+        main([*command, "--print_config"])
+    Path("written.yaml").write_text(capsys.readouterr().out)
+    for found in (settings, settings_of(["fit", "-c", "written.yaml"])):
+        assert found["experiment"] == found["trainer"]["default_root_dir"] == name
+        assert found["trainer"]["logger"]["init_args"]["save_dir"] == name
+        assert found["data"]["init_args"]["root"] == found["data"]["init_args"]["images"] == name
+
+
+def test_numbers_are_written_as_numbers(settings_of, capsys):
+    """No quotes where a number is meant, which would then be refused."""
+    command = ["fit", "--model.learning_rate=1e-5", "--model.weight_decay=1e3", "--model.objective.beta=.inf"]
+    with pytest.raises(SystemExit):
+        main([*command, "--print_config"])
+    Path("written.yaml").write_text(capsys.readouterr().out)
+    model = settings_of(["fit", "-c", "written.yaml"])["model"]
+    assert (model["learning_rate"], model["weight_decay"]) == (1e-5, 1e3)
+    assert model["objective"]["init_args"]["beta"] == float("inf")
