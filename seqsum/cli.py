@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
+import os
 import pydoc
 import sys
 import warnings
@@ -53,6 +54,7 @@ from seqsum.errors import InputError, NotFiniteError
 from seqsum.inspect.page import make_files
 from seqsum.inspect.report import describe, report_images
 from seqsum.latest import with_checkpoint
+from seqsum.lightning_callbacks import check_finders, check_monitors, has_checkpoint, has_progress_bar
 from seqsum.memory import keep_memory
 from seqsum.module import SequenceModule
 from seqsum.objectives import RunningSum
@@ -83,6 +85,8 @@ def main(args: list[str] | None = None) -> None:
         fail(str(error))
     except NotFiniteError as error:  # in all processes alike, of which one says it
         fail(str(error) if is_first_process() else None)
+    except MisconfigurationException as error:  # of Lightning, which some flags only reach in the training
+        fail(str(error))
     except OSError as error:  # of a logger, which may hide that of the checkpoint before it
         if error.errno not in FULL_DISK:
             raise
@@ -179,7 +183,7 @@ class SeqsumCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         cast("Parser", parser).set_default_classes()
-        parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=seed_of)
         parser.add_lightning_class_args(TensorBoard, "tensorboard")
         parser.add_lightning_class_args(Diagnosis, "diagnosis")
 
@@ -211,10 +215,10 @@ class SeqsumCLI(LightningCLI):
         name = self._run_name(settings)
         trainer_settings = self.config_init[self.subcommand].trainer
         callbacks = [
-            Seeds(settings.seed_everything or 0),
+            Seeds(seed_of(settings.seed_everything)),
             ExactResume(),
             RunLines(),
-            TestReport(name, settings.seed_everything),
+            TestReport(name, seed_of(settings.seed_everything)),
             FiniteLoss(),
             Scalars(),
             RunRecord(self._parser(self.subcommand).dump(settings, skip_none=False), flat(settings)),
@@ -223,21 +227,29 @@ class SeqsumCLI(LightningCLI):
         ]
         pictures = (SumPictures, DecisionPictures, CurvePictures)
         callbacks += [make() for make in pictures if make.fits(self.datamodule, self.model.objective)]
-        if trainer_settings.enable_progress_bar is not False:
+        own = as_list(trainer_settings.callbacks)
+        barebones = trainer_settings.barebones
+        has_folder = trainer_settings.logger is not False and not barebones
+        own_checkpoint = has_checkpoint(own, has_folder)
+        if not (trainer_settings.enable_progress_bar is False or barebones or has_progress_bar(own)):
             callbacks.append(ProgressBar())
         if self.subcommand == "predict":  # a handful of images, which several devices would only tear apart
             kwargs |= {"devices": first_device(trainer_settings.devices), "num_nodes": 1}
         if self.subcommand != "fit":
-            kwargs["enable_checkpointing"] = False
-        elif trainer_settings.enable_checkpointing is not False and trainer_settings.logger is not False:
-            callbacks += [BestCheckpoint(self.model.objective), LastCheckpoint()]
-        if trainer_settings.logger is False:  # no folder of its own: a run must not write into another's
-            kwargs["enable_checkpointing"] = False
+            kwargs["enable_checkpointing"] = own_checkpoint
+        else:
+            check_finders(own, self.model)
+            check_monitors(own, self.model)
+            if trainer_settings.enable_checkpointing is not False and has_folder:
+                callbacks += [BestCheckpoint(self.model.objective), LastCheckpoint()]
+        if not has_folder:  # a run must not write into another's
+            if not own_checkpoint:
+                kwargs["enable_checkpointing"] = False
             self.save_config_callback = None
         plugins = as_list(trainer_settings.plugins)
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             kwargs["plugins"] = [*plugins, CheckpointFiles()]
-        our_loggers = trainer_settings.logger in (None, True) and not trainer_settings.fast_dev_run
+        our_loggers = trainer_settings.logger in (None, True) and has_folder and not trainer_settings.fast_dev_run
         if our_loggers:
             kwargs["logger"] = False
         trainer = self._instantiate_trainer({**trainer_settings, **kwargs}, callbacks)
@@ -304,6 +316,13 @@ class SeqsumCLI(LightningCLI):
     def _best_checkpoint(self) -> str:
         callbacks = self.trainer.checkpoint_callbacks
         return next((callback.best_model_path for callback in callbacks if isinstance(callback, BestCheckpoint)), "")
+
+
+def seed_of(given: bool | int | None) -> int:
+    """The seed that `--seed_everything` means: Lightning's default where it is but true, 0 for what it leaves out."""
+    if given is True:
+        return int(os.environ.get("PL_GLOBAL_SEED", "0"))
+    return given or 0
 
 
 def as_list(given: Any) -> list[Any]:

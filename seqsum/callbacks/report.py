@@ -58,7 +58,7 @@ class TestReport(Callback):
         self.by_step = {name: [None if math.isnan(v) else v for v in column] for name, column in values.items()}
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or trainer.barebones:  # where nothing is logged
             return
         self.seconds["test"] = round(time.perf_counter() - self.started, 1)
         results = self._results(trainer, pl_module)

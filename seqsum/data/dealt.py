@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from seqsum.data.base import Batch, SequenceData
 from seqsum.data.digits import Split
 from seqsum.data.loader import BatchLoader
-from seqsum.data.sampler import IndexBatch, IndexBatches, Passthrough
+from seqsum.data.sampler import IndexBatch, IndexBatches, Passthrough, RepeatedBatches
 from seqsum.errors import InputError
 
 
@@ -62,7 +62,8 @@ class DealtData(SequenceData):
 
     def _dataloader(self, split: Split) -> DataLoader[IndexBatch]:
         low, high = self.lengths
-        sampler = IndexBatches(
+        overfits = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
+        sampler = (RepeatedBatches if overfits else IndexBatches)(
             split,
             self.count(split),
             (low, high) if split == "train" else (high, high),

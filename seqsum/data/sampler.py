@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import Dataset, DistributedSampler, SequentialSampler
 
 from seqsum.data.digits import Split
 from seqsum.data.sums import batch_lengths, deal
@@ -82,6 +82,16 @@ class IndexBatches(DistributedSampler[IndexBatch]):
         # digits from a generator of their own: which of them form a sequence must not depend on batch_size
         for step, table in enumerate(deal(self.count, lengths, self.rows, of_digits)):
             yield IndexBatch(self.split, table, _seed_from(*entropy, 2, step, 0), share)
+
+
+class RepeatedBatches(IndexBatches, SequentialSampler):  # type: ignore[misc]  # each is a Sampler, of other things
+    """Deals the first epoch in every epoch, as `--trainer.overfit_batches` wants.
+
+    A `SequentialSampler` by name: Lightning would put one of its own in the place of all others.
+    """
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing: the next epoch is the first again."""
 
 
 class Passthrough(Dataset[IndexBatch]):

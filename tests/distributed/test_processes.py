@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,7 +100,9 @@ def test_processes_end_a_training_with_the_same_weights_and_metrics(together):
 
 def test_a_nan_in_one_process_stops_all_at_the_same_step_and_batch(alone, together):
     assert "The loss is NaN or infinite at step 4 (epoch 2, batch 1)" in alone["spoilt"]
-    assert [process["spoilt"] for process in together] == [alone["spoilt"]] * len(together)
+    said = re.sub(r" First in .*?\.(?= Last good)", "", alone["spoilt"])  # others don't look where it comes from
+    assert len(said) < len(alone["spoilt"])
+    assert [process["spoilt"] for process in together] == [said] * len(together)
 
 
 def test_digits_are_drawn_by_the_first_process_alone(together):

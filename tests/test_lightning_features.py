@@ -1,0 +1,172 @@
+"""Features of Lightning that change loaders, optimizer or callbacks: they work, or one line refuses them at once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import Callback
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from seqsum.cli import main, seed_of
+from tests.test_cli import SMALL, pytestmark, refused  # noqa: F401  # the same filters of warnings
+
+LIGHTNING = "--trainer.callbacks+=lightning.pytorch.callbacks."
+HERE = "--trainer.callbacks+=tests.test_lightning_features."
+CONSTANT = "--model.schedule=constant"
+NO_BAR = "--trainer.enable_progress_bar=false"
+
+
+class Seen(Callback):
+    """Keeps the rows of the batches, the learning rates and the sizes of the training that is going on."""
+
+    rows, rates, sizes = [], [], []  # of one training after the other
+
+    def on_train_start(self, *_):
+        for kept in (self.rows, self.rates, self.sizes):
+            kept.clear()
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.rows.append(batch.rows.tolist())
+        self.sizes.append(len(batch.rows))
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+class Logs(Callback):
+    """Logs something of its own after each epoch."""
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        pl_module.log("mine", 1.0)
+
+
+class Misconfigured(Callback):
+    """Finds out in the training what a user did wrong."""
+
+    def on_train_epoch_end(self, *_):
+        raise MisconfigurationException("this can't be")
+
+
+@pytest.fixture
+def fit(here, mnist_root):
+    def run(*flags, epochs=2):
+        main(
+            [
+                "fit",
+                *SMALL,
+                f"--data.root={mnist_root}",
+                f"--trainer.max_epochs={epochs}",
+                "--trainer.log_every_n_steps=1",
+                *flags,
+            ]
+        )
+        return here / "logs/sum/version_0"
+
+    return run
+
+
+@pytest.fixture
+def refuse(here, mnist_root, capfd):
+    def run(flags, *messages):
+        error = refused(["fit", *SMALL, f"--data.root={mnist_root}", *flags], capfd, *messages)
+        assert error.count("\n") == 1, error
+        assert list(here.iterdir()) == []
+
+    return run
+
+
+@pytest.mark.parametrize(("flag", "batches"), [("3", 3), ("0.4", 6)])
+def test_overfit_batches_repeats_the_same_batches(fit, flag, batches):
+    fit(f"{HERE}Seen", f"--trainer.overfit_batches={flag}")
+    assert len(Seen.rows) == 2 * batches
+    assert Seen.rows[:batches] == Seen.rows[batches:]
+    assert Seen.rows[0] != Seen.rows[1]
+
+
+def test_without_it_epochs_differ(fit):
+    fit(f"{HERE}Seen", "--trainer.limit_train_batches=3")
+    assert Seen.rows[:3] != Seen.rows[3:]
+
+
+@pytest.mark.parametrize("bar", ["TQDMProgressBar", "RichProgressBar"])
+def test_a_progress_bar_of_the_users_own_is_the_only_one(fit, capfd, bar):
+    fit(f"{LIGHTNING}{bar}", "--trainer.enable_progress_bar=true", "--trainer.limit_train_batches=2", epochs=1)
+    assert "v_num" in capfd.readouterr().out, "which this program's own bar leaves out"
+
+
+def test_a_checkpoint_callback_of_the_users_own_works_in_training_and_test(fit, here, capfd):
+    own = ["--trainer.callbacks.filename=mine", "--trainer.callbacks.dirpath=kept"]
+    run = fit(f"{LIGHTNING}ModelCheckpoint", *own, "--trainer.limit_train_batches=2", epochs=1)
+    assert (here / "kept/mine.ckpt").is_file()
+    main(["test", "-c", str(run / "config.yaml"), f"--ckpt_path={run / 'checkpoints/last.ckpt'}"])
+    assert (here / "logs/sum-test/version_0/results.json").is_file()
+
+
+def test_a_checkpoint_callback_needs_a_folder_or_has_one(fit, here, refuse):
+    flags = [f"{LIGHTNING}ModelCheckpoint", "--trainer.logger=false"]
+    refuse(flags, "ModelCheckpoint needs a `dirpath`")
+    fit(*flags, "--trainer.callbacks.dirpath=kept", "--trainer.limit_train_batches=2", epochs=1)
+    assert [path.name for path in here.iterdir()] == ["kept"]
+
+
+@pytest.mark.filterwarnings("ignore:You are trying to `self.log")
+def test_barebones_trains_and_leaves_nothing(here, mnist_root, capfd):
+    small = [flag for flag in SMALL if not flag.startswith(("--trainer.log_every", "--trainer.enable_progress"))]
+    main([*small, f"--data.root={mnist_root}", "--trainer.max_epochs=1", "--trainer.barebones=true"])
+    assert "epoch 1/1" in capfd.readouterr().out
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("finder", ["LearningRateFinder", "BatchSizeFinder"])
+def test_what_changes_the_training_needs_a_schedule_that_can_change(refuse, finder):
+    refuse([f"{LIGHTNING}{finder}"], rf"{finder} .* needs `--model.schedule=constant`, not 'one_cycle'")
+
+
+def test_the_learning_rate_that_is_found_is_trained_with(fit):
+    run = fit(f"{LIGHTNING}LearningRateFinder", "--trainer.callbacks.num_training_steps=20", f"{HERE}Seen", CONSTANT)
+    (rate,) = set(Seen.rates)
+    assert rate != 5e-3
+    assert len(Seen.rates) == 30
+    kept = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    assert kept["hyper_parameters"]["learning_rate"] == rate
+
+
+def test_the_batch_size_that_is_found_is_trained_with(fit):
+    fit(f"{LIGHTNING}BatchSizeFinder", "--trainer.callbacks.max_trials=3", f"{HERE}Seen", CONSTANT)
+    assert Seen.sizes[0] != 20
+    assert sum(Seen.sizes) == 2 * 300
+
+
+@pytest.mark.parametrize("callback", ["EarlyStopping", "ModelCheckpoint"])
+def test_a_monitor_that_nothing_logs_is_refused(refuse, callback):
+    flags = [f"{LIGHTNING}{callback}", "--trainer.callbacks.monitor=val_loss"]
+    refuse(flags, rf"{callback}'s `monitor` \(='val_loss'\) must be one of val/loss, .*val/exact_final")
+
+
+@pytest.mark.parametrize("monitor", ["val/loss", "train/exact_step", "val_by_step/mae_t2", "train/images_per_second"])
+def test_every_monitor_that_is_logged_is_taken(fit, monitor):
+    flags = [f"{LIGHTNING}EarlyStopping", f"--trainer.callbacks.monitor={monitor}", "--trainer.limit_train_batches=5"]
+    assert fit(*flags, epochs=1).is_dir()
+
+
+def test_what_a_callback_of_the_users_own_logs_is_a_monitor(fit):
+    flags = [f"{LIGHTNING}EarlyStopping", "--trainer.callbacks.monitor=mine", "--trainer.limit_train_batches=5"]
+    assert fit(f"{HERE}Logs", *flags, epochs=1).is_dir()
+
+
+def test_what_lightning_refuses_in_the_training_is_one_line(fit, capfd):
+    with pytest.raises(SystemExit):
+        fit(f"{HERE}Misconfigured", "--trainer.limit_train_batches=2")
+    assert capfd.readouterr().err.endswith("error: this can't be\n")
+
+
+@pytest.mark.filterwarnings("ignore:No seed found, seed set to 0")
+@pytest.mark.parametrize(("given", "seed"), [("true", 0), ("7", 7)])
+def test_seed_everything_may_be_true(fit, monkeypatch, given, seed):
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    settings = yaml.safe_load((fit(f"--seed_everything={given}", epochs=1) / "config.yaml").read_text())
+    assert settings["seed_everything"] == seed
+
+
+def test_the_seed_that_lightning_would_take_is_that_of_the_data_too(monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "5")
+    assert [seed_of(given) for given in (True, False, None, 3)] == [5, 0, 0, 3]
