@@ -35,8 +35,9 @@ def with_checkpoint(subcommand: str, options: list[str]) -> list[str]:
     if found is None and subcommand != "fit":
         raise InputError(f"`--ckpt_path` (={given.ckpt_path}) finds no run of {given.experiment} in {given.root}")
     if found is None:
-        rank_zero_info(f"No run of {given.experiment} in {given.root} to go on with: this is the first.")
+        rank_zero_info(f"No run of {given.experiment} in {given.root} to go on with: a new one starts.")
         return [*options, "--ckpt_path=null"]
+    rank_zero_info(f"`--ckpt_path={given.ckpt_path}`: {'going on with' if subcommand == 'fit' else subcommand} {found}")
     run = _read_yaml(str(found.parents[1] / "config.yaml")) if subcommand == "fit" else {}
     for option in options:
         if "+=" in option:  # the same command as before: its additions must not come on top of themselves

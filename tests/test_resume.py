@@ -19,6 +19,7 @@ import torch
 
 from seqsum.callbacks import RunLines
 from seqsum.cli import main
+from seqsum.latest import with_checkpoint
 
 SMALL = [
     "--data.dataset=mnist",
@@ -171,9 +172,35 @@ def test_interrupted_training_goes_on_exactly(train, tmp_path, arguments, send, 
     assert_equal_ends(tmp_path / "undisturbed", tmp_path / "interrupted")
 
 
-def test_last_without_a_run_starts_one(train, tmp_path):
+def first_line(monkeypatch):
+    """Where the first line goes that the command line says about checkpoints."""
+    said = []
+    monkeypatch.setattr("seqsum.latest.rank_zero_info", said.append)
+    return said
+
+
+@pytest.mark.parametrize("folder", ["sum", "sum-rendered"])
+def test_last_and_best_say_which_run_they_mean(tmp_path, monkeypatch, folder):
+    said = first_line(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    for version in (0, 1):
+        checkpoint = Path(f"logs/{folder}/version_{version}/checkpoints/last.ckpt")
+        checkpoint.parent.mkdir(parents=True)
+        torch.save({"state_dict": {}}, checkpoint)
+        os.utime(checkpoint, (version, version))
+    checkpoint.rename(checkpoint.with_name("best.ckpt"))
+    for subcommand, name, words in (("fit", "last", "going on with"), ("test", "best", "test")):
+        options = with_checkpoint(subcommand, [f"--ckpt_path={name}"])
+        path = f"logs/{folder}/version_{int(name == 'best')}/checkpoints/{name}.ckpt"
+        assert said.pop() == f"`--ckpt_path={name}`: {words} {path}"
+        assert options[-1] == f"--ckpt_path={path}"
+
+
+def test_last_without_a_run_starts_one(train, tmp_path, monkeypatch):
+    said = first_line(monkeypatch)
     assert train("new", "--ckpt_path=last", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2") == 0
     assert (runs(tmp_path / "new")[0] / "checkpoints/last.ckpt").is_file()
+    assert said == ["No run of sum in logs to go on with: a new one starts."]
 
 
 def test_bare_last_brings_back_all_settings(train, tmp_path, monkeypatch, capfd):

@@ -14,6 +14,12 @@ from seqsum.data.base import Batch
 PER_SECOND = 10  # drawings of the progress bar
 
 
+def epoch_of(trainer: Trainer) -> str:
+    """The present epoch, counted from 1, and how many there will be where that is known."""
+    last = trainer.max_epochs
+    return f"{trainer.current_epoch + 1}" + (f"/{last}" if last is not None and last >= 0 else "")
+
+
 class ProgressBar(RichProgressBar):
     """Lightning's bar with the two figures to watch, which fit into a narrow terminal.
 
@@ -30,6 +36,10 @@ class ProgressBar(RichProgressBar):
         if time.monotonic() - self.moved > 1 / PER_SECOND or trainer.is_last_batch:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
             self.moved = time.monotonic()
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Lightning's own counts from 0."""
+        return f"Epoch {epoch_of(self.trainer)}".ljust(len(self.validation_description))
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
@@ -63,5 +73,4 @@ class RunLines(Callback):
         if trainer.state.fn != "fit" or trainer.sanity_checking or not trainer.is_global_zero:
             return
         metrics = [f"{name} {value:.4f}" for name, value in trainer.callback_metrics.items() if name.startswith("val/")]
-        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        print_line(" · ".join([epoch, *metrics, f"{time.perf_counter() - self.started:.0f} s"]))
+        print_line(" · ".join([f"epoch {epoch_of(trainer)}", *metrics, f"{time.perf_counter() - self.started:.0f} s"]))
