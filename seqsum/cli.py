@@ -310,8 +310,12 @@ class SeqsumCLI(LightningCLI):
         """The last lines of a training."""
         folder = run_folder(self.trainer)
         if folder and self.trainer.is_global_zero:
-            print_line(f"Best checkpoint: {self._best_checkpoint() or 'none'}")
+            none = "none, for the training never came to the end of a validation" if self._keeps_best() else "none"
+            print_line(f"Best checkpoint: {self._best_checkpoint() or none}")
             print_line(f"Curves: tensorboard --logdir {folder}")
+
+    def _keeps_best(self) -> bool:
+        return any(isinstance(callback, BestCheckpoint) for callback in self.trainer.checkpoint_callbacks)
 
     def _best_checkpoint(self) -> str:
         callbacks = self.trainer.checkpoint_callbacks

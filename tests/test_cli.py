@@ -163,6 +163,20 @@ def test_fast_dev_run_leaves_nothing(here, mnist_root, capfd):
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("flags", "best"),
+    [
+        (["--trainer.max_steps=6"], "none, for the training never came to the end of a validation"),
+        (["--trainer.max_steps=6", "--trainer.limit_val_batches=0"], "none, for the training never came .*"),
+        (["--trainer.max_steps=6", "--trainer.val_check_interval=3"], r"logs/.*/best\.ckpt"),
+        (["--trainer.max_steps=6", "--trainer.enable_checkpointing=false"], "none"),
+    ],
+)
+def test_why_there_is_no_best_checkpoint_is_said_in_one_sentence(here, mnist_root, capfd, flags, best):
+    main(["fit", *SMALL, f"--data.root={mnist_root}", *flags])
+    assert re.search(rf"^Best checkpoint: {best}$", capfd.readouterr().out, re.MULTILINE)
+
+
 def test_without_a_logger_nothing_is_left(here, mnist_root, capfd):
     main([*SMALL, f"--data.root={mnist_root}", "--trainer.logger=false", "--trainer.max_epochs=1"])
     assert "Test of sum on mnist" in capfd.readouterr().out
@@ -370,10 +384,8 @@ def test_file_that_is_no_image_is_named(here, checkpoint, capfd):
     refused(["predict", f"--ckpt_path={checkpoint}"], capfd, "`--data.images` must name image files")
 
 
-# What Lightning tells the user of an epoch that was interrupted in training or in validation is so, and no
-# mistake of the test's
+# What Lightning tells the user of an epoch that was interrupted is so, and no mistake of the test's
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
-@pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
 def test_interrupt_leaves_a_checkpoint_and_says_how_to_go_on(here, mnist_root, capfd):
     command = [sys.executable, "-u", str(REPOSITORY / "train.py"), *SMALL, f"--data.root={mnist_root}"]
     printed = ""

@@ -36,6 +36,10 @@ class BestCheckpoint(_Checkpoint):
         mode = objective.monitor_mode
         super().__init__(filename="best", monitor=objective.monitor, mode=mode, enable_version_counter=False)
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if any(name.startswith("val/") for name in trainer.callback_metrics):  # Lightning warns before a validation
+            super().on_train_epoch_end(trainer, pl_module)
+
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         former = Path(str(trainer.ckpt_path)).with_name("best.ckpt")
         if trainer.state.fn != "fit" or not former.is_file():
