@@ -233,12 +233,13 @@ def _scripted(loop: Unroll) -> nn.Module:
     """The TorchScript form of the loop, compiled when first needed and when the cell's tensors were replaced."""
     cell = loop.cell
     methods = tuple(getattr(type(cell), name, None) for name in METHODS)
-    if _scripted_methods.setdefault(type(cell), methods) != methods:  # TorchScript keeps the first ones of a class
+    if _scripted_methods.get(type(cell), methods) != methods:  # TorchScript keeps the first ones of a class
         raise RuntimeError(f"TorchScript has compiled {type(cell).__name__} before one of its methods was replaced")
     tensors = [*cell.parameters(), *cell.buffers()]
     compiled = cell.__dict__.pop("_compiled", None) or _Compiled()  # TorchScript must not see it
     if compiled.scripted is None or not compiled.fits(tensors):
         compiled.scripted, compiled.tensors = _script(loop), tensors
+        _scripted_methods[type(cell)] = methods
     if compiled.scripted.training != cell.training:
         compiled.scripted.train(cell.training)
     cell.__dict__["_compiled"] = compiled

@@ -101,7 +101,9 @@ def test_processes_share_what_one_would_draw(split):
     together = []
     for rank in range(2):
         data = prepared(batch_size=15, epoch_size=91)
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=2, precision_plugin=Precision())
+        data.trainer = SimpleNamespace(
+            global_rank=rank, world_size=2, precision_plugin=Precision(), overfit_batches=0.0
+        )
         together.append(batches(getattr(data, f"{split}_dataloader")(), data, epoch=1))
     for batch, *shares in zip(whole, *together, strict=True):
         for rank, share in enumerate(shares):

@@ -178,7 +178,9 @@ def test_the_processes_of_a_trainer_share_each_batch_warps_included(mnist_root, 
     whole = batches(data_on(mnist_root, batch_size=18, elastic=0.5), split)
     for rank in range(world_size):
         data = data_on(mnist_root, batch_size=18 // world_size, elastic=0.5)
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, precision_plugin=Precision())
+        data.trainer = SimpleNamespace(
+            global_rank=rank, world_size=world_size, precision_plugin=Precision(), overfit_batches=0.0
+        )
         for batch, part in zip(whole, batches(data, split), strict=True):
             assert torch.equal(batch.inputs[rank::world_size], part.inputs)
             assert torch.equal(batch.targets[rank::world_size], part.targets)

@@ -35,7 +35,6 @@ def anew(monkeypatch):
     """Nothing said yet, nothing compiled yet."""
     monkeypatch.setattr(backends, "_said_to_be_edited", set())
     monkeypatch.setattr(backends, "_not_scriptable", set())
-    monkeypatch.setattr(backends, "_scripted_methods", {})
 
 
 def arguments(cell):
