@@ -5,6 +5,7 @@ from seqsum.recurrent.cells.gru import GRUCell
 from seqsum.recurrent.cells.lstm import LSTMCell, OutputActivation
 from seqsum.recurrent.cells.packed import PackedCell, dropout_mask
 from seqsum.recurrent.cells.rnn import Nonlinearity, RNNCell
+from seqsum.recurrent.cells.weights import computed_weights, has_hooks, with_weights
 
 __all__ = [
     "GRUCell",
@@ -15,5 +16,8 @@ __all__ = [
     "RNNCell",
     "RecurrentCell",
     "check_cell",
+    "computed_weights",
     "dropout_mask",
+    "has_hooks",
+    "with_weights",
 ]

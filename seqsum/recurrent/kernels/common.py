@@ -21,11 +21,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
-from seqsum.recurrent.cells import RecurrentCell
-from seqsum.recurrent.unroll import Unroll
+from seqsum.recurrent.cells import RecurrentCell, with_weights
+from seqsum.recurrent.unroll import Unroll, leave_out
 
 Kernel = Callable[[Any, Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
 
@@ -108,17 +107,17 @@ def input_gradients(
     return d_inputs, d_weight, d_bias
 
 
-class _PlainLoop(nn.Module):
-    def __init__(self, cell: RecurrentCell, projected: bool) -> None:
-        super().__init__()
-        self.cell = cell
-        self.projected = projected
+def wants_plain_loop(*gradients: Tensor | None) -> bool:
+    """Whether a backward pass has to be made of torch's own operations, see `differentiable_gradients`.
 
-    def forward(
-        self, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
-    ) -> tuple[Tensor, list[Tensor]]:
-        loop = Unroll(self.cell)
-        return (loop.loop if self.projected else loop)(inputs, state, mask, reverse)
+    It does if its result is to be differentiated again, or if the gradients are a batch of them that looks like a
+    single one (`is_grads_batched`, `jacobian(vectorize=True)`, `torch.func.vmap`).
+    """
+    functorch = torch._C._functorch  # there is no public way to ask
+    return torch.is_grad_enabled() or any(
+        gradient is not None and (functorch.is_batchedtensor(gradient) or functorch.is_legacy_batchedtensor(gradient))
+        for gradient in gradients
+    )
 
 
 def differentiable_gradients(
@@ -131,9 +130,10 @@ def differentiable_gradients(
     gradients: Sequence[Tensor],
     projected: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """What a kernel's backward gives, but differentiable: the gradients of the plain loop.
+    """What a kernel's backward gives, but by torch's own operations: the gradients of the plain loop.
 
-    A second derivative is rare, so it is worth no second page of equations.
+    They are differentiable where gradients are enabled, and may come in batches. Both are rare, so they are worth
+    no second page of equations.
 
     Args:
         cell: Whose steps to run.
@@ -146,13 +146,15 @@ def differentiable_gradients(
     Returns:
         The gradient of the inputs, of each state and of each weight, None where there is none.
     """
-    given = {f"cell.{name}": weight for name, weight in weights.items() if weight is not None}
+    given = {name: weight for name, weight in weights.items() if weight is not None}
+    loop, differentiable = Unroll(with_weights(cell, given)), torch.is_grad_enabled()
     tensors = (inputs, *state, *weights.values())
     wanted = [tensor for tensor in tensors if tensor is not None and tensor.requires_grad]
     with torch.enable_grad():
         present = [tensor for tensor in state if tensor is not None]
-        outputs, final = functional_call(_PlainLoop(cell, projected), given, (inputs, present, mask, reverse))
+        known = leave_out(inputs, mask)  # which a kernel does not read behind a mask
+        outputs, final = (loop.loop if projected else loop)(known, present, mask, reverse)
         results = [outputs, *final[: len(gradients) - 1]]
-        found = torch.autograd.grad(results, wanted, list(gradients), create_graph=True, allow_unused=True)
+        found = torch.autograd.grad(results, wanted, list(gradients), create_graph=differentiable, allow_unused=True)
     by_tensor = dict(zip(map(id, wanted), found, strict=True))
     return tuple(by_tensor.get(id(tensor)) for tensor in tensors)

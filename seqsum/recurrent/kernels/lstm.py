@@ -20,6 +20,7 @@ from seqsum.recurrent.kernels.common import (
     rows_first,
     steps,
     swapped,
+    wants_plain_loop,
 )
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
@@ -156,7 +157,7 @@ class _UnrollLSTM(torch.autograd.Function):
         inputs, initial_hidden, initial_memory, dropout, *weights, gates, squashed, hidden, memory = ctx.saved_tensors
         weight_ih, weight_hh, bias_ih, bias_hh, weight_hr = weights
         cell, mask, reverse = ctx.cell, ctx.mask, ctx.reverse
-        if torch.is_grad_enabled():
+        if wants_plain_loop(d_outputs, d_hidden, d_memory):
             state, gradients = (initial_hidden, initial_memory, dropout), (d_outputs, d_hidden, d_memory)
             by_name = dict(zip(WEIGHTS, weights, strict=True))
             found = differentiable_gradients(cell, mask, reverse, inputs, state, by_name, gradients)

@@ -19,6 +19,7 @@ from seqsum.recurrent.kernels.common import (
     rows_first,
     steps,
     swapped,
+    wants_plain_loop,
 )
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -108,7 +109,7 @@ class _UnrollRNN(torch.autograd.Function):
         inputs, initial, dropout, *weights, hidden = ctx.saved_tensors
         weight_ih, weight_hh, bias_ih, bias_hh = weights
         cell, mask, reverse = ctx.cell, ctx.mask, ctx.reverse
-        if torch.is_grad_enabled():
+        if wants_plain_loop(d_outputs, d_final):
             by_name = dict(zip(WEIGHTS, weights, strict=True))
             state, gradients = (initial, dropout), (d_outputs, d_final)
             found = differentiable_gradients(cell, mask, reverse, inputs, state, by_name, gradients)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seqsum.recurrent.cells import PackedCell
-from seqsum.recurrent.kernels.common import differentiable_gradients
+from seqsum.recurrent.kernels.common import differentiable_gradients, wants_plain_loop
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 # how many gates a cell has, how many blocks of them are kept, and in which of these the gates' two parts are
@@ -134,7 +134,7 @@ class _UnrollNative(torch.autograd.Function):
         tensors = ctx.saved_tensors  # asked for once: those that are computed again for it come but once
         given, kept = tensors[:8], dict(zip(ctx.names, tensors[8:], strict=True))
         inputs, hidden, memory, dropout, *weights = given
-        if torch.is_grad_enabled():
+        if wants_plain_loop(d_outputs, d_hidden, d_memory):
             gradients = [tensor for tensor in (d_outputs, d_hidden, d_memory) if tensor is not None]
             by_name = dict(zip(WEIGHTS, weights, strict=True))
             found = differentiable_gradients(
@@ -175,7 +175,7 @@ def _backward(
         d_inputs,
         *d_states,
         None,
-        *(d_weight[..., :size].flatten(1).t() for d_weight in d_weights),
+        *(d_weight[..., :size].flatten(1).t().contiguous() for d_weight in d_weights),
         *(None if kept[name] is None else found for name, found in zip(WEIGHTS[2:], d_biases, strict=True)),
     )
 
