@@ -24,6 +24,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.checks import are_plain, check_tensors
@@ -82,9 +83,11 @@ def choose_backend(
     """
     check_backend(backend)
     tensors = check_tensors(cell, inputs, state, mask)
-    resolved = resolve_backend(cell, backend, batch=inputs.shape[1], steps=len(inputs))
+    resolved = resolve_backend(cell, backend, batch=inputs.shape[1], steps=inputs.shape[0])
+    if resolved not in KERNELS:
+        return resolved
     watched = resolved != "bptt" and not _nothing_watches()  # its operations are torch's, and can be watched
-    if resolved in KERNELS and (watched or not are_plain(tensors)):
+    if watched or not are_plain(tensors):
         runner(cell, resolved)  # raises where it can't run the cell, whatever the tensors
         return "eager"
     return resolved
@@ -147,7 +150,7 @@ _said_to_be_edited: set[type] = set()
 
 def _is_scriptable(cell: RecurrentCell) -> bool:
     """Whether TorchScript compiles the cell; the first of its class that it doesn't is the occasion of a warning."""
-    if type(cell) in _not_scriptable:
+    if type(cell) in _not_scriptable or _is_changing(cell):
         return False
     try:
         _scripted(Unroll(cell))
@@ -156,6 +159,13 @@ def _is_scriptable(cell: RecurrentCell) -> bool:
         warnings.warn(f"{type(cell).__name__} runs eagerly, since {error}", stacklevel=3)
         return False
     return True
+
+
+def _is_changing(cell: nn.Module) -> bool:
+    """Whether hooks or parametrizations compute weights anew for each run, and a script of them would be good once."""
+    if not all(isinstance(parameter, nn.Parameter) for parameter in cell.parameters()):
+        return True
+    return any(part._forward_pre_hooks or part._forward_hooks or is_parametrized(part) for part in cell.modules())
 
 
 _not_scriptable: set[type] = set()
@@ -173,15 +183,15 @@ def _nothing_watches() -> bool:
 
 
 def _transformed(cell: RecurrentCell) -> bool:
-    """Whether something is at work that only plain torch operations survive: torch.compile or tracing of
-    the model around the cell, a transform of torch.func, forward-mode differentiation, a dispatch mode.
+    """Whether something is at work that only plain torch operations survive: torch.compile, torch.export or tracing
+    of the model around the cell, a transform of torch.func, forward-mode differentiation, a dispatch mode.
     """
-    if not _nothing_watches():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not _nothing_watches():
         return True
     functorch = getattr(torch._C, "_functorch", None)  # there is no public way to ask
     level = functorch.maybe_current_level() if functorch is not None else None
     forward_level: int = getattr(torch.autograd.forward_ad, "_current_level", -1)
-    return level is not None or forward_level >= 0 or torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return level is not None or forward_level >= 0
 
 
 def runner(cell: RecurrentCell, backend: Backend) -> Runner:
@@ -236,6 +246,7 @@ def _scripted(loop: Unroll) -> nn.Module:
     if _scripted_methods.get(type(cell), methods) != methods:  # TorchScript keeps the first ones of a class
         raise RuntimeError(f"TorchScript has compiled {type(cell).__name__} before one of its methods was replaced")
     tensors = [*cell.parameters(), *cell.buffers()]
+    tensors += [value for part in cell.modules() for value in part.__dict__.values() if isinstance(value, Tensor)]
     compiled = cell.__dict__.pop("_compiled", None) or _Compiled()  # TorchScript must not see it
     if compiled.scripted is None or not compiled.fits(tensors):
         compiled.scripted, compiled.tensors = _script(loop), tensors

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
+from numbers import Real
 from typing import Any, cast
 
 import torch
@@ -12,9 +14,16 @@ from torch import Generator, Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from seqsum.recurrent.backends import Backend, check_backend, choose_backend, run
-from seqsum.recurrent.cells import RecurrentCell, check_cell, dropout_mask
+from seqsum.recurrent.cells import RecurrentCell, check_cell, computed_weights, dropout_mask, has_hooks, with_weights
+from seqsum.recurrent.cells.base import check_switch, check_whole, list_options
+from seqsum.recurrent.cells.packed import uniform_as_torch
 from seqsum.recurrent.checks import autocasts, castable_type, check_alike
+from seqsum.recurrent.hooks import call_with_hooks
 from seqsum.recurrent.sequences import pack_like, pad, reorder, time_first_mask
+
+DEFAULTS: dict[str, Any] = {  # of the options that are shown
+    **{"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False, "backend": "auto"},
+}
 
 States = Tensor | tuple[Tensor, ...]
 
@@ -39,6 +48,7 @@ class Recurrent(nn.Module):
     Raises:
         ValueError: `num_layers` below one, a probability outside [0, 1], an unknown backend.
         TypeError: `cell` is no cell, but a class, say; or can't be made for the input size of a further layer.
+            `num_layers` is not whole, or a switch no bool.
     """
 
     def __init__(
@@ -54,7 +64,8 @@ class Recurrent(nn.Module):
     ) -> None:
         super().__init__()
         check_cell(cell)
-        _check_options(num_layers, dropout)
+        switches = {"batch_first": batch_first, "bidirectional": bidirectional}
+        _check_options(num_layers, dropout, switches | {"learn_initial_state": learn_initial_state})
         check_backend(backend)
         self.input_size = cell.input_size
         self.hidden_size = cell.hidden_size
@@ -167,10 +178,27 @@ class Recurrent(nn.Module):
     ) -> tuple[Tensor, list[Tensor]]:
         """One layer in one direction: `(T, B, F)`, states `(B, S)` -> `(T, B, O)`, final states."""
         cell = cast(RecurrentCell, self.cells[index])
-        batch, reverse = inputs.shape[1], index % self.num_directions == 1
+        batch = inputs.shape[1]
         if state is None:
             state = [learned[index].expand(batch, -1) for learned in self.initial_state]
-        state = (state or cell.initial_state(batch, inputs)) + cell.constants(batch, inputs, generator)
+        state = state or cell.initial_state(batch, inputs)
+        return call_with_hooks(cell, partial(self._unroll, index, cell, mask, generator), inputs, state)
+
+    def _unroll(
+        self,
+        index: int,
+        cell: RecurrentCell,
+        mask: Tensor | None,
+        generator: Generator | None,
+        inputs: Tensor,
+        state: list[Tensor],
+    ) -> tuple[Tensor, list[Tensor]]:
+        """What `_run_cell` does between the hooks of the cell, with its weights as they are then."""
+        weights = self._computed_weights(index, cell)
+        if weights or has_hooks(cell):
+            cell = with_weights(cell, weights)
+        reverse = index % self.num_directions == 1
+        state = state + cell.constants(inputs.shape[1], inputs, generator)
         if self.recorder is not None:
             self.recorder.record(self.suffix(index), cell, inputs, state, mask, reverse)
         backend = choose_backend(cell, inputs, state, mask, self.backend)
@@ -178,6 +206,10 @@ class Recurrent(nn.Module):
             self.last_backend = backend
         outputs, final = run(cell, backend, inputs, state, mask, reverse)
         return outputs, final[: len(cell.state_size)]
+
+    def _computed_weights(self, index: int, cell: RecurrentCell) -> dict[str, Tensor]:
+        """Those weights of a cell that are no parameters, but computed from others, as they are now, by name."""
+        return computed_weights(cell)
 
     def _reference(self, input: Tensor) -> Tensor:
         """A tensor of the type and on the device of the weights; a cell need not have any."""
@@ -233,6 +265,25 @@ class Recurrent(nn.Module):
     def _first_cell(self) -> RecurrentCell:
         return cast(RecurrentCell, self.cells[0])
 
+    def reset_parameters(self) -> None:
+        """Draw fresh weights for all cells, as they say; a learned initial state starts from zero again.
+
+        What weights are computed from, where this layer is pruned or parametrized, starts as in torch.nn.
+
+        Raises:
+            TypeError: A cell has parameters of its own and no `reset_parameters`.
+        """
+        for cell in self.cells:
+            _reset(cell)
+        for name, parameter in self.named_parameters():
+            if name.startswith("initial_state."):
+                nn.init.zeros_(parameter)
+            elif not name.startswith("cells."):
+                uniform_as_torch(parameter, self.hidden_size)
+
+    def extra_repr(self) -> str:
+        return list_options(self, DEFAULTS).removeprefix(", ")
+
     def flatten_parameters(self) -> None:
         """Nothing: there are no buffers to flatten. Here because `torch.nn.LSTM` has it."""
 
@@ -251,11 +302,25 @@ def _another(cell: RecurrentCell, input_size: int) -> RecurrentCell:
     return cell.like(input_size)
 
 
-def _check_options(num_layers: int, dropout: float) -> None:
+def _reset(module: nn.Module) -> None:
+    """Reset the module, or, if it can't by itself, the modules inside."""
+    if callable(reset := getattr(module, "reset_parameters", None)):
+        reset()
+        return
+    if any(True for _ in module.parameters(recurse=False)):
+        raise TypeError(f"{type(module).__name__} has parameters of its own and must have `reset_parameters`")
+    for part in module.children():
+        _reset(part)
+
+
+def _check_options(num_layers: int, dropout: float, switches: dict[str, Any]) -> None:
+    for name, switch in switches.items():
+        check_switch(name, switch)
+    check_whole("num_layers", num_layers)
     if num_layers < 1:
         raise ValueError(f"`num_layers` (={num_layers}) must be at least 1")
-    if isinstance(dropout, bool) or not 0 <= dropout <= 1:
-        raise ValueError(f"`dropout` (={dropout}) must be between 0 and 1")
+    if isinstance(dropout, bool) or not isinstance(dropout, Real) or not 0 <= dropout <= 1:
+        raise ValueError(f"`dropout` (={dropout!r}) must be between 0 and 1")
     if dropout and num_layers == 1:
         warnings.warn(
             f"`dropout` (={dropout}) works between layers, and `num_layers` is 1: it has no effect", stacklevel=4

@@ -5,7 +5,6 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from seqsum import GRU, LSTM, RNN, LSTMCell
 from seqsum.recurrent.kernels import native_obstacle, triton_obstacle
-from seqsum.recurrent.recurrent import Recurrent
 
 NO_COMPILER = native_obstacle(LSTMCell(1, 1))  # why native can't run on this machine, None if it can
 BACKENDS = ("eager", "script", "bptt") if NO_COMPILER else ("eager", "script", "bptt", "native")
@@ -76,15 +75,15 @@ def run(layer, inputs, state=None, *, padded_to=None, **options):
 
 def parameter_gradients(layer):
     """Of a layer of either library, under torch's names."""
-    if isinstance(layer, Recurrent):
-        names = {
-            f"{name}_l{k // layer.num_directions}{'_reverse' if k % layer.num_directions else ''}": parameter
-            for k, cell in enumerate(layer.cells)
-            for name, parameter in cell.named_parameters()
-        }
-    else:
-        names = dict(layer.named_parameters())
-    return {name: parameter.grad for name, parameter in names.items()}
+    return {torch_name(layer, name): parameter.grad for name, parameter in layer.named_parameters()}
+
+
+def torch_name(layer, name):
+    """That of a hand-written layer's parameter or buffer in torch's: `cells.1.weight_ih` is `weight_ih_l0_reverse`."""
+    if not name.startswith("cells."):
+        return name
+    _, index, own = name.split(".", 2)
+    return own + layer.suffix(int(index))
 
 
 def assert_same(actual, expected, atol, rtol=0.0, label="", grows=False):

@@ -1,6 +1,7 @@
 """One step of each cell, against torch and against its own equations."""
 
 import copy
+import inspect
 import pickle
 
 import pytest
@@ -153,9 +154,8 @@ def test_like_makes_another_for_a_different_input(cell):
 
 
 def test_signature_is_that_of_the_constructor():
-    import inspect
-
-    assert list(inspect.signature(LSTMCell).parameters)[:4] == ["input_size", "hidden_size", "bias", "proj_size"]
+    names = list(inspect.signature(LSTMCell).parameters)
+    assert names[:6] == ["input_size", "hidden_size", "bias", "device", "dtype", "proj_size"]
     with pytest.raises(TypeError, match="hidden_size"):
         LSTMCell(3)
 
@@ -173,13 +173,13 @@ def test_signature_is_that_of_the_constructor():
         (lambda: GRUCell(3, 5, recurrent_dropout=1.5), r"`recurrent_dropout` \(=1.5\) must be between 0 and 1"),
         (lambda: LSTMCell(3, 5)(torch.randn(2, 4)), r"`input` of shape \(2, 4\) must have `input_size` \(=3\).* not 4"),
         (lambda: LSTMCell(3, 5)(torch.randn(1, 2, 3)), r"`input` of shape \(1, 2, 3\) must have one or two axes"),
-        (lambda: GRUCell(3, 5)(torch.randn(2, 3), torch.randn(2, 4)), r"state of shapes \[\(2, 4\)\] .*\[\(2, 5\)\]"),
-        (lambda: RNNCell(3, 5)(torch.randn(2, 3), torch.randn(5)), r"state of shapes \[\(5,\)\] .*\[\(2, 5\)\]"),
+        (lambda: GRUCell(3, 5)(torch.randn(2, 3), torch.randn(2, 4)), r"`hx` of shapes \[\(2, 4\)\] .*\[\(2, 5\)\]"),
+        (lambda: RNNCell(3, 5)(torch.randn(2, 3), torch.randn(5)), r"`hx` of shapes \[\(5,\)\] .*\[\(2, 5\)\]"),
         (
             lambda: LSTMCell(3, 5)(torch.randn(2, 3), (torch.randn(3, 5), torch.randn(2, 5))),
-            r"state of shapes \[\(3, 5\), \(2, 5\)\] must be of \[\(2, 5\), \(2, 5\)\]",
+            r"`hx` of shapes \[\(3, 5\), \(2, 5\)\] must be of \[\(2, 5\), \(2, 5\)\]",
         ),
-        (lambda: LSTMCell(3, 5)(torch.randn(2, 3), torch.randn(2, 5)), r"state of shapes \[\(2, 5\)\]"),
+        (lambda: LSTMCell(3, 5)(torch.randn(2, 3), torch.randn(2, 5)), r"`hx` of shapes \[\(2, 5\)\]"),
     ],
 )
 def test_wrong_sizes_and_options_are_refused(make, message):

@@ -10,7 +10,7 @@ knows the type.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -35,6 +35,7 @@ class RecurrentCell(nn.Module):
         output_size: Size of a step's output, `O`; by default `hidden_size`.
 
     Raises:
+        TypeError: A size that is not whole.
         ValueError: A size below one.
     """
 
@@ -63,6 +64,7 @@ class RecurrentCell(nn.Module):
     ) -> None:
         super().__init__()
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            check_whole(name, size)
             if size < 1:
                 raise ValueError(f"`{name}` (={size}) must be at least 1")
         self.input_size = input_size
@@ -97,12 +99,12 @@ class RecurrentCell(nn.Module):
         return type(self)(*bound.args, **bound.kwargs)
 
     @torch.jit.unused
-    def forward(self, input: Tensor, state: Any = None) -> Any:
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
         """One step from input to state, with the signature of torch.nn's cells.
 
         Args:
             input: `(B, F)`, or `(F,)` for a single one.
-            state: The previous one, `(B, S)` or `(S,)`, a tuple of them if there are several; by default
+            hx: The previous state, `(B, S)` or `(S,)`, a tuple of them if there are several; by default
                 `initial_state`.
 
         Returns:
@@ -121,17 +123,38 @@ class RecurrentCell(nn.Module):
                 f"not {input.shape[-1]}"
             )
         batch = input if input.dim() == 2 else input.unsqueeze(0)  # (B, F)
-        if state is None:
-            previous = self.initial_state(len(batch), batch)
+        if hx is None:
+            previous = self.initial_state(batch.shape[0], batch)
         else:
-            states = [state] if isinstance(state, Tensor) else list(state)
+            states = [hx] if isinstance(hx, Tensor) else list(hx)
             expected = [(*input.shape[:-1], size) for size in self.state_size]
             if [tuple(s.shape) for s in states] != expected:
-                raise ValueError(f"state of shapes {[tuple(s.shape) for s in states]} must be of {expected}")
+                raise ValueError(f"`hx` of shapes {[tuple(s.shape) for s in states]} must be of {expected}")
             previous = [s if input.dim() == 2 else s.unsqueeze(0) for s in states]
-        new = self.step(self.project(batch), previous + self.constants(len(batch), batch))[1]
+        new = self.step(self.project(batch), previous + self.constants(batch.shape[0], batch))[1]
         new = [s if input.dim() == 2 else s.squeeze(0) for s in new[: len(self.state_size)]]
         return new[0] if len(new) == 1 else tuple(new)
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.hidden_size}"
+
+
+def check_whole(name: str, value: Any) -> None:
+    """Raise a TypeError unless the argument of this name is a whole number."""
+    if not isinstance(value, int):
+        raise TypeError(f"`{name}` (={value!r}) must be a whole number, not of type {type(value).__name__}")
+
+
+def check_switch(name: str, value: Any) -> None:
+    """Raise a TypeError unless the argument of this name is True or False: "False" would count as True."""
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` (={value!r}) must be True or False, not of type {type(value).__name__}")
+
+
+def list_options(module: nn.Module, defaults: Mapping[str, Any]) -> str:
+    """Those attributes of a module that are not the given defaults, as torch.nn shows them: `, bias=False`."""
+    shown = {name: getattr(module, name, default) for name, default in defaults.items()}
+    return "".join(f", {name}={value}" for name, value in shown.items() if value != defaults[name])
 
 
 def check_cell(cell: Any) -> None:

@@ -36,16 +36,26 @@ class GRUCell(PackedCell):
         input_size: Features per step, `F`.
         hidden_size: Units, `H`.
         bias: Whether the gates have biases.
-        options: `recurrent_dropout`, `layer_norm`, `recurrent_bias`, `device`, `dtype`, as in `PackedCell`.
+        device, dtype: Of the parameters.
+        options: `recurrent_dropout`, `layer_norm`, `recurrent_bias`, as in `PackedCell`.
 
     Raises:
+        TypeError: A size that is not whole, a switch that is not a bool.
         ValueError: A size below one, a probability outside [0, 1].
     """
 
     gate_names = ("reset_gate", "update_gate", "candidate")
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, **options: Any) -> None:
-        super().__init__(input_size, hidden_size, bias, num_gates=3, **options)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, num_gates=3, device=device, dtype=dtype, **options)
         self.reset_parameters()
 
     def project(self, input: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqsum.recurrent.cells.base import check_whole
 from seqsum.recurrent.cells.packed import PackedCell
 
 OutputActivation = Literal["tanh", "identity"]
@@ -45,11 +46,13 @@ class LSTMCell(PackedCell):
         input_size: Features per step, `F`.
         hidden_size: Units, `H`.
         bias: Whether the gates have biases.
+        device, dtype: Of the parameters.
         proj_size: Size that the hidden state is projected to; 0 for none.
         output_activation: "tanh" or "identity", see the equations.
-        options: `recurrent_dropout`, `layer_norm`, `recurrent_bias`, `device`, `dtype`, as in `PackedCell`.
+        options: `recurrent_dropout`, `layer_norm`, `recurrent_bias`, as in `PackedCell`.
 
     Raises:
+        TypeError: A size that is not whole, a switch that is not a bool.
         ValueError: A size below one, `proj_size` not below `hidden_size`, an unknown `output_activation`
             or one that does not go with `proj_size`, a probability outside [0, 1].
     """
@@ -62,11 +65,15 @@ class LSTMCell(PackedCell):
         input_size: int,
         hidden_size: int,
         bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         *,
         proj_size: int = 0,
         output_activation: OutputActivation = "tanh",
         **options: Any,
     ) -> None:
+        for name, size in (("hidden_size", hidden_size), ("proj_size", proj_size)):
+            check_whole(name, size)
         if not 0 <= proj_size < max(hidden_size, 1):
             raise ValueError(
                 f"`proj_size` (={proj_size}) must be smaller than `hidden_size` (={hidden_size}), and 0 for none"
@@ -79,7 +86,8 @@ class LSTMCell(PackedCell):
             raise ValueError(f"`output_activation` (='identity') does not go with `proj_size` (={proj_size})")
         size = proj_size or hidden_size
         states = [size, hidden_size]
-        super().__init__(input_size, hidden_size, bias, num_gates=4, state_size=states, output_size=size, **options)
+        sizes: dict[str, Any] = {"num_gates": 4, "state_size": states, "output_size": size}
+        super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype, **sizes, **options)
         self.proj_size = proj_size
         self.output_activation = output_activation
         like = self.weight_hh
@@ -88,13 +96,13 @@ class LSTMCell(PackedCell):
         self.norm_memory = norm if self.layer_norm else nn.Identity()
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw fresh weights, see the class docstring."""
-        super().reset_parameters()
-        if self.weight_hr is not None:
-            nn.init.xavier_uniform_(self.weight_hr)
-        if self.bias_ih is not None:
-            nn.init.ones_(self.bias_ih[self.hidden_size : 2 * self.hidden_size])
+    def start(self, name: str, parameter: Tensor) -> None:
+        if name == "weight_hr":
+            nn.init.xavier_uniform_(parameter)
+        else:
+            super().start(name, parameter)
+        if name == "bias_ih":
+            nn.init.ones_(parameter[self.hidden_size : 2 * self.hidden_size])
 
     def gates(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """`(…, 4·H)`, [hidden, memory] -> input gate, forget gate, cell update, output gate, `(…, H)` each."""

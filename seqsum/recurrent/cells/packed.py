@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from seqsum.recurrent.cells.base import RecurrentCell
+from seqsum.recurrent.cells.base import RecurrentCell, check_switch, list_options
+
+DEFAULTS: dict[str, Any] = {  # of the options that the cells show
+    **{"proj_size": 0, "bias": True, "nonlinearity": "tanh", "output_activation": "tanh"},
+    **{"recurrent_dropout": 0.0, "layer_norm": False, "recurrent_bias": True},
+}
 
 
 class PackedCell(RecurrentCell):
@@ -35,6 +42,7 @@ class PackedCell(RecurrentCell):
         device, dtype: Of the parameters.
 
     Raises:
+        TypeError: A size that is not whole, a switch that is not a bool.
         ValueError: A size below one, a probability outside [0, 1].
     """
 
@@ -54,6 +62,8 @@ class PackedCell(RecurrentCell):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, state_size=state_size, output_size=output_size)
+        for name, switch in (("bias", bias), ("layer_norm", layer_norm), ("recurrent_bias", recurrent_bias)):
+            check_switch(name, switch)
         if not 0 <= recurrent_dropout <= 1:
             raise ValueError(f"`recurrent_dropout` (={recurrent_dropout}) must be between 0 and 1")
         rows = num_gates * hidden_size
@@ -72,18 +82,41 @@ class PackedCell(RecurrentCell):
         )
 
     def reset_parameters(self) -> None:
-        """Draw fresh weights, see the class docstring."""
-        for gate in self.weight_ih.split(self.hidden_size):
-            nn.init.xavier_uniform_(gate)
-        for gate in self.weight_hh.detach().split(self.hidden_size):
-            # drawn in float32 at least: 16-bit types have no QR decomposition
-            drawn = torch.empty_like(gate, dtype=torch.promote_types(gate.dtype, torch.float32))
-            gate.copy_(nn.init.orthogonal_(drawn))
+        """Draw fresh weights, see the class docstring.
+
+        What a weight is computed from, where it is pruned or parametrized, starts as in torch.nn.
+        """
         for name, parameter in self.named_parameters():
-            if name.startswith("norm"):
-                nn.init.ones_(parameter)
-            elif name.startswith("bias"):
-                nn.init.zeros_(parameter)
+            self.start(name, parameter.detach())
+
+    def start(self, name: str, parameter: Tensor) -> None:
+        """Fill the parameter of this name."""
+        if name == "weight_ih":
+            for gate in parameter.split(self.hidden_size):
+                nn.init.xavier_uniform_(gate)
+        elif name == "weight_hh":
+            for gate in parameter.split(self.hidden_size):
+                # drawn in float32 at least: 16-bit types have no QR decomposition
+                drawn = torch.empty_like(gate, dtype=torch.promote_types(gate.dtype, torch.float32))
+                gate.copy_(nn.init.orthogonal_(drawn))
+        elif name.startswith("norm"):
+            nn.init.ones_(parameter)
+        elif name in ("bias_ih", "bias_hh"):
+            nn.init.zeros_(parameter)
+        else:
+            uniform_as_torch(parameter, self.hidden_size)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + list_options(self, DEFAULTS)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "qconfig":  # which torch.ao.quantization leaves on every module that it visits
+            warnings.warn(
+                f"quantization leaves {type(self).__name__} as it is: torch.ao.quantization knows torch.nn's cells and "
+                "layers alone, into which `torch_state_dict()` of a layer puts its weights",
+                stacklevel=2,
+            )
+        super().__setattr__(name, value)
 
     def project(self, input: Tensor) -> Tensor:
         """`W_i x` and the biases for all gates, `(…, F) -> (…, G·H)`."""
@@ -110,6 +143,12 @@ class PackedCell(RecurrentCell):
         if not self.training or self.recurrent_dropout == 0:
             return []
         return [dropout_mask(like.new_empty(batch_size, self.state_size[0]), self.recurrent_dropout, generator)]
+
+
+def uniform_as_torch(parameter: Tensor, hidden_size: int) -> None:
+    """Fill the parameter as `reset_parameters` of torch.nn's recurrent layers does, uniformly in ±1/√H."""
+    bound = hidden_size**-0.5
+    nn.init.uniform_(parameter, -bound, bound)
 
 
 def dropout_mask(like: Tensor, probability: float, generator: Generator | None) -> Tensor:

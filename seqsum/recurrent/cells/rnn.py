@@ -28,9 +28,11 @@ class RNNCell(PackedCell):
         hidden_size: Units, `H`.
         bias: Whether there are biases.
         nonlinearity: "tanh" or "relu".
-        options: `recurrent_dropout`, `layer_norm`, `recurrent_bias`, `device`, `dtype`, as in `PackedCell`.
+        device, dtype: Of the parameters.
+        options: `recurrent_dropout`, `layer_norm`, `recurrent_bias`, as in `PackedCell`.
 
     Raises:
+        TypeError: A size that is not whole, a switch that is not a bool.
         ValueError: A size below one, an unknown `nonlinearity`, a probability outside [0, 1].
     """
 
@@ -40,9 +42,11 @@ class RNNCell(PackedCell):
         hidden_size: int,
         bias: bool = True,
         nonlinearity: Nonlinearity = "tanh",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, num_gates=1, **options)
+        super().__init__(input_size, hidden_size, bias, num_gates=1, device=device, dtype=dtype, **options)
         if nonlinearity not in get_args(Nonlinearity):
             raise ValueError(f"`nonlinearity` (={nonlinearity!r}) must be one of {get_args(Nonlinearity)}")
         self.nonlinearity = nonlinearity
