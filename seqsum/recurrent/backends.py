@@ -12,6 +12,7 @@
     auto     the fastest of them that runs this cell: on a GPU what was measured there (`rule.py`); on a CPU native
              where a compiler is found, and else without a word one that needs none; never fails where eager works
 
+Where torch.export or torch.jit.trace write the model down, `auto` and `eager` keep the loop a loop (`export.py`).
 The only place that calls `torch.jit.script` and `torch.compile`.
 """
 
@@ -27,7 +28,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from seqsum.recurrent.cells import RecurrentCell
+from seqsum.recurrent.cells.graphs import compiling_loop
 from seqsum.recurrent.checks import are_plain, check_tensors
+from seqsum.recurrent.export import Scan, Traced, is_exporting
 from seqsum.recurrent.kernels import (
     find_kernel,
     find_native_kernel,
@@ -200,6 +203,13 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
     Raises:
         RuntimeError: The backend can't run this cell.
     """
+    if is_exporting() or torch.jit.is_tracing():
+        if backend != "eager":
+            raise RuntimeError(
+                f"`backend` (={backend!r}) can't be written down by torch.export or torch.jit.trace: "
+                "take 'auto' or 'eager'"
+            )
+        return Scan(cell) if is_exporting() else Traced(cell)
     if backend == "script":
         return _run_scripted(_scripted(Unroll(cell)))
     if backend == "compile":
@@ -266,7 +276,8 @@ def _script(loop: Unroll) -> nn.Module:
             # Recent torch calls torch.jit deprecated (FutureWarning or DeprecationWarning, by version).
             # `auto` is prepared for its removal, so the user need not hear of it.
             warnings.filterwarnings("ignore", ".*torch.jit.script")
-            return torch.jit.script(loop)
+            with compiling_loop():
+                return torch.jit.script(loop)
     except Exception as error:  # TorchScript documents no exception types of its own
         raise RuntimeError(f"TorchScript can't compile {type(loop.cell).__name__}: {error}") from error
 

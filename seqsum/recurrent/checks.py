@@ -31,7 +31,7 @@ def check_tensors(
         raise ValueError(f"`inputs` (={type(inputs).__name__}) must be a tensor")
     if inputs.dim() != 3:
         raise ValueError(f"`inputs` of shape {tuple(inputs.shape)} must have three axes, (T, B, F)")
-    if len(inputs) == 0:
+    if inputs.shape[0] == 0:
         raise ValueError(f"`inputs` of shape {tuple(inputs.shape)} (T, B, F) must have at least one time step")
     _check_state(cell, inputs, state)
     if mask is not None:

@@ -10,12 +10,13 @@ from numbers import Real
 from typing import Any, cast
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from seqsum.recurrent.backends import Backend, check_backend, choose_backend, run
 from seqsum.recurrent.cells import RecurrentCell, check_cell, computed_weights, dropout_mask, has_hooks, with_weights
 from seqsum.recurrent.cells.base import check_switch, check_whole, list_options
+from seqsum.recurrent.cells.graphs import Opaque
 from seqsum.recurrent.cells.packed import uniform_as_torch
 from seqsum.recurrent.checks import autocasts, castable_type, check_alike
 from seqsum.recurrent.hooks import call_with_hooks
@@ -28,7 +29,7 @@ DEFAULTS: dict[str, Any] = {  # of the options that are shown
 States = Tensor | tuple[Tensor, ...]
 
 
-class Recurrent(nn.Module):
+class Recurrent(Opaque):
     """Runs a cell over sequences, in several layers and both directions if wished.
 
     Takes and gives what `torch.nn.LSTM` and its like do, for any cell.
@@ -121,6 +122,8 @@ class Recurrent(nn.Module):
             ValueError: Sizes or types that don't fit, an empty time axis, both a mask and lengths.
             RuntimeError: A backend was asked for by name and can't run the cell.
         """
+        if isinstance(input, fx.Proxy):
+            return self.call_in_graph(input, hx, mask=mask, lengths=lengths, generator=generator)
         if isinstance(input, PackedSequence):
             if mask is not None or lengths is not None:
                 raise ValueError("`mask` and `lengths` don't go with a packed `input`, which has lengths of its own")

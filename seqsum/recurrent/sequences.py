@@ -56,7 +56,10 @@ def _lengths_to_mask(lengths: Tensor, steps: int, batch: int) -> Tensor:
         raise ValueError(f"`lengths` of shape {tuple(lengths.shape)} must be one for each row, ({batch},)")
     if lengths.is_floating_point() or lengths.dtype == torch.bool:
         raise ValueError(f"`lengths` of type {lengths.dtype} must be whole numbers")
-    if batch and (lengths.min() < 0 or lengths.max() > steps):
+    within = ((lengths >= 0) & (lengths <= steps)).all()
+    if torch.compiler.is_compiling():  # there are no values to look at yet
+        torch._assert_async(within, "`lengths` must be between 0 and the number of steps")
+    elif not (lengths.is_meta or torch.jit.is_tracing() or within):
         raise ValueError(
             f"`lengths` (from {lengths.min()} to {lengths.max()}) must be between 0 and the number of steps (={steps})"
         )

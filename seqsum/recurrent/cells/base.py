@@ -15,10 +15,12 @@ from contextlib import suppress
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor, fx, nn
+
+from seqsum.recurrent.cells.graphs import Opaque
 
 
-class RecurrentCell(nn.Module):
+class RecurrentCell(Opaque):
     """Contract of every cell: one step of one layer in one direction.
 
     A step is cut in two. `project` is the part that does not depend on the state, so the loop runs it
@@ -113,6 +115,8 @@ class RecurrentCell(nn.Module):
         Raises:
             ValueError: Sizes that don't fit.
         """
+        if isinstance(input, fx.Proxy):
+            return self.call_in_graph(input, hx)
         if input.dim() not in (1, 2):
             raise ValueError(
                 f"`input` of shape {tuple(input.shape)} must have one or two axes, (F,) or (B, F), not {input.dim()}"

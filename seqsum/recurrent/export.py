@@ -1,0 +1,86 @@
+"""The loop over time where a model is written down: by torch.export, torch.jit.trace, the exporters to ONNX.
+
+Written down step by step, a loop holds for the number of steps it was shown. Here it stays a loop, for any number.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
+import torch
+from torch import Tensor
+
+from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
+from seqsum.recurrent.unroll import Unroll
+
+
+def is_exporting() -> bool:
+    """Whether torch.export runs the model; False for versions of torch that don't tell."""
+    return hasattr(torch.compiler, "is_exporting") and torch.compiler.is_exporting()
+
+
+class Scan(Unroll):
+    """`Unroll` as one operation in the graph of torch.export, for any cell and mask; ONNX has the same one.
+
+    torch 2.14 can't differentiate it for every cell of one's own, such as one that slices: export that under
+    `torch.no_grad()`.
+    """
+
+    def loop(
+        self, projected: Tensor, state: list[Tensor], mask: Tensor | None = None, reverse: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
+        from torch._higher_order_ops.scan import scan  # not public yet
+
+        def step(state: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
+            projected, *masks = (tensor.unsqueeze(0) for tensor in inputs)
+            outputs, new = Unroll.loop(self, projected, list(state), masks[0] if masks else None)
+            # `scan` wants results that are no views, of one another or of what is given
+            return tuple(tensor.clone() for tensor in new), outputs.squeeze(0).clone()
+
+        inputs = (projected,) if mask is None else (projected, mask)
+        final, outputs = scan(step, tuple(tensor.clone() for tensor in state), inputs, reverse=reverse)
+        return outputs, list(final)
+
+
+class Traced(Unroll):
+    """`Unroll` for torch.jit.trace: torch's own operation, where there is one that computes the same."""
+
+    def forward(
+        self, inputs: Tensor, state: list[Tensor], mask: Tensor | None = None, reverse: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
+        to_onnx = torch.onnx.is_in_onnx_export()
+        if mask is None and _has_operation(self.cell, state, to_onnx):
+            return _by_operation(self.cell, inputs, state, reverse)
+        limit = (
+            f"{type(self.cell).__name__} with these options and masks for {inputs.shape[0]} steps and no other number"
+        )
+        if to_onnx:
+            raise RuntimeError(f"the exporter to ONNX with `dynamo=False` could write down {limit}: use `dynamo=True`")
+        warnings.warn(f"torch.jit.trace writes down {limit}", torch.jit.TracerWarning, stacklevel=2)
+        return super().forward(inputs, state, mask, reverse)
+
+
+def _has_operation(cell: RecurrentCell, state: Sequence[Tensor], to_onnx: bool) -> TypeGuard[PackedCell]:
+    if type(cell) not in (RNNCell, LSTMCell, GRUCell):  # a subclass may compute something else
+        return False
+    constants = len(state) > len(cell.state_size)  # of dropout
+    identity = getattr(cell, "output_activation", "tanh") == "identity"
+    return not (constants or identity or cell.layer_norm or (to_onnx and getattr(cell, "proj_size", 0)))
+
+
+def _by_operation(cell: PackedCell, inputs: Tensor, state: list[Tensor], reverse: bool) -> tuple[Tensor, list[Tensor]]:
+    weights: list[Tensor] = [cell.weight_ih, cell.weight_hh]
+    if cell.bias_ih is not None:
+        weights += [cell.bias_ih, torch.zeros_like(cell.bias_ih) if cell.bias_hh is None else cell.bias_hh]
+    hx: Any = [tensor.unsqueeze(0) for tensor in state]
+    options = (cell.bias, 1, 0.0, False, False, False)  # one layer, one direction, no dropout
+    inputs = inputs.flip(0) if reverse else inputs
+    if isinstance(cell, LSTMCell):
+        weights += [] if cell.weight_hr is None else [cell.weight_hr]
+        outputs, *final = torch._VF.lstm(inputs, hx, weights, *options)
+    else:
+        name = f"rnn_{cell.nonlinearity}" if isinstance(cell, RNNCell) else "gru"
+        outputs, *final = getattr(torch._VF, name)(inputs, hx[0], weights, *options)
+    return outputs.flip(0) if reverse else outputs, [tensor.squeeze(0) for tensor in final]

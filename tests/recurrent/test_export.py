@@ -1,0 +1,267 @@
+"""Layers written down by torch.export, torch.jit, torch.fx and the exporters to ONNX: for any number of steps."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.utils import parametrizations, prune
+
+from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, Recurrent, RNNCell
+from seqsum.recurrent import unroll
+from tests.recurrent.oracles import KINDS, B, F, H, T, pair
+from tests.recurrent.test_recurrent import MinimalGatedUnit
+
+DYNAMIC = torch.export.Dim.DYNAMIC
+SIZES = [(T, B), (1, 2), (11, 3)]  # steps and sequences: those that were written down, fewer, more
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # torch warns of what it does itself, and of the checks of shapes in a trace
+    pytest.mark.filterwarnings("error:torch.jit.trace writes down"),
+]
+MORE = {  # what torch.nn has not
+    "own cell": lambda: Recurrent(MinimalGatedUnit(F, H), bidirectional=True),
+    "layer_norm": lambda: GRU(F, H, layer_norm=True, learn_initial_state=True),
+    "identity": lambda: LSTM(F, H, output_activation="identity", recurrent_bias=False),
+}
+
+
+class Given(nn.Module):
+    """Passes what is given beside the input on as the option of this name."""
+
+    def __init__(self, layer, name=None):
+        super().__init__()
+        self.layer, self.name = layer, name
+
+    def forward(self, inputs, option=None):
+        return self.layer(inputs, **({} if self.name is None else {self.name: option}))
+
+
+def draw(name, steps, batch, layer=None):
+    """Inputs and an option of the given name."""
+    generator = torch.Generator().manual_seed(steps)
+    inputs = torch.randn(steps, batch, F, generator=generator)
+    if name is None:
+        return (inputs,)
+    if name == "lengths":
+        return inputs, torch.randint(1, steps + 1, (batch,), generator=generator)
+    if name == "mask":
+        return inputs, torch.rand(steps, batch, generator=generator) < 0.6
+    sizes = layer.cells[0].state_size
+    states = tuple(torch.randn(len(layer.cells), batch, size, generator=generator) for size in sizes)
+    return inputs, states if len(states) > 1 else states[0]
+
+
+def dynamic_shapes(name, layer):
+    axes = {None: (), "lengths": ({0: DYNAMIC},), "mask": ({0: DYNAMIC, 1: DYNAMIC},)}
+    states = tuple({1: DYNAMIC} for _ in layer.cells[0].state_size)
+    axes["hx"] = (states if len(states) > 1 else states[0],)
+    return ({0: DYNAMIC, 1: DYNAMIC}, *axes[name])
+
+
+def flat(results):
+    outputs, final = results
+    return [outputs, *(final if isinstance(final, tuple) else (final,))]
+
+
+def make(kind, name=None, **arguments):
+    layer = MORE[kind]() if kind in MORE else pair(kind, torch.float32, bidirectional=True, **arguments)[0]
+    return Given(layer.eval(), name)
+
+
+def export(model, name, strict=False):
+    given, shapes = draw(name, T, B, model.layer), dynamic_shapes(name, model.layer)
+    return torch.export.export(model, given, dynamic_shapes=shapes, strict=strict).module()
+
+
+def check_sizes(written, model, name):
+    with torch.no_grad():  # which saves `scan` seconds
+        for steps, batch in SIZES:
+            given = draw(name, steps, batch, model.layer)
+            torch.testing.assert_close(flat(written(*given)), flat(model(*given)))
+
+
+def test_exported_layers_take_any_number_of_steps_and_check_lengths():
+    model = make("lstm", "lengths")
+    exported = export(model, "lengths")
+    check_sizes(exported, model, "lengths")
+    inputs, _ = draw("lengths", T, B)
+    for wrong in ([1, 2, 3, T + 1], [-1, 2, 3, T]):
+        with pytest.raises(RuntimeError, match="`lengths` must be between 0 and the number of steps"):
+            exported(inputs, torch.tensor(wrong))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("rnn_tanh", None), ("gru", "hx"), ("lstm_proj", "mask"), *((kind, "mask") for kind in MORE)],
+)
+def test_exported_layers_of_any_kind_do_too(kind, name):
+    model = make(kind, name)
+    check_sizes(export(model, name), model, name)
+
+
+@pytest.mark.slow
+def test_strictly_exported_layers_do_too():
+    model = make("gru", "lengths")
+    check_sizes(export(model, "lengths", strict=True), model, "lengths")
+
+
+@pytest.mark.slow
+def test_pruned_and_parametrized_layers_do_too():
+    model = make("gru")
+    prune.l1_unstructured(model.layer, "weight_hh_l0", 0.5)
+    parametrizations.weight_norm(model.layer.cells[1], "weight_ih")
+    check_sizes(export(model, None), model, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["rnn_tanh", "own cell"])
+def test_exported_layers_have_gradients(kind):
+    model = make(kind, "mask")
+    given, gradients = draw("mask", 9, 2), []
+    for module in (export(model, "mask"), model):
+        model.zero_grad()  # both have the same parameters
+        flat(module(*given))[0].square().sum().backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    torch.testing.assert_close(*gradients)
+
+
+def check_onnx(model, name, path, dynamo):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    given = draw(name, T, B, model.layer)
+    if dynamo:
+        pytest.importorskip("onnxscript")
+        options = {"dynamic_shapes": dynamic_shapes(name, model.layer), "verbose": False}
+    else:
+        names = ["inputs", *(model.layer.cells[0].state_names if name else ())]
+        axes = {key: {0: "T", 1: "B"} if key == "inputs" else {1: "B"} for key in names}
+        options = {"input_names": names, "dynamic_axes": axes}
+    torch.onnx.export(model, given, str(path), dynamo=dynamo, **options)
+    session = onnxruntime.InferenceSession(str(path))
+    for steps, batch in SIZES:
+        given = draw(name, steps, batch, model.layer)
+        tensors = [tensor for value in given for tensor in (value if isinstance(value, tuple) else (value,))]
+        feed = {node.name: tensor.numpy() for node, tensor in zip(session.get_inputs(), tensors, strict=True)}
+        actual = [torch.from_numpy(result) for result in session.run(None, feed)]
+        torch.testing.assert_close(actual, [tensor.detach() for tensor in flat(model(*given))], atol=1e-5, rtol=1e-5)
+
+
+def test_onnx_by_dynamo_computes_the_same(tmp_path):
+    check_onnx(make("gru", "lengths"), "lengths", tmp_path / "layer.onnx", dynamo=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "name"), [("rnn_tanh", None), ("lstm", "lengths"), ("lstm_proj", "hx"), *((kind, "mask") for kind in MORE)]
+)
+def test_onnx_by_dynamo_computes_the_same_of_any_kind(kind, name, tmp_path):
+    with torch.no_grad():
+        check_onnx(make(kind, name), name, tmp_path / "layer.onnx", dynamo=True)
+
+
+@pytest.mark.parametrize("name", [None, "hx"])
+@pytest.mark.parametrize("kind", ["rnn_tanh", "rnn_relu", "lstm", "gru"])
+def test_onnx_by_torchscript_computes_the_same(kind, name, tmp_path):
+    check_onnx(make(kind, name, num_layers=2), name, tmp_path / "layer.onnx", dynamo=False)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("lstm", "mask"), ("lstm_proj", None), *((k, None) for k in MORE)])
+def test_onnx_by_torchscript_refuses_what_it_would_write_for_one_number_of_steps(kind, name, tmp_path):
+    pytest.importorskip("onnxscript")
+    message = r"`dynamo=False` could write down \w+ with these options and masks for 6 steps .* use `dynamo=True`"
+    with pytest.raises(RuntimeError, match=message):
+        torch.onnx.export(make(kind, name), draw(name, T, B), str(tmp_path / "layer.onnx"), dynamo=False)
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"recurrent_bias": False}])
+@pytest.mark.parametrize("kind", KINDS)
+def test_traced_layers_take_any_number_of_steps(kind, options):
+    layer_class, _, more = KINDS[kind]
+    model = Given(layer_class(F, H, 2, **more, bidirectional=True, **options))
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    traced = torch.jit.trace(model, draw(None, T, B))
+    for steps, batch in SIZES:
+        torch.testing.assert_close(traced(*draw(None, steps, batch)), model(*draw(None, steps, batch)))
+
+
+@pytest.mark.parametrize(("kind", "name"), [("lstm", "mask"), ("gru", "lengths"), *((kind, None) for kind in MORE)])
+def test_traces_that_hold_for_one_number_of_steps_say_so(kind, name):
+    model = make(kind, name)
+    with pytest.warns(torch.jit.TracerWarning, match=r"torch.jit.trace writes down \w+ with .* for 6 steps and no"):
+        traced = torch.jit.trace(model, draw(name, T, B))
+    others = draw(name, T, B)[0] * 2, *(option.flip(-1) for option in draw(name, T, B)[1:])
+    torch.testing.assert_close(traced(*others), model(*others))
+    with pytest.raises(RuntimeError, match="Expected 6 elements"):
+        traced(*draw(name, T + 3, B))
+
+
+@pytest.mark.parametrize("cell", [RNNCell(F, H), LSTMCell(F, H), GRUCell(F, H)])
+def test_traced_cells_take_any_number_of_sequences(cell):
+    traced = torch.jit.trace(cell, (torch.randn(B, F),))
+    inputs = torch.randn(B + 3, F)
+    torch.testing.assert_close(traced(inputs), cell(inputs))
+
+
+@pytest.mark.parametrize("module", [LSTM(F, H), GRUCell(F, H), nn.Sequential(RNN(F, H)), MinimalGatedUnit(F, H)])
+def test_scripting_is_refused_in_a_sentence(module):
+    name = r"(LSTM|GRUCell|RNN|MinimalGatedUnit)"
+    with pytest.raises(RuntimeError, match=rf"^torch.jit.script can't compile {name}, .* use torch.export or"):
+        torch.jit.script(module)
+    inputs = torch.randn(2, B, F)  # while the loop over a cell still compiles
+    cell = LSTMCell(F, H, layer_norm=True)
+    assert unroll(cell, inputs, cell.initial_state(B, inputs), backend="script")[0].shape == (2, B, H)
+
+
+@pytest.mark.parametrize("backend", ["script", "compile", "bptt", "native", "triton"])
+def test_backends_that_can_not_be_written_down_say_so(backend):
+    layer = LSTM(F, H, backend=backend)
+    for write in (torch.jit.trace, torch.export.export):
+        with pytest.raises(RuntimeError, match=rf"`backend` \(='{backend}'\) can't be written down .* take 'auto'"):
+            write(layer, draw(None, T, B))
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *MORE])
+def test_symbolic_traces_call_the_layer(kind):
+    model = make(kind, "mask")
+    graph = torch.fx.symbolic_trace(model)
+    for steps, batch in SIZES:
+        given = draw("mask", steps, batch)
+        torch.testing.assert_close(graph(*given), model(*given))
+    with pytest.raises(TypeError, match=rf"torch.fx can't trace {type(model.layer).__name__} itself"):
+        torch.fx.symbolic_trace(model.layer)
+
+
+def test_symbolic_traces_call_a_cell():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = LSTMCell(F, H)
+
+        def forward(self, inputs):
+            hidden, memory = self.cell(inputs)
+            return self.cell(inputs, (hidden, memory))[0]
+
+    model, inputs = Twice(), torch.randn(B, F)
+    torch.testing.assert_close(torch.fx.symbolic_trace(model)(inputs), model(inputs))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_graphs_of_operations_hold_for_other_inputs(kind):
+    model = make(kind)
+    graph = make_fx(lambda inputs: model(inputs)[0])(*draw(None, T, B))
+    inputs = torch.randn(T, B, F)
+    torch.testing.assert_close(graph(inputs), model(inputs)[0])
+    assert any("tanh" in str(node.target) or "relu" in str(node.target) for node in graph.graph.nodes)
+
+
+def test_auto_is_eager_where_each_operation_is_looked_at():
+    layer = GRU(F, H)
+    with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+        layer(torch.randn(T, B, F))
+    products = 2 * T * B * 3 * H * (F + H)
+    assert counter.get_total_flops() == products
+    assert layer.last_backend == "eager"
+    with warnings.catch_warnings(), torch._subclasses.FakeTensorMode():
+        assert LSTM(F, H)(torch.empty(T, B, F))[0].shape == (T, B, H)
