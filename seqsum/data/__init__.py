@@ -7,7 +7,7 @@ from seqsum.data.digit_rows import DigitRows
 from seqsum.data.digit_sums import DigitSums
 from seqsum.data.digits import Digits, load_splits, resolve_dataset
 from seqsum.data.sine_curves import SineCurves
-from seqsum.data.sums import deal, increments, running_targets, scan_targets, signs
+from seqsum.data.sums import deal, increments, read_digits, running_targets, scan_targets, signs
 
 __all__ = [
     "Batch",
@@ -21,6 +21,7 @@ __all__ = [
     "deal",
     "increments",
     "load_splits",
+    "read_digits",
     "resolve_dataset",
     "running_targets",
     "scan_targets",

@@ -80,3 +80,11 @@ def scan_targets(labels: Tensor, operation: Operation = "alternating") -> Tensor
 def increments(sums: Tensor) -> Tensor:
     """What each step adds to the running sum, `(B, T)` -> `(B, T)`; the first step adds to zero."""
     return torch.diff(sums, dim=-1, prepend=torch.zeros_like(sums[..., :1]))
+
+
+def read_digits(sums: Tensor, operation: Operation = "alternating") -> Tensor:
+    """The digit that each step of running sums has added or subtracted, `(…, T)` -> `(…, T)`, rounded.
+
+    Below 0 or above 9 it is none: the network has taken back what it said before.
+    """
+    return (increments(sums) * signs(sums.shape[-1], operation).to(sums)).round()

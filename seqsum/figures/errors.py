@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seqsum.data.sums import Operation, increments, signs
+from seqsum.data.sums import Operation, read_digits
 from seqsum.figures.style import CARD, FONT, GIVEN, INK, WRONG, few_ticks, new_figure, plain, shown, shown_steps
 
 LABELS = 40  # of the most frequent mistakes; each takes a millisecond to draw
@@ -101,9 +101,7 @@ def count_readings(predictions: Tensor, targets: Tensor, operation: Operation) -
     Raises:
         ValueError: The targets are no sums of digits by this operation.
     """
-    direction = signs(targets.shape[1], operation)
-    read = (increments(shown(predictions)) * direction).round()
-    true = (increments(shown(targets)) * direction).round().long()
+    read, true = read_digits(shown(predictions), operation), read_digits(shown(targets), operation).long()
     if true.min() < 0 or true.max() > 9:
         wrong = int(true[(true < 0) | (true > 9)][0])
         raise ValueError(f"`targets` must be sums of digits by `operation` (={operation!r}), but a step adds {wrong}")

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from seqsum.data.sums import batch_lengths, deal, increments, running_targets, scan_targets, signs
+from seqsum.data.sums import batch_lengths, deal, increments, read_digits, running_targets, scan_targets, signs
 
 OPERATIONS = ["alternating", "sum"]
 
@@ -49,6 +49,19 @@ def test_the_default_operation_alternates():
 def test_increments_of_running_targets_are_the_signed_digits(length, operation):
     labels = torch.randint(10, (5, length), generator=generator())
     assert torch.equal(increments(running_targets(labels, operation)), labels * signs(length, operation))
+
+
+@pytest.mark.parametrize("operation", ["sum", "alternating"])
+@pytest.mark.parametrize("length", [1, 6])
+def test_digits_are_read_from_running_sums_that_are_a_little_off(length, operation):
+    labels = torch.randint(0, 10, (5, length), generator=generator(length))
+    sums = running_targets(labels, operation) + 0.4 * torch.rand(5, length, generator=generator(1)) - 0.2
+    assert torch.equal(read_digits(sums, operation), labels.float())
+    assert torch.equal(read_digits(sums[0], operation), labels[0].float())
+
+
+def test_a_step_the_wrong_way_is_no_digit():
+    assert read_digits(torch.tensor([3.0, 5, 16]), "alternating").tolist() == [3, -2, 11]
 
 
 def test_increments_invert_cumsum():
