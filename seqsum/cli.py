@@ -26,6 +26,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from seqsum.arguments import join_values
 from seqsum.callbacks import (
     BestCheckpoint,
     CurvePictures,
@@ -73,7 +74,7 @@ def main(args: list[str] | None = None) -> None:
     keep_memory()
     has_subcommand = bool(args) and args[0] in SUBCOMMANDS
     subcommand, options = (args[0], args[1:]) if has_subcommand else ("fit", args)
-    options = expand_options(options)
+    options = join_values(expand_options(options), "--data.images")
     try:
         Parser.configurations = check_configurations(options)
         cli = SeqsumCLI([subcommand, *with_checkpoint(subcommand, options)])
