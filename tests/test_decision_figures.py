@@ -42,6 +42,15 @@ def test_decisions_show_probabilities_dots_and_where_it_settles(steps):
     assert titles[2] == "✗ 7, true 0: settled at step 4"
 
 
+def test_decisions_name_their_files_and_the_probability_of_the_last():
+    names = ["a.png", "b.png", "scan.tif, frame 2", "a/very/long/way/to/an/image/of/a/seven.png"]
+    figure = plot_decisions(torch.rand(4, 4, 4), probabilities(), names=names)
+    titles = [axes.get_title(loc="left") for axes in figure.axes[::2]]
+    assert titles[0] == "a.png\n5 (0.65): settled at step 2"
+    assert titles[2].startswith("scan.tif, frame 2\n7 (0.65)")
+    assert titles[3].partition("\n")[0] == "a/very/long/way/t…e/of/a/seven.png"
+
+
 def test_settling_counts_right_and_settled_decisions():
     targets = torch.tensor([5, 1, 0, 4])[:, None].expand(-1, 4)
     right, settled, median = plot_settling(ANSWERS, targets).axes[0].lines

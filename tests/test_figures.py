@@ -149,6 +149,25 @@ def test_plot_sums_without_truth():
     assert texts(axes) == ["4", "11", "running sum"]
 
 
+def test_plot_sums_of_a_users_files_shows_what_each_digit_was_read_as():
+    sums = [torch.tensor([4.2, -3.4, 6]), torch.tensor([12.0, torch.nan])]
+    names = [["a.png", "b.png", "a_long_name_of_a.png"], ["strip.png", "strip.png"]]
+    (axes,) = plot_sums([torch.rand(3, 28, 28), torch.rand(2, 28, 28)], sums, "alternating", names=names).axes
+    assert texts(axes) == [
+        "4", "read 4\na.png", "−3", "read 7\nb.png", "6", "read 9\na_long…a.png",
+        "12", "read –\nstrip.png", "–", "read –\nstrip.png", "running sum (bold), digit read, file",
+    ]  # fmt: skip
+
+
+def test_a_users_files_do_not_run_into_what_is_below():
+    names = [[f"photograph_{step}.jpeg" for step in range(9)]]
+    figure = draw(plot_sums([torch.rand(9, 28, 28)], [torch.arange(9.0)], "sum", names=names))
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    for text, box in zip(axes.texts, boxes, strict=True):
+        assert not any(box.overlaps(other) for other in boxes if other is not box), text.get_text()
+
+
 def test_plot_sums_shows_the_digits_given_each_over_its_sum():
     digits = torch.zeros(2, 28, 28)
     digits[0, 5, 7], digits[1, 20, 3] = 2.0, -1.0  # ink is what is largest; the second digit is inverted

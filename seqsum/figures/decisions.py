@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -19,12 +20,14 @@ from seqsum.figures.style import (
     black_on_white,
     new_figure,
     plain,
+    shorten,
     shown,
     shown_steps,
 )
 
 Steps = Literal["rows", "columns"]
 PER_LINE = 4  # images
+NAME = 34  # characters of a name that fit above an image
 PANEL = 1.25  # inches of an image's side, and of the probabilities beside it
 SETTLED = SERIES[3]  # seen on white, and on both ends of the colour map
 
@@ -36,7 +39,11 @@ def settled_at(answers: Tensor) -> Tensor:
 
 
 def plot_decisions(
-    images: Tensor, probabilities: Tensor, steps: Steps = "rows", targets: Tensor | None = None
+    images: Tensor,
+    probabilities: Tensor,
+    steps: Steps = "rows",
+    targets: Tensor | None = None,
+    names: Sequence[str] | None = None,
 ) -> Figure:
     """Images, and beside each the probability of every class after every step, time running as the image is read.
 
@@ -47,6 +54,7 @@ def plot_decisions(
         probabilities: Of the classes after each step, `(N, T, K)`.
         steps: Whether a step is one of the rows, from above, or of the columns, from the left.
         targets: True classes, `(N,)`, if they are known: wrong decisions are then marked.
+        names: Of the images, which then stand above them, with the probability of the last decision.
     """
     images, probabilities = shown(images), shown(probabilities)
     across, down = (2 * PANEL + 0.75, PANEL + 0.65) if steps == "rows" else (PANEL + 0.9, 2 * PANEL + 0.85)
@@ -62,14 +70,21 @@ def plot_decisions(
         places = [
             (x / width, 1 - (y + PANEL) / height, PANEL / width, PANEL / height) for x, y in ((left, top), second)
         ]
-        _panel(figure.add_axes(places[0]), figure.add_axes(places[1]), image, chances, steps, target)
+        name = "" if names is None else f"{shorten(names[place], NAME)}\n"
+        _panel(figure.add_axes(places[0]), figure.add_axes(places[1]), image, chances, steps, target, name)
     note = "probability of each class after each step, from dark (0) to bright (1) · dot: decision · line: it settles"
     figure.text(0.5, 0.06 / height, note, ha="center", va="bottom", fontsize=7 if columns < 2 else 8, color=INK)
     return figure
 
 
 def _panel(
-    of_image: Axes, of_classes: Axes, image: Tensor, probabilities: Tensor, steps: Steps, target: int | None
+    of_image: Axes,
+    of_classes: Axes,
+    image: Tensor,
+    probabilities: Tensor,
+    steps: Steps,
+    target: int | None,
+    name: str,
 ) -> None:
     """One image and its probabilities `(T, K)`."""
     length, classes = probabilities.shape
@@ -96,7 +111,10 @@ def _panel(
     decided = int(answers[-1])
     wrong = target is not None and decided != target
     title = f"✗ {decided}, true {target}" if wrong else f"{decided}"
-    of_image.set_title(f"{title}: settled at step {settled}", fontsize=8, loc="left", color=WRONG if wrong else INK)
+    chance = f" ({probabilities[-1].max():.2f})" if name else ""
+    of_image.set_title(
+        f"{name}{title}{chance}: settled at step {settled}", fontsize=8, loc="left", color=WRONG if wrong else INK
+    )
 
 
 def draw(axes: Axes, values: np.ndarray, **scale: Any) -> AxesImage:

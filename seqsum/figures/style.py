@@ -96,6 +96,17 @@ def number(value: float) -> str:
     return f"{round(value)}".replace("-", "−") if math.isfinite(value) else "–"
 
 
+def digit(value: float) -> str:
+    """A digit; a dash for what is none."""
+    return number(value) if 0 <= value <= 9 else "–"
+
+
+def shorten(text: str, most: int) -> str:
+    """A text without its middle where it has more characters than there is room for."""
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[-half:]}"
+
+
 def shown_steps(length: int, most: int = 10) -> Sequence[int]:
     """Steps, counted from 1, whose numbers fit below an axis: all, or every so many."""
     return range(1, length + 1, -(-length // most))

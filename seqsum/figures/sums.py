@@ -10,11 +10,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seqsum.data.sums import Operation, signs
-from seqsum.figures.style import GIVEN, INK, WRONG, black_on_white, new_page, number, paste, write_signs
+from seqsum.data.sums import Operation, read_digits, signs
+from seqsum.figures.style import (
+    GIVEN,
+    INK,
+    WRONG,
+    black_on_white,
+    digit,
+    new_page,
+    number,
+    paste,
+    shorten,
+    write_signs,
+)
 
 PER_LINE = 8  # digits: of short sequences, as many as fit; a longer one goes on below
 COLUMN, LINE = 44, 54  # pixels of the digits from one to the next: 16 for the sign, 26 for the sums below
+NAME = 12  # characters of a file's name that fit below a digit
 GAP = 24  # pixels between sequences that stand side by side
 INCH = 84  # pixels of the digits
 
@@ -24,6 +36,7 @@ def plot_sums(
     predictions: Sequence[Tensor],
     operation: Operation,
     targets: Sequence[Tensor] | None = None,
+    names: Sequence[Sequence[str]] | None = None,
 ) -> Figure:
     """Digits in a row, each with its sign and, below, the running sum that the network predicts.
 
@@ -33,21 +46,28 @@ def plot_sums(
         operation: What the signs are.
         targets: True running sums `(T,)` of each sequence. Where they are given they stand below the
             predictions, and wrong predictions are marked, by a cross as well as by colour.
+        names: Of the digits' files. Where they are given, without targets, they stand below the sums, with the
+            digit that the step has added or subtracted.
     """
     places = list(_places([len(digits) for digits in images]))
     wide = max(COLUMN * PER_LINE, *(left + 28 + 6 for _, _, left, _ in places))  # room for the legend, and numbers
     high = max(top for _, _, _, top in places) + LINE - 2
     digits = np.ones((high, wide))  # one image of all: faster to draw than many
-    figure, axes = new_page(wide / INCH, (high + 14) / INCH)
+    foot = 14 if names is None else 18  # pixels of the legend
+    figure, axes = new_page(wide / INCH, (high + foot) / INCH)
     for row, step, left, top in places:
         digits[top : top + 28, left : left + 28] = black_on_white(images[row][step])
         truth = None if targets is None else targets[row][step].item()
         _label(axes, left + 14, top + 28, predictions[row][step].item(), truth)
+        if names is not None:
+            read = read_digits(predictions[row].round(), operation)[step].item()
+            _name(axes, left + 14, top + 40, read, names[row][step])
     added = [bool(signs(step + 1, operation)[-1] > 0) for _, step, _, _ in places]
     write_signs(axes, [((left - 6) / INCH, (top + 14) / INCH) for _, _, left, top in places], added, size=6)
     paste(axes, digits, 0, 0, wide / INCH, high / INCH, cmap="gray", vmin=0, vmax=1)
     legend = "running sum" if targets is None else "running sum: predicted (bold, ✗ where wrong), true (grey)"
-    axes.text(wide / 2 / INCH, (high + 11) / INCH, legend, ha="center", va="bottom", fontsize=8, color=INK)
+    legend = legend if names is None else "running sum (bold), digit read, file"
+    axes.text(wide / 2 / INCH, (high + foot - 3) / INCH, legend, ha="center", va="bottom", fontsize=8, color=INK)
     return figure
 
 
@@ -79,3 +99,9 @@ def _label(axes: Axes, x: float, y: float, prediction: float, truth: float | Non
     _write(axes, x, y, text, va="top", fontsize=9, fontweight="bold", color=colour)
     if truth is not None:
         _write(axes, x, y + 12, number(truth), va="top", fontsize=8, color=GIVEN)
+
+
+def _name(axes: Axes, x: float, y: float, read: float, name: str) -> None:
+    """What a digit was read as, and its file, in small print below its sum."""
+    text = f"read {digit(read)}\n{shorten(name, NAME)}"
+    _write(axes, x, y, text, va="top", fontsize=5, linespacing=1.1, color=GIVEN)
