@@ -43,6 +43,7 @@ from seqsum.callbacks import (
     SumPictures,
     TensorBoard,
     TestReport,
+    print_left_out,
     print_line,
     run_folder,
 )
@@ -82,6 +83,8 @@ def main(args: list[str] | None = None) -> None:
             cli.test_best()
         if subcommand == "fit":
             cli.say_where_everything_is()
+        if subcommand == "predict" and cli.has_skipped():
+            sys.exit(1)
     except InputError as error:
         fail(str(error))
     except NotFiniteError as error:  # in all processes alike, of which one says it
@@ -292,16 +295,22 @@ class SeqsumCLI(LightningCLI):
         self.trainer.test(**{**kwargs, "verbose": False})
 
     def after_predict(self) -> None:
-        """Lightning calls it: leave the figures of the user's digits as one page too."""
+        """Lightning calls it: leave the figures of the user's digits as one page too, and say what was skipped."""
         folder, data, module = run_folder(self.trainer), self.datamodule, self.model
-        if not (isinstance(data, DigitSums) and isinstance(module.objective, RunningSum)):
+        if not self.trainer.is_global_zero:
             return
-        if folder and self.trainer.is_global_zero:
-            sections = report_images(module.cpu().eval(), data.sequences, data.operation)
+        if isinstance(data, DigitSums) and isinstance(module.objective, RunningSum) and folder:
+            sections = report_images(module.cpu().eval(), data.own, data.operation)
             files = make_files("Your digits", describe(module, data), sections, page="predictions.html")
             for name, content in files.items():
                 (folder / name).write_bytes(content)
             print_line(f"Page: {folder / 'predictions.html'}")
+        if isinstance(data, DigitData):
+            print_left_out(data.own)
+
+    def has_skipped(self) -> bool:
+        """Whether something of a user's images could not be read."""
+        return isinstance(self.datamodule, DigitData) and bool(self.datamodule.own.skipped)
 
     def test_best(self) -> None:
         """Test the best checkpoint of the training just finished; the last weights where there is none."""

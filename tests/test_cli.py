@@ -157,6 +157,71 @@ def test_predict_reads_a_users_images(here, checkpoint, mnist_root, capfd):
     assert (here / "logs/sum-predict/version_0/predictions.png").stat().st_size > 1_000
 
 
+@pytest.fixture
+def three(here, mnist_root):
+    """A folder with three images of a digit each, in the folder to run in."""
+    (here / "digits").mkdir()
+    for number, image in enumerate(load_splits("mnist", mnist_root)["test"].images[:3]):
+        Image.fromarray(image.numpy()).save(here / f"digits/{number}.png")
+    return here / "digits"
+
+
+def rows_of_table(printed):
+    """Step, sign, digit, running sum and file of each row."""
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in printed.splitlines() if line[:1] == "│"]
+    return [(int(step), sign, digit, int(total), file) for step, sign, digit, total, file in cells]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--data.images", "digits/0.png", "digits/1.png", "digits/2.png"],  # as a shell expands digits/*.png
+        ["--data.images=digits/*.png"],  # as it does not
+        ["--data.images=digits/0.png", "--data.images=digits/1.png", "--data.images=digits/2.png"],
+        ["--data.images=~/digits"],
+    ],
+)
+def test_predict_takes_images_as_they_come_from_a_shell(three, checkpoint, capfd, monkeypatch, given):
+    monkeypatch.setenv("HOME", str(three.parent))
+    main(["predict", *given, f"--ckpt_path={checkpoint}"])
+    rows = rows_of_table(capfd.readouterr().out)
+    assert [(row[0], row[1], row[4]) for row in rows] == [(1, "+", "0.png"), (2, "-", "1.png"), (3, "+", "2.png")]
+    total = 0
+    for _, sign, digit, said, _ in rows:
+        total += (1 if sign == "+" else -1) * int(digit) if digit.isdecimal() else said - total
+        assert total == said
+
+
+def test_predict_goes_on_without_what_it_cannot_read_and_says_so(three, checkpoint, capfd):
+    (three / "1.png").write_text("not a picture")
+    (three / "notes.txt").write_text("not meant to be one")
+    with pytest.raises(SystemExit) as exit_:
+        main(["predict", "--data.images=digits", f"--ckpt_path={checkpoint}"])
+    assert exit_.value.code == 1
+    printed = capfd.readouterr().out
+    assert [row[4] for row in rows_of_table(printed)] == ["0.png", "2.png"]
+    assert "1 skipped, see below: the sums go on without it" in " ".join(printed.split())
+    assert "Skipped: digits/1.png can't be read as an image (its format is unknown)\n" in printed
+    assert "No images by their names: digits/notes.txt\n" in printed
+    page = Path("logs/sum-predict/version_0/predictions.html").read_text()
+    assert "digits/1.png" in page
+    assert "<td>2.png</td>" in page
+
+
+def test_predict_names_everything_if_it_can_read_nothing(here, checkpoint, capfd):
+    Image.new("L", (50, 50)).save("black.png")
+    refused(
+        ["predict", "--data.images", "black.png", "typo.png", f"--ckpt_path={checkpoint}"],
+        capfd,
+        "`--data.images`: black.png is blank\ntypo.png does not exist",
+    )
+
+
+def test_trainings_do_not_import_what_reads_a_users_images():
+    code = "import sys, seqsum.cli; sys.exit('skimage' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 def test_fast_dev_run_leaves_nothing(here, mnist_root, capfd):
     main([*SMALL, f"--data.root={mnist_root}", "--trainer.fast_dev_run=true"])
     assert "Test of sum on mnist" in capfd.readouterr().out

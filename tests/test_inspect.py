@@ -8,6 +8,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from torchmetrics import MetricCollection
 from seqsum.cli import main as train
 from seqsum.data.digit_sums import scale
 from seqsum.data.digits import load_splits
+from seqsum.data.own import OwnDigits, OwnSequence, Skipped
 from seqsum.data.sums import running_targets, scan_targets
 from seqsum.errors import InputError
 from seqsum.figures import principal_components
@@ -168,9 +170,25 @@ def test_cells_without_a_trace_have_no_gates_and_say_so(here, mnist_root):
     sections = report_test(module, data, longest=1)
     assert {section.name for section in sections if section.figure} == FIGURES
     assert any("No gates or states are shown" in section.text for section in sections)
-    strips = [torch.zeros(3, 28, 28, dtype=torch.uint8)] * 2
-    sections = report_images(module, strips, "alternating")
+    strip = OwnSequence(torch.zeros(3, 28, 28, dtype=torch.uint8), ["strip.png"] * 3)
+    sections = report_images(module, OwnDigits([strip, strip], [], []), "alternating")
     assert [section.name for section in sections] == ["predictions", ""]
+
+
+def test_a_users_digits_are_listed_with_their_files_and_so_is_what_was_skipped():
+    """Of an image that is all a, the first pixel, the network says that its digit is a."""
+    images = torch.tensor([4, 7, 9], dtype=torch.uint8)[:, None, None].expand(-1, 28, 28)
+    network = SequenceNetwork(FirstPixel(), Adder(), nn.Identity())
+    own = OwnDigits(
+        [OwnSequence(images, ["d/a.png", "d/b.tif, frame 1", "d/b.tif, frame 2"])], [Skipped("d/c.png", "is blank")], []
+    )
+    predictions, skipped, *_ = report_images(SimpleNamespace(network=network), own, "sum")
+    assert list(predictions.table.rows) == [
+        ("1", "1", "4", "4", "a.png"),
+        ("1", "2", "7", "11", "b.tif, frame 1"),
+        ("1", "3", "9", "20", "b.tif, frame 2"),
+    ]
+    assert (skipped.title, list(skipped.table.rows)) == ("Skipped", [("d/c.png", "is blank")])
 
 
 def test_length_curve_matches_the_whole_network(here, checkpoint):
@@ -251,6 +269,14 @@ def test_own_images_need_no_data(here, checkpoint, strip, capfd):
     main([str(checkpoint), "--images", str(strip), str(strip)])
     check_folder(here / "logs/inspect/version_1", {"predictions", "gates_1_l0", "gates_2_l0"})
     assert "logs/inspect/version_1/index.html" in capfd.readouterr().out
+
+
+def test_what_is_skipped_is_named_and_the_exit_says_so(here, checkpoint, strip, capfd):
+    with pytest.raises(SystemExit) as exit_:
+        main([str(checkpoint), "--images", str(strip), "typo.png"])
+    assert exit_.value.code == 1
+    assert "Skipped: typo.png does not exist" in capfd.readouterr().out
+    assert "typo.png" in (here / "logs/inspect/version_0/index.html").read_text()
 
 
 def test_predict_leaves_the_page_too(here, checkpoint, strip, capfd):

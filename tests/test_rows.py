@@ -173,6 +173,10 @@ def test_predict_tells_the_decision_after_every_step(checkpoint, mnist_root, cap
     printed = capfd.readouterr().out
     assert len(re.findall(r"│ 28 +│ \d +│ 0\.\d{3}", printed)) == 2
     assert printed.count("settled") == 2
+    for name, last in zip(
+        ("image0.png", "image1.png"), re.findall(r"│ 28 +│ (\d) +│ (0\.\d{3})", printed), strict=True
+    ):
+        assert f"{name}: {last[0]}, probability {last[1]}" in printed
     run = Path("logs/rows_rnn_64-predict/version_0")
     assert {"decisions.png", "states_1_l0.png", "states_2_l0.png"} <= {path.name for path in run.iterdir()}
 

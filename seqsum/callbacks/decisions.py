@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import cast
 
 import rich
@@ -9,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.figure import Figure
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from seqsum.callbacks.run import data_of, module_of, print_line, run_folder
@@ -65,9 +67,10 @@ class DecisionPictures(Callback):
         self.inputs.append(batch)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for number, probabilities in enumerate(self._probabilities(pl_module), start=1):
-            rich.get_console().print(_table(f"Image {number}", probabilities))
-        self._draw(trainer, pl_module)
+        names = list(chain.from_iterable(cast("DigitRows", data_of(trainer)).own.names()))
+        for name, probabilities in zip(names, self._probabilities(pl_module), strict=False):  # all, unless limited
+            rich.get_console().print(_table(name, probabilities))
+        self._draw(trainer, pl_module, names=names)
 
     @torch.no_grad()
     def _probabilities(self, pl_module: LightningModule) -> Tensor:
@@ -76,12 +79,18 @@ class DecisionPictures(Callback):
         return objective.probabilities(module.eval()(torch.cat(self.inputs))).cpu()
 
     @torch.no_grad()
-    def _draw(self, trainer: Trainer, pl_module: LightningModule, targets: Tensor | None = None) -> None:
+    def _draw(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        targets: Tensor | None = None,
+        names: list[str] | None = None,
+    ) -> None:
         """Decisions on all images kept, and what each layer does with the first of a test, or each to be predicted."""
         data, network = cast("DigitRows", data_of(trainer)), module_of(pl_module).network
         inputs, probabilities = torch.cat(self.inputs), self._probabilities(pl_module)
         images = data.as_images(inputs)
-        self._save(trainer, {"decisions": plot_decisions(images, probabilities, data.steps, targets)})
+        self._save(trainer, {"decisions": plot_decisions(images, probabilities, data.steps, targets, names)})
         layers = trace_layers(network, network.encoder(inputs))
         for row in range(len(inputs) if targets is None else 1):
             number = f"_{row + 1}" if targets is None and len(inputs) > 1 else ""
@@ -99,9 +108,10 @@ class DecisionPictures(Callback):
                 print_line(f"Picture: {folder / name}.png")
 
 
-def _table(title: str, probabilities: Tensor) -> Table:
-    """The decision after each step, from probabilities `(T, K)`, and where it settles."""
-    settled = int(settled_at(probabilities.argmax(-1)))
+def _table(name: str, probabilities: Tensor) -> Table:
+    """The decision on an image after each step, from probabilities `(T, K)`, and where it settles."""
+    settled, last = int(settled_at(probabilities.argmax(-1))), probabilities[-1]
+    title = Text(f"{name}: {int(last.argmax())}, probability {last.max():.3f}")
     table = Table("step", "decision", "probability", title=title, title_justify="left")
     for step, of_step in enumerate(probabilities, start=1):
         note = "  settled" if step == settled else ""

@@ -7,13 +7,15 @@ from typing import Any, cast
 import rich
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from seqsum.callbacks.run import data_of, module_of, print_line, run_folder
 from seqsum.data import DigitSums, SequenceData
 from seqsum.data.base import Batch
-from seqsum.data.sums import Operation, signs
+from seqsum.data.sums import read_digits, signs
 from seqsum.figures import plot_sums
+from seqsum.figures.style import digit
 from seqsum.objectives import Objective, RunningSum
 
 
@@ -54,23 +56,39 @@ class SumPictures(Callback):
         self._keep(batch, outputs)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for number, (_, sums) in enumerate(self.sequences, start=1):
-            table = Table("step", "sign", "running sum", title=f"Sequence {number}", title_justify="left")
-            for step, (sign, total) in enumerate(zip(signs(len(sums), self._operation(trainer)), sums, strict=True)):
-                table.add_row(str(step + 1), "+" if sign > 0 else "-", str(int(total)))
-            rich.get_console().print(table)
-        self._draw(trainer, "predictions.png")
+        data = cast("DigitSums", data_of(trainer))
+        names = data.own.names()
+        for number, (_, sums) in enumerate(self.sequences):  # of which a Trainer's flag may have left out the last
+            rich.get_console().print(_table(f"Sequence {number + 1}", names[number], sums, data))
+        self._draw(trainer, "predictions.png", names=names)
 
     def _keep(self, inputs: Tensor, sums: Tensor) -> None:
         self.sequences += zip(inputs.squeeze(2).cpu(), sums.cpu(), strict=True)
 
-    def _operation(self, trainer: Trainer) -> Operation:
-        return cast("DigitSums", data_of(trainer)).operation
-
-    def _draw(self, trainer: Trainer, name: str, targets: list[Tensor] | None = None) -> None:
+    def _draw(
+        self,
+        trainer: Trainer,
+        name: str,
+        targets: list[Tensor] | None = None,
+        names: list[list[str]] | None = None,
+    ) -> None:
         folder = run_folder(trainer)
         if trainer.is_global_zero and folder and self.sequences:
             images, sums = zip(*self.sequences, strict=True)
             path = folder / name
-            plot_sums(images, sums, self._operation(trainer), targets).savefig(path)
+            plot_sums(images, sums, cast("DigitSums", data_of(trainer)).operation, targets, names).savefig(path)
             print_line(f"Picture: {path}")
+
+
+def _table(title: str, names: list[str], sums: Tensor, data: DigitSums) -> Table:
+    """What was read at each step, of which file, and what it adds up to."""
+    table = Table(
+        "step", "sign", "digit", "running sum", "file", title=title, title_justify="left", caption_justify="left"
+    )
+    if skipped := len(data.own.skipped):
+        table.caption = f"{skipped} skipped, see below: the sums go on without {'it' if skipped == 1 else 'them'}"
+    read = read_digits(sums, data.operation).tolist()
+    for step, (sign, name) in enumerate(zip(signs(len(sums), data.operation), names, strict=True)):
+        row = str(step + 1), "+" if sign > 0 else "-", digit(read[step]), str(int(sums[step]))
+        table.add_row(*row, Text(name, overflow="fold"))
+    return table

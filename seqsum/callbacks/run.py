@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 
 from seqsum.data.base import SequenceData
+from seqsum.data.own import OwnDigits
 from seqsum.module import SequenceModule
 
 
@@ -44,6 +45,14 @@ def tensorboard_writers(trainer: Trainer) -> list[SummaryWriter]:
 def print_line(line: str) -> None:
     """Print through rich, which keeps a progress bar below; unbroken, so that paths can be copied."""
     rich.get_console().print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_left_out(own: OwnDigits) -> None:
+    """Name what could not be read of a user's images, and why; and what else was in their folders."""
+    for source, reason in own.skipped:
+        print_line(f"Skipped: {source} {reason}")
+    if own.others:
+        print_line(f"No images by their names: {', '.join(own.others)}")
 
 
 def write_atomically(path: Path, text: str) -> None:

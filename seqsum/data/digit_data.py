@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from torch import Tensor
-
 from seqsum.data.dealt import DealtData
 from seqsum.data.digits import Digits, Split, load_splits, resolve_dataset
-from seqsum.data.images import read_sequences
+from seqsum.data.own import OwnDigits
 from seqsum.data.sampler import IndexBatch
 from seqsum.errors import InputError
+
+OTHER_FORM = ("fashion_mnist", "kmnist")  # whose images fill the field, and are no digits
 
 
 class DigitData(DealtData):
@@ -24,7 +22,7 @@ class DigitData(DealtData):
         lengths: Digits in the shortest and the longest sequence.
         batch_size: Sequences in a batch, `B`, on each device.
         seed: Of all that is random in training. Validation and test are the same for every seed.
-        images: For `predict`: image files, or folders of them.
+        images: For `predict`: image files, folders of them, and patterns such as `digits/*.png`.
         num_workers: Processes that prepare index tables.
     """
 
@@ -41,8 +39,8 @@ class DigitData(DealtData):
         super().__init__(lengths, batch_size, seed, num_workers)
         self.dataset: str = dataset
         self.root = root
-        self.images = [Path(image) for image in ([images] if isinstance(images, str) else images or [])]
-        self.sequences: list[Tensor] = []  # of the user's images, uint8 (T, Y, X) each
+        self.images = [images] if isinstance(images, str) else images or []
+        self.own = OwnDigits([], [], [])  # what was found in them
         self.splits: dict[Split, Digits] = {}
         self.is_shared = False  # whether all processes have what the first one read
 
@@ -53,13 +51,20 @@ class DigitData(DealtData):
 
     def setup(self, stage: str) -> None:
         if stage == "predict":
-            self.sequences = read_sequences(self.images) if self.images else self.examples()
+            self.own = self.own if self.own.sequences else self._read_images()
         elif not self.is_shared:
             self.dataset, self.splits = self.made_once(self._read)
             self.is_shared = self.trainer is not None and self.trainer.world_size > 1
 
-    def examples(self) -> list[Tensor]:
-        """What to predict from where the user names no images, uint8 `(T, Y, X)` each."""
+    def _read_images(self) -> OwnDigits:
+        if not self.images:
+            return self.examples()
+        from seqsum.data.images import read_images  # scikit-image takes a second, which trainings do without
+
+        return read_images(self.images, digits_only=self.dataset not in OTHER_FORM)
+
+    def examples(self) -> OwnDigits:
+        """What to predict from where the user names no images."""
         raise InputError("`--data.images` must name image files, or a folder of them, to predict from")
 
     def load(self) -> None:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from seqsum.data.base import Batch
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import DatasetName, Digits, Split
+from seqsum.data.own import OwnDigits, OwnSequence
 from seqsum.data.sampler import IndexBatch
 from seqsum.errors import InputError
 
@@ -28,7 +29,8 @@ class DigitRows(DigitData):
         batch_size: Images in a batch, `B`, on each device.
         seed: Of the order of the training images; the command line passes `seed_everything`, which also says
             which image `predict` picks.
-        images: For `predict`: image files, or folders of them. Without any, an image of the test split.
+        images: For `predict`: image files, folders of them, and patterns such as `digits/*.png`. Without any,
+            an image of the test split.
     """
 
     is_capturable = True
@@ -81,16 +83,17 @@ class DigitRows(DigitData):
         """Steps `(…, T, F)` -> the pixels as the network has seen them, `(…, Y, X)` from 0 to 1."""
         return inputs.transpose(-2, -1) if self.steps == "columns" else inputs
 
-    def examples(self) -> list[Tensor]:
+    def examples(self) -> OwnDigits:
         """A random image of the test split, by the seed."""
         self.load()
         images = self.splits["test"].images
         place = torch.randint(len(images), (1,), generator=torch.Generator().manual_seed(self.seed))
-        return [images[place]]
+        return OwnDigits([OwnSequence(images[place], [f"test image {int(place)}"])], [], [])
 
     def predict_dataloader(self) -> DataLoader[Tensor]:
         """The user's images, each a sequence `(1, T, F)` by itself."""
-        return DataLoader(self.as_steps(torch.cat(self.sequences)).unsqueeze(1), batch_size=None)  # type: ignore[arg-type]  # a tensor is a dataset
+        images = torch.cat([digits for digits, _ in self.own.sequences])
+        return DataLoader(self.as_steps(images).unsqueeze(1), batch_size=None)  # type: ignore[arg-type]  # a tensor is a dataset
 
     def describe(self) -> str:
         shades = "pixels from 0 to 1" if self.threshold is None else f"pixels 0 or 1 (threshold {self.threshold})"

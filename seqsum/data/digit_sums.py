@@ -31,8 +31,8 @@ class DigitSums(DigitData):
         num_workers: Processes that prepare index tables. They are made in microseconds, so none pays.
         seed: Of the deal and the warps in training; the command line passes `seed_everything`.
             Validation and test sequences are the same for every seed.
-        images: For `predict`: image files, or a folder of them. Images of single digits, in order, are
-            one sequence; a strip, wide and with several digits, is a sequence by itself.
+        images: For `predict`: image files, folders of them, and patterns such as `digits/*.png`. Images of
+            single digits, in order, are one sequence; one with several side by side is a sequence by itself.
     """
 
     is_capturable = True
@@ -65,7 +65,7 @@ class DigitSums(DigitData):
 
     def predict_dataloader(self) -> DataLoader[Tensor]:
         """The user's images: one `(1, T, C, Y, X)` tensor for each sequence."""
-        inputs = [scale(digits)[None] for digits in self.sequences]
+        inputs = [scale(digits)[None] for digits, _ in self.own.sequences]
         return DataLoader(inputs, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
 
     def describe(self) -> str:

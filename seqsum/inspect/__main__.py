@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from itertools import count
 from pathlib import Path
 
-from seqsum.callbacks import print_line
+from seqsum.callbacks import print_left_out, print_line
 from seqsum.cli import fail
 from seqsum.data import DigitSums
+from seqsum.data.own import OwnDigits
 from seqsum.errors import InputError
 from seqsum.inspect.page import make_files, write_folder
 from seqsum.inspect.report import Section, Table, describe, report_images, report_test
@@ -34,16 +36,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--max-length", type=int, default=100, help="where the curve of lengths ends")
     options = expand_home(parser.parse_args(arguments))
     try:
-        inspect(options)
+        own = inspect(options)
     except InputError as error:
         message = str(error)
         for name, here in FLAGS.items():
             message = message.replace(name, here)
         fail(message)
+    print_left_out(own)
+    if own.skipped:
+        sys.exit(1)
 
 
-def inspect(options: argparse.Namespace) -> None:
-    """Find out what is wrong, read, draw, and write at last, so that a mistake leaves nothing behind."""
+def inspect(options: argparse.Namespace) -> OwnDigits:
+    """Find out what is wrong, read, draw, and write at last, so that a mistake leaves nothing behind.
+
+    Returns:
+        What was found in the user's images.
+    """
     if options.sequences < 1:
         raise InputError(f"`--sequences` (={options.sequences}) must be at least 1")
     folder = options.output or next_folder(Path("logs/inspect"))
@@ -52,7 +61,7 @@ def inspect(options: argparse.Namespace) -> None:
     module, data, settings = restore(options.checkpoint, options.root, options.images)
     if options.images:
         data.setup("predict")
-        sections = report_images(module, data.sequences, data.operation)
+        sections = report_images(module, data.own, data.operation)
     else:
         data.setup("test")
         check_length(options.max_length, data)
@@ -62,6 +71,7 @@ def inspect(options: argparse.Namespace) -> None:
     lead = f"{options.checkpoint}: {describe(module, data)}"
     write_folder(folder, make_files("A look into a trained network", lead, sections))
     print_line(f"Page: {folder / 'index.html'}, and its figures as PNG beside it")
+    return data.own
 
 
 def next_folder(folder: Path) -> Path:

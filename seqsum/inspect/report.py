@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqsum.data import DigitSums
-from seqsum.data.sums import Operation, running_targets
+from seqsum.data.own import OwnDigits
+from seqsum.data.sums import Operation, read_digits, running_targets
 from seqsum.figures import (
     binomial_interval,
     last_states,
@@ -23,6 +24,7 @@ from seqsum.figures import (
     plot_predictions,
     plot_sums,
 )
+from seqsum.figures.style import digit, number
 from seqsum.inspect import texts
 from seqsum.inspect.reading import LengthScore, encode, exact_by_length, read, trace_layers
 from seqsum.module import SequenceModule
@@ -84,24 +86,43 @@ def report_test(module: SequenceModule, data: DigitSums, sequences: int = 6, lon
     ]
 
 
-def report_images(module: SequenceModule, sequences: list[Tensor], operation: Operation) -> list[Section]:
-    """Figures of a user's own digits, whose true sums nobody knows.
+def report_images(module: SequenceModule, own: OwnDigits, operation: Operation) -> list[Section]:
+    """Figures of a user's own digits, whose true sums nobody knows, and what could not be read.
 
     Args:
         module: In evaluation, on the CPU.
-        sequences: uint8 `(T, Y, X)` each.
+        own: What was found in the user's images.
         operation: What the signs are.
     """
     network = module.network
-    features = [encode(network, digits)[None] for digits in sequences]  # (1, T, F) each
+    images = [digits for digits, _ in own.sequences]
+    features = [encode(network, digits)[None] for digits in images]  # (1, T, F) each
     sums = [read(network, steps)[1] for steps in features]  # (1, T) each
-    sections = [_section("predictions", plot_sums(sequences, [row[0] for row in sums], operation))]
-    for number, digits in enumerate(sequences[:TRACED]):
-        name = f"_{number + 1}" if len(sequences) > 1 else ""
-        sections += _gates(trace_layers(network, features[number]), digits, sums[number], operation, name)
+    figure = plot_sums(images, [row[0] for row in sums], operation, names=own.names())
+    sections = [_section("predictions", figure)._replace(table=_readings(own, sums, operation)), *_skipped(own)]
+    for row, digits in enumerate(images[:TRACED]):
+        name = f"_{row + 1}" if len(images) > 1 else ""
+        sections += _gates(trace_layers(network, features[row]), digits, sums[row], operation, name)
         if not sections[-1].figure:
             break  # of torch's own layers, which is said once
     return sections
+
+
+def _readings(own: OwnDigits, sums: list[Tensor], operation: Operation) -> Table:
+    """Every step of every sequence: the sum `(1, T)` counted up to there, and the digit that makes it so."""
+    rows = []
+    for place, (names, of_steps) in enumerate(zip(own.names(), sums, strict=True), start=1):
+        rounded = of_steps[0].round()
+        steps = zip(names, read_digits(rounded, operation).tolist(), rounded.tolist(), strict=True)
+        for step, (name, one, total) in enumerate(steps, start=1):
+            rows.append((str(place), str(step), digit(one), number(total), name))
+    return Table(("sequence", "step", "digit", "running sum", "file"), rows)
+
+
+def _skipped(own: OwnDigits) -> list[Section]:
+    if not own.skipped:
+        return []
+    return [Section("Skipped", texts.SKIPPED, table=Table(("file", "why"), own.skipped))]
 
 
 def describe(module: SequenceModule, data: DigitSums) -> str:
@@ -158,9 +179,9 @@ def _gates(
         seen = {part: values[0, :GATE_STEPS] for part, values in parts.items()}
         figure = plot_gates(seen, digits[:GATE_STEPS], operation, order)
         title, text = texts.describe_gates(list(parts), layer)
-        number = f", sequence {name[1:]}" if name else ""
+        part = f", sequence {name[1:]}" if name else ""
         text = "" if name not in ("", "_1") else text  # once is enough
         if digits.shape[0] > GATE_STEPS:
-            number += f", first {GATE_STEPS} digits"
-        sections.append(Section(title + number, text, f"gates{name}_{suffix}", figure))
+            part += f", first {GATE_STEPS} digits"
+        sections.append(Section(title + part, text, f"gates{name}_{suffix}", figure))
     return sections or [Section("Inside the recurrence", texts.NO_GATES)]

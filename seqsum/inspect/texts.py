@@ -18,9 +18,10 @@ FIGURES = {
     ),
     "predictions": (
         "Your digits and their running sums",
-        "In bold below each digit is the sum that the network has counted up to there. The digits are shown as the "
-        "network gets them: cut out, scaled and centred as MNIST's are. If one looks cut off or smeared here, "
-        "the picture is to blame and not the network.",
+        "In bold below each digit is the sum that the network has counted up to there; below that, the digit that "
+        "it read, which is what it added or subtracted, and the file. The digits are shown as the network gets "
+        "them: cut out, scaled and centred as MNIST's are. If one looks cut off or smeared here, the picture is to "
+        "blame and not the network.",
     ),
     "length_curve": (
         "How far it counts",
@@ -76,6 +77,8 @@ PARTS = {
     "memory": "The memory carries the count from step to step: look for rows that grow and fall with the sum.",
     "hidden": "The hidden state is what the next step and the next layer see.",
 }
+
+SKIPPED = "These could not be read, and the sums go on without them."
 
 NO_GATES = (
     "No gates or states are shown: this cell is torch.nn's own, which keeps them to itself. Train with "

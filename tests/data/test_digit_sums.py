@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -15,6 +16,7 @@ from torch import Tensor
 from seqsum.data import Batch, Digits, DigitSums, digit_sums, digits, running_targets
 from seqsum.data.counter_random import random_uniform
 from seqsum.data.digit_sums import scale
+from seqsum.data.images.segment import cut_digits
 from seqsum.data.rendered import render_digits
 from seqsum.data.sampler import IndexBatch
 from seqsum.data.warps import random_affine, random_elastic, warp
@@ -308,9 +310,8 @@ def test_a_trainer_deals_training_anew_each_epoch_and_validation_never(mnist_roo
 
 
 def test_predict_serves_each_sequence_of_images_scaled(tmp_path):
-    drawn = render_digits(5, seed=4)[0]
-    drawn[:, 0] = drawn[:, -1] = drawn[:, :, 0] = drawn[:, :, -1] = 0  # paper all around
-    drawn[:, 14, 14] = 255  # no stretching
+    rendered = render_digits(5, seed=4)[0].numpy() / 255
+    drawn = torch.from_numpy(np.concatenate([cut_digits(digit) for digit in rendered]))  # in MNIST's form
     Image.fromarray(drawn[0].numpy()).save(tmp_path / "1.png")
     Image.fromarray(drawn[1].numpy()).save(tmp_path / "2.png")
     strip = tmp_path / "3.png"

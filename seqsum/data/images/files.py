@@ -1,0 +1,93 @@
+"""A user's own images as sequences of digits like MNIST's, and what could not be read of them, and why."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from glob import glob, has_magic
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from seqsum.data.images.frames import UnreadableError, read_frames
+from seqsum.data.images.segment import cut_digits
+from seqsum.data.own import OwnDigits, OwnSequence, Skipped
+from seqsum.errors import InputError
+
+# of a folder's files; one that is named itself may be called anything
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif",
+)  # fmt: skip
+
+
+def read_images(paths: Sequence[str], digits_only: bool = True) -> OwnDigits:
+    """Read image files, folders of them, and patterns such as `digits/*.png`; `~` is the user's home.
+
+    Args:
+        paths: In this order; the files of a folder or a pattern in that of their names, `img2` before `img10`.
+        digits_only: False for a network of other things than digits: see `cut_digits`.
+
+    Raises:
+        InputError: No digit could be read. It says why, of each file.
+    """
+    found = OwnDigits([], [], [])
+    singles: list[OwnSequence] = []
+    for path in paths:
+        for file in _expand(path, found):
+            for image in _read_file(file, digits_only, found.skipped):
+                (singles if len(image.digits) == 1 else found.sequences).append(image)
+    if singles:
+        digits, sources = zip(*singles, strict=True)
+        found.sequences.insert(0, OwnSequence(torch.cat(digits), [source for (source,) in sources]))
+    if not found.sequences:
+        reasons = "\n".join(f"{source} {reason}" for source, reason in found.skipped)
+        raise InputError(f"`--data.images`: {reasons}")
+    return found
+
+
+def _expand(given: str, found: OwnDigits) -> list[Path]:
+    """The files that a path or a pattern stands for; what there is besides goes into `found`."""
+    path = os.path.expanduser(given)
+    matches = [path] if os.path.exists(path) else sorted(glob(path, recursive=True), key=_natural)
+    if not matches:
+        reason = "matches no file" if has_magic(path) else "does not exist"
+        found.skipped.append(Skipped(path, reason))
+    return [file for match in matches for file in _files(Path(match), found)]
+
+
+def _files(path: Path, found: OwnDigits) -> list[Path]:
+    """The image files of a folder, or the file itself."""
+    if not path.is_dir():
+        return [path]
+    try:
+        names = sorted((file.name for file in path.iterdir()), key=_natural)
+    except OSError as error:
+        found.skipped.append(Skipped(str(path), f"can't be read ({error.strerror})"))
+        return []
+    images = [name for name in names if name.lower().endswith(SUFFIXES)]
+    if not images:
+        found.skipped.append(Skipped(str(path), f"holds no image ({', '.join(SUFFIXES)})"))
+    found.others.extend(str(path / name) for name in names if name not in images and not name.startswith("."))
+    return [path / name for name in images]
+
+
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    """A key that sorts `img2` before `img10`."""
+    parts = re.split(r"(\d+)", name)
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+def _read_file(path: Path, digits_only: bool, skipped: list[Skipped]) -> Iterator[OwnSequence]:
+    """The digits of each frame that has any; the other frames go into `skipped`."""
+    try:
+        for frame in read_frames(path):
+            source = f"{path}, frame {frame.number}" if frame.of > 1 else str(path)
+            try:
+                digits = torch.from_numpy(np.stack(cut_digits(frame.grey, digits_only)))
+                yield OwnSequence(digits, [source] * len(digits))
+            except UnreadableError as error:
+                skipped.append(Skipped(source, str(error)))
+    except UnreadableError as error:
+        skipped.append(Skipped(str(path), str(error)))
