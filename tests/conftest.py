@@ -89,3 +89,12 @@ def fail_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
 def shrink_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw a tenth of the digits, which takes a tenth of the seconds."""
     monkeypatch.setattr("seqsum.data.digits.render_digits", lambda count, seed: render_digits(count // 10, seed))
+
+
+@pytest.fixture(scope="session")
+def own_digits() -> Path:
+    """Folder of photographs, scans and drawings whose names tell the digits, below SEQSUM_CASES or ../shared/cases."""
+    folder = Path(os.environ.get("SEQSUM_CASES", Path(__file__).parents[2] / "shared/cases"), "own_digits")
+    if not folder.is_dir():
+        pytest.skip("SEQSUM_CASES does not name a folder with own_digits in it")
+    return folder
