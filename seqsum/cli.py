@@ -104,6 +104,8 @@ def _quieten() -> None:
     """Leave out what Lightning says on the way that is of no use to a user of this program."""
     # index tables are made in microseconds: workers would only slow the loading down
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    # a file's name in another script is boxes in a picture, and whole in the table and on the page
+    warnings.filterwarnings("ignore", r"Glyph .* missing from (current )?font")
     # the checkpoint callbacks of the training have nothing to do in a test
     warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided.*")
     # a training that goes on has a folder of its own, and so its own best checkpoint

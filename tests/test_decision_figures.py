@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from seqsum.figures import plot_decisions, plot_over_time, plot_settling, settled_at
 
@@ -48,7 +49,12 @@ def test_decisions_name_their_files_and_the_probability_of_the_last():
     titles = [axes.get_title(loc="left") for axes in figure.axes[::2]]
     assert titles[0] == "a.png\n5 (0.65): settled at step 2"
     assert titles[2].startswith("scan.tif, frame 2\n7 (0.65)")
-    assert titles[3].partition("\n")[0] == "a/very/long/way/t…e/of/a/seven.png"
+    assert titles[3].partition("\n")[0] == "way/to/an/image/of/a/seven.png"
+
+
+def test_a_dollar_in_a_files_name_is_no_formula():
+    figure = plot_decisions(torch.rand(1, 4, 4), probabilities()[:1], names=[r"$\5_{$.png"])
+    FigureCanvasAgg(figure).draw()
 
 
 def test_settling_counts_right_and_settled_decisions():

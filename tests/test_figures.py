@@ -151,12 +151,16 @@ def test_plot_sums_without_truth():
 
 def test_plot_sums_of_a_users_files_shows_what_each_digit_was_read_as():
     sums = [torch.tensor([4.2, -3.4, 6]), torch.tensor([12.0, torch.nan])]
-    names = [["a.png", "b.png", "a_long_name_of_a.png"], ["strip.png", "strip.png"]]
+    names = [["a.png", "folders/b.png", "to/a_long_name_of_a.png"], ["strip.png", "strip.png"]]
     (axes,) = plot_sums([torch.rand(3, 28, 28), torch.rand(2, 28, 28)], sums, "alternating", names=names).axes
     assert texts(axes) == [
         "4", "read 4\na.png", "−3", "read 7\nb.png", "6", "read 9\na_long…a.png",
         "12", "read –\nstrip.png", "–", "read –\nstrip.png", "running sum (bold), digit read, file",
     ]  # fmt: skip
+
+
+def test_a_dollar_in_a_files_name_is_no_formula():
+    draw(plot_sums([torch.rand(1, 28, 28)], [torch.tensor([4.0])], "sum", names=[[r"$\5_{$.png"]]))
 
 
 def test_a_users_files_do_not_run_into_what_is_below():

@@ -112,9 +112,8 @@ def _panel(
     wrong = target is not None and decided != target
     title = f"✗ {decided}, true {target}" if wrong else f"{decided}"
     chance = f" ({probabilities[-1].max():.2f})" if name else ""
-    of_image.set_title(
-        f"{name}{title}{chance}: settled at step {settled}", fontsize=8, loc="left", color=WRONG if wrong else INK
-    )
+    text, colour = f"{name}{title}{chance}: settled at step {settled}", WRONG if wrong else INK
+    of_image.set_title(text, fontsize=8, loc="left", color=colour, parse_math=False)
 
 
 def draw(axes: Axes, values: np.ndarray, **scale: Any) -> AxesImage:

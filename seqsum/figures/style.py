@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -101,10 +102,12 @@ def digit(value: float) -> str:
     return number(value) if 0 <= value <= 9 else "–"
 
 
-def shorten(text: str, most: int) -> str:
-    """A text without its middle where it has more characters than there is room for."""
+def shorten(path: str, most: int) -> str:
+    """A path that fits in so many characters: without its first folders, and at need without the name's middle."""
+    while len(path) > most and os.sep in path:
+        path = path.partition(os.sep)[2]
     half = (most - 1) // 2
-    return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[-half:]}"
+    return path if len(path) <= most else f"{path[: most - 1 - half]}…{path[-half:]}"
 
 
 def shown_steps(length: int, most: int = 10) -> Sequence[int]:

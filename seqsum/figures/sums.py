@@ -104,4 +104,4 @@ def _label(axes: Axes, x: float, y: float, prediction: float, truth: float | Non
 def _name(axes: Axes, x: float, y: float, read: float, name: str) -> None:
     """What a digit was read as, and its file, in small print below its sum."""
     text = f"read {digit(read)}\n{shorten(name, NAME)}"
-    _write(axes, x, y, text, va="top", fontsize=5, linespacing=1.1, color=GIVEN)
+    _write(axes, x, y, text, va="top", fontsize=5, linespacing=1.1, color=GIVEN, parse_math=False)

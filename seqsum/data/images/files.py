@@ -36,7 +36,7 @@ def read_images(paths: Sequence[str], digits_only: bool = True) -> OwnDigits:
     singles: list[OwnSequence] = []
     for path in paths:
         for file in _expand(path, found):
-            for image in _read_file(file, digits_only, found.skipped):
+            for image in _read_file(file, digits_only, found):
                 (singles if len(image.digits) == 1 else found.sequences).append(image)
     if singles:
         digits, sources = zip(*singles, strict=True)
@@ -53,7 +53,7 @@ def _expand(given: str, found: OwnDigits) -> list[Path]:
     matches = [path] if os.path.exists(path) else sorted(glob(path, recursive=True), key=_natural)
     if not matches:
         reason = "matches no file" if has_magic(path) else "does not exist"
-        found.skipped.append(Skipped(path, reason))
+        _skip(found, path, reason)
     return [file for match in matches for file in _files(Path(match), found)]
 
 
@@ -64,12 +64,12 @@ def _files(path: Path, found: OwnDigits) -> list[Path]:
     try:
         names = sorted((file.name for file in path.iterdir()), key=_natural)
     except OSError as error:
-        found.skipped.append(Skipped(str(path), f"can't be read ({error.strerror})"))
+        _skip(found, path, f"can't be read ({error.strerror})")
         return []
     images = [name for name in names if name.lower().endswith(SUFFIXES)]
     if not images:
-        found.skipped.append(Skipped(str(path), f"holds no image ({', '.join(SUFFIXES)})"))
-    found.others.extend(str(path / name) for name in names if name not in images and not name.startswith("."))
+        _skip(found, path, f"holds no image ({', '.join(SUFFIXES)})")
+    found.others.extend(_printable(path / name) for name in names if name not in images and not name.startswith("."))
     return [path / name for name in images]
 
 
@@ -79,15 +79,24 @@ def _natural(name: str) -> list[tuple[bool, int, str]]:
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
-def _read_file(path: Path, digits_only: bool, skipped: list[Skipped]) -> Iterator[OwnSequence]:
-    """The digits of each frame that has any; the other frames go into `skipped`."""
+def _read_file(path: Path, digits_only: bool, found: OwnDigits) -> Iterator[OwnSequence]:
+    """The digits of each frame that has any; the other frames are skipped."""
     try:
         for frame in read_frames(path):
-            source = f"{path}, frame {frame.number}" if frame.of > 1 else str(path)
+            source = f"{_printable(path)}, frame {frame.number}" if frame.of > 1 else _printable(path)
             try:
                 digits = torch.from_numpy(np.stack(cut_digits(frame.grey, digits_only)))
                 yield OwnSequence(digits, [source] * len(digits))
             except UnreadableError as error:
-                skipped.append(Skipped(source, str(error)))
+                _skip(found, source, str(error))
     except UnreadableError as error:
-        skipped.append(Skipped(str(path), str(error)))
+        _skip(found, path, str(error))
+
+
+def _skip(found: OwnDigits, source: str | Path, reason: str) -> None:
+    found.skipped.append(Skipped(_printable(source), _printable(reason)))
+
+
+def _printable(text: str | Path) -> str:
+    """Python has surrogates for the bytes of a file's name that are no UTF-8, which no console or figure takes."""
+    return str(text).encode(errors="backslashreplace").decode()

@@ -178,6 +178,19 @@ def test_if_nothing_can_be_read_the_error_says_why_of_each(tmp_path):
     ]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="where names may be of any bytes")
+def test_names_that_are_no_text_can_be_printed(tmp_path):
+    save(tmp_path / os.fsdecode(b"\xff.png"), DIGITS[0])
+    blank(tmp_path / os.fsdecode(b"\xfe.png"))
+    (tmp_path / os.fsdecode(b"._\xfe.png")).write_bytes(NOTES)
+    (tmp_path / os.fsdecode(b"\xff.txt")).write_text("")
+    found = read_images([str(tmp_path)])
+    assert found.names() == [[r"\udcff.png"]]
+    printed = [*found.sequences[0].sources, *(text for skipped in found.skipped for text in skipped), *found.others]
+    assert len(printed) == 6
+    assert "".join(printed).isascii()
+
+
 # Names ---------------------------------------------------------------------------------------------
 
 
