@@ -136,6 +136,13 @@ def test_a_pale_pencil_is_found_whole(k):
     looks_like(photograph(page(BIG[k], 320, 340, 80, 100), contrast=0.2), BIG[k])
 
 
+@pytest.mark.parametrize("table", [0.05, 0.15, 0.3])
+def test_a_dark_table_around_the_sheet_is_no_ink(table):
+    for ink in BIG[:4]:
+        sheet = 0.9 - 0.6 * page(ink, 260, 260, 60, 60)
+        looks_like(ndimage.gaussian_filter(table + page(sheet - table, 340, 340, 40, 40), 1), ink)
+
+
 @pytest.mark.parametrize("squared", [False, True])
 @pytest.mark.parametrize(("dark", "slope"), [(0.25, 0.0), (0.5, 0.02), (0.9, -0.03)])
 def test_lines_of_the_paper_are_no_ink(squared, dark, slope):
