@@ -7,8 +7,8 @@ import copy
 import logging
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -178,6 +178,20 @@ class _Stopwatch(Callback):
         self.end = now
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Lightning for a while: its advice on workers, which are what is compared here, and its log."""
+    log = logging.getLogger("lightning.pytorch")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
 def _training(
     module: SequenceModule, data: DigitSums, workers: int | None, arguments: argparse.Namespace, device: torch.device
 ) -> Callable[[], float]:
@@ -190,9 +204,7 @@ def _training(
 
     def call() -> float:
         stopwatch = _Stopwatch()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Lightning's advice on workers, which are what is compared here
-            logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+        with _quiet():
             trainer = Trainer(
                 accelerator="gpu" if device.type == "cuda" else "cpu",
                 devices=1,

@@ -1,6 +1,7 @@
 """The benchmarks measure what they say, and refuse to time what computes something else."""
 
 import json
+import logging
 import math
 import subprocess
 from argparse import Namespace
@@ -204,7 +205,10 @@ def test_scaling_trains_on_one_device_and_on_two(monkeypatch, tmp_path, capsys, 
 def test_data_and_training(benchmark, monkeypatch, tmp_path, capsys, mnist_root):
     monkeypatch.setattr(training.loading, "PAUSE", 0)
     options = ["--root", str(mnist_root), "--batches", "2", "--batch-size", "4", "--workers", "0"]
+    log = logging.getLogger("lightning.pytorch")
+    before = log.level
     rows, text = run(monkeypatch, tmp_path, capsys, benchmark, *options)
+    assert log.level == before  # and not that of what was timed in silence
     assert {row["augmented"] for row in rows} == {"True", "False"}
     assert all(row["images/s"] > 0 for row in rows)
     assert "seqsum" in text
