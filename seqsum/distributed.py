@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 
 import torch
@@ -34,6 +35,18 @@ def of_all_processes(mean: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     distributed.all_reduce(sums)
     total, count_of_all = sums[0], sums[1].clamp(min=1)
     return mean * (distributed.get_world_size() * count / count_of_all), total / count_of_all
+
+
+@atexit.register
+def end_process_group() -> None:
+    """Join the threads of the process group while there is still an interpreter.
+
+    A thread of gloo frees a tensor for which it asks Python. If the interpreter is ending, the whole process is
+    aborted ("terminate called without an active exception"). Lightning registers the same for NCCL, but for no
+    other backend.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def is_first_process() -> bool:

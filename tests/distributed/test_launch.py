@@ -38,6 +38,24 @@ digits.render_digits = draw
 main()
 """
 
+# a process of several, whose exit handlers of before, which run last, look at what is left of the group
+ENDING = """
+import atexit
+import sys
+from pathlib import Path
+from torch import distributed
+
+def look():
+    threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    print(distributed.is_initialized(), [name for name in threads if "gloo" in name])
+
+atexit.register(look)
+import seqsum.module
+distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+look()
+sys.exit(sys.argv[1])
+"""
+
 
 def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
@@ -54,6 +72,7 @@ def test_trainer_flags_and_torchrun_give_the_same_run_on_digits_drawn_once(tmp_p
         command += ["--data.sequence_length=[2,5]", "--trainer.limit_train_batches=20"]
         done = subprocess.run(command, cwd=here, env=environment(), capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr
+        assert "terminate called" not in done.stderr
         assert len(list(here.glob("drawn-0-*"))) == len(list(here.glob("drawn-1-*"))) == 1
         assert [path.name for path in (here / "logs").iterdir()] == ["sum-rendered"]
         assert [path.name for path in (here / "logs/sum-rendered").iterdir()] == ["version_0"]
@@ -75,6 +94,18 @@ def test_torchrun_without_the_flag_for_devices_is_refused_and_leaves_nothing(tmp
         done.stderr
     )
     assert not list(tmp_path.glob("logs/*/*"))
+
+
+def test_no_thread_of_a_process_group_outlives_the_interpreter():
+    """One that does aborts the process now and then, whether the training went well or not."""
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING, "an error"], env=environment(), capture_output=True, text=True, timeout=120
+    )
+    before, after = done.stdout.splitlines()
+    assert before.startswith("True")
+    assert ("gloo" in before) == Path("/proc/self/task").is_dir()
+    assert after == "False []"
+    assert (done.returncode, done.stderr) == (1, "an error\n")
 
 
 @pytest.mark.parametrize(
