@@ -53,6 +53,7 @@ from seqsum.data import DigitData, DigitSums, SequenceData
 from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser
 from seqsum.distributed import check_processes, first_device, is_first_process
 from seqsum.errors import InputError, NotFiniteError
+from seqsum.flags import explain
 from seqsum.inspect.page import make_files
 from seqsum.inspect.report import describe, report_images
 from seqsum.latest import with_checkpoint
@@ -139,9 +140,10 @@ class Parser(OwnDefaultsParser):
         super().__init__(*args, **kwargs, allow_abbrev=False)
 
     def format_help(self) -> str:
-        """Every option, those of the default data, encoder and objective too, which the parser can't know."""
+        """Every option as it works here, and those of the default data, encoder and objective."""
         if "--experiment" not in self._option_string_actions:  # not the parser of a subcommand
             return super().format_help()
+        explain(self._option_string_actions)
         defaults = jsonargparse.ArgumentParser(usage=argparse.SUPPRESS, add_help=False)
         for group, default in DEFAULT_CLASSES.items():
             shown = cast("type", pydoc.locate(default))
@@ -224,7 +226,7 @@ class SeqsumCLI(LightningCLI):
             Seeds(seed_of(settings.seed_everything)),
             ExactResume(),
             RunLines(),
-            TestReport(name, seed_of(settings.seed_everything)),
+            TestReport(name, seed_of(settings.seed_everything), settings.get("verbose", True)),
             FiniteLoss(),
             Scalars(),
             RunRecord(self._parser(self.subcommand).dump(settings, skip_none=False), flat(settings)),

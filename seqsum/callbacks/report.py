@@ -27,13 +27,15 @@ class TestReport(Callback):
     Args:
         experiment: Name of the run.
         seed: What everything random in the run was seeded with.
+        verbose: Whether to print the table.
     """
 
     __test__ = False  # not a test class, whatever pytest makes of its name
 
-    def __init__(self, experiment: str, seed: int | None) -> None:
+    def __init__(self, experiment: str, seed: int | None, verbose: bool = True) -> None:
         self.experiment = experiment
         self.seed = seed
+        self.verbose = verbose
         self.started = 0.0
         self.seconds: dict[str, float] = {}
         self.by_step: dict[str, list[float | None]] = {}
@@ -62,7 +64,8 @@ class TestReport(Callback):
             return
         self.seconds["test"] = round(time.perf_counter() - self.started, 1)
         results = self._results(trainer, pl_module)
-        _print_table(results)
+        if self.verbose:
+            _print_table(results)
         if folder := run_folder(trainer):
             write_atomically(folder / "results.json", json.dumps(results, indent=2) + "\n")
 

@@ -1,0 +1,75 @@
+"""What `--help` says of the flags that this program changes is what they do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger
+
+from seqsum.cli import SUBCOMMANDS, main, make_loggers, seed_of
+from seqsum.flags import MEANINGS, RUN
+from tests.distributed.test_launch import CHECKPOINT
+from tests.test_cli import SMALL
+
+OF_EVALUATION = {"--verbose": {"validate", "test"}}  # the others all subcommands have
+UNTRUE = [  # of what Lightning says
+    *('"hpc"', "'registry'", "previous ``trainer.fit`` call", "weights_only=False", "random seed", "os.getcwd"),
+    *("TensorBoardLogger`` if it is installed", "Disabled by default (None). If both max_epochs", "unscaled before"),
+]
+
+
+def read_help(capfd, *arguments):
+    """All words of the help, without line breaks, and without the hyphens of paths that were broken."""
+    with pytest.raises(SystemExit) as exit_:
+        main([*arguments, "--help"])
+    assert exit_.value.code == 0
+    return " ".join(capfd.readouterr().out.split())
+
+
+def words(text):
+    """For comparing texts that are wrapped at any character."""
+    return re.sub(r"\s", "", text)
+
+
+@pytest.mark.parametrize("subcommand", [(), *((name,) for name in SUBCOMMANDS)])
+def test_help_says_what_each_flag_does_here(capfd, subcommand):
+    printed = read_help(capfd, *subcommand)
+    (name,) = subcommand or ("fit",)
+    for flag, meaning in MEANINGS.items():
+        there = name in OF_EVALUATION.get(flag, SUBCOMMANDS)
+        assert (re.search(rf"{flag} [A-Z{{]", printed) is not None) == there, flag
+        assert (words(meaning) in words(printed)) == there, flag
+    for claim in UNTRUE:
+        assert words(claim) not in words(printed), claim
+
+
+def test_the_folder_of_a_run_is_where_help_says(here):
+    said = RUN.replace("DEFAULT_ROOT_DIR", "kept").replace("EXPERIMENT", "copies").replace("_N", "_0")
+    assert {logger.log_dir for logger in make_loggers("kept", "copies")} == {said}
+    assert isinstance(make_loggers("kept", "copies")[0], CSVLogger)
+
+
+def test_true_and_false_are_the_seeds_that_help_says(monkeypatch):
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    assert (seed_of(True), seed_of(False)) == (0, 0)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "5")
+    assert (seed_of(True), seed_of(False)) == (5, 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.parametrize("verbose", [True, False])
+def test_verbose_decides_on_the_table(here, mnist_root, capfd, verbose):
+    options = [f"--ckpt_path={CHECKPOINT}", f"--data.root={mnist_root}", *SMALL[-3:], f"--verbose={verbose}".lower()]
+    main(["test", *options])
+    assert ("Test of" in capfd.readouterr().out) == verbose
+    (results,) = here.glob("logs/*/version_0/results.json")
+    assert "test_by_step" in results.read_text()
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*callbacks used to create the checkpoint")
+def test_epochs_end_a_training_that_has_steps_left(here, mnist_root):
+    main(["fit", *SMALL, f"--data.root={mnist_root}", "--trainer.max_epochs=1", "--trainer.max_steps=1000"])
+    (last,) = here.glob("logs/sum/version_0/checkpoints/last.ckpt")
+    assert torch.load(last, weights_only=True)["epoch"] == 1
