@@ -2,6 +2,7 @@
 
 from seqsum.callbacks.checkpoints import AveragedWeights, BestCheckpoint, LastCheckpoint
 from seqsum.callbacks.console import ProgressBar, RunLines
+from seqsum.callbacks.cores import SharedCores
 from seqsum.callbacks.curves import CurvePictures
 from seqsum.callbacks.decisions import DecisionPictures
 from seqsum.callbacks.diagnosis import Diagnosis
@@ -29,6 +30,7 @@ __all__ = [
     "RunRecord",
     "Scalars",
     "Seeds",
+    "SharedCores",
     "SumPictures",
     "TensorBoard",
     "TestReport",

@@ -1,0 +1,85 @@
+"""That other programs use the cores is noticed from what torch's threads wait, and said once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqsum.callbacks import cores
+from seqsum.callbacks.cores import SharedCores, advice, waiting_time
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
+SENTENCE = "Other programs use the cores"
+
+
+@pytest.fixture
+def said(make_run, monkeypatch, capfd):
+    """Train six steps of one second each, with threads that wait for so much of it; give what was said."""
+
+    def run(waiting, threads=2):
+        now = [0.0]
+        monkeypatch.setattr(cores.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr(cores, "waiting_time", lambda: now[0] * waiting)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+
+        class Second(SharedCores):
+            def on_train_batch_start(self, *_):
+                now[0] += 1
+
+        callback = Second()
+        trainer, module, data = make_run([callback])
+        trainer.fit(module, data)
+        return [line for line in capfd.readouterr().out.splitlines() if SENTENCE in line]
+
+    return run
+
+
+@pytest.mark.parametrize(("waiting", "times"), [(0.0, 0), (0.14, 0), (0.74, 1), (1.06, 1)])
+def test_it_is_said_once_where_threads_wait(said, waiting, times):
+    """Figures of two threads on two cores: alone, with little else to do, and beside one and two busy programs."""
+    assert said(waiting) == [advice(waiting, 2)] * times
+
+
+def test_one_thread_has_nothing_to_gain(said):
+    assert said(0.9, threads=1) == []
+
+
+def test_only_the_first_process_says_it(said, monkeypatch):
+    monkeypatch.setattr("lightning.pytorch.strategies.SingleDeviceStrategy.is_global_zero", False)
+    assert said(0.74) == []
+
+
+@pytest.mark.parametrize(("waiting", "threads", "free"), [(0.5, 16, 15), (0.74, 2, 1), (1.06, 2, 1), (8, 16, 1)])
+def test_as_many_threads_are_advised_as_cores_are_free(waiting, threads, free):
+    assert f"`OMP_NUM_THREADS={free}`" in advice(waiting, threads)
+
+
+def test_a_system_that_does_not_count_says_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr(cores, "Path", lambda _: tmp_path / "nothing")
+    assert waiting_time() == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="only Linux counts the waiting")
+def test_threads_that_share_one_core_wait():
+    """In a process of its own, bound to one core: two busy threads on it wait for one another."""
+    program = f"""
+import hashlib, os, sys, threading, time
+os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+from {cores.__name__} import waiting_time
+block = bytes(10_000_000)
+def busy():
+    while True:
+        hashlib.sha256(block)  # without Python's lock
+before = waiting_time()
+for _ in range(2):
+    threading.Thread(target=busy, daemon=True).start()
+time.sleep(0.8)
+print(waiting_time() - before, flush=True)
+os._exit(0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert float(done.stdout) > 0.4, done.stderr
