@@ -84,10 +84,11 @@ class BinarySum(RunningSum):
     def __init__(self) -> None:
         super().__init__()
 
-    def loss(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         logits = outputs.squeeze(-1).float()  # (B, T)
-        return masked_mean(F.binary_cross_entropy_with_logits(logits, targets.float(), reduction="none"), mask)
+        of_steps = F.binary_cross_entropy_with_logits(logits, batch.targets.float(), reduction="none")
+        return masked_mean(of_steps, batch.scored)
 
-    def answers(self, outputs: Tensor) -> Tensor:
+    def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Probabilities, rounded."""
         return outputs.squeeze(-1).float().sigmoid().round()

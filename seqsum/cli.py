@@ -51,7 +51,7 @@ from seqsum.callbacks import (
 from seqsum.checkpoints import CheckpointFiles, check_architecture
 from seqsum.configurations import check_configurations, dump_settings
 from seqsum.data import DigitData, DigitSums, SequenceData
-from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser
+from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser, drop_default_encoder
 from seqsum.distributed import check_processes, first_device, is_first_process
 from seqsum.errors import InputError, NotFiniteError
 from seqsum.flags import explain
@@ -60,7 +60,7 @@ from seqsum.inspect.report import describe, report_images
 from seqsum.latest import with_checkpoint
 from seqsum.lightning_callbacks import check_finders, check_monitors, has_checkpoint, has_progress_bar
 from seqsum.memory import keep_memory
-from seqsum.module import SequenceModule
+from seqsum.module import OBJECTS, SequenceModule
 from seqsum.objectives import RunningSum
 from seqsum.paths import expand_home, expand_options
 from seqsum.profiler import NoProfiler
@@ -185,6 +185,7 @@ class SeqsumCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Lightning's own warns when a program with arguments passes `args`, as `main` always does."""
         self.config = expand_home(parser.parse_args(cast("list[str]", args)))
+        drop_default_encoder(self.config[self.config.subcommand].model)
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--experiment", type=str, default="sum", help="Name of the run's folder below the logs.")
@@ -218,8 +219,9 @@ class SeqsumCLI(LightningCLI):
                 "`--weights_only` (=false) must be true: a checkpoint is read as data, nothing in it is run"
             )
         self._prepare_data(settings)
-        for name in ("encoder", "objective"):  # as settings, since checkpoints hold data and no objects
-            self.model.hparams[name] = settings.model[name].as_dict()
+        for name in (*OBJECTS, "schedule"):  # as settings, since checkpoints hold data and no objects
+            value = settings.model.get(name)
+            self.model.hparams[name] = value.as_dict() if isinstance(value, Namespace) else value
         self.model.hparams["_experiment"] = settings.experiment
         name = self._run_name(settings)
         trainer_settings = self.config_init[self.subcommand].trainer

@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+import pydoc
+from typing import Any, cast
 
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
+
+from seqsum.errors import InputError
+from seqsum.module import is_same
 
 DEFAULT_CLASSES = {
     "data": "seqsum.data.DigitSums",
     "model.encoder": "seqsum.networks.ConvEncoder",
     "model.objective": "seqsum.objectives.RunningSum",
 }
+
+
+def drop_default_encoder(model: Namespace) -> None:
+    """Leave out the default network's encoder, which the parser always adds, where the user names a network.
+
+    Raises:
+        InputError: The user has named an encoder too, or given it arguments.
+    """
+    if model.get("network") is None or model.get("encoder") is None:
+        return
+    if not _is_default("model.encoder", model.encoder):
+        raise InputError(
+            "`encoder` is of the default network: a `network` of your own has arguments of its own, those that its "
+            "class has"
+        )
+    model.encoder = None
+
+
+def _is_default(group: str, setting: Namespace) -> bool:
+    """Whether a class is the default one, with its default arguments."""
+    if setting.class_path != DEFAULT_CLASSES[group]:
+        return False
+    parameters = inspect.signature(cast("type", pydoc.locate(setting.class_path))).parameters
+    given = vars(setting.get("init_args") or Namespace())
+    return all(is_same(value, parameters[name].default) for name, value in given.items())
 
 
 class OwnDefaultsParser(LightningArgumentParser):

@@ -1,11 +1,11 @@
-"""The one LightningModule: any encoder, any recurrence, any objective, one shared step."""
+"""The one LightningModule: any network, any objective, any optimizer, one shared step."""
 
 from __future__ import annotations
 
-import math
+import inspect
 import time
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -15,110 +15,63 @@ from torchmetrics import Metric, MetricCollection
 import seqsum
 from seqsum.data.base import Batch
 from seqsum.distributed import of_all_processes
-from seqsum.errors import InputError
 from seqsum.graphs import CudaGraph, GraphedModule
-from seqsum.networks import (
-    Bias,
-    ConvEncoder,
-    Encoder,
-    InitialState,
-    SequenceNetwork,
-    build_head,
-    build_recurrence,
-    run_in_windows,
-)
+from seqsum.networks import SequenceNetwork, build_network
 from seqsum.objectives import Objective, RunningSum, WeightedMean
-from seqsum.recurrent.backends import Backend
-from seqsum.recurrent.cells import OutputActivation
+from seqsum.optimization import OptimizerCallable, Schedule, adamw, make_schedule
 
 Stage = Literal["train", "val", "test"]
 SECONDS = 0.5  # between two readings of the loss on a GPU, which then has to be waited for
+LEARNING_RATE, WEIGHT_DECAY = 5e-3, 1e-2
 
 
 class SequenceModule(GraphedModule):
-    """Trains a `SequenceNetwork` on an objective.
+    """Trains a network on an objective.
 
     Args:
-        cell: Recurrence, written by hand: `lstm`, `gru`, `rnn` or `irnn` (ReLUs that start by keeping their
-            state, Le et al., 2015); torch's own with the same start:
-            `torch_lstm`, `torch_gru` or `torch_rnn`; or a cell of your own, the path of its class, such as
-            `my_cells.MyCell`.
-        hidden_size: Units of each recurrent layer, `H`.
-        num_layers: Recurrent layers, `L`.
-        backend: How the hand-written loop over time runs: `eager` (plain Python), `script`
-            (TorchScript), `compile` (torch.compile), `bptt` (backward written by hand too), `native`
-            (in C++), `triton` (in kernels for GPUs) or `auto`, the fastest that works.
-        output_activation: What the output gate of `lstm` scales: `identity`, the memory itself, the
-            default, which lets the head count beyond the sums seen in training; or `tanh` of it, as
-            `torch_lstm` does.
-        bias: Biases of each gate of a built-in cell: `two`, one of the input's product and one of the
-            recurrent one, as in torch; `one`, as in most papers; or `none`.
-        initial_state: State before the first step: `zero`, `random` (standard normal, another for each
-            sequence), `learned`, or a number that fills it. A trained network can be tested with another.
-        forget_bias: Start of the bias of the gate that keeps the state: of `lstm` the forget gate, 1 by default,
-            of `gru` the update gate, 0 by default. The larger, the longer the memory, from the first step of
-            the training on (Tallec & Ollivier, 2018). Or of several gates by name, such as
-            `{reset_gate: 1, update_gate: 1}`.
-        encoder: What turns one step's input into features; a `ConvEncoder` by default.
-        head_sizes: Units of hidden layers between recurrence and outputs, with ReLUs around them; none for a
-            head that is linear.
+        network: Any module that maps a `Batch` to outputs `(B, S, K)`, such as your own; by default what
+            `build_network` makes of `options`.
         objective: Loss and metrics; `RunningSum` by default.
+        optimizer: A class of torch.optim, with its arguments; by default AdamW.
         learning_rate: Of AdamW; the peak of the schedule.
         weight_decay: Of AdamW, on weights that are matrices; biases and normalisation are spared.
-        schedule: `one_cycle` (Smith & Topin, 2018) over the whole training, or `constant`.
-        truncate: Steps after which gradients through time stop, for sequences too long for the memory: see
-            `run_in_windows`. By default they go back to the first step.
+        schedule: `one_cycle` (Smith & Topin, 2018) over the whole training, `constant`, or a class of
+            torch.optim.lr_scheduler, with its arguments.
         cuda_graph: Whether training steps run as CUDA graphs, which keeps a GPU busy where Python would be too slow:
             `auto`, where that is possible and nothing looks on; `true`, and say why if it is not; or `false`. The
             numbers are the same.
+        options: Of the default network: see `build_network`.
+
+    Raises:
+        TypeError: `network` is no module, or an argument is unknown.
+        ValueError: A value out of its range; an option of the default network or optimizer beside another one; a
+            network whose outputs are not what the objective takes.
     """
 
     def __init__(
         self,
-        cell: str = "lstm",
-        hidden_size: int = 128,
-        num_layers: int = 1,
-        backend: Backend = "auto",
-        output_activation: OutputActivation | None = None,
-        bias: Bias = "two",
-        initial_state: InitialState = "zero",
-        forget_bias: float | dict[str, float] | None = None,
-        encoder: Encoder | None = None,
-        head_sizes: Sequence[int] = (),
+        network: nn.Module | None = None,
         objective: Objective | None = None,
-        learning_rate: float = 5e-3,
-        weight_decay: float = 1e-2,
-        schedule: Literal["one_cycle", "constant"] = "one_cycle",
-        truncate: int | None = None,
+        optimizer: OptimizerCallable | None = None,
+        learning_rate: float = LEARNING_RATE,
+        weight_decay: float = WEIGHT_DECAY,
+        schedule: Schedule = "one_cycle",
         cuda_graph: CudaGraph = "auto",
+        **options: Any,
     ) -> None:
         super().__init__(cuda_graph)
-        if learning_rate <= 0:
-            raise ValueError(f"`learning_rate` (={learning_rate}) must be above 0")
-        if weight_decay < 0:
-            raise ValueError(f"`weight_decay` (={weight_decay}) must be at least 0")
-        if truncate is not None and truncate < 1:
-            raise ValueError(f"`truncate` (={truncate}) must be at least 1")
-        self.save_hyperparameters(ignore=["encoder", "objective"])
+        _check_rates(learning_rate, weight_decay, optimizer)
+        self.save_hyperparameters(ignore=[*OBJECTS, *(["schedule"] if callable(schedule) else [])])
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        self.optimizer = optimizer
         self.schedule = schedule
-        self.truncate = truncate
         self.objective = objective or RunningSum()
-        encoder = encoder or ConvEncoder()
-        recurrence = build_recurrence(
-            cell,
-            encoder.output_size,
-            hidden_size,
-            num_layers,
-            backend,
-            output_activation,
-            bias,
-            learn_initial_state=initial_state == "learned",
-            forget_bias=forget_bias,
-        )
-        head = build_head(hidden_size, head_sizes, self.objective.output_size)
-        self.network = SequenceNetwork(encoder, recurrence, head, initial_state)
+        if network is None:
+            self.network: nn.Module = build_network(output_size=self.objective.output_size, **options)
+        else:
+            _check_network(network, self.objective, options)
+            self.network = network
         metrics = self.objective.metrics()
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
@@ -126,11 +79,9 @@ class SequenceModule(GraphedModule):
         self._loss_read = 0.0  # when
         self.train_loss, self.val_loss, self.test_loss = WeightedMean(), WeightedMean(), WeightedMean()
 
-    def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Inputs `(B, T, …)` -> outputs `(B, T, K)`."""
-        if self.truncate is None or inputs.shape[1] <= self.truncate:
-            return self.network(inputs, mask)
-        return run_in_windows(self.network, inputs, mask, self.truncate)
+    def forward(self, batch: Batch) -> Tensor:
+        """Inputs `(B, T, …)` -> outputs `(B, S, K)`, with `S` as a rule `T`."""
+        return self.network(batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         loss, mean_loss = self.run_training_losses(batch)
@@ -141,14 +92,14 @@ class SequenceModule(GraphedModule):
 
     def training_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         loss, _ = self._shared_step(batch, "train")
-        return of_all_processes(loss, self.objective.scored(batch.targets, batch.mask).sum())
+        return of_all_processes(loss, self.objective.scored(batch).sum())
 
     def graph_obstacle(self) -> str | None:
         for name in ("training_step", "backward"):
             if getattr(type(self), name) is not getattr(SequenceModule, name):  # which may add to the loss
                 return f"{type(self).__name__} has a `{name}` of its own"
-        if self.truncate is not None:
-            return f"with `--model.truncate` (={self.truncate}) the backward pass runs the network again"
+        if truncate := getattr(self.network, "truncate", None):
+            return f"with `--model.truncate` (={truncate}) the backward pass runs the network again"
         return None
 
     def training_metrics(self) -> Sequence[Metric]:
@@ -176,9 +127,9 @@ class SequenceModule(GraphedModule):
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._shared_step(batch, "test")[1]
 
-    def predict_step(self, inputs: Tensor, batch_idx: int) -> Tensor:
-        """Inputs `(B, T, …)` -> what the objective makes of them, as a rule the answers `(B, T)`."""
-        return self.objective.predict(self.network, inputs)
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """What the objective makes of an unlabelled batch, as a rule the answers `(B, S)`."""
+        return self.objective.predict(self.network, batch)
 
     def on_train_epoch_end(self) -> None:
         self._log_epoch("train")
@@ -190,12 +141,12 @@ class SequenceModule(GraphedModule):
         self._log_epoch("test")
 
     def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor]:
-        outputs = self(batch.inputs, batch.mask)  # (B, T, K)
-        loss = self.objective.loss(outputs, batch.targets, batch.mask)
+        outputs = self(batch)  # (B, S, K)
+        loss = self.objective.loss(outputs, batch)
         mean_loss: WeightedMean = getattr(self, f"{stage}_loss")
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")
-        mean_loss.update(loss, self.objective.scored(batch.targets, batch.mask).sum())
-        metrics.update(outputs.detach(), batch.targets, batch.mask)
+        mean_loss.update(loss, self.objective.scored(batch).sum())
+        metrics.update(outputs.detach(), batch.targets, batch.scored)
         return loss, outputs
 
     def _log_epoch(self, stage: Stage) -> None:
@@ -204,23 +155,12 @@ class SequenceModule(GraphedModule):
         self.log_dict(getattr(self, f"{stage}_metrics"), prog_bar=stage == "val")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        matrices = [parameter for parameter in self.parameters() if parameter.dim() > 1]
-        vectors = [parameter for parameter in self.parameters() if parameter.dim() <= 1]
-        groups: list[dict[str, Any]] = [
-            {"params": matrices, "weight_decay": self.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=self._fused(self.device))
-        if self.schedule == "constant":
-            return optimizer
-        steps = self.trainer.estimated_stepping_batches
-        if math.isinf(steps):
-            raise InputError(
-                "`--model.schedule` (='one_cycle') needs to know the length of the training: "
-                "give `--trainer.max_epochs` or `--trainer.max_steps`, or use 'constant'"
-            )
-        one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=int(steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": one_cycle, "interval": "step"}}
+        if self.optimizer is None:
+            optimizer = adamw(self, self.learning_rate, self.weight_decay, self._fused(self.device))
+        else:
+            optimizer = self.optimizer(self.parameters())
+        schedule = make_schedule(self.schedule, optimizer, self)
+        return {"optimizer": optimizer} | ({"lr_scheduler": schedule} if schedule else {})  # type: ignore[return-value]
 
     def _fused(self, device: torch.device) -> bool | None:
         """Whether AdamW runs as two launches, not dozens, which take a GPU's host longer than the step itself."""
@@ -240,6 +180,55 @@ class SequenceModule(GraphedModule):
             for planned in ("total_steps", "_schedule_phases"):
                 schedule.pop(planned, None)
         going_on = self._trainer is not None and self._trainer.state.fn == "fit"
-        if going_on and type(self).configure_optimizers is SequenceModule.configure_optimizers:
+        own = self.optimizer is None and type(self).configure_optimizers is SequenceModule.configure_optimizers
+        if going_on and own:
             for group in (group for state in checkpoint.get("optimizer_states", []) for group in state["param_groups"]):
                 group["fused"] = self._fused(self.trainer.strategy.root_device)
+
+
+def parts_of(module: SequenceModule) -> SequenceNetwork:
+    """The network of a module that has the default one, whose parts can be looked at one by one."""
+    return cast("SequenceNetwork", module.network)
+
+
+OBJECTS = ("network", "encoder", "objective", "optimizer")  # arguments whose settings checkpoints hold, no objects
+
+
+def _check_rates(learning_rate: float, weight_decay: float, optimizer: OptimizerCallable | None) -> None:
+    if learning_rate <= 0:
+        raise ValueError(f"`learning_rate` (={learning_rate}) must be above 0")
+    if weight_decay < 0:
+        raise ValueError(f"`weight_decay` (={weight_decay}) must be at least 0")
+    if optimizer is not None:
+        given = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+        _check_unused(given, {"learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY}, "optimizer", "lr, say")
+
+
+def _check_network(network: nn.Module, objective: Objective, options: Mapping[str, Any]) -> None:
+    known = {name: parameter.default for name, parameter in inspect.signature(build_network).parameters.items()}
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"`network` (={network!r}) must be a module; a recurrence by its name is `cell`")
+    if unknown := options.keys() - known.keys():
+        raise TypeError(f"SequenceModule has no argument `{sorted(unknown)[0]}`")
+    _check_unused(options, known, "network", "those that its class has")
+    size = getattr(network, "output_size", objective.output_size)
+    if size != objective.output_size:
+        raise ValueError(
+            f"`network`: the `output_size` (={size}) of {type(network).__name__} must be {objective.output_size}, "
+            f"which {type(objective).__name__} takes"
+        )
+
+
+def is_same(value: Any, default: Any) -> bool:
+    """Whether a setting is the default; a list that a file gives is the same as a tuple in Python."""
+    return list(value) == list(default) if isinstance(default, tuple | list) else value == default
+
+
+def _check_unused(given: Mapping[str, Any], defaults: Mapping[str, Any], other: str, instead: str) -> None:
+    """Refuse arguments that another one makes meaningless; their defaults can't be told from those not given."""
+    for name, value in given.items():
+        if not is_same(value, defaults[name]):
+            raise ValueError(
+                f"`{name}` (={value!r}) is of the default {other}: a `{other}` of your own has arguments "
+                f"of its own, {instead}"
+            )

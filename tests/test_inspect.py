@@ -17,6 +17,7 @@ from torch import nn
 from torchmetrics import MetricCollection
 
 from seqsum.cli import main as train
+from seqsum.data.base import unlabelled
 from seqsum.data.digit_sums import scale
 from seqsum.data.digits import load_splits
 from seqsum.data.own import OwnDigits, OwnSequence, Skipped
@@ -204,7 +205,7 @@ def test_length_curve_matches_the_whole_network(here, checkpoint):
         rows = torch.randperm(200, generator=torch.Generator().manual_seed(length))[: sequences * length]
         inputs = scale(images[rows]).unflatten(0, (sequences, length))
         with torch.no_grad():
-            sums = module.predict_step(inputs, 0)
+            sums = module.predict_step(unlabelled(inputs), 0)
         targets = scan_targets(labels[rows].view(sequences, length))
         assert right == int((sums[:, -1] == targets[:, -1]).sum())
     assert 0 < scores[0].right < 200

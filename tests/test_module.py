@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import LambdaCallback
 
-from seqsum.data import Batch, DigitSums
+from seqsum.data import Batch, DigitSums, unlabelled
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder
@@ -32,14 +32,14 @@ def make_trainer(tmp_path, **arguments):
 
 def test_weight_decay_spares_vectors():
     module = make_module(weight_decay=0.3, schedule="constant")
-    decayed, spared = module.configure_optimizers().param_groups
+    decayed, spared = module.configure_optimizers()["optimizer"].param_groups
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.3, 0)
     assert {p.dim() for p in spared["params"]} == {1}
     assert len(decayed["params"]) + len(spared["params"]) == len(list(module.parameters()))
 
 
 def test_predictions_are_whole_numbers():
-    answers = make_module().eval().predict_step(torch.randn(2, 3, 1, 28, 28), 0)
+    answers = make_module().eval().predict_step(unlabelled(torch.randn(2, 3, 1, 28, 28)), 0)
     assert answers.shape == (2, 3)
     assert torch.equal(answers, answers.round())
 
@@ -72,11 +72,11 @@ def test_logged_metrics_equal_those_of_the_whole_split(tmp_path, mnist_root):
     whole.setup("test")
     (batch,) = (whole.gather(rows) for rows in whole.test_dataloader())
     with torch.no_grad():
-        outputs = module.eval()(batch.inputs)
+        outputs = module.eval()(batch)
     metrics = module.objective.metrics()
     metrics.update(outputs, batch.targets)
     expected = {f"test/{name}": value.item() for name, value in metrics.compute().items()}
-    expected["test/loss"] = module.objective.loss(outputs, batch.targets).item()
+    expected["test/loss"] = module.objective.loss(outputs, batch).item()
     assert logged == pytest.approx(expected, rel=1e-4)
 
 

@@ -76,7 +76,13 @@ def test_a_small_one_learns(mnist_root, tmp_path):
     seed_everything(0, verbose=False)
     data = DigitRows("mnist", str(mnist_root), threshold=0.1, batch_size=20)
     module = SequenceModule(
-        "gru", 32, bias="one", encoder=Flatten(28), objective=Classification(), learning_rate=5e-3, head_sizes=[32]
+        cell="gru",
+        hidden_size=32,
+        bias="one",
+        encoder=Flatten(28),
+        objective=Classification(),
+        learning_rate=5e-3,
+        head_sizes=[32],
     )
     trainer = Trainer(
         accelerator="cpu", devices=1, max_epochs=12, limit_val_batches=0, logger=False, default_root_dir=tmp_path,

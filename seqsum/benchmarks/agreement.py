@@ -33,8 +33,8 @@ def compute_numbers(module: SequenceModule, batch: Batch) -> Numbers:
     """Of a module in training mode, moved to the batch's device, in full float32: without TensorFloat-32."""
     parameters = list(module.to(batch.inputs.device).train().parameters())
     with float32_products("ieee"):
-        outputs = module(batch.inputs)  # (B, T, 1)
-        loss = module.objective.loss(outputs, batch.targets)
+        outputs = module(batch)  # (B, T, 1)
+        loss = module.objective.loss(outputs, batch)
         gradients = torch.autograd.grad(loss, parameters)
     return Numbers(loss.detach(), outputs.detach().squeeze(-1), list(gradients))
 

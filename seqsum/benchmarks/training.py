@@ -144,7 +144,7 @@ def _convolutions(
     network = copy.deepcopy(module.network).to(device)
     convolutions = [part for part in network.modules() if isinstance(part, nn.Conv2d)]
     hooks = [convolution.register_forward_hook(note) for convolution in convolutions]
-    network(data.gather(_random_rows(data, arguments.batch_size, device)).inputs)
+    network(data.gather(_random_rows(data, arguments.batch_size, device)))
     for hook in hooks:
         hook.remove()
 

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 
 from seqsum.callbacks.run import data_of, module_of, print_line, run_folder
 from seqsum.data.base import Batch
+from seqsum.networks.sequence import describe_network
 
 PER_SECOND = 10  # drawings of the progress bar
 
@@ -59,7 +60,7 @@ class RunLines(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             print_line(f"Data: {data_of(trainer).describe()}")
-            print_line(f"Network: {module_of(pl_module).network.describe()}")
+            print_line(f"Network: {describe_network(module_of(pl_module).network)}")
             print_line(f"Device: {trainer.world_size} × {trainer.strategy.root_device}")
             print_line(f"Logs: {run_folder(trainer) or 'none'}")
 

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from seqsum.callbacks.run import data_of, module_of, print_line, run_folder, write_atomically
 from seqsum.data import SequenceData, SineCurves
+from seqsum.data.base import Batch
 from seqsum.data.sine_curves import sine
 from seqsum.figures.curves import plot_continuations
+from seqsum.module import parts_of
 from seqsum.networks.free_run import free_run
 from seqsum.objectives import NextSample, Objective
 
@@ -38,7 +40,7 @@ class CurvePictures(Callback):
             return
         horizon = cast("NextSample", module.objective).horizon
         periods, curves = spread_curves(cast("SineCurves", data_of(trainer)).periods, GIVEN + horizon)
-        samples = free_run(module.network, curves[:, :GIVEN, None].to(module.device), horizon).cpu()
+        samples = free_run(parts_of(module), curves[:, :GIVEN, None].to(module.device), horizon).cpu()
         titles = [f"period {period:.1f} steps" for period in periods]
         figure = plot_continuations(curves[:, :GIVEN], {"network": samples}, titles, truth=curves)
         figure.savefig(folder / "test_continuations.png")
@@ -48,9 +50,9 @@ class CurvePictures(Callback):
         self.predicted = []
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Tensor, batch: Tensor, *_: object
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Tensor, batch: Batch, *_: object
     ) -> None:
-        self.predicted.append((batch[0, :, 0].cpu(), outputs[0].cpu()))
+        self.predicted.append((batch.inputs[0, :, 0].cpu(), outputs[0].cpu()))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = run_folder(trainer)

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from seqsum.callbacks.run import data_of, module_of, print_line, run_folder
 from seqsum.data import DigitRows, SequenceData
-from seqsum.data.base import Batch
+from seqsum.data.base import Batch, unlabelled
 from seqsum.figures import plot_decisions, plot_over_time, plot_settling, settled_at
 from seqsum.inspect.reading import trace_layers
+from seqsum.module import parts_of
 from seqsum.objectives import Classification, Objective
 
 
@@ -47,7 +48,7 @@ class DecisionPictures(Callback):
     def on_test_batch_end(  # type: ignore[override]  # outputs are those of SequenceModule's test step
         self, trainer: Trainer, pl_module: LightningModule, outputs: Tensor, batch: Batch, batch_idx: int, *_: int
     ) -> None:
-        self.answers.append(module_of(pl_module).objective.answers(outputs).cpu())
+        self.answers.append(module_of(pl_module).objective.answers(outputs, batch).cpu())
         self.targets.append(batch.targets.cpu())
         if batch_idx == 0:
             self.inputs = [batch.inputs[: self.shown]]
@@ -62,9 +63,9 @@ class DecisionPictures(Callback):
         self.inputs = []
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Tensor, batch: Tensor, *_: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Tensor, batch: Batch, *_: int
     ) -> None:
-        self.inputs.append(batch)
+        self.inputs.append(batch.inputs)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         names = list(chain.from_iterable(cast("DigitRows", data_of(trainer)).own.names()))
@@ -76,7 +77,7 @@ class DecisionPictures(Callback):
     def _probabilities(self, pl_module: LightningModule) -> Tensor:
         module = module_of(pl_module)
         objective = cast("Classification", module.objective)
-        return objective.probabilities(module.eval()(torch.cat(self.inputs))).cpu()
+        return objective.probabilities(module.eval()(unlabelled(torch.cat(self.inputs)))).cpu()
 
     @torch.no_grad()
     def _draw(
@@ -87,7 +88,7 @@ class DecisionPictures(Callback):
         names: list[str] | None = None,
     ) -> None:
         """Decisions on all images kept, and what each layer does with the first of a test, or each to be predicted."""
-        data, network = cast("DigitRows", data_of(trainer)), module_of(pl_module).network
+        data, network = cast("DigitRows", data_of(trainer)), parts_of(module_of(pl_module))
         inputs, probabilities = torch.cat(self.inputs), self._probabilities(pl_module)
         images = data.as_images(inputs)
         self._save(trainer, {"decisions": plot_decisions(images, probabilities, data.steps, targets, names)})

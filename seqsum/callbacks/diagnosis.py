@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -22,6 +22,7 @@ from seqsum.callbacks.observation import (
 )
 from seqsum.callbacks.run import module_of, print_line
 from seqsum.data.base import Batch
+from seqsum.networks import SequenceNetwork
 from seqsum.objectives import Objective
 
 
@@ -109,33 +110,32 @@ class Diagnosis(Callback):
 
     def _look(self, trainer: Trainer, pl_module: LightningModule) -> Iterator[Located]:
         """All findings, or, where there is one of the inputs or the loss, that alone: the rest would follow from it."""
-        if found := findings.unscaled_inputs(self.batch.inputs):
+        inputs = self.batch.inputs if self.batch.mask is None else self.batch.inputs[self.batch.mask]
+        if found := findings.unscaled_inputs(inputs):
             yield "inputs", found
             return
-        module, outputs = module_of(pl_module), self.onlooker.outputs
-        seen = slice(None), slice(outputs.shape[1])  # where the backward pass is truncated: its first stretch
-        targets, mask = self.batch.targets[seen], None if self.batch.mask is None else self.batch.mask[seen]
-        if found := self._look_at_answers(module.objective, outputs, targets, mask, trainer.global_step):
+        module, features = module_of(pl_module), self.onlooker.features
+        if found := self._look_at_answers(module.objective, self.onlooker.outputs, trainer.global_step):
             yield "loss", found
             return
         yield from self.onlooker.found
-        yield from look_over_time(module.network, self.onlooker.features, mask)
+        if features is not None:
+            mask = None if self.batch.mask is None else self.batch.mask[:, : features.shape[1]]
+            yield from look_over_time(cast("SequenceNetwork", module.network), features, mask)
 
-    def _look_at_answers(
-        self, objective: Objective, outputs: Tensor, targets: Tensor, mask: Tensor | None, step: int
-    ) -> Finding | None:
-        """Outputs `(B, T, K)`, targets and mask `(B, T)`: whether something is wrong with the loss or the answers."""
-        loss = objective.loss(outputs, targets, mask).item()
+    def _look_at_answers(self, objective: Objective, outputs: Tensor, step: int) -> Finding | None:
+        """Outputs `(B, S, K)`: whether something is wrong with the loss or the answers."""
+        loss = objective.loss(outputs, self.batch).item()
         if step == 0:
             self.first_loss = loss
         found = findings.negative_loss(loss)
         if found is None and self.first_loss is not None:
             found = findings.diverged_loss(loss, self.first_loss)
-        answers = objective.answers(outputs)
+        answers = objective.answers(outputs, self.batch)
         # classes are no numbers: one that is likeliest for all may well be an early step on the way
         if found is None and step >= self.settled and answers.is_floating_point():
-            scored = objective.scored(targets, mask)
-            found = findings.flat_predictions(answers[scored], targets[scored])
+            scored = objective.scored(self.batch)
+            found = findings.flat_predictions(answers[scored], self.batch.targets[scored])
         return found
 
     def _say(self, trainer: Trainer, layer: str, finding: Finding, step: int) -> None:

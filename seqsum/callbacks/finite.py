@@ -66,7 +66,7 @@ class FiniteLoss(Callback):
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         # not where other processes would have to run the network too, to normalise over all batches
         if loss.is_cpu and trainer.world_size == 1 and not loss.isfinite():
-            layer, clause = first_not_finite(module_of(pl_module).network, self.batch.inputs, self.batch.mask)
+            layer, clause = first_not_finite(module_of(pl_module).network, self.batch)
             self.source = f" First in {layer}: {clause}."
 
     def on_train_batch_end(

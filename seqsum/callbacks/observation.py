@@ -21,6 +21,7 @@ from seqsum.callbacks.findings import (
     relative_change,
     saturated,
 )
+from seqsum.data.base import Batch
 from seqsum.networks import SequenceNetwork
 from seqsum.recurrent import Recurrent, RecurrentCell, trace
 
@@ -28,36 +29,34 @@ Located = tuple[str, Finding]  # the layer, and what was found there
 
 
 class Onlooker:
-    """Sees the next pass of a network: features, outputs, and the activations of the encoder that are faulty.
-
-    Of a sequence that goes through the network in windows it sees the first.
+    """Sees the next pass of a network: its outputs, and, of a `SequenceNetwork`, what its parts do.
 
     Attributes:
-        features: What the recurrence read, `(B, T, F)`.
-        outputs: Of the network, `(B, T, K)`.
+        outputs: Of the network, `(B, S, K)`.
+        features: What the recurrence read, `(B, T, F)`; in a network that runs in windows, of the first of them. None
+            where the network has other parts.
         found: Findings in the encoder.
     """
 
-    features: Tensor
     outputs: Tensor
+    features: Tensor | None
 
     def __init__(self) -> None:
         self.handles: list[RemovableHandle] = []
         self.found: list[Located] = []
-        self.seen = 0  # windows
 
     @property
     def looking(self) -> bool:
         """Whether the network is being looked at."""
         return len(self.handles) > 0
 
-    def start(self, network: SequenceNetwork) -> None:
+    def start(self, network: nn.Module) -> None:
         """Look on from now until `stop`."""
-        self.found, self.seen = [], 0
-        self.handles = [
-            network.recurrence.register_forward_pre_hook(self._keep_features),
-            network.head.register_forward_hook(self._keep_outputs),
-        ]
+        self.found, self.features = [], None
+        self.handles = [network.register_forward_hook(self._keep_outputs)]
+        if not isinstance(network, SequenceNetwork):
+            return
+        self.handles.append(network.encoder.register_forward_hook(self._keep_features))
         activations: tuple[type[nn.Module], ...] = (nn.ReLU, *BOUNDS)
         for path, module in network.encoder.named_modules(prefix="network.encoder"):
             if isinstance(module, activations):
@@ -69,19 +68,15 @@ class Onlooker:
             handle.remove()
         self.handles = []
 
-    def _keep_features(self, _: nn.Module, arguments: tuple[Tensor]) -> None:
-        if self.seen == 0:
-            self.features = arguments[0].detach()
+    def _keep_features(self, _: nn.Module, __: tuple[Tensor], features: Tensor) -> None:
+        if self.features is None:
+            self.features = features.detach()
 
-    def _keep_outputs(self, _: nn.Module, __: tuple[Tensor], outputs: Tensor) -> None:
-        if self.seen == 0:
-            self.outputs = outputs.detach()
-        self.seen += 1
+    def _keep_outputs(self, _: nn.Module, __: tuple[Batch], outputs: Tensor) -> None:
+        self.outputs = outputs.detach()
 
     def _look_at_activation(self, path: str, module: nn.Module, _: tuple[Tensor], values: Tensor) -> None:
         """Activations `(N, U, …)`: time is in the batch here."""
-        if self.seen > 0:
-            return
         values = values.detach()
         bounds = next((bounds for kind, bounds in BOUNDS.items() if isinstance(module, kind)), None)
         finding = saturated(values, *bounds) if bounds else dead_units(ever_active(values, axis=1))
@@ -165,8 +160,9 @@ def look_at_update(network: nn.Module, before: dict[str, Tensor]) -> Iterator[Lo
 
 
 @torch.no_grad()
-def first_not_finite(network: SequenceNetwork, inputs: Tensor, mask: Tensor | None = None) -> tuple[str, str]:
+def first_not_finite(network: nn.Module, batch: Batch) -> tuple[str, str]:
     """Where a NaN or an infinity comes from: the layer, and a clause that says what is the matter with it."""
+    inputs = batch.inputs if batch.mask is None else batch.inputs[batch.mask]
     if not inputs.isfinite().all():
         return "inputs", "so are some of the inputs"
     for name, parameter in network.named_parameters(prefix="network"):
@@ -182,7 +178,7 @@ def first_not_finite(network: SequenceNetwork, inputs: Tensor, mask: Tensor | No
     parts = network.named_modules(prefix="network")
     handles = [module.register_forward_hook(partial(look, path)) for path, module in parts]
     try:
-        network(inputs, mask)
+        network(batch)
     finally:
         for handle in handles:
             handle.remove()

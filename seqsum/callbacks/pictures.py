@@ -40,8 +40,8 @@ class SumPictures(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int, *_: Any
     ) -> None:
         if batch_idx == 0:
-            batch = Batch(batch.inputs[: self.shown], batch.targets[: self.shown])
-            self._keep(batch.inputs, module_of(pl_module).predict_step(batch.inputs, batch_idx))
+            batch = batch.map(lambda tensor: tensor[: self.shown])
+            self._keep(batch.inputs, module_of(pl_module).predict_step(batch, batch_idx))
             self.targets = list(batch.targets.cpu())
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -51,9 +51,9 @@ class SumPictures(Callback):
         self.sequences = []
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Tensor, batch: Tensor, *_: Any
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Tensor, batch: Batch, *_: Any
     ) -> None:
-        self._keep(batch, outputs)
+        self._keep(batch.inputs, outputs)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = cast("DigitSums", data_of(trainer))

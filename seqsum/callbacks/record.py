@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from seqsum.callbacks.run import module_of, tensorboard_writers
-from seqsum.data.base import Batch
+from seqsum.data.base import Batch, unlabelled
 from seqsum.module import SequenceModule
 from seqsum.objectives import StepMean
 from seqsum.recurrent import Recurrent
@@ -49,7 +49,7 @@ class RunRecord(Callback):
         if not self.drawn:
             self.drawn = True
             for writer in tensorboard_writers(trainer):
-                add_graph(writer, module_of(pl_module).network, batch.inputs[:1, :GRAPH_STEPS])
+                add_graph(writer, module_of(pl_module).network, batch)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
@@ -65,9 +65,21 @@ def charts(module: SequenceModule) -> dict[str, dict[str, list[Any]]]:
     return {"metrics by step": {name: ["Multiline", [f"val_by_step/{name}_t.*"]] for name in names}}
 
 
-def add_graph(writer: SummaryWriter, network: nn.Module, inputs: Tensor) -> None:
+class _OnInputs(nn.Module):
+    """A network that takes inputs in place of a batch, since a trace knows tensors alone."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.network(unlabelled(inputs))
+
+
+def add_graph(writer: SummaryWriter, network: nn.Module, batch: Batch) -> None:
     """The graph of a network in evaluation, as traced on a copy of it: the network itself stays untouched."""
-    network = copy.deepcopy(network).eval()
+    network = _OnInputs(copy.deepcopy(network).eval())
+    inputs = batch.inputs[:1, :GRAPH_STEPS]
     for part in network.modules():
         if isinstance(part, Recurrent):
             part.backend = "eager"  # the plain loop, and no compiled one in its stead
@@ -77,5 +89,5 @@ def add_graph(writer: SummaryWriter, network: nn.Module, inputs: Tensor) -> None
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
             warnings.filterwarnings("ignore", ".*torch.jit.trace.* is deprecated")  # by torch of what it does itself
             writer.add_graph(network, inputs)
-    except RuntimeError as error:
+    except Exception as error:  # of a network of the user's own, which may need more than inputs
         rank_zero_warn(f"no graph of the network for TensorBoard, since it can't be traced: {error}")

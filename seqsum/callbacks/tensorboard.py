@@ -18,6 +18,7 @@ from seqsum.data import DigitRows, DigitSums, SequenceData
 from seqsum.data.base import Batch
 from seqsum.figures import plot_all, plot_decisions, plot_over_time, plot_settling
 from seqsum.figures.together import by_layer
+from seqsum.networks import SequenceNetwork
 from seqsum.objectives import Classification, Objective, RunningSum
 from seqsum.recurrent import Recurrent, trace
 
@@ -74,7 +75,9 @@ class TensorBoard(Callback):
     ) -> None:
         if batch_idx == 0 and self.due:
             self.inputs, self.recorded, self.sums = batch.inputs, {}, []
-            self._record(module_of(pl_module).network.recurrence)
+            network = module_of(pl_module).network
+            if isinstance(network, SequenceNetwork):
+                self._record(network.recurrence)
 
     def _record(self, recurrence: nn.Module) -> None:
         """Keep what the recurrence does, window after window where it runs in such, until `recording` is closed."""
@@ -149,7 +152,7 @@ def draw(
         layers = {layer: {name: part[0] for name, part in parts.items()} for layer, parts in by_layer(recorded).items()}
         return {
             "decisions": plot_decisions(images, probabilities, data.steps, targets[:IMAGES, -1]),
-            "settling": plot_settling(objective.answers(outputs), targets),
+            "settling": plot_settling(outputs.argmax(-1), targets),
             **{f"states_{layer}": plot_over_time(images[0], parts, data.steps) for layer, parts in layers.items()},
         }
     return {}

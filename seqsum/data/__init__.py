@@ -1,6 +1,6 @@
 """Data: digits as tensors, sequences of them as index tables, batches for Lightning."""
 
-from seqsum.data.base import Batch, SequenceData
+from seqsum.data.base import Batch, SequenceData, unlabelled
 from seqsum.data.copy_memory import CopyMemory
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digit_rows import DigitRows
@@ -26,4 +26,5 @@ __all__ = [
     "running_targets",
     "scan_targets",
     "signs",
+    "unlabelled",
 ]

@@ -1,10 +1,11 @@
-"""What every DataModule of the package gives, and every objective and callback takes."""
+"""What every DataModule of the package gives, and every network, objective and callback takes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar, cast
 
+import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
@@ -14,15 +15,34 @@ class Batch(NamedTuple):
 
     Attributes:
         inputs: `(B, T, …)`; for digits `(B, T, C, Y, X)`.
-        targets: `(B, T)`.
-        mask: `(B, T)`, True where a step counts, or None when all do.
+        targets: `(B, S)`, one for each step of the outputs, of which a network may give more or fewer than it reads;
+            `(B, 0)` where nobody knows them, see `unlabelled`.
+        mask: `(B, T)`, True where an input step exists, or None when all do.
+        target_mask: `(B, S)`, True where a target is scored. By default targets belong to the input steps, and `mask`
+            says so.
         rows: What the sequences were made of, for messages: positions in the split, of all processes' sequences.
     """
 
     inputs: Tensor
     targets: Tensor
     mask: Tensor | None = None
+    target_mask: Tensor | None = None
     rows: Tensor | None = None
+
+    @property
+    def scored(self) -> Tensor | None:
+        """Which targets count, `(B, S)`; None when all do."""
+        return self.mask if self.target_mask is None else self.target_mask
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with each of its tensors changed, `rows` left out: `batch.map(lambda tensor: tensor[:4])`."""
+        tensors = (None if tensor is None else change(tensor) for tensor in self[:4])
+        return Batch(*tensors)  # type: ignore[arg-type]  # inputs and targets are never None
+
+
+def unlabelled(inputs: Tensor, mask: Tensor | None = None) -> Batch:
+    """Inputs `(B, T, …)` whose targets nobody knows: what `predict` reads."""
+    return Batch(inputs, torch.empty(len(inputs), 0, device=inputs.device), mask)
 
 
 Made = TypeVar("Made")

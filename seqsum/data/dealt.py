@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from seqsum.data.base import Batch, SequenceData
@@ -73,7 +72,7 @@ class DealtData(SequenceData):
         )
         return BatchLoader(Passthrough(), batch_size=None, sampler=sampler, num_workers=self.num_workers)
 
-    def on_after_batch_transfer(self, batch: IndexBatch | Tensor, dataloader_idx: int) -> Batch | Tensor:
+    def on_after_batch_transfer(self, batch: IndexBatch | Batch, dataloader_idx: int) -> Batch:
         if not isinstance(batch, IndexBatch):
             return batch
         gathered = (self.make_batch or self.gather)(batch)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from seqsum.data.base import Batch
+from seqsum.data.base import Batch, unlabelled
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import DatasetName, Digits, Split
 from seqsum.data.own import OwnDigits, OwnSequence
@@ -90,10 +90,11 @@ class DigitRows(DigitData):
         place = torch.randint(len(images), (1,), generator=torch.Generator().manual_seed(self.seed))
         return OwnDigits([OwnSequence(images[place], [f"test image {int(place)}"])], [], [])
 
-    def predict_dataloader(self) -> DataLoader[Tensor]:
-        """The user's images, each a sequence `(1, T, F)` by itself."""
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The user's images, each a sequence by itself: batches of one, inputs `(1, T, F)`."""
         images = torch.cat([digits for digits, _ in self.own.sequences])
-        return DataLoader(self.as_steps(images).unsqueeze(1), batch_size=None)  # type: ignore[arg-type]  # a tensor is a dataset
+        batches = [unlabelled(steps[None]) for steps in self.as_steps(images)]
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
 
     def describe(self) -> str:
         shades = "pixels from 0 to 1" if self.threshold is None else f"pixels 0 or 1 (threshold {self.threshold})"

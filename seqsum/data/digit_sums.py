@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from seqsum.data.base import Batch
+from seqsum.data.base import Batch, unlabelled
 from seqsum.data.counter_random import random_uniform
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import DatasetName
@@ -63,10 +63,10 @@ class DigitSums(DigitData):
         self.augment = augment
         self.elastic = elastic
 
-    def predict_dataloader(self) -> DataLoader[Tensor]:
-        """The user's images: one `(1, T, C, Y, X)` tensor for each sequence."""
-        inputs = [scale(digits)[None] for digits, _ in self.own.sequences]
-        return DataLoader(inputs, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The user's images: a batch of one for each sequence, inputs `(1, T, C, Y, X)`."""
+        batches = [unlabelled(scale(digits)[None]) for digits, _ in self.own.sequences]
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
 
     def describe(self) -> str:
         shortest, longest = self.lengths

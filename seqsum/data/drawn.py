@@ -50,10 +50,9 @@ class DrawnSequences(DealtData):
         if batch.split == "train":
             generator = torch.Generator(device).manual_seed(batch.seed)
             drawn = self.draw(len(batch.rows), generator)
-            return Batch(drawn.inputs[batch.share], drawn.targets[batch.share], rows=batch.rows)
-        inputs, targets, *_ = self.fixed[batch.split]
-        if inputs.device != device:
-            inputs, targets = inputs.to(device), targets.to(device)
-            self.fixed[batch.split] = Batch(inputs, targets)
+            return drawn.map(lambda tensor: tensor[batch.share])._replace(rows=batch.rows)
+        fixed = self.fixed[batch.split]
+        if fixed.inputs.device != device:
+            fixed = self.fixed[batch.split] = fixed.map(lambda tensor: tensor.to(device))
         rows = batch.rows[batch.share].squeeze(-1)
-        return Batch(inputs[rows], targets[rows], rows=batch.rows)
+        return fixed.map(lambda tensor: tensor[rows])._replace(rows=batch.rows)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from seqsum.data.base import Batch
+from seqsum.data.base import Batch, unlabelled
 from seqsum.data.dealt import check_at_least
 from seqsum.data.drawn import DrawnSequences
 from seqsum.data.samples import read_samples
@@ -64,9 +64,9 @@ class SineCurves(DrawnSequences):
         else:
             self.given = read_samples(Path(self.curve))
 
-    def predict_dataloader(self) -> DataLoader[Tensor]:
-        """The user's curve: one `(1, T, 1)` tensor."""
-        curves = [] if self.given is None else [self.given.view(1, -1, 1)]
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The user's curve: a batch of one, inputs `(1, T, 1)`."""
+        curves = [] if self.given is None else [unlabelled(self.given.view(1, -1, 1))]
         return DataLoader(curves, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
 
     def describe(self) -> str:

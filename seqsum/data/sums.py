@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 Operation = Literal["alternating", "sum"]
 
@@ -77,9 +78,19 @@ def scan_targets(labels: Tensor, operation: Operation = "alternating") -> Tensor
     return torch.stack(targets, dim=-1)
 
 
-def increments(sums: Tensor) -> Tensor:
-    """What each step adds to the running sum, `(B, T)` -> `(B, T)`; the first step adds to zero."""
-    return torch.diff(sums, dim=-1, prepend=torch.zeros_like(sums[..., :1]))
+def increments(sums: Tensor, mask: Tensor | None = None) -> Tensor:
+    """What each step adds to the running sum, `(B, T)` -> `(B, T)`; the first step adds to zero.
+
+    Args:
+        sums: `(B, T)`; zero at the steps that the mask leaves out.
+        mask: `(B, T)`, True where a step exists: it adds to the last one before it that exists.
+    """
+    before = F.pad(sums, (1, 0))[..., :-1]  # (B, T)
+    if mask is not None:
+        places = torch.arange(1, sums.shape[-1] + 1, device=sums.device) * mask  # (B, T)
+        last = F.pad(places.cummax(dim=-1).values, (1, 0))[..., :-1]  # of those before each step; 0 for none
+        before = F.pad(sums, (1, 0)).gather(-1, last)
+    return sums - before
 
 
 def read_digits(sums: Tensor, operation: Operation = "alternating") -> Tensor:

@@ -57,7 +57,9 @@ def run(options: argparse.Namespace) -> None:
 def build(cell: str, hidden_size: int) -> SequenceModule:
     """The network without any numbers in it, to be counted."""
     with torch.device("meta"):
-        return SequenceModule(cell, hidden_size, encoder=Flatten(SYMBOLS + 2), objective=Recall(SYMBOLS))
+        return SequenceModule(
+            cell=cell, hidden_size=hidden_size, encoder=Flatten(SYMBOLS + 2), objective=Recall(SYMBOLS)
+        )
 
 
 def train(cell: str, blanks: int, hidden_size: int, seed: int, options: argparse.Namespace) -> Run:

@@ -18,7 +18,7 @@ from seqsum.experiments.files import save, settings_of, write_markdown
 from seqsum.experiments.runs import Run, trained
 from seqsum.figures.curves import plot_continuations, plot_drift
 from seqsum.inspect.restore import restore_any
-from seqsum.module import SequenceModule
+from seqsum.module import SequenceModule, parts_of
 from seqsum.networks import Flatten, SequenceNetwork
 from seqsum.networks.budget import largest_size
 from seqsum.networks.free_run import free_run
@@ -47,13 +47,13 @@ def run(options: argparse.Namespace) -> None:
     runs = {(cell, seed): train(cell, seed, options) for seed in options.seeds for cell in options.cells}
     restored = {key: restore_any(str(run.checkpoint)) for key, run in runs.items()}
     periods = next(data.periods for _, data, _ in restored.values() if isinstance(data, SineCurves))
-    errors = {key: drift(module.network, periods, options.steps) for key, (module, _, _) in restored.items()}
+    errors = {key: drift(parts_of(module), periods, options.steps) for key, (module, _, _) in restored.items()}
     rows = [row(*key, runs[key], errors[key]) for key in sorted(runs)]
     show(f"root mean squared error of {CURVES:,} curves after {GIVEN} given samples", rows)
     write_markdown(options.output / "sine.md", rows)
     numbers = [found | {"error": errors[found["cell"], found["seed"]].tolist()} for found in rows]
     write(options.output / "sine.json", torch.device("cpu"), settings_of(options), numbers)
-    networks = {cell: restored[cell, options.seeds[0]][0].network for cell in options.cells}
+    networks = {cell: parts_of(restored[cell, options.seeds[0]][0]) for cell in options.cells}
     save(draw(networks, periods, min(options.steps, 100)), options.output / "sine_curves.png")
     of_cells = {cell: torch.stack([errors[cell, seed] for seed in options.seeds]) for cell in options.cells}
     save(plot_drift(of_cells, typical=TYPICAL), options.output / "sine_error.png")
@@ -72,7 +72,7 @@ def train(cell: str, seed: int, options: argparse.Namespace) -> Run:
 def build(cell: str, hidden_size: int) -> SequenceModule:
     """The network without any numbers in it, to be counted."""
     with torch.device("meta"):
-        return SequenceModule(cell, hidden_size, encoder=Flatten(1), objective=NextSample())
+        return SequenceModule(cell=cell, hidden_size=hidden_size, encoder=Flatten(1), objective=NextSample())
 
 
 @torch.no_grad()

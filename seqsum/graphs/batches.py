@@ -77,5 +77,4 @@ class _Captured(NamedTuple):
         self.seed.fill_(batch.seed)
         self.replay()
         # copies: a callback may keep a batch, and the next replay writes over this one
-        inputs, targets, mask, _ = self.made
-        return Batch(inputs.clone(), targets.clone(), None if mask is None else mask.clone(), batch.rows)
+        return self.made.map(Tensor.clone)._replace(rows=batch.rows)

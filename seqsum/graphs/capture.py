@@ -130,7 +130,7 @@ class CapturedStep:
         metrics: Sequence[Sums],
         places: Places,
     ) -> None:
-        self.batch = Batch(*(None if tensor is None else _place_like(tensor) for tensor in batch[:3]))  # type: ignore[arg-type]
+        self.batch = batch.map(_place_like)
         self.metrics, self.places = metrics, places
         gradients, updates = [weight.grad for weight in weights], [metric.update_count for metric in metrics]
         captures.settle()

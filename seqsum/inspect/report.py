@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqsum.data import DigitSums
+from seqsum.data.base import Batch
 from seqsum.data.own import OwnDigits
 from seqsum.data.sums import Operation, read_digits, running_targets
 from seqsum.figures import (
@@ -27,7 +28,8 @@ from seqsum.figures import (
 from seqsum.figures.style import digit, number
 from seqsum.inspect import texts
 from seqsum.inspect.reading import LengthScore, encode, exact_by_length, read, trace_layers
-from seqsum.module import SequenceModule
+from seqsum.module import SequenceModule, parts_of
+from seqsum.networks.sequence import describe_network
 
 STEPS, GATE_STEPS = 16, 12  # of a test sequence that are drawn: more would be too small to see
 DOTS = 1_000  # states on the number line
@@ -64,7 +66,7 @@ def report_test(module: SequenceModule, data: DigitSums, sequences: int = 6, lon
         sequences: How many are drawn digit by digit.
         longest: Where the curve of lengths ends.
     """
-    network, operation, (digits, labels) = module.network, data.operation, data.splits["test"]
+    network, operation, (digits, labels) = parts_of(module), data.operation, data.splits["test"]
     features = encode(network, digits)  # (N, F)
     rows = torch.cat([batch.rows for batch in data.test_dataloader()])  # (B, T)
     targets = running_targets(labels[rows], operation)
@@ -94,7 +96,7 @@ def report_images(module: SequenceModule, own: OwnDigits, operation: Operation) 
         own: What was found in the user's images.
         operation: What the signs are.
     """
-    network = module.network
+    network = parts_of(module)
     images = [digits for digits, _ in own.sequences]
     features = [encode(network, digits)[None] for digits in images]  # (1, T, F) each
     sums = [read(network, steps)[1] for steps in features]  # (1, T) each
@@ -127,7 +129,8 @@ def _skipped(own: OwnDigits) -> list[Section]:
 
 def describe(module: SequenceModule, data: DigitSums) -> str:
     """The network and its task in a line."""
-    return f"{module.network.describe()}. Trained on {data.dataset} digits to say {texts.describe_sums(data.operation)}"
+    task = f"Trained on {data.dataset} digits to say {texts.describe_sums(data.operation)}"
+    return f"{describe_network(module.network)}. {task}"
 
 
 def _section(name: str, figure: Figure, remark: str = "") -> Section:
@@ -149,7 +152,7 @@ def _metrics(module: SequenceModule, sums: Tensor, targets: Tensor) -> Section:
     outputs = sums[..., None]  # (B, T, 1)
     metrics = module.objective.metrics()
     metrics.update(outputs, targets)
-    values: dict[str, Any] = {**metrics.compute(), "loss": module.objective.loss(outputs, targets)}
+    values: dict[str, Any] = {**metrics.compute(), "loss": module.objective.loss(outputs, Batch(outputs, targets))}
     rows = [(f"test/{name}", f"{float(values[name]):.4f}", meaning) for name, meaning in texts.METRICS.items()]
     length = targets.shape[1]
     text = f"{len(targets):,} sequences of {length} {'digit' if length == 1 else 'digits'} from the test split."

@@ -8,7 +8,7 @@ from jsonargparse import ArgumentError
 
 from seqsum.checkpoints import check_architecture, load_checkpoint, settings_in
 from seqsum.data import DigitSums, SequenceData
-from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser
+from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser, drop_default_encoder
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
 from seqsum.objectives import RunningSum
@@ -81,6 +81,7 @@ def _instantiate(
     parser = settings_parser()
     try:
         config = parser.parse_object(settings)
+        drop_default_encoder(config.model)
         if root is not None:
             config.data.init_args.root = root
         flat = {name.replace(".init_args", ""): value for name, value in vars(config.as_flat()).items()}

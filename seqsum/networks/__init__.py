@@ -1,5 +1,6 @@
 """Networks: an encoder for every step, a recurrence over the steps, a head for every step."""
 
+from seqsum.networks.build import build_network
 from seqsum.networks.encoders import ConvEncoder, Encoder, Flatten
 from seqsum.networks.heads import build_head
 from seqsum.networks.initial_state import InitialState
@@ -17,6 +18,7 @@ __all__ = [
     "SequenceNetwork",
     "TimeDistributed",
     "build_head",
+    "build_network",
     "build_recurrence",
     "run_in_windows",
 ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqsum.networks.sequence import SequenceNetwork
+from seqsum.networks.windows import Stateful
 
 
-def free_run(network: SequenceNetwork, given: Tensor, steps: int) -> Tensor:
+def free_run(network: Stateful, given: Tensor, steps: int) -> Tensor:
     """Read what is given, then go on by predictions alone.
 
     The state is carried along, so that every step costs as much as one step.

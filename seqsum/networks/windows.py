@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from seqsum.networks.sequence import SequenceNetwork
 from seqsum.recurrent.recurrent import States
 
 
-def run_in_windows(network: SequenceNetwork, inputs: Tensor, mask: Tensor | None, steps: int) -> Tensor:
+@runtime_checkable
+class Stateful(Protocol):
+    """A network that goes on from a given state."""
+
+    def run(self, inputs: Tensor, state: States | None = None, *, mask: Tensor | None = None) -> tuple[Tensor, States]:
+        """Inputs `(B, T, …)` and a state -> outputs `(B, T, K)` and the state after them."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """As of `torch.nn.Module`."""
+
+
+def run_in_windows(network: Stateful, inputs: Tensor, mask: Tensor | None, steps: int) -> Tensor:
     """Truncated backward through time (Williams & Peng, 1990): the state goes on, its gradient stops.
 
     Each window's forward pass keeps its outputs and its last state, and is done again when the backward pass
@@ -40,7 +51,7 @@ def run_in_windows(network: SequenceNetwork, inputs: Tensor, mask: Tensor | None
     return torch.cat(outputs, dim=1)
 
 
-def _run(network: SequenceNetwork, inputs: Tensor, state: States | None, mask: Tensor | None) -> tuple[Tensor, States]:
+def _run(network: Stateful, inputs: Tensor, state: States | None, mask: Tensor | None) -> tuple[Tensor, States]:
     if not torch.is_grad_enabled():
         return network.run(inputs, state, mask=mask)
 
@@ -51,7 +62,7 @@ def _run(network: SequenceNetwork, inputs: Tensor, state: States | None, mask: T
 
 
 @contextmanager
-def _without_statistics(network: nn.Module) -> Iterator[None]:
+def _without_statistics(network: Stateful) -> Iterator[None]:
     """Batch normalisation keeps its running statistics, which have seen this window already."""
     layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     kept = [(layer.running_mean, layer.running_var, layer.num_batches_tracked) for layer in layers]

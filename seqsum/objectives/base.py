@@ -8,39 +8,46 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from seqsum.networks import SequenceNetwork
+from seqsum.data.base import Batch
 
 
 class Objective(nn.Module):
-    """Contract: outputs of the head `(B, T, K)` and targets `(B, T)` in; loss, metrics and answers out."""
+    """Contract: outputs of a network `(B, S, K)` and the batch that it read in; loss, metrics and answers out.
 
-    output_size: int  # K
-    monitor: str  # the metric that tells the best checkpoint
+    `S` is the number of targets of a sequence, as a rule that of its input steps.
+
+    Attributes:
+        output_size: `K`.
+        monitor, monitor_mode: The metric that tells the best checkpoint, and which way.
+    """
+
+    output_size: int
+    monitor: str
     monitor_mode: Literal["min", "max"]
 
-    def loss(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """A scalar to be minimised, the mean over `scored` steps; 0 for a batch without any."""
         raise NotImplementedError(f"{type(self).__name__} must define `loss`")
 
-    def scored(self, targets: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The steps that the loss is the mean of, `(B, T)` bool: the valid ones, unless a subclass wants fewer."""
-        return scored_steps(targets, mask)
+    def scored(self, batch: Batch) -> Tensor:
+        """The steps that the loss is the mean of, `(B, S)` bool: the valid ones, unless a subclass wants fewer."""
+        return scored_steps(batch.targets, batch.scored)
 
     def metrics(self) -> MetricCollection:
-        """Fresh metrics, updated with (outputs, targets, mask)."""
+        """Fresh metrics, updated with outputs, targets and `batch.scored`."""
         raise NotImplementedError(f"{type(self).__name__} must define `metrics`")
 
-    def answers(self, outputs: Tensor) -> Tensor:
-        """Outputs as the numbers that a user reads, `(B, T, K) -> (B, T)`."""
+    def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Outputs as the numbers that a user reads, `(B, S, K) -> (B, S)`; the batch may be `unlabelled`."""
         raise NotImplementedError(f"{type(self).__name__} must define `answers`")
 
-    def predict(self, network: SequenceNetwork, inputs: Tensor) -> Tensor:
-        """What a network makes of a user's input `(B, T, …)`: its answers, `(B, T)`."""
-        return self.answers(network(inputs))
+    def predict(self, network: nn.Module, batch: Batch) -> Tensor:
+        """What a network makes of a user's input, an `unlabelled` batch: its answers, `(B, S)`."""
+        return self.answers(network(batch), batch)
 
 
 def scored_steps(targets: Tensor, mask: Tensor | None = None, last: int | None = None) -> Tensor:
-    """Valid steps `(B, T)`, bool; with `last`, but so many of each sequence, at its end.
+    """Valid steps `(B, T)`, bool; with `last`, only that many of each sequence, at its end.
 
     Args:
         targets: `(B, T)`, whose shape and device it has.
@@ -54,8 +61,15 @@ def scored_steps(targets: Tensor, mask: Tensor | None = None, last: int | None =
     return valid & (remaining <= last)
 
 
+def without_masked(tensor: Tensor, mask: Tensor | None) -> Tensor:
+    """Outputs `(B, T, K)` or targets `(B, T)` with zeros at masked steps, whose values, NaN maybe, mean nothing."""
+    if mask is None:
+        return tensor
+    return tensor.masked_fill(~(mask if tensor.dim() == 2 else mask.unsqueeze(-1)), 0)
+
+
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of the values `(B, T)` where the mask is True; 0 where it never is."""
+    """Mean of the values `(B, T)`, which are finite, where the mask is True; 0 where it never is."""
     weights = torch.ones_like(values) if mask is None else mask.to(values)
     return (values * weights).sum(dtype=wide(values)) / weights.sum(dtype=wide(values)).clamp(min=1)
 

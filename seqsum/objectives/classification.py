@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric, MetricCollection
 
-from seqsum.objectives.base import Objective, masked_mean, scored_steps
+from seqsum.data.base import Batch
+from seqsum.objectives.base import Objective, masked_mean, scored_steps, without_masked
 from seqsum.objectives.metrics import StepMean
 
 
@@ -40,13 +41,14 @@ class Classification(Objective):
         self.output_size = num_classes
         self.last = named[scored] if isinstance(scored, str) else scored
 
-    def scored(self, targets: Tensor, mask: Tensor | None = None) -> Tensor:
-        return scored_steps(targets, mask, self.last)
+    def scored(self, batch: Batch) -> Tensor:
+        return scored_steps(batch.targets, batch.scored, self.last)
 
-    def loss(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Outputs `(B, T, K)`, classes `(B, T)`, mask `(B, T)` -> scalar, in nats, the mean over scored steps."""
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Outputs `(B, T, K)`, classes `(B, T)` -> scalar, in nats, the mean over scored steps."""
+        outputs, targets = without_masked(outputs, batch.scored), without_masked(batch.targets, batch.scored)
         of_steps = F.cross_entropy(outputs.float().movedim(-1, 1), targets, reduction="none")  # (B, T)
-        return masked_mean(of_steps, self.scored(targets, mask))
+        return masked_mean(of_steps, self.scored(batch))
 
     def metrics(self) -> MetricCollection:
         members: dict[str, Metric | MetricCollection] = {"accuracy": Accuracy(self.last)}
@@ -59,7 +61,7 @@ class Classification(Objective):
         """Of the classes after each step, `(B, T, K)`."""
         return outputs.float().softmax(-1)
 
-    def answers(self, outputs: Tensor) -> Tensor:
+    def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """The likeliest class of each step."""
         return outputs.argmax(-1)
 

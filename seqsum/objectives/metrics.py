@@ -101,8 +101,9 @@ class StepMean(Sums):
 
     def update(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> None:
         scores = self.score(outputs.detach(), targets).float()
-        weights = scored_steps(targets, mask, self.last).to(scores)
-        self.add((scores * weights).sum(dim=0, dtype=wide(scores)), weights.sum(dim=0, dtype=wide(scores)))
+        scored = scored_steps(targets, mask, self.last)
+        total = scores.masked_fill(~scored, 0).sum(dim=0, dtype=wide(scores))  # not times 0: it may be NaN
+        self.add(total, scored.sum(dim=0, dtype=wide(scores)))
 
     def compute(self) -> Tensor:
         return (self.total.sum() / self.count.sum()).float()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric, MetricCollection
 
+from seqsum.data.base import Batch
+from seqsum.errors import InputError
 from seqsum.networks.free_run import free_run
-from seqsum.networks.sequence import SequenceNetwork
-from seqsum.objectives.base import Objective, masked_mean
+from seqsum.networks.windows import Stateful
+from seqsum.objectives.base import Objective, masked_mean, without_masked
 from seqsum.objectives.metrics import StepMean
 from seqsum.objectives.running_sum import MeanAbsoluteError
 
@@ -33,22 +35,30 @@ class NextSample(Objective):
             raise ValueError(f"`horizon` (={horizon}) must be at least 1")
         self.horizon = horizon
 
-    def loss(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Outputs `(B, T, 1)`, targets `(B, T)`, mask `(B, T)` -> scalar, the mean over valid steps."""
-        return masked_mean(F.mse_loss(self.answers(outputs), targets, reduction="none"), mask)
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Outputs `(B, T, 1)`, targets `(B, T)` -> scalar, the mean over valid steps."""
+        samples = self.answers(without_masked(outputs, batch.scored), batch)
+        targets = without_masked(batch.targets, batch.scored)
+        return masked_mean(F.mse_loss(samples, targets, reduction="none"), batch.scored)
 
     def metrics(self) -> MetricCollection:
         members: dict[str, Metric | MetricCollection] = {"mse": MeanSquaredError(), "mae": MeanAbsoluteError()}
         # no compute groups: they would merge two metrics whose sums happen to agree after the first batch
         return MetricCollection(members, compute_groups=False)
 
-    def answers(self, outputs: Tensor) -> Tensor:
+    def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """The next sample at each step."""
         return outputs.squeeze(-1).float()
 
-    def predict(self, network: SequenceNetwork, inputs: Tensor) -> Tensor:
-        """Samples `(B, T, 1)` -> the `horizon` samples after them, `(B, horizon)`."""
-        return free_run(network, inputs, self.horizon)
+    def predict(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Samples `(B, T, 1)` -> the `horizon` samples after them, `(B, horizon)`.
+
+        Raises:
+            InputError: The network can't go on from a state, since it has no `run`.
+        """
+        if not isinstance(network, Stateful):
+            raise InputError(f"{type(network).__name__} can't go on with a curve: it has no `run`")
+        return free_run(network, batch.inputs, self.horizon)
 
 
 class MeanSquaredError(StepMean):

@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric, MetricCollection
 
+from seqsum.data.base import Batch
 from seqsum.data.sums import increments
-from seqsum.objectives.base import Objective, masked_mean
+from seqsum.objectives.base import Objective, masked_mean, without_masked
 from seqsum.objectives.metrics import StepMean
 
 
@@ -40,11 +41,12 @@ class RunningSum(Objective):
         self.beta = beta
         self.increment_weight = increment_weight
 
-    def loss(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Outputs `(B, T, 1)`, targets `(B, T)`, mask `(B, T)` -> scalar, the mean over valid steps."""
-        sums = outputs.squeeze(-1).float()  # (B, T)
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Outputs `(B, T, 1)`, targets `(B, T)` -> scalar, the mean over valid steps."""
+        mask = batch.scored
+        sums, targets = without_masked(outputs, mask).squeeze(-1).float(), without_masked(batch.targets, mask)  # (B, T)
         of_sums = self._robust(sums, targets)
-        of_increments = self._robust(increments(sums), increments(targets))
+        of_increments = self._robust(increments(sums, mask), increments(targets, mask))
         return masked_mean(of_sums + self.increment_weight * of_increments, mask)
 
     def _robust(self, predictions: Tensor, targets: Tensor) -> Tensor:
@@ -61,7 +63,7 @@ class RunningSum(Objective):
         # no compute groups: they would merge two metrics whose sums happen to agree after the first batch
         return MetricCollection(members, compute_groups=False)
 
-    def answers(self, outputs: Tensor) -> Tensor:
+    def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Running sums as the metrics read them: rounded."""
         return outputs.squeeze(-1).float().round()
 

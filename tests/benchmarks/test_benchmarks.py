@@ -228,7 +228,7 @@ def test_convolutions_alone_are_those_of_a_training_step(monkeypatch, mnist_root
 
     def step():
         batch = data.gather(training._random_rows(data, arguments.batch_size, CPU))
-        module.objective.loss(module(batch.inputs), batch.targets, batch.mask).backward()
+        module.objective.loss(module(batch), batch).backward()
 
     def convolutions(call):
         with torch.profiler.profile(

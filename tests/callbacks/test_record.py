@@ -10,6 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from seqsum.callbacks import RunRecord
 from seqsum.callbacks.record import add_graph
+from seqsum.data.base import unlabelled
 from seqsum.networks import ConvEncoder, SequenceNetwork, build_recurrence
 from tests.callbacks.conftest import events, hparams
 
@@ -73,7 +74,7 @@ def test_graph_of_each_recurrence_leaves_the_network_as_it_was(tmp_path, cell, b
     modes = [part.training for part in network.modules()]
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with SummaryWriter(str(tmp_path)) as writer:
-        add_graph(writer, network, torch.randn(1, 3, 1, 28, 28))
+        add_graph(writer, network, unlabelled(torch.randn(1, 3, 1, 28, 28)))
     assert events(tmp_path).Tags()["graph"]
     assert [part.training for part in network.modules()] == modes
     assert all(torch.equal(state[name], tensor) for name, tensor in network.state_dict().items())
@@ -87,5 +88,5 @@ class Untraceable(nn.Module):
 
 def test_a_network_that_cannot_be_traced_costs_only_its_graph(tmp_path, capfd):
     with SummaryWriter(str(tmp_path)) as writer, pytest.warns(UserWarning, match="no graph of the network"):
-        add_graph(writer, Untraceable(), torch.randn(1, 3))
+        add_graph(writer, Untraceable(), unlabelled(torch.randn(1, 3)))
     assert not events(tmp_path).Tags()["graph"]

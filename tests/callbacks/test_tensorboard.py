@@ -88,7 +88,7 @@ def test_same_sequences_each_time_and_all_predictions(make_run, tmp_path, drawn)
         assert operation == "alternating"
     with torch.inference_mode():
         batches = [data.gather(batch) for batch, _ in zip(data.val_dataloader(), range(2), strict=False)]
-        outputs = torch.cat([module.eval()(batch.inputs) for batch in batches]).squeeze(-1)
+        outputs = torch.cat([module.eval()(batch) for batch in batches]).squeeze(-1)
         assert torch.allclose(drawn[-1][2], outputs, atol=1e-6)
         assert torch.equal(drawn[-1][3], torch.cat([batch.targets for batch in batches]))
         states = drawn[-1][1]["outputs"]

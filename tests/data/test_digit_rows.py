@@ -93,9 +93,9 @@ def test_without_images_a_random_one_of_the_test_split_is_predicted(mnist_root, 
     for seed in (3, 3, 4):
         data = make_data(mnist_root, seed=seed)
         data.setup("predict")
-        (inputs,) = data.predict_dataloader()
-        assert inputs.shape == (1, 28, 28)
-        chosen.append((splits["test"].images / 255 == inputs).all(dim=(1, 2)).nonzero().flatten().tolist())
+        (batch,) = data.predict_dataloader()
+        assert batch.inputs.shape == (1, 28, 28)
+        chosen.append((splits["test"].images / 255 == batch.inputs).all(dim=(1, 2)).nonzero().flatten().tolist())
     assert chosen[0] == chosen[1] != chosen[2]
     assert all(chosen)
 

@@ -318,10 +318,10 @@ def test_predict_serves_each_sequence_of_images_scaled(tmp_path):
     Image.fromarray(torch.cat(list(drawn[2:]), dim=1).numpy()).save(strip)
     data = predicting(images=str(tmp_path))
     singles, cut = (data.on_after_batch_transfer(batch, 0) for batch in data.predict_dataloader())
-    assert torch.equal(singles, scale(drawn[:2])[None])
-    assert torch.equal(cut, scale(drawn[2:])[None])
+    assert torch.equal(singles.inputs, scale(drawn[:2])[None])
+    assert torch.equal(cut.inputs, scale(drawn[2:])[None])
     data = predicting(images=[str(strip), str(strip)])
-    assert [tuple(inputs.shape) for inputs in data.predict_dataloader()] == [(1, 3, 1, 28, 28)] * 2
+    assert [tuple(batch.inputs.shape) for batch in data.predict_dataloader()] == [(1, 3, 1, 28, 28)] * 2
 
 
 def test_predict_without_images_names_the_flag(mnist_root):

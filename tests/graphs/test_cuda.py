@@ -143,14 +143,14 @@ def test_the_host_waits_for_nothing_in_a_step(train, replays, wanted):
 
 
 class WaitsInForward(RunningSum):
-    def loss(self, outputs, targets, mask=None):
-        loss = super().loss(outputs, targets, mask)
+    def loss(self, outputs, batch):
+        loss = super().loss(outputs, batch)
         return loss if loss.item() < 1e9 else loss / 2
 
 
 class CopiesInForward(RunningSum):
-    def loss(self, outputs, targets, mask=None):
-        return super().loss(outputs, targets, mask) * torch.tensor([1.0]).to(outputs.device).squeeze()
+    def loss(self, outputs, batch):
+        return super().loss(outputs, batch) * torch.tensor([1.0]).to(outputs.device).squeeze()
 
 
 class WaitingBackward(torch.autograd.Function):
@@ -164,8 +164,8 @@ class WaitingBackward(torch.autograd.Function):
 
 
 class WaitsInBackward(RunningSum):
-    def loss(self, outputs, targets, mask=None):
-        return super().loss(WaitingBackward.apply(outputs), targets, mask)
+    def loss(self, outputs, batch):
+        return super().loss(WaitingBackward.apply(outputs), batch)
 
 
 @pytest.mark.filterwarnings("default:Training steps run without CUDA graphs")

@@ -43,7 +43,7 @@ class MaskedSums(DigitSums):
         {"module": {"initial_state": "learned", "head_sizes": [5]}},
         {"module": {"initial_state": "random", "schedule": "constant"}},
         {"data": {"sequence_length": (2, 4), "batch_size": 10, "elastic": 0.5}},
-        {"data_class": MaskedSums},
+        {"data_class": MaskedSums, "module": {"encoder": Flatten(784)}},
         {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"},
         {"gradient_clip_val": None},
         {"precision": "bf16-mixed"},

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from seqsum.data.base import unlabelled
 from seqsum.networks import Flatten, SequenceNetwork, build_recurrence
 from seqsum.networks.free_run import free_run
 
@@ -17,7 +18,7 @@ def test_free_run_is_reading_all_that_was_said_so_far(cell, given):
     with torch.no_grad():
         found = free_run(network, samples, 4)
         for step in range(4):
-            following = network(samples)[:, -1:]
+            following = network(unlabelled(samples))[:, -1:]
             torch.testing.assert_close(found[:, step], following[:, 0, 0])
             samples = torch.cat([samples, following], dim=1)
     assert found.shape == (3, 4)

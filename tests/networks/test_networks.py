@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from seqsum import RecurrentCell
+from seqsum.data.base import unlabelled
 from seqsum.networks import ConvEncoder, Flatten, SequenceNetwork, TimeDistributed, build_head, build_recurrence
 
 
@@ -73,11 +74,11 @@ def test_encoder_refuses(arguments, message):
 def test_every_step_is_predicted_from_what_came_before():
     network = make_network().eval()
     inputs = torch.randn(2, 4, 1, 28, 28)
-    outputs = network(inputs)
+    outputs = network(unlabelled(inputs))
     assert outputs.shape == (2, 4, 1)
     changed = inputs.clone()
     changed[:, 2] += 1
-    differs = (network(changed) != outputs).squeeze(-1)
+    differs = (network(unlabelled(changed)) != outputs).squeeze(-1)
     assert differs.tolist() == [[False, False, True, True]] * 2
 
 
@@ -85,8 +86,8 @@ def test_mask_reaches_the_recurrence():
     network = make_network().eval()
     inputs = torch.randn(2, 4, 1, 28, 28)
     mask = torch.tensor([[True, True, True, True], [True, False, True, True]])
-    outputs = network(inputs, mask)
-    torch.testing.assert_close(outputs[1, [0, 2, 3]], network(inputs[1:, [0, 2, 3]])[0])
+    outputs = network(unlabelled(inputs, mask))
+    torch.testing.assert_close(outputs[1, [0, 2, 3]], network(unlabelled(inputs[1:, [0, 2, 3]]))[0])
 
 
 @pytest.mark.parametrize(("cell", "torch_class"), [("rnn", nn.RNN), ("lstm", nn.LSTM), ("gru", nn.GRU)])
@@ -94,7 +95,7 @@ def test_torch_layers_start_from_the_same_weights(cell, torch_class):
     ours = make_network(cell=cell, num_layers=2, output_activation="tanh")
     theirs = make_network(cell=f"torch_{cell}", num_layers=2)
     inputs = torch.randn(2, 4, 1, 28, 28)
-    torch.testing.assert_close(ours(inputs), theirs(inputs))
+    torch.testing.assert_close(ours(unlabelled(inputs)), theirs(unlabelled(inputs)))
     assert isinstance(theirs.recurrence, torch_class)
 
 
@@ -117,7 +118,7 @@ def test_a_class_path_is_a_cell_of_ones_own():
     network = make_network(cell="tests.networks.test_networks.HalfLife", num_layers=2, backend="eager").eval()
     assert [type(cell).__name__ for cell in network.recurrence.cells] == ["HalfLife"] * 2
     assert network.recurrence.backend == "eager"
-    assert network(torch.randn(2, 4, 1, 28, 28)).shape == (2, 4, 1)
+    assert network(unlabelled(torch.randn(2, 4, 1, 28, 28))).shape == (2, 4, 1)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_piece_by_piece_equals_all_at_once(cell):
     inputs = torch.randn(3, 7, 1, 28, 28)
     first, state = network.run(inputs[:, :4])
     second, _ = network.run(inputs[:, 4:], state)
-    torch.testing.assert_close(torch.cat([first, second], dim=1), network(inputs))
+    torch.testing.assert_close(torch.cat([first, second], dim=1), network(unlabelled(inputs)))
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "torch_lstm", "torch_rnn"])
@@ -171,7 +172,7 @@ def test_a_number_fills_every_state_at_the_start(cell):
     start = torch.full((2, 3, 5), 1000.0)
     given = (start, start) if "lstm" in cell else start
     expected = network.head(network.recurrence(network.encoder(inputs), given)[0])
-    torch.testing.assert_close(network(inputs), expected)
+    torch.testing.assert_close(network(unlabelled(inputs)), expected)
     assert not torch.allclose(expected, network.head(network.recurrence(network.encoder(inputs))[0]))
 
 
@@ -198,10 +199,10 @@ def test_weights_with_a_learned_start_go_into_a_network_with_another():
     other = make_network().eval()
     other.load_state_dict(learned.state_dict())
     inputs = torch.randn(2, 3, 1, 28, 28)
-    assert not torch.allclose(learned(inputs), other(inputs))
+    assert not torch.allclose(learned(unlabelled(inputs)), other(unlabelled(inputs)))
     again = make_network(initial_state="learned", learn_initial_state=True).eval()
     again.load_state_dict(learned.state_dict())
-    torch.testing.assert_close(again(inputs), learned(inputs))
+    torch.testing.assert_close(again(unlabelled(inputs)), learned(unlabelled(inputs)))
 
 
 def test_flatten_passes_features_on_and_wants_their_number():

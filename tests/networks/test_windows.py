@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from seqsum.benchmarks.timing import peak_memory
+from seqsum.data.base import Batch, unlabelled
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Flatten, SequenceNetwork, TimeDistributed, build_recurrence, run_in_windows
 from seqsum.objectives import RunningSum
@@ -47,7 +48,7 @@ def train_once(network, run, masked):
     """A seeded pass forwards and backwards: loss, gradients, and what normalisation has seen."""
     inputs, targets, mask = make_sequences(masked)
     torch.manual_seed(3)
-    loss = RunningSum().loss(run(network, inputs, mask), targets, mask)
+    loss = RunningSum().loss(run(network, inputs, mask), Batch(inputs, targets, mask))
     loss.backward()
     gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
     return {"loss": loss.detach(), **gradients, **dict(network.named_buffers())}
@@ -69,7 +70,9 @@ def test_gradients_are_those_of_a_loop_that_detaches_the_state(cell, backend, ma
     network = make_network(cell, backend)
     expected = train_once(copy.deepcopy(network), by_hand, masked)
     found = train_once(network, lambda network, *batch: run_in_windows(network, *batch, WINDOW), masked)
-    whole = train_once(make_network(cell, backend), lambda network, inputs, mask: network(inputs, mask), masked)
+    whole = train_once(
+        make_network(cell, backend), lambda network, inputs, mask: network(unlabelled(inputs, mask)), masked
+    )
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-12, atol=1e-12, msg=name)
     recurrent = next(name for name in whole if "weight_hh" in name)
@@ -91,7 +94,7 @@ def test_window_of_the_whole_sequence_changes_no_bit(window):
     for truncate in (None, window):
         torch.manual_seed(4)
         module = SequenceModule(encoder=ConvEncoder((2,), output_size=5), hidden_size=4, truncate=truncate).double()
-        module(inputs, mask).pow(2).mean().backward()
+        module(unlabelled(inputs, mask)).pow(2).mean().backward()
         results.append([parameter.grad for parameter in module.parameters()])
     assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
 
@@ -100,7 +103,7 @@ def test_evaluation_in_windows_gives_the_same_outputs():
     network = make_network("lstm").eval()
     inputs, _, mask = make_sequences(masked=True)
     with torch.no_grad():
-        torch.testing.assert_close(run_in_windows(network, inputs, mask, WINDOW), network(inputs, mask))
+        torch.testing.assert_close(run_in_windows(network, inputs, mask, WINDOW), network(unlabelled(inputs, mask)))
 
 
 def long_step_memory(steps: int, window: int | None) -> int:
@@ -110,7 +113,7 @@ def long_step_memory(steps: int, window: int | None) -> int:
     targets = inputs.sum(-1).cumsum(1)
 
     def step() -> None:
-        module.objective.loss(module(inputs), targets).backward()
+        module.objective.loss(module(Batch(inputs, targets)), Batch(inputs, targets)).backward()
 
     step()  # compilers and gradients
     return peak_memory(step, torch.device("cpu"))

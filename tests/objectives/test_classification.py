@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from seqsum.objectives import Classification
+from tests.objectives.batches import labelled
 
 # probabilities of the right class by step: 1/2, 1/4, 3/4 and 1/4, 5/8, 1/8
 RIGHT = torch.tensor([[0.5, 0.25, 0.75], [0.25, 0.625, 0.125]])
@@ -36,12 +37,12 @@ def outputs():
 def test_loss_is_the_mean_surprise_at_the_scored_steps(scored, mask, expected):
     objective = Classification(3, scored)
     surprise = sum(-math.log(p) for p in expected) / len(expected)
-    assert objective.loss(outputs(), TARGETS, mask).item() == pytest.approx(surprise, rel=1e-5)
-    assert objective.scored(TARGETS, mask).sum() == len(expected)
+    assert objective.loss(outputs(), labelled(TARGETS, mask)).item() == pytest.approx(surprise, rel=1e-5)
+    assert objective.scored(labelled(TARGETS, mask)).sum() == len(expected)
 
 
 def test_loss_of_no_sequence_is_zero():
-    assert Classification(3).loss(outputs()[:0], TARGETS[:0]).item() == 0
+    assert Classification(3).loss(outputs()[:0], labelled(TARGETS[:0])).item() == 0
 
 
 def test_accuracy_at_the_end_and_after_every_step():
@@ -59,7 +60,7 @@ def test_at_every_step_one_accuracy_is_enough():
 
 
 def test_answers_are_the_likeliest_classes():
-    assert Classification(3).answers(outputs()).tolist() == [[1, 1, 2], [1, 0, 1]]
+    assert Classification(3).answers(outputs(), labelled(TARGETS)).tolist() == [[1, 1, 2], [1, 0, 1]]
 
 
 @pytest.mark.parametrize(

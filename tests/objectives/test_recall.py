@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from seqsum.objectives import Recall
+from tests.objectives.batches import labelled
 
 BLANK = 3
 TARGETS = torch.tensor([[BLANK, BLANK, BLANK, 0, 2], [BLANK, BLANK, BLANK, 1, 1], [BLANK, BLANK, BLANK, 2, 0]])
@@ -42,7 +43,7 @@ def test_metrics_of_two_batches_are_those_of_both_together():
 def test_loss_is_the_cross_entropy_of_all_steps():
     objective = Recall(num_symbols=3)
     outputs = outputs_for([[0, 1, 2, 3, 0]] * 3).requires_grad_()
-    loss = objective.loss(outputs, TARGETS)
+    loss = objective.loss(outputs, labelled(TARGETS))
     expected = F.cross_entropy(outputs.flatten(0, 1), TARGETS.flatten())
     torch.testing.assert_close(loss.float(), expected)
     loss.backward()
@@ -53,7 +54,7 @@ def test_guessing_symbols_has_the_loss_of_the_recalled_steps_alone():
     outputs = torch.full((3, 5, 4), -1e4)
     outputs[:, :3, BLANK] = 0
     outputs[:, 3:, :3] = 0
-    assert float(Recall(num_symbols=3).loss(outputs, TARGETS)) == pytest.approx(2 / 5 * math.log(3))
+    assert float(Recall(num_symbols=3).loss(outputs, labelled(TARGETS))) == pytest.approx(2 / 5 * math.log(3))
 
 
 def test_a_single_symbol_is_refused():

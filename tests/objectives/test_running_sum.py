@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from seqsum.objectives import RunningSum, masked_mean
+from tests.objectives.batches import labelled
 
 TARGETS = torch.tensor([[3.0, 1.0, 6.0], [2.0, 2.0, -1.0]])
 OUTPUTS = torch.tensor([[3.2, 1.4, 6.6], [2.0, 4.0, -1.1]])  # errors .2 .4 .6 and 0 2 -.1
@@ -15,27 +16,29 @@ MASK = torch.tensor([[True, True, True], [True, True, False]])
 def test_squared_error_is_the_limit_of_beta():
     objective = RunningSum(beta=math.inf, increment_weight=0)
     expected = (0.04 + 0.16 + 0.36 + 0 + 4 + 0.01) / 6
-    assert objective.loss(OUTPUTS[..., None], TARGETS).item() == pytest.approx(expected, rel=1e-5)
+    assert objective.loss(OUTPUTS[..., None], labelled(TARGETS)).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_smooth_l1_is_quadratic_below_beta_and_linear_above():
     objective = RunningSum(beta=0.5, increment_weight=0)
     expected = (0.04 + 0.16 + 0 + 0.01) / 6 + ((0.6 - 0.25) + (2 - 0.25)) / 6  # d²/(2·0.5), |d| - 0.25
-    assert objective.loss(OUTPUTS[..., None], TARGETS).item() == pytest.approx(expected, rel=1e-5)
+    assert objective.loss(OUTPUTS[..., None], labelled(TARGETS)).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_increments_are_weighted():
     sums, both = RunningSum(beta=0, increment_weight=0), RunningSum(beta=0, increment_weight=0.5)
     increment_errors = (0.2 + 0.2 + 0.2 + 0 + 2 + 2.1) / 6
-    difference = both.loss(OUTPUTS[..., None], TARGETS) - sums.loss(OUTPUTS[..., None], TARGETS)
+    difference = both.loss(OUTPUTS[..., None], labelled(TARGETS)) - sums.loss(OUTPUTS[..., None], labelled(TARGETS))
     assert difference.item() == pytest.approx(0.5 * increment_errors, rel=1e-5)
 
 
 def test_masked_steps_count_for_nothing():
     objective = RunningSum(beta=0, increment_weight=0)
-    assert objective.loss(OUTPUTS[..., None], TARGETS, MASK).item() == pytest.approx((0.2 + 0.4 + 0.6 + 0 + 2) / 5)
+    assert objective.loss(OUTPUTS[..., None], labelled(TARGETS, MASK)).item() == pytest.approx(
+        (0.2 + 0.4 + 0.6 + 0 + 2) / 5
+    )
     assert masked_mean(OUTPUTS, torch.zeros_like(MASK)).item() == 0
-    assert objective.loss(OUTPUTS[:0, :, None], TARGETS[:0]).item() == 0  # a process without rows
+    assert objective.loss(OUTPUTS[:0, :, None], labelled(TARGETS[:0])).item() == 0  # a process without rows
 
 
 def test_metrics_by_hand():

@@ -19,7 +19,7 @@ from seqsum.benchmarks.timing import take_turns
 from seqsum.data import DigitSums
 from seqsum.data.base import Batch
 from seqsum.data.sampler import IndexBatch
-from seqsum.module import SequenceModule
+from seqsum.module import SequenceModule, parts_of
 
 BATCHES = (128, 1024)  # sequences
 RECURRENCES = [("lstm", "auto"), ("lstm", "triton"), ("lstm", "bptt"), ("torch_lstm", "auto")]
@@ -77,7 +77,7 @@ def _time_step(batch: Batch, cell: str, backend: str, options: argparse.Namespac
     step = Step(batch, cell, backend)
     parts: dict[str, Part] = {"forward and backward": step.differentiate, "step": step.whole}
     if (cell, backend) == RECURRENCES[0]:
-        parts |= {"encoder, forward": lambda: step.module.network.encoder(batch.inputs), "metrics": step.score}
+        parts |= {"encoder, forward": lambda: parts_of(step.module).encoder(batch.inputs), "metrics": step.score}
         parts |= {"clipping": step.clip, "AdamW": step.optimizer.step}
     _add(parts, head, options, device, results)
 
@@ -105,8 +105,8 @@ class Step:
     def differentiate(self) -> torch.Tensor:
         """Loss and gradients; gives the outputs."""
         self.module.zero_grad(set_to_none=True)
-        outputs = self.module(self.batch.inputs, self.batch.mask)
-        self.module.objective.loss(outputs, self.batch.targets, self.batch.mask).backward()
+        outputs = self.module(self.batch)
+        self.module.objective.loss(outputs, self.batch).backward()
         return outputs.detach()
 
     def clip(self) -> None:

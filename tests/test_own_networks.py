@@ -1,0 +1,137 @@
+"""Networks, optimizers and schedules of a user's own, on the command line and in Python."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from seqsum import LSTM, LSTMCell
+from seqsum.cli import main
+from seqsum.data import Batch, DigitSums
+from seqsum.module import SequenceModule
+from seqsum.objectives import Classification
+
+
+class EncoderDecoder(nn.Module):
+    """Reads digits and says their classes backwards, and then a word for the end: more targets than inputs."""
+
+    def __init__(self, hidden_size: int = 16) -> None:
+        super().__init__()
+        self.output_size = 11
+        self.encoder = LSTM(28 * 28, hidden_size, batch_first=True)
+        self.decoder = LSTMCell(hidden_size, hidden_size)
+        self.head = nn.Linear(hidden_size, 11)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Images `(B, T, 1, Y, X)`, mask `(B, T)` -> `(B, T + 1, 11)`."""
+        _, (hidden, cell_state) = self.encoder(batch.inputs.flatten(2), mask=batch.mask)
+        state, outputs = (hidden[0], cell_state[0]), []
+        for _ in range(batch.targets.shape[1]):
+            state = self.decoder(state[0], state)
+            outputs.append(state[0])
+        return self.head(torch.stack(outputs, dim=1))
+
+
+class Backwards(DigitSums):
+    """Digits, of which each sequence has another number, and their classes backwards, with 10 for the end."""
+
+    def gather(self, batch):
+        rows = batch.rows[batch.share]
+        steps = torch.arange(rows.shape[1])
+        mask = steps <= (rows[:, :1] % rows.shape[1])  # (B, T)
+        labels = self.splits[batch.split].labels[rows]
+        lengths = mask.sum(1, keepdim=True)
+        backwards = labels.gather(1, (lengths - 1 - steps).clamp(min=0))
+        targets = torch.cat([backwards, labels[:, :1]], dim=1)
+        places = torch.arange(targets.shape[1])
+        targets = torch.where(places == lengths, 10, targets)
+        return Batch(super().gather(batch).inputs, targets, mask, places <= lengths, batch.rows)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_a_network_of_ones_own_may_give_other_steps_than_it_reads(here, mnist_root, capfd):
+    main([
+        *("fit", f"--data.root={mnist_root}", "--data=tests.test_own_networks.Backwards", "--data.dataset=mnist"),
+        *("--model.network=tests.test_own_networks.EncoderDecoder", "--model.network.hidden_size=8"),
+        *("--model.objective=seqsum.objectives.Classification", "--model.objective.num_classes=11"),
+        *("--model.objective.scored=every", "--trainer.max_epochs=2", "--trainer.accelerator=cpu"),
+        *("--trainer.limit_train_batches=3", "--trainer.log_every_n_steps=1", "--data.batch_size=8"),
+    ])  # fmt: skip
+    printed = capfd.readouterr().out
+    assert "EncoderDecoder" in printed
+    checkpoint = next(here.glob("logs/sum/version_0/checkpoints/best.ckpt"))
+    main(["test", f"--ckpt_path={checkpoint}"])
+    results = json.loads(next(here.glob("logs/sum-test/version_0/results.json")).read_text())
+    assert len(results["test_by_step"]["accuracy"]) == 5, "of four digits and the end"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"network": EncoderDecoder()}, r"`output_size` \(=11\) of EncoderDecoder must be 1, which RunningSum takes"),
+        ({"network": EncoderDecoder(), "hidden_size": 3}, r"`hidden_size` \(=3\) is of the default network"),
+        ({"optimizer": torch.optim.SGD, "learning_rate": 0.1}, r"`learning_rate` \(=0.1\) is of the default optimizer"),
+    ],
+)
+def test_arguments_that_go_unused_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SequenceModule(**arguments)
+
+
+def test_arguments_that_nobody_knows_are_refused():
+    with pytest.raises(TypeError, match="`network` \\(='lstm'\\) must be a module"):
+        SequenceModule("lstm")
+    with pytest.raises(TypeError, match="hiden_size"):
+        SequenceModule(hiden_size=3)
+    with pytest.raises(TypeError, match="SequenceModule has no argument `hiden_size`"):
+        SequenceModule(EncoderDecoder(), Classification(11), hiden_size=3)
+
+
+def test_optimizers_and_schedules_come_from_torch(here, mnist_root):
+    main([
+        *("fit", f"--data.root={mnist_root}", "--data.dataset=mnist", "--trainer.max_epochs=2"),
+        *("--model.optimizer=SGD", "--model.optimizer.lr=0.25", "--model.optimizer.momentum=0.5"),
+        *("--model.schedule=StepLR", "--model.schedule.step_size=1", "--model.schedule.gamma=0.5"),
+        *("--trainer.limit_train_batches=2", "--trainer.log_every_n_steps=1"),
+        *("--trainer.accelerator=cpu", "--model.hidden_size=4"),
+    ])  # fmt: skip
+    file = here / "logs/sum/version_0/checkpoints/last.ckpt"
+    checkpoint = torch.load(file, weights_only=True)
+    (group,) = checkpoint["optimizer_states"][0]["param_groups"]
+    assert (group["momentum"], group["initial_lr"], group["lr"]) == (0.5, 0.25, 0.25 * 0.5**2)
+    few = ["--trainer.limit_train_batches=2", "--trainer.log_every_n_steps=1"]
+    main(["fit", f"--ckpt_path={file}", "--trainer.max_epochs=3", *few])
+    checkpoint = torch.load(here / "logs/sum/version_1/checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == 0.25 * 0.5**3, "the checkpoint says which"
+
+
+def test_a_schedule_may_wait_for_a_metric(here, mnist_root):
+    main([
+        *("fit", f"--data.root={mnist_root}", "--data.dataset=mnist", "--trainer.max_epochs=3"),
+        "--model.hidden_size=4",
+        *("--model.schedule=lightning.pytorch.cli.ReduceLROnPlateau", "--model.schedule.monitor=val/loss"),
+        *("--model.schedule.patience=0", "--model.schedule.threshold=1000", "--model.schedule.threshold_mode=abs"),
+        *("--trainer.limit_train_batches=2", "--trainer.log_every_n_steps=1", "--trainer.accelerator=cpu"),
+    ])  # fmt: skip
+    checkpoint = torch.load(here / "logs/sum/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.005 * 0.1**2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model.hidden_size=3"], "`hidden_size` (=3) is of the default network"),
+        (["--model.encoder.output_size=3"], "`encoder` is of the default network"),
+        (["--model.optimizer=SGD", "--model.weight_decay=0.5"], "`weight_decay` (=0.5) is of the default optimizer"),
+    ],
+)
+def test_flags_that_go_unused_are_refused_before_a_folder_is_made(here, mnist_root, capfd, flags, message):
+    with pytest.raises(SystemExit) as caught:
+        main([
+            *("fit", f"--data.root={mnist_root}", "--model.network=tests.test_own_networks.EncoderDecoder"),
+            *("--model.objective=seqsum.objectives.Classification", "--model.objective.num_classes=11", *flags),
+        ])  # fmt: skip
+    assert caught.value.code == 2
+    assert message in capfd.readouterr().err
+    assert not (here / "logs").exists()
