@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from seqsum.cli import main
 from seqsum.data import DigitRows
 from seqsum.data.digits import load_splits
+from seqsum.experiments.rows import SET_UPS
 from seqsum.inspect.restore import _instantiate
 from seqsum.module import SequenceModule
 from seqsum.networks import Flatten
@@ -51,7 +52,7 @@ pytestmark = [
 ]
 SMALL = [
     "-c",
-    str(CONFIGS / "rows_rnn_64.yaml"),
+    str(CONFIGS / "rows.yaml"),
     "--model.hidden_size=8",
     "--trainer.limit_val_batches=2",
     "--trainer.max_epochs=1",
@@ -63,12 +64,14 @@ SMALL = [
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_parameter_counts_are_the_published_ones(name):
-    settings = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+def test_parameter_counts_are_the_published_ones(name, monkeypatch, capsys):
+    monkeypatch.chdir(CONFIGS.parent)
+    with pytest.raises(SystemExit):
+        main([*SET_UPS[name].arguments(), "--print_config"])
+    settings = yaml.safe_load(capsys.readouterr().out)
     module, data, _ = _instantiate(name, {"model": settings["model"], "data": settings["data"]}, None, None)
     assert sum(parameter.numel() for parameter in module.parameters()) == COUNTS[name]
     assert isinstance(data, DigitRows)
-    assert settings["experiment"] == name
 
 
 def test_a_small_one_learns(mnist_root, tmp_path):
@@ -106,7 +109,7 @@ def finished(tmp_path_factory, mnist_root):
 @pytest.fixture
 def checkpoint(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return finished / "logs/rows_rnn_64/version_0/checkpoints/best.ckpt"
+    return finished / "logs/rows/version_0/checkpoints/best.ckpt"
 
 
 def results(folder):
@@ -114,7 +117,7 @@ def results(folder):
 
 
 def test_a_run_draws_decisions_and_states(finished):
-    run = finished / "logs/rows_rnn_64/version_0"
+    run = finished / "logs/rows/version_0"
     assert {"decisions.png", "settling.png", "states_l0.png"} <= {path.name for path in run.iterdir()}
     images = EventAccumulator(str(run)).Reload().Tags()["images"]
     assert {"figures/decisions", "figures/settling", "figures/states_l0"} <= set(images)
@@ -183,7 +186,7 @@ def test_predict_tells_the_decision_after_every_step(checkpoint, mnist_root, cap
         ("image0.png", "image1.png"), re.findall(r"│ 28 +│ (\d) +│ (0\.\d{3})", printed), strict=True
     ):
         assert f"{name}: {last[0]}, probability {last[1]}" in printed
-    run = Path("logs/rows_rnn_64-predict/version_0")
+    run = Path("logs/rows-predict/version_0")
     assert {"decisions.png", "states_1_l0.png", "states_2_l0.png"} <= {path.name for path in run.iterdir()}
 
 

@@ -9,7 +9,7 @@ import torch
 
 from seqsum.benchmarks.timing import show, write
 from seqsum.experiments.files import save, settings_of, write_markdown
-from seqsum.experiments.rows import train
+from seqsum.experiments.rows import SET_UPS, train
 from seqsum.experiments.runs import Run, accuracies, spread, tested
 from seqsum.figures.comparison import plot_comparison
 
@@ -23,7 +23,8 @@ PUBLISHED = {("rows_rnn_128", "zero", "1000"): 0.663, ("rows_rnn_64", "zero", "1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this experiment."""
-    parser.add_argument("--names", nargs="+", default=["rows_rnn_128", "rows_rnn_64"], help="of the configurations")
+    names = ["rows_rnn_128", "rows_rnn_64"]
+    parser.add_argument("--names", nargs="+", choices=SET_UPS, default=names, help="of the set-ups")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("arguments", nargs="*", help="others of train.py, after --, such as --data.root=…")
 

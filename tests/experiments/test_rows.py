@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+from seqsum.cli import main as train
 from seqsum.experiments import initial_states, rows, runs
 from seqsum.experiments.__main__ import main
 from seqsum.figures.comparison import plot_comparison
@@ -38,10 +41,71 @@ def small(mnist_root):
     ]  # fmt: skip
 
 
-def test_every_configuration_has_a_published_accuracy():
-    assert set(rows.PUBLISHED) == {path.stem for path in (REPOSITORY / "configs").glob("*s_*.yaml")} & {
-        path.stem for path in (REPOSITORY / "configs").iterdir() if path.stem.startswith(("rows_", "columns_"))
-    }
+READ = {  # what all twelve read and decide with
+    "encoder": {"class_path": "seqsum.networks.Flatten", "init_args": {"output_size": 28}},
+    "objective": {
+        "class_path": "seqsum.objectives.Classification",
+        "init_args": {"num_classes": 10, "scored": "last"},
+    },
+    "learning_rate": 0.001, "weight_decay": 0.0, "schedule": "constant",
+}  # fmt: skip
+PLAIN = {"steps": "rows", "batch_size": 128, "threshold": None, "train_on": "train"}
+BINARY = {"steps": "rows", "batch_size": 256, "threshold": 0.1, "train_on": "all"}
+RNN = {"cell": "rnn", "num_layers": 1, "bias": "one", "head_sizes": []}
+LSTM = {"cell": "lstm", "num_layers": 1, "bias": "one", "output_activation": "tanh", "head_sizes": [64]}
+GRU = {
+    "cell": "gru", "num_layers": 1, "bias": "one", "head_sizes": [64],
+    "forget_bias": {"reset_gate": 1.0, "update_gate": 1.0},
+}  # fmt: skip
+LISTED = {
+    "rows_rnn_128": (RNN | {"hidden_size": 128}, PLAIN),
+    "rows_rnn_64": (RNN | {"hidden_size": 64}, PLAIN),
+    "rows_lstm_128": (LSTM | {"hidden_size": 128, "bias": "none", "head_sizes": []}, PLAIN),
+    "columns_rnn_128": (RNN | {"hidden_size": 128}, PLAIN | {"steps": "columns"}),
+    "rows_binary_lstm_32": (LSTM | {"hidden_size": 32}, BINARY),
+    "rows_binary_lstm_64": (LSTM | {"hidden_size": 64}, BINARY),
+    "rows_binary_lstm_128": (LSTM | {"hidden_size": 128}, BINARY),
+    "rows_binary_lstm_3x32": (LSTM | {"hidden_size": 32, "num_layers": 3}, BINARY),
+    "rows_binary_gru_32": (GRU | {"hidden_size": 32}, BINARY),
+    "rows_binary_gru_64": (GRU | {"hidden_size": 64}, BINARY),
+    "rows_binary_gru_128": (GRU | {"hidden_size": 128}, BINARY),
+    "rows_binary_gru_3x32": (GRU | {"hidden_size": 32, "num_layers": 3}, BINARY),
+}
+
+
+def settings_of(arguments, capsys):
+    """What the command line makes of arguments."""
+    with pytest.raises(SystemExit) as exit_:
+        train([*arguments, "--print_config"])
+    assert not exit_.value.code
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+def test_every_set_up_is_listed():
+    assert set(rows.SET_UPS) == set(LISTED)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_base_and_differences_give_the_settings_listed(here, capsys, name):
+    model, data = LISTED[name]
+    found, default = (settings_of(arguments, capsys) for arguments in (rows.SET_UPS[name].arguments(), []))
+    binary = data["threshold"] is not None
+    averaged = [(each["class_path"], each["init_args"]["decay"]) for each in found["trainer"]["callbacks"] or []]
+    assert averaged == ([("seqsum.callbacks.AveragedWeights", 0.99)] if binary else [])
+    given = {"max_epochs": 10 if binary else 4, "gradient_clip_val": None, "callbacks": found["trainer"]["callbacks"]}
+    assert found["trainer"] == default["trainer"] | given
+    assert found["model"] == default["model"] | READ | model
+    assert found["data"]["class_path"] == "seqsum.data.DigitRows"
+    others = {"dataset": "auto", "root": "data", "images": None}
+    assert found["data"]["init_args"] == others | data
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs/rows").iterdir()), ids=lambda path: path.stem)
+def test_every_difference_says_how_to_run_it_and_is_used(here, path, capsys):
+    (command,) = re.findall(r"^# python train.py (-c .*)$", path.read_text(), flags=re.MULTILINE)
+    assert f"configs/rows/{path.name}" in command
+    assert settings_of(command.split(), capsys)["experiment"] == "rows"
+    assert any(path.stem in set_up.differences for set_up in rows.SET_UPS.values())
 
 
 def test_table_says_what_the_runs_reached_and_no_run_is_done_twice(here, small, capsys, monkeypatch):
