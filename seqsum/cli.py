@@ -44,12 +44,10 @@ from seqsum.callbacks import (
     SumPictures,
     TensorBoard,
     TestReport,
-    print_left_out,
-    print_line,
-    run_folder,
 )
 from seqsum.checkpoints import CheckpointFiles, check_architecture
 from seqsum.configurations import check_configurations, dump_settings
+from seqsum.console import fail, print_line
 from seqsum.data import DigitData, DigitSums, SequenceData
 from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser, drop_default_encoder
 from seqsum.distributed import check_processes, first_device, is_first_process
@@ -64,6 +62,8 @@ from seqsum.module import OBJECTS, SequenceModule
 from seqsum.objectives import RunningSum
 from seqsum.paths import expand_home, expand_options
 from seqsum.profiler import NoProfiler
+from seqsum.run import print_left_out, run_folder
+from seqsum.versions import claim_version, number_of
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, no larger file
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
@@ -119,13 +119,6 @@ def _quieten() -> None:
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:
     return "litlogger" not in record.getMessage()
-
-
-def fail(message: str | None) -> NoReturn:
-    """Say what is wrong, without a traceback, and exit."""
-    if message:
-        sys.stderr.write(f"error: {message}\n")
-    sys.exit(2)
 
 
 class Parser(OwnDefaultsParser):
@@ -361,7 +354,7 @@ def flat(settings: Namespace) -> dict[str, Any]:
 
 def make_loggers(root: str, name: str) -> list[Logger]:
     """TensorBoard and CSV, both in a new folder `root/name/version_N`."""
-    version = claim_version(Path(root) / name)
+    version = _claimed(Path(root) / name)
     return [
         # CSV first: it complains of a folder that is not empty
         CSVLogger(root, name, version),
@@ -370,12 +363,5 @@ def make_loggers(root: str, name: str) -> list[Logger]:
 
 
 @rank_zero_only
-def claim_version(folder: Path) -> int:
-    """Make the first `version_N` that is not there; two runs started at once get one each."""
-    version = 0
-    while True:
-        try:
-            (folder / f"version_{version}").mkdir(parents=True)
-            return version
-        except FileExistsError:
-            version += 1
+def _claimed(folder: Path) -> int:
+    return number_of(claim_version(folder))

@@ -22,10 +22,8 @@ from seqsum.data.digit_sums import scale
 from seqsum.data.digits import load_splits
 from seqsum.data.own import OwnDigits, OwnSequence, Skipped
 from seqsum.data.sums import running_targets, scan_targets
-from seqsum.errors import InputError
 from seqsum.figures import principal_components
 from seqsum.inspect.__main__ import main
-from seqsum.inspect.page import write_folder
 from seqsum.inspect.reading import encode, exact_by_length, read, trace_layers
 from seqsum.inspect.report import report_images, report_test
 from seqsum.inspect.restore import restore
@@ -322,11 +320,10 @@ def test_mistakes_are_named(here, checkpoint, mnist_root, monkeypatch, capfd):
         refused(arguments, capfd, message)
 
 
-def test_a_full_disk_leaves_nothing(here, monkeypatch):
+def test_a_full_disk_leaves_nothing(here, checkpoint, capfd, monkeypatch):
     def write(path, content):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", write)
-    with pytest.raises(InputError, match=r"`--output` \(=page\) can't be written \(No space left on device\)"):
-        write_folder(Path("page"), {"index.html": b"text"})
-    assert list(here.iterdir()) == []
+    command = [str(checkpoint), "--max-length=4", "--output=page"]
+    refused(command, capfd, r"`--output` \(=page\) can't be written \(No space left on device\)")

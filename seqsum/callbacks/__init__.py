@@ -11,7 +11,6 @@ from seqsum.callbacks.pictures import SumPictures
 from seqsum.callbacks.record import RunRecord
 from seqsum.callbacks.report import TestReport
 from seqsum.callbacks.resume import ExactResume
-from seqsum.callbacks.run import print_left_out, print_line, run_folder, write_atomically
 from seqsum.callbacks.scalars import Scalars
 from seqsum.callbacks.seeds import Seeds
 from seqsum.callbacks.tensorboard import TensorBoard
@@ -34,8 +33,4 @@ __all__ = [
     "SumPictures",
     "TensorBoard",
     "TestReport",
-    "print_left_out",
-    "print_line",
-    "run_folder",
-    "write_atomically",
 ]

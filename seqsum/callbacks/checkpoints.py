@@ -13,10 +13,11 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from seqsum.callbacks.interrupts import EXIT_STATUS, Interrupts
-from seqsum.callbacks.run import print_line, run_folder
 from seqsum.checkpoints import CheckpointFiles, load_checkpoint
+from seqsum.console import print_line
 from seqsum.data.base import Batch
 from seqsum.objectives import Objective
+from seqsum.run import run_folder
 
 
 class _Checkpoint(ModelCheckpoint):

@@ -8,9 +8,10 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
-from seqsum.callbacks.run import data_of, module_of, print_line, run_folder
+from seqsum.console import print_line
 from seqsum.data.base import Batch
 from seqsum.networks.sequence import describe_network
+from seqsum.run import data_of, module_of, run_folder
 
 PER_SECOND = 10  # drawings of the progress bar
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from seqsum.callbacks.run import print_line
+from seqsum.console import print_line
 from seqsum.data.base import Batch
 
 

@@ -10,14 +10,16 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from seqsum.callbacks.run import data_of, module_of, print_line, run_folder, write_atomically
+from seqsum.console import print_line
 from seqsum.data import SequenceData, SineCurves
 from seqsum.data.base import Batch
 from seqsum.data.sine_curves import sine
 from seqsum.figures.curves import plot_continuations
+from seqsum.files import write_atomically
 from seqsum.module import parts_of
 from seqsum.networks.free_run import free_run
 from seqsum.objectives import NextSample, Objective
+from seqsum.run import data_of, module_of, run_folder
 
 GIVEN = 30  # samples of a test curve before the network goes on by itself
 

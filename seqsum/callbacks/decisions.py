@@ -13,13 +13,14 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from seqsum.callbacks.run import data_of, module_of, print_line, run_folder
+from seqsum.console import print_line
 from seqsum.data import DigitRows, SequenceData
 from seqsum.data.base import Batch, unlabelled
 from seqsum.figures import plot_decisions, plot_over_time, plot_settling, settled_at
 from seqsum.inspect.reading import trace_layers
 from seqsum.module import parts_of
 from seqsum.objectives import Classification, Objective
+from seqsum.run import data_of, module_of, run_folder
 
 
 class DecisionPictures(Callback):

@@ -20,10 +20,11 @@ from seqsum.callbacks.observation import (
     look_over_time,
     sized_matrices,
 )
-from seqsum.callbacks.run import module_of, print_line
+from seqsum.console import print_line
 from seqsum.data.base import Batch
 from seqsum.networks import SequenceNetwork
 from seqsum.objectives import Objective
+from seqsum.run import module_of
 
 
 class Said(NamedTuple):

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from seqsum.callbacks.checkpoints import LastCheckpoint
 from seqsum.callbacks.observation import first_not_finite
-from seqsum.callbacks.run import module_of, run_folder, write_atomically
 from seqsum.data.base import Batch
 from seqsum.errors import NotFiniteError
+from seqsum.files import write_atomically
+from seqsum.run import module_of, run_folder
 
 SHOWN = 8  # rows of a batch that the message lists
 

@@ -6,7 +6,7 @@ import signal
 import threading
 from types import FrameType
 
-from seqsum.callbacks.run import print_line
+from seqsum.console import print_line
 
 EXIT_STATUS = 128 + signal.SIGTERM  # as of a program that SIGTERM ended, so that a scheduler starts it again
 

@@ -10,13 +10,14 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from seqsum.callbacks.run import data_of, module_of, print_line, run_folder
+from seqsum.console import print_line
 from seqsum.data import DigitSums, SequenceData
 from seqsum.data.base import Batch
 from seqsum.data.sums import read_digits, signs
 from seqsum.figures import plot_sums
 from seqsum.figures.style import digit
 from seqsum.objectives import Objective, RunningSum
+from seqsum.run import data_of, module_of, run_folder
 
 
 class SumPictures(Callback):

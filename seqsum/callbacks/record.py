@@ -14,11 +14,11 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from seqsum.callbacks.run import module_of, tensorboard_writers
 from seqsum.data.base import Batch, unlabelled
 from seqsum.module import SequenceModule
 from seqsum.objectives import StepMean
 from seqsum.recurrent import Recurrent
+from seqsum.run import module_of, tensorboard_writers
 
 GRAPH_STEPS = 3  # of the loop over time, which the graph shows unrolled
 

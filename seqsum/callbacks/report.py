@@ -15,8 +15,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.table import Table
 
 import seqsum
-from seqsum.callbacks.run import data_of, module_of, run_folder, write_atomically
+from seqsum.files import write_atomically
 from seqsum.objectives import StepMean
+from seqsum.run import data_of, module_of, run_folder
 
 MOST_ROWS = 32  # of the table
 

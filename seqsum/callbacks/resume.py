@@ -9,9 +9,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torchmetrics import Metric
 
-from seqsum.callbacks.run import module_of
 from seqsum.data.base import Batch
 from seqsum.data.loader import BatchLoader
+from seqsum.run import module_of
 
 
 class ExactResume(Callback):

@@ -9,9 +9,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
-from seqsum.callbacks.run import module_of
 from seqsum.data.base import Batch
 from seqsum.objectives import StepMean
+from seqsum.run import module_of
 
 
 class Scalars(Callback):

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from seqsum.callbacks.run import data_of, module_of, tensorboard_writers
 from seqsum.data import DigitRows, DigitSums, SequenceData
 from seqsum.data.base import Batch
 from seqsum.figures import plot_all, plot_decisions, plot_over_time, plot_settling
@@ -21,6 +20,7 @@ from seqsum.figures.together import by_layer
 from seqsum.networks import SequenceNetwork
 from seqsum.objectives import Classification, Objective, RunningSum
 from seqsum.recurrent import Recurrent, trace
+from seqsum.run import data_of, module_of, tensorboard_writers
 
 SHARE = 0.025  # of the time that figures and histograms may take together, unless their interval is given
 IMAGES = 4  # whose decisions are drawn: of more, each would be too small to see

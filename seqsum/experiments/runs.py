@@ -7,9 +7,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from seqsum.callbacks.run import print_line, write_atomically
 from seqsum.cli import main as train
+from seqsum.console import print_line
 from seqsum.errors import InputError
+from seqsum.files import write_atomically
+from seqsum.versions import versions
 
 LISTED = "arguments.json"
 
@@ -113,8 +115,3 @@ def going_on(folder: Path) -> list[str]:
         if (checkpoint := version / "checkpoints/last.ckpt").exists():
             return [f"--ckpt_path={checkpoint}"]
     return []
-
-
-def versions(folder: Path) -> list[Path]:
-    """The folders of the runs, in the order in which they were made."""
-    return sorted(folder.glob("version_*"), key=lambda version: int(version.name.rpartition("_")[2]))

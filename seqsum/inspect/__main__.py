@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from itertools import count
 from pathlib import Path
 
-from seqsum.callbacks import print_left_out, print_line
-from seqsum.cli import fail
+from seqsum.console import fail, print_line
 from seqsum.data import DigitSums
 from seqsum.data.own import OwnDigits
 from seqsum.errors import InputError
-from seqsum.inspect.page import make_files, write_folder
+from seqsum.files import write_folder
+from seqsum.inspect.page import make_files
 from seqsum.inspect.report import Section, Table, describe, report_images, report_test
 from seqsum.inspect.restore import restore
 from seqsum.paths import expand_home
+from seqsum.run import print_left_out
+from seqsum.versions import next_version
 
 # as the messages call them, which are those of train.py, and as they are called here
 FLAGS = {"`--ckpt_path`": "`CHECKPOINT`", "`--data.root`": "`--root`", "`--data.images`": "`--images`"}
@@ -55,7 +56,7 @@ def inspect(options: argparse.Namespace) -> OwnDigits:
     """
     if options.sequences < 1:
         raise InputError(f"`--sequences` (={options.sequences}) must be at least 1")
-    folder = options.output or next_folder(Path("logs/inspect"))
+    folder = options.output or next_version(Path("logs/inspect"))
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"`--output` (={folder}) is there already: name a new folder")
     module, data, settings = restore(options.checkpoint, options.root, options.images)
@@ -69,14 +70,12 @@ def inspect(options: argparse.Namespace) -> OwnDigits:
     rows = [(name, str(value)) for name, value in settings.items()]
     sections.append(Section("Settings", "How it was made and trained.", table=Table(("setting", "value"), rows)))
     lead = f"{options.checkpoint}: {describe(module, data)}"
-    write_folder(folder, make_files("A look into a trained network", lead, sections))
+    try:
+        write_folder(folder, make_files("A look into a trained network", lead, sections))
+    except OSError as error:
+        raise InputError(f"`--output` (={folder}) can't be written ({error.strerror})") from error
     print_line(f"Page: {folder / 'index.html'}, and its figures as PNG beside it")
     return data.own
-
-
-def next_folder(folder: Path) -> Path:
-    """The first `version_N` that is not there."""
-    return next(place for n in count() if not (place := folder / f"version_{n}").exists())
 
 
 def check_length(longest: int, data: DigitSums) -> None:

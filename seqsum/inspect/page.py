@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import tempfile
 from html import escape
-from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from seqsum.errors import InputError
 from seqsum.inspect.report import Section, Table
 
 DPI = 150  # sharp on a phone and on paper
@@ -97,21 +93,3 @@ def _table(table: Table) -> str:
 
 def _row(cells: tuple[str, ...], tag: str) -> str:
     return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
-
-
-def write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Make a folder with all the files, or nothing: they go into a neighbour first, which then takes its place.
-
-    Raises:
-        InputError: There is something in that place, or it can't be written.
-    """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as fresh:
-            complete = Path(fresh) / "complete"
-            complete.mkdir()
-            for name, content in files.items():
-                (complete / name).write_bytes(content)
-            os.rename(complete, folder)
-    except OSError as error:
-        raise InputError(f"`--output` (={folder}) can't be written ({error.strerror})") from error

@@ -21,9 +21,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from seqsum.benchmarks.gpu.budget import Deadline
 from seqsum.benchmarks.gpu.results import Results
-from seqsum.callbacks.run import data_of, write_atomically
 from seqsum.cli import main
+from seqsum.files import write_atomically
 from seqsum.module import SequenceModule
+from seqsum.run import data_of
 
 EPOCHS = 20  # of the default training
 FEW_EPOCHS = 4  # of the others, of which the first is warm-up

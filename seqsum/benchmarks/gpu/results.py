@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from seqsum.benchmarks.timing import machine
-from seqsum.callbacks.run import write_atomically
+from seqsum.files import write_atomically
 
 MESSAGE = 4000  # characters of an error that are kept: a compiler can say a lot
 

@@ -1,23 +1,22 @@
-"""What callbacks ask of a run: its module, its data and its folder; and how they print and write."""
+"""What callbacks ask of a run: its module, its data, its folder, and what writes for TensorBoard."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import cast
 
-import rich
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 
+from seqsum.console import print_line
 from seqsum.data.base import SequenceData
 from seqsum.data.own import OwnDigits
 from seqsum.module import SequenceModule
 
 
 def module_of(module: LightningModule) -> SequenceModule:
-    """The module as what it is."""
+    """Cast for the type checker."""
     return cast("SequenceModule", module)
 
 
@@ -37,14 +36,9 @@ def run_folder(trainer: Trainer) -> Path | None:
 
 
 def tensorboard_writers(trainer: Trainer) -> list[SummaryWriter]:
-    """What writes into TensorBoard's files: nothing without its logger, and but on one of several processes."""
+    """The writers of TensorBoard's files; none without its logger, and on every process but the first."""
     loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
     return [logger.experiment for logger in loggers] if trainer.is_global_zero else []
-
-
-def print_line(line: str) -> None:
-    """Print through rich, which keeps a progress bar below; unbroken, so that paths can be copied."""
-    rich.get_console().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_left_out(own: OwnDigits) -> None:
@@ -53,10 +47,3 @@ def print_left_out(own: OwnDigits) -> None:
         print_line(f"Skipped: {source} {reason}")
     if own.others:
         print_line(f"No images by their names: {', '.join(own.others)}")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a whole file or none: into a neighbour first, which then takes its place."""
-    neighbour = path.with_name(f".{path.name}.{os.getpid()}")
-    neighbour.write_text(text, encoding="utf-8")
-    os.replace(neighbour, path)
