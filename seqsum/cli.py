@@ -28,13 +28,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from seqsum.arguments import join_values
 from seqsum.callbacks import (
-    BestCheckpoint,
     CurvePictures,
     DecisionPictures,
-    Diagnosis,
-    ExactResume,
-    FiniteLoss,
-    LastCheckpoint,
     ProgressBar,
     RunLines,
     RunRecord,
@@ -45,11 +40,11 @@ from seqsum.callbacks import (
     TensorBoard,
     TestReport,
 )
-from seqsum.checkpoints import CheckpointFiles, check_architecture
 from seqsum.configurations import check_configurations, dump_settings
 from seqsum.console import fail, print_line
 from seqsum.data import DigitData, DigitSums, SequenceData
 from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser, drop_default_encoder
+from seqsum.diagnosis import Diagnosis, FiniteLoss
 from seqsum.distributed import check_processes, first_device, is_first_process
 from seqsum.errors import InputError, NotFiniteError
 from seqsum.flags import explain
@@ -62,6 +57,11 @@ from seqsum.module import OBJECTS, SequenceModule
 from seqsum.objectives import RunningSum
 from seqsum.paths import expand_home, expand_options
 from seqsum.profiler import NoProfiler
+from seqsum.resume.best import BestCheckpoint
+from seqsum.resume.checkpoint_files import CheckpointFiles
+from seqsum.resume.checkpoints import check_architecture, load_checkpoint
+from seqsum.resume.exact import ExactResume
+from seqsum.resume.last import LastCheckpoint
 from seqsum.run import print_left_out, run_folder
 from seqsum.versions import claim_version, number_of
 
@@ -215,12 +215,11 @@ class SeqsumCLI(LightningCLI):
         for name in (*OBJECTS, "schedule"):  # as settings, since checkpoints hold data and no objects
             value = settings.model.get(name)
             self.model.hparams[name] = value.as_dict() if isinstance(value, Namespace) else value
-        self.model.hparams["_experiment"] = settings.experiment
         name = self._run_name(settings)
         trainer_settings = self.config_init[self.subcommand].trainer
         callbacks = [
             Seeds(seed_of(settings.seed_everything)),
-            ExactResume(),
+            ExactResume(settings.experiment),
             RunLines(),
             SharedCores(),
             TestReport(name, seed_of(settings.seed_everything), settings.get("verbose", True)),
@@ -269,7 +268,7 @@ class SeqsumCLI(LightningCLI):
         if path is None and self.subcommand != "fit":
             raise InputError(f"`--ckpt_path` must name the checkpoint to {self.subcommand}")
         if path is not None:
-            check_architecture(path, self.model, going_on=self.subcommand == "fit")
+            check_architecture(path, load_checkpoint(path), self.model, going_on=self.subcommand == "fit")
 
     def _prepare_data(self, settings: Namespace) -> None:
         """Read or download the data, on the first process; note which dataset `auto` turned out to be."""

@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 from lightning.pytorch.utilities import rank_zero_info
 
-from seqsum.checkpoints import load_checkpoint, settings_in
 from seqsum.errors import InputError
 from seqsum.paths import expand_home
+from seqsum.resume.checkpoints import experiment_in, load_checkpoint, settings_in
+from seqsum.versions import versions
 
 
 def with_checkpoint(subcommand: str, options: list[str]) -> list[str]:
@@ -54,14 +55,14 @@ def _leave_out(settings: dict[str, Any], path: list[str]) -> None:
 
 def find(name: str, root: str, experiment: str) -> Path | None:
     """The `NAME.ckpt` of the experiment that was written last, on stand-in data or not; None without any."""
-    runs = [run for folder in (experiment, f"{experiment}-rendered") for run in Path(root, folder).glob("version_*")]
+    runs = [run for folder in (experiment, f"{experiment}-rendered") for run in versions(Path(root, folder))]
     there = [path for run in runs if (path := run / f"checkpoints/{name}.ckpt").is_file()]
     return max(there, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def _settings(path: str) -> list[str]:
     checkpoint = load_checkpoint(path)
-    experiment = checkpoint.get("hyper_parameters", {}).get("_experiment")
+    experiment = experiment_in(checkpoint)
     named = {"experiment": experiment} if experiment else {}
     return ["--config", json.dumps(settings_in(checkpoint) | named)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypedDict, cast
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -23,6 +23,23 @@ from seqsum.optimization import OptimizerCallable, Schedule, adamw, make_schedul
 Stage = Literal["train", "val", "test"]
 SECONDS = 0.5  # between two readings of the loss on a GPU, which then has to be waited for
 LEARNING_RATE, WEIGHT_DECAY = 5e-3, 1e-2
+
+
+class TrainingOutput(TypedDict):
+    """What a training step gives to Lightning and its callbacks.
+
+    Attributes:
+        loss: What is differentiated: of several processes, this one's part.
+        batch_loss: Mean over the batch of all processes, detached.
+    """
+
+    loss: Tensor
+    batch_loss: Tensor
+
+
+def loss_of_batch(outputs: Mapping[str, Tensor]) -> Tensor:
+    """The loss of a training step, of what callbacks get of it; a `training_step` of your own may give `loss` alone."""
+    return outputs["batch_loss" if "batch_loss" in outputs else "loss"].detach()
 
 
 class SequenceModule(GraphedModule):
@@ -83,7 +100,7 @@ class SequenceModule(GraphedModule):
         """Inputs `(B, T, …)` -> outputs `(B, S, K)`, with `S` as a rule `T`."""
         return self.network(batch)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> TrainingOutput:
         loss, mean_loss = self.run_training_losses(batch)
         if mean_loss.is_cpu or self._loss_is_due():
             # on the CPU, for Lightning reads what the progress bar shows after each step, and would wait for a GPU

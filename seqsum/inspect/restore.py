@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentError
 
-from seqsum.checkpoints import check_architecture, load_checkpoint, settings_in
 from seqsum.data import DigitSums, SequenceData
 from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser, drop_default_encoder
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
 from seqsum.objectives import RunningSum
+from seqsum.resume.checkpoints import check_architecture, load_checkpoint, settings_in
 
 
 class Restored(NamedTuple):
@@ -52,7 +52,7 @@ def restore_any(path: str, root: str | None = None, images: list[str] | None = N
     """The same for a checkpoint of any experiment."""
     checkpoint = load_checkpoint(path)
     module, data, settings = _instantiate(path, settings_in(checkpoint), root, images)
-    check_architecture(path, module)
+    check_architecture(path, checkpoint, module)
     module.load_state_dict(checkpoint["state_dict"])
     seed = checkpoint.get("datamodule_hyper_parameters", {}).get("seed", "unknown")
     trained = {

@@ -16,10 +16,10 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 
-from seqsum.callbacks import FiniteLoss
 from seqsum.data import Batch, DigitSums
 from seqsum.data.rendered import render_digits
 from seqsum.data.sampler import IndexBatch
+from seqsum.diagnosis import FiniteLoss
 from seqsum.errors import NotFiniteError
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Encoder

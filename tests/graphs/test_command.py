@@ -8,7 +8,7 @@ import pytest
 
 from tests.graphs.conftest import use_stand_in
 from tests.graphs.stand_in import StandIn
-from tests.test_resume import AVERAGE, BATCH, EPOCHS, HALVES, assert_equal_ends, runs, train  # noqa: F401
+from tests.resume.test_resume import AVERAGE, BATCH, EPOCHS, HALVES, assert_equal_ends, runs, train  # noqa: F401
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),

@@ -14,9 +14,10 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LambdaCallback
 from torch import Tensor
 
-from seqsum.callbacks import Diagnosis, FiniteLoss, Scalars
+from seqsum.callbacks import Scalars
 from seqsum.data import Batch, CopyMemory, DigitSums
 from seqsum.data.sampler import IndexBatch
+from seqsum.diagnosis import Diagnosis, FiniteLoss
 from seqsum.graphs.capture import CapturedStep
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Flatten

@@ -11,9 +11,10 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LambdaCallback
 from torch import nn
 
-from seqsum.callbacks import AveragedWeights, Diagnosis
+from seqsum.callbacks import AveragedWeights
 from seqsum.data import Batch, CopyMemory, DigitRows, DigitSums, SineCurves
 from seqsum.data.sampler import IndexBatch
+from seqsum.diagnosis import Diagnosis
 from seqsum.module import SequenceModule
 from seqsum.networks import Flatten
 from seqsum.objectives import Classification, NextSample, Recall

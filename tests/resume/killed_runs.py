@@ -1,4 +1,4 @@
-"""Runs the command line again and again in processes that are killed: `python -m tests.killed_runs`.
+"""Runs the command line again and again in processes that are killed: `python -m tests.resume.killed_runs`.
 
 Reads one JSON a line from standard input and answers each with one. A process is forked from this one, which has
 imported everything (that takes longer than a small training) and has not computed anything yet.
@@ -20,9 +20,9 @@ import traceback
 from itertools import count
 from typing import Any
 
-from seqsum.callbacks import LastCheckpoint
-from seqsum.checkpoints import CheckpointFiles
 from seqsum.cli import main
+from seqsum.resume.checkpoint_files import CheckpointFiles
+from seqsum.resume.last import LastCheckpoint
 
 
 class Bomb:

@@ -10,9 +10,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.optim import Optimizer
 
-from seqsum.callbacks import findings
-from seqsum.callbacks.findings import Finding
-from seqsum.callbacks.observation import (
+from seqsum.console import print_line
+from seqsum.data.base import Batch
+from seqsum.diagnosis import findings
+from seqsum.diagnosis.findings import Finding
+from seqsum.diagnosis.observation import (
     Located,
     Onlooker,
     copy_weights,
@@ -20,8 +22,6 @@ from seqsum.callbacks.observation import (
     look_over_time,
     sized_matrices,
 )
-from seqsum.console import print_line
-from seqsum.data.base import Batch
 from seqsum.networks import SequenceNetwork
 from seqsum.objectives import Objective
 from seqsum.run import module_of

@@ -9,12 +9,12 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from seqsum.callbacks import FiniteLoss
 from seqsum.cli import main
 from seqsum.data.sampler import IndexBatches
+from seqsum.diagnosis import FiniteLoss
 from tests.test_cli import SMALL, pytestmark  # noqa: F401  # the same filters of warnings
 
-SPOIL = "--trainer.callbacks+=tests.callbacks.test_finite."
+SPOIL = "--trainer.callbacks+=tests.diagnosis.test_finite."
 
 
 class SpoilStep16(Callback):

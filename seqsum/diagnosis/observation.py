@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from seqsum.callbacks.findings import (
+from seqsum.data.base import Batch
+from seqsum.diagnosis.findings import (
     BOUNDS,
     SATURATED_GATES,
     Finding,
@@ -21,7 +22,6 @@ from seqsum.callbacks.findings import (
     relative_change,
     saturated,
 )
-from seqsum.data.base import Batch
 from seqsum.networks import SequenceNetwork
 from seqsum.recurrent import Recurrent, RecurrentCell, trace
 

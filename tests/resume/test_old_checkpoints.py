@@ -21,7 +21,7 @@ from seqsum.cli import main
 from seqsum.data.digits import load_splits
 from seqsum.inspect.__main__ import main as inspect
 
-OLD = Path(__file__).parent / "fixtures/last_of_0.1.0.ckpt"
+OLD = Path(__file__).parents[1] / "fixtures/last_of_0.1.0.ckpt"
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
 pytestmark = [
     pytest.mark.usefixtures("here"),

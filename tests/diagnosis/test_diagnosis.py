@@ -11,10 +11,10 @@ from lightning.pytorch import Callback, Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from seqsum.callbacks import Diagnosis, findings
-from seqsum.callbacks.observation import Onlooker, first_not_finite, gradient_norms, look_over_time
 from seqsum.cli import main
 from seqsum.data import DigitRows, DigitSums, unlabelled
+from seqsum.diagnosis import Diagnosis, findings
+from seqsum.diagnosis.observation import Onlooker, first_not_finite, gradient_norms, look_over_time
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Flatten
 from seqsum.objectives import Classification

@@ -1,56 +1,15 @@
-"""Checkpoints as data: the settings in them, whether their weights fit a network, how they are written and read."""
+"""What is in a checkpoint: the settings it was made with, and whether its weights fit a network."""
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from seqsum.errors import InputError
 from seqsum.networks.sequence import LEARNED_STATE
-
-
-class CheckpointFiles(TorchCheckpointIO):
-    """Writes a whole checkpoint or none, and reads nothing but data.
-
-    Lightning's own would write into the system's temporary folder and move the file from there, which is a
-    copy that can stop halfway where that folder lies on another disk.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write into a neighbour of `path`, make sure that it is on the disk, and let it take the place.
-
-        Raises:
-            InputError: The disk is full, or the folder can't be written to. What was at `path` is still there.
-        """
-        path = Path(path)
-        neighbour = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with neighbour.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(neighbour, path)
-        except (OSError, RuntimeError) as error:  # torch's writer hides what the system said in a RuntimeError
-            neighbour.unlink(missing_ok=True)
-            kept = f"; the last good one is still at {path}" if path.exists() else ""
-            raise InputError(f"the checkpoint {path} can't be written ({_reason(error)}){kept}") from error
-
-    def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", weights_only: Any = True) -> dict[str, Any]:
-        """Read it as data, whatever Lightning or the environment would rather have."""
-        return load_checkpoint(str(path))
-
-
-def _reason(error: BaseException) -> str:
-    """What the system said, in this error or in the one behind it."""
-    if isinstance(error, OSError) or error.__context__ is None:
-        return str(error).splitlines()[0]
-    return _reason(error.__context__)
 
 
 def settings_in(checkpoint: dict[str, Any]) -> dict[str, Any]:
@@ -61,6 +20,11 @@ def settings_in(checkpoint: dict[str, Any]) -> dict[str, Any]:
     class_path = data.pop("_class_path", None)
     data = {"class_path": class_path, "init_args": {key: value for key, value in data.items() if key[0] != "_"}}
     return {"model": model} | ({"data": data} if class_path else {})
+
+
+def experiment_in(checkpoint: dict[str, Any]) -> str | None:
+    """The name of the experiment that a checkpoint belongs to; those of version 0.1.0 may have none."""
+    return checkpoint.get("experiment") or checkpoint.get("hyper_parameters", {}).get("_experiment")
 
 
 KINDS = {
@@ -90,38 +54,44 @@ def load_checkpoint(path: str) -> dict[str, Any]:
     except Exception as error:  # a damaged file can make the unpickler fail anywhere
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"`--ckpt_path` (={path}) is not a checkpoint, or a damaged one ({reason})") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise InputError(f"`--ckpt_path` (={path}) is not a checkpoint of seqsum: it has no `state_dict`")
-    for part in ("state_dict", "hyper_parameters", "datamodule_hyper_parameters"):
-        found = checkpoint.get(part, {})
-        if not isinstance(found, dict) or not all(isinstance(name, str) and name for name in found):
-            raise InputError(f"`--ckpt_path` (={path}) is not a checkpoint of seqsum: its `{part}` has no names")
-    for part, kind in KINDS.items():
-        if part in checkpoint and type(checkpoint[part]) is not kind:
-            found = type(checkpoint[part]).__name__
-            raise InputError(f"`--ckpt_path` (={path}) is not a checkpoint of seqsum: `{part}` in it is a {found}")
+    if wrong := _wrong_part(checkpoint):
+        raise InputError(f"`--ckpt_path` (={path}) is not a checkpoint of seqsum: {wrong}")
     for name, weight in checkpoint["state_dict"].items():
-        if not isinstance(weight, torch.Tensor):
-            raise InputError(f"`--ckpt_path` (={path}) is not a checkpoint of seqsum: {name} in it is no tensor")
         if weight.is_floating_point() and not weight.isfinite().all():
             raise InputError(f"`--ckpt_path` (={path}) can't be used: {name} in it is NaN or infinite")
     return checkpoint
 
 
-def check_architecture(path: str, model: torch.nn.Module, going_on: bool = False) -> None:
+def _wrong_part(checkpoint: Any) -> str | None:
+    """What in a file is not as in a checkpoint, as a clause."""
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        return "it has no `state_dict`"
+    for part in ("state_dict", "hyper_parameters", "datamodule_hyper_parameters"):
+        found = checkpoint.get(part, {})
+        if not isinstance(found, dict) or not all(isinstance(name, str) and name for name in found):
+            return f"its `{part}` has no names"
+    for part, kind in KINDS.items():
+        if part in checkpoint and type(checkpoint[part]) is not kind:
+            return f"`{part}` in it is a {type(checkpoint[part]).__name__}"
+    no_tensors = [name for name, weight in checkpoint["state_dict"].items() if not isinstance(weight, torch.Tensor)]
+    return f"{no_tensors[0]} in it is no tensor" if no_tensors else None
+
+
+def check_architecture(path: str, checkpoint: dict[str, Any], model: torch.nn.Module, going_on: bool = False) -> None:
     """Compare the weights in a checkpoint with the network that is to take them.
 
     A learned initial state in the file may be left out, for another, unless the training goes on.
 
     Args:
-        path: The checkpoint.
+        path: Of the checkpoint, for the message.
+        checkpoint: What is in it.
         model: A `SequenceModule`.
         going_on: Whether the optimizer's state is to be taken too.
 
     Raises:
         InputError: They differ in name or shape; the message names up to five that do.
     """
-    found = {name: tuple(tensor.shape) for name, tensor in load_checkpoint(path)["state_dict"].items()}
+    found = {name: tuple(tensor.shape) for name, tensor in checkpoint["state_dict"].items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if not going_on:
         left_out = {name for name in found.keys() - wanted.keys() if name.startswith(f"network.{LEARNED_STATE}")}

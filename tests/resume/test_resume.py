@@ -99,11 +99,11 @@ def assert_equal_ends(one: Path, other: Path) -> None:
 
 
 class Server:
-    """`tests.killed_runs` as a process."""
+    """`tests.resume.killed_runs` as a process."""
 
     def __init__(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "tests.killed_runs"]
+        command = [sys.executable, "-m", "tests.resume.killed_runs"]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )

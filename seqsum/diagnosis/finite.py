@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from seqsum.callbacks.checkpoints import LastCheckpoint
-from seqsum.callbacks.observation import first_not_finite
 from seqsum.data.base import Batch
+from seqsum.diagnosis.observation import first_not_finite
 from seqsum.errors import NotFiniteError
 from seqsum.files import write_atomically
+from seqsum.module import loss_of_batch
 from seqsum.run import module_of, run_folder
 
 SHOWN = 8  # rows of a batch that the message lists
@@ -73,7 +74,7 @@ class FiniteLoss(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        loss: Tensor = outputs["batch_loss"]
+        loss = loss_of_batch(outputs)
         self.recent.append(Step(self.step, trainer.current_epoch, batch_idx, batch.rows, loss))
         if loss.is_cpu or len(self.recent) == self.every_n_steps:
             self._check_losses(trainer)
@@ -109,21 +110,23 @@ class FiniteLoss(Callback):
             f"The loss is NaN or infinite at {where}, and the training stops.{self.source} {self._way_back(trainer)}"
         )
         if step.rows is not None:
-            rows, folder = step.rows.tolist(), run_folder(trainer)
-            more = ""
-            if folder and len(rows) > SHOWN:
-                file = folder / "not_finite.json"
-                more = f" and {len(rows) - SHOWN} more: {file}"
-                if trainer.is_global_zero:
-                    found = {"step": step.step, "epoch": step.epoch + 1, "batch": step.batch + 1, "rows": rows}
-                    write_atomically(file, json.dumps(found) + "\n")
-                rows = rows[:SHOWN]
-            message += f" The batch, by positions in the training split: {', '.join(map(str, rows))}{more}."
+            message += f" The batch, by positions in the training split: {self._list(trainer, step)}."
         return message
+
+    def _list(self, trainer: Trainer, step: Step) -> str:
+        """The rows of a step; of many the first, and the file that holds all of them, where there is a folder."""
+        rows, folder = cast("Tensor", step.rows).tolist(), run_folder(trainer)
+        if folder is None or len(rows) <= SHOWN:
+            return ", ".join(map(str, rows))
+        file = folder / "not_finite.json"
+        if trainer.is_global_zero:
+            found = {"step": step.step, "epoch": step.epoch + 1, "batch": step.batch + 1, "rows": rows}
+            write_atomically(file, json.dumps(found) + "\n")
+        return f"{', '.join(map(str, rows[:SHOWN]))} and {len(rows) - SHOWN} more: {file}"
 
     def _way_back(self, trainer: Trainer) -> str:
         """The last good checkpoint, if there is one, and what to try."""
         files = [Path(callback.dirpath or "") / "last.ckpt" for callback in trainer.checkpoint_callbacks
-                 if isinstance(callback, LastCheckpoint)]  # fmt: skip
+                 if isinstance(callback, ModelCheckpoint)]  # fmt: skip
         last = next((str(file) for file in files if file.is_file()), "none")
         return f"Last good checkpoint: {last}. Try a smaller `--model.learning_rate` or `--trainer.gradient_clip_val`."

@@ -15,11 +15,11 @@ import torch
 
 import seqsum
 from seqsum.callbacks import RunLines
-from seqsum.checkpoints import CheckpointFiles
 from seqsum.cli import main
 from seqsum.errors import InputError
 from seqsum.inspect.__main__ import main as inspect
-from tests.test_resume import EPOCHS, SMALL, content, differences, runs
+from seqsum.resume.checkpoint_files import CheckpointFiles
+from tests.resume.test_resume import EPOCHS, SMALL, content, differences, runs
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),

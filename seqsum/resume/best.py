@@ -1,0 +1,47 @@
+"""The checkpoint of the best epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+
+from seqsum.objectives import Objective
+from seqsum.resume.checkpoint_callback import CheckpointCallback
+from seqsum.resume.checkpoint_files import CheckpointFiles
+from seqsum.resume.checkpoints import load_checkpoint
+
+
+class BestCheckpoint(CheckpointCallback):
+    """`checkpoints/best.ckpt`: the epoch that is best by the objective's own measure, on the validation data.
+
+    A training that goes on takes the best one so far along into its own folder.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        mode = objective.monitor_mode
+        super().__init__(filename="best", monitor=objective.monitor, mode=mode, enable_version_counter=False)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if any(name.startswith("val/") for name in trainer.callback_metrics):  # Lightning warns before a validation
+            super().on_train_epoch_end(trainer, pl_module)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        former = Path(str(trainer.ckpt_path)).with_name("best.ckpt")
+        if trainer.state.fn != "fit" or not former.is_file():
+            return
+        best = load_checkpoint(str(former))
+        # not a later one: the training will reach it again
+        if self.state_key in best["callbacks"] and best["global_step"] <= checkpoint["global_step"]:
+            path = self.format_checkpoint_name({})
+            if trainer.is_global_zero:
+                CheckpointFiles().save_checkpoint(best, path)
+            score = best["callbacks"][self.state_key]["best_model_score"]
+            self.best_k_models = {path: score}
+            self.best_model_path = self.kth_best_model_path = path
+            self.best_model_score = self.kth_value = score
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Little: what the file says counts, see `on_load_checkpoint`."""
+        self.current_score = state_dict["current_score"]

@@ -1,0 +1,76 @@
+"""What a checkpoint must hold beyond Lightning's own, so that a training goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from seqsum.data.base import Batch
+from seqsum.data.loader import BatchLoader
+from seqsum.resume.lightning_state import Place, go_on_at, loader_states, place_of, set_steps
+from seqsum.resume.metric_sums import load_sums, metric_sums, training_metrics
+
+
+class ExactResume(Callback):
+    """Lets a training go on from any checkpoint, between epochs or within one: bit for bit on the CPU.
+
+    Lightning keeps weights, optimizer, schedule and counters. This keeps the sums behind the epoch's metrics, and
+    tells Lightning's loops where to go on. By themselves they leave out a validation that was due or interrupted,
+    start a finished epoch again where the training is measured in steps, and count a step twice in the curves. (Which
+    batches are done the loader knows, see `BatchLoader`; random numbers follow from the place alone, see `Seeds`.)
+
+    Its place among the callbacks does not matter: Lightning runs those that write checkpoints after all others.
+
+    Args:
+        experiment: Name of the experiment, which checkpoints keep, so that a later run belongs to it.
+    """
+
+    def __init__(self, experiment: str | None = None) -> None:
+        self.experiment = experiment
+        self.validated = False  # since the last training step
+        self.steps: int | None = None  # what Lightning must have counted before the next training step
+        self.sums: dict[str, Any] = {}
+        self.loaders: list[dict[str, Any]] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        self.validated = False
+        self._correct_steps(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._correct_steps(trainer)
+        self._leave_out(trainer, {"served": 0})  # where all batches of the epoch were, none has been asked for
+
+    def _correct_steps(self, trainer: Trainer) -> None:
+        if self.steps is not None:
+            set_steps(trainer, self.steps)
+            self.steps = None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.validated = True
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        place = place_of(trainer, checkpoint["loops"]["fit_loop"], self.validated)
+        checkpoint["place"] = place._asdict()
+        checkpoint["metric_sums"] = {} if place.epoch_finished else metric_sums(pl_module)
+        if self.experiment is not None:
+            checkpoint["experiment"] = self.experiment
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn == "fit" and "place" in checkpoint:  # not in those of version 0.1.0
+            place, loops = Place(**checkpoint["place"]), checkpoint["loops"]["fit_loop"]
+            go_on_at(loops, place)
+            self.steps, self.sums, self.loaders = place.steps, checkpoint["metric_sums"], loader_states(loops)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Lightning forgets to, where a schedule has asked it beforehand how many batches there are
+        for state in self.loaders:
+            self._leave_out(trainer, state)
+        for name, metric in training_metrics(pl_module):
+            if name in self.sums:
+                load_sums(metric, self.sums[name], trainer.is_global_zero)
+        self.sums = {}
+
+    def _leave_out(self, trainer: Trainer, state: dict[str, Any]) -> None:
+        if isinstance(trainer.train_dataloader, BatchLoader):
+            trainer.train_dataloader.load_state_dict(state)

@@ -1,0 +1,171 @@
+"""All that `resume` knows of Lightning's private state, which any new version of Lightning may change.
+
+`PRIVATE` and `LOOPS` list the names. `missing` compares them with the installed Lightning, and says in words what is
+gone; a test of that is the first to fail after an update. What the names mean was read in lightning 2.6.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import lightning
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+HERE = "seqsum/resume/lightning_state.py"
+
+
+class Private(NamedTuple):
+    """A private name of Lightning's, or of a library below it, that the package relies on.
+
+    Attributes:
+        owner: An attribute of a Trainer, such as `fit_loop.epoch_loop`; or a class.
+        used_in: The file that uses or overrides it.
+    """
+
+    owner: str | type
+    name: str
+    used_in: str
+
+
+PRIVATE = (
+    Private("fit_loop", "_should_accumulate", HERE),
+    Private("fit_loop", "_data_fetcher", HERE),
+    Private("fit_loop.epoch_loop", "_should_check_val_fx", HERE),
+    Private("fit_loop.epoch_loop", "_batches_that_stepped", HERE),
+    Private(ModelCheckpoint, "_save_checkpoint", HERE),
+    # of which there is nothing to be wrapped: methods to override, and attributes of the class itself
+    Private(LightningModule, "_trainer", "seqsum/module.py"),
+    Private(RichProgressBar, "_get_train_description", "seqsum/callbacks/console.py"),
+    Private(LightningCLI, "_parse_ckpt_path", "seqsum/cli.py"),
+    Private(LightningCLI, "_instantiate_trainer", "seqsum/cli.py"),
+    Private(LightningCLI, "_parser", "seqsum/cli.py"),
+    Private(LightningArgumentParser, "_option_string_actions", "seqsum/cli.py"),
+    Private(LightningArgumentParser, "_actions", "seqsum/defaults.py"),
+)
+COUNTERS = ("ready", "started", "processed", "completed")
+LOOPS = (  # what a checkpoint holds of the training loops, by name
+    *(f"epoch_progress.{span}.{counter}" for span in ("total", "current") for counter in COUNTERS),
+    *(f"epoch_loop.batch_progress.{span}.{counter}" for span in ("total", "current") for counter in COUNTERS),
+    *(f"epoch_loop.val_loop.batch_progress.{span}.{counter}" for span in ("total", "current") for counter in COUNTERS),
+    "epoch_loop.batch_progress.is_last_batch",
+    "epoch_loop.state_dict._batches_that_stepped",
+    "state_dict",
+)
+
+
+def missing(trainer: Trainer) -> Iterator[str]:
+    """What this Lightning has no longer, a sentence each."""
+    for owner, name, used_in in PRIVATE:
+        named = owner if isinstance(owner, str) else owner.__name__
+        if not _has(trainer, owner, name):
+            yield _sentence(f"{named}.{name}", used_in)
+    loops = trainer.fit_loop.state_dict()
+    for name in LOOPS:
+        if not _is_in(loops, name):
+            yield _sentence(f"{name} in the loops of a checkpoint", HERE)
+
+
+def _has(trainer: Trainer, owner: str | type, name: str) -> bool:
+    if isinstance(owner, str):
+        return hasattr(operator.attrgetter(owner)(trainer), name)
+    made = owner() if owner in (LightningArgumentParser, LightningModule) else owner  # set by their constructors
+    return hasattr(made, name)
+
+
+def _is_in(loops: dict[str, Any], name: str) -> bool:
+    """Whether a name leads somewhere; those of parts have dots in themselves."""
+    if name in loops:
+        return True
+    parts = [part for part in loops if name.startswith(f"{part}.") and isinstance(loops[part], dict)]
+    return any(_is_in(loops[part], name.removeprefix(f"{part}.")) for part in parts)
+
+
+def _sentence(name: str, used_in: str) -> str:
+    return f"lightning {lightning.__version__} has no `{name}` any more: {used_in} relies on it"
+
+
+def set_steps(trainer: Trainer, steps: int) -> None:
+    """Set how many training steps Lightning has counted, by which it numbers what is logged."""
+    trainer.fit_loop.epoch_loop._batches_that_stepped = steps
+
+
+def gradients_wait(trainer: Trainer) -> bool:
+    """Whether gradients of this batch wait for those of further batches: a checkpoint would lose them."""
+    return trainer.fit_loop._should_accumulate()
+
+
+def validation_follows(trainer: Trainer) -> bool:
+    """Whether Lightning validates after the present training batch."""
+    fetcher = trainer.fit_loop._data_fetcher
+    return fetcher is not None and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
+
+
+def save(callback: ModelCheckpoint, trainer: Trainer, path: str) -> None:
+    """Write a checkpoint now, as if the callback had decided so."""
+    callback._save_checkpoint(trainer, path)
+
+
+class Place(NamedTuple):
+    """Where a training is.
+
+    Attributes:
+        epoch_finished: Nothing of the epoch is left to be done.
+        validation_due: One is due after the last training batch, or was interrupted.
+        steps: Training steps before the next one.
+    """
+
+    epoch_finished: bool
+    validation_due: bool
+    steps: int
+
+
+def place_of(trainer: Trainer, loops: dict[str, Any], validated: bool) -> Place:
+    """Where the training is whose loops are being saved.
+
+    Args:
+        trainer: In a training.
+        loops: Of the checkpoint.
+        validated: Whether the validation after the last training batch is over.
+    """
+    epochs, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]["current"]
+    ending_batch = batches["completed"] < batches["processed"]
+    finished = epochs["processed"] == epochs["started"]
+    due = not validated if trainer.validating else ending_batch and validation_follows(trainer)
+    # Lightning counts a step after the batch and its validation
+    steps = loops["epoch_loop.state_dict"]["_batches_that_stepped"] + (ending_batch or trainer.validating)
+    return Place(finished, not finished and due, steps)
+
+
+def go_on_at(loops: dict[str, Any], place: Place) -> None:
+    """Set the counters of a checkpoint's training loops so that Lightning goes on at a place.
+
+    Each event has four counters: `ready`, `started`, `processed` and `completed`. An epoch or a validation is
+    under way when the last two lag behind. Of a checkpoint between two hooks they do not tell what Lightning takes for
+    granted, so they are made to: a batch is done or not.
+
+    Args:
+        loops: Of the checkpoint, changed in place.
+        place: Where to go on.
+    """
+    epochs, batches = loops["epoch_progress"], loops["epoch_loop.batch_progress"]
+    loops["epoch_loop.state_dict"]["_batches_that_stepped"] = place.steps - place.validation_due
+    batches["is_last_batch"] &= batches["current"]["ready"] == batches["current"]["processed"]
+    for span in ("total", "current"):
+        epochs[span].update(ready=epochs[span]["started"], completed=epochs[span]["processed"])
+        batches[span] = dict.fromkeys(batches[span], batches[span]["processed"])
+        begun = int(place.validation_due)
+        loops["epoch_loop.val_loop.batch_progress"][span].update(ready=begun, started=begun, processed=0, completed=0)
+    for loader in loops["state_dict"].get("combined_loader", []):
+        loader.update(served=batches["current"]["processed"])  # it may have served the next one, which was not used
+    if place.epoch_finished:
+        batches.update(current=dict.fromkeys(batches["current"], 0), is_last_batch=False)
+        loops["state_dict"].pop("combined_loader", None)
+
+
+def loader_states(loops: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a checkpoint holds of the training's loaders."""
+    return loops["state_dict"].get("combined_loader", [])
