@@ -44,6 +44,13 @@ def _is_default(group: str, setting: Namespace) -> bool:
     return all(is_same(value, parameters[name].default) for name, value in given.items())
 
 
+def by_flag(settings: Namespace) -> dict[str, Any]:
+    """Settings under the names of their flags, such as `data.batch_size`; those from files as the others."""
+    values = vars(settings.as_flat())
+    values.pop("config", None)
+    return {name.replace(".init_args", "").removesuffix(".class_path"): value for name, value in values.items()}
+
+
 class OwnDefaultsParser(LightningArgumentParser):
     """Lightning's parser, where a class that takes the place of another takes over what was given, and no default.
 

@@ -41,7 +41,7 @@ def parsed(monkeypatch, capfd):
     """Parse a command line as `main` would, without running it, and give back the settings."""
 
     def parse(arguments):
-        monkeypatch.setattr("seqsum.cli.with_checkpoint", lambda subcommand, options: options)
+        monkeypatch.setattr("seqsum.cli.settings.with_checkpoint", lambda subcommand, options, *_: options)
         with pytest.raises(SystemExit) as exit_:
             main([*arguments, "--print_config"])
         assert exit_.value.code == 0, capfd.readouterr().err

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jsonargparse import ArgumentError
 
 from seqsum.data import DigitSums, SequenceData
-from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser, drop_default_encoder
+from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser, by_flag, drop_default_encoder
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
 from seqsum.objectives import RunningSum
@@ -84,7 +84,7 @@ def _instantiate(
         drop_default_encoder(config.model)
         if root is not None:
             config.data.init_args.root = root
-        flat = {name.replace(".init_args", ""): value for name, value in vars(config.as_flat()).items()}
+        flat = by_flag(config)
         # of this machine, or not in `settings`, which follow the seed of everything
         for here in ("model.backend", "data.root", "data.images", "data.num_workers", "data.seed"):
             flat.pop(here, None)

@@ -40,10 +40,10 @@ PRIVATE = (
     # of which there is nothing to be wrapped: methods to override, and attributes of the class itself
     Private(LightningModule, "_trainer", "seqsum/module.py"),
     Private(RichProgressBar, "_get_train_description", "seqsum/callbacks/console.py"),
-    Private(LightningCLI, "_parse_ckpt_path", "seqsum/cli.py"),
-    Private(LightningCLI, "_instantiate_trainer", "seqsum/cli.py"),
-    Private(LightningCLI, "_parser", "seqsum/cli.py"),
-    Private(LightningArgumentParser, "_option_string_actions", "seqsum/cli.py"),
+    Private(LightningCLI, "_parse_ckpt_path", "seqsum/cli/app.py"),
+    Private(LightningCLI, "_instantiate_trainer", "seqsum/cli/app.py"),
+    Private(LightningCLI, "_parser", "seqsum/cli/app.py"),
+    Private(LightningArgumentParser, "_option_string_actions", "seqsum/cli/parser.py"),
     Private(LightningArgumentParser, "_actions", "seqsum/defaults.py"),
 )
 COUNTERS = ("ready", "started", "processed", "completed")

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback
 from seqsum.cli import main
 from seqsum.data.sampler import IndexBatches
 from seqsum.diagnosis import FiniteLoss
-from tests.test_cli import SMALL, pytestmark  # noqa: F401  # the same filters of warnings
+from tests.cli.test_cli import SMALL, pytestmark  # noqa: F401  # the same filters of warnings
 
 SPOIL = "--trainer.callbacks+=tests.diagnosis.test_finite."
 

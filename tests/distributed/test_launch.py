@@ -17,7 +17,7 @@ from PIL import Image
 from seqsum.cli import main
 from seqsum.data.digits import load_splits
 from seqsum.distributed import first_device, is_first_process
-from tests.test_cli import SMALL
+from tests.cli.test_cli import SMALL
 
 REPOSITORY = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]

@@ -19,7 +19,7 @@ import torch
 
 from seqsum.callbacks import RunLines
 from seqsum.cli import main
-from seqsum.latest import with_checkpoint
+from seqsum.cli.settings import read_settings
 
 SMALL = [
     "--data.dataset=mnist",
@@ -175,7 +175,7 @@ def test_interrupted_training_goes_on_exactly(train, tmp_path, arguments, send, 
 def first_line(monkeypatch):
     """Where the first line goes that the command line says about checkpoints."""
     said = []
-    monkeypatch.setattr("seqsum.latest.rank_zero_info", said.append)
+    monkeypatch.setattr("seqsum.cli.settings.rank_zero_info", said.append)
     return said
 
 
@@ -190,7 +190,7 @@ def test_last_and_best_say_which_run_they_mean(tmp_path, monkeypatch, folder):
         os.utime(checkpoint, (version, version))
     checkpoint.rename(checkpoint.with_name("best.ckpt"))
     for subcommand, name, words in (("fit", "last", "going on with"), ("test", "best", "test")):
-        options = with_checkpoint(subcommand, [f"--ckpt_path={name}"])
+        options = read_settings(subcommand, [f"--ckpt_path={name}"]).options
         path = f"logs/{folder}/version_{int(name == 'best')}/checkpoints/{name}.ckpt"
         assert said.pop() == f"`--ckpt_path={name}`: {words} {path}"
         assert options[-1] == f"--ckpt_path={path}"

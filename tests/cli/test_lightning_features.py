@@ -8,11 +8,12 @@ import yaml
 from lightning.pytorch import Callback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from seqsum.cli import main, seed_of
-from tests.test_cli import SMALL, pytestmark, refused  # noqa: F401  # the same filters of warnings
+from seqsum.cli import main
+from seqsum.cli.run import seed_of
+from tests.cli.test_cli import SMALL, pytestmark, refused  # noqa: F401  # the same filters of warnings
 
 LIGHTNING = "--trainer.callbacks+=lightning.pytorch.callbacks."
-HERE = "--trainer.callbacks+=tests.test_lightning_features."
+HERE = "--trainer.callbacks+=tests.cli.test_lightning_features."
 CONSTANT = "--model.schedule=constant"
 NO_BAR = "--trainer.enable_progress_bar=false"
 

@@ -11,12 +11,13 @@ import yaml
 from PIL import Image
 
 from seqsum.benchmarks import __main__ as benchmarks_main
-from seqsum.cli import SeqsumCLI, main
+from seqsum.cli import main
+from seqsum.cli.app import SeqsumCLI
 from seqsum.data.digits import load_splits
 from seqsum.experiments import __main__ as experiments_main
 from seqsum.inspect.__main__ import main as inspect
 from seqsum.paths import expand_home, expand_options
-from tests.test_cli import SMALL
+from tests.cli.test_cli import SMALL
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),

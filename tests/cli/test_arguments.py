@@ -2,7 +2,7 @@
 
 import pytest
 
-from seqsum.arguments import join_values
+from seqsum.cli.arguments import join_values
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from seqsum.cli import SUBCOMMANDS, main, make_loggers, seed_of
-from seqsum.flags import MEANINGS, RUN
+from seqsum.cli import main
+from seqsum.cli.command import SUBCOMMANDS
+from seqsum.cli.flags import MEANINGS, RUN
+from seqsum.cli.run import make_loggers, seed_of
+from tests.cli.test_cli import SMALL
 from tests.distributed.test_launch import CHECKPOINT
-from tests.test_cli import SMALL
 
 OF_EVALUATION = {"--verbose": {"validate", "test"}}  # the others all subcommands have
 UNTRUE = [  # of what Lightning says

@@ -23,7 +23,7 @@ from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import load_splits
 from tests.callbacks.conftest import hparams
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 SMALL = [
     "--data.sequence_length=2",
     "--data.batch_size=20",

@@ -1,52 +1,79 @@
-"""YAML files with settings, looked at before they are used: what is wrong with them is said with their name."""
+"""Files of settings, looked at before they are used: what is wrong with them is said with their name."""
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from seqsum.errors import InputError
+from seqsum.paths import expand_home
 
 LARGEST = 10_000  # values; the largest of this package has about 50
 
 
-def check_configurations(options: list[str]) -> list[str]:
-    """The files that `-c` and `--config` name, each of which must be a mapping of settings.
+class Configuration(NamedTuple):
+    """A file of settings.
+
+    Attributes:
+        text: What is in it.
+        settings: The same by names.
+    """
+
+    text: str
+    settings: dict[str, Any]
+
+
+def read_files(names: list[str]) -> dict[str, Configuration]:
+    """The files among what `-c` and `--config` name, by name; settings may also be given in place of a file.
 
     Raises:
         InputError: A file is no YAML, no mapping, gives a setting twice, or would never end.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-c", "--config", action="append", default=[])
-    files = [path for path in parser.parse_known_args(options)[0].config if is_file(path)]
-    for path in files:
-        check_configuration(path)
-    return files
+    return {name: read_configuration(name) for name in names if is_file(name)}
 
 
 def is_file(path: str) -> bool:
-    """Whether it is one; settings may also be given in place of a file."""
+    """Whether it is one."""
     try:
         return Path(path).is_file()
     except (OSError, ValueError):  # too long a name, a zero in it
         return False
 
 
-def check_configuration(path: str) -> None:
-    """Refuse a file that is no mapping of settings: see `check_configurations`."""
+def read_configuration(path: str) -> Configuration:
+    """Read a file, and refuse one that is no mapping of settings: see `read_files`."""
     try:
-        root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = Path(path).read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
         if not isinstance(root, yaml.MappingNode):
             raise InputError(f"`--config` (={path}) must be a mapping of settings, such as `data:` and below it names")
         _check_node(root, (), [0])
+        return Configuration(text, expand_home(_values(root)))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"`--config` (={path}) is no YAML: {' '.join(str(error).split())}") from error
     except _StructureError as error:
         raise InputError(f"`--config` (={path}) {error}") from error
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """The settings of a run, of which it left a file; none where that is gone.
+
+    Raises:
+        InputError: See `read_files`.
+    """
+    path = folder / "config.yaml"
+    return read_configuration(str(path)).settings if path.is_file() else {}
+
+
+def _values(root: yaml.Node) -> dict[str, Any]:
+    """What PyYAML makes of a tree that it has read; nothing of values that it can't make, of which the parser can."""
+    try:
+        return yaml.SafeLoader("").construct_document(root)
+    except (ValueError, yaml.YAMLError):
+        return {}
 
 
 class _StructureError(Exception):

@@ -7,8 +7,8 @@ from lightning.pytorch import Callback
 from lightning.pytorch.profilers import SimpleProfiler
 
 from seqsum.cli import main
-from seqsum.profiler import NoProfiler
-from tests.test_cli import SMALL, pytestmark  # noqa: F401  # the same filters of warnings
+from seqsum.cli.profiler import NoProfiler
+from tests.cli.test_cli import SMALL, pytestmark  # noqa: F401  # the same filters of warnings
 
 
 class Keep(Callback):

@@ -1,0 +1,194 @@
+"""Lightning's own command line for `SequenceModule` and any DataModule, with what is different here."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from jsonargparse import Namespace
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from seqsum.callbacks import TensorBoard
+from seqsum.cli import callbacks
+from seqsum.cli.parser import Parser
+from seqsum.cli.run import make_loggers, run_name, seed_of
+from seqsum.cli.settings import Settings
+from seqsum.cli.trainer import Wanted, arguments_of, check_added, read_wanted, use_no_profiler
+from seqsum.console import print_line
+from seqsum.data import DigitData, DigitSums, SequenceData
+from seqsum.defaults import drop_default_encoder
+from seqsum.diagnosis import Diagnosis
+from seqsum.distributed import check_processes, is_first_process
+from seqsum.errors import InputError
+from seqsum.inspect.page import make_files
+from seqsum.inspect.report import describe, report_images
+from seqsum.module import OBJECTS, SequenceModule
+from seqsum.objectives import RunningSum
+from seqsum.paths import expand_home
+from seqsum.resume.best import BestCheckpoint
+from seqsum.resume.checkpoints import check_architecture
+from seqsum.run import print_left_out, run_folder
+
+TRAINER_DEFAULTS = {
+    "max_epochs": 20,
+    "gradient_clip_val": 1.0,
+    "default_root_dir": "logs",
+    "enable_model_summary": False,  # `RunLines` says what matters in one line
+}
+
+
+class SeqsumCLI(LightningCLI):
+    """Runs a subcommand: settings read back from checkpoints, folders that are never overwritten.
+
+    Args:
+        subcommand: `fit`, `validate`, `test` or `predict`.
+        given: What the command line says.
+    """
+
+    subcommand: str
+    datamodule: SequenceData
+    model: SequenceModule
+
+    def __init__(self, subcommand: str, given: Settings) -> None:
+        self.given = given
+        super().__init__(
+            SequenceModule,
+            SequenceData,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            parser_class=Parser,
+            trainer_defaults=TRAINER_DEFAULTS,
+            args=[subcommand, *given.options],
+        )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        return super().init_parser(files=self.given.files, **kwargs)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Lightning's own warns when a program with arguments passes `args`, as `main` always does."""
+        self.config = expand_home(parser.parse_args(cast("list[str]", args)))
+        drop_default_encoder(self.config[self.config.subcommand].model)
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--experiment", type=str, default="sum", help="Name of the run's folder below the logs.")
+        super().add_core_arguments_to_parser(parser)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        cast("Parser", parser).set_default_classes()
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=seed_of)
+        parser.add_lightning_class_args(TensorBoard, "tensorboard")
+        parser.add_lightning_class_args(Diagnosis, "diagnosis")
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning would let a checkpoint's settings override the user's flags: see `settings.with_checkpoint`."""
+
+    def instantiate_classes(self) -> None:
+        """Make module, data and trainer; find out what is wrong with them before any folder is made."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError, MisconfigurationException) as error:  # TypeError: for some flags
+            raise InputError(str(error)) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        settings, made = self.config[self.subcommand], self.config_init[self.subcommand]
+        self._check_checkpoint(settings)
+        self._prepare_data(settings)
+        self._note_settings(settings)
+        name = run_name(settings, self.subcommand, self.datamodule)
+        wanted = read_wanted(made.trainer)
+        if not wanted.has_folder:
+            self.save_config_callback = None
+        changed = arguments_of(made.trainer, wanted, self.subcommand, self.given.checkpoints)
+        trainer = self._instantiate_trainer({**made.trainer, **kwargs, **changed}, self._callbacks(name, wanted))
+        check_processes(trainer)
+        use_no_profiler(trainer)
+        if wanted.our_loggers:  # they make the run's folder, now that nothing can go wrong any more
+            trainer.loggers = make_loggers(made.trainer.default_root_dir, name)
+        return trainer
+
+    def _callbacks(self, name: str, wanted: Wanted) -> list[Callback]:
+        """Those of this program."""
+        settings, made = self.config[self.subcommand], self.config_init[self.subcommand]
+        configuration = self._parser(self.subcommand).dump(settings, skip_none=False)
+        found = callbacks.of_every_run(callbacks.Described(name, settings, configuration))
+        found += [made.tensorboard, made.diagnosis]
+        found += callbacks.pictures(self.datamodule, self.model.objective)
+        if wanted.progress_bar:
+            found += callbacks.progress_bar()
+        if self.subcommand == "fit":
+            check_added(wanted, self.model)
+            if wanted.our_checkpoints:
+                found += callbacks.checkpoints(self.model.objective)
+        return found
+
+    def _check_checkpoint(self, settings: Namespace) -> None:
+        path = settings.get("ckpt_path")
+        if path is None and self.subcommand != "fit":
+            raise InputError(f"`--ckpt_path` must name the checkpoint to {self.subcommand}")
+        if path is not None:
+            checkpoint = self.given.checkpoints.read_ahead(str(path))
+            check_architecture(path, checkpoint, self.model, going_on=self.subcommand == "fit")
+        if settings.get("weights_only") is False:
+            raise InputError(
+                "`--weights_only` (=false) must be true: a checkpoint is read as data, nothing in it is run"
+            )
+
+    def _prepare_data(self, settings: Namespace) -> None:
+        """Read or download the data, on the first process; note which dataset `auto` turned out to be."""
+        if not is_first_process():
+            return  # it gets the data from the first one, see `SequenceData.made_once`
+        if self.subcommand != "predict":
+            self.datamodule.prepare_data()
+        self.datamodule.setup(self.subcommand)
+        if isinstance(self.datamodule, DigitData):
+            settings.data.init_args.dataset = self.datamodule.dataset
+            self.datamodule.hparams["dataset"] = self.datamodule.dataset
+
+    def _note_settings(self, settings: Namespace) -> None:
+        """Give the module the settings of its parts, since checkpoints hold data and no objects."""
+        for name in (*OBJECTS, "schedule"):
+            value = settings.model.get(name)
+            self.model.hparams[name] = value.as_dict() if isinstance(value, Namespace) else value
+
+    def test(self, **kwargs: Any) -> None:
+        """The subcommand: `TestReport` prints what Lightning's own table would repeat."""
+        self.trainer.test(**{**kwargs, "verbose": False})
+
+    def after_predict(self) -> None:
+        """Lightning calls it: leave the figures of the user's digits as one page too, and say what was skipped."""
+        folder, data, module = run_folder(self.trainer), self.datamodule, self.model
+        if not self.trainer.is_global_zero:
+            return
+        if isinstance(data, DigitSums) and isinstance(module.objective, RunningSum) and folder:
+            sections = report_images(module.cpu().eval(), data.own, data.operation)
+            files = make_files("Your digits", describe(module, data), sections, page="predictions.html")
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
+            print_line(f"Page: {folder / 'predictions.html'}")
+        if isinstance(data, DigitData):
+            print_left_out(data.own)
+
+    def has_skipped(self) -> bool:
+        """Whether something of a user's images could not be read."""
+        return isinstance(self.datamodule, DigitData) and bool(self.datamodule.own.skipped)
+
+    def test_best(self) -> None:
+        """Test the best checkpoint of the training just finished; the last weights where there is none."""
+        self.test(model=self.model, datamodule=self.datamodule, ckpt_path=self._best_checkpoint() or None)
+
+    def say_where_everything_is(self) -> None:
+        """The last lines of a training."""
+        folder = run_folder(self.trainer)
+        if folder and self.trainer.is_global_zero:
+            none = "none, for the training never came to the end of a validation" if self._keeps_best() else "none"
+            print_line(f"Best checkpoint: {self._best_checkpoint() or none}")
+            print_line(f"Curves: tensorboard --logdir {folder}")
+
+    def _keeps_best(self) -> bool:
+        return any(isinstance(callback, BestCheckpoint) for callback in self.trainer.checkpoint_callbacks)
+
+    def _best_checkpoint(self) -> str:
+        found = self.trainer.checkpoint_callbacks
+        return next((callback.best_model_path for callback in found if isinstance(callback, BestCheckpoint)), "")

@@ -1,0 +1,73 @@
+"""Which callbacks of this program a run has. Their order does not matter."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jsonargparse import Namespace
+from lightning.pytorch import Callback
+
+from seqsum.callbacks import (
+    CurvePictures,
+    DecisionPictures,
+    ProgressBar,
+    RunLines,
+    RunRecord,
+    Scalars,
+    Seeds,
+    SharedCores,
+    SumPictures,
+    TestReport,
+)
+from seqsum.cli.run import seed_of
+from seqsum.data import SequenceData
+from seqsum.defaults import by_flag
+from seqsum.diagnosis import FiniteLoss
+from seqsum.objectives import Objective
+from seqsum.resume.best import BestCheckpoint
+from seqsum.resume.exact import ExactResume
+from seqsum.resume.last import LastCheckpoint
+
+
+class Described(NamedTuple):
+    """A run as its callbacks are told of it.
+
+    Attributes:
+        name: Of the run's folder.
+        settings: All of the subcommand.
+        configuration: The same as YAML.
+    """
+
+    name: str
+    settings: Namespace
+    configuration: str
+
+
+def of_every_run(run: Described) -> list[Callback]:
+    """Those that any run has."""
+    seed = seed_of(run.settings.seed_everything)
+    return [
+        Seeds(seed),
+        ExactResume(run.settings.experiment),
+        RunLines(),
+        SharedCores(),
+        TestReport(run.name, seed, run.settings.get("verbose", True)),
+        FiniteLoss(),
+        Scalars(),
+        RunRecord(run.configuration, by_flag(run.settings)),
+    ]
+
+
+def pictures(data: SequenceData, objective: Objective) -> list[Callback]:
+    """Those that draw what the data and the objective make."""
+    return [make() for make in (SumPictures, DecisionPictures, CurvePictures) if make.fits(data, objective)]
+
+
+def checkpoints(objective: Objective) -> list[Callback]:
+    """Those that keep what a training comes to."""
+    return [BestCheckpoint(objective), LastCheckpoint()]
+
+
+def progress_bar() -> list[Callback]:
+    """The bar, for those that want one."""
+    return [ProgressBar()]

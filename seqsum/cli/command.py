@@ -1,0 +1,81 @@
+"""The program from its first word to its exit code: what runs, and one clear line for a user's mistake."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jsonargparse
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from seqsum.cli.app import SeqsumCLI
+from seqsum.cli.configurations import dump_settings
+from seqsum.cli.settings import read_settings
+from seqsum.console import fail
+from seqsum.distributed import is_first_process
+from seqsum.errors import InputError, NotFiniteError
+from seqsum.memory import keep_memory
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, no larger file
+SUBCOMMANDS = ("fit", "validate", "test", "predict")
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; `args` are those of the process by default."""
+    args = sys.argv[1:] if args is None else args
+    _quieten()
+    jsonargparse.set_dumper("yaml", dump_settings)
+    keep_memory()
+    has_subcommand = bool(args) and args[0] in SUBCOMMANDS
+    subcommand, options = (args[0], args[1:]) if has_subcommand else ("fit", args)
+    with _errors_in_a_line():
+        app = SeqsumCLI(subcommand, read_settings(subcommand, options))
+        if not has_subcommand:
+            app.test_best()
+        if subcommand == "fit":
+            app.say_where_everything_is()
+        if subcommand == "predict" and app.has_skipped():
+            sys.exit(1)
+
+
+@contextmanager
+def _errors_in_a_line() -> Iterator[None]:
+    """Say a user's mistake without a traceback, at whatever moment it shows, and exit."""
+    try:
+        yield
+    except InputError as error:
+        fail(str(error))
+    except NotFiniteError as error:  # in all processes alike, of which one says it
+        fail(str(error) if is_first_process() else None)
+    except MisconfigurationException as error:  # of Lightning, which some flags only reach in the training
+        fail(str(error))
+    except OSError as error:  # of a logger, which may hide that of the checkpoint before it
+        if error.errno not in FULL_DISK:
+            raise
+        first = error.__context__ if isinstance(error.__context__, InputError) else error
+        fail(f"{first} (the disk is full: `--trainer.default_root_dir` may name another one)")
+    except KeyboardInterrupt:  # before or after the training, which handles its own
+        sys.exit(1)
+
+
+def _quieten() -> None:
+    """Leave out what Lightning says on the way that is of no use to a user of this program."""
+    # index tables are made in microseconds: workers would only slow the loading down
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    # a file's name in another script is boxes in a picture, and whole in the table and on the page
+    warnings.filterwarnings("ignore", r"Glyph .* missing from (current )?font")
+    # the checkpoint callbacks of the training have nothing to do in a test
+    warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided.*")
+    # a training that goes on has a folder of its own, and so its own best checkpoint
+    warnings.filterwarnings("ignore", "The dirpath has changed from .*")
+    # said by lightning 2.6 of its own code under torch 2.11 and later
+    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    return "litlogger" not in record.getMessage()

@@ -1,0 +1,46 @@
+"""What a run is called, what it is seeded with, and the folder that its loggers make."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from seqsum.data import SequenceData
+from seqsum.versions import claim_version, number_of
+
+
+def run_name(settings: Namespace, subcommand: str, data: SequenceData) -> str:
+    """Folder of the run below the logs: experiment, what is done to it, and whether on stand-in data."""
+    parts = [settings.experiment]
+    if subcommand != "fit":
+        parts.append(subcommand)
+    if data.dataset == "rendered" and subcommand != "predict":
+        parts.append("rendered")
+    return "-".join(parts)
+
+
+def seed_of(given: bool | int | None) -> int:
+    """The seed that `--seed_everything` means: Lightning's default where it is but true, 0 for what it leaves out."""
+    if given is True:
+        return int(os.environ.get("PL_GLOBAL_SEED", "0"))
+    return given or 0
+
+
+def make_loggers(root: str, name: str) -> list[Logger]:
+    """TensorBoard and CSV, both in a new folder `root/name/version_N`."""
+    version = _claim(Path(root) / name)
+    return [
+        # CSV first: it complains of a folder that is not empty
+        CSVLogger(root, name, version),
+        TensorBoardLogger(root, name, version, default_hp_metric=False),
+    ]
+
+
+@rank_zero_only
+def _claim(folder: Path) -> Any:
+    return number_of(claim_version(folder))

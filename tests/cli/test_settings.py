@@ -1,0 +1,112 @@
+"""Flags, files and checkpoint are gone through once, and each file is read once."""
+
+from __future__ import annotations
+
+import builtins
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from seqsum.cli import main
+from seqsum.cli.settings import read_settings
+from seqsum.errors import InputError
+from tests.cli.test_cli import SMALL, pytestmark  # noqa: F401  # the same filters of warnings
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """How often each file was opened for reading, by name."""
+    counted = Counter()
+    for owner, name in ((builtins, "open"), (Path, "open")):
+        real = getattr(owner, name)
+
+        def count(path, mode="r", *args, real=real, **kwargs):
+            if "r" in mode and "+" not in mode:
+                counted[Path(str(path)).name] += 1
+            return real(path, mode, *args, **kwargs)
+
+        monkeypatch.setattr(owner, name, count)
+    return counted
+
+
+def write(name, settings):
+    Path(name).parent.mkdir(exist_ok=True, parents=True)
+    Path(name).write_text(yaml.safe_dump(settings))
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """The names of the checkpoints that torch loads."""
+    names, load = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda path, **options: names.append(str(path)) or load(path, **options))
+    return names
+
+
+def test_each_file_of_settings_is_read_once(here, mnist_root, opened):
+    write("one.yaml", {"experiment": "copies", "trainer": {"default_root_dir": "kept"}})
+    write("two.yaml", {"model": {"hidden_size": 8}})
+    quick = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=5", f"--data.root={mnist_root}"]
+    main(["fit", "-c", "one.yaml", "--config=two.yaml", *SMALL, *quick])
+    assert Path("kept/copies/version_0/checkpoints/last.ckpt").is_file()
+    assert (opened["one.yaml"], opened["two.yaml"]) == (1, 1)
+
+
+def test_a_checkpoint_is_read_once(here, mnist_root, loaded):
+    quick = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=5", f"--data.root={mnist_root}"]
+    main(["fit", *SMALL, *quick])
+    loaded.clear()
+    best, last = (f"logs/sum/version_0/checkpoints/{name}.ckpt" for name in ("best", "last"))
+    for subcommand in ("validate", "test"):
+        main([subcommand, f"--ckpt_path={best}", "--trainer.enable_progress_bar=false"])
+        assert loaded == [best]
+        loaded.clear()
+    main(["fit", f"--ckpt_path={last}", *SMALL, *quick[1:], "--trainer.max_epochs=2"])
+    assert sorted(loaded) == [best, last]  # the best one so far is taken along
+    loaded.clear()
+    write("named.yaml", {"ckpt_path": best})
+    main(["test", "-c", "named.yaml", *SMALL, f"--data.root={mnist_root}"])
+    assert loaded == [best]
+
+
+def test_paths_in_a_file_start_from_its_folder(here, capsys):
+    """As in jsonargparse, which is handed the text and not the file."""
+    write("there/data.yaml", {"class_path": "seqsum.data.CopyMemory", "init_args": {"batch_size": 7}})
+    write("there/all.yaml", {"data": "data.yaml"})
+    with pytest.raises(SystemExit):
+        main(["fit", "-c", "there/all.yaml", "--print_config"])
+    assert yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]["batch_size"] == 7
+
+
+def test_the_first_word_on_where_runs_are_is_the_command_lines(here):
+    write("file.yaml", {"experiment": "from_file", "trainer": {"default_root_dir": "there"}})
+    for options, place in [
+        ([], "sum in logs"),
+        (["-c", "file.yaml"], "from_file in there"),
+        (["-c", "file.yaml", "--experiment=given"], "given in there"),
+        (["-c", "file.yaml", "--trainer.default_root_dir=here"], "from_file in here"),
+    ]:
+        with pytest.raises(InputError, match=f"finds no run of {place}$"):
+            read_settings("test", ["--ckpt_path=last", *options])
+
+
+def test_a_broken_file_of_a_run_is_named(here):
+    checkpoint = Path("logs/sum/version_0/checkpoints/last.ckpt")
+    checkpoint.parent.mkdir(parents=True)
+    torch.save({"state_dict": {}}, checkpoint)
+    (checkpoint.parents[1] / "config.yaml").write_text("trainer: [")
+    with pytest.raises(InputError, match=r"`--config` \(=logs/sum/version_0/config.yaml\) is no YAML"):
+        read_settings("fit", ["--ckpt_path=last"])
+
+
+def test_two_command_lines_after_one_another_share_nothing(here, capsys):
+    """The files of the first are not named in the errors of the second."""
+    write("first.yaml", {"experiment": "first"})
+    with pytest.raises(SystemExit):
+        main(["fit", "-c", "first.yaml", "--no_such_flag=1"])
+    assert "Settings come from the command line and from first.yaml." in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["fit", "--no_such_flag=1"])
+    assert "first.yaml" not in capsys.readouterr().err
