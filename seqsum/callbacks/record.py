@@ -45,8 +45,10 @@ class RunRecord(Callback):
             writer.add_text("configuration", textwrap.indent(self.configuration, "    "))  # code, in Markdown
             writer.add_custom_scalars(charts(module_of(pl_module)))
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        if not self.drawn:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        if not self.drawn:  # after the step: within it, others may look at the network by hooks
             self.drawn = True
             for writer in tensorboard_writers(trainer):
                 add_graph(writer, module_of(pl_module).network, batch)

@@ -23,7 +23,7 @@ class Keep(Callback):
 @pytest.mark.parametrize(("flags", "kind"), [([], NoProfiler), (["--trainer.profiler=simple"], SimpleProfiler)])
 def test_only_a_profiler_that_was_asked_for_profiles(here, mnist_root, flags, kind):
     Keep.found.clear()
-    short = ["--trainer.max_steps=2", "--trainer.logger=false", "--trainer.callbacks+=tests.test_profiler.Keep"]
+    short = ["--trainer.max_steps=2", "--trainer.logger=false", "--trainer.callbacks+=tests.cli.test_profiler.Keep"]
     main(["fit", *SMALL, f"--data.root={mnist_root}", *short, *flags])
     assert [type(profiler) for profiler in Keep.found] == [kind] * 2
     if kind is SimpleProfiler:
