@@ -96,6 +96,20 @@ def test_workers_change_no_bit_and_checkpoints_name_their_version(here, mnist_ro
     assert one["seqsum_version"] == seqsum.__version__
 
 
+@pytest.mark.parametrize("hidden", [False, True], ids=["of today", "in the hyperparameters, as before"])
+def test_a_later_run_belongs_to_the_experiment_of_its_checkpoint(here, mnist_root, capfd, hidden):
+    main(["fit", *SMALL, "--trainer.max_epochs=1", "--experiment=copies", f"--data.root={mnist_root}"])
+    path = "logs/copies/version_0/checkpoints/last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    assert checkpoint["experiment"] == "copies"
+    assert not any(name.startswith("_experiment") for name in checkpoint["hyper_parameters"])
+    if hidden:
+        checkpoint["hyper_parameters"]["_experiment"] = checkpoint.pop("experiment")
+        torch.save(checkpoint, path)
+    main(["test", f"--ckpt_path={path}", "--trainer.enable_progress_bar=false"])
+    assert Path("logs/copies-test/version_0/results.json").is_file()
+
+
 @pytest.mark.slow
 def test_a_long_training_leaks_nothing(here, mnist_root, monkeypatch, capfd):
     """Memory, open files and threads from epoch to epoch; the curves are written all along."""
