@@ -29,20 +29,17 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from seqsum.arguments import join_values
 from seqsum.callbacks import (
     BestCheckpoint,
-    CurvePictures,
-    DecisionPictures,
     Diagnosis,
     ExactResume,
     FiniteLoss,
     LastCheckpoint,
+    Pictures,
     ProgressBar,
     RunLines,
     RunRecord,
     Scalars,
     Seeds,
     SharedCores,
-    SumPictures,
-    TensorBoard,
     TestReport,
     print_left_out,
     print_line,
@@ -50,18 +47,15 @@ from seqsum.callbacks import (
 )
 from seqsum.checkpoints import CheckpointFiles, check_architecture
 from seqsum.configurations import check_configurations, dump_settings
-from seqsum.data import DigitData, DigitSums, SequenceData
+from seqsum.data import SequenceData
 from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser, drop_default_encoder
 from seqsum.distributed import check_processes, first_device, is_first_process
 from seqsum.errors import InputError, NotFiniteError
 from seqsum.flags import explain
-from seqsum.inspect.page import make_files
-from seqsum.inspect.report import describe, report_images
 from seqsum.latest import with_checkpoint
 from seqsum.lightning_callbacks import check_finders, check_monitors, has_checkpoint, has_progress_bar
 from seqsum.memory import keep_memory
 from seqsum.module import OBJECTS, SequenceModule
-from seqsum.objectives import RunningSum
 from seqsum.paths import expand_home, expand_options
 from seqsum.profiler import NoProfiler
 
@@ -85,7 +79,7 @@ def main(args: list[str] | None = None) -> None:
             cli.test_best()
         if subcommand == "fit":
             cli.say_where_everything_is()
-        if subcommand == "predict" and cli.has_skipped():
+        if subcommand == "predict" and cli.datamodule.own.skipped:
             sys.exit(1)
     except InputError as error:
         fail(str(error))
@@ -194,7 +188,7 @@ class SeqsumCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         cast("Parser", parser).set_default_classes()
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=seed_of)
-        parser.add_lightning_class_args(TensorBoard, "tensorboard")
+        parser.add_lightning_class_args(Pictures, "tensorboard")
         parser.add_lightning_class_args(Diagnosis, "diagnosis")
 
     def _parse_ckpt_path(self) -> None:
@@ -237,8 +231,6 @@ class SeqsumCLI(LightningCLI):
             self.config_init[self.subcommand].tensorboard,
             self.config_init[self.subcommand].diagnosis,
         ]
-        pictures = (SumPictures, DecisionPictures, CurvePictures)
-        callbacks += [make() for make in pictures if make.fits(self.datamodule, self.model.objective)]
         own = as_list(trainer_settings.callbacks)
         barebones = trainer_settings.barebones
         has_folder = trainer_settings.logger is not False and not barebones
@@ -285,7 +277,7 @@ class SeqsumCLI(LightningCLI):
         if self.subcommand != "predict":
             self.datamodule.prepare_data()
         self.datamodule.setup(self.subcommand)
-        if isinstance(self.datamodule, DigitData):
+        if "dataset" in settings.data.init_args:
             settings.data.init_args.dataset = self.datamodule.dataset
             self.datamodule.hparams["dataset"] = self.datamodule.dataset
 
@@ -303,22 +295,9 @@ class SeqsumCLI(LightningCLI):
         self.trainer.test(**{**kwargs, "verbose": False})
 
     def after_predict(self) -> None:
-        """Lightning calls it: leave the figures of the user's digits as one page too, and say what was skipped."""
-        folder, data, module = run_folder(self.trainer), self.datamodule, self.model
-        if not self.trainer.is_global_zero:
-            return
-        if isinstance(data, DigitSums) and isinstance(module.objective, RunningSum) and folder:
-            sections = report_images(module.cpu().eval(), data.own, data.operation)
-            files = make_files("Your digits", describe(module, data), sections, page="predictions.html")
-            for name, content in files.items():
-                (folder / name).write_bytes(content)
-            print_line(f"Page: {folder / 'predictions.html'}")
-        if isinstance(data, DigitData):
-            print_left_out(data.own)
-
-    def has_skipped(self) -> bool:
-        """Whether something of a user's images could not be read."""
-        return isinstance(self.datamodule, DigitData) and bool(self.datamodule.own.skipped)
+        """Lightning calls it: say what of the user's input was left out."""
+        if self.trainer.is_global_zero:
+            print_left_out(self.datamodule.own)
 
     def test_best(self) -> None:
         """Test the best checkpoint of the training just finished; the last weights where there is none."""

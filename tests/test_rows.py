@@ -65,7 +65,7 @@ SMALL = [
 @pytest.mark.parametrize("name", COUNTS)
 def test_parameter_counts_are_the_published_ones(name):
     settings = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
-    module, data, _ = _instantiate(name, {"model": settings["model"], "data": settings["data"]}, None, None)
+    module, data, _ = _instantiate(name, {"model": settings["model"], "data": settings["data"]}, None, {})
     assert sum(parameter.numel() for parameter in module.parameters()) == COUNTS[name]
     assert isinstance(data, DigitRows)
     assert settings["experiment"] == name

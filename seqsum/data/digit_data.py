@@ -40,7 +40,6 @@ class DigitData(DealtData):
         self.dataset: str = dataset
         self.root = root
         self.images = [images] if isinstance(images, str) else images or []
-        self.own = OwnDigits([], [], [])  # what was found in them
         self.splits: dict[Split, Digits] = {}
         self.is_shared = False  # whether all processes have what the first one read
 

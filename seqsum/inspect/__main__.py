@@ -7,18 +7,23 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from seqsum.callbacks import print_left_out, print_line
+from seqsum.callbacks import describe, print_left_out, print_line
 from seqsum.cli import fail
-from seqsum.data import DigitSums
 from seqsum.data.own import OwnDigits
 from seqsum.errors import InputError
-from seqsum.inspect.page import make_files, write_folder
-from seqsum.inspect.report import Section, Table, describe, report_images, report_test
+from seqsum.figures.page import Section, Table, make_files, write_folder
+from seqsum.inspect.look import look_at_input, look_at_test
 from seqsum.inspect.restore import restore
+from seqsum.objectives import Look
 from seqsum.paths import expand_home
 
 # as the messages call them, which are those of train.py, and as they are called here
-FLAGS = {"`--ckpt_path`": "`CHECKPOINT`", "`--data.root`": "`--root`", "`--data.images`": "`--images`"}
+FLAGS = {
+    "`--ckpt_path`": "`CHECKPOINT`",
+    "`--data.root`": "`--root`",
+    "`--data.images`": "`--images`",
+    "`--data.curve`": "`--curve`",
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,8 +36,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="such as logs/sum/version_0/checkpoints/best.ckpt")
     parser.add_argument("--root", help="folder of the datasets; default: the one in the checkpoint")
     parser.add_argument("--images", nargs="+", help="your own digits instead of the test split: files, or a folder")
+    parser.add_argument("--curve", help="your own curve instead, for a network that continues curves: a CSV file")
     parser.add_argument("--output", type=Path, help="a new folder; default: the next logs/inspect/version_N")
-    parser.add_argument("--sequences", type=int, default=6, help="test sequences that are drawn digit by digit")
+    parser.add_argument("--sequences", type=int, default=6, help="test sequences that are drawn one by one")
     parser.add_argument("--max-length", type=int, default=100, help="where the curve of lengths ends")
     options = expand_home(parser.parse_args(arguments))
     try:
@@ -58,17 +64,15 @@ def inspect(options: argparse.Namespace) -> OwnDigits:
     folder = options.output or next_folder(Path("logs/inspect"))
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"`--output` (={folder}) is there already: name a new folder")
-    module, data, settings = restore(options.checkpoint, options.root, options.images)
-    if options.images:
-        data.setup("predict")
-        sections = report_images(module, data.own, data.operation)
-    else:
-        data.setup("test")
-        check_length(options.max_length, data)
-        sections = report_test(module, data, options.sequences, options.max_length)
+    given = {"images": options.images, "curve": options.curve}
+    module, data, settings = restore(
+        options.checkpoint, options.root, {"images": options.images, "curve": options.curve}
+    )
+    look = Look(options.sequences, options.max_length)
+    sections = look_at_input(module, data) if any(given.values()) else look_at_test(module, data, look)
     rows = [(name, str(value)) for name, value in settings.items()]
     sections.append(Section("Settings", "How it was made and trained.", table=Table(("setting", "value"), rows)))
-    lead = f"{options.checkpoint}: {describe(module, data)}"
+    lead = f"{options.checkpoint}: {describe(module.network, module.objective, data)}"
     write_folder(folder, make_files("A look into a trained network", lead, sections))
     print_line(f"Page: {folder / 'index.html'}, and its figures as PNG beside it")
     return data.own
@@ -77,13 +81,6 @@ def inspect(options: argparse.Namespace) -> OwnDigits:
 def next_folder(folder: Path) -> Path:
     """The first `version_N` that is not there."""
     return next(place for n in count() if not (place := folder / f"version_{n}").exists())
-
-
-def check_length(longest: int, data: DigitSums) -> None:
-    """Refuse a length for which there are no digits."""
-    most = len(data.splits["test"].labels)
-    if not 1 <= longest <= most:
-        raise InputError(f"`--max-length` (={longest}) must be from 1 to {most}, the number of test digits")
 
 
 if __name__ == "__main__":
