@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import rich
 from lightning.pytorch import LightningModule, Trainer
@@ -14,6 +15,8 @@ from torch.utils.tensorboard import SummaryWriter
 from seqsum.data.base import SequenceData
 from seqsum.data.own import OwnDigits
 from seqsum.module import SequenceModule
+
+Step = TypeVar("Step")
 
 
 def module_of(module: LightningModule) -> SequenceModule:
@@ -60,3 +63,12 @@ def write_atomically(path: Path, text: str) -> None:
     neighbour = path.with_name(f".{path.name}.{os.getpid()}")
     neighbour.write_text(text, encoding="utf-8")
     os.replace(neighbour, path)
+
+
+MOST_STEPS = 32  # whose metrics are shown one by one
+
+
+def spaced(steps: Sequence[Step]) -> Sequence[Step]:
+    """Steps of a sequence, or the last of each of `MOST_STEPS` parts of a longer one."""
+    every = -(-len(steps) // MOST_STEPS) or 1
+    return steps[every - 1 :: every]
