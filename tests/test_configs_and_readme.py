@@ -120,3 +120,19 @@ def test_options_are_these(parsed):
     assert list(settings["data"]["init_args"]) == [
         "dataset", "root", "sequence_length", "operation", "batch_size", "augment", "elastic", "num_workers", "images",
     ]  # fmt: skip
+
+
+EXTENDING = (REPOSITORY / "docs/extending.md").read_text()
+EXTENSIONS = [shlex.split(line)[2:] for line in re.findall(r"^python train.py .+$", EXTENDING, flags=re.MULTILINE)]
+
+
+@pytest.mark.parametrize("command", EXTENSIONS, ids=len)
+def test_the_example_of_an_experiment_of_ones_own_trains(here, monkeypatch, capfd, command):
+    (code,) = re.findall(r"```python\n(.*?)```", EXTENDING, flags=re.DOTALL)
+    (here / "my_parity.py").write_text(code)
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.delitem(sys.modules, "my_parity", raising=False)
+    main([*command, "--trainer.max_epochs=1", "--data.epoch_size=640", "--trainer.accelerator=cpu",
+          "--trainer.log_every_n_steps=5"])  # fmt: skip
+    assert "accuracy_step" not in capfd.readouterr().out, "each step is scored, and is the accuracy"
+    assert (here / "logs/parity/version_0/settling.png").is_file()
