@@ -10,7 +10,6 @@ import triton
 from torch import Tensor
 
 from seqsum.recurrent.cells import PackedCell
-from seqsum.recurrent.kernels.common import steps
 from seqsum.recurrent.kernels.triton import persistent, stepped
 from seqsum.recurrent.kernels.triton.blocks import ABSENT
 from seqsum.recurrent.kernels.triton.equations import NUM_GATES, NUM_KEPT
@@ -92,6 +91,13 @@ class Backward(NamedTuple):
     d_recurrent: Tensor
     d_initial_hidden: Tensor | None
     d_initial_memory: Tensor | None
+
+
+def steps(length: int, reverse: bool) -> list[tuple[int, int, int]]:
+    """For each step in order of time: its index, and those of the states before and after it, of `T + 1`."""
+    if reverse:
+        return [(t, t + 1, t) for t in reversed(range(length))]
+    return [(t, t, t + 1) for t in range(length)]
 
 
 def run_forward(call: Call, found: Plan | None, tensors: Forward) -> None:
