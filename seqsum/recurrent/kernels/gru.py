@@ -19,10 +19,10 @@ class GRUStep(Step):
         return self.bias_ih  # the other one is scaled by the reset gate
 
     def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, State]:
-        (last_hidden,) = last  # (H, B)
-        recurrent = torch.addmm(self.bias_hh, self.weight_hh, self.drop(last_hidden))  # (3·H, B)
-        input_reset, input_update, input_candidate = projected.chunk(3)  # (H, B) each
-        hidden_reset, hidden_update, hidden_candidate = recurrent.chunk(3)
+        (last_hidden,) = last  # (B, H)
+        recurrent = torch.addmm(self.bias_hh, self.drop(last_hidden), self.weight_hh.t())  # (B, 3·H)
+        input_reset, input_update, input_candidate = projected.chunk(3, dim=1)  # (B, H) each
+        hidden_reset, hidden_update, hidden_candidate = recurrent.chunk(3, dim=1)
         reset_gate = torch.sigmoid(input_reset + hidden_reset)
         update_gate = torch.sigmoid(input_update + hidden_update)
         candidate = tanh(input_candidate + reset_gate * hidden_candidate)
@@ -41,9 +41,9 @@ class GRUStep(Step):
         d_reset_gate = d_input_candidate * hidden_candidate
         d_update = d_sigmoid(d_update_gate, update_gate)  # of both addends
         d_reset = d_sigmoid(d_reset_gate, reset_gate)
-        d_projected = torch.cat([d_reset, d_update, d_input_candidate])  # (3·H, B)
-        d_recurrent = torch.cat([d_reset, d_update, d_hidden_candidate])
-        d_last_hidden = d_last_hidden + self.drop(self.weight_hh.t() @ d_recurrent)
+        d_projected = torch.cat([d_reset, d_update, d_input_candidate], dim=1)  # (B, 3·H)
+        d_recurrent = torch.cat([d_reset, d_update, d_hidden_candidate], dim=1)
+        d_last_hidden = d_last_hidden + self.drop(d_recurrent @ self.weight_hh)
         return Derivatives(d_projected, {"weight_hh": (d_recurrent, self.drop(last_hidden))}, [d_last_hidden])
 
 

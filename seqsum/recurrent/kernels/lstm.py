@@ -16,9 +16,9 @@ class LSTMStep(Step):
     """
 
     def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, State]:
-        last_hidden, last_cell_state = last  # (P, B), (H, B)
-        summed = torch.addmm(projected, self.weight_hh, self.drop(last_hidden))  # (4·H, B)
-        summed_input, summed_forget, summed_update, summed_output = summed.chunk(4)  # (H, B) each
+        last_hidden, last_cell_state = last  # (B, P), (B, H)
+        summed = torch.addmm(projected, self.drop(last_hidden), self.weight_hh.t())  # (B, 4·H)
+        summed_input, summed_forget, summed_update, summed_output = summed.chunk(4, dim=1)  # (B, H) each
         input_gate = torch.sigmoid(summed_input)
         forget_gate = torch.sigmoid(summed_forget)
         cell_update = tanh(summed_update)
@@ -27,7 +27,7 @@ class LSTMStep(Step):
         squashed = tanh(cell_state)
         hidden = output_gate * squashed
         if self.weight_hr is not None:
-            hidden = self.weight_hr @ hidden  # (P, B)
+            hidden = hidden @ self.weight_hr.t()  # (B, P)
         output = output_gate * cell_state if self.cell.output_activation == "identity" else hidden
         return output, [hidden, cell_state], [input_gate, forget_gate, cell_update, output_gate, cell_state, squashed]
 
@@ -41,7 +41,7 @@ class LSTMStep(Step):
             d_hidden = d_hidden + d_output
             if self.weight_hr is not None:
                 products["weight_hr"] = d_hidden, output_gate * squashed
-                d_hidden = self.weight_hr.t() @ d_hidden  # (H, B)
+                d_hidden = d_hidden @ self.weight_hr  # (B, H)
             d_output_gate = d_hidden * squashed
         d_cell_state = d_cell_state + d_tanh(d_hidden * output_gate, squashed)
         d_input_gate = d_cell_state * cell_update
@@ -52,8 +52,8 @@ class LSTMStep(Step):
         d_summed_forget = d_sigmoid(d_forget_gate, forget_gate)
         d_summed_update = d_tanh(d_cell_update, cell_update)
         d_summed_output = d_sigmoid(d_output_gate, output_gate)
-        d_summed = torch.cat([d_summed_input, d_summed_forget, d_summed_update, d_summed_output])  # (4·H, B)
-        d_last_hidden = self.drop(self.weight_hh.t() @ d_summed)  # (P, B)
+        d_summed = torch.cat([d_summed_input, d_summed_forget, d_summed_update, d_summed_output], dim=1)  # (B, 4·H)
+        d_last_hidden = self.drop(d_summed @ self.weight_hh)  # (B, P)
         products["weight_hh"] = d_summed, self.drop(last_hidden)
         return Derivatives(d_summed, products, [d_last_hidden, d_last_cell_state])
 

@@ -16,8 +16,8 @@ class RNNStep(Step):
     """
 
     def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, State]:
-        (last_hidden,) = last  # (H, B)
-        summed = torch.addmm(projected, self.weight_hh, self.drop(last_hidden))
+        (last_hidden,) = last  # (B, H)
+        summed = torch.addmm(projected, self.drop(last_hidden), self.weight_hh.t())  # (B, H)
         hidden = torch.relu(summed) if self.cell.nonlinearity == "relu" else tanh(summed)
         return hidden, [hidden], [hidden]
 
@@ -25,7 +25,7 @@ class RNNStep(Step):
         (hidden,), (last_hidden,), (d_hidden,) = kept, last, d_state
         d_hidden = d_hidden + d_output
         d_summed = d_hidden * (hidden > 0) if self.cell.nonlinearity == "relu" else d_tanh(d_hidden, hidden)
-        d_last_hidden = self.drop(self.weight_hh.t() @ d_summed)
+        d_last_hidden = self.drop(d_summed @ self.weight_hh)
         return Derivatives(d_summed, {"weight_hh": (d_summed, self.drop(last_hidden))}, [d_last_hidden])
 
 
