@@ -254,7 +254,7 @@ def test_trace_gives_what_was_read(here, checkpoint):
     features = torch.rand(2, 3, 6, generator=torch.Generator().manual_seed(1))
     outputs, sums = read(module.network, features)
     parts = trace_layers(module.network, features)["l0"]
-    torch.testing.assert_close(parts["output_gate"] * parts["memory"], outputs)
+    torch.testing.assert_close(parts["output_gate"] * parts["cell_state"], outputs)
     torch.testing.assert_close(sums, nn.functional.linear(outputs, *module.network.head.parameters())[..., 0])
 
 

@@ -120,7 +120,7 @@ PARTS = {
     "reset_gate": "The reset gate says how much of the old state counts in the candidate.",
     "update_gate": "The update gate says how much of the old state is kept (1: all of it).",
     "candidate": "The candidate is the new state that would replace the old.",
-    "memory": "The memory carries the count from step to step: look for rows that grow and fall with the sum.",
+    "cell_state": "The cell state carries the count from step to step: look for rows that grow and fall with the sum.",
     "hidden": "The hidden state is what the next step and the next layer see.",
 }
 

@@ -66,7 +66,7 @@ def test_figures_and_histograms_of_each_epoch(make_run, tmp_path):
         assert [image.step for image in found.Images(f"figures/{name}")] == [0, 3, 6], "before, and after both epochs"
     histograms = set(found.Tags()["histograms"])
     weights = [name for name, _ in module.network.named_parameters()]
-    gates = ("input_gate", "forget_gate", "cell_update", "output_gate", "hidden", "memory")
+    gates = ("input_gate", "forget_gate", "cell_update", "output_gate", "hidden", "cell_state")
     assert histograms == {f"{group}/{name}" for group in ("weights", "gradients") for name in weights} | {
         f"activations/{name}" for name in ("outputs", *(f"{gate}_l0" for gate in gates))
     }

@@ -15,7 +15,7 @@ from seqsum.recurrent.kernels.autograd import Given, Gradients, Kernel, Results,
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 KEPT = {"lstm": 4, "gru": 4, "rnn": 1}
 RECURRENT_BLOCKS = {"lstm": [0, 1, 2, 3], "gru": [0, 1, 3], "rnn": [0]}
-RESULTS = ("outputs", "final_hidden", "final_memory")
+RESULTS = ("outputs", "final_hidden", "final_cell_state")
 PADDING = {"lstm": 16, "gru": 16, "rnn": 64}  # units are rounded up to whole panels of the widest vectors
 PRODUCTS_A_THREAD = 100_000  # another thread has to save more than it takes to wake it
 
@@ -30,12 +30,12 @@ class Layer(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("inputs_step", "inputs_row")),
         *(
             (name, ctypes.c_void_p)
-            for name in ("mask", "order", *Kernel.weights, "dropout", "initial_hidden", "initial_memory")
+            for name in ("mask", "order", *Kernel.weights, "dropout", "initial_hidden", "initial_cell_state")
         ),
-        *((name, ctypes.c_void_p) for name in ("previous", "hiddens", "memories", "recurrents", "gates", "outputs")),
-        *((name, ctypes.c_void_p) for name in ("final_hidden", "final_memory", "d_outputs")),
+        *((name, ctypes.c_void_p) for name in ("previous", "hiddens", "cell_states", "recurrents", "gates", "outputs")),
+        *((name, ctypes.c_void_p) for name in ("final_hidden", "final_cell_state", "d_outputs")),
         *((name, ctypes.c_int64) for name in ("d_outputs_step", "d_outputs_row")),
-        *((name, ctypes.c_void_p) for name in ("d_hidden", "d_memory", "d_gates", "d_inputs", "d_weight_ih")),
+        *((name, ctypes.c_void_p) for name in ("d_hidden", "d_cell_state", "d_gates", "d_inputs", "d_weight_ih")),
         *((name, ctypes.c_void_p) for name in ("d_weight_hh", "d_bias", "packed")),
     ]
 
@@ -74,10 +74,10 @@ class UnrollNative(Kernel):
             "order": None if mask is None else _balanced(mask, self.numbers["threads"]),
             **{name: _contiguous(getattr(given, name)) for name in (*self.weights, "dropout")},
             "initial_hidden": given.hidden.contiguous(),
-            "initial_memory": _contiguous(given.cell_state),
+            "initial_cell_state": _contiguous(given.cell_state),
             "previous": empty(length, batch, dtype=torch.int32),
             "hiddens": states[0],
-            "memories": states[1] if has_cell_state else None,
+            "cell_states": states[1] if has_cell_state else None,
             "recurrents": states[0] if given.dropout is None else torch.zeros_like(states[0]),
             "gates": empty(length, batch, KEPT[self.name], padded) if keep else None,
         }
@@ -95,7 +95,7 @@ class UnrollNative(Kernel):
         length, batch, features, size, padded = numbers
         gates, blocks, empty = GATES[self.name], KEPT[self.name], given.hidden.new_empty
         d_outputs, *d_final = with_zeros(given, d_results)
-        d_hidden, d_memory = (*(_padded(d, padded) for d in d_final), None)[:2]
+        d_hidden, d_cell_state = (*(_padded(d, padded) for d in d_final), None)[:2]
         room = empty if given.mask is None else given.hidden.new_zeros
         whole = sum(-(-columns // 64) * 64 for columns in (features, size))
         d_inputs = room(length, batch, features) if needed["inputs"] else None
@@ -103,12 +103,12 @@ class UnrollNative(Kernel):
         d_bias = empty(blocks, padded)
         tensors = {
             "d_outputs": d_outputs if d_outputs.stride(2) == 1 else d_outputs.contiguous(),
-            **{"d_hidden": d_hidden, "d_memory": d_memory, "d_gates": empty(length, batch, blocks, padded)},
+            **{"d_hidden": d_hidden, "d_cell_state": d_cell_state, "d_gates": empty(length, batch, blocks, padded)},
             **{"d_inputs": d_inputs, "d_weight_ih": d_weights[0], "d_weight_hh": d_weights[1], "d_bias": d_bias},
             "packed": empty(gates * size * whole),
         }
         self.run("backward", {**dict(zip(self.names, saved, strict=True)), **tensors})
-        d_states = [None if d is None else d[:, :size] for d in (d_hidden, d_memory)]
+        d_states = [None if d is None else d[:, :size] for d in (d_hidden, d_cell_state)]
         d_weights = [d_weight[..., :size].flatten(1).t().contiguous() for d_weight in d_weights]
         d_biases = [d_bias[part, :size].flatten() for part in (slice(gates), RECURRENT_BLOCKS[self.name])]
         names = ("inputs", "hidden", "cell_state", *self.weights)

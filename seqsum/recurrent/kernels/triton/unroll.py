@@ -55,13 +55,13 @@ class UnrollTriton(Kernel):
             dropout=_contiguous(given.dropout),
             projected=projected,
             initial_hidden=given.hidden.contiguous(),
-            initial_memory=_contiguous(given.cell_state),
+            initial_cell_state=_contiguous(given.cell_state),
             kept=projected.new_empty(length, batch, num_kept * size) if num_kept else None,
             hiddens=hiddens,
-            memories=all_states,
+            cell_states=all_states,
             outputs=None if needs_hiddens and are_outputs else empty(length, batch, size),
             final_hidden=empty(batch, size),
-            final_memory=empty(batch, size) if has_cell_state else None,
+            final_cell_state=empty(batch, size) if has_cell_state else None,
         )
         if batch > 0:
             run_forward(call, found, tensors)
@@ -69,7 +69,7 @@ class UnrollTriton(Kernel):
         if outputs is None and hiddens is not None:
             outputs = _after(hiddens, self.reverse).clone()  # which the user may change
         assert outputs is not None
-        return (outputs, tensors.final_hidden, tensors.final_memory), (tensors.kept, hiddens, tensors.memories)
+        return (outputs, tensors.final_hidden, tensors.final_cell_state), (tensors.kept, hiddens, tensors.cell_states)
 
     def backward(
         self, given: Given, saved: Saved, d_results: Sequence[Tensor | None], needed: Mapping[str, bool]
@@ -86,18 +86,18 @@ class UnrollTriton(Kernel):
             states=hiddens if cell_states is None else cell_states,
             d_outputs=d_outputs,
             d_final_hidden=d_hidden,
-            d_final_memory=d_cell_state,
+            d_final_cell_state=d_cell_state,
             d_projected=torch.empty_like(projected) if self.call.name == "gru" else d_recurrent,
             d_recurrent=d_recurrent,
             d_initial_hidden=hidden.new_empty(hidden.shape) if needed["hidden"] else None,
-            d_initial_memory=hidden.new_empty(hidden.shape) if needed["cell_state"] else None,
+            d_initial_cell_state=hidden.new_empty(hidden.shape) if needed["cell_state"] else None,
         )
         if len(hidden) > 0:
             run_backward(self.call, find_plan(self.call, "backward", weight, len(hidden)), tensors)
         gradients: dict[str, Tensor | None] = {
             "inputs": tensors.d_projected,
             "hidden": tensors.d_initial_hidden,
-            "cell_state": tensors.d_initial_memory,
+            "cell_state": tensors.d_initial_cell_state,
         }
         if needed["weight_hh"]:
             recurrent = _before(hiddens, self.reverse)
