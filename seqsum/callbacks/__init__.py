@@ -7,7 +7,7 @@ from seqsum.callbacks.diagnosis import Diagnosis
 from seqsum.callbacks.finite import FiniteLoss
 from seqsum.callbacks.pictures import Pictures, describe
 from seqsum.callbacks.record import RunRecord
-from seqsum.callbacks.report import TestReport
+from seqsum.callbacks.results import TestReport
 from seqsum.callbacks.resume import ExactResume
 from seqsum.callbacks.run import print_left_out, print_line, run_folder, write_atomically
 from seqsum.callbacks.scalars import Scalars

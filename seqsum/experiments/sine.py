@@ -15,7 +15,7 @@ from seqsum.data.sine_curves import SineCurves, draw_curves
 from seqsum.errors import InputError
 from seqsum.experiments.files import save, settings_of, write_markdown
 from seqsum.experiments.runs import Run, trained
-from seqsum.figures.curves import plot_continuations, plot_drift
+from seqsum.figures.continuations import plot_continuations, plot_drift
 from seqsum.inspect.restore import restore
 from seqsum.module import SequenceModule, parts_of
 from seqsum.networks import Flatten, SequenceNetwork

@@ -112,11 +112,11 @@ GATES = (
 ORDER = "Units are sorted from those that rise with the sum to those that fall with it."
 
 PARTS = {
-    "input_gate": "The input gate says how much of the new digit is written into the memory (1: all, 0: nothing).",
-    "forget_gate": "The forget gate says how much of the old memory is kept: 1 for a unit that only counts.",
+    "input_gate": "The input gate says how much of the new digit is written into the cell state (1: all, 0: nothing).",
+    "forget_gate": "The forget gate says how much of the old cell state is kept: 1 for a unit that only counts.",
     "cell_update": "The cell update is what would be written, plus or minus. With alternating signs many rows "
     "change colour with the sign above.",
-    "output_gate": "The output gate says how much of the memory is shown.",
+    "output_gate": "The output gate says how much of the cell state is shown.",
     "reset_gate": "The reset gate says how much of the old state counts in the candidate.",
     "update_gate": "The update gate says how much of the old state is kept (1: all of it).",
     "candidate": "The candidate is the new state that would replace the old.",

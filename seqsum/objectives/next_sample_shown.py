@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seqsum.data import SineCurves
 from seqsum.data.sine_curves import sine
-from seqsum.figures.curves import plot_continuations
+from seqsum.figures.continuations import plot_continuations
 from seqsum.networks.free_run import free_run
 from seqsum.networks.windows import Stateful
 from seqsum.objectives import captions

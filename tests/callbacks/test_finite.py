@@ -11,7 +11,7 @@ from lightning.pytorch import Callback
 
 from seqsum.callbacks import FiniteLoss
 from seqsum.cli import main
-from seqsum.data.sampler import IndexBatches
+from seqsum.data.index_tables import IndexBatches
 from tests.test_cli import SMALL, pytestmark  # noqa: F401  # the same filters of warnings
 
 SPOIL = "--trainer.callbacks+=tests.callbacks.test_finite."

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from seqsum.callbacks import FiniteLoss
 from seqsum.data import Batch, DigitSums
+from seqsum.data.index_tables import IndexBatch
 from seqsum.data.rendered import render_digits
-from seqsum.data.sampler import IndexBatch
 from seqsum.errors import NotFiniteError
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Encoder

@@ -13,7 +13,7 @@ from PIL import Image
 from seqsum.cli import main as train
 from seqsum.experiments.__main__ import main
 from seqsum.experiments.sine import drift
-from seqsum.figures.curves import plot_continuations
+from seqsum.figures.continuations import plot_continuations
 from seqsum.inspect.restore import restore
 from seqsum.networks.free_run import free_run
 from seqsum.objectives.next_sample_shown import as_csv, spread_curves

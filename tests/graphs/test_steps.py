@@ -13,7 +13,7 @@ from torch import nn
 
 from seqsum.callbacks import AveragedWeights, Diagnosis
 from seqsum.data import Batch, CopyMemory, DigitRows, DigitSums, SineCurves
-from seqsum.data.sampler import IndexBatch
+from seqsum.data.index_tables import IndexBatch
 from seqsum.module import SequenceModule
 from seqsum.networks import Flatten
 from seqsum.objectives import Classification, NextSample, Recall

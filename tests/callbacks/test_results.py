@@ -2,7 +2,7 @@
 
 import pytest
 
-from seqsum.callbacks.report import _print_table
+from seqsum.callbacks.results import _print_table
 
 
 @pytest.mark.parametrize(("length", "expected"), [
