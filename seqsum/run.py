@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -13,6 +14,8 @@ from seqsum.console import print_line
 from seqsum.data.base import SequenceData
 from seqsum.data.own import OwnDigits
 from seqsum.module import SequenceModule
+
+Step = TypeVar("Step")
 
 
 def module_of(module: LightningModule) -> SequenceModule:
@@ -47,3 +50,12 @@ def print_left_out(own: OwnDigits) -> None:
         print_line(f"Skipped: {source} {reason}")
     if own.others:
         print_line(f"No images by their names: {', '.join(own.others)}")
+
+
+MOST_STEPS = 32  # whose metrics are shown one by one
+
+
+def spaced(steps: Sequence[Step]) -> Sequence[Step]:
+    """Steps of a sequence, or the last of each of `MOST_STEPS` parts of a longer one."""
+    every = -(-len(steps) // MOST_STEPS) or 1
+    return steps[every - 1 :: every]

@@ -26,7 +26,7 @@ pytestmark = [
 SCALARS = "data/plugin/scalars/scalars"
 FIGURES = {f"figures/{name}" for name in ("sums", "errors", "predictions", "confusion", "gates_l0", "number_line")}
 ACTIVATIONS = ("outputs", *(f"{name}_l0" for name in ("input_gate", "forget_gate", "cell_update", "output_gate")))
-STATES = ("hidden_l0", "memory_l0")
+STATES = ("hidden_l0", "cell_state_l0")
 METRICS = ("loss", "exact_step", "exact_final", "mae")
 CURVES = {
     *(f"{stage}/{name}" for stage in ("train", "val", "test") for name in METRICS),

@@ -93,13 +93,6 @@ def test_links_of_the_readme_lead_somewhere():
     assert [target for target in targets if not (REPOSITORY / target).exists()] == []
 
 
-def test_line_counts_of_the_tour_are_true():
-    rows = re.findall(r"^\| \[(\S+\.py)\]\(\S+\) \| (\d+) \|", README, flags=re.MULTILINE)
-    assert len(rows) == 5
-    for path, count in rows:
-        assert abs(len((REPOSITORY / path).read_text().splitlines()) - int(count)) <= 15, path
-
-
 def test_options_are_these(parsed):
     """Adding an option is a decision: who would miss it?"""
     settings = parsed([])
@@ -110,9 +103,9 @@ def test_options_are_these(parsed):
     assert list(settings["tensorboard"]) == ["figures_every_n_epochs", "histograms_every_n_epochs"]
     assert list(settings["diagnosis"]) == ["every_n_steps"]
     assert list(settings["model"]) == [
+        "network", "objective", "optimizer", "learning_rate", "weight_decay", "schedule", "cuda_graph",
         "cell", "hidden_size", "num_layers", "backend", "output_activation", "bias", "initial_state",
-        "forget_bias", "encoder", "head_sizes", "objective",
-        "learning_rate", "weight_decay", "schedule", "truncate", "cuda_graph",
+        "forget_bias", "encoder", "head_sizes", "truncate",
     ]  # fmt: skip
     assert list(settings["model"]["encoder"]["init_args"]) == [
         "channels",
@@ -127,3 +120,19 @@ def test_options_are_these(parsed):
     assert list(settings["data"]["init_args"]) == [
         "dataset", "root", "sequence_length", "operation", "batch_size", "augment", "elastic", "num_workers", "images",
     ]  # fmt: skip
+
+
+EXTENDING = (REPOSITORY / "docs/extending.md").read_text()
+EXTENSIONS = [shlex.split(line)[2:] for line in re.findall(r"^python train.py .+$", EXTENDING, flags=re.MULTILINE)]
+
+
+@pytest.mark.parametrize("command", EXTENSIONS, ids=len)
+def test_the_example_of_an_experiment_of_ones_own_trains(here, monkeypatch, capfd, command):
+    (code,) = re.findall(r"```python\n(.*?)```", EXTENDING, flags=re.DOTALL)
+    (here / "my_parity.py").write_text(code)
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.delitem(sys.modules, "my_parity", raising=False)
+    main([*command, "--trainer.max_epochs=1", "--data.epoch_size=640", "--trainer.accelerator=cpu",
+          "--trainer.log_every_n_steps=5"])  # fmt: skip
+    assert "accuracy_step" not in capfd.readouterr().out, "each step is scored, and is the accuracy"
+    assert (here / "logs/parity/version_0/settling.png").is_file()

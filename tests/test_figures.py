@@ -28,7 +28,7 @@ from seqsum.figures import (
     principal_components,
 )
 
-GATES = ("input_gate", "forget_gate", "cell_update", "output_gate", "hidden", "memory")
+GATES = ("input_gate", "forget_gate", "cell_update", "output_gate", "hidden", "cell_state")
 
 
 def sequences(batch, steps, operation="alternating", hidden=6):

@@ -8,7 +8,6 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,19 +16,19 @@ from torch import nn
 from torchmetrics import MetricCollection
 
 from seqsum.cli import main as train
-from seqsum.data.base import unlabelled
+from seqsum.data import DigitSums, unlabelled
 from seqsum.data.digit_sums import scale
 from seqsum.data.digits import load_splits
 from seqsum.data.own import OwnDigits, OwnSequence, Skipped
 from seqsum.data.sums import running_targets, scan_targets
 from seqsum.figures import principal_components
 from seqsum.inspect.__main__ import main
-from seqsum.inspect.reading import encode, exact_by_length, read, trace_layers
-from seqsum.inspect.report import report_images, report_test
+from seqsum.inspect.look import look_at_test
 from seqsum.inspect.restore import restore
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Encoder, SequenceNetwork
-from seqsum.objectives import Objective
+from seqsum.objectives import Look, Objective, Prediction, RunningSum
+from seqsum.objectives.reading import encode, exact_by_length, read, trace_layers
 from tests.conftest import fail_downloads
 
 pytestmark = [
@@ -89,7 +88,7 @@ def save_checkpoint(path, root, model=None, data=None, encoder=(2, 4), objective
 
 @pytest.fixture
 def here(here, monkeypatch):
-    monkeypatch.setattr("seqsum.inspect.page.DPI", 40)  # a quarter of the time
+    monkeypatch.setattr("seqsum.figures.page.DPI", 40)  # a quarter of the time
     return here
 
 
@@ -157,20 +156,27 @@ def test_metrics_are_those_of_a_test(here, checkpoint, capfd):
     train(["test", f"--ckpt_path={checkpoint}", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"])
     tested = json.loads((here / "logs/sum-test/version_0/results.json").read_text())["test"]
     module, data, _ = restore(str(checkpoint))
-    data.setup("test")
-    shown = {name: float(value) for name, value, _ in report_test(module, data, longest=2)[0].table.rows}
+    shown = {name: float(value) for name, value, _ in look_at_test(module, data, Look(longest=2))[0].table.rows}
     assert shown == pytest.approx(tested, abs=1e-4)
+
+
+@torch.no_grad()
+def show(network, own, **settings):
+    """What is shown of a user's own digits."""
+    data, objective = DigitSums(**settings), RunningSum()
+    data.own = own
+    batches = list(data.predict_dataloader())
+    return objective.show(Prediction(network, data, batches, [objective.predict(network, batch) for batch in batches]))
 
 
 def test_cells_without_a_trace_have_no_gates_and_say_so(here, mnist_root):
     path = save_checkpoint(here / "tiny.ckpt", mnist_root, {"cell": "torch_lstm"}, {"sequence_length": 1})
     module, data, _ = restore(str(path))
-    data.setup("test")
-    sections = report_test(module, data, longest=1)
+    sections = look_at_test(module, data, Look(longest=1))
     assert {section.name for section in sections if section.figure} == FIGURES
     assert any("No gates or states are shown" in section.text for section in sections)
     strip = OwnSequence(torch.zeros(3, 28, 28, dtype=torch.uint8), ["strip.png"] * 3)
-    sections = report_images(module, OwnDigits([strip, strip], [], []), "alternating")
+    sections = show(module.network, OwnDigits([strip, strip], [], [])).page
     assert [section.name for section in sections] == ["predictions", ""]
 
 
@@ -181,7 +187,7 @@ def test_a_users_digits_are_listed_with_their_files_and_so_is_what_was_skipped()
     own = OwnDigits(
         [OwnSequence(images, ["d/a.png", "d/b.tif, frame 1", "d/b.tif, frame 2"])], [Skipped("d/c.png", "is blank")], []
     )
-    predictions, skipped, *_ = report_images(SimpleNamespace(network=network), own, "sum")
+    predictions, skipped, *_ = show(network, own, operation="sum").page
     assert list(predictions.table.rows) == [
         ("1", "1", "4", "4", "a.png"),
         ("1", "2", "7", "11", "b.tif, frame 1"),
@@ -246,14 +252,13 @@ def test_trace_gives_what_was_read(here, checkpoint):
     features = torch.rand(2, 3, 6, generator=torch.Generator().manual_seed(1))
     outputs, sums = read(module.network, features)
     parts = trace_layers(module.network, features)["l0"]
-    torch.testing.assert_close(parts["output_gate"] * parts["memory"], outputs)
+    torch.testing.assert_close(parts["output_gate"] * parts["cell_state"], outputs)
     torch.testing.assert_close(sums, nn.functional.linear(outputs, *module.network.head.parameters())[..., 0])
 
 
 def test_number_line_is_that_of_the_hidden_state_as_in_tensorboard(here, checkpoint):
     module, data, _ = restore(str(checkpoint))
-    data.setup("test")
-    (section,) = [section for section in report_test(module, data, longest=1) if section.name == "number_line"]
+    (section,) = [section for section in look_at_test(module, data, Look(longest=1)) if section.name == "number_line"]
     digits, labels = data.splits["test"]
     rows = torch.cat([batch.rows for batch in data.test_dataloader()])
     hidden = trace_layers(module.network, encode(module.network, digits)[rows])["l0"]["hidden"]
@@ -285,13 +290,30 @@ def test_predict_leaves_the_page_too(here, checkpoint, strip, capfd):
     check_folder(here / "logs/sum-predict/version_0", {"predictions", "gates_l0"}, page="predictions.html")
 
 
-class Other(Objective):
-    """Of another experiment."""
+class Increasing(Objective):
+    """An objective of a user's own, with nothing but what it must have."""
 
     output_size, monitor, monitor_mode = 1, "val/loss", "min"
 
+    def loss(self, outputs, batch):
+        return (outputs.squeeze(-1) - batch.targets).square().mean()
+
+    def answers(self, outputs, batch):
+        return outputs.squeeze(-1)
+
     def metrics(self):
         return MetricCollection({})
+
+
+def test_an_objective_of_ones_own_is_shown_with_its_gates(here, mnist_root, strip, capfd):
+    checkpoint = save_checkpoint(here / "tiny.ckpt", mnist_root, objective=Increasing())
+    main([str(checkpoint), "--output=page"])
+    text = check_folder(here / "page", {"gates_l0"})
+    assert "<td>test/loss</td>" in text
+    torch.save(torch.load(checkpoint) | {"pytorch-lightning_version": "2.6.0"}, checkpoint)
+    train(["predict", f"--ckpt_path={checkpoint}", f"--data.images={strip}", "--trainer.accelerator=cpu",
+           "--trainer.enable_progress_bar=false"])  # fmt: skip
+    assert re.search(r"step.*answer", capfd.readouterr().out)
 
 
 def test_mistakes_are_named(here, checkpoint, mnist_root, monkeypatch, capfd):
@@ -301,14 +323,16 @@ def test_mistakes_are_named(here, checkpoint, mnist_root, monkeypatch, capfd):
     (here / "full").mkdir()
     (here / "full/kept.txt").write_text("kept")
     (here / "blank.png").write_bytes(b"not a picture")
-    other = save_checkpoint(here / "other.ckpt", mnist_root, objective=Other())
     strange = save_checkpoint(here / "strange.ckpt", mnist_root)
     torch.save(torch.load(strange) | {"hyper_parameters": {"cell": "ltsm"}}, strange)
     for arguments, message in [
         (["nowhere.ckpt"], r"^error: `CHECKPOINT` \(=nowhere.ckpt\) is not a file"),
         (["text.ckpt"], r"`CHECKPOINT` \(=text.ckpt\) is not a checkpoint"),
         (["weights.ckpt"], r"`CHECKPOINT` \(=weights.ckpt\) is not a checkpoint of seqsum"),
-        ([other], r"`CHECKPOINT` \(=.*other.ckpt\) is of another experiment: DigitSums and Other"),
+        (
+            [checkpoint, "--curve=c.csv"],
+            r"`--curve` \(=c.csv\) does not go with .* data \(DigitSums\)",
+        ),
         ([strange], r"`CHECKPOINT` \(=.*strange.ckpt\) has settings that don't work here: .*ltsm"),
         ([checkpoint, "--root=nowhere"], r"`--root` \(=nowhere\) does not hold mnist"),
         ([checkpoint, "--images=nowhere"], "`--images`: nowhere does not exist"),

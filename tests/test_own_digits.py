@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from seqsum.inspect.reading import encode, read
 
 from seqsum.cli import main
 from seqsum.data.images import read_images
-from seqsum.inspect.reading import encode, read
 from seqsum.inspect.restore import restore
 
 

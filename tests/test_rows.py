@@ -69,7 +69,7 @@ def test_parameter_counts_are_the_published_ones(name, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main([*SET_UPS[name].arguments(), "--print_config"])
     settings = yaml.safe_load(capsys.readouterr().out)
-    module, data, _ = _instantiate(name, {"model": settings["model"], "data": settings["data"]}, None, None)
+    module, data, _ = _instantiate(name, {"model": settings["model"], "data": settings["data"]}, None, {})
     assert sum(parameter.numel() for parameter in module.parameters()) == COUNTS[name]
     assert isinstance(data, DigitRows)
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seqsum.benchmarks.agreement import Numbers
+from seqsum.benchmarks.same_numbers import Numbers
 from seqsum.data.digits import Digits
 
 SCRIPT = Path(__file__).with_name("keras_rival.py")

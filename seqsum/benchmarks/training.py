@@ -16,12 +16,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from seqsum.benchmarks import loading
-from seqsum.benchmarks.agreement import Numbers, check_same_numbers, compute_numbers
 from seqsum.benchmarks.keras_process import KerasRival, keras_layout, reason_against
 from seqsum.benchmarks.plain import PlainEncoder, plain_dataloader
+from seqsum.benchmarks.same_numbers import Numbers, check_same_numbers, compute_numbers
 from seqsum.benchmarks.timing import row, take_turns
 from seqsum.data import DigitSums
-from seqsum.data.sampler import IndexBatch
+from seqsum.data.index_tables import IndexBatch
 from seqsum.memory import keep_memory
 from seqsum.module import SequenceModule
 

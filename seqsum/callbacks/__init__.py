@@ -3,26 +3,21 @@
 from seqsum.callbacks.averaging import AveragedWeights
 from seqsum.callbacks.console import ProgressBar, RunLines
 from seqsum.callbacks.cores import SharedCores
-from seqsum.callbacks.curves import CurvePictures
-from seqsum.callbacks.decisions import DecisionPictures
-from seqsum.callbacks.pictures import SumPictures
+from seqsum.callbacks.pictures import Pictures, describe
 from seqsum.callbacks.record import RunRecord
-from seqsum.callbacks.report import TestReport
+from seqsum.callbacks.results import TestReport
 from seqsum.callbacks.scalars import Scalars
 from seqsum.callbacks.seeds import Seeds
-from seqsum.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "AveragedWeights",
-    "CurvePictures",
-    "DecisionPictures",
+    "Pictures",
     "ProgressBar",
     "RunLines",
     "RunRecord",
     "Scalars",
     "Seeds",
     "SharedCores",
-    "SumPictures",
-    "TensorBoard",
     "TestReport",
+    "describe",
 ]

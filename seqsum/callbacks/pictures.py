@@ -1,95 +1,168 @@
-"""Digits with the running sums predicted for them, as an image file."""
+"""What there is to see of a network, at every stage: the objective draws it, this puts it where a user looks."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import rich
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from rich.table import Table
+from matplotlib.figure import Figure
+from rich.table import Table as PrintedTable
 from rich.text import Text
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from seqsum.callbacks.collector import Collector
+from seqsum.callbacks.histograms import add_histograms
+from seqsum.callbacks.intervals import Intervals
 from seqsum.console import print_line
-from seqsum.data import DigitSums, SequenceData
-from seqsum.data.base import Batch
-from seqsum.data.sums import read_digits, signs
-from seqsum.figures import plot_sums
-from seqsum.figures.style import digit
-from seqsum.objectives import Objective, RunningSum
-from seqsum.run import data_of, module_of, run_folder
+from seqsum.data.base import Batch, SequenceData
+from seqsum.figures.page import Table, make_files
+from seqsum.files import write_atomically
+from seqsum.networks.sequence import describe_network
+from seqsum.objectives import Objective, Prediction
+from seqsum.run import data_of, module_of, run_folder, tensorboard_writers
+
+PAGE = "predictions.html"
 
 
-class SumPictures(Callback):
-    """Draws digits with the running sums predicted for them: of the first test sequences, and of a user's images."""
+class Pictures(Callback):
+    """Shows what the network makes of the sequences: in TensorBoard, after a test, and in a prediction.
 
-    shown = 4  # test sequences
+    Before the training and after its epochs, in TensorBoard, the objective's figures of the validation sequences, the
+    same ones each time, and histograms of weights, gradients and gates. After a test its figures as PNG. In a
+    prediction all that the objective has to show. Everything is taken from the run as it goes by, on the process that
+    logs: no random number is used, nothing about the training changes.
 
-    @staticmethod
-    def fits(data: SequenceData, objective: Objective) -> bool:
-        """Whether it can draw what these make."""
-        return isinstance(data, DigitSums) and isinstance(objective, RunningSum)
+    Args:
+        figures_every_n_epochs: How often figures are drawn; 0 for never. By default after each epoch, or
+            after fewer where that would take more than 2.5 % of the time; and after the last.
+        histograms_every_n_epochs: How often histograms are made, likewise.
+    """
 
-    def __init__(self) -> None:
-        self.sequences: list[tuple[Tensor, Tensor]] = []  # images (T, Y, X), sums (T,)
-        self.targets: list[Tensor] = []  # true sums (T,)
+    def __init__(self, figures_every_n_epochs: int | None = None, histograms_every_n_epochs: int | None = None) -> None:
+        self.intervals = Intervals({"figures": figures_every_n_epochs, "histograms": histograms_every_n_epochs})
+        self.due: set[str] = set()
+        self.collector = Collector()
+        self.predicted: list[tuple[Batch, Tensor]] = []
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.sequences, self.targets = [], []
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.intervals.restart()
 
-    def on_test_batch_end(
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        self._set_due(trainer, self.intervals.due_after(epoch, is_last=epoch == trainer.max_epochs))
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            self._set_due(trainer, self.intervals.wanted())
+
+    def _set_due(self, trainer: Trainer, due: set[str]) -> None:
+        """What is due, where there is a TensorBoard to write to."""
+        self.due = due if tensorboard_writers(trainer) else set()
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if batch_idx == 0 and self.due:
+            self.collector.start(module_of(pl_module).network, batch)
+
+    def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int, *_: Any
     ) -> None:
-        if batch_idx == 0:
-            batch = batch.map(lambda tensor: tensor[: self.shown])
-            self._keep(batch.inputs, module_of(pl_module).predict_step(batch, batch_idx))
-            self.targets = list(batch.targets.cpu())
+        self.collector.stop()
+        if batch_idx == 0 and "histograms" in self.due:  # here an average of the weights is still in place
+            with self.intervals.timed():
+                add_histograms(trainer, "weights", module_of(pl_module).network.named_parameters())
+                add_histograms(trainer, "activations", self.collector.recorded.items())
+        if "figures" in self.due:
+            self.collector.add(batch, outputs)
 
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        module = module_of(pl_module)
+        evaluation = self.collector.evaluation("val", module.network, data_of(trainer))
+        if evaluation is not None:
+            with self.intervals.timed():
+                for name, figure in module.objective.figures(evaluation).items():
+                    for writer in tensorboard_writers(trainer):
+                        writer.add_figure(f"figures/{name}", figure, trainer.global_step)
+        self.collector.clear()
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        if trainer.is_last_batch and "histograms" in self.due:
+            weights = module_of(pl_module).network.named_parameters()
+            with self.intervals.timed():
+                gradients = ((name, weight.grad) for name, weight in weights if weight.grad is not None)
+                add_histograms(trainer, "gradients", gradients)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.collector.clear()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.collector.clear()
+
+    def on_test_batch_end(  # type: ignore[override]  # outputs are those of SequenceModule's test step
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Tensor, batch: Batch, *_: Any
+    ) -> None:
+        self.collector.add(batch, outputs)
+
+    @torch.no_grad()
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._draw(trainer, "test_sequences.png", self.targets)
+        module, folder = module_of(pl_module).eval(), run_folder(trainer)
+        evaluation = self.collector.evaluation("test", module.network, data_of(trainer))
+        if folder and trainer.is_global_zero and evaluation is not None:
+            _save(folder, module.objective.figures(evaluation))
+        self.collector.clear()
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.sequences = []
+        self.predicted = []
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Tensor, batch: Batch, *_: Any
     ) -> None:
-        self._keep(batch.inputs, outputs)
+        self.predicted.append((batch, outputs))
 
+    @torch.no_grad()
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        data = cast("DigitSums", data_of(trainer))
-        names = data.own.names()
-        for number, (_, sums) in enumerate(self.sequences):  # of which a Trainer's flag may have left out the last
-            rich.get_console().print(_table(f"Sequence {number + 1}", names[number], sums, data))
-        self._draw(trainer, "predictions.png", names=names)
-
-    def _keep(self, inputs: Tensor, sums: Tensor) -> None:
-        self.sequences += zip(inputs.squeeze(2).cpu(), sums.cpu(), strict=True)
-
-    def _draw(
-        self,
-        trainer: Trainer,
-        name: str,
-        targets: list[Tensor] | None = None,
-        names: list[list[str]] | None = None,
-    ) -> None:
-        folder = run_folder(trainer)
-        if trainer.is_global_zero and folder and self.sequences:
-            images, sums = zip(*self.sequences, strict=True)
-            path = folder / name
-            plot_sums(images, sums, cast("DigitSums", data_of(trainer)).operation, targets, names).savefig(path)
-            print_line(f"Picture: {path}")
+        if not (self.predicted and trainer.is_global_zero):
+            return
+        module, folder = module_of(pl_module).eval(), run_folder(trainer)
+        batches, answers = zip(*self.predicted, strict=True)
+        shown = module.objective.show(Prediction(module.network, data_of(trainer), batches, answers))
+        for table in shown.tables:
+            _print(table)
+        for line in shown.lines:
+            print_line(line)
+        if folder is None:
+            return
+        for name, text in shown.files.items():
+            write_atomically(folder / name, text)
+            print_line(f"File: {folder / name}")
+        _save(folder, shown.figures)
+        if shown.page:
+            lead = describe(module.network, module.objective, data_of(trainer))
+            for name, content in make_files("Your input", lead, shown.page, page=PAGE).items():
+                (folder / name).write_bytes(content)
+            print_line(f"Page: {folder / PAGE}")
 
 
-def _table(title: str, names: list[str], sums: Tensor, data: DigitSums) -> Table:
-    """What was read at each step, of which file, and what it adds up to."""
-    table = Table(
-        "step", "sign", "digit", "running sum", "file", title=title, title_justify="left", caption_justify="left"
-    )
-    if skipped := len(data.own.skipped):
-        table.caption = f"{skipped} skipped, see below: the sums go on without {'it' if skipped == 1 else 'them'}"
-    read = read_digits(sums, data.operation).tolist()
-    for step, (sign, name) in enumerate(zip(signs(len(sums), data.operation), names, strict=True)):
-        row = str(step + 1), "+" if sign > 0 else "-", digit(read[step]), str(int(sums[step]))
-        table.add_row(*row, Text(name, overflow="fold"))
-    return table
+def describe(network: nn.Module, objective: Objective, data: SequenceData) -> str:
+    """A network and what it was trained for, in a line."""
+    return f"{describe_network(network)}. {objective.describe(data)}"
+
+
+def _save(folder: Path, figures: Mapping[str, Figure]) -> None:
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png")
+        print_line(f"Picture: {folder / name}.png")
+
+
+def _print(table: Table) -> None:
+    printed = PrintedTable(*table.head, title=Text(table.title), title_justify="left", caption_justify="left")
+    printed.caption = table.caption or None
+    for row in table.rows:
+        printed.add_row(*(Text(cell, overflow="fold") for cell in row))
+    rich.get_console().print(printed)

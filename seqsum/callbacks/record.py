@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from seqsum.data.base import Batch, unlabelled
+from seqsum.data.base import Batch
 from seqsum.module import SequenceModule
 from seqsum.objectives import StepMean
 from seqsum.recurrent import Recurrent
@@ -68,21 +68,24 @@ def charts(module: SequenceModule) -> dict[str, dict[str, list[Any]]]:
 
 
 class _OnInputs(nn.Module):
-    """A network that takes inputs in place of a batch, since a trace knows tensors alone."""
+    """A network that takes the inputs of a batch in place of it, since a trace knows tensors alone."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, batch: Batch) -> None:
         super().__init__()
         self.network = network
+        self.batch = batch
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.network(unlabelled(inputs))
+        return self.network(self.batch._replace(inputs=inputs))
 
 
 def add_graph(writer: SummaryWriter, network: nn.Module, batch: Batch) -> None:
     """The graph of a network in evaluation, as traced on a copy of it: the network itself stays untouched."""
-    network = _OnInputs(copy.deepcopy(network).eval())
-    inputs = batch.inputs[:1, :GRAPH_STEPS]
+    batch = batch.map(lambda tensor: tensor[:1, :GRAPH_STEPS])._replace(mask=None, target_mask=None)
+    inputs = torch.zeros_like(batch.inputs)  # what a mask hides may be NaN
+    network = _OnInputs(copy.deepcopy(network).eval(), batch)
     for part in network.modules():
+        part._forward_hooks.clear()  # of callbacks that look on
         if isinstance(part, Recurrent):
             part.backend = "eager"  # the plain loop, and no compiled one in its stead
     try:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from seqsum.data.base import Batch
 from seqsum.objectives import StepMean
-from seqsum.run import module_of
+from seqsum.run import module_of, spaced
 
 
 class Scalars(Callback):
@@ -50,7 +50,7 @@ class Scalars(Callback):
         now = time.perf_counter()
         self.seconds += now - self.last
         self.last = now
-        self.unit = "images" if batch.inputs.dim() == 5 else "sequences"
+        self.unit = "images" if batch.inputs.dim() == 5 and batch.mask is None else "sequences"
         self.read += batch.targets.numel() if self.unit == "images" else len(batch.targets)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -64,5 +64,5 @@ class Scalars(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, metric in module_of(pl_module).val_metrics.items(keep_base=True):
             if isinstance(metric, StepMean) and metric.last is None:  # the others have but few
-                steps = enumerate(metric.by_step(), start=1)  # of all processes together, so all come here
+                steps = spaced(list(enumerate(metric.by_step(), start=1)))  # of all processes, so all come here
                 pl_module.log_dict({f"val_by_step/{name}_t{t}": mean for t, mean in steps}, sync_dist=True)

@@ -9,22 +9,19 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from seqsum.callbacks import TensorBoard
+from seqsum.callbacks import Pictures
 from seqsum.cli import callbacks
 from seqsum.cli.parser import Parser
 from seqsum.cli.run import make_loggers, run_name, seed_of
 from seqsum.cli.settings import Settings
 from seqsum.cli.trainer import Wanted, arguments_of, check_added, read_wanted, use_no_profiler
 from seqsum.console import print_line
-from seqsum.data import DigitData, DigitSums, SequenceData
+from seqsum.data import SequenceData
 from seqsum.defaults import drop_default_encoder
 from seqsum.diagnosis import Diagnosis
 from seqsum.distributed import check_processes, is_first_process
 from seqsum.errors import InputError
-from seqsum.inspect.page import make_files
-from seqsum.inspect.report import describe, report_images
 from seqsum.module import OBJECTS, SequenceModule
-from seqsum.objectives import RunningSum
 from seqsum.paths import expand_home
 from seqsum.resume.best import BestCheckpoint
 from seqsum.resume.checkpoints import check_architecture
@@ -78,7 +75,7 @@ class SeqsumCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         cast("Parser", parser).set_default_classes()
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=seed_of)
-        parser.add_lightning_class_args(TensorBoard, "tensorboard")
+        parser.add_lightning_class_args(Pictures, "tensorboard")
         parser.add_lightning_class_args(Diagnosis, "diagnosis")
 
     def _parse_ckpt_path(self) -> None:
@@ -114,7 +111,6 @@ class SeqsumCLI(LightningCLI):
         configuration = self._parser(self.subcommand).dump(settings, skip_none=False)
         found = callbacks.of_every_run(callbacks.Described(name, settings, configuration))
         found += [made.tensorboard, made.diagnosis]
-        found += callbacks.pictures(self.datamodule, self.model.objective)
         if wanted.progress_bar:
             found += callbacks.progress_bar()
         if self.subcommand == "fit":
@@ -142,7 +138,7 @@ class SeqsumCLI(LightningCLI):
         if self.subcommand != "predict":
             self.datamodule.prepare_data()
         self.datamodule.setup(self.subcommand)
-        if isinstance(self.datamodule, DigitData):
+        if "dataset" in settings.data.init_args:
             settings.data.init_args.dataset = self.datamodule.dataset
             self.datamodule.hparams["dataset"] = self.datamodule.dataset
 
@@ -157,22 +153,9 @@ class SeqsumCLI(LightningCLI):
         self.trainer.test(**{**kwargs, "verbose": False})
 
     def after_predict(self) -> None:
-        """Lightning calls it: leave the figures of the user's digits as one page too, and say what was skipped."""
-        folder, data, module = run_folder(self.trainer), self.datamodule, self.model
-        if not self.trainer.is_global_zero:
-            return
-        if isinstance(data, DigitSums) and isinstance(module.objective, RunningSum) and folder:
-            sections = report_images(module.cpu().eval(), data.own, data.operation)
-            files = make_files("Your digits", describe(module, data), sections, page="predictions.html")
-            for name, content in files.items():
-                (folder / name).write_bytes(content)
-            print_line(f"Page: {folder / 'predictions.html'}")
-        if isinstance(data, DigitData):
-            print_left_out(data.own)
-
-    def has_skipped(self) -> bool:
-        """Whether something of a user's images could not be read."""
-        return isinstance(self.datamodule, DigitData) and bool(self.datamodule.own.skipped)
+        """Lightning calls it: say what of the user's input was left out."""
+        if self.trainer.is_global_zero:
+            print_left_out(self.datamodule.own)
 
     def test_best(self) -> None:
         """Test the best checkpoint of the training just finished; the last weights where there is none."""

@@ -8,19 +8,15 @@ from jsonargparse import Namespace
 from lightning.pytorch import Callback
 
 from seqsum.callbacks import (
-    CurvePictures,
-    DecisionPictures,
     ProgressBar,
     RunLines,
     RunRecord,
     Scalars,
     Seeds,
     SharedCores,
-    SumPictures,
     TestReport,
 )
 from seqsum.cli.run import seed_of
-from seqsum.data import SequenceData
 from seqsum.defaults import by_flag
 from seqsum.diagnosis import FiniteLoss
 from seqsum.objectives import Objective
@@ -56,11 +52,6 @@ def of_every_run(run: Described) -> list[Callback]:
         Scalars(),
         RunRecord(run.configuration, by_flag(run.settings)),
     ]
-
-
-def pictures(data: SequenceData, objective: Objective) -> list[Callback]:
-    """Those that draw what the data and the objective make."""
-    return [make() for make in (SumPictures, DecisionPictures, CurvePictures) if make.fits(data, objective)]
 
 
 def checkpoints(objective: Objective) -> list[Callback]:

@@ -38,7 +38,7 @@ def main(args: list[str] | None = None) -> None:
             app.test_best()
         if subcommand == "fit":
             app.say_where_everything_is()
-        if subcommand == "predict" and app.has_skipped():
+        if subcommand == "predict" and app.datamodule.own.skipped:
             sys.exit(1)
 
 

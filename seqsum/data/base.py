@@ -9,6 +9,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from seqsum.data.own import OwnDigits
+
 
 class Batch(NamedTuple):
     """A batch of sequences on the device.
@@ -53,12 +55,14 @@ class SequenceData(LightningDataModule):
 
     Attributes:
         dataset: Name of the data really used, for `results.json` and the run's folder.
+        own: What was found in a user's own images, of data that read some.
     """
 
     dataset: str
 
     def __init__(self) -> None:
         super().__init__()
+        self.own = OwnDigits([], [], [])
         self.prepare_data_per_node = False  # the first process of all sends what it read to the others
 
     def made_once(self, make: Callable[[], Made]) -> Made:

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seqsum.data.base import Batch
-from seqsum.data.dealt import check_at_least
 from seqsum.data.drawn import DrawnSequences
+from seqsum.data.indexed import check_at_least
 
 
 class CopyMemory(DrawnSequences):

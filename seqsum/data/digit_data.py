@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from seqsum.data.dealt import DealtData
 from seqsum.data.digits import Digits, Split, load_splits, resolve_dataset
+from seqsum.data.index_tables import IndexBatch
+from seqsum.data.indexed import IndexedData
 from seqsum.data.own import OwnDigits
-from seqsum.data.sampler import IndexBatch
 from seqsum.errors import InputError
 
 OTHER_FORM = ("fashion_mnist", "kmnist")  # whose images fill the field, and are no digits
 
 
-class DigitData(DealtData):
+class DigitData(IndexedData):
     """A split stays on the device as one uint8 tensor, of which batches are gathered there.
 
     Subclasses say what a batch is, by `gather`, and how a user's images are read, by `predict_dataloader`.
@@ -40,7 +40,6 @@ class DigitData(DealtData):
         self.dataset: str = dataset
         self.root = root
         self.images = [images] if isinstance(images, str) else images or []
-        self.own = OwnDigits([], [], [])  # what was found in them
         self.splits: dict[Split, Digits] = {}
         self.is_shared = False  # whether all processes have what the first one read
 

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from seqsum.data.base import Batch, unlabelled
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import DatasetName, Digits, Split
+from seqsum.data.index_tables import IndexBatch
 from seqsum.data.own import OwnDigits, OwnSequence
-from seqsum.data.sampler import IndexBatch
 from seqsum.errors import InputError
 
 

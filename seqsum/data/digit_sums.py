@@ -10,7 +10,7 @@ from seqsum.data.base import Batch, unlabelled
 from seqsum.data.counter_random import random_uniform
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import DatasetName
-from seqsum.data.sampler import IndexBatch
+from seqsum.data.index_tables import IndexBatch
 from seqsum.data.sums import Operation, running_targets, signs
 from seqsum.data.warps import AFFINE_NUMBERS, ELASTIC_NUMBERS, random_affine, random_elastic, warp
 from seqsum.errors import InputError

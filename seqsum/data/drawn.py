@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from seqsum.data.base import Batch
-from seqsum.data.dealt import DealtData, check_at_least
 from seqsum.data.digits import Split
-from seqsum.data.sampler import IndexBatch
+from seqsum.data.index_tables import IndexBatch
+from seqsum.data.indexed import IndexedData, check_at_least
 
 FIXED: dict[Split, int] = {"val": 1_000, "test": 2_000}  # sequences
 
 
-class DrawnSequences(DealtData):
+class DrawnSequences(IndexedData):
     """A DataModule without a data set: subclasses say how to `draw` a batch.
 
     The loader serves seeds; a batch is drawn on the device. A training batch depends on the seed, the epoch and

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from seqsum.data.base import Batch, unlabelled
-from seqsum.data.dealt import check_at_least
+from seqsum.data.curve_file import read_samples
 from seqsum.data.drawn import DrawnSequences
-from seqsum.data.samples import read_samples
+from seqsum.data.indexed import check_at_least
 from seqsum.errors import InputError
 
 

@@ -93,9 +93,9 @@ def increments(sums: Tensor, mask: Tensor | None = None) -> Tensor:
     return sums - before
 
 
-def read_digits(sums: Tensor, operation: Operation = "alternating") -> Tensor:
+def read_digits(sums: Tensor, operation: Operation = "alternating", mask: Tensor | None = None) -> Tensor:
     """The digit that each step of running sums has added or subtracted, `(…, T)` -> `(…, T)`, rounded.
 
     Below 0 or above 9 it is none: the network has taken back what it said before.
     """
-    return (increments(sums) * signs(sums.shape[-1], operation).to(sums)).round()
+    return (increments(sums, mask) * signs(sums.shape[-1], operation).to(sums)).round()

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from seqsum.data import DigitSums
 from seqsum.data.base import Batch
-from seqsum.data.sampler import IndexBatch
+from seqsum.data.index_tables import IndexBatch
 from seqsum.networks import Encoder
 from seqsum.objectives import RunningSum, masked_mean
 from seqsum.recurrent import RNNCell

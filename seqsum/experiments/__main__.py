@@ -9,10 +9,16 @@ from pathlib import Path
 import torch
 
 from seqsum.errors import InputError
-from seqsum.experiments import gradients, initial_states, memory, rows, sine
+from seqsum.experiments import copy_memory, gradients, initial_states, rows, sine
 from seqsum.paths import expand_home
 
-EXPERIMENTS = {"gradients": gradients, "memory": memory, "sine": sine, "rows": rows, "initial_states": initial_states}
+EXPERIMENTS = {
+    "gradients": gradients,
+    "memory": copy_memory,
+    "sine": sine,
+    "rows": rows,
+    "initial_states": initial_states,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from seqsum import LSTMCell, RecurrentCell, RNNCell
 from seqsum.benchmarks.timing import show, write
 from seqsum.errors import InputError
-from seqsum.experiments import agreement
+from seqsum.experiments import gradient_check
 from seqsum.experiments.files import save, settings_of
 from seqsum.figures.gradients import plot_gradients
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Check the backward pass by hand, then measure all cells, print a table, and write figure and numbers."""
     check_options(options)
-    for name, difference in agreement.compare(torch.Generator().manual_seed(options.seed)).items():
+    for name, difference in gradient_check.compare(torch.Generator().manual_seed(options.seed)).items():
         rich.print(f"backward by hand against {name}: largest difference {difference:.1e}")
     curves = {name: {kind: measure(make, options) for kind, make in makes.items()} for name, makes in CELLS.items()}
     show("mean absolute gradient of the state at a distance, and of W_hh", table(curves, options.threshold))
@@ -128,7 +128,7 @@ def gradients(cell: RecurrentCell, inputs: Tensor, readout: Tensor, threshold: f
     state, states = cell.initial_state(inputs.shape[1], inputs), []
     for projected in cell.project(inputs):
         output, state = cell.step(projected, state)
-        state[-1].retain_grad()  # the hidden state; of an LSTM the memory, its way through time
+        state[-1].retain_grad()  # the hidden state; of an LSTM the cell state, its way through time
         states.append(state[-1])
     (output @ readout).mean().backward()
     weight = cell.get_parameter("weight_hh")

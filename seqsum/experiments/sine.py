@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 from seqsum.benchmarks.timing import show, write
-from seqsum.callbacks.curves import GIVEN, spread_curves
 from seqsum.data.sine_curves import SineCurves, draw_curves
 from seqsum.errors import InputError
 from seqsum.experiments.files import save, settings_of, write_markdown
 from seqsum.experiments.runs import Run, trained
-from seqsum.figures.curves import plot_continuations, plot_drift
-from seqsum.inspect.restore import restore_any
+from seqsum.figures.continuations import plot_continuations, plot_drift
+from seqsum.inspect.restore import restore
 from seqsum.module import SequenceModule, parts_of
 from seqsum.networks import Flatten, SequenceNetwork
 from seqsum.networks.budget import largest_size
 from seqsum.networks.free_run import free_run
 from seqsum.objectives import NextSample
+from seqsum.objectives.next_sample_shown import GIVEN, spread_curves
 
 CELLS = ("rnn", "lstm", "gru", "irnn")
 SHOWN_STEPS = (1, 10, 30, 100, 300)
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     if options.steps < 1:
         raise InputError(f"`--steps` (={options.steps}) must be at least 1")
     runs = {(cell, seed): train(cell, seed, options) for seed in options.seeds for cell in options.cells}
-    restored = {key: restore_any(str(run.checkpoint)) for key, run in runs.items()}
+    restored = {key: restore(str(run.checkpoint)) for key, run in runs.items()}
     periods = next(data.periods for _, data, _ in restored.values() if isinstance(data, SineCurves))
     errors = {key: drift(parts_of(module), periods, options.steps) for key, (module, _, _) in restored.items()}
     rows = [row(*key, runs[key], errors[key]) for key in sorted(runs)]

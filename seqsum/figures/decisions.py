@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -18,6 +19,7 @@ from seqsum.figures.style import (
     SERIES,
     WRONG,
     black_on_white,
+    mean_by_step,
     new_figure,
     plain,
     shorten,
@@ -32,10 +34,20 @@ PANEL = 1.25  # inches of an image's side, and of the probabilities beside it
 SETTLED = SERIES[3]  # seen on white, and on both ends of the colour map
 
 
-def settled_at(answers: Tensor) -> Tensor:
-    """The step, from 1, at which the last answer was first given for good: `(…, T)` -> `(…)`."""
-    agrees = answers == answers[..., -1:]
-    return answers.shape[-1] + 1 - agrees.long().flip(-1).cumprod(-1).sum(-1)
+def settled_at(answers: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The step, from 1, at which the last answer was first given for good: `(…, T)` -> `(…)`.
+
+    Args:
+        answers: After each step.
+        mask: True where a step exists, None for all; the last answer is that of the last step that does.
+    """
+    if mask is None:
+        agrees = answers == answers[..., -1:]
+        return answers.shape[-1] + 1 - agrees.long().flip(-1).cumprod(-1).sum(-1)
+    steps = torch.arange(answers.shape[-1], device=answers.device)
+    last = (steps * mask).argmax(-1, keepdim=True)
+    differs = mask & (answers != answers.gather(-1, last))
+    return ((steps + 2) * differs).amax(-1).clamp(min=1)
 
 
 def plot_decisions(
@@ -132,16 +144,17 @@ def number_steps(axes: Axes, length: int, steps: Steps) -> None:
     axes.tick_params(length=2, labelsize=7, pad=1.5)
 
 
-def plot_settling(answers: Tensor, targets: Tensor) -> Figure:
+def plot_settling(answers: Tensor, targets: Tensor, mask: Tensor | None = None) -> Figure:
     """Share of sequences that are classified rightly after each step, and of those whose decision has settled.
 
     Args:
         answers: Decisions after each step, `(B, T)`.
         targets: True classes, `(B, T)`.
+        mask: `(B, T)`, True where a step exists; None for all.
     """
-    right = 100 * shown(answers == targets).mean(0)
+    right = 100 * mean_by_step(shown(answers == targets), mask)
     length = answers.shape[1]
-    settled = settled_at(answers).cpu()
+    settled = settled_at(answers, mask).cpu()
     share = [100 * float((settled <= step).float().mean()) for step in range(1, length + 1)]
     figure = new_figure(5.6, 3.2)
     axes = plain(figure.add_axes((0.11, 0.15, 0.86, 0.74), xlabel="step t", ylabel="sequences, %", ylim=(0, 102)))

@@ -11,24 +11,37 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqsum.data.sums import Operation, read_digits
-from seqsum.figures.style import CARD, FONT, GIVEN, INK, WRONG, few_ticks, new_figure, plain, shown, shown_steps
+from seqsum.figures.style import (
+    CARD,
+    FONT,
+    GIVEN,
+    INK,
+    WRONG,
+    few_ticks,
+    mean_by_step,
+    new_figure,
+    plain,
+    shown,
+    shown_steps,
+)
 
 LABELS = 40  # of the most frequent mistakes; each takes a millisecond to draw
 MISTAKES = LinearSegmentedColormap.from_list("mistakes", ["white", WRONG])
 
 
-def plot_errors(predictions: Tensor, targets: Tensor) -> Figure:
+def plot_errors(predictions: Tensor, targets: Tensor, mask: Tensor | None = None) -> Figure:
     """How errors grow along the sequence: their mean size, and the share of sums that are wrong.
 
     Args:
         predictions: Running sums, not rounded, `(B, T)`.
         targets: True running sums, `(B, T)`.
+        mask: `(B, T)`, True where a step exists; None for all.
     """
     predictions, targets = shown(predictions), shown(targets)
     length = predictions.shape[1]
     columns = {
-        "mean absolute error": (predictions - targets).abs().mean(dim=0),
-        "wrong sums, %": 100 * (predictions.round() != targets).float().mean(dim=0),
+        "mean absolute error": mean_by_step((predictions - targets).abs(), mask),
+        "wrong sums, %": 100 * mean_by_step((predictions.round() != targets).float(), mask),
     }
     figure = new_figure(*CARD)
     for place, (title, values) in enumerate(columns.items()):
@@ -42,14 +55,15 @@ def plot_errors(predictions: Tensor, targets: Tensor) -> Figure:
     return figure
 
 
-def plot_predictions(predictions: Tensor, targets: Tensor) -> Figure:
+def plot_predictions(predictions: Tensor, targets: Tensor, mask: Tensor | None = None) -> Figure:
     """Predicted against true running sums of all steps; the grey band is what rounds to the truth.
 
     Args:
         predictions: Running sums, not rounded, `(B, T)`.
         targets: True running sums, `(B, T)`.
+        mask: `(B, T)`, True where a step exists; None for all.
     """
-    predictions, targets = shown(predictions).flatten(), shown(targets).flatten()
+    predictions, targets = (_valid(shown(sums), mask) for sums in (predictions, targets))  # (N,) each
     wrong = predictions.round() != targets
     figure = new_figure(*CARD)
     axes = plain(figure.add_axes((0.14, 0.18, 0.83, 0.72)))
@@ -66,15 +80,21 @@ def plot_predictions(predictions: Tensor, targets: Tensor) -> Figure:
     return figure
 
 
-def plot_confusion(predictions: Tensor, targets: Tensor, operation: Operation) -> Figure:
+def _valid(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Values `(B, T)` -> those of all steps that exist, `(N,)`."""
+    return values.flatten() if mask is None else values[mask.cpu()]
+
+
+def plot_confusion(predictions: Tensor, targets: Tensor, operation: Operation, mask: Tensor | None = None) -> Figure:
     """Which digit is read as which: what each step added to the sum, against the digit that was there.
 
     Args:
         predictions: Running sums, not rounded, `(B, T)`.
         targets: True running sums, `(B, T)`.
         operation: What the signs are.
+        mask: `(B, T)`, True where a step exists; None for all.
     """
-    counts = count_readings(predictions, targets, operation)
+    counts = count_readings(predictions, targets, operation, mask)
     share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     np.fill_diagonal(share, 0)
     figure = new_figure(*CARD)
@@ -95,15 +115,18 @@ def plot_confusion(predictions: Tensor, targets: Tensor, operation: Operation) -
     return figure
 
 
-def count_readings(predictions: Tensor, targets: Tensor, operation: Operation) -> np.ndarray:
+def count_readings(
+    predictions: Tensor, targets: Tensor, operation: Operation, mask: Tensor | None = None
+) -> np.ndarray:
     """How often each digit was read as each of them, `(10, 11)`; the last column is for what is no digit.
 
     Raises:
         ValueError: The targets are no sums of digits by this operation.
     """
-    read, true = read_digits(shown(predictions), operation), read_digits(shown(targets), operation).long()
+    mask = None if mask is None else mask.cpu()
+    read, true = (_valid(read_digits(shown(sums), operation, mask), mask).long() for sums in (predictions, targets))
     if true.min() < 0 or true.max() > 9:
         wrong = int(true[(true < 0) | (true > 9)][0])
         raise ValueError(f"`targets` must be sums of digits by `operation` (={operation!r}), but a step adds {wrong}")
-    read = torch.where((read >= 0) & (read <= 9), read, torch.full_like(read, 10)).long()
-    return torch.bincount((11 * true + read).flatten(), minlength=110).view(10, 11).numpy()
+    read = torch.where((read >= 0) & (read <= 9), read, torch.full_like(read, 10))
+    return torch.bincount(11 * true + read, minlength=110).view(10, 11).numpy()

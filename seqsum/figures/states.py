@@ -36,28 +36,33 @@ BAR, BELOW = 0.5, 0.25  # inches from one to the next: its colours, and the titl
 PATH = 6  # steps of the sequence whose way is drawn
 
 
-def order_units(states: Tensor, targets: Tensor) -> Tensor:
+def order_units(states: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
     """Units `(H,)`, from the one that rises most with the targets to the one that falls most with them.
 
     Args:
         states: `(B, T, H)`.
         targets: `(B, T)`.
+        mask: `(B, T)`, True where a step exists; None for all.
     """
-    units, sums = shown(states).flatten(0, 1), shown(targets).flatten()  # (B·T, H), (B·T,)
+    valid = torch.ones_like(targets, dtype=torch.bool) if mask is None else mask
+    units, sums = shown(states[valid]), shown(targets[valid])  # (N, H), (N,)
     units = units - units.mean(dim=0)
     rising = (sums - sums.mean()) @ units / units.norm(dim=0).clamp(min=1e-12)
     return rising.nan_to_num().argsort(descending=True, stable=True)
 
 
 def plot_gates(
-    gates: Mapping[str, Tensor], images: Tensor | None, operation: Operation, order: Tensor | None = None
+    gates: Mapping[str, Tensor],
+    images: Tensor | None = None,
+    operation: Operation = "alternating",
+    order: Tensor | None = None,
 ) -> Figure:
     """Gates and states of one layer while it reads one sequence: a heat map each, below the digits.
 
     Args:
         gates: `(T, H)` each, by the names that `seqsum.trace` gives them, without the layer.
         images: Grey digits `(T, 28, 28)`, or None for inputs that are no images.
-        operation: What the signs are.
+        operation: What the signs above the digits are.
         order: Units from top to bottom, see `order_units`; as they come by default.
     """
     columns = -(-len(gates) // 2)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -76,6 +77,16 @@ def labelled(*panels: Axes) -> dict[str, Artist]:
 def shown(tensor: Tensor) -> Tensor:
     """Any tensor as one that can be drawn: float32, on the CPU, without gradients."""
     return tensor.detach().float().cpu()
+
+
+def mean_by_step(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Values `(B, T)` -> their mean over the sequences that have the step, `(T,)`; NaN where none has.
+
+    Args:
+        values: On the CPU.
+        mask: `(B, T)`, True where a step exists; None for all.
+    """
+    return values.mean(dim=0) if mask is None else values.where(mask.cpu(), torch.nan).nanmean(dim=0)
 
 
 def black_on_white(image: Tensor) -> np.ndarray:

@@ -11,8 +11,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from seqsum.data.base import Batch
-from seqsum.data.dealt import DealtData
-from seqsum.data.sampler import IndexBatch
+from seqsum.data.index_tables import IndexBatch
+from seqsum.data.indexed import IndexedData
 from seqsum.graphs.capture import Captures
 from seqsum.graphs.watchpoints import SCALARS
 
@@ -26,10 +26,10 @@ class BatchGraphs:
     """Makes batches as `data.gather` does, from its third of each shape on by a graph.
 
     Args:
-        data: A DataModule that is capturable, see `DealtData`.
+        data: A DataModule that is capturable, see `IndexedData`.
     """
 
-    def __init__(self, data: DealtData) -> None:
+    def __init__(self, data: IndexedData) -> None:
         self._make: Make = data.gather
         self._attributes = vars(data)
         self._captures: Captures | None = None

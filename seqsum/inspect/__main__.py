@@ -6,20 +6,26 @@ import argparse
 import sys
 from pathlib import Path
 
+from seqsum.callbacks import describe
 from seqsum.console import fail, print_line
-from seqsum.data import DigitSums
 from seqsum.data.own import OwnDigits
 from seqsum.errors import InputError
+from seqsum.figures.page import Section, Table, make_files
 from seqsum.files import write_folder
-from seqsum.inspect.page import make_files
-from seqsum.inspect.report import Section, Table, describe, report_images, report_test
+from seqsum.inspect.look import look_at_input, look_at_test
 from seqsum.inspect.restore import restore
+from seqsum.objectives import Look
 from seqsum.paths import expand_home
 from seqsum.run import print_left_out
 from seqsum.versions import next_version
 
 # as the messages call them, which are those of train.py, and as they are called here
-FLAGS = {"`--ckpt_path`": "`CHECKPOINT`", "`--data.root`": "`--root`", "`--data.images`": "`--images`"}
+FLAGS = {
+    "`--ckpt_path`": "`CHECKPOINT`",
+    "`--data.root`": "`--root`",
+    "`--data.images`": "`--images`",
+    "`--data.curve`": "`--curve`",
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,8 +38,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="such as logs/sum/version_0/checkpoints/best.ckpt")
     parser.add_argument("--root", help="folder of the datasets; default: the one in the checkpoint")
     parser.add_argument("--images", nargs="+", help="your own digits instead of the test split: files, or a folder")
+    parser.add_argument("--curve", help="your own curve instead, for a network that continues curves: a CSV file")
     parser.add_argument("--output", type=Path, help="a new folder; default: the next logs/inspect/version_N")
-    parser.add_argument("--sequences", type=int, default=6, help="test sequences that are drawn digit by digit")
+    parser.add_argument("--sequences", type=int, default=6, help="test sequences that are drawn one by one")
     parser.add_argument("--max-length", type=int, default=100, help="where the curve of lengths ends")
     options = expand_home(parser.parse_args(arguments))
     try:
@@ -59,30 +66,19 @@ def inspect(options: argparse.Namespace) -> OwnDigits:
     folder = options.output or next_version(Path("logs/inspect"))
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"`--output` (={folder}) is there already: name a new folder")
-    module, data, settings = restore(options.checkpoint, options.root, options.images)
-    if options.images:
-        data.setup("predict")
-        sections = report_images(module, data.own, data.operation)
-    else:
-        data.setup("test")
-        check_length(options.max_length, data)
-        sections = report_test(module, data, options.sequences, options.max_length)
+    given = {"images": options.images, "curve": options.curve}
+    module, data, settings = restore(options.checkpoint, options.root, given)
+    look = Look(options.sequences, options.max_length)
+    sections = look_at_input(module, data) if any(given.values()) else look_at_test(module, data, look)
     rows = [(name, str(value)) for name, value in settings.items()]
     sections.append(Section("Settings", "How it was made and trained.", table=Table(("setting", "value"), rows)))
-    lead = f"{options.checkpoint}: {describe(module, data)}"
+    lead = f"{options.checkpoint}: {describe(module.network, module.objective, data)}"
     try:
         write_folder(folder, make_files("A look into a trained network", lead, sections))
     except OSError as error:
         raise InputError(f"`--output` (={folder}) can't be written ({error.strerror})") from error
     print_line(f"Page: {folder / 'index.html'}, and its figures as PNG beside it")
     return data.own
-
-
-def check_length(longest: int, data: DigitSums) -> None:
-    """Refuse a length for which there are no digits."""
-    most = len(data.splits["test"].labels)
-    if not 1 <= longest <= most:
-        raise InputError(f"`--max-length` (={longest}) must be from 1 to {most}, the number of test digits")
 
 
 if __name__ == "__main__":

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 
-from seqsum.data import DigitSums, SequenceData
-from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser, by_flag, drop_default_encoder
+from seqsum.data import SequenceData
+from seqsum.defaults import OwnDefaultsParser, by_flag, drop_default_encoder
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
-from seqsum.objectives import RunningSum
 from seqsum.resume.checkpoints import check_architecture, load_checkpoint, settings_in
+
+OWN = ("data.images", "data.curve")  # a user's input, which is not a setting
 
 
 class Restored(NamedTuple):
@@ -22,36 +24,19 @@ class Restored(NamedTuple):
     settings: dict[str, Any]
 
 
-class RestoredSums(NamedTuple):
-    """The same for running sums of digits."""
-
-    module: SequenceModule
-    data: DigitSums
-    settings: dict[str, Any]
-
-
-def restore(path: str, root: str | None = None, images: list[str] | None = None) -> RestoredSums:
-    """Make the network and the data of a checkpoint of running sums again; nothing in the file is run.
+def restore(path: str, root: str | None = None, own: Mapping[str, Any] | None = None) -> Restored:
+    """Make the network and the data of a checkpoint again; nothing in the file is run.
 
     Args:
         path: The checkpoint.
         root: Folder of the datasets, instead of the one in the checkpoint.
-        images: A user's own image files or folders.
+        own: A user's own input, by the name of the data's argument, such as `images`; None for what is not given.
 
     Raises:
-        InputError: The file is no checkpoint, a damaged one, or one of another experiment.
+        InputError: The file is no checkpoint, or a damaged one, or its data don't take such an input.
     """
-    module, data, settings = restore_any(path, root, images)
-    if not (isinstance(data, DigitSums) and isinstance(module.objective, RunningSum)):
-        found = f"{type(data).__name__} and {type(module.objective).__name__}"
-        raise InputError(f"`--ckpt_path` (={path}) is of another experiment: {found}, not running sums of digits")
-    return RestoredSums(module, data, settings)
-
-
-def restore_any(path: str, root: str | None = None, images: list[str] | None = None) -> Restored:
-    """The same for a checkpoint of any experiment."""
     checkpoint = load_checkpoint(path)
-    module, data, settings = _instantiate(path, settings_in(checkpoint), root, images)
+    module, data, settings = _instantiate(path, settings_in(checkpoint), root, own or {})
     check_architecture(path, checkpoint, module)
     module.load_state_dict(checkpoint["state_dict"])
     seed = checkpoint.get("datamodule_hyper_parameters", {}).get("seed", "unknown")
@@ -61,6 +46,16 @@ def restore_any(path: str, root: str | None = None, images: list[str] | None = N
         "steps trained": checkpoint.get("global_step", 0),
     }
     return Restored(module.eval(), data, settings | trained)
+
+
+def _give(path: str, data: Namespace, own: Mapping[str, Any]) -> None:
+    """Hand the user's own input to the data that take it."""
+    for name, value in own.items():
+        if name in data.init_args:
+            data.init_args[name] = value
+        elif value is not None:
+            kind = data.class_path.rpartition(".")[2]
+            raise InputError(f"`--data.{name}` (={value}) does not go with {path}, whose data ({kind}) take none")
 
 
 def settings_parser() -> OwnDefaultsParser:
@@ -73,7 +68,7 @@ def settings_parser() -> OwnDefaultsParser:
 
 
 def _instantiate(
-    path: str, settings: dict[str, Any], root: str | None, images: list[str] | None
+    path: str, settings: dict[str, Any], root: str | None, own: Mapping[str, Any]
 ) -> tuple[SequenceModule, SequenceData, dict[str, Any]]:
     """Module and data as the command line would make them, and their settings under the names of its flags."""
     # what trains fastest where the checkpoint comes from need not run here, and all give the same numbers
@@ -86,10 +81,9 @@ def _instantiate(
             config.data.init_args.root = root
         flat = by_flag(config)
         # of this machine, or not in `settings`, which follow the seed of everything
-        for here in ("model.backend", "data.root", "data.images", "data.num_workers", "data.seed"):
+        for here in ("model.backend", "data.root", *OWN, "data.num_workers", "data.seed"):
             flat.pop(here, None)
-        if config.data.class_path == DEFAULT_CLASSES["data"]:
-            config.data.init_args.images = images
+        _give(path, config.data, own)
         made = parser.instantiate_classes(config)
     except (ArgumentError, ValueError) as error:
         raise InputError(f"`--ckpt_path` (={path}) has settings that don't work here: {error}") from error

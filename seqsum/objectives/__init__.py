@@ -3,8 +3,10 @@
 An experiment is a DataModule, an objective and a YAML; `SequenceModule` serves them all.
 """
 
-from seqsum.objectives.base import Objective, masked_mean, scored_steps
+from seqsum.objectives.base import Objective
 from seqsum.objectives.classification import Accuracy, Classification
+from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
+from seqsum.objectives.masks import masked_mean, scored_steps
 from seqsum.objectives.metrics import StepMean, Sums, WeightedMean
 from seqsum.objectives.next_sample import MeanSquaredError, NextSample
 from seqsum.objectives.recall import ExactRecall, Recall, RecalledAccuracy
@@ -13,15 +15,19 @@ from seqsum.objectives.running_sum import ExactStep, MeanAbsoluteError, RunningS
 __all__ = [
     "Accuracy",
     "Classification",
+    "Evaluation",
     "ExactRecall",
     "ExactStep",
+    "Look",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "NextSample",
     "Objective",
+    "Prediction",
     "Recall",
     "RecalledAccuracy",
     "RunningSum",
+    "Shown",
     "StepMean",
     "Sums",
     "WeightedMean",

@@ -1,18 +1,29 @@
-"""The contract of an objective, and which steps of a sequence it scores."""
+"""The contract of an objective."""
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import Literal
 
-import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from seqsum.data.base import Batch
+from seqsum.data.base import Batch, SequenceData
+from seqsum.figures import plot_gates
+from seqsum.figures.page import Section, Table
+from seqsum.objectives import captions
+from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
+from seqsum.objectives.masks import scored_steps
+from seqsum.objectives.reading import trace_batch
+
+GATE_STEPS = 48  # of a sequence whose gates are drawn
 
 
 class Objective(nn.Module):
     """Contract: outputs of a network `(B, S, K)` and the batch that it read in; loss, metrics and answers out.
+
+    What there is to see of an experiment is the objective's too; by default it is little.
 
     `S` is the number of targets of a sequence, as a rule that of its input steps.
 
@@ -45,38 +56,38 @@ class Objective(nn.Module):
         """What a network makes of a user's input, an `unlabelled` batch: its answers, `(B, S)`."""
         return self.answers(network(batch), batch)
 
+    def describe(self, data: SequenceData) -> str:
+        """What a network was trained for, in a sentence."""
+        return f"Trained on {data.dataset}"
 
-def scored_steps(targets: Tensor, mask: Tensor | None = None, last: int | None = None) -> Tensor:
-    """Valid steps `(B, T)`, bool; with `last`, only that many of each sequence, at its end.
+    def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
+        """Figures by name: TensorBoard shows those of a validation, those of a test are saved beside its results."""
+        return {}
 
-    Args:
-        targets: `(B, T)`, whose shape and device it has.
-        mask: `(B, T)`, True where a step is valid, any pattern; None when all are.
-        last: How many; None for all.
-    """
-    valid = torch.ones_like(targets, dtype=torch.bool) if mask is None else mask
-    if last is None:
-        return valid
-    remaining = valid.flip(-1).cumsum(-1).flip(-1)  # valid steps from here on
-    return valid & (remaining <= last)
+    def report(self, evaluation: Evaluation, look: Look) -> list[Section]:
+        """What `python -m seqsum.inspect` shows of a test: its figures, and gates and states of a first sequence."""
+        figures = self.figures(evaluation)
+        sections = [captions.section(name, figure) for name, figure in figures.items()]
+        return sections if any(name.startswith("states") for name in figures) else sections + _gates(evaluation)
 
-
-def without_masked(tensor: Tensor, mask: Tensor | None) -> Tensor:
-    """Outputs `(B, T, K)` or targets `(B, T)` with zeros at masked steps, whose values, NaN maybe, mean nothing."""
-    if mask is None:
-        return tensor
-    return tensor.masked_fill(~(mask if tensor.dim() == 2 else mask.unsqueeze(-1)), 0)
-
-
-def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of the values `(B, T)`, which are finite, where the mask is True; 0 where it never is."""
-    weights = torch.ones_like(values) if mask is None else mask.to(values)
-    return (values * weights).sum(dtype=wide(values)) / weights.sum(dtype=wide(values)).clamp(min=1)
+    def show(self, prediction: Prediction) -> Shown:
+        """What `predict` shows of a user's own input: the answers at each step."""
+        tables: list[Table] = []
+        for batch, answers in zip(prediction.batches, prediction.answers, strict=True):
+            for row, of_sequence in enumerate(answers.tolist()):
+                valid = of_sequence if batch.mask is None else list(compress(of_sequence, batch.mask[row].tolist()))
+                rows = [(str(step), f"{answer:g}") for step, answer in enumerate(valid, start=1)]
+                tables.append(Table(("step", "answer"), rows, f"Sequence {len(tables) + 1}"))
+        return Shown(tables=tables)
 
 
-def wide(values: Tensor) -> torch.dtype:
-    """The type to sum values in: float64, so that batches and processes may add them up in any order.
-
-    Rounded to float32 the sums then come out the same. Apple's GPUs have float32 alone.
-    """
-    return torch.float32 if values.device.type == "mps" else torch.float64
+def _gates(evaluation: Evaluation) -> list[Section]:
+    """A figure for each layer while it reads the first sequence."""
+    first = evaluation.first.map(lambda tensor: tensor[:1])
+    steps = slice(GATE_STEPS) if first.mask is None else first.mask[0].nonzero().squeeze(1)[:GATE_STEPS]
+    sections = []
+    for layer, (suffix, parts) in enumerate(trace_batch(evaluation.network, first).items(), start=1):
+        figure = plot_gates({name: values[0, steps] for name, values in parts.items()})
+        title, text = captions.describe_gates(list(parts), layer, ordered=False)
+        sections.append(Section(title, text, f"gates_{suffix}", figure))
+    return sections or [Section("Inside the recurrence", captions.NO_GATES)]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric, MetricCollection
 
 from seqsum.data.base import Batch
-from seqsum.objectives.base import Objective, masked_mean, scored_steps, without_masked
+from seqsum.objectives.base import Objective
+from seqsum.objectives.classification_shown import draw_decisions, show_decisions
+from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
+from seqsum.objectives.masks import masked_mean, scored_steps, without_masked
 from seqsum.objectives.metrics import StepMean
 
 
@@ -64,6 +68,14 @@ class Classification(Objective):
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """The likeliest class of each step."""
         return outputs.argmax(-1)
+
+    def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
+        """See `draw_decisions`."""
+        return draw_decisions(evaluation)
+
+    def show(self, prediction: Prediction) -> Shown:
+        """See `show_decisions`."""
+        return show_decisions(prediction) or super().show(prediction)
 
 
 class Accuracy(StepMean):

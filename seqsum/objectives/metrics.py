@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
 
-from seqsum.objectives.base import scored_steps, wide
+from seqsum.objectives.masks import scored_steps, wide
 
 
 class Sums(Metric):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric, MetricCollection
@@ -10,8 +11,11 @@ from seqsum.data.base import Batch
 from seqsum.errors import InputError
 from seqsum.networks.free_run import free_run
 from seqsum.networks.windows import Stateful
-from seqsum.objectives.base import Objective, masked_mean, without_masked
+from seqsum.objectives.base import Objective
+from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
+from seqsum.objectives.masks import masked_mean, without_masked
 from seqsum.objectives.metrics import StepMean
+from seqsum.objectives.next_sample_shown import draw_continuations, show_continuations
 from seqsum.objectives.running_sum import MeanAbsoluteError
 
 
@@ -59,6 +63,14 @@ class NextSample(Objective):
         if not isinstance(network, Stateful):
             raise InputError(f"{type(network).__name__} can't go on with a curve: it has no `run`")
         return free_run(network, batch.inputs, self.horizon)
+
+    def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
+        """See `draw_continuations`."""
+        return draw_continuations(evaluation, self.horizon)
+
+    def show(self, prediction: Prediction) -> Shown:
+        """See `show_continuations`."""
+        return show_continuations(prediction)
 
 
 class MeanSquaredError(StepMean):

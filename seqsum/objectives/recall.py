@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from seqsum.objectives.base import scored_steps
+from seqsum.data import CopyMemory
+from seqsum.figures.recall import plot_recall, plot_recall_by_place
 from seqsum.objectives.classification import Accuracy, Classification
+from seqsum.objectives.evaluation import Evaluation
+from seqsum.objectives.masks import scored_steps
 from seqsum.objectives.metrics import StepMean
+
+SEQUENCES = 4  # that are drawn
 
 
 class Recall(Classification):
@@ -35,6 +41,20 @@ class Recall(Classification):
         }
         # no compute groups: they would merge two metrics whose sums happen to agree after the first batch
         return MetricCollection(members, compute_groups=False)
+
+    def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
+        """The first sequences with the probability of each symbol, and how well each place is recalled."""
+        if not isinstance(evaluation.data, CopyMemory):
+            return {}
+        outputs, targets, _ = evaluation.join()
+        few, first = slice(SEQUENCES), evaluation.first
+        steps = first.targets.shape[1]
+        chances = outputs[few, :steps].float().softmax(-1)
+        symbols = first.inputs[few].argmax(-1)
+        return {
+            "recall": plot_recall(symbols, chances, first.targets[few], self.blank),
+            "recall_by_place": plot_recall_by_place(outputs.argmax(-1), targets, self.blank),
+        }
 
 
 class RecalledAccuracy(Accuracy):

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric, MetricCollection
 
-from seqsum.data.base import Batch
+from seqsum.data import DigitSums
+from seqsum.data.base import Batch, SequenceData
 from seqsum.data.sums import increments
-from seqsum.objectives.base import Objective, masked_mean, without_masked
+from seqsum.figures.page import Section
+from seqsum.objectives import captions
+from seqsum.objectives.base import Objective
+from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
+from seqsum.objectives.masks import masked_mean, without_masked
 from seqsum.objectives.metrics import StepMean
+from seqsum.objectives.running_sum_shown import draw_sums, report_sums, show_sums
 
 
 class RunningSum(Objective):
@@ -66,6 +73,24 @@ class RunningSum(Objective):
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Running sums as the metrics read them: rounded."""
         return outputs.squeeze(-1).float().round()
+
+    def describe(self, data: SequenceData) -> str:
+        """What a network was trained for, in a sentence."""
+        if not isinstance(data, DigitSums):
+            return super().describe(data)
+        return f"Trained on {data.dataset} digits to say {captions.describe_sums(data.operation)}"
+
+    def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
+        """See `draw_sums`."""
+        return draw_sums(evaluation)
+
+    def report(self, evaluation: Evaluation, look: Look) -> list[Section]:
+        """See `report_sums`."""
+        return report_sums(evaluation, look) or super().report(evaluation, look)
+
+    def show(self, prediction: Prediction) -> Shown:
+        """See `show_sums`."""
+        return show_sums(prediction) or super().show(prediction)
 
 
 class ExactStep(StepMean):

@@ -4,7 +4,7 @@
     script   the same loop, compiled by TorchScript
     compile  the same loop, its step compiled by torch.compile: takes seconds at first, needs a compiler,
              and differentiates once: no second derivatives, no second backward pass
-    bptt     written by hand, forwards and backwards, for the built-in cells (`kernels/`)
+    bptt     backward through time as in the papers, to be read, for the built-in cells (`kernels/lstm.py`, …)
     native   the same in C++ for CPUs, all steps in one call (`kernels/native/`): compiled for the processor at
              hand, which takes a machine's first run some seconds and needs a C++ compiler
     triton   the same in kernels for GPUs (`kernels/triton/`): one launch for all steps where the weights stay on the

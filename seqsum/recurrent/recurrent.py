@@ -108,7 +108,7 @@ class Recurrent(Opaque):
             input: `(T, B, F)`, or `(B, T, F)` with `batch_first`; `(T, F)` for a single sequence; or a
                 packed sequence.
             hx: Initial state, `(L·D, B, S)`, or `(L·D, S)` for a single sequence; a tuple of them for a
-                cell with several, such as hidden and memory. By default zero, or what was learned.
+                cell with several, such as hidden and cell state. By default zero, or what was learned.
             mask: `(T, B)`, or `(B, T)` with `batch_first`, bool; any pattern. Where it is False the row's
                 state is carried over, in both directions, and its output is zero.
             lengths: `(B,)`, a shorthand for the mask of rows that end after so many steps.

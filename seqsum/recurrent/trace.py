@@ -18,14 +18,18 @@ class Traced(Mapping[str, Tensor]):
 
     Names are those of the gates and states of the cell, with the layer and direction behind them as torch
     names its weights, and the path of the recurrent module before them, as in a state dict:
-    `input_gate_l0`, `memory_l1_reverse`, `network.recurrence.hidden_l0`. States are those after each step;
-    at steps that a mask leaves out they are carried over, and the gates are zero.
+    `input_gate_l0`, `cell_state_l1_reverse`, `network.recurrence.hidden_l0`. States are those after each step;
+    at steps that a mask leaves out they are carried over, and the gates are zero. The LSTM's `cell_state` is found
+    under its former name, `memory`, too.
     """
 
     def __init__(self) -> None:
         self._tensors: dict[str, Tensor] = {}
 
     def __getitem__(self, name: str) -> Tensor:
+        *path, own = name.rpartition(".")
+        if own.startswith("memory_l"):
+            name = "".join((*path, own.replace("memory", "cell_state", 1)))
         if name not in self._tensors:
             raise KeyError(f"{name!r} was not recorded, but {list(self._tensors) or 'nothing'}")
         return self._tensors[name]

@@ -16,11 +16,11 @@ import torch
 from torch import nn
 
 from seqsum.benchmarks import training
-from seqsum.benchmarks.agreement import Numbers, check_same_numbers, compute_numbers
 from seqsum.benchmarks.keras_process import ENVIRONMENT, SCRIPT, KerasRival, keras_layout, reason_against
+from seqsum.benchmarks.same_numbers import Numbers, check_same_numbers, compute_numbers
 from seqsum.data import DigitSums
 from seqsum.data.digits import Digits
-from seqsum.data.sampler import IndexBatch
+from seqsum.data.index_tables import IndexBatch
 from seqsum.module import SequenceModule
 from seqsum.recurrent import lstm_from_keras
 

@@ -96,3 +96,11 @@ def test_without_a_logger_nothing_is_missing(make_run):
     trainer, module, data = make_run([Scalars()])
     trainer.fit(module, data)
     assert trainer.callback_metrics["val_by_step/mae_t1"] > 0
+
+
+def test_of_long_sequences_only_some_steps_have_a_curve(make_run, tmp_path):
+    trainer, module, data = make_run([Scalars()], TensorBoardLogger(tmp_path), data={"sequence_length": 70})
+    trainer.fit(module, data)
+    tags = events(trainer.logger.log_dir).Tags()["scalars"]
+    steps = sorted(int(tag.rpartition("_t")[2]) for tag in tags if tag.startswith("val_by_step/mae_t"))
+    assert steps == list(range(3, 70, 3))

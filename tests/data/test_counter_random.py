@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from seqsum.data.counter_random import DRAWS, random_bits, random_uniform
-from seqsum.data.sampler import IndexBatches
+from seqsum.data.index_tables import IndexBatches
 
 WRAP = 1 << 64
 SEEDS = [0, 1234567, 2**32 - 1, 2**63 - 1, -1]

@@ -5,7 +5,7 @@ import torch
 
 from seqsum.data import DigitRows
 from seqsum.data.digits import load_splits
-from seqsum.data.sampler import IndexBatch
+from seqsum.data.index_tables import IndexBatch
 from seqsum.errors import InputError
 from tests.data.device_only import DEVICES, DeviceOnly
 

@@ -17,8 +17,8 @@ from seqsum.data import Batch, Digits, DigitSums, digit_sums, digits, running_ta
 from seqsum.data.counter_random import random_uniform
 from seqsum.data.digit_sums import scale
 from seqsum.data.images.segment import cut_digits
+from seqsum.data.index_tables import IndexBatch
 from seqsum.data.rendered import render_digits
-from seqsum.data.sampler import IndexBatch
 from seqsum.data.warps import random_affine, random_elastic, warp
 from seqsum.errors import InputError
 from tests.data.device_only import DEVICES, DeviceOnly

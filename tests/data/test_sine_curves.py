@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seqsum.data import SineCurves
-from seqsum.data.samples import read_samples
+from seqsum.data.curve_file import read_samples
 from seqsum.data.sine_curves import draw_curves, sine
 from seqsum.errors import InputError
 from tests.data.test_copy_memory import batches

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback
 
 from seqsum.cli import main
-from seqsum.data.sampler import IndexBatches
+from seqsum.data.index_tables import IndexBatches
 from seqsum.diagnosis import FiniteLoss
 from tests.cli.test_cli import SMALL, pytestmark  # noqa: F401  # the same filters of warnings
 

@@ -17,8 +17,8 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 
 from seqsum.data import Batch, DigitSums
+from seqsum.data.index_tables import IndexBatch
 from seqsum.data.rendered import render_digits
-from seqsum.data.sampler import IndexBatch
 from seqsum.diagnosis import FiniteLoss
 from seqsum.errors import NotFiniteError
 from seqsum.module import SequenceModule

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from seqsum.experiments import agreement, by_hand
+from seqsum.experiments import by_hand, gradient_check
 from seqsum.experiments.by_hand import Weights, backward, clip_by_global_norm, forward
 
 H, F, K = 6, 4, 3
@@ -57,7 +57,7 @@ def test_identity_passes_a_gradient_on_unchanged_while_all_units_are_open():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_agreement_of_all_four_ways(seed):
-    found = agreement.compare(torch.Generator().manual_seed(seed))
+    found = gradient_check.compare(torch.Generator().manual_seed(seed))
     assert found.keys() == {"autograd", "kernel bptt", "numerical"}
     assert 0 < found["numerical"] < 1e-7  # 0 would mean that it was not numerical
 
@@ -66,14 +66,14 @@ def test_a_wrong_backward_is_found_out(monkeypatch):
     def without_relu(own, inputs, states, d_outputs):
         return backward(own, inputs, states + 1, d_outputs)
 
-    monkeypatch.setattr(agreement, "backward", without_relu)
+    monkeypatch.setattr(gradient_check, "backward", without_relu)
     with pytest.raises(RuntimeError, match=r"by hand differ from autograd by .*, more than 1e-12"):
-        agreement.compare(torch.Generator().manual_seed(0))
+        gradient_check.compare(torch.Generator().manual_seed(0))
 
 
 def test_not_a_number_is_no_agreement():
     with pytest.raises(RuntimeError, match="differ from autograd by nan"):
-        agreement.check({"autograd": math.nan}, agreement.TOLERANCES)
+        gradient_check.check({"autograd": math.nan}, gradient_check.TOLERANCES)
 
 
 @pytest.mark.parametrize("threshold", [0.5, 5.0, 1e3])

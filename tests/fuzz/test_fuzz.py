@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from seqsum.data import digits
 from seqsum.data.images import read_images
-from seqsum.data.sampler import IndexBatches
+from seqsum.data.index_tables import IndexBatches
 from seqsum.errors import InputError
 from seqsum.inspect.restore import restore
 from tests.conftest import write_mnist

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from seqsum.callbacks import Scalars
 from seqsum.data import Batch, CopyMemory, DigitSums
-from seqsum.data.sampler import IndexBatch
+from seqsum.data.index_tables import IndexBatch
 from seqsum.diagnosis import Diagnosis, FiniteLoss
 from seqsum.graphs.capture import CapturedStep
 from seqsum.module import SequenceModule

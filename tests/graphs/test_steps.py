@@ -13,7 +13,7 @@ from torch import nn
 
 from seqsum.callbacks import AveragedWeights
 from seqsum.data import Batch, CopyMemory, DigitRows, DigitSums, SineCurves
-from seqsum.data.sampler import IndexBatch
+from seqsum.data.index_tables import IndexBatch
 from seqsum.diagnosis import Diagnosis
 from seqsum.module import SequenceModule
 from seqsum.networks import Flatten

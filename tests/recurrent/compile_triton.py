@@ -11,7 +11,7 @@ import json
 import re
 import subprocess
 import sys
-from functools import partialmethod
+from functools import partial, partialmethod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import mock
@@ -22,7 +22,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from seqsum import GRUCell, LSTMCell, RNNCell
-from seqsum.recurrent.kernels.triton.function import unroll_triton
+from seqsum.recurrent.kernels.autograd import run_kernel
+from seqsum.recurrent.kernels.triton.unroll import UnrollTriton
 
 CELLS = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}
 POINTERS = {
@@ -79,7 +80,7 @@ def main():
         state = [s.requires_grad_() for s in cell.initial_state(batch, inputs)]
         print(json.dumps({"words": words}), flush=True)
         with mock.patch.object(triton.JITFunction, "run", partialmethod(compile_instead, capability)):
-            outputs, _ = unroll_triton(name, cell, inputs, state, mask)
+            outputs, _ = run_kernel(partial(UnrollTriton, name), cell, inputs, state, mask)
             outputs.sum().backward()
 
 

@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 
-from seqsum import GRUCell, LSTMCell, RecurrentCell, RNNCell
+from seqsum import LSTM, GRUCell, LSTMCell, RecurrentCell, RNNCell
 
 CELLS = {
     "rnn_tanh": (RNNCell, torch.nn.RNNCell, {}),
@@ -106,7 +106,7 @@ def test_layer_norm_is_that_of_the_paper():
     )
     i, f, g, o = summed.chunk(4, dim=-1)
     new_memory = f.sigmoid() * memory + i.sigmoid() * g.tanh()
-    new_hidden = o.sigmoid() * normalised(new_memory, cell.norm_memory.weight).tanh()
+    new_hidden = o.sigmoid() * normalised(new_memory, cell.norm_cell_state.weight).tanh()
     torch.testing.assert_close(cell(inputs, (hidden, memory)), (new_hidden, new_memory))
 
 
@@ -192,3 +192,14 @@ def test_contract_names_what_a_cell_lacks(method):
     arguments = [torch.randn(4, 5)] if method == "project" else [torch.randn(4, 5), []]
     with pytest.raises(NotImplementedError, match=f"RecurrentCell .*must define `{method}`"):
         getattr(RecurrentCell(3, 5), method)(*arguments)
+
+
+def test_a_state_dict_with_the_former_name_of_the_cell_state_is_loaded():
+    torch.manual_seed(0)
+    saved, layer = (LSTM(3, 5, num_layers=2, layer_norm=True) for _ in range(2))
+    torch.nn.init.normal_(saved.cells[1].norm_cell_state.weight)
+    former = {name.replace("norm_cell_state", "norm_memory"): tensor for name, tensor in saved.state_dict().items()}
+    assert "cells.1.norm_memory.weight" in former
+    layer.load_state_dict(former)
+    torch.testing.assert_close(layer.state_dict(), saved.state_dict())
+    assert "cells.1.norm_memory.weight" in former  # which belongs to the caller

@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch.autograd.functional import hessian, jacobian
 
-from tests.recurrent.oracles import BACKENDS, KINDS, LENGTHS, B, F, T, fits, pair, random_state
+from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from seqsum.recurrent import unroll
+from seqsum.recurrent.kernels import triton_obstacle
+from tests.recurrent.oracles import BACKENDS, KINDS, LENGTHS, B, F, H, T, fits, pair, random_state
 
 HOLES = torch.rand(T, B, generator=torch.Generator().manual_seed(1)) < 0.6
 FORMS = {"plain": {}, "lengths": {"lengths": LENGTHS}, "holes": {"mask": HOLES}}
@@ -86,3 +89,46 @@ def test_vectorized_jacobian_and_hessian_are_those_of_torch(kind, backend):
         for module in (layer, oracle)
     )
     torch.testing.assert_close(actual, expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["rnn_tanh", "lstm", "gru"])
+def test_gradients_in_batches_and_second_ones_come_from_triton_too(kind, device):
+    """In its interpreter where there is no GPU."""
+    torch.manual_seed(0)
+    layer = KINDS[kind][0](F, H, backend="triton").to(device)
+    if obstacle := triton_obstacle(layer.cells[0]):
+        pytest.skip(obstacle)
+    inputs, found = torch.randn(T, B, F, device=device, requires_grad=True), {}
+    vectors = torch.randn(3, T, B, H, device=device)
+    for layer.backend in ("triton", "eager"):
+        outputs, _ = layer(inputs, mask=HOLES.to(device))
+        assert layer.last_backend == layer.backend
+        tensors = [inputs, *layer.parameters()]
+        batched = torch.autograd.grad(outputs, tensors, vectors, is_grads_batched=True, retain_graph=True)
+        (first,) = torch.autograd.grad(outputs.square().sum(), inputs, create_graph=True)
+        found[layer.backend] = [*batched, *torch.autograd.grad(first.square().sum(), tensors)]
+    torch.testing.assert_close(found["triton"], found["eager"], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("layer_class", [RNN, LSTM, GRU])
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name in ("bptt", "native")])
+def test_a_mask_that_changed_since_the_forward_pass_is_an_error(layer_class, backend):
+    mask = HOLES.clone()
+    outputs, _ = layer_class(F, H, backend=backend)(torch.randn(T, B, F), mask=mask)
+    mask.logical_not_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        outputs.sum().backward()
+
+
+@pytest.mark.parametrize("cell_class", [RNNCell, LSTMCell, GRUCell])
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name in ("bptt", "native")])
+def test_a_final_state_of_a_kernel_may_be_changed_in_place(cell_class, backend):
+    cell, inputs = cell_class(F, H), torch.randn(T, B, F)
+    gradients = []
+    for change in (False, True):
+        outputs, final = unroll(cell, inputs, cell.initial_state(B, inputs), backend=backend)
+        if change:
+            for state in final:
+                state.zero_()
+        gradients.append(torch.autograd.grad(outputs.sum(), list(cell.parameters())))
+    torch.testing.assert_close(*gradients)

@@ -45,10 +45,10 @@ def test_gates_of_the_lstm_are_those_of_its_equations():
     with seqsum.trace(layer) as traced:
         layer(inputs)
     i, f, g, o = (traced[f"{name}_l0"] for name in ("input_gate", "forget_gate", "cell_update", "output_gate"))
-    memory, hidden = traced["memory_l0"], traced["hidden_l0"]
-    before = torch.cat([torch.zeros(B, 1, H), memory[:, :-1]], dim=1)
-    torch.testing.assert_close(memory, f * before + i * g)
-    torch.testing.assert_close(hidden, o * memory.tanh())
+    cell_state, hidden = traced["cell_state_l0"], traced["hidden_l0"]
+    before = torch.cat([torch.zeros(B, 1, H), cell_state[:, :-1]], dim=1)
+    torch.testing.assert_close(cell_state, f * before + i * g)
+    torch.testing.assert_close(hidden, o * cell_state.tanh())
     last = torch.cat([torch.zeros(B, 1, H), hidden[:, :-1]], dim=1)
     summed = inputs.transpose(0, 1) @ layer.weight_ih_l0.T + last @ layer.weight_hh_l0.T
     summed = summed + layer.bias_ih_l0 + layer.bias_hh_l0
@@ -79,7 +79,7 @@ def test_masked_steps_carry_the_state_and_show_no_gates(bidirectional):
         assert torch.equal(traced[f"input_gate_{place}"].abs().sum(-1) > 0, mask)
     torch.testing.assert_close(traced["hidden_l0"][:, -1], hidden[0])
     skipped = ~mask[:, 1:]
-    states = traced["memory_l0"]
+    states = traced["cell_state_l0"]
     assert torch.equal(states[:, 1:][skipped], states[:, :-1][skipped])
 
 
@@ -95,9 +95,12 @@ def test_modules_inside_a_network_have_their_path():
     with seqsum.trace(network) as traced:
         network["reader"](torch.randn(T, F))
         network["writer"](torch.randn(T, B, F))
-        assert traced["reader.memory_l0"].shape == (1, T, H)
+        assert traced["reader.cell_state_l0"].shape == (1, T, H)
     assert traced["writer.forget_gate_l0"].shape == (B, T, H)
     assert "writer.forget_gate_l0 (4, 6, 5)" in repr(traced)
+    assert torch.equal(traced["reader.memory_l0"], traced["reader.cell_state_l0"])  # the former name
+    assert "reader.memory_l0" in traced
+    assert "reader.memory_l0" not in list(traced)
     with pytest.raises(KeyError, match=r"'gate' was not recorded, but \['reader.input_gate_l0'"):
         traced["gate"]
 

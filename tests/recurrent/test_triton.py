@@ -286,15 +286,15 @@ def test_lower_precision_is_near_the_plain_loop(kind, dtype):
 
 
 @runs
-def test_memory_is_summed_in_float32_whatever_the_type(form):
+def test_the_cell_state_is_summed_in_float32_whatever_the_type(form):
     """Each step adds what a bfloat16 of one, kept from step to step, would not notice."""
     cell, inputs, state, _ = make("lstm", steps=8, dtype=torch.bfloat16)
     for parameter in cell.parameters():
         parameter.data.zero_()
     cell.bias_ih.data[:] = torch.tensor([20.0, 20, 2**-9, 0]).repeat_interleave(H)  # i and f open, g = 2^-9
     with torch.no_grad():
-        _, (_, memory) = unroll(cell, inputs, [state[0], torch.ones_like(state[1])], backend="triton")
-    assert (memory == 1 + 8 * 2**-9).all()
+        _, (_, cell_state) = unroll(cell, inputs, [state[0], torch.ones_like(state[1])], backend="triton")
+    assert (cell_state == 1 + 8 * 2**-9).all()
 
 
 @runs

@@ -18,7 +18,7 @@ from seqsum.benchmarks.gpu.results import Results
 from seqsum.benchmarks.timing import take_turns
 from seqsum.data import DigitSums
 from seqsum.data.base import Batch
-from seqsum.data.sampler import IndexBatch
+from seqsum.data.index_tables import IndexBatch
 from seqsum.module import SequenceModule, parts_of
 
 BATCHES = (128, 1024)  # sequences

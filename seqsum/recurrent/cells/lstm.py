@@ -23,20 +23,20 @@ class LSTMCell(PackedCell):
         forget_gate = σ(W_if x + b_if + W_hf hidden + b_hf)
         cell_update = tanh(W_ig x + b_ig + W_hg hidden + b_hg)
         output_gate = σ(W_io x + b_io + W_ho hidden + b_ho)
-        memory'     = forget_gate * memory + input_gate * cell_update
-        hidden'     = output_gate * tanh(memory')
-                    = W_hr (output_gate * tanh(memory'))     with proj_size (Sak et al., 2014)
+        cell_state' = forget_gate * cell_state + input_gate * cell_update
+        hidden'     = output_gate * tanh(cell_state')
+                    = W_hr (output_gate * tanh(cell_state'))     with proj_size (Sak et al., 2014)
         output      = hidden'                                with output_activation="tanh", as in torch
-                    = output_gate * memory'                  with output_activation="identity"
+                    = output_gate * cell_state'              with output_activation="identity"
 
-    The identity output leaves the recurrence as it is and only lets later layers read the memory
+    The identity output leaves the recurrence as it is and only lets later layers read the cell state
     unsquashed: a linear head can then count beyond the values seen in training. With `layer_norm` the
-    `tanh` reads the memory normalised too (Ba et al., 2016); the memory itself stays as it is.
+    `tanh` reads the cell state normalised too (Ba et al., 2016); the cell state itself stays as it is.
 
     Weights are packed and named as in `torch.nn.LSTMCell`: rows in gate order input, forget, cell
     update, output (torch writes i, f, g, o; Keras packs i, f, c, o, the same order, but transposed and
     with a single bias). They start as `PackedCell` says, with `bias_ih` one for the forget gate, so that
-    memory is kept at the start and gradients pass (Jozefowicz et al., 2015).
+    the cell state is kept at the start and gradients pass (Jozefowicz et al., 2015).
 
         weight_ih (4·H, F) · weight_hh (4·H, P) · bias_ih (4·H,) · bias_hh (4·H,) · weight_hr (P, H)
 
@@ -58,7 +58,7 @@ class LSTMCell(PackedCell):
     """
 
     gate_names = ("input_gate", "forget_gate", "cell_update", "output_gate")
-    state_names = ("hidden", "memory")
+    state_names = ("hidden", "cell_state")
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class LSTMCell(PackedCell):
         like = self.weight_hh
         self.weight_hr = nn.Parameter(like.new_empty(proj_size, hidden_size)) if proj_size else None
         norm = nn.LayerNorm(hidden_size, bias=False, device=like.device, dtype=like.dtype)
-        self.norm_memory = norm if self.layer_norm else nn.Identity()
+        self.norm_cell_state = norm if self.layer_norm else nn.Identity()
         self.reset_parameters()
 
     def start(self, name: str, parameter: Tensor) -> None:
@@ -104,8 +104,14 @@ class LSTMCell(PackedCell):
         if name == "bias_ih":
             nn.init.ones_(parameter[self.hidden_size : 2 * self.hidden_size])
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        """Accept state dicts from when the cell state was called memory."""
+        if (weight := state_dict.pop(f"{prefix}norm_memory.weight", None)) is not None:
+            state_dict[f"{prefix}norm_cell_state.weight"] = weight
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
     def gates(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """`(…, 4·H)`, [hidden, memory] -> input gate, forget gate, cell update, output gate, `(…, H)` each."""
+        """`(…, 4·H)`, [hidden, cell_state] -> input gate, forget gate, cell update, output gate, `(…, H)` each."""
         summed = projected + self.recur(state)
         # not chunk: TorchScript's own derivative of it drops gates that have no gradient
         input_gate, forget_gate, cell_update, output_gate = summed.split(self.hidden_size, dim=-1)
@@ -117,11 +123,11 @@ class LSTMCell(PackedCell):
         )
 
     def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """One step of the equations: `(B, 4·H)`, [hidden, memory] -> output `(B, O)`, new state."""
+        """One step of the equations: `(B, 4·H)`, [hidden, cell_state] -> output `(B, O)`, new state."""
         input_gate, forget_gate, cell_update, output_gate = self.gates(projected, state)
-        memory = forget_gate * state[1] + input_gate * cell_update
-        hidden = output_gate * torch.tanh(self.norm_memory(memory))
+        cell_state = forget_gate * state[1] + input_gate * cell_update
+        hidden = output_gate * torch.tanh(self.norm_cell_state(cell_state))
         if self.weight_hr is not None:
             hidden = F.linear(hidden, self.weight_hr)
-        output = output_gate * memory if self.output_activation == "identity" else hidden
-        return output, [hidden, memory] + state[2:]
+        output = output_gate * cell_state if self.output_activation == "identity" else hidden
+        return output, [hidden, cell_state] + state[2:]

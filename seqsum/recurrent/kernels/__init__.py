@@ -1,27 +1,35 @@
 """Faster ways to do what `Unroll` does, each tested against it.
 
-Here, backward through time, written by hand in torch's operations; the same in `native/` in C++ for CPUs, in
-`triton/` in kernels for GPUs.
+Here, backward through time, written by hand in torch's operations, to be read: `lstm.py`, `gru.py` and `rnn.py` hold
+the equations, `bptt.py` the loop. The same in `native/` in C++ for CPUs and in `triton/` in kernels for GPUs, to be
+fast. All of them reach autograd through `autograd.py`.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
-from seqsum.recurrent.kernels.common import Kernel
-from seqsum.recurrent.kernels.gru import unroll_gru
-from seqsum.recurrent.kernels.lstm import unroll_lstm
+from seqsum.recurrent.kernels.autograd import Run, run_kernel
+from seqsum.recurrent.kernels.bptt import BackwardThroughTime
+from seqsum.recurrent.kernels.gru import UnrollGRU
+from seqsum.recurrent.kernels.lstm import UnrollLSTM
 from seqsum.recurrent.kernels.native import find_native_kernel, native_obstacle
-from seqsum.recurrent.kernels.rnn import unroll_rnn
+from seqsum.recurrent.kernels.rnn import UnrollRNN
 from seqsum.recurrent.kernels.triton import find_triton_kernel, triton_obstacle
 from seqsum.recurrent.kernels.written_for import edited
 
 __all__ = ["edited", "find_kernel", "find_native_kernel", "find_triton_kernel", "native_obstacle", "triton_obstacle"]
 
-_KERNELS: dict[type[RecurrentCell], Kernel] = {RNNCell: unroll_rnn, LSTMCell: unroll_lstm, GRUCell: unroll_gru}
+_KERNELS: dict[type[RecurrentCell], type[BackwardThroughTime]] = {
+    RNNCell: UnrollRNN,
+    LSTMCell: UnrollLSTM,
+    GRUCell: UnrollGRU,
+}
 
 
-def find_kernel(cell: RecurrentCell) -> Kernel | None:
+def find_kernel(cell: RecurrentCell) -> Run | None:
     """The kernel for this cell. Only of the very types: a subclass may compute something else."""
     if isinstance(cell, PackedCell) and type(cell) in _KERNELS and not cell.layer_norm and not edited(cell):
-        return _KERNELS[type(cell)]
+        return partial(run_kernel, _KERNELS[type(cell)])
     return None

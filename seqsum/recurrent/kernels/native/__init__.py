@@ -10,9 +10,9 @@ from functools import partial
 from typing import TypeGuard
 
 from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
-from seqsum.recurrent.kernels.common import Kernel
+from seqsum.recurrent.kernels.autograd import Run, run_kernel
 from seqsum.recurrent.kernels.native.build import REALS, load_library
-from seqsum.recurrent.kernels.native.unroll import unroll_native
+from seqsum.recurrent.kernels.native.unroll import UnrollNative
 from seqsum.recurrent.kernels.written_for import edited
 
 __all__ = ["find_native_kernel", "native_obstacle"]
@@ -33,7 +33,7 @@ def native_obstacle(cell: RecurrentCell) -> str | None:
     return library if isinstance(library, str) else None
 
 
-def find_native_kernel(cell: RecurrentCell) -> Kernel:
+def find_native_kernel(cell: RecurrentCell) -> Run:
     """The kernel for this cell, to be called with the cell as every kernel.
 
     Raises:
@@ -42,7 +42,8 @@ def find_native_kernel(cell: RecurrentCell) -> Kernel:
     obstacle = native_obstacle(cell)
     if obstacle is not None or not _is_plain(cell):
         raise RuntimeError(f"`backend` (='native') can't run {type(cell).__name__}: {obstacle}")
-    return partial(unroll_native, load_library(REALS[cell.weight_ih.dtype]), _NAMES[type(cell)])
+    library = load_library(REALS[cell.weight_ih.dtype])
+    return partial(run_kernel, partial(UnrollNative, library, _NAMES[type(cell)]))
 
 
 def _is_plain(cell: RecurrentCell) -> TypeGuard[PackedCell]:

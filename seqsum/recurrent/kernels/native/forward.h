@@ -51,8 +51,8 @@ template <class Cell, class real> void begin_row(const Layer<real> &layer, int64
     }
     *current = slot;  // the one it ends with
     copy_row(layer.hiddens + row * layer.padded, layer.initial_hidden + row * layer.hidden, layer.hidden, layer.padded);
-    if (Cell::HAS_MEMORY)
-        copy_row(layer.memories + row * layer.padded, layer.initial_memory + row * layer.hidden, layer.hidden, layer.padded);
+    if (Cell::HAS_CELL_STATE)
+        copy_row(layer.cell_states + row * layer.padded, layer.initial_cell_state + row * layer.hidden, layer.hidden, layer.padded);
     if (layer.dropout)
         for (int64_t k = 0; k < layer.hidden; ++k)
             layer.recurrents[row * layer.padded + k] =
@@ -63,7 +63,7 @@ template <class Cell, class real>
 void end_row(const Layer<real> &layer, int64_t row, int32_t slot) {
     const int64_t from = layer.place(slot, row) * layer.padded, to = row * layer.hidden, size = layer.hidden * sizeof(real);
     memcpy(layer.final_hidden + to, layer.hiddens + from, size);
-    if (Cell::HAS_MEMORY) memcpy(layer.final_memory + to, layer.memories + from, size);
+    if (Cell::HAS_CELL_STATE) memcpy(layer.final_cell_state + to, layer.cell_states + from, size);
 }
 
 // One panel of units of all active rows at one time.

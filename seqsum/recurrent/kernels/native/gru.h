@@ -6,7 +6,7 @@
 
 struct Gru {
     static constexpr int GATES = 3, UNITS = 1, KEPT = 4;
-    static constexpr bool HAS_MEMORY = false;
+    static constexpr bool HAS_CELL_STATE = false;
     // the candidate's two parts stay apart, for the reset gate works on one of them
     static constexpr int INPUT_SUMS[WIDTH] = {0, 1, 2, 2}, RECURRENT_SUMS[WIDTH] = {0, 1, 3, 3};
 

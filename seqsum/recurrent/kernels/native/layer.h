@@ -20,18 +20,18 @@ template <class real> struct Layer {
     const int32_t *order;  // (B,) or null: rows in the order in which they are shared between threads
     const real *weight_ih, *weight_hh, *bias_ih, *bias_hh;  // (G·H, F), (G·H, H), (G·H,) or null each
     const real *dropout;                                    // (B, H) or null
-    const real *initial_hidden, *initial_memory;            // (B, H)
+    const real *initial_hidden, *initial_cell_state;            // (B, H)
     // written forwards, read backwards
     int32_t *previous;            // (T, B)
-    real *hiddens, *memories;     // (T + 1, B, P)
+    real *hiddens, *cell_states;     // (T + 1, B, P)
     real *recurrents;             // what gates read of the states: those, or times dropout; (T + 1, B, P)
     real *gates;                  // (T, B, G', P) or null when no gradients are wanted
     real *outputs;                // (T, B, H), zeros where the mask is to leave them
-    real *final_hidden, *final_memory;  // (B, H)
+    real *final_hidden, *final_cell_state;  // (B, H)
     // backwards
     const real *d_outputs;  // (T, B, H), by the strides below
     int64_t d_outputs_step, d_outputs_row;
-    real *d_hidden, *d_memory;        // (B, P): at first of the final, in the end of the initial state
+    real *d_hidden, *d_cell_state;        // (B, P): at first of the final, in the end of the initial state
     real *d_gates;                    // (T, B, G', P)
     real *d_inputs;                   // (T, B, F) or null, zeros where the mask is to leave them
     real *d_weight_ih, *d_weight_hh;  // (F, G, P), (H, G, P): transposed

@@ -6,7 +6,7 @@
 
 struct Lstm {
     static constexpr int GATES = 4, UNITS = 1, KEPT = 4;  // gates of a unit, vectors of units in a panel, kept blocks
-    static constexpr bool HAS_MEMORY = true;
+    static constexpr bool HAS_CELL_STATE = true;
     // which sum of a tile the input's and the state's part of each gate go to, and which kept block they belong to
     static constexpr int INPUT_SUMS[WIDTH] = {0, 1, 2, 3}, RECURRENT_SUMS[WIDTH] = {0, 1, 2, 3};
 
@@ -16,14 +16,14 @@ struct Lstm {
         const int64_t after = layer.place(t + 1, row) * layer.padded + unit;
         const Vector<real> input_gate = sigmoid<real>(sums[0]), forget_gate = sigmoid<real>(sums[1]);
         const Vector<real> cell_update = hyperbolic_tangent<real>(sums[2]), output_gate = sigmoid<real>(sums[3]);
-        const Vector<real> memory = forget_gate * load(layer.memories + before) + input_gate * cell_update;
-        const Vector<real> hidden = output_gate * hyperbolic_tangent<real>(memory);
-        store(layer.memories + after, memory);
+        const Vector<real> cell_state = forget_gate * load(layer.cell_states + before) + input_gate * cell_update;
+        const Vector<real> hidden = output_gate * hyperbolic_tangent<real>(cell_state);
+        store(layer.cell_states + after, cell_state);
         store(layer.hiddens + after, hidden);
         if (layer.dropout)
             store(layer.recurrents + after,
                   hidden * load_some(layer.dropout + row * layer.hidden + unit, layer.hidden - unit));
-        store_some(layer.outputs + place * layer.hidden + unit, layer.identity ? output_gate * memory : hidden,
+        store_some(layer.outputs + place * layer.hidden + unit, layer.identity ? output_gate * cell_state : hidden,
                    layer.hidden - unit);
         if (!layer.gates) return;
         real *kept = layer.gates + place * KEPT * layer.padded + unit;
@@ -41,25 +41,25 @@ struct Lstm {
         const real *kept = layer.gates + place * KEPT * layer.padded + unit;
         const Vector<real> input_gate = load(kept), forget_gate = load(kept + layer.padded);
         const Vector<real> cell_update = load(kept + 2 * layer.padded), output_gate = load(kept + 3 * layer.padded);
-        const Vector<real> memory = load(layer.memories + after), squashed = hyperbolic_tangent<real>(memory);
+        const Vector<real> cell_state = load(layer.cell_states + after), squashed = hyperbolic_tangent<real>(cell_state);
         const Vector<real> d_output =
             load_some(layer.d_outputs + t * layer.d_outputs_step + row * layer.d_outputs_row + unit, layer.hidden - unit);
-        real *d_hidden_at = layer.d_hidden + row * layer.padded + unit, *d_memory_at = layer.d_memory + row * layer.padded + unit;
-        Vector<real> d_hidden = load(d_hidden_at), d_memory = load(d_memory_at), d_output_gate = {};
+        real *d_hidden_at = layer.d_hidden + row * layer.padded + unit, *d_cell_state_at = layer.d_cell_state + row * layer.padded + unit;
+        Vector<real> d_hidden = load(d_hidden_at), d_cell_state = load(d_cell_state_at), d_output_gate = {};
         if (layer.identity) {
-            d_output_gate = d_output * memory;
-            d_memory += d_output * output_gate;
+            d_output_gate = d_output * cell_state;
+            d_cell_state += d_output * output_gate;
         } else {
             d_hidden += d_output;
         }
         d_output_gate += d_hidden * squashed;
-        d_memory += d_hidden * output_gate * (1 - squashed * squashed);
+        d_cell_state += d_hidden * output_gate * (1 - squashed * squashed);
         real *d_sums = layer.d_gates + place * KEPT * layer.padded + unit;
-        store(d_sums, d_memory * cell_update * input_gate * (1 - input_gate));
-        store(d_sums + layer.padded, d_memory * load(layer.memories + before) * forget_gate * (1 - forget_gate));
-        store(d_sums + 2 * layer.padded, d_memory * input_gate * (1 - cell_update * cell_update));
+        store(d_sums, d_cell_state * cell_update * input_gate * (1 - input_gate));
+        store(d_sums + layer.padded, d_cell_state * load(layer.cell_states + before) * forget_gate * (1 - forget_gate));
+        store(d_sums + 2 * layer.padded, d_cell_state * input_gate * (1 - cell_update * cell_update));
         store(d_sums + 3 * layer.padded, d_output_gate * output_gate * (1 - output_gate));
-        store(d_memory_at, d_memory * forget_gate);
+        store(d_cell_state_at, d_cell_state * forget_gate);
         store(d_hidden_at, Vector<real>{});
     }
 };

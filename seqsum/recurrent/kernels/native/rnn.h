@@ -6,7 +6,7 @@
 
 struct Rnn {
     static constexpr int GATES = 1, UNITS = 4, KEPT = 1;
-    static constexpr bool HAS_MEMORY = false;
+    static constexpr bool HAS_CELL_STATE = false;
     static constexpr int INPUT_SUMS[WIDTH] = {0, 1, 2, 3}, RECURRENT_SUMS[WIDTH] = {0, 1, 2, 3};
 
     template <class real>

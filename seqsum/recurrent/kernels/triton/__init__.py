@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
-from seqsum.recurrent.kernels.common import Kernel
+from seqsum.recurrent.kernels.autograd import Run, run_kernel
 from seqsum.recurrent.kernels.written_for import edited
 
 __all__ = ["find_triton_kernel", "triton_obstacle"]
@@ -63,7 +63,7 @@ def _obstacle_on_device(weight: Tensor) -> str | None:
     return None
 
 
-def find_triton_kernel(cell: RecurrentCell) -> Kernel:
+def find_triton_kernel(cell: RecurrentCell) -> Run:
     """The kernel for this cell.
 
     Raises:
@@ -72,6 +72,6 @@ def find_triton_kernel(cell: RecurrentCell) -> Kernel:
     obstacle = triton_obstacle(cell)
     if obstacle is not None:
         raise RuntimeError(f"`backend` (='triton') can't run {type(cell).__name__}: {obstacle}")
-    from seqsum.recurrent.kernels.triton.function import unroll_triton
+    from seqsum.recurrent.kernels.triton.unroll import UnrollTriton
 
-    return partial(unroll_triton, _NAMES[type(cell)])
+    return partial(run_kernel, partial(UnrollTriton, _NAMES[type(cell)]))

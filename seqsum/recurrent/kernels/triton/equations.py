@@ -36,7 +36,7 @@ def sigmoid(x, approximate: tl.constexpr):
 
 @triton.jit
 def forward_step(
-    cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, projected, recurrent, hidden, memory
+    cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, projected, recurrent, hidden, cell_state
 ):
     """One step.
 
@@ -44,7 +44,7 @@ def forward_step(
         cell: "lstm", "gru" or "rnn".
         variant: The LSTM's identity output, or the RNN's ReLU.
         projected, recurrent: The input's and the hidden state's contributions to each gate, biases included.
-        hidden, memory: The state before; `memory` is the LSTM's cell state and passed on by the others.
+        hidden, cell_state: The state before; `cell_state` is the LSTM's cell state and passed on by the others.
 
     Returns:
         What the backward pass needs (`NUM_KEPT` blocks), hidden state, cell state, output.
@@ -54,25 +54,25 @@ def forward_step(
         forget_gate = sigmoid(projected[1] + recurrent[1], approximate)
         cell_update = tanh(projected[2] + recurrent[2], approximate)
         output_gate = sigmoid(projected[3] + recurrent[3], approximate)
-        memory = forget_gate * memory + input_gate * cell_update
-        hidden = output_gate * tanh(memory, approximate)
-        output = output_gate * memory if variant else hidden
-        return (input_gate, forget_gate, cell_update, output_gate), hidden, memory, output
+        cell_state = forget_gate * cell_state + input_gate * cell_update
+        hidden = output_gate * tanh(cell_state, approximate)
+        output = output_gate * cell_state if variant else hidden
+        return (input_gate, forget_gate, cell_update, output_gate), hidden, cell_state, output
     elif cell == "gru":
         reset_gate = sigmoid(projected[0] + recurrent[0], approximate)
         update_gate = sigmoid(projected[1] + recurrent[1], approximate)
         candidate = tanh(projected[2] + reset_gate * recurrent[2], approximate)
         hidden = candidate + update_gate * (hidden - candidate)
-        return (reset_gate, update_gate, candidate, recurrent[2]), hidden, memory, hidden
+        return (reset_gate, update_gate, candidate, recurrent[2]), hidden, cell_state, hidden
     else:
         summed = projected[0] + recurrent[0]
         hidden = tl.where(summed < 0, 0.0, summed) if variant else tanh(summed, approximate)  # NaN stays NaN
-        return (), hidden, memory, hidden
+        return (), hidden, cell_state, hidden
 
 
 @triton.jit
 def backward_step(
-    cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, kept, state, d_output, d_hidden, d_memory,
+    cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, kept, state, d_output, d_hidden, d_cell_state,
     valid,
 ):  # fmt: skip
     """One step of the backward pass; `d_x` is the gradient of x, `valid` where the step takes part.
@@ -80,7 +80,7 @@ def backward_step(
     Args:
         cell, variant, approximate, kept: As in `forward_step`.
         state: The LSTM's cell state before the step, the GRU's hidden state before it, the RNN's after it.
-        d_output, d_hidden, d_memory: Of the step's output and of the state after it.
+        d_output, d_hidden, d_cell_state: Of the step's output and of the state after it.
 
     Returns:
         Gradients of `projected` and of `recurrent` for each gate; of the state before the step, without what comes
@@ -88,22 +88,22 @@ def backward_step(
     """
     if cell == "lstm":
         input_gate, forget_gate, cell_update, output_gate = kept
-        memory = forget_gate * state + input_gate * cell_update
-        squashed = tanh(memory, approximate)
+        cell_state = forget_gate * state + input_gate * cell_update
+        squashed = tanh(cell_state, approximate)
         d_read = d_hidden if variant else d_hidden + d_output
-        d_all_memory = d_memory + d_read * output_gate * (1 - squashed * squashed)
+        d_all_cell_state = d_cell_state + d_read * output_gate * (1 - squashed * squashed)
         d_gate = d_read * squashed
         if variant:
-            d_all_memory += d_output * output_gate
-            d_gate += d_output * memory
+            d_all_cell_state += d_output * output_gate
+            d_gate += d_output * cell_state
         d_summed = (
-            tl.where(valid, d_all_memory * cell_update * input_gate * (1 - input_gate), 0.0),
-            tl.where(valid, d_all_memory * state * forget_gate * (1 - forget_gate), 0.0),
-            tl.where(valid, d_all_memory * input_gate * (1 - cell_update * cell_update), 0.0),
+            tl.where(valid, d_all_cell_state * cell_update * input_gate * (1 - input_gate), 0.0),
+            tl.where(valid, d_all_cell_state * state * forget_gate * (1 - forget_gate), 0.0),
+            tl.where(valid, d_all_cell_state * input_gate * (1 - cell_update * cell_update), 0.0),
             tl.where(valid, d_gate * output_gate * (1 - output_gate), 0.0),
         )
-        d_memory = tl.where(valid, d_all_memory * forget_gate, d_memory)
-        return d_summed, d_summed, tl.where(valid, 0.0, d_hidden), d_memory
+        d_cell_state = tl.where(valid, d_all_cell_state * forget_gate, d_cell_state)
+        return d_summed, d_summed, tl.where(valid, 0.0, d_hidden), d_cell_state
     elif cell == "gru":
         reset_gate, update_gate, candidate, recurrent_candidate = kept
         d_all_hidden = d_hidden + d_output
@@ -113,8 +113,8 @@ def backward_step(
         d_update = tl.where(valid, d_all_hidden * (state - candidate) * update_gate * (1 - update_gate), 0.0)
         d_projected = d_reset, d_update, d_candidate
         d_recurrent = d_reset, d_update, tl.where(valid, d_candidate * reset_gate, 0.0)
-        return d_projected, d_recurrent, tl.where(valid, d_all_hidden * update_gate, d_hidden), d_memory
+        return d_projected, d_recurrent, tl.where(valid, d_all_hidden * update_gate, d_hidden), d_cell_state
     else:
         derivative = tl.where(state > 0, 1.0, 0.0) if variant else 1 - state * state
         d_only = (tl.where(valid, (d_hidden + d_output) * derivative, 0.0),)
-        return d_only, d_only, tl.where(valid, 0.0, d_hidden), d_memory
+        return d_only, d_only, tl.where(valid, 0.0, d_hidden), d_cell_state

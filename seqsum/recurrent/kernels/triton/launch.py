@@ -10,7 +10,6 @@ import triton
 from torch import Tensor
 
 from seqsum.recurrent.cells import PackedCell
-from seqsum.recurrent.kernels.common import steps
 from seqsum.recurrent.kernels.triton import persistent, stepped
 from seqsum.recurrent.kernels.triton.blocks import ABSENT
 from seqsum.recurrent.kernels.triton.equations import NUM_GATES, NUM_KEPT
@@ -49,11 +48,11 @@ class Forward(NamedTuple):
         mask: `(T, B)`, uint8.
         dropout: `(B, H)`, what the hidden state is multiplied by on its way to the gates.
         projected: `(T, B, G·H)`.
-        initial_hidden, initial_memory: `(B, H)`; the second is the LSTM's cell state.
+        initial_hidden, initial_cell_state: `(B, H)`; the second is the LSTM's cell state.
         kept: Room for what the backward pass needs, `(T, B, NUM_KEPT·H)`.
-        hiddens, memories: Room for all states, `(T + 1, B, H)`; the hidden ones in the type of `projected`.
+        hiddens, cell_states: Room for all states, `(T + 1, B, H)`; the hidden ones in the type of `projected`.
         outputs: Room for `(T, B, H)`; None where a view of `hiddens` does.
-        final_hidden, final_memory: Room for `(B, H)`.
+        final_hidden, final_cell_state: Room for `(B, H)`.
     """
 
     weight: Tensor
@@ -62,13 +61,13 @@ class Forward(NamedTuple):
     dropout: Tensor | None
     projected: Tensor
     initial_hidden: Tensor
-    initial_memory: Tensor | None
+    initial_cell_state: Tensor | None
     kept: Tensor | None
     hiddens: Tensor | None
-    memories: Tensor | None
+    cell_states: Tensor | None
     outputs: Tensor | None
     final_hidden: Tensor
-    final_memory: Tensor | None
+    final_cell_state: Tensor | None
 
 
 class Backward(NamedTuple):
@@ -87,11 +86,18 @@ class Backward(NamedTuple):
     states: Tensor
     d_outputs: Tensor | None
     d_final_hidden: Tensor | None
-    d_final_memory: Tensor | None
+    d_final_cell_state: Tensor | None
     d_projected: Tensor
     d_recurrent: Tensor
     d_initial_hidden: Tensor | None
-    d_initial_memory: Tensor | None
+    d_initial_cell_state: Tensor | None
+
+
+def steps(length: int, reverse: bool) -> list[tuple[int, int, int]]:
+    """For each step in order of time: its index, and those of the states before and after it, of `T + 1`."""
+    if reverse:
+        return [(t, t + 1, t) for t in reversed(range(length))]
+    return [(t, t, t + 1) for t in range(length)]
 
 
 def run_forward(call: Call, found: Plan | None, tensors: Forward) -> None:
@@ -178,44 +184,46 @@ def _constants(call: Call, weight: Tensor) -> dict[str, Any]:
 
 
 def _step_forward(call: Call, tensors: Forward) -> None:
-    weight, bias, mask, dropout, projected, *initial, kept, hiddens, memories, outputs, _, _ = tensors
+    weight, bias, mask, dropout, projected, *initial, kept, hiddens, cell_states, outputs, _, _ = tensors
     assert hiddens is not None
     length, batch, _ = projected.shape
-    hidden, memory = (_running(state, projected) for state in initial)
+    hidden, cell_state = (_running(state, projected) for state in initial)
     assert hidden is not None
     order = steps(length, call.reverse)
     hiddens[order[0][1]] = hidden
-    if memories is not None and memory is not None:
-        memories[order[0][1]] = memory
+    if cell_states is not None and cell_state is not None:
+        cell_states[order[0][1]] = cell_state
     product = weight.new_empty(batch, len(weight))
     for t, last, now in order:
         operand = hiddens[last] if dropout is None else hiddens[last] * dropout
         torch.mm(operand.to(weight), weight.t(), out=product)
-        of_step = _at(mask, t), projected[t], _at(kept, t), hiddens[now], _at(memories, now), _at(outputs, t)
-        _start_once(stepped.forward_once, call, hidden.shape, product, bias, *of_step, hidden, memory)
+        of_step = _at(mask, t), projected[t], _at(kept, t), hiddens[now], _at(cell_states, now), _at(outputs, t)
+        _start_once(stepped.forward_once, call, hidden.shape, product, bias, *of_step, hidden, cell_state)
     tensors.final_hidden.copy_(hidden)
-    if tensors.final_memory is not None and memory is not None:
-        tensors.final_memory.copy_(memory)
+    if tensors.final_cell_state is not None and cell_state is not None:
+        tensors.final_cell_state.copy_(cell_state)
 
 
 def _step_backward(call: Call, tensors: Backward) -> None:
-    weight, mask, dropout, kept, states, d_outputs, *d_final, d_projected, d_recurrent, d_hidden0, d_memory0 = tensors
+    weight, mask, dropout, kept, states, d_outputs, *d_final, d_projected, d_recurrent, d_hidden0, d_cell_state0 = (
+        tensors
+    )
     length, batch, _ = d_projected.shape
-    d_hidden, d_memory = (_running(gradient, d_projected) for gradient in d_final)
+    d_hidden, d_cell_state = (_running(gradient, d_projected) for gradient in d_final)
     if d_hidden is None:
         d_hidden = d_projected.new_zeros(batch, weight.shape[1], dtype=state_type(d_projected))
-    if d_memory is None and call.name == "lstm":
-        d_memory = torch.zeros_like(d_hidden)
+    if d_cell_state is None and call.name == "lstm":
+        d_cell_state = torch.zeros_like(d_hidden)
     product = weight.new_zeros(batch, weight.shape[1])
     for t, last, now in reversed(steps(length, call.reverse)):
         of_step = _at(mask, t), dropout, _at(kept, t), states[now if call.name == "rnn" else last], _at(d_outputs, t)
-        gradients = d_projected[t], d_recurrent[t], d_hidden, d_memory
+        gradients = d_projected[t], d_recurrent[t], d_hidden, d_cell_state
         _start_once(stepped.backward_once, call, d_hidden.shape, product, *of_step, *gradients)
         torch.mm(d_recurrent[t].to(weight), weight, out=product)
     if d_hidden0 is not None:
         d_hidden0.copy_(d_hidden + (product if dropout is None else product * dropout))
-    if d_memory0 is not None and d_memory is not None:
-        d_memory0.copy_(d_memory)
+    if d_cell_state0 is not None and d_cell_state is not None:
+        d_cell_state0.copy_(d_cell_state)
 
 
 def _start_once(kernel: Any, call: Call, shape: torch.Size, product: Tensor, *tensors: Tensor | None) -> None:

@@ -35,8 +35,8 @@ from seqsum.recurrent.kernels.triton.equations import backward_step, forward_ste
 
 @triton.jit(do_not_specialize=["length", "batch"])
 def forward(
-    weight, bias, mask, dropout, projected, initial_hidden, initial_memory,
-    kept, hiddens, memories, outputs, final_hidden, final_memory, length, batch,
+    weight, bias, mask, dropout, projected, initial_hidden, initial_cell_state,
+    kept, hiddens, cell_states, outputs, final_hidden, final_cell_state, length, batch,
     cell: tl.constexpr, variant: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, num_kept: tl.constexpr,
     size: tl.constexpr, padded: tl.constexpr, reverse: tl.constexpr, precision: tl.constexpr,
     approximate: tl.constexpr, alone: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
@@ -58,7 +58,7 @@ def forward(
     weights = _forward_weights(weight, units, alone, gates, slots, size, padded, block_units, chunks)
     biases = _load_biases(bias, units, gates, size, dtype)
     hidden = load(initial_hidden, place, inside, dtype)
-    memory = load(initial_memory, place, inside, dtype)
+    cell_state = load(initial_cell_state, place, inside, dtype)
     factors, operand = (), ()
     for k in tl.static_range(chunks):
         chunk_units = k * each + tl.arange(0, each)
@@ -70,8 +70,8 @@ def forward(
     before_first = tl.cast(end if reverse else 0, tl.int64) * batch * size
     if hiddens is not None:
         share(hiddens + before_first, place, inside, hidden, multiplied)
-    if memories is not None:
-        tl.store(memories + before_first + place, memory, mask=inside)
+    if cell_states is not None:
+        tl.store(cell_states + before_first + place, cell_state, mask=inside)
 
     t, _, _ = step_places(start, length, reverse)
     some = start < stop
@@ -88,18 +88,18 @@ def forward(
             weights, operand, alone, gates, slots, block_units, block_rows, chunks, precision, dtype
         )
         recurrent = _add_biases(recurrent, biases, bias is not None)
-        now_kept, new_hidden, new_memory, output = forward_step(
-            cell, variant, approximate, inputs, recurrent, hidden, memory
+        now_kept, new_hidden, new_cell_state, output = forward_step(
+            cell, variant, approximate, inputs, recurrent, hidden, cell_state
         )
-        hidden, memory = tl.where(valid, new_hidden, hidden), tl.where(valid, new_memory, memory)
+        hidden, cell_state = tl.where(valid, new_hidden, hidden), tl.where(valid, new_cell_state, cell_state)
 
         t, _, now = step_places(step, length, reverse)
         if hiddens is not None:
             share(hiddens + now * batch * size, place, inside, hidden, multiplied)
         if outputs is not None:
             tl.store(outputs + t * batch * size + place, tl.where(valid, output, 0.0), mask=inside)
-        if memories is not None:
-            tl.store(memories + now * batch * size + place, memory, mask=inside)
+        if cell_states is not None:
+            tl.store(cell_states + now * batch * size + place, cell_state, mask=inside)
         if kept is not None:
             store_several(kept + t * batch * num_kept * size, num_kept, kept_place, inside, size, now_kept)
         if alone:
@@ -111,8 +111,8 @@ def forward(
                 operand = operand + (received[k].to(dtype) * factors[k],)
 
     tl.store(final_hidden + place, hidden, mask=inside)
-    if final_memory is not None:
-        tl.store(final_memory + place, memory, mask=inside)
+    if final_cell_state is not None:
+        tl.store(final_cell_state + place, cell_state, mask=inside)
     zeros = tl.zeros(inside.shape, dtype)
     for beyond in range(end, length):
         there = tl.cast(beyond, tl.int64) * batch * size
@@ -124,8 +124,8 @@ def forward(
 
 @triton.jit(do_not_specialize=["length", "batch"])
 def backward(
-    weight, mask, dropout, kept, states, d_outputs, d_final_hidden, d_final_memory,
-    d_projected, d_recurrent, d_initial_hidden, d_initial_memory, exchanged, length, batch,
+    weight, mask, dropout, kept, states, d_outputs, d_final_hidden, d_final_cell_state,
+    d_projected, d_recurrent, d_initial_hidden, d_initial_cell_state, exchanged, length, batch,
     cell: tl.constexpr, variant: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, num_kept: tl.constexpr,
     size: tl.constexpr, padded: tl.constexpr, reverse: tl.constexpr, precision: tl.constexpr,
     approximate: tl.constexpr, alone: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
@@ -145,7 +145,7 @@ def backward(
     weights = _backward_weights(weight, units, gates, size, padded, chunks)
     factors = load_dropout(dropout, place, inside, dtype)
     d_hidden = load(d_final_hidden, place, inside, dtype)
-    d_memory = load(d_final_memory, place, inside, dtype)
+    d_cell_state = load(d_final_cell_state, place, inside, dtype)
     zeros = tl.zeros(inside.shape, dtype)
     for beyond in range(end, length):
         there = tl.cast(beyond, tl.int64) * batch * gates * size
@@ -168,8 +168,8 @@ def backward(
             cell, kept, states, d_outputs, mask, step - 1, more, length, batch, rows, place, kept_place, inside,
             num_kept, size, reverse,
         )  # fmt: skip
-        d_inputs, d_gates, d_hidden, d_memory = backward_step(
-            cell, variant, approximate, now_kept, state, d_output, d_hidden, d_memory, valid
+        d_inputs, d_gates, d_hidden, d_cell_state = backward_step(
+            cell, variant, approximate, now_kept, state, d_output, d_hidden, d_cell_state, valid
         )
         t, _, _ = step_places(step, length, reverse)
         here = t * batch * gates * size
@@ -184,8 +184,8 @@ def backward(
             d_hidden += _exchange(exchanged, products, back, wanted, padded, block_units, block_rows, chunks) * factors
     if d_initial_hidden is not None:
         tl.store(d_initial_hidden + place, d_hidden, mask=inside)
-    if d_initial_memory is not None:
-        tl.store(d_initial_memory + place, d_memory, mask=inside)
+    if d_initial_cell_state is not None:
+        tl.store(d_initial_cell_state + place, d_cell_state, mask=inside)
 
 
 @triton.jit

@@ -30,7 +30,7 @@ def _load_valid(mask, row, inside):
 
 @triton.jit(do_not_specialize=["batch"])
 def forward_once(
-    product, bias, mask, projected, kept, hiddens, memories, outputs, hidden, memory, batch,
+    product, bias, mask, projected, kept, hiddens, cell_states, outputs, hidden, cell_state, batch,
     cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, gates: tl.constexpr,
     num_kept: tl.constexpr, size: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
@@ -44,27 +44,27 @@ def forward_once(
     if bias is not None:
         biases = convert(load_several(bias, gates, unit, inside, size), gates, dtype)
         recurrent = recurrent[0] + biases[0], recurrent[1] + biases[1], recurrent[2] + biases[2]
-    last_hidden, last_memory = load(hidden, place, inside, dtype), load(memory, place, inside, dtype)
-    now_kept, new_hidden, new_memory, output = forward_step(
-        cell, variant, approximate, inputs, recurrent, last_hidden, last_memory
+    last_hidden, last_cell_state = load(hidden, place, inside, dtype), load(cell_state, place, inside, dtype)
+    now_kept, new_hidden, new_cell_state, output = forward_step(
+        cell, variant, approximate, inputs, recurrent, last_hidden, last_cell_state
     )
     new_hidden = tl.where(valid, new_hidden, last_hidden)
     tl.store(hidden + place, new_hidden, mask=inside)
     tl.store(hiddens + place, new_hidden, mask=inside)
     if outputs is not None:
         tl.store(outputs + place, tl.where(valid, output, 0.0), mask=inside)
-    if memory is not None:
-        new_memory = tl.where(valid, new_memory, last_memory)
-        tl.store(memory + place, new_memory, mask=inside)
-        if memories is not None:
-            tl.store(memories + place, new_memory, mask=inside)
+    if cell_state is not None:
+        new_cell_state = tl.where(valid, new_cell_state, last_cell_state)
+        tl.store(cell_state + place, new_cell_state, mask=inside)
+        if cell_states is not None:
+            tl.store(cell_states + place, new_cell_state, mask=inside)
     if kept is not None:
         store_several(kept, num_kept, row * num_kept * size + unit, inside, size, now_kept)
 
 
 @triton.jit(do_not_specialize=["batch"])
 def backward_once(
-    product, mask, dropout, kept, states, d_outputs, d_projected, d_recurrent, d_hidden, d_memory, batch,
+    product, mask, dropout, kept, states, d_outputs, d_projected, d_recurrent, d_hidden, d_cell_state, batch,
     cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, gates: tl.constexpr,
     num_kept: tl.constexpr, size: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
@@ -75,14 +75,14 @@ def backward_once(
     valid = _load_valid(mask, row, inside)
     now_kept = convert(load_several(kept, num_kept, row * num_kept * size + unit, inside, size), num_kept, dtype)
     state, d_output = load(states, place, inside, dtype), load(d_outputs, place, inside, dtype)
-    d_now_hidden, d_now_memory = load(d_hidden, place, inside, dtype), load(d_memory, place, inside, dtype)
+    d_now_hidden, d_now_cell_state = load(d_hidden, place, inside, dtype), load(d_cell_state, place, inside, dtype)
     d_now_hidden += load(product, place, inside, dtype) * load_dropout(dropout, place, inside, dtype)
-    d_inputs, d_gates, d_now_hidden, d_now_memory = backward_step(
-        cell, variant, approximate, now_kept, state, d_output, d_now_hidden, d_now_memory, valid
+    d_inputs, d_gates, d_now_hidden, d_now_cell_state = backward_step(
+        cell, variant, approximate, now_kept, state, d_output, d_now_hidden, d_now_cell_state, valid
     )
     store_several(d_recurrent, gates, gate_place, inside, size, d_gates)
     if cell == "gru":
         store_several(d_projected, gates, gate_place, inside, size, d_inputs)
     tl.store(d_hidden + place, d_now_hidden, mask=inside)
-    if d_memory is not None:
-        tl.store(d_memory + place, d_now_memory, mask=inside)
+    if d_cell_state is not None:
+        tl.store(d_cell_state + place, d_now_cell_state, mask=inside)

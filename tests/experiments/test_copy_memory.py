@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from seqsum.cli import main as train
-from seqsum.experiments import memory
+from seqsum.experiments import copy_memory as memory
 from seqsum.experiments.__main__ import main
 from seqsum.networks.budget import count_parameters
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seqsum.data.sampler import IndexBatch, IndexBatches
+from seqsum.data.index_tables import IndexBatch, IndexBatches
 
 CASES = [
     (600, (4, 4), 16),

@@ -8,12 +8,12 @@ from torch.utils.data import DataLoader
 
 from seqsum.data.base import Batch, SequenceData
 from seqsum.data.digits import Split
+from seqsum.data.index_tables import IndexBatch, IndexBatches, Passthrough, RepeatedBatches
 from seqsum.data.loader import BatchLoader
-from seqsum.data.sampler import IndexBatch, IndexBatches, Passthrough, RepeatedBatches
 from seqsum.errors import InputError
 
 
-class DealtData(SequenceData):
+class IndexedData(SequenceData):
     """The loader serves index tables alone, and a batch is made of one on the device, in `on_after_batch_transfer`.
 
     Subclasses say how many things a split has, by `count`, and what a table of them stands for, by `gather`.

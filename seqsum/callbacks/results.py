@@ -17,9 +17,7 @@ from rich.table import Table
 import seqsum
 from seqsum.files import write_atomically
 from seqsum.objectives import StepMean
-from seqsum.run import data_of, module_of, run_folder
-
-MOST_ROWS = 32  # of the table
+from seqsum.run import data_of, module_of, run_folder, spaced
 
 
 class TestReport(Callback):
@@ -93,9 +91,10 @@ def _print_table(results: dict[str, Any]) -> None:
     for name in results["test_by_step"]:
         table.add_column(name, justify="right")
     steps = list(enumerate(zip(*results["test_by_step"].values(), strict=True), start=1))
-    every = -(-len(steps) // MOST_ROWS) or 1
-    for step, values in steps[every - 1 :: every]:  # all of them are in results.json
+    for step, values in spaced(steps):  # all of them are in results.json
         table.add_row(str(step), *("–" if value is None else f"{value:.4f}" for value in values))
+    others = {name for name in results["test"] if name.removeprefix("test/") not in (*results["test_by_step"], "loss")}
+    table.caption = " · ".join(f"{name} {results['test'][name]:.4f}" for name in sorted(others)) or None
     table.add_section()
     table.add_row("all", *(f"{results['test'][f'test/{name}']:.4f}" for name in results["test_by_step"]), style="bold")
     rich.get_console().print(table)

@@ -12,7 +12,7 @@ import torch
 from seqsum.benchmarks.timing import show, write
 from seqsum.experiments.files import save, settings_of, write_markdown
 from seqsum.experiments.runs import Run, accuracies, spread, trained
-from seqsum.figures.memory import plot_memory
+from seqsum.figures.copy_memory import plot_memory
 from seqsum.module import SequenceModule
 from seqsum.networks import Flatten
 from seqsum.networks.budget import largest_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 
@@ -14,9 +15,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from seqsum import RecurrentCell
-from seqsum.callbacks import RunRecord, Scalars, TensorBoard
-from seqsum.callbacks import tensorboard as tensorboard_module
-from seqsum.callbacks.tensorboard import add_histograms
+from seqsum.callbacks import Diagnosis, FiniteLoss, Pictures, RunRecord, Scalars, TestReport, intervals
+from seqsum.callbacks.histograms import add_histograms
+from seqsum.data import DigitSums
+from seqsum.objectives import running_sum_shown
 from tests.callbacks.conftest import events
 
 pytestmark = [
@@ -50,12 +52,12 @@ def drawn(monkeypatch):
         calls.append(arguments)
         return {"nothing": Figure(figsize=(0.1, 0.1))}
 
-    monkeypatch.setattr(tensorboard_module, "plot_all", record)
+    monkeypatch.setattr(running_sum_shown, "plot_all", record)
     return calls
 
 
 def test_figures_and_histograms_of_each_epoch(make_run, tmp_path):
-    trainer, module, data = make_run([TensorBoard(1, 1)], TensorBoardLogger(tmp_path))
+    trainer, module, data = make_run([Pictures(1, 1)], TensorBoardLogger(tmp_path))
     trainer.fit(module, data)
     found = events(trainer.logger.log_dir)
     names = ("sums", "errors", "predictions", "confusion", "gates_l0", "number_line")
@@ -64,7 +66,7 @@ def test_figures_and_histograms_of_each_epoch(make_run, tmp_path):
         assert [image.step for image in found.Images(f"figures/{name}")] == [0, 3, 6], "before, and after both epochs"
     histograms = set(found.Tags()["histograms"])
     weights = [name for name, _ in module.network.named_parameters()]
-    gates = ("input_gate", "forget_gate", "cell_update", "output_gate", "hidden", "memory")
+    gates = ("input_gate", "forget_gate", "cell_update", "output_gate", "hidden", "cell_state")
     assert histograms == {f"{group}/{name}" for group in ("weights", "gradients") for name in weights} | {
         f"activations/{name}" for name in ("outputs", *(f"{gate}_l0" for gate in gates))
     }
@@ -76,16 +78,16 @@ def test_figures_and_histograms_of_each_epoch(make_run, tmp_path):
 
 
 def test_same_sequences_each_time_and_all_predictions(make_run, tmp_path, drawn):
-    trainer, module, data = make_run([TensorBoard(1, 0)], TensorBoardLogger(tmp_path))
+    trainer, module, data = make_run([Pictures(1, 0)], TensorBoardLogger(tmp_path))
     trainer.fit(module, data)
     assert len(drawn) == 3
-    for images, recorded, predictions, targets, operation in drawn:
+    for images, recorded, predictions, targets, operation, mask in drawn:
         assert torch.equal(images, drawn[0][0])
         assert torch.equal(targets, drawn[0][3])
         assert images.shape == (8, 4, 28, 28)
         assert recorded["input_gate_l0"].shape == recorded["outputs"].shape == (8, 4, 8)
         assert predictions.shape == targets.shape == (16, 4), "of both batches"
-        assert operation == "alternating"
+        assert (operation, mask) == ("alternating", None)
     with torch.inference_mode():
         batches = [data.gather(batch) for batch, _ in zip(data.val_dataloader(), range(2), strict=False)]
         outputs = torch.cat([module.eval()(batch) for batch in batches]).squeeze(-1)
@@ -106,20 +108,20 @@ def test_same_sequences_each_time_and_all_predictions(make_run, tmp_path, drawn)
 )
 def test_cells_show_what_they_have(make_run, tmp_path, drawn, cell, layers, names):
     settings = {"cell": cell, "num_layers": layers}
-    trainer, module, data = make_run([TensorBoard(1, 0)], TensorBoardLogger(tmp_path), module=settings)
+    trainer, module, data = make_run([Pictures(1, 0)], TensorBoardLogger(tmp_path), module=settings)
     trainer.validate(module, data, verbose=False)
     assert drawn[0][1].keys() == {"outputs"} | names
 
 
 def test_lengths_and_operations_are_those_of_the_data(make_run, tmp_path, drawn):
     data = {"sequence_length": (2, 5), "operation": "sum"}
-    trainer, module, data = make_run([TensorBoard(1, 0)], TensorBoardLogger(tmp_path), data=data)
+    trainer, module, data = make_run([Pictures(1, 0)], TensorBoardLogger(tmp_path), data=data)
     trainer.fit(module, data)
     assert {(call[0].shape[1], call[3].shape[1], call[4]) for call in drawn} == {(5, 5, "sum")}
 
 
 def test_intervals(make_run, tmp_path, drawn):
-    callback = TensorBoard(figures_every_n_epochs=2, histograms_every_n_epochs=3)
+    callback = Pictures(figures_every_n_epochs=2, histograms_every_n_epochs=3)
     trainer, module, data = make_run([callback], TensorBoardLogger(tmp_path), max_epochs=4)
     trainer.fit(module, data)
     found = events(trainer.logger.log_dir)
@@ -129,7 +131,7 @@ def test_intervals(make_run, tmp_path, drawn):
 
 
 def test_never(make_run, tmp_path, drawn):
-    trainer, module, data = make_run([TensorBoard(0, 0)], TensorBoardLogger(tmp_path))
+    trainer, module, data = make_run([Pictures(0, 0)], TensorBoardLogger(tmp_path))
     trainer.fit(module, data)
     assert drawn == []
     assert events(trainer.logger.log_dir).Tags()["histograms"] == []
@@ -145,27 +147,27 @@ def test_by_default_slow_pictures_are_made_less_often_but_for_the_last(make_run,
             pass
         return {}
 
-    monkeypatch.setattr(tensorboard_module, "plot_all", slow)
-    trainer, module, data = make_run([TensorBoard()], TensorBoardLogger(tmp_path), max_epochs=5, num_sanity_val_steps=0)
+    monkeypatch.setattr(running_sum_shown, "plot_all", slow)
+    trainer, module, data = make_run([Pictures()], TensorBoardLogger(tmp_path), max_epochs=5, num_sanity_val_steps=0)
     trainer.fit(module, data)
     assert epochs == [1, 5]
 
 
 def test_by_default_quick_pictures_are_made_each_epoch(make_run, tmp_path, drawn, monkeypatch):
-    monkeypatch.setattr(tensorboard_module, "SHARE", 1.0)
-    trainer, module, data = make_run([TensorBoard()], TensorBoardLogger(tmp_path))
+    monkeypatch.setattr(intervals, "SHARE", 1.0)
+    trainer, module, data = make_run([Pictures()], TensorBoardLogger(tmp_path))
     trainer.fit(module, data)
     assert len(drawn) == 3
 
 
 def test_negative_intervals_are_refused():
     with pytest.raises(ValueError, match=r"`--tensorboard.histograms_every_n_epochs` \(=-1\) must be at least 0"):
-        TensorBoard(histograms_every_n_epochs=-1)
+        Pictures(histograms_every_n_epochs=-1)
 
 
 @pytest.mark.parametrize("with_csv", [False, True])
 def test_nothing_happens_without_a_tensorboard_logger(make_run, tmp_path, drawn, with_csv):
-    callbacks = [TensorBoard(1, 1), RunRecord("", {})]
+    callbacks = [Pictures(1, 1), RunRecord("", {})]
     trainer, module, data = make_run(callbacks, CSVLogger(tmp_path) if with_csv else False)
     trainer.fit(module, data)
     trainer.test(module, data, verbose=False)
@@ -178,7 +180,7 @@ def train(make_run, tmp_path, watched):
     """Train for two epochs; give back the weights and where the random numbers have got to."""
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  # the global one is what is watched
-    callbacks = [TensorBoard(1, 1), Scalars(), RunRecord("settings", {})] if watched else []
+    callbacks = [Pictures(1, 1), Scalars(), RunRecord("settings", {})] if watched else []
     logger = TensorBoardLogger(tmp_path) if watched else False
     trainer, module, data = make_run(callbacks, logger, data={"batch_size": 20}, num_sanity_val_steps=int(watched))
     trainer.fit(module, data)
@@ -200,7 +202,7 @@ def test_an_interrupted_validation_leaves_no_trace_behind(make_run, tmp_path):
             if not trainer.sanity_checking:
                 raise RuntimeError("interrupted")
 
-    trainer, module, data = make_run([TensorBoard(1, 1), Interrupt()], TensorBoardLogger(tmp_path))
+    trainer, module, data = make_run([Pictures(1, 1), Interrupt()], TensorBoardLogger(tmp_path))
     with pytest.raises(RuntimeError, match="interrupted"):
         trainer.fit(module, data)
     assert module.network.recurrence.recorder is None
@@ -208,7 +210,7 @@ def test_an_interrupted_validation_leaves_no_trace_behind(make_run, tmp_path):
 
 
 def test_a_training_that_diverges_ends_as_without_pictures(make_run, tmp_path):
-    trainer, module, data = make_run([TensorBoard(1, 1)], TensorBoardLogger(tmp_path), max_epochs=1)
+    trainer, module, data = make_run([Pictures(1, 1)], TensorBoardLogger(tmp_path), max_epochs=1)
     module.network.head.weight.data.fill_(torch.nan)  # as after a step that was too large
     trainer.fit(module, data)
     assert not torch.isfinite(module.network.head.weight).all()
@@ -229,3 +231,33 @@ def test_histograms_leave_out_what_cannot_be_counted(make_run, tmp_path):
     found = events(logger.log_dir)
     assert found.Tags()["histograms"] == ["group/mixed", "group/low"]
     assert found.Histograms("group/mixed")[0].histogram_value.num == 2
+
+
+class Unequal(DigitSums):
+    """Sequences of unequal length, in batches of unequal length; behind their ends there is NaN."""
+
+    def gather(self, batch):
+        made = super().gather(batch)
+        steps = max(1, made.targets.shape[1] - int(batch.rows[0, 0]) % 2)
+        made = made.map(lambda tensor: tensor[:, :steps])
+        mask = torch.arange(steps) <= (batch.rows[batch.share][:, :1] % steps)
+        unknown = ~mask.view(*mask.shape, 1, 1, 1)
+        return made._replace(inputs=made.inputs.masked_fill(unknown, torch.nan), mask=mask, rows=batch.rows)
+
+
+@pytest.mark.parametrize("module", [{}, {"cell": "torch_gru"}, {"cell": "gru", "truncate": 2}], ids=str)
+def test_sequences_may_be_of_any_length_in_all_that_is_shown(make_run, mnist_root, tmp_path, module):
+    """Of training, validation and test: nothing fails, and no masked step, which is NaN, shows in anything."""
+    diagnosis, pictures = Diagnosis(every_n_steps=1), Pictures(1, 1)
+    callbacks = [pictures, diagnosis, FiniteLoss(), Scalars(), RunRecord("", {}), TestReport("unequal", 0)]
+    logger = TensorBoardLogger(tmp_path)
+    trainer, module, _ = make_run(callbacks, logger, module=module, limit_val_batches=4, num_sanity_val_steps=0)
+    data = Unequal("mnist", str(mnist_root), sequence_length=4, batch_size=8)
+    trainer.fit(module, data)
+    trainer.test(module, data, verbose=False)
+    found = events(logger.log_dir)
+    assert {"figures/sums", "figures/errors", "figures/confusion"} <= set(found.Tags()["images"])
+    assert all(math.isfinite(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/"))
+    assert all(weight.isfinite().all() for weight in module.parameters())
+    assert not {said.name for said in diagnosis.said} & {"inputs not normalised", "wrong loss"}
+    assert (tmp_path / logger.log_dir / "test_sequences.png").is_file()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from seqsum.data.base import Batch
 from seqsum.data.digit_sums import scale
 from seqsum.data.sums import Operation, deal, running_targets
 from seqsum.figures import by_layer
@@ -31,18 +32,29 @@ def read(network: SequenceNetwork, features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def trace_layers(network: SequenceNetwork, features: Tensor) -> dict[str, dict[str, Tensor]]:
+def trace_layers(
+    network: SequenceNetwork, features: Tensor, mask: Tensor | None = None
+) -> dict[str, dict[str, Tensor]]:
     """Gates and states `(B, T, H)` by layer (`l0`, `l1`, …) and name; none of torch's own layers.
 
     Args:
         network: Whose recurrence reads.
         features: `(B, T, F)`.
+        mask: `(B, T)`, True where a step exists; None for all.
     """
     if not isinstance(network.recurrence, Recurrent):
         return {}
     with trace(network.recurrence) as traced:
-        network.recur(features)
+        network.recur(features, mask=mask)
     return by_layer(traced)
+
+
+def trace_batch(network: torch.nn.Module, batch: Batch) -> dict[str, dict[str, Tensor]]:
+    """The same while a network reads a batch; none of a network that does not say what its features are."""
+    if not isinstance(network, SequenceNetwork):
+        return {}
+    with torch.no_grad():
+        return trace_layers(network, network.features(batch), batch.mask)
 
 
 class LengthScore(NamedTuple):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
 from seqsum.data.sums import Operation
+from seqsum.figures.page import Section
 
 FIGURES = {
     "sums": (
@@ -59,22 +65,62 @@ FIGURES = {
     ),
 }
 
+FIGURES |= {
+    "test_sequences": FIGURES["sums"],
+    "decisions": (
+        "Decisions after every step",
+        "Each image as the network reads it, and beside it the probability of every class after each step. Dots are "
+        "the decisions, the line is where the last one settles. Look at how few steps are enough, and which classes "
+        "are told apart last.",
+    ),
+    "settling": (
+        "When decisions settle",
+        "How many sequences are classified rightly after each step, and how many have a decision that no later step "
+        "changes. Where the second curve is above the first, networks have made up their mind, and wrongly.",
+    ),
+    "states": (
+        "Inside layer {layer} while it reads an image",
+        "The image, and what each unit does at each step, aligned with the row or column that is read there.",
+    ),
+    "test_continuations": (
+        "Curves that go on by themselves",
+        "The network reads the first samples; from there on each prediction is its next input. Grey is the true curve. "
+        "Look at when amplitude or phase go astray: small errors feed on themselves.",
+    ),
+    "continuation": (
+        "Your curve, and how it goes on",
+        "The network has read your samples; from there on each prediction is its next input.",
+    ),
+    "recall": (
+        "Symbols that are recalled",
+        "The darker, the more probable the symbol. Open circles are read, dots recalled rightly; a cross is the symbol "
+        "that should have been recalled. Faint columns are places at which the network is not sure.",
+    ),
+    "recall_by_place": (
+        "Which places are recalled",
+        "How many symbols are recalled at each place of the sequence. Where the curve falls, a network forgets what it "
+        "read last, or first.",
+    ),
+}
+
+FIGURES["continuations"] = FIGURES["test_continuations"]
+
 GATES = (
     "Inside layer {layer}",
-    "What it does while it reads one sequence: time runs to the right, each row is one unit, sorted from those that "
-    "rise with the sum to those that fall with it.",
+    "What it does while it reads one sequence: time runs to the right, each row is one unit.",
 )
+ORDER = "Units are sorted from those that rise with the sum to those that fall with it."
 
 PARTS = {
-    "input_gate": "The input gate says how much of the new digit is written into the memory (1: all, 0: nothing).",
-    "forget_gate": "The forget gate says how much of the old memory is kept: 1 for a unit that only counts.",
+    "input_gate": "The input gate says how much of the new digit is written into the cell state (1: all, 0: nothing).",
+    "forget_gate": "The forget gate says how much of the old cell state is kept: 1 for a unit that only counts.",
     "cell_update": "The cell update is what would be written, plus or minus. With alternating signs many rows "
     "change colour with the sign above.",
-    "output_gate": "The output gate says how much of the memory is shown.",
+    "output_gate": "The output gate says how much of the cell state is shown.",
     "reset_gate": "The reset gate says how much of the old state counts in the candidate.",
     "update_gate": "The update gate says how much of the old state is kept (1: all of it).",
     "candidate": "The candidate is the new state that would replace the old.",
-    "memory": "The memory carries the count from step to step: look for rows that grow and fall with the sum.",
+    "cell_state": "The cell state carries the count from step to step: look for rows that grow and fall with the sum.",
     "hidden": "The hidden state is what the next step and the next layer see.",
 }
 
@@ -86,21 +132,41 @@ NO_GATES = (
 )
 
 METRICS = {
+    "accuracy": "right decisions",
+    "accuracy_step": "right decisions, of all steps",
+    "exact_recall": "sequences recalled without a mistake",
+    "mse": "mean squared error of the next sample",
     "exact_final": "sequences with the right last sum",
     "exact_step": "right sums, of all steps",
-    "mae": "mean absolute error of a sum",
+    "mae": "mean absolute error",
     "loss": "loss, as in training",
 }
 
 
-def describe_gates(parts: list[str], layer: int) -> tuple[str, str]:
+def section(name: str, figure: Figure, remark: str = "") -> Section:
+    """A figure with what to look at in it.
+
+    Args:
+        name: Of the figure; one of a layer or a sequence, such as `states_1_l0`, has the words of `states`.
+        figure: That it is.
+        remark: After these words.
+    """
+    known = re.fullmatch(r"(.+?)((?:_\d+)?_l(\d+)(?:_reverse)?)?", name)
+    title, text = FIGURES.get(known[1] if known else name, (name.replace("_", " ").capitalize(), ""))
+    layer = int(known[3]) + 1 if known and known[3] else 1
+    return Section(title.format(layer=layer), f"{text} {remark}".strip(), name, figure)
+
+
+def describe_gates(parts: Sequence[str], layer: int, ordered: bool = True) -> tuple[str, str]:
     """Title and text of a figure of gates and states.
 
     Args:
         parts: Names of what is shown.
         layer: Which one, from 1.
+        ordered: Whether units stand in the order in which they rise with the sum.
     """
     title, text = GATES
+    text = f"{text} {ORDER}" if ordered else text
     return title.format(layer=layer), "\n".join([text, *(PARTS[part] for part in parts if part in PARTS)])
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from html import escape
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
-
-from seqsum.inspect.report import Section, Table
 
 DPI = 150  # sharp on a phone and on paper
 
@@ -32,7 +32,37 @@ th { border-bottom: 1px solid; vertical-align: bottom; }
 """.strip()
 
 
-def make_files(title: str, lead: str, sections: list[Section], page: str = "index.html") -> dict[str, bytes]:
+class Table(NamedTuple):
+    """Head and rows, as texts.
+
+    Attributes:
+        title, caption: Above and below it where it is printed.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+    caption: str = ""
+
+
+class Section(NamedTuple):
+    """A part of a page: a figure, or a table, or both, with what to look at.
+
+    Attributes:
+        title: Heading.
+        text: Paragraph; further lines are items of a list.
+        name: Of the figure's file, without ending.
+        figure, table: What it shows.
+    """
+
+    title: str
+    text: str = ""
+    name: str = ""
+    figure: Figure | None = None
+    table: Table | None = None
+
+
+def make_files(title: str, lead: str, sections: Sequence[Section], page: str = "index.html") -> dict[str, bytes]:
     """The content of every file by its name: a PNG for each figure, and the page.
 
     Args:
@@ -91,5 +121,5 @@ def _table(table: Table) -> str:
     return "\n".join(['<div class="scroll"><table>', *lines, "</table></div>"])
 
 
-def _row(cells: tuple[str, ...], tag: str) -> str:
+def _row(cells: Sequence[str], tag: str) -> str:
     return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"

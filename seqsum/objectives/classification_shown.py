@@ -1,0 +1,80 @@
+"""What there is to see of decisions: when they are made and when they settle, and what the layers do meanwhile."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from seqsum.data import DigitRows
+from seqsum.data.base import Batch
+from seqsum.figures import by_layer, plot_decisions, plot_over_time, plot_settling, settled_at
+from seqsum.figures.page import Section, Table
+from seqsum.objectives import captions
+from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
+from seqsum.objectives.reading import trace_batch
+
+IMAGES = {"val": 4, "test": 8}  # that are drawn: of more, each would be too small to see
+
+
+def draw_decisions(evaluation: Evaluation) -> dict[str, Figure]:
+    """Figures of an evaluation: `settling`, and of images `decisions` and `states_l0`, … of the first of them."""
+    outputs, targets, mask = evaluation.join()
+    figures = {"settling": plot_settling(outputs.argmax(-1), targets, mask)}
+    data, first = evaluation.data, evaluation.first
+    if isinstance(data, DigitRows):
+        few = slice(IMAGES[evaluation.split])
+        chances, images = outputs[few].float().softmax(-1), data.as_images(first.inputs[few])
+        figures["decisions"] = plot_decisions(images, chances, data.steps, targets[few, -1])
+        layers = by_layer(evaluation.recorded) or trace_batch(evaluation.network, first.map(lambda tensor: tensor[:1]))
+        for layer, parts in layers.items():
+            figures[f"states_{layer}"] = _states(images[0], chances[0], parts, 0, data)
+    return figures
+
+
+def show_decisions(prediction: Prediction) -> Shown | None:
+    """A user's own images: the decision after each step, with its probability; None of other data."""
+    data = prediction.data
+    if not isinstance(data, DigitRows):
+        return None
+    batch = Batch(*(torch.cat([getattr(b, name) for b in prediction.batches]) for name in ("inputs", "targets")))
+    with torch.no_grad():
+        chances = prediction.network(batch).float().softmax(-1).cpu()  # (N, T, K)
+    names = list(chain.from_iterable(data.own.names()))[: len(chances)]  # all, unless a Trainer's flag limits them
+    images = data.as_images(batch.inputs)
+    figures = {"decisions": plot_decisions(images, chances, data.steps, names=names)}
+    layers = trace_batch(prediction.network, batch)
+    for row in range(len(images)):
+        number = f"_{row + 1}" if len(images) > 1 else ""
+        for layer, parts in layers.items():
+            figures[f"states{number}_{layer}"] = _states(images[row], chances[row], parts, row, data)
+    tables = [_steps(name, of_image) for name, of_image in zip(names, chances, strict=True)]
+    page = [captions.section(name, figure) for name, figure in figures.items()]
+    readings = Table(("image", "decision", "probability"), [_last(*each) for each in zip(names, chances, strict=True)])
+    page[0] = page[0]._replace(table=readings)
+    if data.own.skipped:
+        page.append(Section("Skipped", captions.SKIPPED, table=Table(("file", "why"), data.own.skipped)))
+    return Shown(tables=tables, figures=figures, page=page)
+
+
+def _states(image: Tensor, chances: Tensor, parts: dict[str, Tensor], row: int, data: DigitRows) -> Figure:
+    """One layer while it reads one image, of which parts `(B, T, H)` are one row."""
+    of_image = {"class probabilities": chances} | {name: values[row] for name, values in parts.items()}
+    return plot_over_time(image, of_image, data.steps)
+
+
+def _last(name: str, chances: Tensor) -> tuple[str, str, str]:
+    return name, str(int(chances[-1].argmax())), f"{chances[-1].max():.3f}"
+
+
+def _steps(name: str, chances: Tensor) -> Table:
+    """The decision on an image after each step, from probabilities `(T, K)`, and where it settles."""
+    settled = int(settled_at(chances.argmax(-1)))
+    _, decision, probability = _last(name, chances)
+    rows = [
+        (str(step), str(int(of_step.argmax())), f"{of_step.max():.3f}{'  settled' if step == settled else ''}")
+        for step, of_step in enumerate(chances, start=1)
+    ]
+    return Table(("step", "decision", "probability"), rows, f"{name}: {decision}, probability {probability}")

@@ -1,0 +1,62 @@
+"""What there is to see of curves: how the network goes on with them by itself."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from seqsum.data import SineCurves
+from seqsum.data.sine_curves import sine
+from seqsum.figures.continuations import plot_continuations
+from seqsum.networks.free_run import free_run
+from seqsum.networks.windows import Stateful
+from seqsum.objectives import captions
+from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
+
+GIVEN = 30  # samples of a test curve before the network goes on by itself
+
+
+@torch.no_grad()
+def draw_continuations(evaluation: Evaluation, horizon: int) -> dict[str, Figure]:
+    """Curves of several frequencies, of which the network gets the first samples."""
+    data, network = evaluation.data, evaluation.network
+    if not (isinstance(data, SineCurves) and isinstance(network, Stateful)):
+        return {}
+    periods, curves = spread_curves(data.periods, GIVEN + horizon)
+    samples = free_run(network, curves[:, :GIVEN, None].to(evaluation.first.inputs), horizon).cpu()
+    titles = [f"period {period:.1f} steps" for period in periods]
+    figure = plot_continuations(curves[:, :GIVEN], {"network": samples}, titles, truth=curves)
+    return {"test_continuations" if evaluation.split == "test" else "continuations": figure}
+
+
+def show_continuations(prediction: Prediction) -> Shown:
+    """A user's own curve, gone on with; the samples as CSV too."""
+    lines, figures, files = [], {}, {}
+    for batch, answers in zip(prediction.batches, prediction.answers, strict=True):
+        given, samples = batch.inputs[0, :, 0].cpu(), answers[0].cpu()
+        lines.append(f"Continued {len(given)} samples by {len(samples)}.")
+        if (largest := float(given.abs().max())) > 1:
+            lines.append(f"The curve goes up to {largest:g}, those of the training up to 1: don't expect much.")
+        figures["continuation"] = plot_continuations(given[None], {"network": samples[None]}, [""])
+        files["continuation.csv"] = as_csv(samples, first=len(given) + 1)
+    page = [captions.section(name, figure) for name, figure in figures.items()]
+    return Shown(lines=lines, figures=figures, files=files, page=page)
+
+
+def spread_curves(periods: tuple[float, float], steps: int, count: int = 4) -> tuple[list[float], Tensor]:
+    """Curves from the shortest to the longest period, their frequencies evenly apart: periods, and `(count, steps)`."""
+    frequencies = torch.linspace(1 / periods[0], 1 / periods[1], count)
+    return (1 / frequencies).tolist(), sine(frequencies, torch.linspace(0, 0.75, count), steps)
+
+
+def as_csv(samples: Tensor, first: int) -> str:
+    """Samples `(T,)` with their steps, the first of which is given, and a heading."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["step", "sample"])
+    writer.writerows([first + step, f"{value:.6g}"] for step, value in enumerate(samples.tolist()))
+    return text.getvalue()

@@ -1,0 +1,172 @@
+"""What there is to see of running sums: digits with their sums, errors, gates, the number line, and a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from seqsum.data import DigitSums
+from seqsum.data.own import OwnDigits
+from seqsum.data.sums import Operation, read_digits, running_targets, signs
+from seqsum.figures import (
+    binomial_interval,
+    last_states,
+    order_units,
+    plot_all,
+    plot_confusion,
+    plot_errors,
+    plot_gates,
+    plot_length_curve,
+    plot_number_line,
+    plot_predictions,
+    plot_sums,
+)
+from seqsum.figures.page import Section, Table
+from seqsum.figures.style import digit, number
+from seqsum.figures.together import first_sequences
+from seqsum.networks import SequenceNetwork
+from seqsum.objectives import captions
+from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
+from seqsum.objectives.reading import LengthScore, encode, exact_by_length, read, trace_batch, trace_layers
+
+STEPS, GATE_STEPS = 16, 12  # of a test sequence that are drawn: more would be too small to see
+DOTS = 1_000  # states on the number line
+TRACED = 4  # of the user's sequences whose gates are drawn
+
+
+def draw_sums(evaluation: Evaluation) -> dict[str, Figure]:
+    """Figures of an evaluation: many while a network is trained, and the first sequences after a test."""
+    data = evaluation.data
+    if not isinstance(data, DigitSums):
+        return {}
+    outputs, targets, mask = evaluation.join()
+    images, sums = evaluation.first.inputs.squeeze(2), outputs.squeeze(-1)
+    if evaluation.split == "val":
+        return plot_all(images, evaluation.recorded, sums, targets, data.operation, mask)
+    digits, predicted, true = first_sequences(images.cpu(), sums.cpu(), targets.cpu(), mask, lines=2)
+    return {"test_sequences": plot_sums(digits, predicted, data.operation, true)}
+
+
+def report_sums(evaluation: Evaluation, look: Look) -> list[Section]:
+    """All that there is to see of a test of the default network."""
+    data, network = evaluation.data, evaluation.network
+    if not (isinstance(data, DigitSums) and isinstance(network, SequenceNetwork)):
+        return []
+    operation, (digits, labels) = data.operation, data.splits["test"]
+    look.check_longest(len(labels))
+    features = encode(network, digits)  # (N, F)
+    rows = torch.cat([batch.rows for batch in evaluation.batches if batch.rows is not None])  # (B, T)
+    targets = running_targets(labels[rows], operation)
+    outputs, sums = read(network, features[rows])
+    wrong = (sums.round() != targets)[:, :STEPS].any(dim=1)
+    few = slice(max(1, DOTS // rows.shape[1]))
+    layers = trace_layers(network, features[rows[few]])
+    scores = exact_by_length(network, features, labels, operation, look.longest)
+    return [
+        *_sums("sums", digits[rows[: look.sequences]], sums, operation, targets),
+        *_sums("wrong_sums", digits[rows[wrong][: look.sequences]], sums[wrong], operation, targets[wrong]),
+        _length_curve(scores, data.lengths),
+        captions.section("errors", plot_errors(sums, targets)),
+        captions.section("predicted_against_true", plot_predictions(sums, targets)),
+        captions.section("confusion", plot_confusion(sums, targets, operation)),
+        *_gates(layers, digits[rows[0]], targets[few], operation),
+        captions.section("number_line", plot_number_line(last_states(layers, outputs[few]), targets[few], operation)),
+    ]
+
+
+def show_sums(prediction: Prediction) -> Shown | None:
+    """A user's own digits, whose true sums nobody knows: which file was read as what; None of other data."""
+    data = prediction.data
+    if not isinstance(data, DigitSums):
+        return None
+    images = [digits for batch in prediction.batches for digits in batch.inputs.squeeze(2).cpu()]
+    sums = [of_sequence.cpu() for answers in prediction.answers for of_sequence in answers]
+    names = data.own.names()[: len(sums)]  # a Trainer's flag may have left out the last
+    figure = plot_sums(images, sums, data.operation, names=names)
+    tables = [
+        _steps(f"Sequence {place}", *sequence, data)
+        for place, sequence in enumerate(zip(names, sums, strict=True), start=1)
+    ]
+    page = [captions.section("predictions", figure)._replace(table=_readings(names, sums, data.operation))]
+    page += _skipped(data.own)
+    for place, batch in enumerate(prediction.batches[:TRACED], start=1):
+        name = f"_{place}" if len(prediction.batches) > 1 else ""
+        layers = trace_batch(prediction.network, batch)
+        page += _gates(layers, images[place - 1], prediction.answers[place - 1], data.operation, name)
+        if not layers:
+            break  # which is said once
+    return Shown(tables=tables, figures={"predictions": figure}, page=page)
+
+
+def _steps(title: str, names: Sequence[str], sums: Tensor, data: DigitSums) -> Table:
+    """What was read at each step, of which file, and what it adds up to."""
+    read_as, added = read_digits(sums, data.operation).tolist(), signs(len(sums), data.operation) > 0
+    rows = [
+        (str(step + 1), "+" if added[step] else "-", digit(read_as[step]), str(int(sums[step])), name)
+        for step, name in enumerate(names)
+    ]
+    caption = ""
+    if skipped := len(data.own.skipped):
+        caption = f"{skipped} skipped, see below: the sums go on without {'it' if skipped == 1 else 'them'}"
+    return Table(("step", "sign", "digit", "running sum", "file"), rows, title, caption)
+
+
+def _readings(names: Sequence[Sequence[str]], sums: Sequence[Tensor], operation: Operation) -> Table:
+    """Every step of every sequence: the sum `(T,)` counted up to there, and the digit that makes it so."""
+    rows = []
+    for place, (of_steps, totals) in enumerate(zip(names, sums, strict=True), start=1):
+        steps = zip(of_steps, read_digits(totals, operation).tolist(), totals.tolist(), strict=True)
+        for step, (name, one, total) in enumerate(steps, start=1):
+            rows.append((str(place), str(step), digit(one), number(total), name))
+    return Table(("sequence", "step", "digit", "running sum", "file"), rows)
+
+
+def _skipped(own: OwnDigits) -> list[Section]:
+    if not own.skipped:
+        return []
+    return [Section("Skipped", captions.SKIPPED, table=Table(("file", "why"), own.skipped))]
+
+
+def _sums(name: str, digits: Tensor, sums: Tensor, operation: Operation, targets: Tensor) -> list[Section]:
+    """The sequences whose digits `(N, T, Y, X)` are given, if any, with their sums, the first of `(B, T)`."""
+    if len(digits) == 0:
+        return []
+    drawn, length = digits[:, :STEPS], digits.shape[1]
+    shown = slice(len(drawn)), slice(STEPS)
+    figure = plot_sums(list(drawn), list(sums[shown]), operation, list(targets[shown]))
+    remark = f"Shown are the first {STEPS} digits of {length}." if length > STEPS else ""
+    return [captions.section(name, figure, remark)]
+
+
+def _length_curve(scores: list[LengthScore], trained: tuple[int, int]) -> Section:
+    lengths, right, counts = zip(*scores, strict=True)
+    accuracy = right[0] / counts[0]  # of single digits
+    ends = binomial_interval(torch.tensor(right), torch.tensor(counts))
+    rows = [
+        (str(t), f"{n:,}", f"{r / n:.3f}", f"{low:.3f} to {high:.3f}", f"{accuracy**t:.3f}")
+        for (t, r, n), low, high in zip(scores, *(end.tolist() for end in ends), strict=True)
+    ]
+    figure = plot_length_curve(lengths, torch.tensor(right), torch.tensor(counts), accuracy, trained)
+    table = Table(("length", "sequences", "exactly right", "95 % interval", "ceiling"), rows)
+    return captions.section("length_curve", figure)._replace(table=table)
+
+
+def _gates(
+    layers: Mapping[str, dict[str, Tensor]], digits: Tensor, sums: Tensor, operation: Operation, name: str = ""
+) -> list[Section]:
+    """A figure for each layer, of the first of the sequences; the others help to put the units in order."""
+    sections = []
+    for layer, (suffix, parts) in enumerate(layers.items(), start=1):
+        order = order_units(list(parts.values())[-1], sums)  # the last is what carries the count
+        seen = {part: values[0, :GATE_STEPS] for part, values in parts.items()}
+        figure = plot_gates(seen, digits[:GATE_STEPS], operation, order)
+        title, text = captions.describe_gates(list(parts), layer)
+        part = f", sequence {name[1:]}" if name else ""
+        text = "" if name not in ("", "_1") else text  # once is enough
+        if digits.shape[0] > GATE_STEPS:
+            part += f", first {GATE_STEPS} digits"
+        sections.append(Section(title + part, text, f"gates{name}_{suffix}", figure))
+    return sections or [Section("Inside the recurrence", captions.NO_GATES)]
