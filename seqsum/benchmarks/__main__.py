@@ -10,6 +10,7 @@ import torch
 
 from seqsum.benchmarks import gpu, loading, recurrent, scaling, training
 from seqsum.benchmarks.timing import show, write
+from seqsum.console import fail
 from seqsum.errors import InputError
 from seqsum.paths import expand_home
 
@@ -22,8 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         status = gpu.run(options) if options.benchmark == "gpu" else _run(options)
     except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+        fail(str(error))
     if status:
         sys.exit(status)
 

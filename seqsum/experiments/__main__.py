@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
 
+from seqsum.console import fail
 from seqsum.errors import InputError
 from seqsum.experiments import copy_memory, gradients, initial_states, rows, sine
 from seqsum.paths import expand_home
@@ -37,8 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         EXPERIMENTS[options.experiment].run(options)
     except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+        fail(str(error))
 
 
 if __name__ == "__main__":
