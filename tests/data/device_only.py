@@ -1,4 +1,4 @@
-"""A guard for what must run on a GPU without waiting for it or sending it anything, which needs no GPU itself."""
+"""A guard that needs no GPU: checks that code would run on one without synchronising or copying from the host."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
 
 class DeviceOnly(TorchDispatchMode):
-    """Refuses operations that make the host wait, make a tensor of numbers of the host, or leave the device.
+    """Refuses operations that make the host wait, copy numbers from the host, or leave the device.
 
     Attributes:
-        operations: Names of those that were let through.
+        operations: Names of the operations that were allowed.
     """
 
     def __init__(self, device: str) -> None:

@@ -1,4 +1,4 @@
-"""Copy memory: the task itself, and batches that never come twice."""
+"""Copy memory: the task itself, and batches that are never repeated."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_an_epoch_goes_on_where_it_was_left():
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_processes_share_what_one_would_draw(split):
-    """Two processes with half the batch each, against one."""
+    """Compare two processes with half a batch each with one process."""
     alone = prepared(batch_size=30, epoch_size=91)
     whole = batches(getattr(alone, f"{split}_dataloader")(), alone, epoch=1)
     together = []

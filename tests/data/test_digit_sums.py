@@ -40,7 +40,7 @@ def splits(mnist_root) -> dict[str, Digits]:
 
 
 def says(*parts: object) -> str:
-    """A pattern for a message that has these parts, in this order."""
+    """Return a pattern for a message with these parts, in this order."""
     return ".*".join(re.escape(str(part)) for part in parts)
 
 
@@ -264,7 +264,7 @@ def test_a_gpu_makes_the_same_batch_without_waiting(mnist_root, arguments, monke
 
 
 class Recorder(LightningModule):
-    """Trains nothing, and keeps the targets that it was shown."""
+    """A module that trains nothing and keeps the targets it gets."""
 
     def __init__(self) -> None:
         super().__init__()

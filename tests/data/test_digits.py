@@ -39,7 +39,7 @@ VALIDATION = 20
 
 @pytest.fixture(autouse=True)
 def small_and_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small validation split, and a network that refuses everything."""
+    """Use a small validation split, and refuse all network access."""
 
     def refuse(request, *_, **__):
         raise URLError("no network here")
@@ -49,7 +49,7 @@ def small_and_offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def says(*parts: object) -> str:
-    """A pattern for a message that has these parts, in this order."""
+    """Return a pattern for a message with these parts, in this order."""
     return ".*".join(re.escape(str(part)) for part in parts)
 
 
@@ -65,7 +65,7 @@ def write_int_idx(path: Path, array: Tensor) -> None:
 
 
 def write_family(root: Path, name: str) -> Path:
-    """A small dataset of random images in the files of its own publisher; returns their folder."""
+    """Write a small dataset of random images in its publisher's file format; return the folder."""
     folder = root / FOLDERS[name] / "raw"
     for split, count, seed in (("train", TRAIN, 0), ("test", TEST, 1)):
         images, labels = random_split(count, seed)
@@ -116,7 +116,7 @@ def test_files_still_packed_beside_their_contents_do_no_harm(tmp_path):
 
 
 def pack(folder: Path) -> list[Path]:
-    """Put each file into a `.gz` of its own, as its publisher has it."""
+    """Compress each file to a `.gz` of its own, as its publisher does."""
     for file in list(folder.iterdir()):
         file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
         file.unlink()
@@ -294,7 +294,7 @@ def test_a_misfit_is_reported_with_its_value(tmp_path, misfit, words):
 
 
 class BrokenResponse:
-    """An answer of a server that stops after half of what it has to say."""
+    """A server's response that breaks off half-way."""
 
     length = 1_000
 
@@ -380,7 +380,7 @@ def test_a_download_has_a_time_limit_that_ends_with_it(tmp_path, monkeypatch):
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, source: Path, fail_after: int = 100) -> list[str]:
-    """Let torchvision's downloads copy from a folder instead; returns what was asked for, as it comes in."""
+    """Let torchvision's downloads copy from a folder; return a list that fills with the requested files."""
     asked: list[str] = []
 
     def deliver(url: str, download_root: str, filename: str | None = None, md5: str | None = None) -> None:

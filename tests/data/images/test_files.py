@@ -1,4 +1,4 @@
-"""Files, folders and patterns as sequences; what is left out, by name."""
+"""Files, folders and patterns become sequences; what is skipped is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image files of every kind as grey values."""
+"""Image files of every kind are read as grey values."""
 
 from __future__ import annotations
 
