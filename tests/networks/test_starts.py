@@ -1,4 +1,4 @@
-"""How recurrences start that are meant to remember: identity weights, and a gate that is open."""
+"""Initial weights that help to remember: identity recurrent weights, and biases that open the keeping gate."""
 
 import pytest
 import torch
