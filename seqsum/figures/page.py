@@ -1,4 +1,4 @@
-"""The figures as files: a PNG each, and one HTML page that holds them all and asks for nothing else."""
+"""Writes figures as files: a PNG each, and one self-contained HTML page with all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from seqsum.errors import InputError
 
-DPI = 150  # sharp on a phone and on paper
+DPI = 150  # sharp on phones and on paper
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -38,10 +38,10 @@ th { border-bottom: 1px solid; vertical-align: bottom; }
 
 
 class Table(NamedTuple):
-    """Head and rows, as texts.
+    """A table: its head and rows, as strings.
 
     Attributes:
-        title, caption: Above and below it where it is printed.
+        title, caption: Printed above and below it.
     """
 
     head: Sequence[str]
@@ -51,12 +51,12 @@ class Table(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A part of a page: a figure, or a table, or both, with what to look at.
+    """A section of a page: a figure, a table or both, with a caption.
 
     Attributes:
         title: Heading.
-        text: Paragraph; further lines are items of a list.
-        name: Of the figure's file, without ending.
+        text: Caption; the first line is a paragraph, further lines are items of a list.
+        name: Name of the figure's file, without suffix.
         figure, table: What it shows.
     """
 
@@ -68,13 +68,13 @@ class Section(NamedTuple):
 
 
 def make_files(title: str, lead: str, sections: Sequence[Section], page: str = "index.html") -> dict[str, bytes]:
-    """The content of every file by its name: a PNG for each figure, and the page.
+    """Make the contents of all files, by name: a PNG for each figure, and the page.
 
     Args:
         title: Heading of the page.
-        lead: What it is about, in a sentence.
-        sections: What it shows, in this order.
-        page: Name of its file.
+        lead: Sentence that introduces the page.
+        sections: Sections of the page, in order.
+        page: File name of the page.
     """
     pictures = {section.name: draw(section.figure) for section in sections if section.figure is not None}
     body = "\n".join(_section(section, pictures.get(section.name)) for section in sections)
@@ -99,7 +99,7 @@ def make_files(title: str, lead: str, sections: Sequence[Section], page: str = "
 
 
 def draw(figure: Figure) -> bytes:
-    """A figure as PNG."""
+    """Draw a figure as PNG."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DPI)
     return file.getvalue()
@@ -131,10 +131,10 @@ def _row(cells: Sequence[str], tag: str) -> str:
 
 
 def write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Make a folder with all the files, or nothing: they go into a neighbour first, which then takes its place.
+    """Write a folder with all files, or nothing: a temporary folder is filled and then renamed.
 
     Raises:
-        InputError: There is something in that place, or it can't be written.
+        InputError: Something is there already, or the folder can't be written.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
