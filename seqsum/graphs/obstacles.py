@@ -1,4 +1,4 @@
-"""Why no step of a training can be a CUDA graph."""
+"""Reasons why the steps of a training can't be CUDA graphs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ PRECISIONS = (Precision, MixedPrecision, HalfPrecision, DoublePrecision)
 
 
 def explain(obstacle: str, loud: bool) -> None:
-    """Say why there are no graphs: as a warning to somebody who expects them."""
+    """Tell the user why there are no graphs; as a warning if `loud`, else as an info message."""
     (rank_zero_warn if loud else rank_zero_info)(f"Training steps run without CUDA graphs, since {obstacle}.")
 
 
 def obstacles(trainer: Trainer, module: LightningModule, metrics: Sequence[Any]) -> Iterator[str]:
-    """All of them, as clauses.
+    """Yield all reasons against graphs, as clauses.
 
     Args:
-        trainer, module: Of the training.
-        metrics: What its steps update.
+        trainer, module: Trainer and module of the training.
+        metrics: Metrics that its steps update.
     """
     strategy = type(trainer.strategy)
     if strategy is not SingleDeviceStrategy:
@@ -53,7 +53,7 @@ def obstacles(trainer: Trainer, module: LightningModule, metrics: Sequence[Any])
 
 
 def is_compiled(part: nn.Module) -> bool:
-    """Whether it runs through torch.compile, which may at any time compile anew, and try out what it has compiled."""
+    """Whether a module runs through torch.compile, which may recompile and run trial kernels at any time."""
     by_torch = hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None
     by_lightning = getattr(part, "_compiler_ctx", None) is not None
     return by_torch or by_lightning or (isinstance(part, Recurrent) and part.backend == "compile")

@@ -1,4 +1,4 @@
-"""Batches made by graphs are the batches that are made without, bit for bit."""
+"""Batches made by graphs equal batches made without them, bit for bit."""
 
 import pytest
 import torch
