@@ -33,21 +33,21 @@ def obstacles(trainer: Trainer, module: LightningModule, metrics: Sequence[Any])
     """
     strategy = type(trainer.strategy)
     if strategy is not SingleDeviceStrategy:
-        yield f"the strategy is {strategy.__name__}, and not that of a single device"
+        yield f"the strategy is {strategy.__name__}, not a single device"
     if trainer.scaler is not None or type(trainer.precision_plugin) not in PRECISIONS:
         yield f"with `--trainer.precision` (={trainer.precision}) the host waits for the device in every step"
     if trainer.accumulate_grad_batches != 1:
         yield f"`--trainer.accumulate_grad_batches` (={trainer.accumulate_grad_batches}) is not 1"
     if torch.is_anomaly_enabled():
-        yield "`--trainer.detect_anomaly` looks at every operation"
+        yield "`--trainer.detect_anomaly` checks every operation"
     for hooked in (module, *trainer.callbacks):  # type: ignore[attr-defined]  # Lightning sets it from outside
         if is_overridden("on_before_backward", hooked) and not hasattr(hooked, "watches_step"):
-            yield f"{type(hooked).__name__}.on_before_backward may ask autograd how the loss came about"
+            yield f"{type(hooked).__name__}.on_before_backward may inspect the autograd graph of the loss"
     for metric in metrics:
         if not (isinstance(metric, Sums) and metric.metric_state.keys() == {"total", "count"}):
-            yield f"{type(metric).__name__} is not one of the metrics that are `seqsum.objectives.Sums`"
+            yield f"{type(metric).__name__} is not a metric derived from `seqsum.objectives.Sums`"
     if len({id(metric.metric_state.get("total")) for metric in metrics}) < len(metrics):
-        yield "metrics share their sums, in compute groups"
+        yield "metrics share their sums in compute groups"
     if any(is_compiled(part) for part in module.modules()):
         yield "the network, or a part of it, is compiled by torch.compile"
 

@@ -83,17 +83,17 @@ def assert_runs_as_written(train, request):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"callbacks": [LooksBack()]}, "LooksBack.on_before_backward may ask autograd how the loss came about"),
+        ({"callbacks": [LooksBack()]}, "LooksBack.on_before_backward may inspect the autograd graph of the loss"),
         (
             {"callbacks": [LambdaCallback(on_before_backward=lambda *_: None)]},
-            "LambdaCallback.on_before_backward may ask",
+            "LambdaCallback.on_before_backward may inspect",
         ),
         ({"module_class": Regularised}, "Regularised has a `training_step` of its own"),
-        ({"module": {"objective": WithTorchMetrics()}}, "Error is not one of the metrics that are"),
-        ({"module": {"objective": WithGroups()}}, "metrics share their sums, in compute groups"),
+        ({"module": {"objective": WithTorchMetrics()}}, "Error is not a metric derived from"),
+        ({"module": {"objective": WithGroups()}}, "metrics share their sums in compute groups"),
         ({"module": {"truncate": 2}}, "with `--model.truncate` (=2) the backward pass runs the network again"),
         ({"accumulate_grad_batches": 2}, "`--trainer.accumulate_grad_batches` (=2) is not 1"),
-        ({"detect_anomaly": True}, "`--trainer.detect_anomaly` looks at every operation"),
+        ({"detect_anomaly": True}, "`--trainer.detect_anomaly` checks every operation"),
     ],
 )
 def test_a_training_runs_as_it_is_written_and_says_why(assert_runs_as_written, settings, reason):
@@ -105,7 +105,7 @@ def test_a_training_runs_as_it_is_written_and_says_why(assert_runs_as_written, s
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"strategy": "ddp"}, "the strategy is DDPStrategy, and not that of a single device"),
+        ({"strategy": "ddp"}, "the strategy is DDPStrategy, not a single device"),
         (
             {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))]},
             "with `--trainer.precision` (=16-mixed) the host waits for the device in every step",
