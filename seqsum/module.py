@@ -191,7 +191,7 @@ def parts_of(module: SequenceModule) -> SequenceNetwork:
     return cast("SequenceNetwork", module.network)
 
 
-OBJECTS = ("network", "encoder", "objective", "optimizer")  # arguments of which checkpoints hold settings, not objects
+OBJECTS = ("network", "encoder", "objective", "optimizer")  # arguments whose settings, not objects, go into checkpoints
 
 
 def _check_rates(learning_rate: float, weight_decay: float, optimizer: OptimizerCallable | None) -> None:
@@ -229,6 +229,6 @@ def _check_unused(given: Mapping[str, Any], defaults: Mapping[str, Any], other: 
     for name, value in given.items():
         if not is_same(value, defaults[name]):
             raise ValueError(
-                f"`{name}` (={value!r}) is of the default {other}: a `{other}` of your own has arguments "
-                f"of its own, {instead}"
+                f"`{name}` (={value!r}) is of the default {other}, and would have no effect on your own `{other}`, "
+                f"which has arguments of its own, {instead}"
             )

@@ -35,7 +35,7 @@ def random_uniform(seed: int | Tensor, rows: Tensor, draws: int) -> Tensor:
 def random_bits(seed: int | Tensor, counters: Tensor) -> Tensor:
     """Compute SplitMix64's number `n` for each counter `n`, counted from 1: 64 random bits, as an int64.
 
-    Different seeds below 2³² give different numbers at all counters up to 2.9 · 10⁹: for any smaller `n`, `n · γ` is
+    Different seeds below 2³² never share a number at counters up to 2.9 · 10⁹: for every `n` up to there, `n · γ` is
     more than 2³² away from 0, modulo 2⁶⁴.
 
     Args:

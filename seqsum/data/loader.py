@@ -22,7 +22,7 @@ class BatchLoader(DataLoader[Served]):
     served = 0
     left_out = 0  # batches to skip at the start of the next epoch
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # nobody needs torch's own iterator class
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator, not torch's own iterator class
         self.served, self.left_out = self.left_out, 0
         for batch in islice(super().__iter__(), self.served, None):
             self.served += 1

@@ -53,7 +53,7 @@ def build_recurrence(
     if forget_bias is not None and (cell not in KEEPING_GATES or bias == "none"):
         raise ValueError(
             f"`forget_bias` (={forget_bias}) must be left out for `cell` {cell!r} with `bias` {bias!r}: "
-            f"{' and '.join(KEEPING_GATES)} have the gate that it is for, and need its bias"
+            f"it sets a gate's bias, which only {' and '.join(KEEPING_GATES)} with biases have"
         )
     if cell in TORCH_LAYERS:
         if backend != "auto":
@@ -97,7 +97,7 @@ def _start_gates(layers: TorchLike, starts: Mapping[str, float]) -> None:
     """Initialise the input biases of the given gates, in all layers."""
     names = cast("RecurrentCell", layers.cells[0]).gate_names
     if unknown := starts.keys() - set(names):
-        raise ValueError(f"`forget_bias` (={dict(starts)}): there is no {sorted(unknown)[0]}, but {', '.join(names)}")
+        raise ValueError(f"`forget_bias` (={dict(starts)}): there is no {sorted(unknown)[0]} among {', '.join(names)}")
     for cell in layers.cells:
         of_gates = dict(zip(names, cell.get_parameter("bias_ih").split(layers.hidden_size), strict=True))
         for name, value in starts.items():

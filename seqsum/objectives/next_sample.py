@@ -61,7 +61,7 @@ class NextSample(Objective):
             InputError: The network has no `run`, so it can't continue from a state.
         """
         if not isinstance(network, Stateful):
-            raise InputError(f"{type(network).__name__} can't go on with a curve: it has no `run`")
+            raise InputError(f"{type(network).__name__} can't continue a curve: it has no `run`")
         return free_run(network, batch.inputs, self.horizon)
 
     def figures(self, evaluation: Evaluation) -> dict[str, Figure]:

@@ -40,7 +40,7 @@ def show_continuations(prediction: Prediction) -> Shown:
         given, samples = batch.inputs[0, :, 0].cpu(), answers[0].cpu()
         lines.append(f"Continued {len(given)} samples by {len(samples)}.")
         if (largest := float(given.abs().max())) > 1:
-            lines.append(f"The curve goes up to {largest:g}, those of the training up to 1: don't expect much.")
+            lines.append(f"The curve goes up to {largest:g}, those of the training only up to 1: don't expect much.")
         figures["continuation"] = plot_continuations(given[None], {"network": samples[None]}, [""])
         files["continuation.csv"] = as_csv(samples, first=len(given) + 1)
     page = [captions.section(name, figure) for name, figure in figures.items()]

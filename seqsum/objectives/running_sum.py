@@ -100,7 +100,7 @@ class ExactStep(StepMean):
 
 
 class MeanAbsoluteError(StepMean):
-    """Mean absolute error of the running sum, not rounded."""
+    """Mean absolute error of a regression, without rounding: of running sums or next samples."""
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs.squeeze(-1).float() - targets).abs()

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-DEVICES = ["cpu", "meta"]  # only on the first constants show, only on the second what is on the CPU
+DEVICES = ["cpu", "meta"]  # constants show only on the first, tensors on the CPU only on the second
 WAITING = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "_unique2", "unique_dim"}
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 

@@ -72,7 +72,7 @@ def test_no_batch_comes_twice_and_the_seed_repeats_all_of_them():
             assert torch.equal(batch.targets, same.targets)
             assert not torch.equal(batch.targets, unlike.targets)
             seen |= {tuple(row) for row in batch.targets.tolist()}
-    assert len(seen) == 300  # of 9^8: chance would repeat one in a thousand times
+    assert len(seen) == 300  # of 9^8: by chance, one run in a thousand would repeat one
 
 
 def test_the_first_batch_of_an_epoch_does_not_depend_on_those_before():

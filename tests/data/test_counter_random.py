@@ -61,7 +61,7 @@ def test_bits_are_the_published_ones(seed, published):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("count", [1, 3, 7, 8, 33, 1_000])  # whole vectors, and what is left over
+@pytest.mark.parametrize("count", [1, 3, 7, 8, 33, 1_000])  # whole vectors, and remainders
 def test_bits_are_those_of_a_sequential_generator(seed, count):
     assert unsigned(random_bits(seed, torch.arange(1, count + 1))) == splitmix(seed, count)
 
@@ -112,7 +112,7 @@ def test_more_draws_than_counters_are_refused():
         random_uniform(0, torch.arange(2), DRAWS + 1)
 
 
-# Statistics: with these seeds always the same, so five standard deviations are no chance ------------
+# Statistics: always the same with these seeds, so five standard deviations are not chance -----------
 
 
 def of_neighbouring_seeds() -> Tensor:

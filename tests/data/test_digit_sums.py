@@ -329,7 +329,7 @@ def test_predict_without_images_names_the_flag(mnist_root):
         data_on(mnist_root, "predict")
 
 
-# What a user may get wrong -------------------------------------------------------------------------
+# A user's mistakes ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [0, -3, [5, 3], [0, 4], (-1, 2)])
@@ -372,7 +372,7 @@ def test_missing_data_are_found_before_training_starts(tmp_path):
         DigitSums("kmnist", str(tmp_path)).prepare_data()
 
 
-# What it says --------------------------------------------------------------------------------------
+# Descriptions --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -396,7 +396,7 @@ def test_auto_tells_which_digits_were_really_used(mnist_root, tmp_path, monkeypa
     elsewhere = DigitSums("auto", str(tmp_path / "new"), batch_size=8)
     with pytest.warns(UserWarning, match="NOT MNIST"):
         elsewhere.prepare_data()
-    elsewhere.setup("fit")  # warns no more
+    elsewhere.setup("fit")  # does not warn again
     assert elsewhere.dataset == "rendered"
     assert elsewhere.describe().startswith("rendered digits (100 train, 20 val, 20 test)")
     assert batches(elsewhere)[0].inputs.shape == (8, 4, 1, 28, 28)

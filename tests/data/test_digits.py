@@ -92,7 +92,7 @@ def assert_is_the_family_written(splits: dict[str, digits.Digits]) -> None:
     assert torch.equal(splits["test"].labels, test_labels.long())
 
 
-# What is on disk -----------------------------------------------------------------------------------
+# Files on disk -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -158,7 +158,7 @@ def test_a_damaged_packed_file_is_named_and_leaves_nothing(tmp_path, monkeypatch
             "empty": b"",
         }
         packed[-1].write_bytes(damaged[damage])
-    reason = ["holds more than the largest"] if damage == "too large" else []  # found before all of it is written
+    reason = ["holds more than the largest"] if damage == "too large" else []  # noticed before all of it is written
     with pytest.raises(InputError, match=says(packed[-1].name, "can't be unpacked", *reason)):
         load_splits("mnist", tmp_path)
     assert not any(file.name.startswith(".") for file in packed[0].parent.iterdir())
@@ -251,7 +251,7 @@ def test_auto_does_not_fall_back_from_a_damaged_file(tmp_path, damage):
 
 
 IMAGES, LABELS = random_split(TRAIN, 0)
-MISFITS = {  # sound idx files that are not what their names say
+MISFITS = {  # valid idx files that contradict their names
     "one label too few": ("train-labels-idx1-ubyte", LABELS[:-1]),
     "one label too many": ("train-labels-idx1-ubyte", torch.cat([LABELS, LABELS[:1]])),
     "label 12": ("train-labels-idx1-ubyte", LABELS.index_fill(0, torch.tensor([7]), 12)),
@@ -432,7 +432,7 @@ def test_a_download_completes_what_is_there(tmp_path, monkeypatch):
     assert_is_the_family_written(load_splits("mnist", tmp_path / "root"))
 
 
-# Which dataset -------------------------------------------------------------------------------------
+# Choosing `auto` -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [*FOLDERS, "rendered"])

@@ -157,7 +157,7 @@ def test_a_trace_sees_its_step(assert_same):
 
 
 def at_step(step: int, change) -> LambdaCallback:
-    """Change something of the module before a step."""
+    """Make a callback that changes something in the module before a step."""
     return LambdaCallback(
         on_train_batch_start=lambda trainer, module, *_: change(module) if trainer.global_step == step else None
     )

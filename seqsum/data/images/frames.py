@@ -54,7 +54,7 @@ def _check_kind(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(12)
     if start[:4] == APPLE_DOUBLE:
-        raise UnreadableError(f"is no image but what macOS notes about {path.name.removeprefix('._')}")
+        raise UnreadableError(f"is no image: macOS keeps attributes of {path.name.removeprefix('._')} in it")
     if start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS and not _register_heic():
         raise UnreadableError("is a HEIC image: `pip install pillow-heif` to read it")
 

@@ -116,5 +116,5 @@ def _belongs_to(piece: _Piece, digits: list[_Piece], tallest: int) -> _Piece | N
         return nearest if piece.height < LOW * tallest and piece.gap(nearest) < NEAR * tallest else None
     space = max(piece.top, nearest.top) - min(piece.bottom, nearest.bottom)
     if piece.height > tallest / 2 and space > tallest / 4:
-        raise UnreadableError("has digits below each other: one line an image")
+        raise UnreadableError("has digits below each other: use one image per line")
     return nearest

@@ -1,4 +1,4 @@
-"""How many digits are found, and that they still look as they were drawn."""
+"""The right number of digits is found, and they look as they were drawn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def looks_like(grey: np.ndarray, *inks: np.ndarray, least: float = 0.9) -> None:
         assert likeness(digit, expected) > least
 
 
-# What has MNIST's form already ---------------------------------------------------------------------
+# Digits in MNIST's form already --------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_things_of_28_by_28_pixels_that_are_no_digits_stay_as_they_are():
         assert not np.array_equal(cut_digits(thing)[0], (255 * thing).round())
 
 
-# 28×28 that has another form -----------------------------------------------------------------------
+# 28×28 pixels in another form ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("top", "left"), [(0, 0), (0, 12), (8, 3), (8, 12)])
