@@ -1,4 +1,4 @@
-"""The one LightningModule: any network, any objective, any optimizer, one shared step."""
+"""The LightningModule of all experiments: trains any network on any objective with any optimizer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from seqsum.objectives import Objective, RunningSum, WeightedMean
 from seqsum.optimization import OptimizerCallable, Schedule, adamw, make_schedule
 
 Stage = Literal["train", "val", "test"]
-SECONDS = 0.5  # between two readings of the loss on a GPU, which then has to be waited for
+SECONDS = 0.5  # between two readings of the loss on a GPU, since each waits for the GPU
 LEARNING_RATE, WEIGHT_DECAY = 5e-3, 1e-2
 
 
@@ -46,23 +46,22 @@ class SequenceModule(GraphedModule):
     """Trains a network on an objective.
 
     Args:
-        network: Any module that maps a `Batch` to outputs `(B, S, K)`, such as your own; by default what
-            `build_network` makes of `options`.
+        network: Any module that maps a `Batch` to outputs `(B, S, K)`; by default `build_network(**options)`.
         objective: Loss and metrics; `RunningSum` by default.
-        optimizer: A class of torch.optim, with its arguments; by default AdamW.
-        learning_rate: Of AdamW; the peak of the schedule.
-        weight_decay: Of AdamW, on weights that are matrices; biases and normalisation are spared.
+        optimizer: A class of torch.optim, with its arguments; AdamW by default.
+        learning_rate: Learning rate of AdamW; the peak of `one_cycle`.
+        weight_decay: Weight decay of AdamW; applied to weight matrices but not to biases and normalisation.
         schedule: `one_cycle` (Smith & Topin, 2018) over the whole training, `constant`, or a class of
             torch.optim.lr_scheduler, with its arguments.
-        cuda_graph: Whether training steps run as CUDA graphs, which keeps a GPU busy where Python would be too slow:
-            `auto`, where that is possible and nothing looks on; `true`, and say why if it is not; or `false`. The
-            numbers are the same.
-        options: Of the default network: see `build_network`.
+        cuda_graph: Whether to run training steps as CUDA graphs, which are faster where Python can't keep the GPU
+            busy: `auto` if possible, `true` to also be warned if not, or `false`. Steps that hooks or callbacks watch
+            run without. Results are the same.
+        options: Options of the default network, see `build_network`.
 
     Raises:
-        TypeError: `network` is no module, or an argument is unknown.
-        ValueError: A value out of its range; an option of the default network or optimizer beside another one; a
-            network whose outputs are not what the objective takes.
+        TypeError: `network` is not a module, or an argument is unknown.
+        ValueError: A value is out of its range; an option of the default network or optimizer is given together with
+            your own; or the network's `output_size` is not the objective's.
     """
 
     def __init__(
@@ -93,17 +92,17 @@ class SequenceModule(GraphedModule):
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
-        self._loss_read = 0.0  # when
+        self._loss_read = 0.0  # time of the last reading, see SECONDS
         self.train_loss, self.val_loss, self.test_loss = WeightedMean(), WeightedMean(), WeightedMean()
 
     def forward(self, batch: Batch) -> Tensor:
-        """Inputs `(B, T, …)` -> outputs `(B, S, K)`, with `S` as a rule `T`."""
+        """Map a batch with inputs `(B, T, …)` to outputs `(B, S, K)`; usually `S = T`."""
         return self.network(batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> TrainingOutput:
         loss, mean_loss = self.run_training_losses(batch)
         if mean_loss.is_cpu or self._loss_is_due():
-            # on the CPU, for Lightning reads what the progress bar shows after each step, and would wait for a GPU
+            # on the CPU, because Lightning reads progress-bar values after each step and would wait for the GPU
             self.log("train/step_loss", mean_loss.float().cpu(), prog_bar=True, batch_size=len(batch.inputs))
         return {"loss": loss, "batch_loss": mean_loss}
 
@@ -113,7 +112,7 @@ class SequenceModule(GraphedModule):
 
     def graph_obstacle(self) -> str | None:
         for name in ("training_step", "backward"):
-            if getattr(type(self), name) is not getattr(SequenceModule, name):  # which may add to the loss
+            if getattr(type(self), name) is not getattr(SequenceModule, name):  # it may change the loss
                 return f"{type(self).__name__} has a `{name}` of its own"
         if truncate := getattr(self.network, "truncate", None):
             return f"with `--model.truncate` (={truncate}) the backward pass runs the network again"
@@ -127,25 +126,25 @@ class SequenceModule(GraphedModule):
 
     @property
     def logs_this_step(self) -> bool:
-        """Whether Lightning's loggers are due after the present training step."""
+        """Whether Lightning's loggers are due after this training step."""
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from outside
         return every > 0 and (self.trainer.global_step + 1) % every == 0
 
     def _loss_is_due(self) -> bool:
-        """Whether somebody reads this step's loss: the loggers, or, now and then, the progress bar."""
+        """Whether to read this step's loss: if the loggers are due, or after `SECONDS` for the progress bar."""
         due = self.logs_this_step or time.monotonic() - self._loss_read > SECONDS
         if due:
             self._loss_read = time.monotonic()
         return due
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self._shared_step(batch, "val")[1]  # for callbacks, which need not run the network again
+        return self._shared_step(batch, "val")[1]  # so that callbacks need not run the network again
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._shared_step(batch, "test")[1]
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """What the objective makes of an unlabelled batch, as a rule the answers `(B, S)`."""
+        """Call the objective's `predict` on an unlabelled batch; it usually returns answers `(B, S)`."""
         return self.objective.predict(self.network, batch)
 
     def on_train_epoch_end(self) -> None:
@@ -167,7 +166,7 @@ class SequenceModule(GraphedModule):
         return loss, outputs
 
     def _log_epoch(self, stage: Stage) -> None:
-        """Here and not in the step: of an epoch that goes on after its last step, none is left to log it."""
+        """Log at the end of the epoch, not in a step: an epoch resumed after its last step has no step left to log."""
         self.log(f"{stage}/loss", getattr(self, f"{stage}_loss"), prog_bar=stage == "val")
         self.log_dict(getattr(self, f"{stage}_metrics"), prog_bar=stage == "val")
 
@@ -180,8 +179,8 @@ class SequenceModule(GraphedModule):
         return {"optimizer": optimizer} | ({"lr_scheduler": schedule} if schedule else {})  # type: ignore[return-value]
 
     def _fused(self, device: torch.device) -> bool | None:
-        """Whether AdamW runs as two launches, not dozens, which take a GPU's host longer than the step itself."""
-        # of 16-bit floats, Lightning refuses to clip gradients that such an optimizer would unscale
+        """Whether to fuse AdamW: two launches instead of dozens, which take the host longer than the whole step."""
+        # a fused optimizer unscales gradients itself, and then Lightning refuses to clip them
         scaled = self._trainer is not None and self._trainer.scaler is not None
         return True if device.type == "cuda" and not scaled else None
 
@@ -189,9 +188,10 @@ class SequenceModule(GraphedModule):
         checkpoint["seqsum_version"] = seqsum.__version__
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """What belongs to the present training, and not to the one that wrote the file, stays.
+        """Keep settings of the current training that the checkpoint would overwrite.
 
-        The schedule of one that goes on for more epochs, and how the optimizer runs on the device at hand.
+        They are the length of the schedule, since a resumed training may have more epochs, and whether AdamW is
+        fused, which depends on the device.
         """
         for schedule in checkpoint.get("lr_schedulers", []):
             for planned in ("total_steps", "_schedule_phases"):
@@ -204,11 +204,11 @@ class SequenceModule(GraphedModule):
 
 
 def parts_of(module: SequenceModule) -> SequenceNetwork:
-    """The network of a module that has the default one, whose parts can be looked at one by one."""
+    """Cast a module's network to `SequenceNetwork`, for modules with the default network."""
     return cast("SequenceNetwork", module.network)
 
 
-OBJECTS = ("network", "encoder", "objective", "optimizer")  # arguments whose settings checkpoints hold, no objects
+OBJECTS = ("network", "encoder", "objective", "optimizer")  # arguments whose settings, not objects, go into checkpoints
 
 
 def _check_rates(learning_rate: float, weight_decay: float, optimizer: OptimizerCallable | None) -> None:
@@ -237,15 +237,15 @@ def _check_network(network: nn.Module, objective: Objective, options: Mapping[st
 
 
 def is_same(value: Any, default: Any) -> bool:
-    """Whether a setting is the default; a list that a file gives is the same as a tuple in Python."""
+    """Whether a setting is the default; a list from a file equals a tuple in Python."""
     return list(value) == list(default) if isinstance(default, tuple | list) else value == default
 
 
 def _check_unused(given: Mapping[str, Any], defaults: Mapping[str, Any], other: str, instead: str) -> None:
-    """Refuse arguments that another one makes meaningless; their defaults can't be told from those not given."""
+    """Refuse arguments that would have no effect; one given with its default value can't be noticed."""
     for name, value in given.items():
         if not is_same(value, defaults[name]):
             raise ValueError(
-                f"`{name}` (={value!r}) is of the default {other}: a `{other}` of your own has arguments "
-                f"of its own, {instead}"
+                f"`{name}` (={value!r}) is of the default {other}, and would have no effect on your own `{other}`, "
+                f"which has arguments of its own, {instead}"
             )

@@ -1,4 +1,4 @@
-"""Optimizers and schedules: those by default, and those that a user brings."""
+"""Optimizers and learning-rate schedules: the defaults, and a user's own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["LRSchedulerCallable", "OptimizerCallable", "Schedule", "adamw", "mak
 
 
 def adamw(module: nn.Module, learning_rate: float, weight_decay: float, fused: bool | None = None) -> Optimizer:
-    """AdamW (Loshchilov & Hutter, 2019), which spares biases and normalisation, all that is no matrix, the decay."""
+    """Make AdamW (Loshchilov & Hutter, 2019) with weight decay for weight matrices only, not for 1-D parameters."""
     matrices = [parameter for parameter in module.parameters() if parameter.dim() > 1]
     vectors = [parameter for parameter in module.parameters() if parameter.dim() <= 1]
     groups: list[dict[str, Any]] = [
@@ -30,16 +30,16 @@ def adamw(module: nn.Module, learning_rate: float, weight_decay: float, fused: b
 
 
 def make_schedule(schedule: Schedule, optimizer: Optimizer, module: LightningModule) -> dict[str, Any] | None:
-    """The schedule as Lightning takes it; None for `constant`.
+    """Make the schedule in the form that Lightning takes; None for `constant`.
 
     Args:
-        schedule: `one_cycle` (Smith & Topin, 2018) goes up to the optimizer's rate and down again, step by step over
-            the whole training. One of a user's own moves once an epoch, as Lightning's do.
-        optimizer: Whose learning rate it changes.
-        module: Whose Trainer knows the length of the training.
+        schedule: `one_cycle` (Smith & Topin, 2018) rises to the optimizer's learning rate and falls again, changing at
+            every step of the training. A user's own schedule changes once per epoch, Lightning's default.
+        optimizer: The optimizer whose learning rate it changes.
+        module: The module whose Trainer knows the length of the training.
 
     Raises:
-        InputError: The length of the training is not known, and the schedule needs it.
+        InputError: `one_cycle` needs the length of the training, which is unknown.
     """
     if schedule == "constant":
         return None

@@ -16,7 +16,7 @@ def test_settled_is_the_first_of_the_last_answers_in_a_row():
 
 
 def probabilities():
-    """Of eight classes, 0.65 for each answer."""
+    """Make probabilities of eight classes, 0.65 for each answer."""
     return torch.full((4, 4, 8), 0.05).scatter(2, ANSWERS[..., None], 0.65)
 
 

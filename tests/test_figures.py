@@ -1,4 +1,4 @@
-"""Figures are pure functions: what they show is looked at without a Trainer."""
+"""Figures are pure functions, so their contents are checked without a Trainer."""
 
 from itertools import combinations
 
@@ -32,7 +32,7 @@ GATES = ("input_gate", "forget_gate", "cell_update", "output_gate", "hidden", "c
 
 
 def sequences(batch, steps, operation="alternating", hidden=6):
-    """What a validation has: images, predictions, targets, and states that follow the targets."""
+    """Make images, predictions, targets, and states that follow the targets, as a validation has them."""
     generator = torch.Generator().manual_seed(batch + 10 * steps)
     targets = running_targets(torch.randint(0, 10, (batch, steps), generator=generator), operation)
     predictions = targets + 0.4 * torch.randn(batch, steps, generator=generator)
@@ -63,7 +63,7 @@ def texts(axes):
 
 
 def heat_map(axes, name):
-    """The values under a title, `(H, T)`: of the images around its middle the first below."""
+    """Return the values `(H, T)` of the heat map under a title: the nearest image below it."""
     x, y = next(text.get_position() for text in axes.texts if text.get_text() == name)
     below = {}
     for image in axes.images:
@@ -96,7 +96,7 @@ def test_no_two_texts_overlap():
 
 
 def test_figures_of_the_default_length_are_legible_in_a_card_of_tensorboard():
-    """Its cards leave 365 × 215 pixels (measured in version 2.21), into which it shrinks a picture."""
+    """TensorBoard shrinks figures to cards of 365 × 215 pixels (measured in version 2.21)."""
     images, predictions, targets, states = sequences(12, 4)
     recorded = dict.fromkeys((f"{name}_l0" for name in GATES), states) | {"outputs": states}
     for name, figure in plot_all(images, recorded, predictions, targets, "alternating").items():
@@ -390,7 +390,7 @@ def test_length_curve_draws_shares_intervals_and_the_ceiling():
 
 
 def test_binomial_interval_solves_the_score_equation():
-    """Wilson's ends are the two shares `p` from which the observed one lies 1.96 standard deviations away."""
+    """Wilson's ends are the two shares `p` that are 1.96 standard deviations from the observed one."""
     hits, trials = torch.tensor([1, 7, 50, 0, 10]), torch.tensor([10, 9, 2500, 4, 10])
     for p in binomial_interval(hits, trials):
         inside = (p > 0) & (p < 1)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from seqsum.inspect.reading import encode, read
 
 from seqsum.cli import main
 from seqsum.data.images import read_images
 from seqsum.inspect.restore import restore
+from seqsum.objectives.reading import encode, read
 
 
 def drawn(file: Path) -> list[int]:

@@ -1,4 +1,4 @@
-"""Networks, optimizers and schedules of a user's own, on the command line and in Python."""
+"""A user's own networks, optimizers and schedules, on the command line and in Python."""
 
 import json
 
@@ -14,7 +14,7 @@ from seqsum.objectives import Classification
 
 
 class EncoderDecoder(nn.Module):
-    """Reads digits and says their classes backwards, and then a word for the end: more targets than inputs."""
+    """Reads digits and outputs their classes backwards, then an end token: one more target than inputs."""
 
     def __init__(self, hidden_size: int = 16) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class EncoderDecoder(nn.Module):
         self.head = nn.Linear(hidden_size, 11)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """Images `(B, T, 1, Y, X)`, mask `(B, T)` -> `(B, T + 1, 11)`."""
+        """Map images `(B, T, 1, Y, X)` and mask `(B, T)` to outputs `(B, T + 1, 11)`."""
         _, (hidden, cell_state) = self.encoder(batch.inputs.flatten(2), mask=batch.mask)
         state, outputs = (hidden[0], cell_state[0]), []
         for _ in range(batch.targets.shape[1]):
@@ -34,7 +34,7 @@ class EncoderDecoder(nn.Module):
 
 
 class Backwards(DigitSums):
-    """Digits, of which each sequence has another number, and their classes backwards, with 10 for the end."""
+    """Sequences of different lengths, with their digits' classes backwards and 10 for the end as targets."""
 
     def gather(self, batch):
         rows = batch.rows[batch.share]

@@ -1,4 +1,4 @@
-"""Images read row by row: the published configurations, a small training that learns, and what a user gets to see."""
+"""Images read row by row: the published configurations, a small training that learns, and what the user sees."""
 
 import json
 import re
@@ -26,7 +26,7 @@ HEAD, BIG_HEAD = 128 * 10 + 10, 64 * 10 + 10  # after 128 units, after 64
 
 
 def binary(gates, size, layers=1):
-    """Recurrent layers with one bias a gate, linear 64, linear 10."""
+    """Count the parameters of recurrent layers with one bias per gate, linear 64, linear 10."""
     inputs = [28] + [size] * (layers - 1)
     recurrence = sum(gates * size * (features + size + 1) for features in inputs)
     return recurrence + size * 64 + 64 + BIG_HEAD
@@ -75,7 +75,7 @@ def test_parameter_counts_are_the_published_ones(name, monkeypatch, capsys):
 
 
 def test_a_small_one_learns(mnist_root, tmp_path):
-    """600 digits drawn from fonts, for some seconds: of others of their kind most are read right, from their rows."""
+    """After some seconds on 600 digits drawn from fonts, most other such digits are classified correctly."""
     seed_everything(0, verbose=False)
     data = DigitRows("mnist", str(mnist_root), threshold=0.1, batch_size=20)
     module = SequenceModule(
@@ -98,7 +98,7 @@ def test_a_small_one_learns(mnist_root, tmp_path):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, mnist_root):
-    """A folder in which a small training has run."""
+    """Run a small training; return its folder."""
     folder = tmp_path_factory.mktemp("rows")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -130,7 +130,7 @@ def test_a_run_draws_decisions_and_states(finished):
 
 @pytest.mark.parametrize("dataset", FOLDERS)
 def test_every_dataset_of_the_family_is_trained_on_and_predicted_from(dataset, tmp_path, monkeypatch, capfd):
-    """Files in each publisher's own format, with random images."""
+    """The files are in each publisher's own format, with random images."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("seqsum.data.digits.VALIDATION_SIZE", VALIDATION)
     write_family(tmp_path / "data", dataset)

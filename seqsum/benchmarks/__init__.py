@@ -1,4 +1,4 @@
-"""What the project claims about speed, measured.
+"""Benchmarks behind the project's claims about speed.
 
 `python -m seqsum.benchmarks {recurrent,training,loading,scaling,gpu}`.
 """

@@ -18,7 +18,7 @@ BENCHMARKS = {"recurrent": recurrent, "training": training, "loading": loading, 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one benchmark: print its table and write its JSON file, or files."""
+    """Run one benchmark: print its table and write its JSON files."""
     options = expand_home(make_parser().parse_args(arguments))
     try:
         status = gpu.run(options) if options.benchmark == "gpu" else _run(options)
@@ -29,23 +29,23 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """A command for each benchmark."""
+    """Make a parser with one command for each benchmark."""
     parser = argparse.ArgumentParser(prog="python -m seqsum.benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="benchmark", required=True)
     for name, benchmark in BENCHMARKS.items():
         command = commands.add_parser(name, help=(benchmark.__doc__ or "").strip(), description=benchmark.__doc__)
         benchmark.add_arguments(command)
         command.add_argument("--rounds", type=int, default=20, help="timed calls of each contestant")
-        command.add_argument("--warm-up", type=int, default=3, help="calls of each before that, not timed")
+        command.add_argument("--warm-up", type=int, default=3, help="untimed calls of each contestant before that")
         command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-        command.add_argument("--threads", type=int, help="of torch on the CPU; default: its own")
+        command.add_argument("--threads", type=int, help="torch's threads on the CPU; default: torch's own")
         command.add_argument("--output", type=Path, help="default: logs/benchmarks/NAME.json")
     gpu.add_arguments(commands.add_parser("gpu", help=(gpu.__doc__ or "").strip(), description=gpu.__doc__))
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Any but the GPU's, which has parts."""
+    """Run any benchmark except `gpu`, which has parts."""
     if options.threads:
         torch.set_num_threads(options.threads)
     device = torch.device(options.device)

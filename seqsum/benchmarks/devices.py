@@ -1,4 +1,4 @@
-"""The whole training on several devices, in images a second: `train.py`, distributed by Lightning's ddp."""
+"""Speed of the whole training on several devices: `train.py`, distributed by Lightning's DDP."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ COLUMN = "train/images_per_second"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this part of the benchmark."""
+    """Add the options of this part of the benchmark."""
     parser.add_argument("--devices", nargs="+", type=int, help="default: 1, 2, 4, …, as many as there are")
-    parser.add_argument("--launches", type=int, default=3, help="of the training on each number of devices; 0: none")
-    parser.add_argument("--batches", type=int, default=20, help="in an epoch of it, on each device")
+    parser.add_argument("--launches", type=int, default=3, help="trainings on each number of devices; 0: none")
+    parser.add_argument("--batches", type=int, default=20, help="batches per epoch on each device")
     parser.add_argument("--batch-size", type=int, default=128, help="sequences on each device")
     parser.add_argument("--root", default="data", help="where MNIST is; otherwise rendered digits")
 
 
 def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
-    """A row for each number of devices, of which each gets batches of the same size.
+    """Measure a row for each number of devices, with the same batch size on each device.
 
-    The launches take turns. Their speeds are those of the second of two epochs, so that start and warm-up
-    don't count. Efficiency is the speed of one device among others as a share of its speed alone.
+    The launches take turns. Their speed is that of the second of two epochs, so start and warm-up are not
+    counted. Efficiency is the speed per device relative to the speed of a single device.
     """
     counts = sorted({1, *(arguments.devices or default_counts(device))})
     launches = {str(n): partial(_seconds_an_image, n, arguments, device) for n in counts}
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, A
 
 
 def default_counts(device: torch.device) -> list[int]:
-    """1, 2, 4, … and all GPUs; or cores, of which each is a device with one thread, and two share one if need be."""
+    """Return 1, 2, 4, … up to all GPUs; on the CPU up to all cores, one thread each, but at least up to 2."""
     most = torch.cuda.device_count() if device.type == "cuda" else max(2, os.cpu_count() or 1)
     return [*(2**k for k in range(most.bit_length()) if 2**k < most), most]
 
@@ -77,7 +77,7 @@ def _seconds_an_image(n: int, arguments: argparse.Namespace, device: torch.devic
 
 
 def images_a_second(metrics: Path) -> float:
-    """Of all devices together in the last of several epochs."""
+    """Read the speed of all devices together in the last of several epochs."""
     with metrics.open(newline="") as file:
         speeds = [float(line[COLUMN]) for line in csv.DictReader(file) if line[COLUMN]]
     if len(speeds) < 2:

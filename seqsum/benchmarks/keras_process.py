@@ -1,4 +1,4 @@
-"""The process in which `keras_rival.py` runs, and torch's weights as Keras lays them out."""
+"""Runs `keras_rival.py` in a process of its own, and converts torch's weights to Keras's layout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_
 
 
 def reason_against(device: torch.device, precision: str) -> str | None:
-    """Why Keras does not take part, or None."""
+    """Say why Keras does not take part; None if it does."""
     if find_spec("tensorflow") is None or find_spec("keras") is None:
         return "TensorFlow is not installed (pip install -e '.[rivals]')"
     if device.type != "cpu" or precision != "32-true":
@@ -34,15 +34,15 @@ def reason_against(device: torch.device, precision: str) -> str | None:
 
 
 class KerasRival:
-    """Keras, in a process of its own: in one, TensorFlow's threads and torch's would fight for the cores.
+    """Keras in a process of its own: in one process, threads of TensorFlow and torch would compete for the cores.
 
-    Until it is asked for something it waits for its standard input, which takes no processor time.
+    Between requests it waits for its standard input, which takes no processor time.
 
     Args:
-        network: Whose weights it starts from, with torch.nn's LSTM.
-        digits: What it trains on.
+        network: Network with torch.nn's LSTM, whose weights Keras starts from.
+        digits: Digits to train on.
         sequence_length: Steps, `T`.
-        script: What the process runs.
+        script: Script that the process runs.
     """
 
     def __init__(self, network: nn.Module, digits: Digits, sequence_length: int, script: Path = SCRIPT) -> None:
@@ -67,26 +67,26 @@ class KerasRival:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Kill the process: it has nothing to save, and forked workers may hold its input open."""
+        """Kill the process, which has nothing to save; merely closing its input may fail if forked workers hold it."""
         self._process.kill()
         self._process.communicate()
         self._folder.cleanup()
 
     def numbers(self, rows: Tensor) -> Numbers:
-        """What the weights it has now give for the digits at `(B, T)`; gradients in Keras's layout."""
+        """Compute loss, predictions and gradients, in Keras's layout, for the digits at `(B, T)`, without training."""
         with np.load(self._ask(do="numbers", rows=rows.tolist())["file"]) as file:
             loss, predictions, *gradients = (torch.from_numpy(array) for array in file.values())
         return Numbers(loss, predictions, gradients)
 
     def train(self, rows: Tensor) -> tuple[float, list[float]]:
-        """Steps on the index tables `(N, B, T)`: the seconds of all but the first, and the loss of each."""
+        """Train on index tables `(N, B, T)`; return the seconds of all steps but the first, and each step's loss."""
         answer = self._ask(do="train", rows=rows.tolist())
         return answer["seconds"], answer["losses"]
 
     def _ask(self, **request: Any) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with suppress(BrokenPipeError):  # it has ended, and there will be no answer
+        with suppress(BrokenPipeError):  # the process has ended; the missing answer is handled below
             print(json.dumps(request), file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
         if not answer:
@@ -96,18 +96,18 @@ class KerasRival:
 
 
 def keras_layout(network: nn.Module, values: Sequence[Tensor]) -> list[Tensor]:
-    """Weights, or their gradients, in the order and the layout of Keras's `trainable_variables`.
+    """Convert weights, or their gradients, to the order and layout of Keras's `trainable_variables`.
 
-    Keras multiplies from the other side, has the channels last, also in what it flattens, and a single
-    bias in the LSTM: torch's second one, zero at the start and with the same gradient, is left out.
+    Keras transposes weight matrices, has channels last, also when it flattens, and a single bias in the LSTM.
+    torch's second bias, which starts at zero and has the same gradient, is left out.
 
     Args:
         network: Convolutions, normalisations, linear layers and torch.nn's LSTM, in order.
-        values: One for each of `network.parameters()`.
+        values: One tensor for each of `network.parameters()`.
     """
     of: dict[Tensor, Tensor] = dict(zip(network.parameters(), values, strict=True))
     arrays: list[Tensor] = []
-    channels = 0  # of what the next layer reads
+    channels = 0  # input channels of the next layer
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             arrays += [of[module.weight].permute(2, 3, 1, 0)]  # (C', C, Y, X) -> (Y, X, C, C')

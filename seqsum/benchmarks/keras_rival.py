@@ -1,19 +1,19 @@
-"""The same job in Keras on TensorFlow, for a process of its own: the rival of another framework.
+"""The same training in Keras on TensorFlow, as a rival from another framework, for a process of its own.
 
-Started by its path, not as a module: `import seqsum` would bring torch along, which it does without. It
-reads one request a line from its standard input, JSON, and answers each with a line on its standard output:
+It is started by its path, not as a module, because `import seqsum` would import torch, which it does not need.
+It reads requests from its standard input, one line of JSON each, and answers each by a line on its standard output:
 
     {"do": "numbers", "rows": (B, T)}   -> {"file": …}: loss, predictions and gradients of that batch, as .npz
     {"do": "train", "rows": (N, B, T)}  -> {"seconds": …, "losses": (N,)}: N steps, the first not timed
 
-`rows` are positions in the training digits. The digits and the weights to start from lie in the folder it is
-given: digits.npz with `images` and `labels`, weights.npz in the order of Keras's `trainable_variables`.
+`rows` are positions in the training digits. Digits and initial weights are read from the given folder:
+digits.npz with `images` and `labels`, weights.npz in the order of Keras's `trainable_variables`.
 
-This is Keras at its best on two CPU cores (Keras 3.15, TensorFlow 2.21; a step's processor time, in turn).
-Compiled by XLA, `jit_compile`, a step takes 1.3 to 1.4 times as long. All else that was tried is within 5 %,
-less than the noise: `fit`, `train_on_batch`, many steps in one graph, images gathered in the graph, outside
-or by NumPy, the recurrence unrolled or not, keras.layers.LSTM, TensorFlow's fused batch normalisation. No
-metrics are computed, which Lightning's contestants do.
+This is the fastest Keras found on two CPU cores (Keras 3.15, TensorFlow 2.21; processor time per step, taking turns).
+With XLA, `jit_compile`, a step takes 1.3 to 1.4 times as long. All other variants differ by less than 5 %, which is
+below the noise: `fit`, `train_on_batch`, many steps in one graph, images gathered in the graph, outside it
+or by NumPy, the recurrence unrolled or not, keras.layers.LSTM, TensorFlow's fused batch normalisation. Unlike
+Lightning's contestants, it computes no metrics.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HIDDEN_SIZE = FEATURES = 128
 
 
 class LSTMCell(layers.Layer):
-    """A hand-written LSTM cell, as `keras.layers.RNN` wants it: gates i, f, c, o, one bias, state [hidden, memory]."""
+    """A hand-written LSTM cell for `keras.layers.RNN`: gates i, f, c, o, one bias, state [hidden, cell state]."""
 
     def __init__(self, units: int) -> None:
         super().__init__()
@@ -60,13 +60,13 @@ class LSTMCell(layers.Layer):
 
 
 def encode(images: Any) -> Any:
-    """The default `ConvEncoder`: uint8 images `(N, Y, X, 1)` -> features `(N, F)`."""
+    """Encode uint8 images `(N, Y, X, 1)` into features `(N, F)`, as the default `ConvEncoder` does."""
 
     def norm(features: Any) -> Any:  # torch's settings
         return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(features)
 
     scaled = layers.Rescaling(1 / (255 * 0.3081), offset=-0.1307 / 0.3081)(images)
-    # not padding="same", which with a stride of 2 pads 1 before and 2 after
+    # not padding="same", which pads 1 before and 2 after with a stride of 2
     padded = layers.ZeroPadding2D(2)(scaled)
     hidden = layers.ReLU()(norm(layers.Conv2D(16, 5, strides=2, use_bias=False)(padded)))
     for channels in (32, 64):
@@ -77,10 +77,10 @@ def encode(images: Any) -> Any:
 
 
 def build_network(steps: int) -> keras.Model:
-    """uint8 images `(B, T, Y, X, 1)` -> predicted running sums `(B, T, 1)`.
+    """Build the network: uint8 images `(B, T, Y, X, 1)` -> predicted running sums `(B, T, 1)`.
 
-    Time is folded by hand: TimeDistributed encodes step by step, and a batch normalisation in it takes the
-    statistics of each step alone, which is another network.
+    Time is folded into the batch by hand: Keras's TimeDistributed would encode step by step, and batch
+    normalisation would then take statistics of each step separately.
     """
     images = keras.Input((steps, 28, 28, 1), dtype="uint8")
     features = encode(ops.reshape(images, (-1, 28, 28, 1)))  # (B·T, F)
@@ -90,7 +90,7 @@ def build_network(steps: int) -> keras.Model:
 
 
 def robust_loss(predictions: Any, targets: Any) -> Any:
-    """`RunningSum`'s loss of `(B, T)`: smooth L1, beta 0.1, of the running sums and of their increments."""
+    """Compute `RunningSum`'s loss from `(B, T)`: smooth L1, beta 0.1, of the running sums and their increments."""
 
     def smooth_l1(errors: Any, beta: float = 0.1) -> Any:
         size = ops.abs(errors)
@@ -102,7 +102,7 @@ def robust_loss(predictions: Any, targets: Any) -> Any:
 
 
 def make_optimizer(variables: list[Any]) -> keras.optimizers.Optimizer:
-    """AdamW with torch's settings, which decays matrices alone, and gradients clipped by their common norm."""
+    """Make AdamW with the settings of seqsum's: weight decay for matrices only, gradients clipped by global norm."""
     optimizer = keras.optimizers.AdamW(5e-3, weight_decay=1e-2, epsilon=1e-8, global_clipnorm=1.0)
     optimizer.exclude_from_weight_decay(var_list=[variable for variable in variables if len(variable.shape) < 2])
     optimizer.build(variables)
@@ -110,7 +110,7 @@ def make_optimizer(variables: list[Any]) -> keras.optimizers.Optimizer:
 
 
 class Job:
-    """Network, optimizer and digits."""
+    """The training: network, optimizer and digits."""
 
     def __init__(self, folder: Path, steps: int) -> None:
         digits = np.load(folder / "digits.npz")
@@ -126,7 +126,7 @@ class Job:
 
     @tf.function
     def numbers(self, rows: Any) -> tuple[Any, Any, list[Any]]:
-        """Index table `(B, T)` -> loss, predictions `(B, T)` and gradients, with the batch's own statistics."""
+        """Compute loss, predictions `(B, T)` and gradients for an index table `(B, T)`, with batch statistics."""
         targets = tf.cumsum(tf.gather(self.labels, rows) * self.signs, axis=1)
         with tf.GradientTape() as tape:
             predictions = ops.squeeze(self.network(tf.gather(self.images, rows), training=True), -1)
@@ -135,13 +135,13 @@ class Job:
 
     @tf.function
     def step(self, rows: Any) -> Any:
-        """A training step on the index table `(B, T)`, which gives its loss."""
+        """Take a training step on an index table `(B, T)`; return its loss."""
         loss, _, gradients = self.numbers(rows)
         self.optimizer.apply(gradients, self.network.trainable_variables)
         return loss
 
     def train(self, rows: Any) -> dict[str, Any]:
-        """Steps on index tables `(N, B, T)`, the first of them not timed, as for the other contestants."""
+        """Train on index tables `(N, B, T)`; as for the other contestants, the first step is not timed."""
         tables = list(tf.constant(rows))
         losses = [self.step(tables[0]).numpy()]
         start = time.perf_counter()
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--sequence-length", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     options = parser.parse_args()
-    answers, sys.stdout = sys.stdout, sys.stderr  # nothing but answers is to go there
+    answers, sys.stdout = sys.stdout, sys.stderr  # only answers may go to standard output
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(options.threads)
     job = Job(options.folder, options.sequence_length)

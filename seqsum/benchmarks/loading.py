@@ -1,4 +1,4 @@
-"""The input side alone: batches made on the device, against a DataLoader that transforms image by image."""
+"""Speed of data loading: batches made on the device, against a DataLoader that transforms image by image."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from seqsum.data.base import Batch
 from seqsum.memory import keep_memory
 
 RIVAL = "DataLoader, 0 workers"
-PAUSE = 0.3  # seconds before each turn: another's workers go on for some batches after theirs
+PAUSE = 0.3  # seconds before each turn, because the workers of the one before still prefetch some batches
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this benchmark."""
+    """Add the options of this benchmark."""
     parser.add_argument("--root", default="data", help="where MNIST is; otherwise rendered digits")
     parser.add_argument("--sequence-length", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--batches", type=int, default=20, help="in a round, of each contestant")
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="of the DataLoader, to choose from")
+    parser.add_argument("--batches", type=int, default=20, help="batches per round of each contestant")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="DataLoader workers to try")
 
 
 def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
-    """With and without augmentation, one row for each contestant."""
-    keep_memory()  # as `train.py` does, here for all
+    """Measure a row for each contestant, with and without augmentation."""
+    keep_memory()  # as `train.py` does, here for all contestants
     rows = []
     for augment in (True, False):
         data = make_data(arguments, augment)
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, A
 
 
 def make_data(arguments: argparse.Namespace, augment: bool) -> DigitSums:
-    """MNIST if it is below the root, else rendered digits."""
+    """Set up `DigitSums`: MNIST if it is below the root or can be downloaded, else rendered digits."""
     data = DigitSums(
         root=arguments.root,
         sequence_length=arguments.sequence_length,
@@ -61,14 +61,14 @@ def make_data(arguments: argparse.Namespace, augment: bool) -> DigitSums:
 
 
 def own_batches(data: DigitSums, device: torch.device) -> Iterator[Batch]:
-    """Batches of the DataModule, on the device, without end."""
+    """Yield batches of the DataModule on the device, without end."""
     while True:
         for batch in data.train_dataloader():
             yield data.gather(batch._replace(rows=batch.rows.to(device)))
 
 
 def plain(data: DigitSums, num_workers: int, device: torch.device) -> Iterator[Batch]:
-    """Batches of the plain pipeline, on the device, without end."""
+    """Yield batches of the plain pipeline on the device, without end."""
     loader = plain_dataloader(data.splits["train"], data.lengths[1], data.batch_size, data.augment, num_workers)
     while True:
         for batch in loader:
@@ -76,7 +76,7 @@ def plain(data: DigitSums, num_workers: int, device: torch.device) -> Iterator[B
 
 
 def stopwatch(make: Callable[[], Iterator[Batch]], batches: int) -> Callable[[], float]:
-    """A contestant: the seconds that its next batches take. Workers stay, so their start is not counted twice."""
+    """Make a contestant that times its next batches, in seconds. Its workers persist, so they start only once."""
     iterator = make()
 
     def call() -> float:

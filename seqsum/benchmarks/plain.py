@@ -1,6 +1,6 @@
-"""What one writes first: a torchvision dataset, transforms an image at a time, a DataLoader, a plain encoder.
+"""The rival in the benchmarks: a typical torchvision dataset with transforms per image, a DataLoader, an encoder.
 
-The rival in the benchmarks; it makes the same batches from the same digits, and computes the same from them.
+It makes the same kind of batches from the same digits, and its network computes the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from seqsum.networks import ConvEncoder
 
 
 class DigitImages(Dataset[tuple[Tensor, int]]):
-    """Digits as `torchvision.datasets.MNIST` gives them: a PIL image a time, through a transform."""
+    """Digits as in `torchvision.datasets.MNIST`: one PIL image at a time, through a transform."""
 
     def __init__(self, digits: Digits, augment: bool) -> None:
         self.digits = digits
@@ -51,7 +51,7 @@ class DigitSequences(Dataset[tuple[Tensor, Tensor]]):
 
 
 class PlainEncoder(ConvEncoder):
-    """The same layers in torch's own order of axes, channels first."""
+    """`ConvEncoder` with torch's default memory format, channels first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class PlainEncoder(ConvEncoder):
 
 
 def collate(rows: list[tuple[Tensor, Tensor]]) -> Batch:
-    """Rows -> a batch, as the training step wants it."""
+    """Collate rows into the `Batch` that the training step takes."""
     images, targets = zip(*rows, strict=True)
     return Batch(torch.stack(images), torch.stack(targets))
 
@@ -70,7 +70,7 @@ def collate(rows: list[tuple[Tensor, Tensor]]) -> Batch:
 def plain_dataloader(
     digits: Digits, sequence_length: int, batch_size: int, augment: bool, num_workers: int
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Shuffled batches `(B, T, 1, Y, X)`, the last incomplete one dropped."""
+    """Make a DataLoader of shuffled batches `(B, T, 1, Y, X)`; an incomplete last batch is dropped."""
     return DataLoader(
         DigitSequences(DigitImages(digits, augment), sequence_length),
         batch_size,

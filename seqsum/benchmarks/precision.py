@@ -1,4 +1,4 @@
-"""How exactly a GPU multiplies float32: set for torch and cuDNN alike, and set back."""
+"""Sets the precision of float32 products on a GPU, for torch and cuDNN, and restores it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Precision = Literal["ieee", "tf32"]
 
 @contextmanager
 def float32_products(precision: Precision) -> Iterator[None]:
-    """Multiply float32 in the block in full (`ieee`), or rounded to TensorFloat-32's 10 bits (`tf32`).
+    """Within the block, multiply float32 in full (`ieee`) or rounded to TensorFloat-32's 10 bits (`tf32`).
 
-    Holds for matrix products, convolutions and recurrent layers on every CUDA device; the CPU multiplies in full.
-    Torch 2.9 brought a second set of switches, `fp32_precision`, and refuses to read the old ones, `allow_tf32`,
-    once the two disagree. So both are set here, the old ones first, which change the new ones as well.
+    This applies to matrix products, convolutions and recurrent layers on all CUDA devices; the CPU multiplies in full.
+    torch 2.9 added a second set of switches, `fp32_precision`, and refuses to read the old ones, `allow_tf32`,
+    if the two disagree. So both are set, the old ones first, because setting them changes the new ones too.
 
     Raises:
-        ValueError: An unknown precision.
+        ValueError: The precision is unknown.
     """
     if precision not in get_args(Precision):
         raise ValueError(f"`precision` (={precision!r}) must be one of {get_args(Precision)}")
@@ -35,7 +35,7 @@ def float32_products(precision: Precision) -> Iterator[None]:
 
 
 def _switches() -> list[Any]:
-    """Matrix products, recurrent layers and convolutions, as torch 2.9 and later know them; nothing before that."""
+    """List the switches of torch 2.9 and later, for matrix products, recurrent layers and convolutions."""
     cudnn: Any = torch.backends.cudnn
     matmul = torch.backends.cuda.matmul
     return [matmul, cudnn.rnn, cudnn.conv] if hasattr(matmul, "fp32_precision") else []

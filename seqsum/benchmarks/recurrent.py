@@ -1,4 +1,4 @@
-"""Every backend against torch.nn: forward, forward and backward, variable lengths; time and memory."""
+"""Time and memory of every backend against torch.nn: forward, forward and backward, variable lengths."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Shape(NamedTuple):
 
 
 SHAPES = {
-    "main": Shape(128, 4, 128, 128),  # the main job
+    "main": Shape(128, 4, 128, 128),  # the main experiment
     "rows": Shape(128, 28, 28, 128),  # MNIST, row by row
     "fastrnns": Shape(64, 100, 512, 512),  # pytorch/benchmarks/fastrnns
     "narrow": Shape(32, 200, 64, 128),  # long and narrow
@@ -45,29 +45,29 @@ CELLS: dict[str, tuple[Callable[..., nn.RNNBase], Callable[..., TorchLike]]] = {
     "gru": (nn.GRU, GRU),
     "rnn": (nn.RNN, RNN),
 }
-# of the largest entry, which grows with what is summed; TF32 and float16 round to 11 bits, bfloat16 to 8
+# relative to the largest entry, see `difference`; TF32 and float16 round to 11 bits, bfloat16 to 8
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "tf32": 5e-3, "float16": 1e-2, "bfloat16": 5e-2}
 RIVAL = "torch.nn"
 Call = Callable[[], list[Tensor]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this benchmark."""
+    """Add the options of this benchmark."""
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=["lstm", "gru", "rnn"])
     parser.add_argument("--shapes", nargs="+", choices=[*SHAPES, *LENGTHS_SHAPES], help="default: those for the device")
-    parser.add_argument("--backends", nargs="+", help="of seqsum, see its LSTM; default: those for cell and device")
+    parser.add_argument("--backends", nargs="+", help="backends of seqsum's LSTM; default: those for cell and device")
     parser.add_argument("--modes", nargs="+", choices=["forward", "both"], default=["forward", "both"])
     types = ["float32", "bfloat16", "float16", "float64"]
     parser.add_argument("--dtypes", nargs="+", choices=types, default=["float32"])
     precisions = get_args(Precision)
-    parser.add_argument("--precision", choices=precisions, default="ieee", help="of float32 products on a GPU")
+    parser.add_argument("--precision", choices=precisions, default="ieee", help="how a GPU multiplies float32")
 
 
 def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
-    """All combinations, one row for each contestant; its type is `tf32` for float32 multiplied so.
+    """Measure all combinations, a row for each contestant; its type is `tf32` for float32 in TensorFloat-32.
 
     Raises:
-        InputError: TF32 on another device than a GPU.
+        InputError: TF32 was requested on a device that is not a GPU.
     """
     if arguments.precision == "tf32" and device.type != "cuda":
         raise InputError(f"`--precision` (='tf32') needs a CUDA device: {device} multiplies float32 in full")
@@ -99,9 +99,9 @@ def _compare(
 
 
 def default_backends(cell: str, dtype: torch.dtype, device: torch.device) -> list[str]:
-    """Those that are not compiled by torch.compile: native and triton where they run this cell.
+    """List the backends to measure: all but `compile`; `native` on the CPU and `triton` on a GPU, if they run the cell.
 
-    On a CPU triton runs in its interpreter, if at all, and is no rival.
+    On a CPU, Triton runs in its interpreter, if at all, and is no rival.
     """
     made = cast(RecurrentCell, CELLS[cell][1](1, 1, device=device, dtype=dtype).cells[0])
     fused = {"triton": triton_obstacle} if device.type == "cuda" else {"native": native_obstacle}
@@ -117,9 +117,9 @@ def contestants(
     device: torch.device,
     variable: bool = False,
 ) -> dict[str, Call]:
-    """Calls with the same weights and inputs, by name; each gives its results, and in mode `both` its gradients.
+    """Make calls with the same weights and inputs, by name; each returns results, in mode `both` also gradients.
 
-    With variable lengths, uniform in 1…T, torch.nn runs on packed sequences, and seqsum on a mask.
+    With variable lengths, uniform in 1…T, torch.nn runs on packed sequences, seqsum with a mask.
     """
     torch.manual_seed(0)
     torch_class, hand_written = CELLS[cell]
@@ -137,7 +137,7 @@ def contestants(
 
 
 def packed(layer: nn.Module, lengths: Tensor, in_order: bool = False) -> Callable[[Tensor], Any]:
-    """A layer of torch.nn on padded inputs `(T, B, F)`, packed on the way; `in_order` if the longest come first."""
+    """Wrap a torch.nn layer to pack padded inputs `(T, B, F)`; `in_order` if the longest sequences come first."""
 
     def run(inputs: Tensor) -> Any:
         outputs, final = layer(pack_padded_sequence(inputs, lengths, enforce_sorted=in_order))
@@ -147,7 +147,7 @@ def packed(layer: nn.Module, lengths: Tensor, in_order: bool = False) -> Callabl
 
 
 def masked(layer: nn.Module, lengths: Tensor | None, inputs: Tensor) -> Callable[[Tensor], Any]:
-    """A layer of seqsum on padded inputs `(T, B, F)`, with the mask of the lengths, if there are any."""
+    """Wrap a seqsum layer to run on padded inputs `(T, B, F)` with the mask of the lengths, if there are any."""
     if lengths is None:
         return layer
     mask = (torch.arange(len(inputs)).unsqueeze(1) < lengths).to(inputs.device)
@@ -157,14 +157,14 @@ def masked(layer: nn.Module, lengths: Tensor | None, inputs: Tensor) -> Callable
 def timed_call(
     layer: Any, function: Callable[[Tensor], Any], inputs: Tensor, mode: str, weight: Tensor | None = None
 ) -> Call:
-    """What is timed of a layer: outputs and final states, or in mode `both` outputs and all gradients.
+    """Make the call to time, which returns outputs and final states, or in mode `both` outputs and all gradients.
 
     Args:
-        layer: Whose parameters the gradients are of.
-        function: Runs it on the inputs.
+        layer: Layer with the parameters to differentiate.
+        function: Runs the layer on the inputs.
         inputs: `(T, B, F)`.
         mode: `forward`, without gradients, or `both`.
-        weight: Gradient of the outputs, `(T, B, H)`; by default random.
+        weight: Gradient of the outputs, `(T, B, H)`; random by default.
     """
 
     def forward() -> list[Tensor]:
@@ -187,18 +187,18 @@ def timed_call(
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference of two results, relative to the largest entry of the second, at least 1.
+    """Compute the largest difference of two results, divided by the largest entry of the second, or by 1 if larger.
 
-    So a bound on it grows with what is summed: a gradient of a weight has a product of every step and sequence in it.
+    The allowed error so grows with the size of the result: a weight's gradient sums products of all steps and
+    sequences.
     """
     return (ours - theirs).abs().max().item() / theirs.abs().max().clamp(min=1).item()
 
 
 def check_same_numbers(calls: dict[str, Call], tolerance: float) -> None:
-    """Raise an AssertionError unless all contestants give what the rival gives, up to a `difference`.
+    """Raise an AssertionError if a contestant's results differ from the rival's by more than the tolerance.
 
-    One that is there to show what ignoring the lengths would cost, "torch.nn, padded", computes something
-    else and is left out.
+    "torch.nn, padded" is not checked: it shows the cost of ignoring the lengths and computes something else.
     """
     expected = calls[RIVAL]()
     for name, call in calls.items():

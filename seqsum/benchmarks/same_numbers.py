@@ -1,4 +1,4 @@
-"""Before a training is timed: it must compute what its rival computes."""
+"""Checks, before a training is timed, that it computes the same numbers as its rival."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from seqsum.benchmarks.precision import float32_products
 from seqsum.data.base import Batch
 from seqsum.module import SequenceModule
 
-TOLERANCE = 1e-4  # of loss and predictions
+TOLERANCE = 1e-4  # for loss and predictions
 GRADIENT_TOLERANCE = 1e-3
 
 
 class Numbers(NamedTuple):
-    """What a training step computes from one batch, with the batch's own statistics.
+    """Results of a training step on one batch, with batch statistics in normalisation.
 
     Attributes:
         loss: A scalar.
         predictions: Running sums, `(B, T)`.
-        gradients: One of each weight, in the order of `parameters()`, not clipped.
+        gradients: Gradient of each weight, in the order of `parameters()`, not clipped.
     """
 
     loss: Tensor
@@ -30,7 +30,7 @@ class Numbers(NamedTuple):
 
 
 def compute_numbers(module: SequenceModule, batch: Batch) -> Numbers:
-    """Of a module in training mode, moved to the batch's device, in full float32: without TensorFloat-32."""
+    """Compute a module's numbers in training mode on the batch's device, in full float32, without TensorFloat-32."""
     parameters = list(module.to(batch.inputs.device).train().parameters())
     with float32_products("ieee"):
         outputs = module(batch)  # (B, T, 1)
@@ -40,10 +40,10 @@ def compute_numbers(module: SequenceModule, batch: Batch) -> Numbers:
 
 
 def check_same_numbers(name: str, ours: Numbers, theirs: Numbers) -> None:
-    """Raise an AssertionError, which says what differs and by how much, unless a contestant's numbers are its rival's.
+    """Raise an AssertionError, which says what differs and by how much, unless the numbers agree with the rival's.
 
-    Differences are norms, relative to the rival's; for gradients at least to a thousandth of the largest:
-    a bias that a batch normalisation follows has none but rounding.
+    Differences are norms relative to the rival's norm. For gradients, this is at least a thousandth of the largest
+    one, because the gradient of a bias before batch normalisation is nothing but rounding.
     """
     floor = max(gradient.norm().item() for gradient in theirs.gradients) / 1000
     pairs = [("loss", ours.loss, theirs.loss, 0.0, TOLERANCE)]

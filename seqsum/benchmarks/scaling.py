@@ -1,4 +1,4 @@
-"""Time and memory of a layer against steps, batch and units, with fitted exponents; a training's speed by devices."""
+"""Time and memory of a layer by steps, batch size and units, with fitted exponents; training speed by devices."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ FACTORS = (1, 2, 4, 8)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this benchmark."""
+    """Add the options of this benchmark."""
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=["lstm"])
-    parser.add_argument("--backends", nargs="+", help="of seqsum; default: all for cell and device but eager")
-    parser.add_argument("--factors", nargs="+", type=int, default=list(FACTORS), help="by which each size is raised")
+    parser.add_argument("--backends", nargs="+", help="seqsum's backends; default: all for cell and device but eager")
+    parser.add_argument("--factors", nargs="+", type=int, default=list(FACTORS), help="multiples of each size")
     devices.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
-    """Forward and backward, one size raised at a time: a row for each size and contestant, with its exponents.
+    """Measure forward and backward, raising one size at a time: a row for each size and contestant, with exponents.
 
-    An exponent of 1 is a time (or memory) in proportion to the size. It is the slope of a straight line
-    through the logarithms, and so blurs what is fixed in small sizes into what grows in large ones.
-    The rows of `devices` follow.
+    An exponent of 1 means that time (or memory) is proportional to the size. It is the slope of a straight line
+    through the logarithms, so fixed costs, which dominate at small sizes, lower it. The rows of `devices` follow.
     """
     rows = []
     for cell in arguments.cells:
@@ -62,7 +61,7 @@ def _along(
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """Least-squares slope of log(value) against log(size); NaN for a single size."""
+    """Fit the least-squares slope of log(value) against log(size); NaN for a single size."""
     x, y = [math.log(size) for size in sizes], [math.log(value) for value in values]
     mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
     spread = sum((a - mean_x) ** 2 for a in x)

@@ -1,4 +1,4 @@
-"""How everything is timed: rivals in turn, in one process, so that a busy machine is so for all of them."""
+"""Times rivals in turn, in one process, so that a busy machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one contestant, and its speed as a multiple of the rival's in the same rounds."""
+    """Times of one contestant in seconds, and its speed relative to the rival's in the same rounds."""
 
     n: int
     median: float
@@ -34,14 +34,14 @@ class Timing:
 def time_in_turn(
     contestants: Mapping[str, Callable[[], Any]], rival: str, rounds: int, warm_up: int, device: torch.device
 ) -> dict[str, Timing]:
-    """Time the contestants, one call each a round, see `take_turns`.
+    """Time the contestants, one call each per round, see `take_turns`.
 
     Args:
-        contestants: What to call, by name.
-        rival: The one whose speed is 1.
-        rounds: Timed calls of each.
-        warm_up: Calls of each beforehand, not timed: for compilers, caches and allocators.
-        device: A CUDA device is timed by its own events.
+        contestants: Functions to call, by name.
+        rival: Name of the contestant whose speed is 1.
+        rounds: Timed calls of each contestant.
+        warm_up: Calls of each beforehand, not timed, for compilers, caches and allocators.
+        device: Device of the calls; CUDA devices are timed by CUDA events.
     """
     for call in contestants.values():
         for _ in range(warm_up):
@@ -50,10 +50,10 @@ def time_in_turn(
 
 
 def take_turns(contestants: Mapping[str, Callable[[], float]], rival: str, rounds: int) -> dict[str, Timing]:
-    """Let contestants that time themselves, in seconds, take turns, starting with another one every round.
+    """Let contestants, which return their own time in seconds, take turns; each round starts with a different one.
 
     Returns:
-        The timing of each. Its speed is the median over the rounds of the rival's time by its own.
+        The timing of each contestant. Its speed is the median over the rounds of the rival's time divided by its own.
     """
     names = list(contestants)
     samples: dict[str, list[float]] = {name: [] for name in names}
@@ -65,7 +65,7 @@ def take_turns(contestants: Mapping[str, Callable[[], float]], rival: str, round
 
 
 def seconds_of(call: Callable[[], Any], device: torch.device) -> float:
-    """Seconds that one call takes, by the clock; on a CUDA device by its events, until its last kernel is done."""
+    """Time one call in seconds, by the clock; on a CUDA device by events, until its last kernel is done."""
     if device.type != "cuda":
         start = time.perf_counter()
         call()
@@ -86,7 +86,7 @@ def _summary(samples: list[float], rival: list[float]) -> Timing:
 
 
 def peak_memory(call: Callable[[], Any], device: torch.device) -> int:
-    """Bytes allocated at most while `call` runs, beyond those that were there before it."""
+    """Measure the peak of bytes allocated while `call` runs, beyond those allocated before."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -106,7 +106,7 @@ def peak_memory(call: Callable[[], Any], device: torch.device) -> int:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Device, threads and versions, for every table and every file."""
+    """Describe device, threads and versions, for tables and files."""
     packages = ("torch", "torchvision", "lightning", "triton", "keras", "tensorflow")
     gpu = _gpu(device) if device.type == "cuda" else {}
     return {
@@ -152,18 +152,18 @@ def show(title: str, rows: list[dict[str, Any]]) -> None:
             table.add_column(name, justify="left" if isinstance(alike[0][name], str) else "right")
         for row in alike:
             table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
-        Console(width=max(Console().width, 140)).print(table)  # wrapped cells are no table
+        Console(width=max(Console().width, 140)).print(table)  # wide enough not to wrap cells
 
 
 def write(path: Path, device: torch.device, settings: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Write everything measured to a JSON file."""
+    """Write machine, settings and rows to a JSON file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": machine(device), "settings": settings, "rows": rows}, indent=2) + "\n")
     rich.print(f"Written to {path}")
 
 
 def row(timing: Timing) -> dict[str, Any]:
-    """A timing in the units of the tables."""
+    """Convert a timing to the columns of a table."""
     return {
         "ms": 1000 * timing.median,
         "quartiles, ms": f"{1000 * timing.lower_quartile:.3g} to {1000 * timing.upper_quartile:.3g}",

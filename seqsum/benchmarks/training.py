@@ -1,4 +1,4 @@
-"""The whole main job, in images a second, against the pipeline that a Lightning user writes first."""
+"""Speed of the whole main training, in images per second, against a typical Lightning pipeline and Keras."""
 
 from __future__ import annotations
 
@@ -31,18 +31,17 @@ CONVOLUTIONS = "seqsum, its convolutions alone"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this benchmark."""
+    """Add the options of this benchmark."""
     loading.add_arguments(parser)
-    parser.add_argument("--precision", default="32-true", help="of the Trainer, for all contestants")
+    parser.add_argument("--precision", default="32-true", help="the Trainer's, for all contestants")
 
 
 def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
-    """With and without augmentation, one row for each contestant; Keras takes part without.
+    """Measure a row for each contestant, with and without augmentation; Keras takes part only without.
 
     All train the same network with the same optimizer, and are checked to compute the same numbers from the
-    same weights. The LSTM's output is `tanh`, since torch.nn's has no other. The plain pipeline gets the
-    number of workers that is best for it. In 32-true the encoder's convolutions are timed by themselves as well:
-    the part of a step that seqsum leaves to torch as it is.
+    same weights. The LSTM's output activation is `tanh`, torch.nn's only one. The plain pipeline gets its best number
+    of workers. In 32-true the encoder's convolutions are also timed alone, the part of a step that is torch's own.
     """
     keep_memory()  # as `train.py` does, here for the plain pipeline too
     reason = reason_against(device, arguments.precision)
@@ -84,7 +83,7 @@ def _compare(
 
 
 def _same_modules() -> dict[str, SequenceModule]:
-    """The contestants in torch, all with the same weights."""
+    """Make the contestants in torch, all with the same weights."""
     torch.manual_seed(0)
     modules = {
         "seqsum": SequenceModule(output_activation="tanh"),
@@ -106,10 +105,10 @@ def _few_rows(data: DigitSums, device: torch.device) -> IndexBatch:
 
 
 def _exact_numbers(module: SequenceModule, data: DigitSums, rows: IndexBatch) -> Numbers:
-    """Of about 16 images in float64.
+    """Compute the numbers of a module in float64, for about 16 images.
 
-    With many, in float32, rounding tips over a ReLU or a maximum somewhere: a batch normalisation of images
-    is off by 6e-5 in torch, in TensorFlow alike, and then gradients differ by some hundredths.
+    With many images in float32, rounding flips some ReLU or maximum: batch normalisation of images is off by 6e-5
+    in torch as in TensorFlow, and gradients then differ by a few hundredths.
     """
     batch = data.gather(rows)
     return compute_numbers(copy.deepcopy(module).double(), batch._replace(inputs=batch.inputs.double()))
@@ -118,7 +117,7 @@ def _exact_numbers(module: SequenceModule, data: DigitSums, rows: IndexBatch) ->
 def _keras_training(
     keras: KerasRival, rival: SequenceModule, data: DigitSums, arguments: argparse.Namespace
 ) -> Callable[[], float]:
-    """Keras as a contestant, once it is sure that it computes what the rival does, from the same weights."""
+    """Make Keras a contestant, after checking that it computes the rival's numbers from the same weights."""
     rows = _few_rows(data, torch.device("cpu"))
     expected = _exact_numbers(rival, data, rows)
     in_its_layout = expected._replace(gradients=keras_layout(rival.network, expected.gradients))
@@ -134,11 +133,11 @@ def _keras_training(
 def _convolutions(
     module: SequenceModule, data: DigitSums, arguments: argparse.Namespace, device: torch.device
 ) -> Callable[[], float]:
-    """The convolutions of as many steps as the contestants take, forwards and backwards, and nothing between them."""
-    calls: list[tuple[nn.Module, Tensor, Tensor]] = []  # of one step: convolution, input, gradient of the output
+    """Time only the convolutions, forward and backward, of as many steps as the contestants take."""
+    calls: list[tuple[nn.Module, Tensor, Tensor]] = []  # one step's convolutions, inputs and gradients of outputs
 
     def note(convolution: nn.Module, inputs: tuple[Tensor], outputs: Tensor) -> None:
-        needs_gradient = len(calls) > 0  # the images don't
+        needs_gradient = len(calls) > 0  # not for the images, the first input
         calls.append((convolution, inputs[0].detach().requires_grad_(needs_gradient), torch.randn_like(outputs)))
 
     network = copy.deepcopy(module.network).to(device)
@@ -163,7 +162,7 @@ def _convolutions(
 
 
 class _Stopwatch(Callback):
-    """Seconds between the end of the first batch and the end of the last: the start of workers is not counted."""
+    """Times from the end of the first batch to the end of the last, which leaves out the start of workers."""
 
     def __init__(self) -> None:
         self.start = self.end = 0.0
@@ -180,7 +179,7 @@ class _Stopwatch(Callback):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence Lightning for a while: its advice on workers, which are what is compared here, and its log."""
+    """Silence Lightning's log and its advice on workers, whose number is compared here."""
     log = logging.getLogger("lightning.pytorch")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -195,7 +194,7 @@ def _quiet() -> Iterator[None]:
 def _training(
     module: SequenceModule, data: DigitSums, workers: int | None, arguments: argparse.Namespace, device: torch.device
 ) -> Callable[[], float]:
-    """A contestant: a short training by Lightning's Trainer, by the plain pipeline if it has workers."""
+    """Make a contestant of a short training by Lightning's Trainer; with `workers`, on the plain pipeline."""
     if workers is None:
         source: dict[str, Any] = {"datamodule": data}
     else:

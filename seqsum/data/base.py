@@ -1,4 +1,4 @@
-"""What every DataModule of the package gives, and every network, objective and callback takes."""
+"""`Batch`, which all networks, objectives and callbacks take, and the base class of all DataModules."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ class Batch(NamedTuple):
 
     Attributes:
         inputs: `(B, T, …)`; for digits `(B, T, C, Y, X)`.
-        targets: `(B, S)`, one for each step of the outputs, of which a network may give more or fewer than it reads;
-            `(B, 0)` where nobody knows them, see `unlabelled`.
+        targets: `(B, S)`, one for each output step; `S` may differ from `T`. `(B, 0)` if they are unknown, see
+            `unlabelled`.
         mask: `(B, T)`, True where an input step exists, or None when all do.
-        target_mask: `(B, S)`, True where a target is scored. By default targets belong to the input steps, and `mask`
-            says so.
-        rows: What the sequences were made of, for messages: positions in the split, of all processes' sequences.
+        target_mask: `(B, S)`, True where a target is scored; None to use `mask`.
+        rows: Positions in the split that the sequences were made from, for messages; those of all processes.
     """
 
     inputs: Tensor
@@ -33,17 +32,17 @@ class Batch(NamedTuple):
 
     @property
     def scored(self) -> Tensor | None:
-        """Which targets count, `(B, S)`; None when all do."""
+        """Mask of the scored targets, `(B, S)`; None when all are scored."""
         return self.mask if self.target_mask is None else self.target_mask
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """The batch with each of its tensors changed, `rows` left out: `batch.map(lambda tensor: tensor[:4])`."""
+        """Apply a function to every tensor but `rows`, which is dropped: `batch.map(lambda tensor: tensor[:4])`."""
         tensors = (None if tensor is None else change(tensor) for tensor in self[:4])
         return Batch(*tensors)  # type: ignore[arg-type]  # inputs and targets are never None
 
 
 def unlabelled(inputs: Tensor, mask: Tensor | None = None) -> Batch:
-    """Inputs `(B, T, …)` whose targets nobody knows: what `predict` reads."""
+    """Make a batch without targets from inputs `(B, T, …)`, as `predict` reads it."""
     return Batch(inputs, torch.empty(len(inputs), 0, device=inputs.device), mask)
 
 
@@ -51,11 +50,11 @@ Made = TypeVar("Made")
 
 
 class SequenceData(LightningDataModule):
-    """A DataModule whose loaders end in `Batch`es.
+    """Base class of DataModules that yield `Batch`es.
 
     Attributes:
-        dataset: Name of the data really used, for `results.json` and the run's folder.
-        own: What was found in a user's own images, of data that read some.
+        dataset: Name of the data actually used, for `results.json` and the run's folder.
+        own: What was found in the user's own images; empty unless the data reads images.
     """
 
     dataset: str
@@ -63,17 +62,17 @@ class SequenceData(LightningDataModule):
     def __init__(self) -> None:
         super().__init__()
         self.own = OwnDigits([], [], [])
-        self.prepare_data_per_node = False  # the first process of all sends what it read to the others
+        self.prepare_data_per_node = False  # rank 0 sends what it read to all others
 
     def made_once(self, make: Callable[[], Made]) -> Made:
-        """What `make` gives in the first process of a Trainer, sent to all the others: all of them must call it.
+        """Call `make` on rank 0 and broadcast its result; every rank must call this.
 
-        So downloads and rendering happen once, whatever starts the processes, and all see the same data.
+        Downloads and rendering then happen once, however the processes were started, and all see the same data.
         """
         if self.trainer is None or self.trainer.world_size == 1:
             return make()
         return cast("Made", self.trainer.strategy.broadcast(make() if self.trainer.is_global_zero else None))
 
     def describe(self) -> str:
-        """One line for the user: what the sequences are, and how many."""
+        """Describe the sequences and how many there are, in one line for the user."""
         raise NotImplementedError(f"{type(self).__name__} must define `describe`")

@@ -12,19 +12,19 @@ from seqsum.data.indexed import check_at_least
 
 
 class CopyMemory(DrawnSequences):
-    """Sequences of symbols to be repeated in order once a delimiter has been read.
+    """Sequences of symbols that the network must repeat in order after a delimiter.
 
         step      1 … S        S+1 … S+N     S+N+1        S+N+2 … 2S+N+1
         input     symbols      blanks        delimiter    blanks
         target    blanks       blanks        blank        the symbols again
 
     Args:
-        to_remember_len: Symbols to be repeated, `S`.
-        blank_separation_len: Blanks between the last of them and the delimiter, `N`.
-        num_symbols: Different symbols, 0, 1, …; the blank is the next number, the delimiter the one after it.
-        batch_size: Sequences in a batch, `B`, on each device.
-        epoch_size: Sequences in an epoch, after which the network is validated.
-        seed: Of the training batches; the command line passes `seed_everything`. Validation and test
+        to_remember_len: Number of symbols to repeat, `S`.
+        blank_separation_len: Number of blanks between the last symbol and the delimiter, `N`.
+        num_symbols: Number of different symbols, 0, 1, …; the next number is the blank, the one after it the delimiter.
+        batch_size: Sequences per batch on each device, `B`.
+        epoch_size: Sequences per epoch; the network is validated after each epoch.
+        seed: Seed of the training batches; the command line passes `seed_everything`. Validation and test
             sequences are the same for every seed.
     """
 
@@ -61,7 +61,10 @@ class CopyMemory(DrawnSequences):
 
 
 def copy_task(symbols: Tensor, num_symbols: int, blanks: int) -> Batch:
-    """Symbols `(B, S)` -> one-hot inputs `(B, T, num_symbols + 2)` and targets `(B, T)`, `T = 2 S + blanks + 1`."""
+    """Make a batch from symbols `(B, S)`: one-hot inputs `(B, T, num_symbols + 2)` and targets `(B, T)`.
+
+    `T = 2 S + blanks + 1`.
+    """
     blank, delimiter = num_symbols, num_symbols + 1
     inputs = F.pad(symbols, (0, blanks + 1 + symbols.shape[1]), value=blank)  # (B, T)
     inputs[:, symbols.shape[1] + blanks] = delimiter

@@ -13,16 +13,16 @@ from seqsum.errors import InputError
 
 
 def read_samples(path: Path) -> Tensor:
-    """Read a curve, one sample a line; the first line may be a heading.
+    """Read a curve with one sample per line; the first line may be a heading.
 
     Returns:
         `(T,)`, at least two samples.
 
     Raises:
-        InputError: There is no such file, or it holds something else; the message says in which line.
+        InputError: The file can't be read, or a line is not a number; the message names the line.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")  # with or without the mark that spreadsheets put in front
+        text = path.read_text(encoding="utf-8-sig")  # accepts the byte order mark that spreadsheets write
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"`--data.curve` (={path}) can't be read as a text file: {error}") from error
     lines = [(number, fields) for number, fields in enumerate(csv.reader(text.splitlines()), start=1) if fields]

@@ -1,4 +1,4 @@
-"""What all experiments with digits share: which digits, and a user's own."""
+"""Base DataModule of all experiments with digits: loads the dataset and the user's own images."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from seqsum.data.indexed import IndexedData
 from seqsum.data.own import OwnDigits
 from seqsum.errors import InputError
 
-OTHER_FORM = ("fashion_mnist", "kmnist")  # whose images fill the field, and are no digits
+OTHER_FORM = ("fashion_mnist", "kmnist")  # their images fill the whole square and are not digits
 
 
 class DigitData(IndexedData):
-    """A split stays on the device as one uint8 tensor, of which batches are gathered there.
+    """Keeps each split on the device as one uint8 tensor and gathers batches there.
 
-    Subclasses say what a batch is, by `gather`, and how a user's images are read, by `predict_dataloader`.
+    Subclasses make a batch in `gather` and serve the user's images in `predict_dataloader`.
 
     Args:
-        dataset: Which digits. `auto` is MNIST where it is on disk or can be downloaded, else `rendered`.
+        dataset: Dataset to use. `auto` is MNIST if it is on disk or can be downloaded, else `rendered`.
         root: Folder of the torchvision datasets.
         lengths: Digits in the shortest and the longest sequence.
-        batch_size: Sequences in a batch, `B`, on each device.
-        seed: Of all that is random in training. Validation and test are the same for every seed.
-        images: For `predict`: image files, folders of them, and patterns such as `digits/*.png`.
-        num_workers: Processes that prepare index tables.
+        batch_size: Sequences per batch on each device, `B`.
+        seed: Seed of everything random in training. Validation and test are the same for every seed.
+        images: For `predict`: image files, folders of images, and patterns such as `digits/*.png`.
+        num_workers: Number of processes that prepare index tables.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class DigitData(IndexedData):
         self.root = root
         self.images = [images] if isinstance(images, str) else images or []
         self.splits: dict[Split, Digits] = {}
-        self.is_shared = False  # whether all processes have what the first one read
+        self.is_shared = False  # whether all ranks have the data that rank 0 read
 
     def prepare_data(self) -> None:
-        """Download on one process, and find out what is wrong before any folder is made."""
+        """Download on one process, so that errors show before any folder is made."""
         if self.trainer is None or self.trainer.state.fn != "predict":
             self.load()
 
@@ -58,12 +58,12 @@ class DigitData(IndexedData):
     def _read_images(self) -> OwnDigits:
         if not self.images:
             return self.examples()
-        from seqsum.data.images import read_images  # scikit-image takes a second, which trainings do without
+        from seqsum.data.images import read_images  # imported here because scikit-image takes a second
 
         return read_images(self.images, digits_only=self.dataset not in OTHER_FORM)
 
     def examples(self) -> OwnDigits:
-        """What to predict from where the user names no images."""
+        """Return what to predict from if the user names no images."""
         raise InputError("`--data.images` must name image files, or a folder of them, to predict from")
 
     def load(self) -> None:
@@ -71,7 +71,7 @@ class DigitData(IndexedData):
         self.dataset, self.splits = self._read()
 
     def _read(self) -> tuple[str, dict[Split, Digits]]:
-        """Name and splits of the dataset; read once."""
+        """Read the dataset, unless that was done before; return its name and splits."""
         if self.splits:
             return self.dataset, self.splits
         dataset = resolve_dataset(self.dataset, self.root)
@@ -88,13 +88,13 @@ class DigitData(IndexedData):
         return len(self.splits[split].labels)
 
     def digits_of(self, batch: IndexBatch) -> Digits:
-        """The whole split that a batch is from, moved to the batch's device when that is needed first."""
+        """Return the split that a batch comes from, moved to the batch's device on first use."""
         digits = self.splits[batch.split]
         if digits.images.device != batch.rows.device:
             digits = self.splits[batch.split] = Digits(*(tensor.to(batch.rows.device) for tensor in digits))
         return digits
 
     def describe_digits(self) -> str:
-        """Which digits, and how many: `mnist digits (55,000 train, 5,000 val, 10,000 test)`."""
+        """Name the digits and count them: `mnist digits (55,000 train, 5,000 val, 10,000 test)`."""
         counts = ", ".join(f"{len(digits.labels):,} {split}" for split, digits in self.splits.items())
         return f"{self.dataset} digits ({counts})"

@@ -1,4 +1,4 @@
-"""An image read row by row, or column by column, and its class."""
+"""Images read row by row or column by column, labelled with their class."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from seqsum.errors import InputError
 
 
 class DigitRows(DigitData):
-    """Images as sequences of their rows, or columns, of pixels, and one label for all 28 steps.
+    """Images as sequences of 28 pixel rows or columns, with the image's label at every step.
 
     Args:
-        dataset: Which images. `auto` is MNIST where it is on disk or can be downloaded, else `rendered`.
+        dataset: Dataset to use. `auto` is MNIST if it is on disk or can be downloaded, else `rendered`.
         root: Folder of the torchvision datasets.
-        steps: What a step is: one of the `rows`, from the top, or of the `columns`, from the left.
-        threshold: Pixels above it become 1 and the others 0. By default they stay as they are, from 0 to 1.
-        train_on: The images to train on: those of the `train` split, or `all` but the test's, as in published
-            runs that kept none aside; what is said of the validation is then no judgement.
-        batch_size: Images in a batch, `B`, on each device.
-        seed: Of the order of the training images; the command line passes `seed_everything`, which also says
-            which image `predict` picks.
-        images: For `predict`: image files, folders of them, and patterns such as `digits/*.png`. Without any,
+        steps: What a step reads: one of the `rows`, from the top, or of the `columns`, from the left.
+        threshold: Pixels above it become 1, all others 0. By default pixels keep their values from 0 to 1.
+        train_on: Images to train on: the `train` split, or `all` but the test split, as in publications without a
+            validation split. With `all`, validation images are trained on too, so their metrics prove nothing.
+        batch_size: Images per batch on each device, `B`.
+        seed: Seed of the order of the training images; the command line passes `seed_everything`. It also
+            picks the image that `predict` shows.
+        images: For `predict`: image files, folders of images, and patterns such as `digits/*.png`. By default
             an image of the test split.
     """
 
@@ -67,31 +67,31 @@ class DigitRows(DigitData):
         return dataset, splits
 
     def gather(self, batch: IndexBatch) -> Batch:
-        """Index table `(B, 1)` -> steps `(B, 28, 28)` and their image's label at each, `(B, 28)`."""
+        """Turn an index table `(B, 1)` into steps `(B, 28, 28)` and labels `(B, 28)`, the same at all steps."""
         digits, rows = self.digits_of(batch), batch.rows[batch.share].squeeze(-1)
-        inputs = self.as_steps(digits.images.index_select(0, rows))  # images[rows] copies byte by byte
+        inputs = self.as_steps(digits.images.index_select(0, rows))  # images[rows] would copy byte by byte
         return Batch(inputs, digits.labels[rows].unsqueeze(-1).expand(-1, inputs.shape[1]), rows=batch.rows)
 
     def as_steps(self, images: Tensor) -> Tensor:
-        """uint8 images `(N, Y, X)` -> float steps `(N, T, F)`: `(N, Y, X)` by rows, `(N, X, Y)` by columns."""
+        """Turn uint8 images `(N, Y, X)` into float steps `(N, T, F)`: `(N, Y, X)` by rows, `(N, X, Y)` by columns."""
         pixels = images / 255
         if self.threshold is not None:
             pixels = (pixels > self.threshold).to(pixels)
         return pixels.transpose(1, 2) if self.steps == "columns" else pixels
 
     def as_images(self, inputs: Tensor) -> Tensor:
-        """Steps `(…, T, F)` -> the pixels as the network has seen them, `(…, Y, X)` from 0 to 1."""
+        """Turn steps `(…, T, F)` back into the images that the network reads, `(…, Y, X)` from 0 to 1."""
         return inputs.transpose(-2, -1) if self.steps == "columns" else inputs
 
     def examples(self) -> OwnDigits:
-        """A random image of the test split, by the seed."""
+        """Pick a random image of the test split; the seed decides which."""
         self.load()
         images = self.splits["test"].images
         place = torch.randint(len(images), (1,), generator=torch.Generator().manual_seed(self.seed))
         return OwnDigits([OwnSequence(images[place], [f"test image {int(place)}"])], [], [])
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """The user's images, each a sequence by itself: batches of one, inputs `(1, T, F)`."""
+        """Serve the user's images as batches of one sequence, inputs `(1, T, F)`."""
         images = torch.cat([digits for digits, _ in self.own.sequences])
         batches = [unlabelled(steps[None]) for steps in self.as_steps(images)]
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset

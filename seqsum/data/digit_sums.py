@@ -1,4 +1,4 @@
-"""The main job's batches: sequences of digits and their running sums."""
+"""DataModule of the main experiment: sequences of digits and their running sums."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class DigitSums(DigitData):
     """Sequences of handwritten digits with the running sum after each of them.
 
     Args:
-        dataset: Which digits. `auto` is MNIST where it is on disk or can be downloaded, else `rendered`.
+        dataset: Dataset to use. `auto` is MNIST if it is on disk or can be downloaded, else `rendered`.
         root: Folder of the torchvision datasets.
-        sequence_length: Digits in a sequence, `T`; or [shortest, longest], and each training batch has
-            its own length, while validation and test use the longest.
+        sequence_length: Digits per sequence, `T`; or [shortest, longest], where each training batch has a
+            length in this range, and validation and test use the longest.
         operation: `alternating` for +d1 -d2 +d3 …, `sum` for +d1 +d2 +d3 ….
-        batch_size: Sequences in a batch, `B`, on each device.
-        augment: Whether training images are rotated, stretched, sheared and shifted at random.
-        elastic: Largest elastic displacement of a pixel on top of that, in pixels (Simard et al., 2003).
-        num_workers: Processes that prepare index tables. They are made in microseconds, so none pays.
-        seed: Of the deal and the warps in training; the command line passes `seed_everything`.
+        batch_size: Sequences per batch on each device, `B`.
+        augment: Whether to rotate, stretch, shear and shift training images at random.
+        elastic: Largest additional elastic displacement, in pixels (Simard et al., 2003), if `augment` is on.
+        num_workers: Number of processes that prepare index tables. A table takes microseconds, so 0 is best.
+        seed: Seed of the sequences and warps in training; the command line passes `seed_everything`.
             Validation and test sequences are the same for every seed.
-        images: For `predict`: image files, folders of them, and patterns such as `digits/*.png`. Images of
-            single digits, in order, are one sequence; one with several side by side is a sequence by itself.
+        images: For `predict`: image files, folders of images, and patterns such as `digits/*.png`. Images of
+            one digit each form one sequence, in order; an image of several digits is a sequence of its own.
     """
 
     is_capturable = True
@@ -64,7 +64,7 @@ class DigitSums(DigitData):
         self.elastic = elastic
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """The user's images: a batch of one for each sequence, inputs `(1, T, C, Y, X)`."""
+        """Serve the user's images as batches of one sequence, inputs `(1, T, C, Y, X)`."""
         batches = [unlabelled(scale(digits)[None]) for digits, _ in self.own.sequences]
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
 
@@ -75,13 +75,13 @@ class DigitSums(DigitData):
         return f"{self.describe_digits()} in sequences of {length}, targets {terms} …"
 
     def gather(self, batch: IndexBatch) -> Batch:
-        """This process's rows of an index table `(B, T)` -> images `(B, T, 1, Y, X)` and running sums `(B, T)`.
+        """Turn this process's rows of an index table `(B, T)` into images `(B, T, 1, Y, X)` and running sums `(B, T)`.
 
-        All on the table's device.
+        Everything happens on the table's device.
         """
         digits = self.digits_of(batch)
-        rows = batch.rows[batch.share]  # of a short last batch maybe none
-        # not images[rows], which copies byte by byte
+        rows = batch.rows[batch.share]  # may be empty in a short last batch
+        # faster than images[rows], which copies byte by byte
         pixels = digits.images.index_select(0, rows.flatten()).unsqueeze(1) / 255  # (B·T, 1, Y, X)
         if batch.split == "train" and self.augment and len(pixels) > 0:
             pixels = self._warp(pixels, batch)
@@ -89,9 +89,9 @@ class DigitSums(DigitData):
         return Batch(inputs, running_targets(digits.labels[rows], self.operation), rows=batch.rows)
 
     def _warp(self, pixels: Tensor, batch: IndexBatch) -> Tensor:
-        """Warp each image by random numbers of the batch's seed and the image's place in the batch.
+        """Warp each image by random numbers that depend on the batch's seed and the image's place in the batch.
 
-        The batch is that of all processes, so that their number changes nothing.
+        The place counts the images of all processes, so the number of processes changes nothing.
         """
         places = torch.arange(batch.rows.numel(), device=pixels.device).view(batch.rows.shape)[batch.share].flatten()
         draws = AFFINE_NUMBERS + (ELASTIC_NUMBERS if self.elastic else 0)
@@ -102,10 +102,10 @@ class DigitSums(DigitData):
 
 
 def scale(images: Tensor) -> Tensor:
-    """uint8 images `(N, Y, X)` -> float `(N, 1, Y, X)`."""
+    """Standardise uint8 images `(N, Y, X)`; return float `(N, 1, Y, X)`."""
     return standardise(images.unsqueeze(1) / 255)
 
 
 def standardise(pixels: Tensor) -> Tensor:
-    """Pixels from 0 to 1 by mean and spread of MNIST's training pixels; the other datasets are close enough."""
+    """Standardise pixels from 0 to 1 by the mean and deviation of MNIST's training set; other datasets come close."""
     return (pixels - 0.1307) / 0.3081

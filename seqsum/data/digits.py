@@ -1,4 +1,4 @@
-"""The MNIST family as whole splits in memory: one uint8 tensor of images and one of labels."""
+"""Loads the MNIST family into memory: per split one uint8 tensor of images and one of labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VALIDATION_SIZE = 5_000  # the last images of the train split, as in Madsen & Jo
 
 
 class Digits(NamedTuple):
-    """A split: uint8 images `(N, 28, 28)`, int64 labels `(N,)` from 0 to 9."""
+    """One split: uint8 images `(N, 28, 28)` and int64 labels `(N,)` from 0 to 9."""
 
     images: Tensor
     labels: Tensor
@@ -38,10 +38,10 @@ class MissingDataError(InputError):
 
 
 def resolve_dataset(name: str, root: str | Path) -> str:
-    """The dataset that `name` stands for.
+    """Return the dataset to use for `name`.
 
-    `auto` is MNIST when it is below `root` or can be downloaded there, and `rendered` otherwise, with a
-    warning. Every other name stands for itself.
+    `auto` becomes `mnist` if MNIST is below `root` or can be downloaded there, otherwise `rendered`, with a
+    warning. Any other name is returned as it is.
     """
     if name != "auto":
         return name
@@ -59,18 +59,18 @@ def resolve_dataset(name: str, root: str | Path) -> str:
 
 
 def load_splits(name: str, root: str | Path) -> dict[Split, Digits]:
-    """Read a dataset, downloading it when it is not below `root`.
+    """Read a dataset; download it first if it is not below `root`.
 
     Args:
-        name: Any `DatasetName` but `auto`, which `resolve_dataset` turns into another.
-        root: Folder in which torchvision keeps its datasets.
+        name: Any `DatasetName` but `auto`; see `resolve_dataset`.
+        root: Folder of the torchvision datasets.
 
     Returns:
         `train`, `val` (the last 5,000 of the train images) and `test`.
 
     Raises:
-        MissingDataError: The dataset is neither on disk nor to be had.
-        InputError: A file of it is truncated or corrupt, or there are too few images.
+        MissingDataError: The dataset is not on disk and can't be downloaded.
+        InputError: A file is truncated or corrupt, or there are too few images.
     """
     if name == "rendered":
         train, test = Digits(*render_digits(60_000, seed=0)), Digits(*render_digits(10_000, seed=1))
@@ -83,7 +83,7 @@ def load_splits(name: str, root: str | Path) -> dict[Split, Digits]:
         )
     return {
         "train": Digits(train.images[:-VALIDATION_SIZE], train.labels[:-VALIDATION_SIZE]),
-        # copies: sent to another process, parts of the same memory would take all of it along each
+        # copies, because a view sent to another process would take the whole tensor along
         "val": Digits(train.images[-VALIDATION_SIZE:].clone(), train.labels[-VALIDATION_SIZE:].clone()),
         "test": test,
     }
@@ -99,7 +99,7 @@ _FAMILY: dict[str, tuple[type[datasets.MNIST], dict[str, Any]]] = {
 
 
 def _read(name: str, root: str | Path) -> tuple[Digits, Digits] | None:
-    """The train and test split, or None when a file of them is not on disk."""
+    """Read the train and test split; None if one of their files is missing."""
     family, arguments = _FAMILY[name]
     root = Path(root).expanduser()
     folder = root / family.__name__ / "raw"
@@ -110,9 +110,9 @@ def _read(name: str, root: str | Path) -> tuple[Digits, Digits] | None:
         check_idx(file)
     try:
         train, test = (family(root, train=train, download=False, **arguments) for train in (True, False))
-    except RuntimeError:  # torchvision's word for "a file is missing", and only for that
+    except RuntimeError:  # torchvision raises it if and only if a file is missing
         return None
-    except (TypeError, ValueError) as error:  # a sound idx file, of another type or shape
+    except (TypeError, ValueError) as error:  # a valid idx file of another type or shape
         raise InputError(f"{folder} is corrupt: {error}") from error
     return _digits(name, train), _digits(name, test)
 
@@ -120,9 +120,9 @@ def _read(name: str, root: str | Path) -> tuple[Digits, Digits] | None:
 def _digits(name: str, dataset: datasets.MNIST) -> Digits:
     images, labels = dataset.data, dataset.targets
     if name == "qmnist":
-        labels = labels[:, 0]  # the other columns tell the writer and the place in NIST
+        labels = labels[:, 0]  # the other columns hold the writer and the position in NIST
     if name == "emnist_digits":
-        images = images.transpose(1, 2).contiguous()  # its files hold the columns first
+        images = images.transpose(1, 2).contiguous()  # its files store images column by column
     folder = dataset.raw_folder
     if images.shape[1:] != (28, 28) or len(images) != len(labels):
         raise InputError(
@@ -137,14 +137,14 @@ def _digits(name: str, dataset: datasets.MNIST) -> Digits:
 
 
 def _download(name: str, root: str | Path) -> tuple[Digits, Digits]:
-    """Fetch a dataset by torchvision, which checks MD5 sums, and read it.
+    """Download a dataset with torchvision, which checks MD5 sums, and read it.
 
-    The files arrive in a temporary folder beside their place and are moved there when all are complete,
-    so an interrupted download leaves nothing half.
+    The files go into a temporary folder first and are moved to `root` once all are complete, so an
+    interrupted download leaves no incomplete files.
     """
     family, arguments = _FAMILY[name]
     root = Path(root).expanduser()
-    created = [folder for folder in (root, *root.parents) if not folder.exists()]  # the innermost first
+    created = [folder for folder in (root, *root.parents) if not folder.exists()]  # innermost first
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as fresh, _timeout(seconds=20):
@@ -158,7 +158,7 @@ def _download(name: str, root: str | Path) -> tuple[Digits, Digits]:
         for folder in created:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
-        reason = " ".join(str(error).split())  # torchvision's words, on one line
+        reason = " ".join(str(error).split())  # on one line
         message = f"`--data.root` (={root}) does not hold {name}, and downloading it failed ({reason})."
         raise MissingDataError(message) from error
     splits = _read(name, root)
@@ -168,7 +168,7 @@ def _download(name: str, root: str | Path) -> tuple[Digits, Digits]:
 
 @contextmanager
 def _timeout(seconds: float) -> Iterator[None]:
-    """torchvision downloads without a time limit: a network that swallows packets would hang it for ever."""
+    """Set a socket timeout: torchvision has none, and would hang for ever on a network that drops packets."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -182,10 +182,10 @@ def _idx_files(folder: Path) -> list[Path]:
 
 
 def unpack(packed: Path) -> None:
-    """Unpack `NAME.gz` as `NAME` beside it, as torchvision does once it has downloaded one; whole or not at all.
+    """Unpack `NAME.gz` to `NAME` beside it, as torchvision does after a download; leave nothing if that fails.
 
     Raises:
-        InputError: It is damaged, or too large, or no idx file, or the folder can't be written to.
+        InputError: The file is damaged, too large or no idx file, or the folder can't be written to.
     """
     fresh = packed.with_name(f".{packed.stem}.{os.getpid()}")
     try:
@@ -203,13 +203,13 @@ def unpack(packed: Path) -> None:
 
 
 def check_idx(file: Path) -> None:
-    """Compare an idx file's header with its name and its length, without reading the rest.
+    """Check an idx file's header against its name and its length, without reading the data.
 
-    An idx file starts with two zero bytes, a type code, the number of axes, and each axis' size as a
+    An idx file starts with two zero bytes, a type code, the number of axes, and the size of each axis as a
     big-endian 32-bit number (LeCun, 1998).
 
     Raises:
-        InputError: The file is truncated, too long, too large or no idx file, or not of the kind that its name says.
+        InputError: The file is truncated, too long, too large or no idx file, or its header contradicts its name.
     """
     if not file.is_file():
         raise InputError(f"{file} is no file")
@@ -219,7 +219,7 @@ def check_idx(file: Path) -> None:
             raise InputError(f"{file} is corrupt: it starts with {magic.hex() or 'nothing'}, not as an idx file does.")
         axes = stream.read(4 * magic[3])
     sizes = [int.from_bytes(axes[k : k + 4], "big") for k in range(0, len(axes), 4)]
-    if f"-idx{magic[3]}-" not in file.name or sizes[1:] not in ([], [8], [28, 28]):  # labels, of QMNIST, images
+    if f"-idx{magic[3]}-" not in file.name or sizes[1:] not in ([], [8], [28, 28]):  # labels, QMNIST's labels, images
         raise InputError(f"{file} is corrupt: its header says {sizes}, which is not what its name says.")
     expected = 4 + 4 * magic[3] + prod(sizes) * _IDX_BYTES[magic[2]]
     if expected > _LARGEST_FILE:
@@ -231,5 +231,5 @@ def check_idx(file: Path) -> None:
         )
 
 
-_LARGEST_FILE = 10**9  # five times the largest, of EMNIST
+_LARGEST_FILE = 10**9  # bytes, five times EMNIST's, the largest
 _IDX_BYTES = {0x08: 1, 0x09: 1, 0x0B: 2, 0x0C: 4, 0x0D: 4, 0x0E: 8}  # bytes per number, by type code

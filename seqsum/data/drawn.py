@@ -1,4 +1,4 @@
-"""Sequences that are drawn at random: fresh ones for every training step, the same ones always for the tests."""
+"""Base DataModule of random sequences: new ones in every training step, fixed ones for validation and test."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ FIXED: dict[Split, int] = {"val": 1_000, "test": 2_000}  # sequences
 
 
 class DrawnSequences(IndexedData):
-    """A DataModule without a data set: subclasses say how to `draw` a batch.
+    """A DataModule without a dataset: subclasses define how to `draw` a batch.
 
-    The loader serves seeds; a batch is drawn on the device. A training batch depends on the seed, the epoch and
-    the step alone, so none comes twice, and a training that goes on sees what it would have seen. Several
-    processes take a share each of one batch. Validation and test sets are drawn on the CPU, from seeds of their
-    own, and so are the same on every machine and for every seed.
+    The loader serves seeds, and batches are drawn on the device. A training batch depends only on the seed, the
+    epoch and the step: no batch comes twice, and a resumed training sees the batches that it would have seen.
+    Each of several processes takes its share of one batch. Validation and test sets are drawn on the CPU from
+    fixed seeds, so they are the same on every machine and for every `seed`.
 
     Args:
-        batch_size: Sequences in a batch, `B`, on each device.
-        epoch_size: Sequences in an epoch, after which the network is validated.
-        seed: Of the training batches.
+        batch_size: Sequences per batch on each device, `B`.
+        epoch_size: Sequences per epoch; the network is validated after each epoch.
+        seed: Seed of the training batches.
     """
 
     def __init__(self, batch_size: int, epoch_size: int, seed: int) -> None:
@@ -33,7 +33,7 @@ class DrawnSequences(IndexedData):
         self.fixed: dict[Split, Batch] = {}
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
-        """So many sequences, from and on the device of the generator."""
+        """Draw `count` sequences with a generator, on its device."""
         raise NotImplementedError(f"{type(self).__name__} must define `draw`")
 
     def setup(self, stage: str) -> None:
@@ -45,7 +45,7 @@ class DrawnSequences(IndexedData):
         return self.epoch_size if split == "train" else FIXED[split]
 
     def gather(self, batch: IndexBatch) -> Batch:
-        """The sequences of this process, on the device of the batch's rows `(B, 1)`."""
+        """Make this process's share of the batch, on the device of its rows `(B, 1)`."""
         device = batch.rows.device
         if batch.split == "train":
             generator = torch.Generator(device).manual_seed(batch.seed)

@@ -1,4 +1,4 @@
-"""Which digits form which sequences of which batch: index tables, dealt anew for each training epoch."""
+"""Index tables: which digits form which sequences of which batch, dealt anew in each training epoch."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from seqsum.data.sums import batch_lengths, deal
 class IndexBatch(NamedTuple):
     """A batch before its images are gathered.
 
-    All processes get the same one but for their share, so that what is drawn at random for the batch does not
-    depend on how many they are.
+    All processes get the same one except for `share`, so the batch's random numbers do not depend on how many
+    processes there are.
 
     Attributes:
-        split: Where the digits come from.
-        rows: Positions in the split, `(B, T)`, of the sequences of all processes.
-        seed: Of the batch's random numbers, below 2³².
-        share: Which of the sequences are this process's.
+        split: The split that the digits come from.
+        rows: Positions in the split, `(B, T)`; those of all processes.
+        seed: Seed of the batch's random numbers, below 2³².
+        share: This process's rows.
     """
 
     split: Split
@@ -34,22 +34,22 @@ class IndexBatch(NamedTuple):
 
 
 class IndexBatches(DistributedSampler[IndexBatch]):
-    """Deals a split into batches, one share of each for every process.
+    """Deals a split into batches and gives each process its share of every batch.
 
     Process `r` of `W` takes every `W`-th row of a global batch of `W · batch_size` sequences, so all
-    processes see the same number of batches, of the same length. Every row is some process's, and of a short
-    last batch a process may get one row less than others, or none.
+    processes see the same number of batches, of the same length. No row is repeated or dropped: in a short
+    last batch, some processes may get one row less than others, or none.
 
-    A `DistributedSampler` by name: Lightning leaves it in place and tells it the epoch. Lightning's own
-    would repeat rows to fill the last batch, which uses digits twice and spoils test metrics.
+    It subclasses `DistributedSampler` so that Lightning leaves it in place and tells it the epoch. Lightning's
+    own sampler would repeat rows to fill the last batch, which uses digits twice and distorts test metrics.
 
     Args:
         split: Name of the split; `train` is dealt anew in each epoch, the others never.
         count: Digits in the split.
-        lengths: Shortest and longest sequence; each batch has one length.
+        lengths: Shortest and longest sequence; all sequences of a batch have the same length.
         batch_size: Sequences per process and batch, `B`.
-        seed: Together with the epoch, all that the deal depends on.
-        rank, world_size: This process, and how many there are.
+        seed: Seed of the deal, together with the epoch.
+        rank, world_size: Rank of this process, and number of processes.
     """
 
     def __init__(
@@ -76,31 +76,31 @@ class IndexBatches(DistributedSampler[IndexBatch]):
         entropy = [self.seed, self.epoch if self.split == "train" else 0]
         share = slice(self.rank, None, self.num_replicas)
         of_lengths, of_digits = (torch.Generator().manual_seed(_seed_from(*entropy, use)) for use in (0, 1))
-        # the last batch takes what the others leave, so it keeps its place
+        # the last batch takes what is left, so it stays the last
         order = torch.randperm(len(self) - 1, generator=of_lengths).tolist()
         lengths = [self.lengths[k] for k in order] + self.lengths[-1:]
-        # digits from a generator of their own: which of them form a sequence must not depend on batch_size
+        # a generator of their own for the digits: which of them form a sequence must not depend on batch_size
         for step, table in enumerate(deal(self.count, lengths, self.rows, of_digits)):
             yield IndexBatch(self.split, table, _seed_from(*entropy, 2, step, 0), share)
 
 
-class RepeatedBatches(IndexBatches, SequentialSampler):  # type: ignore[misc]  # each is a Sampler, of other things
-    """Deals the first epoch in every epoch, as `--trainer.overfit_batches` wants.
+class RepeatedBatches(IndexBatches, SequentialSampler):  # type: ignore[misc]  # Samplers of different things
+    """Deals the first epoch in every epoch, for `--trainer.overfit_batches`.
 
-    A `SequentialSampler` by name: Lightning would put one of its own in the place of all others.
+    It subclasses `SequentialSampler` because Lightning replaces any other sampler by one of its own.
     """
 
     def set_epoch(self, epoch: int) -> None:
-        """Nothing: the next epoch is the first again."""
+        """Do nothing, so that every epoch is the first."""
 
 
 class Passthrough(Dataset[IndexBatch]):
-    """A dataset that hands on what the sampler made: the images are gathered later, on the device."""
+    """A dataset that returns its index: the sampler's index table, whose images are gathered later on the device."""
 
     def __getitem__(self, batch: IndexBatch) -> IndexBatch:
         return batch
 
 
 def _seed_from(*entropy: int) -> int:
-    """One well-mixed seed from several numbers: neighbouring epochs must not give related orders."""
+    """Mix several numbers into one seed, so that neighbouring epochs get unrelated orders."""
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""What all data have that deal index tables into batches: loaders, and batches made of tables on the device."""
+"""Base DataModule whose loaders yield index tables, from which batches are made on the device."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from seqsum.errors import InputError
 
 
 class IndexedData(SequenceData):
-    """The loader serves index tables alone, and a batch is made of one on the device, in `on_after_batch_transfer`.
+    """Loads index tables only; `on_after_batch_transfer` turns each into a batch on the device.
 
-    Subclasses say how many things a split has, by `count`, and what a table of them stands for, by `gather`.
+    Subclasses define the number of items of a split in `count`, and how a table becomes a batch in `gather`.
 
     Args:
-        lengths: Things in the shortest and the longest sequence.
-        batch_size: Sequences in a batch, `B`, on each device.
-        seed: Of all that is random in training. Validation and test are the same for every seed.
-        num_workers: Processes that prepare index tables.
+        lengths: Items in the shortest and the longest sequence.
+        batch_size: Sequences per batch on each device, `B`.
+        seed: Seed of everything random in training. Validation and test are the same for every seed.
+        num_workers: Number of processes that prepare index tables.
 
     Attributes:
-        is_capturable: Whether all of `gather` happens on the device, from an index table's rows and seed and numbers
-            among the attributes alone. Each class says so of itself: a subclass may gather in another way.
-        make_batch: In place of `gather`, which it calls; a training that runs as CUDA graphs puts it there.
+        is_capturable: Whether a CUDA graph can capture `gather`: it must run on the device and depend only on the
+            table's rows and seed and on numbers among the attributes. Not inherited: each class sets it for itself,
+            because a subclass may gather in another way.
+        make_batch: Called instead of `gather` if set, as a training with CUDA graphs does.
     """
 
     is_capturable = False
@@ -43,11 +44,11 @@ class IndexedData(SequenceData):
         self.num_workers = num_workers
 
     def count(self, split: Split) -> int:
-        """How many things are dealt in an epoch."""
+        """Return the number of items in an epoch of the split."""
         raise NotImplementedError(f"{type(self).__name__} must define `count`")
 
     def gather(self, batch: IndexBatch) -> Batch:
-        """This process's rows of an index table `(B, T)` -> the batch that they stand for, on the table's device."""
+        """Make a batch from this process's rows of an index table `(B, T)`, on the table's device."""
         raise NotImplementedError(f"{type(self).__name__} must define `gather`")
 
     def train_dataloader(self) -> DataLoader[IndexBatch]:
@@ -76,7 +77,7 @@ class IndexedData(SequenceData):
         if not isinstance(batch, IndexBatch):
             return batch
         gathered = (self.make_batch or self.gather)(batch)
-        # Lightning has done so before it came here, to the index table
+        # Lightning converted the index table before this hook; the batch made from it needs the same
         return self.trainer.precision_plugin.convert_input(gathered) if self.trainer else gathered
 
 

@@ -1,4 +1,4 @@
-"""A DataLoader that goes on in the middle of an epoch."""
+"""A DataLoader that can resume in the middle of an epoch."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Served = TypeVar("Served", covariant=True)
 
 
 class BatchLoader(DataLoader[Served]):
-    """Torch's, with a state as Lightning saves and loads it: how many batches of this epoch were served.
+    """A DataLoader whose state, the number of batches served in this epoch, Lightning saves and restores.
 
-    One that goes on draws those again and leaves them out, which costs next to nothing where a batch is a row of
-    indices. Its sampler must deal the same epoch in the same way again, as `IndexBatches` does. Nothing is drawn, or
-    handed to worker processes, before the first batch is asked for: by then the sampler knows its epoch.
+    After a restore it loads the served batches again and skips them, which is cheap where a batch is an index table.
+    The sampler must deal the epoch in the same way again, as `IndexBatches` does. Nothing is drawn before the first
+    batch is requested: by then the sampler knows its epoch.
     """
 
     served = 0
-    left_out = 0  # at the start of the next epoch
+    left_out = 0  # batches to skip at the start of the next epoch
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # nobody asks for torch's own iterator
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator, not torch's own iterator class
         self.served, self.left_out = self.left_out, 0
         for batch in islice(super().__iter__(), self.served, None):
             self.served += 1

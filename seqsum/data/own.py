@@ -1,4 +1,4 @@
-"""What was found in a user's own images: see `read_images`, which fills it."""
+"""What `read_images` found in a user's own images."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from torch import Tensor
 
 
 class OwnSequence(NamedTuple):
-    """Digits, uint8 `(T, 28, 28)`, and the image that each is from: its path, with the frame where it has several."""
+    """Digits, uint8 `(T, 28, 28)`, and the source of each: its image's path, and the frame if there are several."""
 
     digits: Tensor
     sources: list[str]
 
 
 class Skipped(NamedTuple):
-    """A file, or a frame of one, that could not be read, and what is wrong with it: `is blank`."""
+    """A file, or a frame of one, that could not be read, and the reason, such as `is blank`."""
 
     source: str
     reason: str
 
 
 class OwnDigits(NamedTuple):
-    """All that was found.
+    """All sequences found in a user's images, and what could not be read.
 
     Attributes:
-        sequences: The digits of all images with one digit, in order, are the first; each image with several is
-            one by itself.
-        skipped: What should have been read and could not be.
-        others: Files in the folders that are no images by their names.
+        sequences: First, if there are any, the images with a single digit as one sequence, in order; then one
+            sequence for each image with several digits.
+        skipped: Files and frames that could not be read.
+        others: Files in the given folders whose names are not those of images.
     """
 
     sequences: list[OwnSequence]
@@ -37,7 +37,7 @@ class OwnDigits(NamedTuple):
     others: list[str]
 
     def names(self) -> list[list[str]]:
-        """The source of each digit of each sequence, without the folder that all of them are in."""
+        """Return the source of each digit of each sequence, without the folder that all share."""
         sources = [sequence.sources for sequence in self.sequences]
         folders = {os.path.dirname(source) for of_steps in sources for source in of_steps}
         try:

@@ -1,6 +1,6 @@
-"""Digits drawn from matplotlib's own fonts: a stand-in for MNIST that needs no download.
+"""Digits rendered from matplotlib's fonts: a stand-in for MNIST that needs no download.
 
-Easier than MNIST (no handwriting), but of the same form: 28×28 grey values, white on black, ten
+They are easier than MNIST (no handwriting) but have the same form: 28×28 grey values, white on black, ten
 classes. The glyphs of many fonts are drawn large in three stroke widths, then every digit gets its own
 random affine and elastic warp.
 """
@@ -24,15 +24,15 @@ FONTS = (
     "STIXGeneralBol", "cmr10", "cmss10", "cmtt10",
 )  # fmt: skip
 GLYPH_SIZE = 56  # twice the final size: warping samples it down to 28 without jagged edges
-_CHUNK = 5_000  # digits warped at once, so that memory stays below a few hundred MB
+_CHUNK = 5_000  # digits warped at once, which limits memory to a few hundred MB
 
 
 def render_digits(count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Draw digits: uint8 images `(N, 28, 28)` and labels `(N,)`, the same for the same seed.
 
     Args:
-        count: How many, `N`; the classes are as even as they can be.
-        seed: Of the labels, fonts and warps.
+        count: Number of digits, `N`; the classes are as balanced as possible.
+        seed: Seed of the labels, fonts and warps.
     """
     generator = torch.Generator().manual_seed(seed)
     glyphs = _glyphs()  # (variants, 10, 1, Y, X)
@@ -46,21 +46,21 @@ def render_digits(count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _draw(glyphs: Tensor, generator: torch.Generator) -> Tensor:
-    """One warped 28×28 image of each glyph `(N, 1, Y, X)` -> uint8 `(N, 28, 28)`."""
+    """Warp each glyph `(N, 1, Y, X)` into a 28×28 image, uint8 `(N, 28, 28)`."""
     count = len(glyphs)
-    numbers = _evenly((AFFINE_NUMBERS, count), generator).T  # in the order in which these digits were always drawn
+    numbers = _evenly((AFFINE_NUMBERS, count), generator).T  # this order keeps the digits of earlier versions
     affine = random_affine(numbers, rotation=15, scale=0.15, shear=0.25, shift=1.5)
     images = warp(glyphs, affine, random_elastic(_evenly((count, ELASTIC_NUMBERS), generator), strength=1.5))
     return (images.squeeze(1) * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def _evenly(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Draw numbers evenly from `[-1, 1)`."""
+    """Draw numbers uniformly from `[-1, 1)`."""
     return 2 * torch.rand(shape, generator=generator) - 1
 
 
 def _glyphs() -> Tensor:
-    """Every digit in every font, as it is, thick and thicker, softened: `(3 · fonts, 10, 1, Y, X)` in 0…1."""
+    """Draw every digit in every font and three stroke widths, softened: `(3 · fonts, 10, 1, Y, X)` from 0 to 1."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     regular = torch.stack([_font_digits(folder / f"{name}.ttf") for name in FONTS])  # (fonts, 10, 1, Y, X)
     flat = regular.flatten(0, 1)
@@ -72,13 +72,13 @@ def _glyphs() -> Tensor:
 
 
 def _font_digits(path: Path) -> Tensor:
-    """The ten digits of a font, each scaled to MNIST's 20-of-28 box, `(10, 1, Y, X)` in 0…1."""
+    """Draw the ten digits of a font, each scaled to MNIST's 20-of-28 box: `(10, 1, Y, X)` from 0 to 1."""
     font = ImageFont.truetype(str(path), size=64)
     return torch.stack([_glyph(font, str(digit)) for digit in range(10)])
 
 
 def _glyph(font: ImageFont.FreeTypeFont, digit: str) -> Tensor:
-    """One digit, white on black, centred: `(1, Y, X)`."""
+    """Draw one digit, white on black and centred: `(1, Y, X)`."""
     canvas = Image.new("L", (128, 128))
     ImageDraw.Draw(canvas).text((32, 16), digit, fill=255, font=font)
     drawn = canvas.crop(canvas.getbbox())

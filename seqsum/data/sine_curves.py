@@ -1,4 +1,4 @@
-"""Sine curves of random frequency and phase, whose next sample is to be predicted."""
+"""Sine curves of random frequency and phase; the task is to predict the next sample."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from seqsum.errors import InputError
 class SineCurves(DrawnSequences):
     """Samples of sine curves of amplitude 1; the target at every step is the next sample.
 
-    Frequencies are drawn evenly between those of the two periods, phases evenly from the circle.
+    Frequencies are uniform between those of the two periods; phases are uniform over the circle.
 
     Args:
         periods: Shortest and longest period, in steps.
         sequence_length: Samples that the network reads, `T`.
-        batch_size: Sequences in a batch, `B`, on each device.
-        epoch_size: Sequences in an epoch, after which the network is validated.
-        seed: Of the training batches; the command line passes `seed_everything`. Validation and test
+        batch_size: Sequences per batch on each device, `B`.
+        epoch_size: Sequences per epoch; the network is validated after each epoch.
+        seed: Seed of the training batches; the command line passes `seed_everything`. Validation and test
             sequences are the same for every seed.
-        curve: For `predict`: a CSV file with a curve to be continued, one sample a line.
+        curve: For `predict`: a CSV file of a curve to continue, one sample per line.
     """
 
     dataset = "sine_curves"
@@ -65,7 +65,7 @@ class SineCurves(DrawnSequences):
             self.given = read_samples(Path(self.curve))
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """The user's curve: a batch of one, inputs `(1, T, 1)`."""
+        """Serve the user's curve as a batch of one sequence, inputs `(1, T, 1)`."""
         curves = [] if self.given is None else [unlabelled(self.given.view(1, -1, 1))]
         return DataLoader(curves, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
 
@@ -78,17 +78,17 @@ class SineCurves(DrawnSequences):
 
 
 def draw_curves(count: int, steps: int, periods: tuple[float, float], generator: torch.Generator) -> Tensor:
-    """So many curves `(B, T)`, from and on the device of the generator."""
+    """Draw `count` curves `(B, T)` with a generator, on its device."""
     highest, lowest = (1 / period for period in periods)
     uniform = torch.rand(2, count, generator=generator, device=generator.device)
     return sine(lowest + (highest - lowest) * uniform[0], uniform[1], steps)
 
 
 def sine(frequencies: Tensor, phases: Tensor, steps: int) -> Tensor:
-    """`sin(2 π (frequency t + phase))` for t = 0, 1, …
+    """Compute `sin(2 π (frequency t + phase))` for t = 0, 1, …
 
     Args:
-        frequencies: `(B,)`, in periods a step.
+        frequencies: `(B,)`, in periods per step.
         phases: `(B,)`, in periods.
         steps: `T`.
 

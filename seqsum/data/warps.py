@@ -1,4 +1,4 @@
-"""Random geometric warps of a whole batch of images at once, on whatever device the images are."""
+"""Random geometric warps of a whole batch of images at once, on the images' device."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-KNOTS = 4  # of an elastic displacement, in each direction
-AFFINE_NUMBERS = 6  # random numbers for an image's affine map
-ELASTIC_NUMBERS = 2 * KNOTS**2  # and for its elastic displacement
+KNOTS = 4  # per direction, of an elastic displacement's grid
+AFFINE_NUMBERS = 6  # random numbers per image for its affine map
+ELASTIC_NUMBERS = 2 * KNOTS**2  # random numbers per image for its elastic displacement
 
 
 def random_affine(
@@ -22,18 +22,18 @@ def random_affine(
     shift: float = 2.0,
     size: int = 28,
 ) -> Tensor:
-    """Affine maps `(N, 2, 3)` from places in the new image to places in the old, both from -1 to 1.
+    """Make affine maps `(N, 2, 3)` from places in the new image to places in the old one, both from -1 to 1.
 
-    The same on every device but for the last bit, which sine and cosine round differently.
+    They are the same on every device up to the last bit, which sine and cosine round differently.
 
     Args:
         numbers: Random numbers from -1 to 1, `(N, 6)`: rotation, changes of width and height, shear, shifts in x
-            and y, as shares of the largest.
-        rotation: Largest rotation, degrees either way.
+            and y, each relative to its largest value.
+        rotation: Largest rotation in either direction, in degrees.
         scale: Largest relative change of width and of height.
-        shear: Largest horizontal shear, pixels a pixel.
-        shift: Largest shift in each direction, pixels.
-        size: Rows and columns of the image, the unit of `shift`.
+        shear: Largest horizontal shear, in pixels per pixel.
+        shift: Largest shift in each direction, in pixels.
+        size: Rows and columns of the image, to convert `shift` from pixels.
     """
     angle = numbers[:, 0] * math.radians(rotation)
     stretch_x, stretch_y = (1 + numbers[:, 1:3] * scale).unbind(1)
@@ -46,23 +46,26 @@ def random_affine(
 
 
 def random_elastic(numbers: Tensor, *, strength: float, size: int = 28) -> Tensor:
-    """Smooth displacements `(N, Y, X, 2)`, interpolated from those of the knots of a 4×4 grid.
+    """Make smooth displacements `(N, Y, X, 2)`, interpolated from a 4×4 grid of knots.
 
     Args:
-        numbers: Random numbers from -1 to 1, `(N, 32)`: the knots' shifts in x, then those in y.
-        strength: Largest displacement in each direction, pixels.
-        size: Rows and columns of the image, the unit of `strength`.
+        numbers: Random numbers from -1 to 1, `(N, 32)`: the knots' shifts in x, then in y.
+        strength: Largest displacement in each direction, in pixels.
+        size: Rows and columns of the image, to convert `strength` from pixels.
     """
     limit = 2 * strength / size
     coarse = (numbers * limit).unflatten(1, (2, KNOTS, KNOTS))
     fine = F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=True)
-    # bicubic interpolation exceeds the limit between the knots
+    # bicubic interpolation may exceed the limit between the knots
     return fine.clamp(-limit, limit).permute(0, 2, 3, 1)
 
 
 def warp(images: Tensor, affine: Tensor, displacement: Tensor | None = None, size: int = 28) -> Tensor:
-    """Resample float images `(N, 1, Y, X)` along the maps -> `(N, 1, size, size)`; black comes in from outside."""
-    # torch.nn.functional.affine_grid gives the same grid, but as many small products: 20 times as long on a CPU
+    """Resample float images `(N, 1, Y, X)` by affine maps and displacements into `(N, 1, size, size)`.
+
+    Places outside of an image are black, 0.
+    """
+    # torch.nn.functional.affine_grid gives the same grid, but by many small products: 20 times slower on a CPU
     centres = torch.arange(1, 2 * size, 2, device=images.device) / size - 1  # of the pixels
     x, y = centres.expand(size, size), centres.unsqueeze(1).expand(size, size)
     places = torch.stack([x, y, torch.ones_like(x)]).flatten(1)  # (3, Y·X)

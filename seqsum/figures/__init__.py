@@ -1,6 +1,6 @@
-"""Pictures of what a network does, as pure functions `plot_…(tensors) -> Figure`.
+"""Figures of what a network does, as pure functions `plot_…(tensors) -> Figure`.
 
-They need no Trainer and no display: in a notebook a figure shows itself, elsewhere there is `figure.savefig`.
+They need no Trainer and no display: a notebook shows the returned figure, `figure.savefig` saves it.
 """
 
 from seqsum.figures.decisions import plot_decisions, plot_settling, settled_at

@@ -1,4 +1,4 @@
-"""Results of several runs of several set-ups, beside those that were published."""
+"""Results of several runs for each set-up, beside published results."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from seqsum.figures.style import GIVEN, INK, WRONG, few_ticks, labelled, new_fig
 
 
 def plot_comparison(reached: Mapping[str, Sequence[float]], published: Mapping[str, float], label: str) -> Figure:
-    """A line for each set-up: a dot for each run, a stroke for their mean, a cross for what was published.
+    """Draw a row for each set-up: a dot for each run, a stroke for their mean, a cross for the published result.
 
     Args:
-        reached: By set-up, a share for each run.
-        published: Likewise, where there is one.
-        label: What the shares are, in percent.
+        reached: Results of the runs of each set-up, as shares from 0 to 1.
+        published: Published results of some set-ups, as shares.
+        label: Label of the axis, in percent.
     """
     height = 0.26 * len(reached) + 0.95
     figure = new_figure(6.4, height)

@@ -1,4 +1,4 @@
-"""Curves, how networks continue them, and how soon they go astray."""
+"""Curves that networks continue, and how the error grows with the number of steps."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from seqsum.figures.style import CELLS, GIVEN, INK, SERIES, labelled, new_figure
 def plot_continuations(
     given: Tensor, continued: Mapping[str, Tensor], titles: Sequence[str], truth: Tensor | None = None
 ) -> Figure:
-    """A row for each curve, a column for each network: what was given, what it made of it, and the truth.
+    """Draw a row for each curve and a column for each network: given samples, continuation, and truth.
 
     Args:
-        given: `(B, T)`.
-        continued: The samples after those, `(B, steps)`, by network.
-        titles: Of the curves.
-        truth: `(B, T + steps)`, if it is known.
+        given: Given samples, `(B, T)`.
+        continued: Samples predicted after the given ones, `(B, steps)`, by network.
+        titles: Titles of the curves.
+        truth: True curves, `(B, T + steps)`, if known.
     """
     figure = new_figure(1.2 + 5.4 * len(continued), 0.9 + 1.5 * len(given))
     axes = figure.subplots(len(given), len(continued), sharex=True, sharey=True, squeeze=False)
@@ -51,12 +51,12 @@ def _draw(axes: Axes, given: Tensor, samples: Tensor, truth: Tensor | None, name
 
 
 def plot_drift(errors: Mapping[str, Tensor], typical: float) -> Figure:
-    """Error of the continuation against the number of steps that a network has gone on by itself.
+    """Draw the error of continuations against the number of predicted steps.
 
     Args:
-        errors: Root mean squared error after 1, 2, … steps, `(runs, steps)`, by cell: a faint line for each run and
-            a strong one for their geometric mean, on a logarithmic axis the middle.
-        typical: That of always saying 0, which is dotted.
+        errors: Root mean squared error after 1, 2, … steps, `(runs, steps)`, by cell. Each run gets a faint line and
+            their geometric mean, the middle on a logarithmic axis, a strong one.
+        typical: Error of always predicting 0, drawn as a dotted line.
     """
     figure = new_figure(5.6, 3.8)
     axes = plain(figure.add_axes((0.14, 0.14, 0.83, 0.75), yscale="log"))

@@ -1,4 +1,4 @@
-"""How well cells remember: accuracy against the time to wait."""
+"""Copy memory: accuracy against the number of steps to remember."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from seqsum.figures.style import CELLS, GIVEN, new_figure, plain
 
 
 def plot_memory(blanks: Sequence[int], accuracies: Mapping[str, Sequence[Sequence[float]]], chance: float) -> Figure:
-    """Accuracy of the recalled symbols against the number of blanks before the delimiter, a curve for each cell.
+    """Draw the accuracy of recalled symbols against the number of blanks before the delimiter, a curve for each cell.
 
     Args:
-        blanks: In ascending order.
-        accuracies: By cell, for each number of blanks those of one or more runs: their mean is drawn, and a line from
-            the lowest to the highest.
-        chance: Accuracy of guessing, which is dotted.
+        blanks: Numbers of blanks, in ascending order.
+        accuracies: By cell, for each number of blanks the accuracies of one or more runs. Drawn are their mean and a
+            line from the lowest to the highest.
+        chance: Accuracy of guessing, drawn as a dotted line.
     """
     figure = new_figure(5.6, 3.8)
     axes = plain(figure.add_axes((0.12, 0.14, 0.85, 0.75)))

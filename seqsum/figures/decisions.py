@@ -1,4 +1,4 @@
-"""How a class is decided on, step by step: for single images, and for many of them."""
+"""Decisions on a class after each step: for single images, and over many sequences."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from seqsum.figures.style import (
 )
 
 Steps = Literal["rows", "columns"]
-PER_LINE = 4  # images
+PER_LINE = 4  # images side by side
 NAME = 34  # characters of a name that fit above an image
-PANEL = 1.25  # inches of an image's side, and of the probabilities beside it
-SETTLED = SERIES[3]  # seen on white, and on both ends of the colour map
+PANEL = 1.25  # inches, side of an image and of the probabilities beside it
+SETTLED = SERIES[3]  # visible on white and on both ends of the colour map
 
 
 def settled_at(answers: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The step, from 1, at which the last answer was first given for good: `(…, T)` -> `(…)`.
+    """Find the step, from 1, after which the answer no longer changes: `(…, T)` -> `(…)`.
 
     Args:
-        answers: After each step.
-        mask: True where a step exists, None for all; the last answer is that of the last step that does.
+        answers: Answer after each step.
+        mask: True where a step exists; None for all. The last answer is that of the last existing step.
     """
     if mask is None:
         agrees = answers == answers[..., -1:]
@@ -57,16 +57,16 @@ def plot_decisions(
     targets: Tensor | None = None,
     names: Sequence[str] | None = None,
 ) -> Figure:
-    """Images, and beside each the probability of every class after every step, time running as the image is read.
+    """Draw images and, aligned with each, the probability of every class after each step.
 
-    The dots are the decisions, the likeliest class after each step; the line is where they settle.
+    Dots mark the decisions, the most probable class after each step; the line marks where they settle.
 
     Args:
         images: Pixels `(N, Y, X)`, light on dark.
-        probabilities: Of the classes after each step, `(N, T, K)`.
-        steps: Whether a step is one of the rows, from above, or of the columns, from the left.
-        targets: True classes, `(N,)`, if they are known: wrong decisions are then marked.
-        names: Of the images, which then stand above them, with the probability of the last decision.
+        probabilities: Probabilities of the classes after each step, `(N, T, K)`.
+        steps: Whether steps are rows, from the top, or columns, from the left.
+        targets: True classes, `(N,)`, if known; wrong decisions are then marked.
+        names: Names of the images, shown above them with the probability of the last decision.
     """
     images, probabilities = shown(images), shown(probabilities)
     across, down = (2 * PANEL + 0.75, PANEL + 0.65) if steps == "rows" else (PANEL + 0.9, 2 * PANEL + 0.85)
@@ -98,7 +98,7 @@ def _panel(
     target: int | None,
     name: str,
 ) -> None:
-    """One image and its probabilities `(T, K)`."""
+    """Draw one image and its probabilities `(T, K)`."""
     length, classes = probabilities.shape
     answers = probabilities.argmax(-1)
     settled = int(settled_at(answers))
@@ -129,14 +129,14 @@ def _panel(
 
 
 def draw(axes: Axes, values: np.ndarray, **scale: Any) -> AxesImage:
-    """A heat map without ticks."""
+    """Draw a heat map without ticks."""
     axes.set_xticks([])
     axes.set_yticks([])
     return axes.imshow(values, aspect="auto", interpolation="nearest", **scale)
 
 
 def number_steps(axes: Axes, length: int, steps: Steps) -> None:
-    """Numbers of the steps along a heat map: at its left side, or below it."""
+    """Number the steps along a heat map: on its left for rows, below it for columns."""
     numbers = np.array(shown_steps(length, most=7))
     axis = axes.yaxis if steps == "rows" else axes.xaxis
     axis.set_ticks(numbers - 1, labels=[str(step) for step in numbers])
@@ -145,7 +145,7 @@ def number_steps(axes: Axes, length: int, steps: Steps) -> None:
 
 
 def plot_settling(answers: Tensor, targets: Tensor, mask: Tensor | None = None) -> Figure:
-    """Share of sequences that are classified rightly after each step, and of those whose decision has settled.
+    """Draw the share of sequences classified correctly after each step, and the share whose decision has settled.
 
     Args:
         answers: Decisions after each step, `(B, T)`.

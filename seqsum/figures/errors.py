@@ -1,4 +1,4 @@
-"""Where the running sums go wrong: at which step, at which sums, and for which digits."""
+"""Errors of running sums: by step, by true sum, and by digit."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from seqsum.figures.style import (
     shown_steps,
 )
 
-LABELS = 40  # of the most frequent mistakes; each takes a millisecond to draw
+LABELS = 40  # most frequent mistakes that are labelled; each label takes a millisecond to draw
 MISTAKES = LinearSegmentedColormap.from_list("mistakes", ["white", WRONG])
 
 
 def plot_errors(predictions: Tensor, targets: Tensor, mask: Tensor | None = None) -> Figure:
-    """How errors grow along the sequence: their mean size, and the share of sums that are wrong.
+    """Draw how errors grow along the sequence: the mean absolute error and the share of wrong sums.
 
     Args:
         predictions: Running sums, not rounded, `(B, T)`.
@@ -56,7 +56,7 @@ def plot_errors(predictions: Tensor, targets: Tensor, mask: Tensor | None = None
 
 
 def plot_predictions(predictions: Tensor, targets: Tensor, mask: Tensor | None = None) -> Figure:
-    """Predicted against true running sums of all steps; the grey band is what rounds to the truth.
+    """Draw predicted against true running sums of all steps; sums in the grey band round to the true sum.
 
     Args:
         predictions: Running sums, not rounded, `(B, T)`.
@@ -81,17 +81,17 @@ def plot_predictions(predictions: Tensor, targets: Tensor, mask: Tensor | None =
 
 
 def _valid(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Values `(B, T)` -> those of all steps that exist, `(N,)`."""
+    """Select the values `(B, T)` of existing steps, `(N,)`."""
     return values.flatten() if mask is None else values[mask.cpu()]
 
 
 def plot_confusion(predictions: Tensor, targets: Tensor, operation: Operation, mask: Tensor | None = None) -> Figure:
-    """Which digit is read as which: what each step added to the sum, against the digit that was there.
+    """Draw the confusion matrix of digits: what each step added to the sum, against the true digit.
 
     Args:
         predictions: Running sums, not rounded, `(B, T)`.
         targets: True running sums, `(B, T)`.
-        operation: What the signs are.
+        operation: Signs of the steps.
         mask: `(B, T)`, True where a step exists; None for all.
     """
     counts = count_readings(predictions, targets, operation, mask)
@@ -118,10 +118,10 @@ def plot_confusion(predictions: Tensor, targets: Tensor, operation: Operation, m
 def count_readings(
     predictions: Tensor, targets: Tensor, operation: Operation, mask: Tensor | None = None
 ) -> np.ndarray:
-    """How often each digit was read as each of them, `(10, 11)`; the last column is for what is no digit.
+    """Count how often each digit was read as each digit, `(10, 11)`; the last column counts readings of no digit.
 
     Raises:
-        ValueError: The targets are no sums of digits by this operation.
+        ValueError: The targets are not sums of digits under this operation.
     """
     mask = None if mask is None else mask.cpu()
     read, true = (_valid(read_digits(shown(sums), operation, mask), mask).long() for sums in (predictions, targets))

@@ -1,4 +1,4 @@
-"""Gradients on their way back through time, before and after clipping."""
+"""Gradients backpropagated through time, before and after clipping."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from seqsum.figures.style import INK, SERIES, new_figure, plain
 
 MARKERS = "osD^vPX"
-SHOWN = (1e-12, 1e10)  # below and above, a gradient is of no use any more
+SHOWN = (1e-12, 1e10)  # smaller and larger gradients are useless
 
 
 class GradientCurve(Protocol):
@@ -31,11 +31,11 @@ class GradientCurve(Protocol):
 
 
 def plot_gradients(curves: Mapping[str, Mapping[str, GradientCurve]], threshold: float) -> Figure:
-    """A column for each cell: gradients against distance in time above, against sequence length below.
+    """Draw a column for each cell: gradients against distance in time above, against sequence length below.
 
     Args:
-        curves: By cell, then by how its weights start.
-        threshold: Of the clipping, whose curves are dashed.
+        curves: Curves by cell, then by initialisation of its weights.
+        threshold: Threshold of the clipping; curves of clipped gradients are dashed.
     """
     figure = new_figure(4.0 * len(curves), 7.6)
     axes = figure.subplots(2, len(curves), sharex="row", sharey="row", squeeze=False)

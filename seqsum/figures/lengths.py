@@ -1,4 +1,4 @@
-"""How far the network counts: the share of sequences whose sum comes out right, against their length."""
+"""How far the network counts: the share of sequences with the right final sum, against their length."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TICKS = (1, 2, 4, 8, 16, 32, 64, 100, 128, 200, 400, 800)
 
 
 def binomial_interval(hits: Tensor, trials: Tensor) -> tuple[Tensor, Tensor]:
-    """Ends of the 95 % interval of a share, by Wilson's score (1927), which holds near 0 and 1 too.
+    """Compute the ends of the 95 % interval of a share by Wilson's score (1927), which also holds near 0 and 1.
 
     Args:
-        hits: How often it was so, any shape.
-        trials: Of how many, at least one, likewise.
+        hits: Number of successes, any shape.
+        trials: Number of trials, at least one, same shape.
     """
     z = 1.959964
     hits, trials = hits.double(), trials.double()
@@ -34,17 +34,17 @@ def plot_length_curve(
     digit_accuracy: float,
     trained: tuple[int, int] | None = None,
 ) -> Figure:
-    """Share of sequences with the right final sum against their length, with 95 % intervals.
+    """Draw the share of sequences with the right final sum against their length, with 95 % intervals.
 
-    The dashed line is what reading each digit by itself would give, a wrong one spoiling the sum for good:
-    `p**T`. Where the curve falls below it, it is the counting that fails and not the reading.
+    The dashed line, `p**T`, is the share if digits are read independently and one misread digit spoils the sum.
+    Where the curve falls below it, the network fails to count, not to read.
 
     Args:
         lengths: Sequence lengths `T`, in ascending order.
-        right: Sequences of each length with the right final sum.
-        counts: Sequences of each length.
-        digit_accuracy: Share of single digits that are read right, `p`.
-        trained: Shortest and longest sequence in training, which are marked.
+        right: Number of sequences of each length with the right final sum.
+        counts: Number of sequences of each length.
+        digit_accuracy: Share of single digits that are read correctly, `p`.
+        trained: Shortest and longest sequence in training, marked by a band.
     """
     steps, share = np.asarray(lengths), (shown(right) / shown(counts)).numpy()
     low, high = (100 * end.numpy() for end in binomial_interval(right, counts))

@@ -1,4 +1,4 @@
-"""What a layer does while an image is read: gates, states and outputs, aligned with the image's rows or columns."""
+"""Gates, states and outputs of a layer while it reads an image, aligned with the image's rows or columns."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor
 from seqsum.figures.decisions import Steps, draw, number_steps
 from seqsum.figures.style import black_on_white, colour_scale, new_figure, shown
 
-SIDE, ACROSS = 2.0, 1.25  # inches of a panel: along time, and across the units
+SIDE, ACROSS = 2.0, 1.25  # inches, sides of a panel: along time, and across the units
 
 
 def plot_over_time(image: Tensor, parts: Mapping[str, Tensor], steps: Steps = "rows") -> Figure:
-    """An image, and heat maps of what happened at each of its steps: time runs as the image is read.
+    """Draw an image and heat maps of units over its steps, with time along the rows or columns as they are read.
 
-    Units are in the order of the hidden state after the last step, if it is among the parts.
+    Units are sorted by their hidden state after the last step, if `parts` has it.
 
     Args:
         image: Pixels `(Y, X)`, light on dark.
-        parts: Values of each unit at each step, `(T, U)`, by name; of their colours each has a bar.
-        steps: Whether a step is one of the rows, from above, or of the columns, from the left.
+        parts: Values of each unit at each step, `(T, U)`, by name; each part has its own colour bar.
+        steps: Whether steps are rows, from the top, or columns, from the left.
     """
     parts = _in_order({name: shown(values) for name, values in parts.items()})
     by_rows = steps == "rows"
@@ -31,7 +31,7 @@ def plot_over_time(image: Tensor, parts: Mapping[str, Tensor], steps: Steps = "r
     figure = new_figure(width, height)
 
     def box(start: float, size: float) -> tuple[float, float, float, float]:
-        """Axes that begin so many inches from the image's side: to the right of it, or below."""
+        """Place axes at `start` inches across the time axis: from the left for rows, from the top for columns."""
         if by_rows:
             return (start / width, 0.65 / height, size / width, SIDE / height)
         return (0.6 / width, 1 - (start + size) / height, SIDE / width, size / height)
@@ -54,7 +54,7 @@ def plot_over_time(image: Tensor, parts: Mapping[str, Tensor], steps: Steps = "r
         low, high = drawn.get_clim()
         legend.set_ticks([low, high], labels=[f"{limit:.2g}".replace("-", "−") for limit in (low, high)])
         legend.ax.tick_params(labelsize=8, length=2, pad=1)
-        if by_rows:  # beside another bar's
+        if by_rows:  # clear of the next bar's labels
             first, last = legend.ax.get_xticklabels()
             first.set_horizontalalignment("left")
             last.set_horizontalalignment("right")
@@ -65,7 +65,7 @@ def plot_over_time(image: Tensor, parts: Mapping[str, Tensor], steps: Steps = "r
 
 
 def _in_order(parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Parts `(T, U)` with their units sorted, those that have as many as the hidden state."""
+    """Sort the units of all parts `(T, U)` that have as many units as the hidden state."""
     if "hidden" not in parts:
         return parts
     order = parts["hidden"][-1].argsort(descending=True, stable=True)

@@ -1,4 +1,4 @@
-"""The figures as files: a PNG each, and one HTML page that holds them all and asks for nothing else."""
+"""Writes figures as files: a PNG each, and one self-contained HTML page with all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-DPI = 150  # sharp on a phone and on paper
+DPI = 150  # sharp on phones and on paper
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -33,10 +33,10 @@ th { border-bottom: 1px solid; vertical-align: bottom; }
 
 
 class Table(NamedTuple):
-    """Head and rows, as texts.
+    """A table: its head and rows, as strings.
 
     Attributes:
-        title, caption: Above and below it where it is printed.
+        title, caption: Printed above and below it.
     """
 
     head: Sequence[str]
@@ -46,12 +46,12 @@ class Table(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A part of a page: a figure, or a table, or both, with what to look at.
+    """A section of a page: a figure, a table or both, with a caption.
 
     Attributes:
         title: Heading.
-        text: Paragraph; further lines are items of a list.
-        name: Of the figure's file, without ending.
+        text: Caption; the first line is a paragraph, further lines are items of a list.
+        name: Name of the figure's file, without suffix.
         figure, table: What it shows.
     """
 
@@ -63,13 +63,13 @@ class Section(NamedTuple):
 
 
 def make_files(title: str, lead: str, sections: Sequence[Section], page: str = "index.html") -> dict[str, bytes]:
-    """The content of every file by its name: a PNG for each figure, and the page.
+    """Make the contents of all files, by name: a PNG for each figure, and the page.
 
     Args:
         title: Heading of the page.
-        lead: What it is about, in a sentence.
-        sections: What it shows, in this order.
-        page: Name of its file.
+        lead: Sentence that introduces the page.
+        sections: Sections of the page, in order.
+        page: File name of the page.
     """
     pictures = {section.name: draw(section.figure) for section in sections if section.figure is not None}
     body = "\n".join(_section(section, pictures.get(section.name)) for section in sections)
@@ -94,7 +94,7 @@ def make_files(title: str, lead: str, sections: Sequence[Section], page: str = "
 
 
 def draw(figure: Figure) -> bytes:
-    """A figure as PNG."""
+    """Draw a figure as PNG."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DPI)
     return file.getvalue()

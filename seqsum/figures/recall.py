@@ -1,4 +1,4 @@
-"""Copying: what was to be recalled, what the network recalled, and how sure it was."""
+"""Copy memory: which symbols a network recalls, and with what probability."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from torch import Tensor
 
 from seqsum.figures.style import GIVEN, INK, WRONG, mean_by_step, new_figure, plain, shown, shown_steps
 
-ROW = 1.9  # inches of a sequence
+ROW = 1.9  # inches, height of a sequence
 
 
 def plot_recall(symbols: Tensor, probabilities: Tensor, targets: Tensor, blank: int) -> Figure:
-    """Probabilities of all symbols after each step, one sequence below the other.
+    """Draw the probabilities of all symbols after each step, one sequence below the other.
 
-    A cross stands for a step at which the likeliest symbol is the wrong one, a dot for one at which it is right, an
-    open circle for what is read.
+    An open circle marks a symbol that is read, a dot one that is recalled correctly, and a cross one that should have
+    been recalled.
 
     Args:
-        symbols: Which symbol is read at each step of each sequence, `(N, T)`.
-        probabilities: `(N, T, K)`.
-        targets: `(N, T)`.
-        blank: Class of the steps where nothing is to be recalled.
+        symbols: Symbol read at each step, `(N, T)`.
+        probabilities: Probabilities of the symbols, `(N, T, K)`.
+        targets: True symbols, `(N, T)`.
+        blank: Class of the steps that recall nothing.
     """
     figure = new_figure(7.2, 0.5 + ROW * len(symbols))
     panels = figure.subplots(len(symbols), 1, squeeze=False, sharex=True)[:, 0]
@@ -36,12 +36,12 @@ def plot_recall(symbols: Tensor, probabilities: Tensor, targets: Tensor, blank: 
 
 
 def _panel(axes: Axes, symbols: Tensor, probabilities: Tensor, targets: Tensor, blank: int) -> None:
-    """One sequence: symbols and targets `(T,)`, probabilities `(T, K)`."""
+    """Draw one sequence: symbols and targets `(T,)`, probabilities `(T, K)`."""
     read, chances, wanted = symbols.cpu().numpy(), shown(probabilities).numpy(), targets.cpu().numpy()
     axes.imshow(chances.T, cmap="Greys", vmin=0, vmax=1, aspect="auto", origin="lower")
     steps, asked, right = np.arange(len(wanted)), wanted != blank, chances.argmax(-1) == wanted
     recalled, missed = asked & right, asked & ~right
-    # with an edge that is seen where the network is sure
+    # with a white edge, to be visible on black where the network is sure
     axes.plot(steps[recalled], wanted[recalled], "o", markersize=6, color=INK, markeredgecolor="white")
     axes.plot(steps[missed], wanted[missed], "x", markersize=5, color=WRONG)
     seen = read < blank
@@ -51,12 +51,12 @@ def _panel(axes: Axes, symbols: Tensor, probabilities: Tensor, targets: Tensor, 
 
 
 def plot_recall_by_place(answers: Tensor, targets: Tensor, blank: int) -> Figure:
-    """Share of symbols recalled, by their place in what is to be recalled.
+    """Draw the share of symbols recalled, by their place in the sequence to recall.
 
     Args:
-        answers: `(B, T)`.
-        targets: `(B, T)`; steps with the blank are not asked for.
-        blank: Class of these.
+        answers: Recalled symbols, `(B, T)`.
+        targets: True symbols, `(B, T)`; steps with a blank are not counted.
+        blank: Class of the steps that recall nothing.
     """
     asked = (targets != blank).cpu()
     right = 100 * mean_by_step(shown(answers == targets), asked)[asked.any(dim=0)]

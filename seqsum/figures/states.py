@@ -1,4 +1,4 @@
-"""What the recurrence keeps: gates and states over time, and the number line that it finds for the sums."""
+"""Gates and states of the recurrence over time, and the number line that its states form."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from seqsum.figures.style import (
     write_signs,
 )
 
-HIGH, STEP = 0.76, 0.14  # inches of a heat map, and of the digit above each of its steps
-LEFT, TOP = 0.42, 0.66  # of the first one, on the page
-BAR, BELOW = 0.5, 0.25  # inches from one to the next: its colours, and the title of the next
-PATH = 6  # steps of the sequence whose way is drawn
+HIGH, STEP = 0.76, 0.14  # inches, height of a heat map, and least width of a step
+LEFT, TOP = 0.42, 0.66  # inches, place of the first heat map on the page
+BAR, BELOW = 0.5, 0.25  # inches between heat maps, for the colour bar, and for the title of the next
+PATH = 6  # steps of the path that is drawn
 
 
 def order_units(states: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Units `(H,)`, from the one that rises most with the targets to the one that falls most with them.
+    """Sort units `(H,)` by correlation with the targets, from the one that rises most to the one that falls most.
 
     Args:
         states: `(B, T, H)`.
@@ -57,13 +57,13 @@ def plot_gates(
     operation: Operation = "alternating",
     order: Tensor | None = None,
 ) -> Figure:
-    """Gates and states of one layer while it reads one sequence: a heat map each, below the digits.
+    """Draw a heat map of each gate and state of one layer while it reads one sequence, below the digits.
 
     Args:
-        gates: `(T, H)` each, by the names that `seqsum.trace` gives them, without the layer.
-        images: Grey digits `(T, 28, 28)`, or None for inputs that are no images.
-        operation: What the signs above the digits are.
-        order: Units from top to bottom, see `order_units`; as they come by default.
+        gates: Gates and states, `(T, H)` each, named as by `seqsum.trace`, without the layer.
+        images: Grey digits `(T, 28, 28)`; None for inputs that are no images.
+        operation: Signs of the steps, drawn above the digits.
+        order: Units from top to bottom, see `order_units`; unsorted by default.
     """
     columns = -(-len(gates) // 2)
     rows = -(-len(gates) // columns)
@@ -86,7 +86,7 @@ def plot_gates(
 
 
 def _head(axes: Axes, images: Tensor, left: float, wide: float, operation: Operation) -> None:
-    """Digits and signs above the column of heat maps that begins at `left`."""
+    """Draw digits and signs above the column of heat maps that begins at `left`."""
     pitch = wide / len(images)
     size = min(0.95 * pitch, 0.28)
     middles = [left + pitch * (step + 0.5) for step in range(len(images))]
@@ -97,9 +97,9 @@ def _head(axes: Axes, images: Tensor, left: float, wide: float, operation: Opera
 
 
 def _heat_map(axes: Axes, name: str, values: Tensor, left: float, top: float, wide: float) -> None:
-    """Time to the right, units downwards, and a bar that tells the colours."""
+    """Draw a heat map, with time to the right and units downwards, and its colour bar."""
     units = shown(values).T.numpy()  # (H, T)
-    scale = colour_scale(units, inside=0.98)  # or one unit in a hundred would leave all others pale
+    scale = colour_scale(units, inside=0.98)  # else one extreme unit would make all others pale
     paste(axes, units, left, top, wide, HIGH, **scale)
     bar = np.linspace(scale["vmax"], scale["vmin"], 64)[:, None]
     paste(axes, bar, left + wide + 0.04, top, 0.07, HIGH, **scale)
@@ -111,26 +111,26 @@ def _heat_map(axes: Axes, name: str, values: Tensor, left: float, top: float, wi
 
 
 def _steps(axes: Axes, length: int, left: float, y: float, wide: float) -> None:
-    """Numbers of the steps below a heat map."""
+    """Number the steps below a heat map."""
     for step in shown_steps(length, most=6):
         axes.text(left + wide * (step - 0.5) / length, y + 0.03, str(step), ha="center", va="top", fontsize=8)
     axes.text(left + wide / 2, y + 0.17, "step t", ha="center", va="top", fontsize=8)
 
 
 def principal_components(states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The two directions in which states vary most, turned so that pictures of different epochs compare.
+    """Project states onto the two directions in which they vary most, with fixed signs so that epochs compare.
 
     Args:
         states: `(B, T, H)`.
         targets: `(B, T)`.
 
     Returns:
-        The states along both, `(B, T, 2)`: the first rises with the targets, the second is higher after
-        the first step than on the whole; and the share of all variance that lies along each, `(2,)`.
+        The projected states, `(B, T, 2)`, and each direction's share of the variance, `(2,)`. The first coordinate
+        rises with the targets; the second is above average after the first step.
     """
     flat = shown(states).double().flatten(0, 1)  # (B·T, H)
-    flat = F.pad(flat - flat.mean(dim=0), (0, max(0, 2 - flat.shape[1])))  # a single unit varies in one direction
-    finite = flat.nan_to_num(0, 0, 0)  # after a training that diverged there is nothing to see, and no error
+    flat = F.pad(flat - flat.mean(dim=0), (0, max(0, 2 - flat.shape[1])))  # a single unit has only one direction
+    finite = flat.nan_to_num(0, 0, 0)  # draw nothing, without an error, after a diverged training
     variance, directions = torch.linalg.eigh(finite.T @ finite)  # ascending
     seen = (flat @ directions[:, -2:].flip(-1)).unflatten(0, states.shape[:2])
     sums = shown(targets)
@@ -140,12 +140,12 @@ def principal_components(states: Tensor, targets: Tensor) -> tuple[Tensor, Tenso
 
 
 def plot_number_line(states: Tensor, targets: Tensor, operation: Operation) -> Figure:
-    """Hidden states in the plane in which they vary most, coloured by the true sum, and one sequence's path.
+    """Draw hidden states in the plane in which they vary most, coloured by the true sum, and one sequence's path.
 
     Args:
-        states: `(B, T, H)`; the path is that of the first sequence, with its true sums.
+        states: Hidden states, `(B, T, H)`; the path is that of the first sequence, labelled with its true sums.
         targets: True running sums, `(B, T)`.
-        operation: What the signs are.
+        operation: Signs of the steps.
     """
     seen, shares = principal_components(states, targets)
     sums = shown(targets)
@@ -172,7 +172,7 @@ def plot_number_line(states: Tensor, targets: Tensor, operation: Operation) -> F
 
 
 def _path(axes: Axes, places: Tensor, sums: Tensor) -> None:
-    """A line from state to state, `(T, 2)`, with the sums beside it; equal ones in one place are written once."""
+    """Draw a line from state to state, `(T, 2)`, labelled with sums; equal sums in one place are written once."""
     axes.plot(*places.numpy().T, color=INK, linewidth=1, marker="o", markersize=4)
     near = 0.05 * np.ptp([axes.get_xlim(), axes.get_ylim()], axis=1)
     written: list[tuple[str, np.ndarray]] = []

@@ -1,4 +1,4 @@
-"""What the figures share: colours that mean the same everywhere, pages to paste on, digits as images."""
+"""Common style of all figures: colours with the same meaning everywhere, pages to paste on, digits as images."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-# Okabe and Ito's vermilion beside two greys: told apart by all eyes, and what is wrong has a cross as well
+# Okabe and Ito's vermilion and two greys, which colour-blind readers can tell apart; mistakes also have a cross
 INK, WRONG, GIVEN = "#222222", "#d55e00", "#666666"  # prediction, wrong prediction, truth
-# for curves side by side: Okabe and Ito's (2008) but for yellow, which is hard to see on white
+# for curves side by side: Okabe and Ito's colours (2008) except yellow, which is hard to see on white
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#222222", "#e69f00", "#56b4e9")
-# a cell looks the same in all of them
+# a cell looks the same in all figures
 CELLS: dict[str, dict[str, Any]] = {
     "lstm": {"color": SERIES[0], "marker": "o"},
     "rnn": {"color": SERIES[1], "marker": "s"},
@@ -29,20 +29,20 @@ CELLS: dict[str, dict[str, Any]] = {
 POSITIVE, SIGNED = "viridis", "RdBu_r"  # colour maps; the second is white at 0
 
 
-# Inches. TensorBoard shrinks pictures into cards of 365 × 215 pixels, at which 9 points are then 10 pixels high
+# inches; TensorBoard shrinks figures to cards of 365 × 215 pixels, where 9 points are then 10 pixels high
 CARD = (4.4, 2.65)
 FONT = 9  # points
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches, each of which is 150 pixels in TensorBoard: twice what a card shows."""
+    """Make an empty figure, its size in inches, at 150 pixels per inch: twice the resolution of TensorBoard's cards."""
     return Figure(figsize=(width, height), dpi=150, facecolor="white")
 
 
 def new_page(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure and one pair of axes without lines all over it, in inches from the upper left corner.
+    """Make a figure with one pair of invisible axes that cover it, in inches from the upper left corner.
 
-    For what is pasted together from many images: axes of its own for each would take ten times as long.
+    Paste many images onto it: separate axes for each would take ten times as long.
     """
     figure = new_figure(width, height)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
@@ -51,17 +51,17 @@ def new_page(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def paste(axes: Axes, image: np.ndarray, left: float, top: float, width: float, height: float, **scale: Any) -> None:
-    """An image on a page, at so many inches."""
+    """Paste an image on a page; place and size are in inches."""
     axes.imshow(image, extent=(left, left + width, top + height, top), aspect="auto", interpolation="nearest", **scale)
 
 
 def colour_scale(values: np.ndarray, least: float = 1.0, inside: float = 1.0) -> dict[str, Any]:
-    """Colour map and limits for these values: from 0 up, or as far on both sides of 0 where some are negative.
+    """Choose colour map and limits for values: from 0 up, or symmetric around 0 if some are negative.
 
     Args:
-        values: What is to be shown; those that are not finite don't count.
-        least: The limit is at least so large, so that colours mean the same from epoch to epoch.
-        inside: Share of the values that the limits must hold; those beyond get the colour of the limit.
+        values: Values to show; non-finite ones are ignored.
+        least: Smallest limit, so that colours mean the same from epoch to epoch.
+        inside: Share of the values that must lie within the limits; values beyond get the limit's colour.
     """
     finite = values[np.isfinite(values)]
     limit = max(least, float(np.quantile(np.abs(finite), inside)) if len(finite) else 0.0)
@@ -70,33 +70,33 @@ def colour_scale(values: np.ndarray, least: float = 1.0, inside: float = 1.0) ->
 
 
 def labelled(*panels: Axes) -> dict[str, Artist]:
-    """What a legend of all these has to name, by label: what comes several times, once."""
+    """Collect the legend entries of several panels by label, each once."""
     return {label: line for panel in panels for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
 
 
 def shown(tensor: Tensor) -> Tensor:
-    """Any tensor as one that can be drawn: float32, on the CPU, without gradients."""
+    """Convert a tensor for drawing: float32, on the CPU, detached."""
     return tensor.detach().float().cpu()
 
 
 def mean_by_step(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Values `(B, T)` -> their mean over the sequences that have the step, `(T,)`; NaN where none has.
+    """Average values `(B, T)` over the sequences that have the step, `(T,)`; NaN where none has.
 
     Args:
-        values: On the CPU.
+        values: Values, on the CPU.
         mask: `(B, T)`, True where a step exists; None for all.
     """
     return values.mean(dim=0) if mask is None else values.where(mask.cpu(), torch.nan).nanmean(dim=0)
 
 
 def black_on_white(image: Tensor) -> np.ndarray:
-    """A digit `(Y, X)` in any scale, as grey values from 0, its ink, to 1, its background."""
+    """Invert a digit `(Y, X)` of any scale to grey values from 0, its ink, to 1, its background."""
     pixels = shown(image).numpy()
     return (pixels.max() - pixels) / max(np.ptp(pixels), 1e-9)
 
 
 def write_signs(axes: Axes, places: Sequence[tuple[float, float]], added: Sequence[bool], size: float) -> None:
-    """A plus or a minus at each place on a page, as markers: texts would take ten times as long."""
+    """Draw a plus or a minus at each place on a page, as markers, which are ten times faster than texts."""
     for marker, chosen in (("+", True), ("_", False)):
         points = [place for place, plus in zip(places, added, strict=True) if plus == chosen]
         x, y = zip(*points, strict=True) if points else ((), ())
@@ -104,17 +104,17 @@ def write_signs(axes: Axes, places: Sequence[tuple[float, float]], added: Sequen
 
 
 def number(value: float) -> str:
-    """A rounded number with a true minus sign; a dash for what is none, as after a training that diverged."""
+    """Write a rounded number with a true minus sign; a dash if it is not finite, as after a diverged training."""
     return f"{round(value)}".replace("-", "−") if math.isfinite(value) else "–"
 
 
 def digit(value: float) -> str:
-    """A digit; a dash for what is none."""
+    """Write a digit; a dash if the value is no digit."""
     return number(value) if 0 <= value <= 9 else "–"
 
 
 def shorten(path: str, most: int) -> str:
-    """A path that fits in so many characters: without its first folders, and at need without the name's middle."""
+    """Shorten a path to at most `most` characters: drop its first folders, then the middle of its name."""
     while len(path) > most and os.sep in path:
         path = path.partition(os.sep)[2]
     half = (most - 1) // 2
@@ -122,17 +122,17 @@ def shorten(path: str, most: int) -> str:
 
 
 def shown_steps(length: int, most: int = 10) -> Sequence[int]:
-    """Steps, counted from 1, whose numbers fit below an axis: all, or every so many."""
+    """Choose at most `most` evenly spaced steps, counted from 1, to number along an axis."""
     return range(1, length + 1, -(-length // most))
 
 
 def few_ticks() -> MaxNLocator:
-    """Ticks for an axis, some five: each takes a millisecond or two to draw."""
+    """Make a locator of about five ticks: each takes a millisecond or two to draw."""
     return MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
 
 
 def plain(axes: Axes) -> Axes:
-    """Without the lines above and on the right, which say nothing, and with numbers that leave room for the rest."""
+    """Remove the lines above and on the right, and use small tick labels."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=FONT)
     return axes

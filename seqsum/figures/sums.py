@@ -1,4 +1,4 @@
-"""Digits of a few sequences with the running sums predicted for them."""
+"""Digits of a few sequences with their predicted running sums."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from seqsum.figures.style import (
     write_signs,
 )
 
-PER_LINE = 8  # digits: of short sequences, as many as fit; a longer one goes on below
-COLUMN, LINE = 44, 54  # pixels of the digits from one to the next: 16 for the sign, 26 for the sums below
+PER_LINE = 8  # digits per line: several short sequences fit into one; a longer sequence wraps
+COLUMN, LINE = 44, 54  # pixels from one digit to the next: 28, and 16 for the sign, 26 for the sums below
 NAME = 12  # characters of a file's name that fit below a digit
-GAP = 24  # pixels between sequences that stand side by side
-INCH = 84  # pixels of the digits
+GAP = 24  # pixels between sequences side by side
+INCH = 84  # pixels of a digit's image per inch
 
 
 def plot_sums(
@@ -38,22 +38,22 @@ def plot_sums(
     targets: Sequence[Tensor] | None = None,
     names: Sequence[Sequence[str]] | None = None,
 ) -> Figure:
-    """Digits in a row, each with its sign and, below, the running sum that the network predicts.
+    """Draw digits in rows, each with its sign and, below it, the predicted running sum.
 
     Args:
         images: Grey digits `(T, 28, 28)` of each sequence; the sequences may differ in length.
-        predictions: Running sums `(T,)` of each sequence, which are shown rounded.
-        operation: What the signs are.
-        targets: True running sums `(T,)` of each sequence. Where they are given they stand below the
-            predictions, and wrong predictions are marked, by a cross as well as by colour.
-        names: Of the digits' files. Where they are given, without targets, they stand below the sums, with the
-            digit that the step has added or subtracted.
+        predictions: Running sums `(T,)` of each sequence, shown rounded.
+        operation: Signs of the steps.
+        targets: True running sums `(T,)` of each sequence, if known. They are drawn below the predictions, and
+            wrong predictions are marked by a cross and by colour.
+        names: File names of the digits, for use without targets. They are drawn below the sums, with the digit
+            that the step added or subtracted.
     """
     places = list(_places([len(digits) for digits in images]))
-    wide = max(COLUMN * PER_LINE, *(left + 28 + 6 for _, _, left, _ in places))  # room for the legend, and numbers
+    wide = max(COLUMN * PER_LINE, *(left + 28 + 6 for _, _, left, _ in places))  # room for the legend and for numbers
     high = max(top for _, _, _, top in places) + LINE - 2
-    digits = np.ones((high, wide))  # one image of all: faster to draw than many
-    foot = 14 if names is None else 18  # pixels of the legend
+    digits = np.ones((high, wide))  # one image of all digits, which is faster to draw than many
+    foot = 14 if names is None else 18  # pixels, height of the legend
     figure, axes = new_page(wide / INCH, (high + foot) / INCH)
     for row, step, left, top in places:
         digits[top : top + 28, left : left + 28] = black_on_white(images[row][step])
@@ -72,12 +72,12 @@ def plot_sums(
 
 
 def beside(length: int) -> int:
-    """How many sequences of this length stand side by side."""
+    """Return how many sequences of a length fit side by side."""
     return max(1, PER_LINE // length)
 
 
 def _places(lengths: Sequence[int]) -> Iterator[tuple[int, int, int, int]]:
-    """Each digit's sequence and step, and where its upper left pixel is."""
+    """Yield each digit's sequence and step, and the place of its upper left pixel."""
     together, line = beside(max(lengths)), 0
     for row, length in enumerate(lengths):
         left = 16 + (COLUMN * max(lengths) + GAP) * (row % together)
@@ -93,7 +93,7 @@ def _write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
 
 
 def _label(axes: Axes, x: float, y: float, prediction: float, truth: float | None) -> None:
-    """The predicted sum below a digit, and the true one below that."""
+    """Write the predicted sum below a digit, and the true sum below that."""
     wrong = truth is not None and number(prediction) != number(truth)
     text, colour = f"{'✗ ' if wrong else ''}{number(prediction)}", WRONG if wrong else INK
     _write(axes, x, y, text, va="top", fontsize=9, fontweight="bold", color=colour)
@@ -102,6 +102,6 @@ def _label(axes: Axes, x: float, y: float, prediction: float, truth: float | Non
 
 
 def _name(axes: Axes, x: float, y: float, read: float, name: str) -> None:
-    """What a digit was read as, and its file, in small print below its sum."""
+    """Write what a digit was read as, and its file, in small print below its sum."""
     text = f"read {digit(read)}\n{shorten(name, NAME)}"
     _write(axes, x, y, text, va="top", fontsize=5, linespacing=1.1, color=GIVEN, parse_math=False)

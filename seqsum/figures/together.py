@@ -1,4 +1,4 @@
-"""All figures of one evaluation at once, as TensorBoard shows them after an epoch."""
+"""All figures of one evaluation, as TensorBoard shows them after an epoch."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from seqsum.figures.states import order_units, plot_gates, plot_number_line
 from seqsum.figures.style import shown
 from seqsum.figures.sums import beside, plot_sums
 
-LINES, STEPS = 3, 12  # of digits that are shown: of more, each would be too small to see
-DOTS = 1_000  # states in the picture of the number line
+LINES, STEPS = 3, 12  # most lines of digits, and steps of a sequence; more would be too small to see
+DOTS = 1_000  # most states on the number line
 
 
 def plot_all(
@@ -27,16 +27,16 @@ def plot_all(
     operation: Operation,
     mask: Tensor | None = None,
 ) -> dict[str, Figure]:
-    """Every figure of running sums, by name: `sums`, `errors`, `predictions`, `confusion`, `gates_l0`, `number_line`.
+    """Draw all figures of running sums: `sums`, `errors`, `predictions`, `confusion`, `gates_l0`, …, `number_line`.
 
     Args:
         images: Grey digits `(N, T, 28, 28)` of the first sequences.
-        recorded: What the recurrence did with these, `(N, T, H)` each: gates and states as `seqsum.trace` calls
-            them, and `outputs`. Without gates, as of torch's own layers, there is no figure of them, and the
-            number line is that of the outputs, which are torch's hidden state. Of an empty one there is neither.
+        recorded: Gates and states for these sequences, `(N, T, H)` each, named as by `seqsum.trace`, and the
+            `outputs` of the recurrence. Without gates, as for torch's own layers, there is no figure of gates, and
+            the number line is drawn from the outputs. If empty, there is neither.
         predictions: Running sums of all sequences, not rounded, `(B, T)`.
         targets: True running sums of all sequences, `(B, T)`.
-        operation: What the signs are.
+        operation: Signs of the steps.
         mask: `(B, T)`, True where a step exists; None for all.
     """
     predictions, targets = shown(predictions), shown(targets)
@@ -56,7 +56,7 @@ def plot_all(
         figures[f"gates_{layer}"] = plot_gates(gates, images[0, :STEPS], operation, order)
     if recorded:
         whole = torch.ones(count, dtype=torch.bool) if of_images is None else of_images.all(dim=1)
-        few = whole.nonzero().squeeze(1)[: max(1, DOTS // steps)]  # a path has no holes
+        few = whole.nonzero().squeeze(1)[: max(1, DOTS // steps)]  # a path without masked steps
         if len(few) > 0:
             states = last_states(layers, recorded["outputs"]).cpu()
             figures["number_line"] = plot_number_line(states[few], targets[few, :steps], operation)
@@ -66,13 +66,13 @@ def plot_all(
 def first_sequences(
     images: Tensor, predictions: Tensor, targets: Tensor, mask: Tensor | None, lines: int = LINES
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """Images, predicted and true sums of the first sequences, as many as fit into so many lines: the steps that exist.
+    """Select images, predicted and true sums of existing steps, for as many sequences as fit into `lines`.
 
     Args:
         images: `(N, T, 28, 28)`.
-        predictions, targets: `(B, T)`, of these sequences and maybe of others after them.
+        predictions, targets: `(B, T)`; their first rows belong to the images.
         mask: `(B, T)`, True where a step exists; None for all.
-        lines: How many.
+        lines: Number of lines of digits.
     """
     sequences: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
     for row in range(min(len(images), lines * beside(images.shape[1]))):
@@ -83,7 +83,7 @@ def first_sequences(
 
 
 def by_layer(recorded: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """What `seqsum.trace` recorded by layer and direction, `l0`, `l0_reverse`, …, and then by name."""
+    """Group what `seqsum.trace` recorded by layer and direction, `l0`, `l0_reverse`, …, then by name."""
     layers: dict[str, dict[str, Tensor]] = {}
     for name, tensor in recorded.items():
         if found := re.fullmatch(r"(?:.*\.)?(.+)_(l\d+(?:_reverse)?)", name):
@@ -92,11 +92,11 @@ def by_layer(recorded: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def last_states(layers: Mapping[str, Mapping[str, Tensor]], outputs: Tensor) -> Tensor:
-    """The hidden state of the uppermost layer `(B, T, H)`; what the recurrence gives out where none is recorded.
+    """Return the hidden state of the last layer, `(B, T, H)`; the recurrence's outputs if none was recorded.
 
     Args:
-        layers: What was recorded, see `by_layer`.
-        outputs: Of the recurrence, `(B, T, H)`. Those of torch's own layers are their hidden state.
+        layers: Recorded gates and states, see `by_layer`.
+        outputs: Outputs of the recurrence, `(B, T, H)`; for torch's own layers these are the hidden state.
     """
     hidden = [parts["hidden"] for parts in layers.values() if "hidden" in parts]
     return hidden[-1] if hidden else outputs

@@ -1,4 +1,4 @@
-"""Training steps as CUDA graphs: what is captured, and where a step must run as it is written."""
+"""Training steps as CUDA graphs: capture, replay, and when a step must run eagerly instead."""
 
 from seqsum.graphs.module import CudaGraph, GraphedModule
 

@@ -1,4 +1,4 @@
-"""Training batches made by CUDA graphs: dozens of small operations of a DataModule, launched as one."""
+"""Makes training batches by CUDA graphs: one launch for a DataModule's dozens of small operations."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from seqsum.data.indexed import IndexedData
 from seqsum.graphs.capture import Captures
 from seqsum.graphs.watchpoints import SCALARS
 
-EAGER_BATCHES = 2  # of each shape before it is captured
-MAX_SHAPES = 16  # that are captured
+EAGER_BATCHES = 2  # batches of a shape before it is captured
+MAX_SHAPES = 16  # most shapes captured
 
 Make = Callable[[IndexBatch], Batch]
 
 
 class BatchGraphs:
-    """Makes batches as `data.gather` does, from its third of each shape on by a graph.
+    """Makes the batches of `data.gather`, from the third batch of each shape on by a graph.
 
     Args:
-        data: A DataModule that is capturable, see `IndexedData`.
+        data: A capturable DataModule, see `IndexedData.is_capturable`.
     """
 
     def __init__(self, data: IndexedData) -> None:
@@ -38,7 +38,7 @@ class BatchGraphs:
         self._given_up = False
 
     def __call__(self, batch: IndexBatch) -> Batch:
-        """The batch that an index table stands for."""
+        """Make the batch of an index table."""
         if batch.split != "train" or self._given_up:
             return self._make(batch)
         share = batch.share
@@ -57,7 +57,7 @@ class BatchGraphs:
         seed = torch.zeros((), dtype=torch.int64, device=rows.device)
         try:
             self._captures.settle()
-            of_graph = batch._replace(rows=rows, seed=seed)  # type: ignore[arg-type]  # a tensor, to be changed
+            of_graph = batch._replace(rows=rows, seed=seed)  # type: ignore[arg-type]  # a tensor, overwritten before each replay
             replay, made = self._captures.capture(lambda: self._make(of_graph))
         except RuntimeError as error:
             self._given_up = True
@@ -76,5 +76,5 @@ class _Captured(NamedTuple):
         self.rows.copy_(batch.rows)
         self.seed.fill_(batch.seed)
         self.replay()
-        # copies: a callback may keep a batch, and the next replay writes over this one
+        # copies, because a callback may keep a batch and the next replay overwrites this one
         return self.made.map(Tensor.clone)._replace(rows=batch.rows)

@@ -1,4 +1,4 @@
-"""A training step's parts as CUDA graphs, for batches of one shape."""
+"""Captures the parts of a training step as CUDA graphs, for batches of one shape."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from seqsum.data.base import Batch
 from seqsum.objectives.metrics import Sums
 
 Result = TypeVar("Result")
-Losses = tuple[Tensor, Tensor]  # what is differentiated, and the mean over all processes
+Losses = tuple[Tensor, Tensor]  # the loss to differentiate, and the mean loss over all processes
 Places = Sequence[tuple[Tensor, Tensor]]  # total and count of each metric
 
 
 class Captures:
-    """Captures functions as CUDA graphs that share one pool of memory.
+    """Captures functions as CUDA graphs that share one memory pool.
 
-    They may share it: graphs of one step run one after another, and what one step leaves no other reads, but for
-    tensors that somebody holds, and these keep their memory.
+    Sharing is safe: the graphs of a step run one after another, and no step reads what another one left, except for
+    tensors that are still referenced, which keep their memory.
     """
 
     def __init__(self) -> None:
@@ -32,32 +32,32 @@ class Captures:
 
     @staticmethod
     def obstacle(device: torch.device) -> str | None:
-        """Why there can be no graphs on a device; None if there can."""
+        """Say why a device can't run CUDA graphs; None if it can."""
         return None if device.type == "cuda" else f"the device is {device}"
 
     def settle(self) -> None:
-        """Before a capture: finish what is under way, and let old graphs of autograd go.
+        """Prepare for a capture: finish running work and free old autograd graphs.
 
-        As long as one is alive, the gradients of its weights are added up on the stream that it was made on.
+        While an autograd graph is alive, the gradients of its weights accumulate on the stream that it was made on.
         """
         gc.collect()
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
 
     def capture(self, run: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
-        """Record what `run` launches, without executing it.
+        """Record the kernels that `run` launches, without executing them.
 
         Returns:
-            A function that executes what was recorded, on the same memory, and what `run` returned: tensors that
-            each execution writes to.
+            A function that executes the recorded kernels on the same memory, and the result of `run`: tensors that
+            each execution overwrites.
 
         Raises:
-            RuntimeError: `run` does what can't be captured, such as waiting for the device.
+            RuntimeError: `run` does something that can't be captured, such as waiting for the device.
         """
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.stream(self.stream):
             try:
-                # other threads, such as a loader's, may go on using the device
+                # other threads, such as a loader's, may use the device meanwhile
                 graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")
                 result = run()
                 graph.capture_end()
@@ -69,33 +69,33 @@ class Captures:
 
 @cache
 def _stream(device: int) -> torch.cuda.Stream:
-    """The stream to capture on, since the default one can't be: one for good, as cuBLAS keeps memory for each."""
+    """Make the stream to capture on, once per device: cuBLAS keeps memory per stream; the default can't be captured."""
     return torch.cuda.Stream(device)
 
 
 def _abandon(graph: torch.cuda.CUDAGraph) -> None:
-    """Leave a capture that has failed, so that the device can be used again."""
-    with suppress(RuntimeError):  # which says once more that it has failed
+    """Leave a failed capture, so that the device can be used again."""
+    with suppress(RuntimeError):  # it repeats that the capture failed
         graph.capture_end()
     generator = torch.cuda.default_generators[torch.cuda.current_device()]
-    # it may go on thinking that it is captured, and draw nothing any more (pytorch#171263); a copy does not
+    # the generator may stay in capture mode and fail to draw (pytorch#171263); a copy of its state does not
     generator.graphsafe_set_state(generator.clone_state())
 
 
 def _place_like(tensor: Tensor) -> Tensor:
-    """A copy with the same strides, by which libraries choose how they compute, and so how they round."""
-    if any(stride == 0 for stride in tensor.stride()):  # expanded: its elements share their places
+    """Copy a tensor with its strides: libraries choose algorithms, and so roundings, by strides."""
+    if any(stride == 0 for stride in tensor.stride()):  # expanded: elements share memory
         return tensor.clone()
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device).copy_(tensor)
 
 
 class Parts(NamedTuple):
-    """What a training step does.
+    """The parts of a training step.
 
     Attributes:
-        forward: From a batch to its losses.
-        backward: From the loss to the gradients of the weights.
-        clip: Clips these gradients; None where they stay as they are.
+        forward: Computes the losses of a batch.
+        backward: Computes the weights' gradients from the loss.
+        clip: Clips these gradients; None for no clipping.
     """
 
     forward: Callable[[Batch], Losses]
@@ -104,21 +104,21 @@ class Parts(NamedTuple):
 
 
 class CapturedStep:
-    """The parts of a training step, captured one by one: hooks between them find what they always find.
+    """The parts of a training step, captured one by one, so that hooks between them see what they always see.
 
-    The optimizer's step is not among them. A graph would keep the learning rate and the momentum of its capture,
-    and OneCycleLR changes both in every step; fused AdamW takes a tensor for the first, but not for the second.
-    Without a graph it is two launches.
+    The optimizer's step is not captured. A graph would keep the learning rate and the momentum of its capture, but
+    OneCycleLR changes both in every step; fused AdamW takes a tensor for the former but not for the latter. Without a
+    graph it is two launches.
 
     Args:
         captures: Makes the graphs.
-        parts: What to capture. Nothing of it is executed.
-        batch: Of the shapes and types of those to come.
-        weights: Of the optimizer, frozen ones too: a gradient that one had before must not be clipped with the others.
-        metrics, places: What `forward` updates, and where their sums are, see `Sums.keep_in`.
+        parts: Parts to capture; they are not executed.
+        batch: A batch with the shapes and types of all later batches.
+        weights: All weights of the module, also frozen ones: clipping must not see gradients that they had before.
+        metrics, places: The metrics that `forward` updates, and the tensors of their sums, see `Sums.keep_in`.
 
     Raises:
-        RuntimeError: A part can't be captured. Weights, gradients and metrics are as before.
+        RuntimeError: A part can't be captured. Weights, gradients and metrics are restored.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class CapturedStep:
         self.losses = loss.detach(), mean_loss.detach()
 
     def forward(self, batch: Batch) -> Losses:
-        """A batch's losses; of the first the next step will write over the value. Metrics are updated."""
+        """Compute a batch's losses and update the metrics. The next step overwrites the first loss."""
         for kept, tensor in zip(self.batch, batch, strict=True):
             if kept is not None and tensor is not None:
                 kept.copy_(tensor, non_blocking=True)
@@ -161,13 +161,13 @@ class CapturedStep:
         return self.losses[0], self.losses[1].clone()
 
     def backward(self) -> None:
-        """Give the weights their gradients."""
+        """Compute the gradients and assign them to the weights."""
         self._backward()
         for weight, gradient in self.gradients:
             weight.grad = gradient
 
     def clip(self) -> bool:
-        """Clip these gradients; False if some have been replaced by others, which the graph knows nothing of."""
+        """Clip the gradients; return False if there is no clipping or if some were replaced after `backward`."""
         if self._clip is None or any(weight.grad is not gradient for weight, gradient in self.gradients):
             return False
         self._clip()

@@ -1,4 +1,4 @@
-"""A LightningModule whose training steps run as CUDA graphs."""
+"""Base LightningModule whose training steps run as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ CudaGraph = Literal["auto"] | bool
 
 
 class GraphedModule(LightningModule):
-    """Runs forward pass, backward pass and clipping of its training steps as CUDA graphs, where it can.
+    """Runs forward pass, backward pass and clipping of its training steps as CUDA graphs, if possible.
 
-    Lightning's loop, its hooks and the optimizer's step stay as they are, and so do all numbers.
+    Lightning's loop, its hooks, the optimizer's step and all results stay the same.
 
     Args:
-        cuda_graph: Whether to; `auto` where it is possible, and true to be told if it is not.
+        cuda_graph: Whether to use graphs: `auto` if possible, True to also be warned if not, or False.
     """
 
-    graphs: StepGraphs | None = None  # of the present training
+    graphs: StepGraphs | None = None  # of the current training
 
     def __init__(self, cuda_graph: CudaGraph = "auto") -> None:
         super().__init__()
         self.cuda_graph = cuda_graph
 
     def training_losses(self, batch: Batch) -> Losses:
-        """What is differentiated, and the mean over all processes, detached; updates `training_metrics`.
+        """Compute the loss to differentiate and the detached mean loss of all processes; update `training_metrics`.
 
-        All that happens here must happen on the device.
+        It must run entirely on the device.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `training_losses`")
 
     def training_metrics(self) -> Sequence[Metric]:
-        """The metrics that `training_losses` updates."""
+        """Return the metrics that `training_losses` updates."""
         raise NotImplementedError(f"{type(self).__name__} must define `training_metrics`")
 
     def training_networks(self) -> Sequence[nn.Module]:
-        """The modules that `training_losses` runs."""
+        """Return the modules that `training_losses` runs."""
         raise NotImplementedError(f"{type(self).__name__} must define `training_networks`")
 
     def run_training_losses(self, batch: Batch) -> Losses:
-        """`training_losses` of the present step, from its graph if it has one."""
+        """Compute this step's `training_losses`, by its graph if it has one."""
         running = self.graphs.begin() if self.graphs else None
         return running.forward(batch) if running else self.training_losses(batch)
 
     def graph_obstacle(self) -> str | None:
-        """Why no step of this module can be a graph, as a clause; None if steps can."""
+        """Say, as a clause, why no step of this module can be a graph; None if steps can."""
         return None
 
     def on_fit_start(self) -> None:
@@ -100,7 +100,7 @@ class GraphedModule(LightningModule):
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def _forward_part(self, batch: Batch) -> Losses:
-        # what Lightning has around a step, and not around what comes before it
+        # the contexts that Lightning enters for a step, but not yet in `on_train_batch_start`
         with torch.enable_grad(), self.trainer.precision_plugin.train_step_context():
             return self.training_losses(batch)
 

@@ -1,4 +1,4 @@
-"""Why no step of a training can be a CUDA graph."""
+"""Reasons why the steps of a training can't be CUDA graphs."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ PRECISIONS = (Precision, MixedPrecision, HalfPrecision, DoublePrecision)
 
 
 def explain(obstacle: str, loud: bool) -> None:
-    """Say why there are no graphs: as a warning to somebody who expects them."""
+    """Tell the user why there are no graphs; as a warning if `loud`, else as an info message."""
     (rank_zero_warn if loud else rank_zero_info)(f"Training steps run without CUDA graphs, since {obstacle}.")
 
 
 def obstacles(trainer: Trainer, module: LightningModule, metrics: Sequence[Any]) -> Iterator[str]:
-    """All of them, as clauses.
+    """Yield all reasons against graphs, as clauses.
 
     Args:
-        trainer, module: Of the training.
-        metrics: What its steps update.
+        trainer, module: Trainer and module of the training.
+        metrics: Metrics that its steps update.
     """
     strategy = type(trainer.strategy)
     if strategy is not SingleDeviceStrategy:
-        yield f"the strategy is {strategy.__name__}, and not that of a single device"
+        yield f"the strategy is {strategy.__name__}, not a single device"
     if trainer.scaler is not None or type(trainer.precision_plugin) not in PRECISIONS:
         yield f"with `--trainer.precision` (={trainer.precision}) the host waits for the device in every step"
     if trainer.accumulate_grad_batches != 1:
         yield f"`--trainer.accumulate_grad_batches` (={trainer.accumulate_grad_batches}) is not 1"
     if torch.is_anomaly_enabled():
-        yield "`--trainer.detect_anomaly` looks at every operation"
+        yield "`--trainer.detect_anomaly` checks every operation"
     for hooked in (module, *trainer.callbacks):  # type: ignore[attr-defined]  # Lightning sets it from outside
         if is_overridden("on_before_backward", hooked) and not hasattr(hooked, "watches_step"):
-            yield f"{type(hooked).__name__}.on_before_backward may ask autograd how the loss came about"
+            yield f"{type(hooked).__name__}.on_before_backward may inspect the autograd graph of the loss"
     for metric in metrics:
         if not (isinstance(metric, Sums) and metric.metric_state.keys() == {"total", "count"}):
-            yield f"{type(metric).__name__} is not one of the metrics that are `seqsum.objectives.Sums`"
+            yield f"{type(metric).__name__} is not a metric derived from `seqsum.objectives.Sums`"
     if len({id(metric.metric_state.get("total")) for metric in metrics}) < len(metrics):
-        yield "metrics share their sums, in compute groups"
+        yield "metrics share their sums in compute groups"
     if any(is_compiled(part) for part in module.modules()):
         yield "the network, or a part of it, is compiled by torch.compile"
 
 
 def is_compiled(part: nn.Module) -> bool:
-    """Whether it runs through torch.compile, which may at any time compile anew, and try out what it has compiled."""
+    """Whether a module runs through torch.compile, which may recompile and run trial kernels at any time."""
     by_torch = hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None
     by_lightning = getattr(part, "_compiler_ctx", None) is not None
     return by_torch or by_lightning or (isinstance(part, Recurrent) and part.backend == "compile")

@@ -1,4 +1,4 @@
-"""Which steps of a training run as CUDA graphs."""
+"""Decides which steps of a training run as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from seqsum.graphs.obstacles import explain, obstacles
 from seqsum.graphs.watchpoints import Watchpoints
 from seqsum.objectives.metrics import Sums
 
-EAGER_STEPS = 3  # of each shape before it is captured: libraries set up then what they set up when first used
-MAX_SHAPES = 16  # that are captured: each keeps its inputs and gradients
-MAX_CHANGES = 16  # of the networks within a training, each of which makes all graphs void
+EAGER_STEPS = 3  # steps of a shape before it is captured, in which libraries initialise themselves
+MAX_SHAPES = 16  # most shapes captured; each keeps its inputs and gradients
+MAX_CHANGES = 16  # most changes of the networks in a training; each invalidates all graphs
 
 
 class StepGraphs:
-    """Decides for each step of a training whether it runs as a graph, and captures the graphs.
+    """Decides for each step of a training whether it runs as graphs, and captures them.
 
-    A step runs as it is written where something looks on, see `Watchpoints`, and in the first steps of each shape.
-    Once a capture fails all steps do, and the reason is said. A copy of the module that has them has none.
+    A step runs eagerly if something watches it, see `Watchpoints`, and in the first steps of each shape. Once a
+    capture fails, all further steps run eagerly, and the user is told why. Copies of the module have no graphs.
 
     Args:
-        trainer, module: Of the training.
-        parts: What its steps do.
-        networks: The modules that they run, without those inside them.
-        metrics: The metrics that they update.
-        insisted: Whether it is worth a warning if no step can.
+        trainer, module: Trainer and module of the training.
+        parts: Parts of its steps.
+        networks: Modules that the steps run, without their submodules.
+        metrics: Metrics that the steps update.
+        insisted: Whether to warn if no step can be a graph.
 
     Attributes:
-        running: The present step as graphs, from its forward pass on; None while it runs as it is written.
+        running: The current step's graphs, from its forward pass on; None if it runs eagerly.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class StepGraphs:
         insisted: bool,
     ) -> None:
         self.running: CapturedStep | None = None
-        self._ready: CapturedStep | None = None  # for the present step, until its forward pass
+        self._ready: CapturedStep | None = None  # for the current step, until its forward pass
         self._trainer, self._module, self._parts = trainer, module, parts
         self._networks, self._metrics = networks, metrics
         self._insisted = insisted
@@ -65,7 +65,7 @@ class StepGraphs:
         return _nothing, ()
 
     def prepare(self, batch: Batch) -> None:
-        """Before a step: choose how it runs."""
+        """Choose how the next step runs; call this before it."""
         self.running = self._ready = None
         if self._given_up or len(batch.inputs) == 0:
             return
@@ -79,29 +79,29 @@ class StepGraphs:
         self._ready = self._steps.get(shape)
 
     def begin(self) -> CapturedStep | None:
-        """At a step's forward pass: the step as graphs, once; None if it is to run as it is written."""
+        """Return the step's graphs, once, at its forward pass; None if it runs eagerly."""
         self.running, self._ready = self._ready, None
         return self.running
 
     def _shape(self, batch: Batch) -> Any:
-        """What a graph is for; the clipping too, which a callback may change."""
+        """Return what a graph depends on: the batch's shapes, and the clipping, which a callback may change."""
         shapes = (None if tensor is None else (tensor.shape, tensor.stride(), tensor.dtype) for tensor in batch[:4])
         return *shapes, self._trainer.gradient_clip_val, self._trainer.gradient_clip_algorithm
 
     def _is_free(self) -> bool:
-        """Whether the present step may be a graph: nothing is in the way, and nobody looks on."""
+        """Whether the current step may be a graph: there is no obstacle, and nothing watches it."""
         if self._captures is None:
             if obstacle := next(obstacles(self._trainer, self._module, self._metrics), None):
                 self._give_up(obstacle)
                 return False
             self._captures = Captures()
-        if self._epoch != self._trainer.current_epoch:  # between two, callbacks may have changed the network
+        if self._epoch != self._trainer.current_epoch:  # callbacks may change the network between epochs
             self._epoch = self._trainer.current_epoch
             self._watchpoints = Watchpoints(self._trainer, self._module, self._networks)
         return self._trainer.accumulate_grad_batches == 1 and not self._watchpoints.watched()
 
     def _drop_if_changed(self) -> None:
-        """Drop graphs that no longer do what the network does, or that lack room for the sums of metrics."""
+        """Drop all graphs if the network has changed, or if they lack room for the metrics' sums."""
         present = self._watchpoints.fingerprint()
         fit = all(metric.fits(place) for metric, place in zip(self._sums, self._places, strict=False))
         if present == self._fingerprint and fit:
@@ -114,7 +114,7 @@ class StepGraphs:
 
     @property
     def _sums(self) -> Sequence[Sums]:
-        """The metrics, of which kind they are: others are an obstacle."""
+        """The metrics, cast to `Sums`; others would be an obstacle."""
         return cast("Sequence[Sums]", self._metrics)
 
     def _capture(self, batch: Batch, shape: Any) -> None:
@@ -127,14 +127,14 @@ class StepGraphs:
             if self._watchpoints.fingerprint() != self._fingerprint:
                 raise RuntimeError("attributes of its modules change in every step")
             self._steps[shape] = step
-        except Exception as error:  # whatever it is: a fault of the step itself will show when it runs as written
+        except Exception as error:  # of any kind: an error of the step itself will show when it runs eagerly
             self._watchpoints.put_back(self._fingerprint)
-            self._insisted = True  # to warn: somebody may have got used to graphs
+            self._insisted = True  # warn, since earlier steps may have run as graphs
             reason = (str(error) or type(error).__name__).splitlines()[0]
             self._give_up(f"one can't be captured ({reason})")
 
     def _make_places(self, steps: int) -> None:
-        """Let the metrics keep their sums where graphs find them, with room for so many steps."""
+        """Let the metrics keep their sums in the tensors that graphs write to, with room for `steps`."""
         for metric in self._sums:
             metric.make_room(steps)
         if not all(metric.fits(place) for metric, place in zip(self._sums, self._places, strict=False)):
@@ -151,4 +151,4 @@ class StepGraphs:
 
 
 def _nothing() -> None:
-    """What a copy gets."""
+    """Return None: a copied or unpickled module has no graphs."""

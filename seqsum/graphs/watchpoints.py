@@ -1,4 +1,4 @@
-"""Where Python looks on at a training step, or changes what it does: a graph knows nothing of that."""
+"""Finds hooks that watch a training step, and changes of the network, which a graph would ignore."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ SCALARS = frozenset((bool, int, float, str))
 
 
 class Watchpoints:
-    """Looks whether something watches a step, and what the step takes from Python.
+    """Checks whether something watches a step, and which Python values and tensors the step depends on.
 
-    The places are collected once: to find them takes as long as a tenth of a step on a GPU.
+    The places to check are collected once, because finding them takes a tenth of a step on a GPU.
 
     Args:
-        trainer: Its callbacks may have a method `watches_step()`, whether they must see the present step run.
-        module: Of the training.
-        networks: The modules that a step runs, without those inside them.
+        trainer: Trainer of the training. A callback may define `watches_step()`, which returns whether the current
+            step must run eagerly for it.
+        module: Module of the training.
+        networks: Modules that a step runs, without their submodules.
     """
 
     def __init__(self, trainer: Trainer, module: LightningModule, networks: Sequence[nn.Module]) -> None:
@@ -37,7 +38,7 @@ class Watchpoints:
         self.numbers = [(of, name) for of in attributes for name, value in of.items() if type(value) in SCALARS]
 
     def watched(self) -> bool:
-        """Whether something looks on at this very step: a callback, a hook, or `seqsum.trace`."""
+        """Whether a callback, a hook or `seqsum.trace` watches the current step."""
         return (
             any(self.hooks)
             or any(watches() for watches in self.watches)
@@ -46,17 +47,17 @@ class Watchpoints:
         )
 
     def fingerprint(self) -> Any:
-        """What a graph would go on with: numbers and modes of modules, where tensors lie, which of them learn."""
+        """Return what a graph holds fixed: the modules' numbers and modes, tensor addresses and `requires_grad`."""
         numbers = [of.get(name) for of, name in self.numbers]
         tensors = [group.get(name) for group, name in self.tensors]
         return numbers, [tensor is not None and (tensor.data_ptr(), tensor.requires_grad) for tensor in tensors]
 
     def put_back(self, fingerprint: Any) -> None:
-        """Let the numbers and modes be those of a fingerprint: a capture runs the Python, but not the step."""
+        """Restore numbers and modes from a fingerprint: a failed capture ran the Python code, but not the step."""
         for (of, name), number in zip(self.numbers, fingerprint[0], strict=True):
             of[name] = number
 
 
 def has_hooks(weight: Tensor | None) -> bool:
-    """Whether a hook waits for a weight's gradient."""
+    """Whether a weight has hooks on its gradient."""
     return weight is not None and bool(weight._backward_hooks or weight._post_accumulate_grad_hooks)

@@ -1,4 +1,4 @@
-"""Networks: an encoder for every step, a recurrence over the steps, a head for every step."""
+"""Networks: an encoder applied to each step, a recurrence over the steps, a head applied to each step."""
 
 from seqsum.networks.build import build_network
 from seqsum.networks.encoders import ConvEncoder, Encoder, Flatten

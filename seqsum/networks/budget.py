@@ -1,4 +1,4 @@
-"""Networks of equal size: the hidden size that a number of parameters allows."""
+"""Finds the largest hidden size for a number of parameters, to compare networks of equal size."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from seqsum.errors import InputError
 
 
 def largest_size(build: Callable[[int], nn.Module], budget: int) -> int:
-    """The largest size for which what `build` makes has at most `budget` parameters.
+    """Find the largest size for which `build(size)` has at most `budget` parameters.
 
     Args:
-        build: Makes a network from a size; the larger, the more parameters.
-        budget: Of parameters.
+        build: Makes a network of a size; its number of parameters must grow with the size.
+        budget: Largest number of parameters.
 
     Raises:
-        InputError: Even with size 1 there are more.
+        InputError: A network of size 1 already has more parameters.
     """
     if (least := count_parameters(build(1))) > budget:
         raise InputError(f"`budget` (={budget}) must be at least {least}, the parameters of a network of size 1")
@@ -34,5 +34,5 @@ def largest_size(build: Callable[[int], nn.Module], budget: int) -> int:
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Numbers that a network learns."""
+    """Count a network's parameters."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -1,4 +1,4 @@
-"""The default network, from the options that the command line has for it."""
+"""Builds the default network from its command-line options."""
 
 from __future__ import annotations
 
@@ -27,38 +27,37 @@ def build_network(
     head_sizes: Sequence[int] = (),
     truncate: int | None = None,
 ) -> SequenceNetwork:
-    """Encoder, recurrence and head of the sizes that fit each other.
+    """Build an encoder, a recurrence and a head with matching sizes.
 
     Args:
         output_size: Outputs per step, `K`.
-        cell: Recurrence, written by hand: `lstm`, `gru`, `rnn` or `irnn` (ReLUs that start by keeping their
-            state, Le et al., 2015); torch's own with the same start:
-            `torch_lstm`, `torch_gru` or `torch_rnn`; or a cell of your own, the path of its class, such as
-            `my_cells.MyCell`.
+        cell: Recurrence: hand-written `lstm`, `gru`, `rnn` or `irnn` (ReLU units with identity recurrent weights
+            at the start, Le et al., 2015); torch's own `torch_lstm`, `torch_gru` or `torch_rnn` with the same
+            initial weights; or the path of your own cell class, such as `my_cells.MyCell`.
         hidden_size: Units of each recurrent layer, `H`.
-        num_layers: Recurrent layers, `L`.
-        backend: How the hand-written loop over time runs: `eager` (plain Python), `script`
-            (TorchScript), `compile` (torch.compile), `bptt` (backward written by hand too), `native`
-            (in C++), `triton` (in kernels for GPUs) or `auto`, the fastest that works.
-        output_activation: What the output gate of `lstm` scales: `identity`, the cell state itself, the
-            default, which lets the head count beyond the sums seen in training; or `tanh` of it, as
-            `torch_lstm` does.
-        bias: Biases of each gate of a built-in cell: `two`, one of the input's product and one of the
-            recurrent one, as in torch; `one`, as in most papers; or `none`.
-        initial_state: State before the first step: `zero`, `random` (standard normal, another for each
-            sequence), `learned`, or a number that fills it. A trained network can be tested with another.
-        forget_bias: Start of the bias of the gate that keeps the state: of `lstm` the forget gate, 1 by default,
-            of `gru` the update gate, 0 by default. The larger, the longer the memory, from the first step of
-            the training on (Tallec & Ollivier, 2018). Or of several gates by name, such as
+        num_layers: Number of recurrent layers, `L`.
+        backend: How the hand-written loop over time runs: `eager` (plain Python), `script` (TorchScript),
+            `compile` (torch.compile), `bptt` (hand-written backward pass), `native` (C++), `triton` (GPU
+            kernels) or `auto`, the fastest that works.
+        output_activation: What the output gate of `lstm` scales: `identity` for the cell state itself, the
+            default, which lets the head count beyond the sums seen in training; or `tanh` of it, as in
+            `torch_lstm`.
+        bias: Biases of each gate of a built-in cell: `two`, one for the input's product and one for the
+            recurrent product, as in torch; `one`, as in most papers; or `none`.
+        initial_state: State before the first step: `zero`, `random` (standard normal, different for each
+            sequence), `learned`, or a number to fill it with. A trained network can be tested with a different one.
+        forget_bias: Initial bias of the gate that keeps the state: the forget gate of `lstm`, 1 by default, or
+            the update gate of `gru`, 0 by default. The larger, the longer the memory at the start of training
+            (Tallec & Ollivier, 2018). Or initial biases of several gates by name, such as
             `{reset_gate: 1, update_gate: 1}`.
-        encoder: What turns one step's input into features; a `ConvEncoder` by default.
-        head_sizes: Units of hidden layers between recurrence and outputs, with ReLUs around them; none for a
-            head that is linear.
-        truncate: Steps after which gradients through time stop, for sequences too long for the memory: see
+        encoder: Module that turns one step's input into features; a `ConvEncoder` by default.
+        head_sizes: Units of hidden layers between recurrence and outputs, with ReLUs before and after each;
+            empty for a linear head.
+        truncate: Number of steps after which gradients through time stop, to save memory on long sequences; see
             `run_in_windows`. By default they go back to the first step.
 
     Raises:
-        ValueError: An option that is unknown, below its least value, or not one of the cell's.
+        ValueError: An option is unknown, below its minimum, or not supported by the cell.
     """
     encoder = encoder or ConvEncoder()
     recurrence = build_recurrence(

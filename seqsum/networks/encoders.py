@@ -1,4 +1,4 @@
-"""Encoders: what a single time step's input becomes before the recurrence reads it."""
+"""Encoders: turn a single step's input into the features that the recurrence reads."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Encoder(nn.Module):
 
 
 class Flatten(Encoder):
-    """Passes on what a step has, as a vector: for inputs that are features already, such as a row of pixels.
+    """Flattens a step's input to a vector: for inputs that are features already, such as a row of pixels.
 
     Args:
         output_size: Numbers in a step's input, `F`.
 
     Raises:
-        ValueError: A size below one, and in use an input of another size.
+        ValueError: The size is below one or, in `forward`, not that of the input.
     """
 
     def __init__(self, output_size: int = 28) -> None:
@@ -37,7 +37,7 @@ class Flatten(Encoder):
         self.output_size = output_size
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Inputs `(N, …)` -> features `(N, F)`."""
+        """Flatten inputs `(N, …)` to features `(N, F)`."""
         features = inputs.flatten(1)
         if features.shape[1] != self.output_size:
             raise ValueError(
@@ -48,27 +48,26 @@ class Flatten(Encoder):
 
 
 class ConvEncoder(Encoder):
-    """Convolutions that halve the image each time, then one linear layer.
+    """Convolutional blocks that each halve the image, then one linear layer.
 
-    Each halves by maximum pooling, before it normalises, so on a quarter of the pixels. Images and
-    weights are kept channels-last, which is faster on CPUs and with tensor cores.
+    Blocks pool before they normalise, so that normalisation runs on a quarter of the pixels. Images and
+    weights are channels-last, which is faster on CPUs and with tensor cores.
 
     Args:
-        channels: Output channels of each convolution, which is 3×3, but for a strided stem.
-        stem: How the first convolution halves. On the full image it costs as much as all the others
-            together: `strided`, 5×5 with stride 2, is the cheaper way and `pooled` reads a little better.
-        depth: Convolutions before each halving, but for the stem, which is one.
+        channels: Output channels of each block; its convolutions are 3×3, except for a strided stem.
+        stem: How the first block halves the image. On the full image it costs as much as all others
+            together: `strided`, 5×5 with stride 2, is cheaper; `pooled` reads slightly better.
+        depth: Convolutions per block; the stem always has one.
         output_size: Features per image, `F`.
-        activation: Of the features: `softmax` over all `F` of them, so that for a clear image one speaks and
-            the others are silent, a soft codebook; or `relu`. What is read from ReLU features slides from
-            4 to 9 over the numbers between, and an image that lies on the way is wrong either way; from
-            a codebook it jumps.
-        dropout: Probability of dropping one of the flattened features, between convolutions and linear.
+        activation: Activation of the features: `softmax` over all `F`, a soft codebook in which a clear image
+            activates one feature; or `relu`. Between a 4 and a 9, readings from ReLU features slide through the
+            numbers between, which are all wrong; readings from a codebook jump.
+        dropout: Probability of dropping a flattened feature before the linear layer.
         image_size: Pixel rows and columns of the square input.
 
     Raises:
-        ValueError: No channels, a size below one, more halvings than the image has pixels for, an unknown
-            `stem` or `activation`.
+        ValueError: There are no channels, a size is below one, the image is too small for the halvings, or
+            `stem` or `activation` is unknown.
     """
 
     def __init__(
@@ -110,15 +109,15 @@ class ConvEncoder(Encoder):
         ).to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images `(N, 1, Y, X)` -> features `(N, F)`."""
+        """Encode images `(N, 1, Y, X)` into features `(N, F)`."""
         return self.layers(images.contiguous(memory_format=torch.channels_last))
 
 
 class _BatchNorm(nn.modules.batchnorm._BatchNorm):
-    """torch's, but that a single value, which has no spread, is normalised as in evaluation: torch refuses it.
+    """BatchNorm that also accepts a single value per channel, normalised as in evaluation; torch raises an error.
 
-    An epoch may end in a batch, or a process's share of one, that is one image. None at all leaves the running
-    statistics as they are.
+    An epoch's last batch, or a process's share of it, may be a single image or none. With at most one value per
+    channel, the running statistics stay as they are.
     """
 
     def forward(self, values: Tensor) -> Tensor:
@@ -136,9 +135,9 @@ class _BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
 
 
 class _Codebook(nn.Module):
-    """Features `(N, F)` -> their normalised, sharpened softmax, as large on the whole as ReLU's would be."""
+    """Normalises, sharpens and softmaxes features `(N, F)`, scaled to about the size of ReLU features."""
 
-    sharpness = 6.0  # at the start; of 1, 3, 6 and 12 it learnt best
+    sharpness = 6.0  # initial value; the best of 1, 3, 6 and 12
     scale = 10.0
 
     def __init__(self, size: int) -> None:
@@ -151,14 +150,14 @@ class _Codebook(nn.Module):
 
 
 def _block(in_channels: int, out_channels: int, halve: bool = True) -> nn.Sequential:
-    """Convolution, pooling if it halves, normalisation, ReLU: `(N, C, Y, X) -> (N, C', Y/2, X/2)` or `(…, Y, X)`."""
-    # no bias: batch normalisation has its own
+    """Convolution, pooling if `halve`, normalisation, ReLU: `(N, C, Y, X) -> (N, C', Y/2, X/2)` or `(…, Y, X)`."""
+    # no bias, because batch normalisation has one
     convolution = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
     pooling = [nn.MaxPool2d(2)] if halve else []
     return nn.Sequential(convolution, *pooling, _BatchNorm2d(out_channels), nn.ReLU())
 
 
 def _strided_block(in_channels: int, out_channels: int) -> nn.Sequential:
-    """The same shapes, a quarter of the products."""
+    """Halve the image as `_block` does, but by a stride: the convolution runs at a quarter of the places."""
     convolution = nn.Conv2d(in_channels, out_channels, kernel_size=5, stride=2, padding=2, bias=False)
     return nn.Sequential(convolution, _BatchNorm2d(out_channels), nn.ReLU())

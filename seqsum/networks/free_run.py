@@ -1,4 +1,4 @@
-"""A network that hears itself: each prediction is its next input."""
+"""Free-running prediction: each prediction is the network's next input."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from seqsum.networks.windows import Stateful
 
 
 def free_run(network: Stateful, given: Tensor, steps: int) -> Tensor:
-    """Read what is given, then go on by predictions alone.
+    """Read the given samples, then continue them from the network's own predictions.
 
-    The state is carried along, so that every step costs as much as one step.
+    The state is carried along, so each new sample costs one step.
 
     Args:
         network: Predicts the next sample at every step, `(B, T, 1) -> (B, T, 1)`.
         given: `(B, T, 1)`, at least one sample.
-        steps: To go on by, at least one.
+        steps: Number of samples to predict, at least one.
 
     Returns:
-        The samples after the given ones, `(B, steps)`.
+        The predicted samples, `(B, steps)`.
     """
     outputs, state = network.run(given)
     samples = [outputs[:, -1:]]  # (B, 1, 1)

@@ -1,4 +1,4 @@
-"""Heads: what the outputs of the recurrence become at each step."""
+"""Heads: turn the recurrence's output at each step into the network's output."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from torch import nn
 
 
 def build_head(input_size: int, hidden_sizes: Sequence[int], output_size: int) -> nn.Module:
-    """One linear layer; or several, each behind a ReLU, the first one too: `(…, H)` -> `(…, K)`.
+    """Build a head `(…, H)` -> `(…, K)`: one linear layer, or several with a ReLU before each, also the first.
 
-    Behind a ReLU, which lets half of its inputs through, weights start twice as large in variance as they would
-    without (He et al., 2015); torch's own start, six times smaller than that, costs most of the first epoch.
+    Weights behind a ReLU, which passes half of its inputs, are initialised with twice the variance that they would
+    need without one (He et al., 2015). torch's default, with a sixth of that variance, loses most of the first epoch.
 
     Args:
-        input_size: Of the recurrence's outputs, `H`.
-        hidden_sizes: Units of the layers before the last; none for a single layer.
+        input_size: Size of the recurrence's outputs, `H`.
+        hidden_sizes: Units of the layers before the last; empty for a single layer.
         output_size: Outputs per step, `K`.
 
     Raises:
-        ValueError: A size below one.
+        ValueError: A size is below one.
     """
     if any(size < 1 for size in hidden_sizes):
         raise ValueError(f"`head_sizes` (={list(hidden_sizes)}) must be numbers of at least 1")

@@ -1,4 +1,4 @@
-"""The state that the recurrence starts from: zero, any number, random or learned."""
+"""The recurrence's initial state: zero, any number, random or learned."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ InitialState = Literal["zero", "random", "learned"] | float
 
 
 def check_initial_state(initial_state: InitialState) -> None:
-    """Raise a ValueError unless it is one of `InitialState`."""
+    """Raise a ValueError unless `initial_state` is an `InitialState`."""
     if isinstance(initial_state, str) and initial_state not in ("zero", "random", "learned"):
         raise ValueError(f"`initial_state` (={initial_state!r}) must be 'zero', 'random', 'learned' or a number")
 
 
 def make_state(initial_state: InitialState, recurrence: nn.Module, batch_size: int, training: bool) -> States | None:
-    """The state before the first step, `(L, B, S)` each; None where it is the recurrence's own, zero or learned.
+    """Make the states before the first step, `(L, B, S)` each; None for zero and learned, which the recurrence has.
 
     Args:
-        initial_state: `random` is standard normal, drawn for each sequence: in training by torch's generator,
-            otherwise the same numbers for every batch, so that a test can be repeated. A number fills all states.
+        initial_state: `random` draws from a standard normal distribution for each sequence: in training from torch's
+            generator, otherwise the same numbers for every batch, so that tests are repeatable. A number fills all
+            states.
         recurrence: Layers as `build_recurrence` makes them.
         batch_size: `B`.
-        training: Whether the network trains.
+        training: Whether the network is in training mode.
     """
     if initial_state in ("zero", "learned"):
         return None

@@ -1,4 +1,4 @@
-"""torch's own recurrent layers on sequences with a mask, which they don't take: the valid steps alone, packed."""
+"""Runs torch's own recurrent layers with a mask, which they don't support, by packing the valid steps."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from seqsum.recurrent.recurrent import States
 
 
 def run_masked(layers: nn.RNNBase, inputs: Tensor, state: States | None, mask: Tensor) -> tuple[Tensor, States]:
-    """What `seqsum.LSTM` and its like do with a mask: masked steps take no part, and their outputs are zero.
+    """Run layers with a mask, as `seqsum.LSTM` does: masked steps are skipped, and their outputs are zero.
 
     Args:
-        layers: One of `torch.nn.RNN`, `LSTM` and `GRU`, batch first and in one direction.
+        layers: A `torch.nn.RNN`, `LSTM` or `GRU`, batch first and in one direction.
         inputs: `(B, T, F)`.
-        state: Before the first step, as the layers take it; None for zeros.
-        mask: `(B, T)`, any pattern: the valid steps of a sequence need not follow each other.
+        state: Initial state, as the layers take it; None for zeros.
+        mask: `(B, T)`, True where a step exists, in any pattern: valid steps need not be consecutive.
 
     Returns:
         Outputs `(B, T, H)`, and the state after the last valid step of each sequence.
@@ -25,7 +25,7 @@ def run_masked(layers: nn.RNNBase, inputs: Tensor, state: States | None, mask: T
     order = (~mask).int().argsort(dim=1, stable=True)  # (B, T), the valid steps first
     places = order.unsqueeze(-1)
     steps = inputs.gather(1, places.expand_as(inputs))  # (B, T, F)
-    # packing knows no empty sequence: it gets one step, whose results are dropped
+    # packing refuses empty sequences: they get one step, whose results are dropped
     packed = pack_padded_sequence(steps, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
     outputs, final = layers(packed, state)
     padded, _ = pad_packed_sequence(outputs, batch_first=True, total_length=mask.shape[1])  # (B, T, H)
@@ -35,7 +35,7 @@ def run_masked(layers: nn.RNNBase, inputs: Tensor, state: States | None, mask: T
 
 
 def _without_empty(final: States, initial: States | None, empty: Tensor) -> States:
-    """Final states `(L, B, S)`, where empty sequences keep their initial ones."""
+    """Replace the final states `(L, B, S)` of empty sequences by their initial states."""
     if isinstance(final, Tensor):
         start = torch.zeros_like(final) if initial is None else initial
         return torch.where(empty, start, final)  # type: ignore[arg-type]  # a single state, as the final one is

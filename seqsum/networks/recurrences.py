@@ -1,4 +1,4 @@
-"""The recurrence by its name on the command line."""
+"""Builds the recurrence that the command line names."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ def build_recurrence(
     learn_initial_state: bool = False,
     forget_bias: float | Mapping[str, float] | None = None,
 ) -> nn.Module:
-    """The recurrent layers called `cell` on the command line: batch first, `(B, T, F)` -> `(B, T, H)`.
+    """Build the recurrent layers of a `cell`: batch first, `(B, T, F)` -> `(B, T, H)`.
 
     Args:
-        cell: One of `LAYERS`, written by hand; one of `TORCH_LAYERS`, torch's own with the very weights
-            that the hand-written one starts with under the same seed; or the path of a class with the
-            contract of `RecurrentCell`, such as `my_cells.MyCell`, made from input and hidden size.
+        cell: One of the hand-written `LAYERS`; one of `TORCH_LAYERS`, torch's own with the initial weights that the
+            hand-written one has under the same seed; or the path of a class that follows the contract of
+            `RecurrentCell`, such as `my_cells.MyCell`, constructed from input and hidden size.
         input_size: Features per step, `F`.
         hidden_size: Units of each layer, `H`.
-        num_layers: Layers, `L`.
-        backend: How the hand-written loop runs.
-        output_activation: Of `lstm` alone. None is "identity", since running sums grow beyond those seen in
-            training; torch's LSTM has "tanh" and no other.
-        bias: Biases of each gate: two, as in torch, one or none. A cell of one's own has those that it has.
-        learn_initial_state: Whether the state before the first step is learned; torch's own is zero.
-        forget_bias: Start of the bias of the gate that keeps the state, of `lstm` and `gru` alone, or of several gates
-            by name. None is their own: 1 for the LSTM's forget gate, 0 for all else.
+        num_layers: Number of layers, `L`.
+        backend: How the hand-written loop over time runs.
+        output_activation: For `lstm` only. None is "identity", because running sums grow beyond those seen in
+            training; torch's LSTM has only "tanh".
+        bias: Biases of each gate: two, as in torch, one or none. No effect on your own cell classes.
+        learn_initial_state: Whether the initial state is learned; not supported by torch's own layers.
+        forget_bias: Initial bias of the gate that keeps the state, for `lstm` and `gru` only; or initial biases of
+            several gates by name. None is 1 for the LSTM's forget gate and 0 for all other gates.
 
     Raises:
-        ValueError: An unknown cell, a size below one, an option or a gate that the cell does not have.
+        ValueError: The cell is unknown, a size is below one, or the cell lacks an option or a gate.
     """
     if cell != "lstm" and output_activation not in (None, "tanh"):
         raise ValueError(f"`output_activation` (={output_activation!r}) must be 'tanh' for `cell` {cell!r}")
     if forget_bias is not None and (cell not in KEEPING_GATES or bias == "none"):
         raise ValueError(
             f"`forget_bias` (={forget_bias}) must be left out for `cell` {cell!r} with `bias` {bias!r}: "
-            f"{' and '.join(KEEPING_GATES)} have the gate that it is for, and need its bias"
+            f"it sets a gate's bias, which only {' and '.join(KEEPING_GATES)} with biases have"
         )
     if cell in TORCH_LAYERS:
         if backend != "auto":
@@ -79,14 +79,14 @@ def build_recurrence(
 
 def _torch_layers(cell: str, input_size: int, hidden_size: int, num_layers: int, bias: bool) -> nn.Module:
     torch_class, hand_written = TORCH_LAYERS[cell]
-    with torch.device("meta"):  # without torch's own start, whose random numbers would shift all later ones
+    with torch.device("meta"):  # skip torch's initialisation, whose random numbers would shift all later ones
         layers = torch_class(input_size, hidden_size, num_layers, bias=bias, batch_first=True).to_empty(device="cpu")
     layers.load_state_dict(hand_written(input_size, hidden_size, num_layers, bias=bias).torch_state_dict())
     return layers
 
 
 def _identity_rnn(input_size: int, hidden_size: int, **options: Any) -> RNN:
-    """ReLUs whose recurrent weights start as the identity: at first they keep their state (Le et al., 2015)."""
+    """Build ReLU layers with identity recurrent weights: at first they keep their state (Le et al., 2015)."""
     layers = RNN(input_size, hidden_size, nonlinearity="relu", **options)
     for cell in layers.cells:
         nn.init.eye_(cell.get_parameter("weight_hh"))
@@ -94,10 +94,10 @@ def _identity_rnn(input_size: int, hidden_size: int, **options: Any) -> RNN:
 
 
 def _start_gates(layers: TorchLike, starts: Mapping[str, float]) -> None:
-    """Let the input's biases of some gates start with a value, in all layers."""
+    """Initialise the input biases of the given gates, in all layers."""
     names = cast("RecurrentCell", layers.cells[0]).gate_names
     if unknown := starts.keys() - set(names):
-        raise ValueError(f"`forget_bias` (={dict(starts)}): there is no {sorted(unknown)[0]}, but {', '.join(names)}")
+        raise ValueError(f"`forget_bias` (={dict(starts)}): there is no {sorted(unknown)[0]} among {', '.join(names)}")
     for cell in layers.cells:
         of_gates = dict(zip(names, cell.get_parameter("bias_ih").split(layers.hidden_size), strict=True))
         for name, value in starts.items():
@@ -117,7 +117,7 @@ def _import_cell(path: str) -> Callable[[int, int], Any]:
 
 
 LAYERS: dict[str, Callable[..., TorchLike]] = {"rnn": RNN, "irnn": _identity_rnn, "lstm": LSTM, "gru": GRU}
-KEEPING_GATES = {"lstm": "forget_gate", "gru": "update_gate"}  # open, they keep the state
+KEEPING_GATES = {"lstm": "forget_gate", "gru": "update_gate"}  # gates that keep the state when open
 TORCH_LAYERS: dict[str, tuple[Callable[..., nn.RNNBase], Callable[..., TorchLike]]] = {
     "torch_rnn": (nn.RNN, RNN),
     "torch_lstm": (nn.LSTM, LSTM),

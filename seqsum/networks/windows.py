@@ -1,4 +1,4 @@
-"""Long sequences, window by window: memory for the activations of one window at a time."""
+"""Runs long sequences window by window, to keep the activations of only one window in memory."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from seqsum.recurrent.recurrent import States
 
 @runtime_checkable
 class Stateful(Protocol):
-    """A network that goes on from a given state."""
+    """A network that can start from a given state."""
 
     def run(self, inputs: Tensor, state: States | None = None, *, mask: Tensor | None = None) -> tuple[Tensor, States]:
-        """Inputs `(B, T, …)` and a state -> outputs `(B, T, K)` and the state after them."""
+        """Map inputs `(B, T, …)` and a state to outputs `(B, T, K)` and the state after the last step."""
 
     def modules(self) -> Iterator[nn.Module]:
-        """As of `torch.nn.Module`."""
+        """See `torch.nn.Module.modules`."""
 
 
 def run_in_windows(network: Stateful, inputs: Tensor, mask: Tensor | None, steps: int) -> Tensor:
-    """Truncated backward through time (Williams & Peng, 1990): the state goes on, its gradient stops.
+    """Run truncated backpropagation through time (Williams & Peng, 1990): pass on the state, but not its gradient.
 
-    Each window's forward pass keeps its outputs and its last state, and is done again when the backward pass
-    comes to it (Chen et al., 2016), which takes a third more time. So there is one loss of the whole
-    sequence, whatever it compares across a border, one backward pass and one optimizer step a batch, and
-    clipping, precision and several processes need not know of windows.
+    A window's forward pass keeps only its outputs and its last state; the backward pass repeats it (Chen et al.,
+    2016), which takes a third more time. There is still one loss over the whole sequence, one backward pass and one
+    optimizer step per batch, so losses that compare neighbouring steps, gradient clipping, mixed precision and
+    distributed training work unchanged.
 
     Args:
         network: Runs each window; batch normalisation sees the steps of a window together.
         inputs: `(B, T, …)`.
-        mask: `(B, T)` or None.
-        steps: Of a window.
+        mask: `(B, T)`, True where a step exists; None for all.
+        steps: Length of a window.
 
     Returns:
         Outputs `(B, T, K)`.
@@ -63,7 +63,7 @@ def _run(network: Stateful, inputs: Tensor, state: States | None, mask: Tensor |
 
 @contextmanager
 def _without_statistics(network: Stateful) -> Iterator[None]:
-    """Batch normalisation keeps its running statistics, which have seen this window already."""
+    """Restore batch normalisation's running statistics at the end: they have seen this window already."""
     layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     kept = [(layer.running_mean, layer.running_var, layer.num_batches_tracked) for layer in layers]
     for layer in layers:

@@ -1,6 +1,6 @@
-"""What an experiment scores: its loss, its metrics, and how an output reads as an answer.
+"""Objectives: an experiment's loss, its metrics, and how its outputs become answers.
 
-An experiment is a DataModule, an objective and a YAML; `SequenceModule` serves them all.
+An experiment is a DataModule, an objective and a YAML file; `SequenceModule` trains all of them.
 """
 
 from seqsum.objectives.base import Objective

@@ -1,4 +1,4 @@
-"""The contract of an objective."""
+"""Base class of all objectives."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 from seqsum.objectives.masks import scored_steps
 from seqsum.objectives.reading import trace_batch
 
-GATE_STEPS = 48  # of a sequence whose gates are drawn
+GATE_STEPS = 48  # most steps of a sequence whose gates are drawn
 
 
 class Objective(nn.Module):
-    """Contract: outputs of a network `(B, S, K)` and the batch that it read in; loss, metrics and answers out.
+    """Computes loss, metrics and answers from a network's outputs `(B, S, K)` and the batch that it read.
 
-    What there is to see of an experiment is the objective's too; by default it is little.
-
-    `S` is the number of targets of a sequence, as a rule that of its input steps.
+    It also draws the experiment's figures, by default few. `S` is the number of targets per sequence, usually its
+    number of input steps.
 
     Attributes:
         output_size: `K`.
-        monitor, monitor_mode: The metric that tells the best checkpoint, and which way.
+        monitor, monitor_mode: The metric that selects the best checkpoint, and whether to minimise or maximise it.
     """
 
     output_size: int
@@ -37,41 +36,41 @@ class Objective(nn.Module):
     monitor_mode: Literal["min", "max"]
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """A scalar to be minimised, the mean over `scored` steps; 0 for a batch without any."""
+        """Compute the scalar to minimise, the mean over `scored` steps; 0 if there are none."""
         raise NotImplementedError(f"{type(self).__name__} must define `loss`")
 
     def scored(self, batch: Batch) -> Tensor:
-        """The steps that the loss is the mean of, `(B, S)` bool: the valid ones, unless a subclass wants fewer."""
+        """Return the mask of the steps that the loss averages, bool `(B, S)`: by default all valid steps."""
         return scored_steps(batch.targets, batch.scored)
 
     def metrics(self) -> MetricCollection:
-        """Fresh metrics, updated with outputs, targets and `batch.scored`."""
+        """Make new metrics, whose `update` takes outputs, targets and `batch.scored`."""
         raise NotImplementedError(f"{type(self).__name__} must define `metrics`")
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Outputs as the numbers that a user reads, `(B, S, K) -> (B, S)`; the batch may be `unlabelled`."""
+        """Turn outputs `(B, S, K)` into the numbers that a user reads, `(B, S)`; the batch may be `unlabelled`."""
         raise NotImplementedError(f"{type(self).__name__} must define `answers`")
 
     def predict(self, network: nn.Module, batch: Batch) -> Tensor:
-        """What a network makes of a user's input, an `unlabelled` batch: its answers, `(B, S)`."""
+        """Compute the network's answers `(B, S)` to a user's input, an `unlabelled` batch."""
         return self.answers(network(batch), batch)
 
     def describe(self, data: SequenceData) -> str:
-        """What a network was trained for, in a sentence."""
+        """Say in a sentence what a network was trained for."""
         return f"Trained on {data.dataset}"
 
     def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
-        """Figures by name: TensorBoard shows those of a validation, those of a test are saved beside its results."""
+        """Draw figures, by name: of a validation for TensorBoard, of a test to be saved beside its results."""
         return {}
 
     def report(self, evaluation: Evaluation, look: Look) -> list[Section]:
-        """What `python -m seqsum.inspect` shows of a test: its figures, and gates and states of a first sequence."""
+        """Make the page of `python -m seqsum.inspect`: a test's figures, and gates and states of its first sequence."""
         figures = self.figures(evaluation)
         sections = [captions.section(name, figure) for name, figure in figures.items()]
         return sections if any(name.startswith("states") for name in figures) else sections + _gates(evaluation)
 
     def show(self, prediction: Prediction) -> Shown:
-        """What `predict` shows of a user's own input: the answers at each step."""
+        """Make what `predict` shows for a user's input: the answers at each step."""
         tables: list[Table] = []
         for batch, answers in zip(prediction.batches, prediction.answers, strict=True):
             for row, of_sequence in enumerate(answers.tolist()):
@@ -82,7 +81,7 @@ class Objective(nn.Module):
 
 
 def _gates(evaluation: Evaluation) -> list[Section]:
-    """A figure for each layer while it reads the first sequence."""
+    """Draw gates and states of each layer while it reads the first sequence."""
     first = evaluation.first.map(lambda tensor: tensor[:1])
     steps = slice(GATE_STEPS) if first.mask is None else first.mask[0].nonzero().squeeze(1)[:GATE_STEPS]
     sections = []

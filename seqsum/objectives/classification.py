@@ -1,4 +1,4 @@
-"""One of several classes: for a whole sequence, or at each of its steps."""
+"""Classification of whole sequences, or of each step."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from seqsum.objectives.metrics import StepMean
 
 
 class Classification(Objective):
-    """Cross-entropy of the class at the scored steps, which a softmax over the outputs gives.
+    """Cross-entropy of the class at the scored steps; a softmax over the outputs gives the probabilities.
 
-    A sequence with a single label has it as the target of all its steps. With `scored` the last step, the network
-    is free to make up its mind at any time; `accuracy_step` tells when it does, `accuracy` how well at the end.
+    A sequence with a single label has it as the target of every step. If only the `last` step is scored, the network
+    may decide at any step; `accuracy` scores the final decision, and `accuracy_step` the decisions at all steps.
 
     Args:
-        num_classes: `K`.
-        scored: The steps that count: the `last` valid one of each sequence, `every` valid one, or a number,
-            so many valid ones at the end.
+        num_classes: Number of classes, `K`.
+        scored: Steps to score in each sequence: the `last` valid step, `every` valid step, or a number of valid
+            steps at the end.
 
     Raises:
-        ValueError: Fewer than two classes, a number of steps below one.
+        ValueError: There are fewer than two classes, or the number of steps is below one.
     """
 
     monitor = "val/accuracy"
@@ -49,7 +49,7 @@ class Classification(Objective):
         return scored_steps(batch.targets, batch.scored, self.last)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Outputs `(B, T, K)`, classes `(B, T)` -> scalar, in nats, the mean over scored steps."""
+        """Compute the mean over scored steps from outputs `(B, T, K)` and classes `(B, T)`: a scalar, in nats."""
         outputs, targets = without_masked(outputs, batch.scored), without_masked(batch.targets, batch.scored)
         of_steps = F.cross_entropy(outputs.float().movedim(-1, 1), targets, reduction="none")  # (B, T)
         return masked_mean(of_steps, self.scored(batch))
@@ -58,15 +58,15 @@ class Classification(Objective):
         members: dict[str, Metric | MetricCollection] = {"accuracy": Accuracy(self.last)}
         if self.last is not None:
             members["accuracy_step"] = Accuracy()
-        # no compute groups: they would merge two metrics whose sums happen to agree after the first batch
+        # no compute groups: they would merge metrics whose sums happen to be equal after the first batch
         return MetricCollection(members, compute_groups=False)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
-        """Of the classes after each step, `(B, T, K)`."""
+        """Compute the probability of each class after each step, `(B, T, K)`."""
         return outputs.float().softmax(-1)
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """The likeliest class of each step."""
+        """Return the most probable class after each step."""
         return outputs.argmax(-1)
 
     def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
@@ -79,7 +79,7 @@ class Classification(Objective):
 
 
 class Accuracy(StepMean):
-    """Share of steps whose likeliest class is the right one."""
+    """Share of steps whose most probable class is the right one."""
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return outputs.argmax(-1) == targets

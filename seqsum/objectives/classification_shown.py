@@ -1,4 +1,4 @@
-"""What there is to see of decisions: when they are made and when they settle, and what the layers do meanwhile."""
+"""Figures of classification: decisions after each step, when they settle, and what the layers do meanwhile."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from seqsum.objectives import captions
 from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
 from seqsum.objectives.reading import trace_batch
 
-IMAGES = {"val": 4, "test": 8}  # that are drawn: of more, each would be too small to see
+IMAGES = {"val": 4, "test": 8}  # images drawn; more would be too small to see
 
 
 def draw_decisions(evaluation: Evaluation) -> dict[str, Figure]:
-    """Figures of an evaluation: `settling`, and of images `decisions` and `states_l0`, … of the first of them."""
+    """Draw the figures of an evaluation: `settling`; for images also `decisions`, and `states_l0`, … of the first."""
     outputs, targets, mask = evaluation.join()
     figures = {"settling": plot_settling(outputs.argmax(-1), targets, mask)}
     data, first = evaluation.data, evaluation.first
@@ -35,14 +35,14 @@ def draw_decisions(evaluation: Evaluation) -> dict[str, Figure]:
 
 
 def show_decisions(prediction: Prediction) -> Shown | None:
-    """A user's own images: the decision after each step, with its probability; None of other data."""
+    """Show the decision after each step and its probability for a user's images; None for other data."""
     data = prediction.data
     if not isinstance(data, DigitRows):
         return None
     batch = Batch(*(torch.cat([getattr(b, name) for b in prediction.batches]) for name in ("inputs", "targets")))
     with torch.no_grad():
         chances = prediction.network(batch).float().softmax(-1).cpu()  # (N, T, K)
-    names = list(chain.from_iterable(data.own.names()))[: len(chances)]  # all, unless a Trainer's flag limits them
+    names = list(chain.from_iterable(data.own.names()))[: len(chances)]  # a flag of the Trainer may limit the batches
     images = data.as_images(batch.inputs)
     figures = {"decisions": plot_decisions(images, chances, data.steps, names=names)}
     layers = trace_batch(prediction.network, batch)
@@ -60,7 +60,7 @@ def show_decisions(prediction: Prediction) -> Shown | None:
 
 
 def _states(image: Tensor, chances: Tensor, parts: dict[str, Tensor], row: int, data: DigitRows) -> Figure:
-    """One layer while it reads one image, of which parts `(B, T, H)` are one row."""
+    """Draw a layer while it reads one image, which is one `row` of the parts `(B, T, H)`."""
     of_image = {"class probabilities": chances} | {name: values[row] for name, values in parts.items()}
     return plot_over_time(image, of_image, data.steps)
 
@@ -70,7 +70,7 @@ def _last(name: str, chances: Tensor) -> tuple[str, str, str]:
 
 
 def _steps(name: str, chances: Tensor) -> Table:
-    """The decision on an image after each step, from probabilities `(T, K)`, and where it settles."""
+    """Make a table of the decision after each step from probabilities `(T, K)`, and mark where it settles."""
     settled = int(settled_at(chances.argmax(-1)))
     _, decision, probability = _last(name, chances)
     rows = [

@@ -1,4 +1,4 @@
-"""What an objective is given to show, and what it gives back."""
+"""Inputs and results of the methods in which an objective shows an evaluation or a prediction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from seqsum.objectives.masks import scored_steps
 
 
 class Joined(NamedTuple):
-    """Outputs and targets of all batches, those that are shorter filled up at the end.
+    """Outputs and targets of all batches, padded at the end to the same length.
 
     Attributes:
         outputs: `(N, S, K)`.
@@ -31,17 +31,17 @@ class Joined(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What a network has made of a split.
+    """A network's outputs for a split.
 
     Attributes:
-        split: Which one.
-        network: In evaluation.
-        data: Set up.
+        split: Name of the split.
+        network: The network, in evaluation mode.
+        data: The DataModule, already set up.
         first: The first batch.
-        batches: All of them, without their inputs: targets and masks.
-        outputs: Of each batch, `(B, S, K)`.
-        recorded: Gates and states of the first batch, `(B, T, H)` each, by the names that `seqsum.trace` gives them,
-            and the `outputs` of the recurrence. Empty where nothing was recorded.
+        batches: All batches without their inputs: targets and masks.
+        outputs: The network's outputs for each batch, `(B, S, K)`.
+        recorded: Gates and states for the first batch, `(B, T, H)` each, named as by `seqsum.trace`, and the
+            `outputs` of the recurrence. Empty if nothing was recorded.
     """
 
     split: Literal["val", "test"]
@@ -53,7 +53,7 @@ class Evaluation(NamedTuple):
     recorded: Mapping[str, Tensor] = {}  # never changed
 
     def join(self) -> Joined:
-        """All batches as one."""
+        """Join all batches into one."""
         lengths = {batch.targets.shape[1] for batch in self.batches}
         longest = max(lengths)
 
@@ -69,13 +69,13 @@ class Evaluation(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What a network has made of a user's own input.
+    """A network's answers to a user's own input.
 
     Attributes:
-        network: In evaluation.
-        data: Set up.
-        batches: What was read, with inputs.
-        answers: What `Objective.predict` gave for each of them.
+        network: The network, in evaluation mode.
+        data: The DataModule, already set up.
+        batches: The batches, with inputs.
+        answers: Results of `Objective.predict` for each batch.
     """
 
     network: nn.Module
@@ -85,35 +85,35 @@ class Prediction(NamedTuple):
 
 
 class Look(NamedTuple):
-    """How much a user wants to see of a test.
+    """How much of a test a user wants to see.
 
     Attributes:
-        sequences: That are drawn one by one.
-        longest: Where the curve of lengths ends, of experiments that have one.
+        sequences: Number of sequences to draw.
+        longest: Longest sequence of the curve of lengths, in experiments that have one.
     """
 
     sequences: int = 6
     longest: int = 100
 
     def check_longest(self, most: int) -> None:
-        """Refuse a length for which there are no digits.
+        """Check that there are enough digits for the longest sequence.
 
         Raises:
-            InputError: As said.
+            InputError: There are too few.
         """
         if not 1 <= self.longest <= most:
             raise InputError(f"`--max-length` (={self.longest}) must be from 1 to {most}, the number of test digits")
 
 
 class Shown(NamedTuple):
-    """What a user gets to see of a prediction.
+    """What `predict` prints and saves for the user.
 
     Attributes:
-        lines: Printed.
-        tables: Printed.
-        figures: Pictures by name.
-        files: Texts of further files by name.
-        page: Parts of `predictions.html`, if there is one.
+        lines: Lines to print.
+        tables: Tables to print.
+        figures: Figures to save, by name.
+        files: Contents of further text files, by name.
+        page: Sections of `predictions.html`; empty for no page.
     """
 
     lines: Sequence[str] = ()

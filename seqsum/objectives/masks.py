@@ -1,4 +1,4 @@
-"""Which steps of a sequence count, and means over them."""
+"""Masks of scored steps, and means over them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def scored_steps(targets: Tensor, mask: Tensor | None = None, last: int | None = None) -> Tensor:
-    """Valid steps `(B, T)`, bool; with `last`, only that many of each sequence, at its end.
+    """Return the mask of the valid steps, bool `(B, T)`; with `last`, only the last valid steps of each sequence.
 
     Args:
-        targets: `(B, T)`, whose shape and device it has.
+        targets: `(B, T)`, which determines shape and device.
         mask: `(B, T)`, True where a step is valid, any pattern; None when all are.
-        last: How many; None for all.
+        last: Number of steps at the end of each sequence; None for all.
     """
     valid = torch.ones_like(targets, dtype=torch.bool) if mask is None else mask
     if last is None:
@@ -22,21 +22,21 @@ def scored_steps(targets: Tensor, mask: Tensor | None = None, last: int | None =
 
 
 def without_masked(tensor: Tensor, mask: Tensor | None) -> Tensor:
-    """Outputs `(B, T, K)` or targets `(B, T)` with zeros at masked steps, whose values, NaN maybe, mean nothing."""
+    """Zero outputs `(B, T, K)` or targets `(B, T)` at masked steps, where they may be anything, even NaN."""
     if mask is None:
         return tensor
     return tensor.masked_fill(~(mask if tensor.dim() == 2 else mask.unsqueeze(-1)), 0)
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of the values `(B, T)`, which are finite, where the mask is True; 0 where it never is."""
+    """Average finite values `(B, T)` where the mask is True; return 0 if it never is."""
     weights = torch.ones_like(values) if mask is None else mask.to(values)
     return (values * weights).sum(dtype=wide(values)) / weights.sum(dtype=wide(values)).clamp(min=1)
 
 
 def wide(values: Tensor) -> torch.dtype:
-    """The type to sum values in: float64, so that batches and processes may add them up in any order.
+    """Return the type to sum values in: float64, but float32 on Apple's GPUs, which have no other.
 
-    Rounded to float32 the sums then come out the same. Apple's GPUs have float32 alone.
+    Rounded to float32, a sum in float64 does not depend on the order in which batches and processes add to it.
     """
     return torch.float32 if values.device.type == "mps" else torch.float64

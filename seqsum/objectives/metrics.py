@@ -1,4 +1,4 @@
-"""Means over steps: of the loss, and of a score kept apart by step."""
+"""Metrics that average over steps: the mean loss, and the mean of a score for each step."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from seqsum.objectives.masks import scored_steps, wide
 
 
 class Sums(Metric):
-    """A total and a count, added to in place: a CUDA graph that holds their tensors can add to them too.
+    """A total and a count that grow in place, so that a CUDA graph can hold their tensors and add to them.
 
     Args:
-        by_step: Whether there are as many of each as steps, or one.
+        by_step: Whether to keep one total and one count for each step, or only one of each.
     """
 
     full_state_update = False
@@ -27,7 +27,7 @@ class Sums(Metric):
         self.add_state("count", torch.zeros((0,) if by_step else ()), dist_reduce_fx="sum")
 
     def add(self, total: Tensor, count: Tensor) -> None:
-        """Add values, both `(T,)` or both scalars: batches may differ in length."""
+        """Add to the sums: both `(T,)` or both scalars; `T` may differ between batches."""
         self.make_room(total.numel())
         if total.dim():
             self.total[: len(total)].add_(total)
@@ -37,22 +37,22 @@ class Sums(Metric):
             self.count.add_(count)
 
     def make_room(self, steps: int) -> None:
-        """Let the sums have at least so many steps, and the type to sum in."""
+        """Extend the sums to at least `steps`, and convert them to the type to sum in."""
         for name in ("total", "count"):
             sums: Tensor = getattr(self, name)
             missing = max(0, steps - len(sums)) if sums.dim() else 0
-            # validation leaves tensors behind that nothing outside of it may write to
+            # validation leaves inference tensors, which can't be changed outside inference mode
             stale = sums.is_inference() and not torch.is_inference_mode_enabled()
             if missing or stale or sums.dtype != wide(sums):
                 copied = sums.to(wide(sums), copy=True)
                 setattr(self, name, F.pad(copied, (0, missing)) if missing else copied)
 
     def fits(self, place: tuple[Tensor, Tensor]) -> bool:
-        """Whether tensors for total and count have room for these."""
+        """Whether the sums fit into other tensors for total and count."""
         return self.total.numel() <= place[0].numel()
 
     def keep_in(self, place: tuple[Tensor, Tensor]) -> None:
-        """Go on in tensors that fit: a reset, or a checkpoint, has put others in their stead."""
+        """Move the sums into tensors that fit them; a reset or a checkpoint may have replaced these tensors."""
         for name, kept in zip(("total", "count"), place, strict=True):
             sums: Tensor = getattr(self, name)
             if sums is not kept:
@@ -61,14 +61,14 @@ class Sums(Metric):
                 setattr(self, name, kept)
 
     def set_updates(self, count: int) -> None:
-        """Say how often the sums were added to, where it was not by `update`."""
-        vars(self).update(_update_count=count, _computed=None)  # past all that nn.Module does to set an attribute
+        """Set the number of updates, for updates made without calling `update`."""
+        vars(self).update(_update_count=count, _computed=None)  # bypasses nn.Module's slow __setattr__
 
 
 class WeightedMean(Sums):
-    """Mean of losses, each weighted by the steps that it is the mean of.
+    """Mean of losses, each weighted by the number of steps that it averages.
 
-    torchmetrics' MeanMetric either drops NaNs, which must show, or (in 1.9) forgets the weights.
+    torchmetrics' MeanMetric either drops NaNs, which must show, or (in 1.9) ignores the weights.
     """
 
     def __init__(self) -> None:
@@ -83,12 +83,12 @@ class WeightedMean(Sums):
 
 
 class StepMean(Sums):
-    """Mean of a score of every valid step, kept apart by step; subclasses say what the score is.
+    """Mean of a score over valid steps; subclasses define `score`.
 
-    `compute` gives the mean over all steps, `by_step` one mean for each.
+    `compute` gives the mean over all steps, `by_step` one mean for each step.
 
     Args:
-        last: How many of a sequence's last valid steps count; None for all of them.
+        last: Number of valid steps to score at the end of each sequence; None for all.
     """
 
     def __init__(self, last: int | None = None) -> None:
@@ -96,19 +96,19 @@ class StepMean(Sums):
         self.last = last
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Outputs `(B, T, K)`, targets `(B, T)` -> scores `(B, T)`."""
+        """Score outputs `(B, T, K)` against targets `(B, T)`; return scores `(B, T)`."""
         raise NotImplementedError(f"{type(self).__name__} must define `score`")
 
     def update(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> None:
         scores = self.score(outputs.detach(), targets).float()
         scored = scored_steps(targets, mask, self.last)
-        total = scores.masked_fill(~scored, 0).sum(dim=0, dtype=wide(scores))  # not times 0: it may be NaN
+        total = scores.masked_fill(~scored, 0).sum(dim=0, dtype=wide(scores))  # not times 0, since scores may be NaN
         self.add(total, scored.sum(dim=0, dtype=wide(scores)))
 
     def compute(self) -> Tensor:
         return (self.total.sum() / self.count.sum()).float()
 
     def by_step(self) -> Tensor:
-        """Mean score of each step, `(T,)`, over all processes: each of them must call it."""
+        """Compute the mean score of each step over all processes, `(T,)`; every process must call this."""
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):
             return (self.total / self.count).float()

@@ -1,4 +1,4 @@
-"""A curve's next sample, at every step; and the curve's continuation, from predictions alone."""
+"""Prediction of a curve's next sample at every step, and continuation of curves by predictions alone."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from seqsum.objectives.running_sum import MeanAbsoluteError
 
 
 class NextSample(Objective):
-    """Squared error of the next sample. `predict` continues a curve, each prediction being the next input.
+    """Squared error of the next sample. `predict` continues a curve: each prediction is the next input.
 
     Args:
-        horizon: Steps by which `predict` continues a curve.
+        horizon: Number of steps by which `predict` continues a curve.
 
     Raises:
-        ValueError: A horizon below one.
+        ValueError: The horizon is below one.
     """
 
     output_size = 1
@@ -40,28 +40,28 @@ class NextSample(Objective):
         self.horizon = horizon
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Outputs `(B, T, 1)`, targets `(B, T)` -> scalar, the mean over valid steps."""
+        """Compute the mean squared error over valid steps: outputs `(B, T, 1)`, targets `(B, T)` -> scalar."""
         samples = self.answers(without_masked(outputs, batch.scored), batch)
         targets = without_masked(batch.targets, batch.scored)
         return masked_mean(F.mse_loss(samples, targets, reduction="none"), batch.scored)
 
     def metrics(self) -> MetricCollection:
         members: dict[str, Metric | MetricCollection] = {"mse": MeanSquaredError(), "mae": MeanAbsoluteError()}
-        # no compute groups: they would merge two metrics whose sums happen to agree after the first batch
+        # no compute groups: they would merge metrics whose sums happen to be equal after the first batch
         return MetricCollection(members, compute_groups=False)
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """The next sample at each step."""
+        """Return the predicted next sample at each step."""
         return outputs.squeeze(-1).float()
 
     def predict(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Samples `(B, T, 1)` -> the `horizon` samples after them, `(B, horizon)`.
+        """Continue samples `(B, T, 1)` by `horizon` samples, `(B, horizon)`.
 
         Raises:
-            InputError: The network can't go on from a state, since it has no `run`.
+            InputError: The network has no `run`, so it can't continue from a state.
         """
         if not isinstance(network, Stateful):
-            raise InputError(f"{type(network).__name__} can't go on with a curve: it has no `run`")
+            raise InputError(f"{type(network).__name__} can't continue a curve: it has no `run`")
         return free_run(network, batch.inputs, self.horizon)
 
     def figures(self, evaluation: Evaluation) -> dict[str, Figure]:

@@ -1,4 +1,4 @@
-"""What there is to see of curves: how the network goes on with them by itself."""
+"""Figures of curves that the network continues from its own predictions."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from seqsum.networks.windows import Stateful
 from seqsum.objectives import captions
 from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
 
-GIVEN = 30  # samples of a test curve before the network goes on by itself
+GIVEN = 30  # samples of a test curve that the network reads
 
 
 @torch.no_grad()
 def draw_continuations(evaluation: Evaluation, horizon: int) -> dict[str, Figure]:
-    """Curves of several frequencies, of which the network gets the first samples."""
+    """Draw how the network continues curves of several frequencies after their first samples."""
     data, network = evaluation.data, evaluation.network
     if not (isinstance(data, SineCurves) and isinstance(network, Stateful)):
         return {}
@@ -34,13 +34,13 @@ def draw_continuations(evaluation: Evaluation, horizon: int) -> dict[str, Figure
 
 
 def show_continuations(prediction: Prediction) -> Shown:
-    """A user's own curve, gone on with; the samples as CSV too."""
+    """Show a user's curve and its continuation, also as CSV."""
     lines, figures, files = [], {}, {}
     for batch, answers in zip(prediction.batches, prediction.answers, strict=True):
         given, samples = batch.inputs[0, :, 0].cpu(), answers[0].cpu()
         lines.append(f"Continued {len(given)} samples by {len(samples)}.")
         if (largest := float(given.abs().max())) > 1:
-            lines.append(f"The curve goes up to {largest:g}, those of the training up to 1: don't expect much.")
+            lines.append(f"The curve goes up to {largest:g}, those of the training only up to 1: don't expect much.")
         figures["continuation"] = plot_continuations(given[None], {"network": samples[None]}, [""])
         files["continuation.csv"] = as_csv(samples, first=len(given) + 1)
     page = [captions.section(name, figure) for name, figure in figures.items()]
@@ -48,13 +48,17 @@ def show_continuations(prediction: Prediction) -> Shown:
 
 
 def spread_curves(periods: tuple[float, float], steps: int, count: int = 4) -> tuple[list[float], Tensor]:
-    """Curves from the shortest to the longest period, their frequencies evenly apart: periods, and `(count, steps)`."""
+    """Make curves at evenly spaced frequencies, from the shortest period to the longest.
+
+    Returns:
+        The periods, and the curves `(count, steps)`.
+    """
     frequencies = torch.linspace(1 / periods[0], 1 / periods[1], count)
     return (1 / frequencies).tolist(), sine(frequencies, torch.linspace(0, 0.75, count), steps)
 
 
 def as_csv(samples: Tensor, first: int) -> str:
-    """Samples `(T,)` with their steps, the first of which is given, and a heading."""
+    """Write samples `(T,)` as CSV with a heading and their steps, which start at `first`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["step", "sample"])

@@ -1,4 +1,4 @@
-"""What a network makes of digits: each image is encoded once, then the recurrence reads any sequence of them."""
+"""Runs a trained network on many sequences of digits: encodes each image once, then runs only the recurrence."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ from seqsum.figures import by_layer
 from seqsum.networks import SequenceNetwork
 from seqsum.recurrent import Recurrent, trace
 
-CHUNK = 500  # digits or sequences at a time, which bounds the memory
+CHUNK = 500  # digits or sequences per call, which limits memory
 LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 80)
 
 
 @torch.no_grad()
 def encode(network: SequenceNetwork, digits: Tensor) -> Tensor:
-    """Digits as the encoder sees them: uint8 `(N, Y, X)` -> features `(N, F)`."""
+    """Encode uint8 digits `(N, Y, X)` into features `(N, F)`."""
     return torch.cat([network.encoder.module(scale(chunk)) for chunk in digits.split(CHUNK)])
 
 
 @torch.no_grad()
 def read(network: SequenceNetwork, features: Tensor) -> tuple[Tensor, Tensor]:
-    """Features `(B, T, F)` -> outputs of the recurrence `(B, T, H)` and running sums, not rounded, `(B, T)`."""
+    """Run recurrence and head on features `(B, T, F)`.
+
+    Returns:
+        Outputs of the recurrence `(B, T, H)`, and running sums `(B, T)`, not rounded.
+    """
     outputs = torch.cat([network.recur(rows)[0] for rows in features.split(CHUNK)])
     return outputs, network.head(outputs).squeeze(-1).float()
 
@@ -35,10 +39,10 @@ def read(network: SequenceNetwork, features: Tensor) -> tuple[Tensor, Tensor]:
 def trace_layers(
     network: SequenceNetwork, features: Tensor, mask: Tensor | None = None
 ) -> dict[str, dict[str, Tensor]]:
-    """Gates and states `(B, T, H)` by layer (`l0`, `l1`, …) and name; none of torch's own layers.
+    """Trace gates and states `(B, T, H)`, by layer (`l0`, `l1`, …) and name; empty for torch's own layers.
 
     Args:
-        network: Whose recurrence reads.
+        network: The network whose recurrence to run.
         features: `(B, T, F)`.
         mask: `(B, T)`, True where a step exists; None for all.
     """
@@ -50,7 +54,7 @@ def trace_layers(
 
 
 def trace_batch(network: torch.nn.Module, batch: Batch) -> dict[str, dict[str, Tensor]]:
-    """The same while a network reads a batch; none of a network that does not say what its features are."""
+    """Call `trace_layers` on a network's features of a batch; empty for a network that is no `SequenceNetwork`."""
     if not isinstance(network, SequenceNetwork):
         return {}
     with torch.no_grad():
@@ -58,7 +62,7 @@ def trace_batch(network: torch.nn.Module, batch: Batch) -> dict[str, dict[str, T
 
 
 class LengthScore(NamedTuple):
-    """How many sequences of one length came out right, and of how many."""
+    """Number of sequences of one length, and how many of them end in the right sum."""
 
     length: int
     right: int
@@ -68,16 +72,16 @@ class LengthScore(NamedTuple):
 def exact_by_length(
     network: SequenceNetwork, features: Tensor, labels: Tensor, operation: Operation, longest: int
 ) -> list[LengthScore]:
-    """Sequences with the right final sum, by length: 1, 2, 3, 4, 6, 8 … up to `longest`.
+    """Count the sequences with the right final sum for each length 1, 2, 3, 4, 6, 8 … up to `longest`.
 
-    For each length all digits are dealt anew, without replacement, always in the same way.
+    For each length all digits are dealt anew without replacement, in the same way in every call.
 
     Args:
-        network: Whose recurrence and head read.
-        features: Of all digits, `(N, F)`.
-        labels: Of all digits, `(N,)`.
-        operation: What the signs are.
-        longest: Length of the last sequences, at most `N`.
+        network: The network whose recurrence and head to run.
+        features: Features of all digits, `(N, F)`.
+        labels: Labels of all digits, `(N,)`.
+        operation: Signs of the steps.
+        longest: Longest sequence, at most `N`.
     """
     scores = []
     for length in [*(length for length in LENGTHS if length < longest), longest]:

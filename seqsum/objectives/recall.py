@@ -1,4 +1,4 @@
-"""Copy memory: what was seen is to be said again, in order, and nothing before that."""
+"""Copy memory: repeat the symbols read, in order, and output blanks before that."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from seqsum.objectives.evaluation import Evaluation
 from seqsum.objectives.masks import scored_steps
 from seqsum.objectives.metrics import StepMean
 
-SEQUENCES = 4  # that are drawn
+SEQUENCES = 4  # sequences drawn
 
 
 class Recall(Classification):
-    """Cross-entropy at every step; metrics of the recalled steps alone, those whose target is no blank.
+    """Cross-entropy at every step, and metrics of the recall steps, those whose target is not the blank.
 
-    `accuracy` is the share of recalled steps that are right, `exact_recall` that of whole sequences.
+    `accuracy` is the share of recall steps that are right, `exact_recall` the share of sequences without a mistake.
 
     Args:
-        num_symbols: Different symbols; the blank is the class after them.
+        num_symbols: Number of different symbols; the blank is the class after them.
 
     Raises:
-        ValueError: Fewer than two symbols.
+        ValueError: There are fewer than two symbols.
     """
 
     def __init__(self, num_symbols: int = 9) -> None:
@@ -39,11 +39,11 @@ class Recall(Classification):
             "accuracy": RecalledAccuracy(self.blank),
             "exact_recall": ExactRecall(self.blank),
         }
-        # no compute groups: they would merge two metrics whose sums happen to agree after the first batch
+        # no compute groups: they would merge metrics whose sums happen to be equal after the first batch
         return MetricCollection(members, compute_groups=False)
 
     def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
-        """The first sequences with the probability of each symbol, and how well each place is recalled."""
+        """Draw the first sequences with the probability of each symbol, and the accuracy at each place."""
         if not isinstance(evaluation.data, CopyMemory):
             return {}
         outputs, targets, _ = evaluation.join()
@@ -58,10 +58,10 @@ class Recall(Classification):
 
 
 class RecalledAccuracy(Accuracy):
-    """Share of recalled steps that are right.
+    """Share of recall steps that are right.
 
     Args:
-        blank: Class of the steps where nothing is to be recalled.
+        blank: Class of the steps that recall nothing.
     """
 
     def __init__(self, blank: int) -> None:
@@ -73,10 +73,10 @@ class RecalledAccuracy(Accuracy):
 
 
 class ExactRecall(StepMean):
-    """Share of sequences whose recalled steps are all right.
+    """Share of sequences whose recall steps are all right.
 
     Args:
-        blank: Class of the steps where nothing is to be recalled.
+        blank: Class of the steps that recall nothing.
     """
 
     def __init__(self, blank: int) -> None:

@@ -1,4 +1,4 @@
-"""The main job: the running sum at every step, as a regression."""
+"""The main experiment's objective: regression of the running sum at every step."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ from seqsum.objectives.running_sum_shown import draw_sums, report_sums, show_sum
 
 
 class RunningSum(Objective):
-    """Regression of the running sum at every step.
+    """Regression of the running sum at every step, by smooth L1 loss of the sums and of their increments.
 
-    The loss is robust. An ambiguous digit's squared error is least at the mean of its readings, which
-    is wrong for both; absolute error is least at the median, which is right for one. It is taken of the
-    running sums and of their increments: the latter tell each step its own digit, free of earlier
-    mistakes.
+    Smooth L1 is robust: for an ambiguous digit, squared error is least at the mean of its two readings, which is
+    always wrong; absolute error is least at their median, which may be right. The loss of the increments tells each
+    step its own digit, free of earlier mistakes.
 
     Args:
-        beta: Error below which smooth L1 is quadratic (Girshick, 2015), in units of the sum; `inf` is
+        beta: Error below which smooth L1 is quadratic (Girshick, 2015), in units of the sum; `inf` gives
             squared error.
-        increment_weight: Weight of the increments' loss beside that of the sums.
+        increment_weight: Weight of the increments' loss relative to the loss of the sums.
     """
 
     output_size = 1
@@ -49,7 +48,7 @@ class RunningSum(Objective):
         self.increment_weight = increment_weight
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Outputs `(B, T, 1)`, targets `(B, T)` -> scalar, the mean over valid steps."""
+        """Compute the mean loss over valid steps: outputs `(B, T, 1)`, targets `(B, T)` -> scalar."""
         mask = batch.scored
         sums, targets = without_masked(outputs, mask).squeeze(-1).float(), without_masked(batch.targets, mask)  # (B, T)
         of_sums = self._robust(sums, targets)
@@ -67,15 +66,15 @@ class RunningSum(Objective):
             "exact_final": ExactStep(last=1),
             "mae": MeanAbsoluteError(),
         }
-        # no compute groups: they would merge two metrics whose sums happen to agree after the first batch
+        # no compute groups: they would merge metrics whose sums happen to be equal after the first batch
         return MetricCollection(members, compute_groups=False)
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Running sums as the metrics read them: rounded."""
+        """Return the running sums, rounded."""
         return outputs.squeeze(-1).float().round()
 
     def describe(self, data: SequenceData) -> str:
-        """What a network was trained for, in a sentence."""
+        """Say in a sentence what a network was trained for."""
         if not isinstance(data, DigitSums):
             return super().describe(data)
         return f"Trained on {data.dataset} digits to say {captions.describe_sums(data.operation)}"
@@ -94,14 +93,14 @@ class RunningSum(Objective):
 
 
 class ExactStep(StepMean):
-    """Share of steps at which the rounded running sum is right."""
+    """Share of steps whose rounded running sum is right."""
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return outputs.squeeze(-1).float().round() == targets
 
 
 class MeanAbsoluteError(StepMean):
-    """Mean absolute error of the running sum, not rounded."""
+    """Mean absolute error of a regression, without rounding: of running sums or next samples."""
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs.squeeze(-1).float() - targets).abs()

@@ -1,4 +1,4 @@
-"""What there is to see of running sums: digits with their sums, errors, gates, the number line, and a user's own."""
+"""Figures of running sums: digits with their sums, errors, gates, the number line, and a user's own digits."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from seqsum.objectives import captions
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 from seqsum.objectives.reading import LengthScore, encode, exact_by_length, read, trace_batch, trace_layers
 
-STEPS, GATE_STEPS = 16, 12  # of a test sequence that are drawn: more would be too small to see
-DOTS = 1_000  # states on the number line
-TRACED = 4  # of the user's sequences whose gates are drawn
+STEPS, GATE_STEPS = 16, 12  # most steps of a test sequence drawn; more would be too small to see
+DOTS = 1_000  # most states on the number line
+TRACED = 4  # most of the user's sequences whose gates are drawn
 
 
 def draw_sums(evaluation: Evaluation) -> dict[str, Figure]:
-    """Figures of an evaluation: many while a network is trained, and the first sequences after a test."""
+    """Draw the figures of an evaluation: all of them for a validation, the first sequences for a test."""
     data = evaluation.data
     if not isinstance(data, DigitSums):
         return {}
@@ -51,7 +51,7 @@ def draw_sums(evaluation: Evaluation) -> dict[str, Figure]:
 
 
 def report_sums(evaluation: Evaluation, look: Look) -> list[Section]:
-    """All that there is to see of a test of the default network."""
+    """Make all sections for a test of the default network; none for other data or networks."""
     data, network = evaluation.data, evaluation.network
     if not (isinstance(data, DigitSums) and isinstance(network, SequenceNetwork)):
         return []
@@ -78,13 +78,13 @@ def report_sums(evaluation: Evaluation, look: Look) -> list[Section]:
 
 
 def show_sums(prediction: Prediction) -> Shown | None:
-    """A user's own digits, whose true sums nobody knows: which file was read as what; None of other data."""
+    """Show the sums of a user's digits and what each file was read as; None for other data."""
     data = prediction.data
     if not isinstance(data, DigitSums):
         return None
     images = [digits for batch in prediction.batches for digits in batch.inputs.squeeze(2).cpu()]
     sums = [of_sequence.cpu() for answers in prediction.answers for of_sequence in answers]
-    names = data.own.names()[: len(sums)]  # a Trainer's flag may have left out the last
+    names = data.own.names()[: len(sums)]  # a flag of the Trainer may limit the batches
     figure = plot_sums(images, sums, data.operation, names=names)
     tables = [
         _steps(f"Sequence {place}", *sequence, data)
@@ -97,12 +97,12 @@ def show_sums(prediction: Prediction) -> Shown | None:
         layers = trace_batch(prediction.network, batch)
         page += _gates(layers, images[place - 1], prediction.answers[place - 1], data.operation, name)
         if not layers:
-            break  # which is said once
+            break  # one section says that there are no gates
     return Shown(tables=tables, figures={"predictions": figure}, page=page)
 
 
 def _steps(title: str, names: Sequence[str], sums: Tensor, data: DigitSums) -> Table:
-    """What was read at each step, of which file, and what it adds up to."""
+    """Make a table of sign, digit, running sum and file at each step."""
     read_as, added = read_digits(sums, data.operation).tolist(), signs(len(sums), data.operation) > 0
     rows = [
         (str(step + 1), "+" if added[step] else "-", digit(read_as[step]), str(int(sums[step])), name)
@@ -115,7 +115,7 @@ def _steps(title: str, names: Sequence[str], sums: Tensor, data: DigitSums) -> T
 
 
 def _readings(names: Sequence[Sequence[str]], sums: Sequence[Tensor], operation: Operation) -> Table:
-    """Every step of every sequence: the sum `(T,)` counted up to there, and the digit that makes it so."""
+    """Make a table of digit and running sum for every step of all sequences, from sums `(T,)`."""
     rows = []
     for place, (of_steps, totals) in enumerate(zip(names, sums, strict=True), start=1):
         steps = zip(of_steps, read_digits(totals, operation).tolist(), totals.tolist(), strict=True)
@@ -131,7 +131,7 @@ def _skipped(own: OwnDigits) -> list[Section]:
 
 
 def _sums(name: str, digits: Tensor, sums: Tensor, operation: Operation, targets: Tensor) -> list[Section]:
-    """The sequences whose digits `(N, T, Y, X)` are given, if any, with their sums, the first of `(B, T)`."""
+    """Draw digits `(N, T, Y, X)`, if any, with their sums: the first `N` rows of `(B, T)`."""
     if len(digits) == 0:
         return []
     drawn, length = digits[:, :STEPS], digits.shape[1]
@@ -157,10 +157,10 @@ def _length_curve(scores: list[LengthScore], trained: tuple[int, int]) -> Sectio
 def _gates(
     layers: Mapping[str, dict[str, Tensor]], digits: Tensor, sums: Tensor, operation: Operation, name: str = ""
 ) -> list[Section]:
-    """A figure for each layer, of the first of the sequences; the others help to put the units in order."""
+    """Draw a figure of each layer for the first sequence; the other sequences only help to sort the units."""
     sections = []
     for layer, (suffix, parts) in enumerate(layers.items(), start=1):
-        order = order_units(list(parts.values())[-1], sums)  # the last is what carries the count
+        order = order_units(list(parts.values())[-1], sums)  # the last part carries the count
         seen = {part: values[0, :GATE_STEPS] for part, values in parts.items()}
         figure = plot_gates(seen, digits[:GATE_STEPS], operation, order)
         title, text = captions.describe_gates(list(parts), layer)

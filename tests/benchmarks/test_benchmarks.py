@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say, and refuse to time what computes something else."""
+"""The benchmarks measure what they claim, and refuse contestants that compute something else."""
 
 import json
 import logging
@@ -179,7 +179,7 @@ def test_the_first_epoch_does_not_count(tmp_path):
 
 @pytest.mark.slow
 def test_scaling_trains_on_one_device_and_on_two(monkeypatch, tmp_path, capsys, mnist_root):
-    """The oracle is what was launched: as many processes, each with its own batches, as the row says."""
+    """The oracle is the launched command: as many processes as the row says, each with its own batches."""
     monkeypatch.setattr(scaling, "BASE", SMALL)
     launched, launch = [], subprocess.run
 
@@ -221,7 +221,7 @@ def test_data_and_training(benchmark, monkeypatch, tmp_path, capsys, mnist_root)
 
 
 def test_convolutions_alone_are_those_of_a_training_step(monkeypatch, mnist_root):
-    """The oracle is torch's profiler: calls and shapes of forward and backward, of a step and of the contestant."""
+    """The oracle is torch's profiler: a step and the contestant call the same convolutions with the same shapes."""
     arguments = Namespace(root=str(mnist_root), sequence_length=2, batch_size=4, batches=1)
     data, module = training.loading.make_data(arguments, augment=False), training._same_modules()["seqsum"]
     alone = training._convolutions(module, data, arguments, CPU)

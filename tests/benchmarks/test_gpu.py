@@ -1,4 +1,4 @@
-"""The GPU's benchmark, on the CPU at tiny sizes: what it measures, notes, leaves out, writes and prints."""
+"""The GPU benchmark on the CPU at tiny sizes: what it measures, notes, leaves out, writes and prints."""
 
 import argparse
 import json
@@ -29,7 +29,7 @@ SMALL, SMALLER = Shape(4, 3, 2, 5), Shape(2, 5, 3, 4)
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """A plan of moments, without Triton, which would be interpreted."""
+    """Make the plan tiny, and leave out Triton, which would be interpreted."""
     monkeypatch.setattr(kernels, "SHAPES", [SMALL, SMALLER])
     monkeypatch.setattr(kernels, "OTHER_CELLS", [SMALL])
     monkeypatch.setattr(kernels, "VARIABLE", [SMALLER])
@@ -39,7 +39,7 @@ def tiny(monkeypatch):
 
 
 def measure(folder, *arguments):
-    """Run the command in this process; gives its exit status and the file of its one part."""
+    """Run the command in this process; return its exit status and the file of its one part."""
     options = ["--here", "--output", str(folder), "--rounds", "2", "--warm-up", "1", "--device", "cpu", *arguments]
     status = 0
     try:
@@ -220,7 +220,7 @@ def test_parts_of_a_step(tmp_path, monkeypatch, mnist_root):
 
 @pytest.fixture
 def short(monkeypatch):
-    """Trainings of two steps an epoch."""
+    """Limit trainings to two steps per epoch."""
     limits = [f"--trainer.limit_{split}_batches=2" for split in ("train", "val", "test")]
     small = ["--data.batch_size=4", "--trainer.log_every_n_steps=1", "--tensorboard.figures_every_n_epochs=0"]
     monkeypatch.setattr(fits, "OPTIONS", [*limits, *small])
@@ -357,7 +357,7 @@ def test_the_repository_has_tests_for_a_gpu():
 
 
 def test_every_test_that_needs_a_gpu_is_marked():
-    """Or else the command would not run it."""
+    """The command would not run a test without the marker."""
     skipped = "mark.skipif(not torch.cuda" + ".is_available()"
     texts = {path.name: path.read_text() for path in (checks.ROOT / "tests").rglob("*.py")}
     assert [name for name, text in texts.items() if text.count(skipped) > text.count("mark.gpu")] == []
@@ -398,7 +398,7 @@ def fail(device):
 
 def test_processes_that_compile_say_what_they_have_done():
     assert ahead.Pool([succeed, fail, succeed], CPU, Deadline(100)).finish() == (
-        "2 of 3 groups of kernels are compiled, not so one for RuntimeError: no such kernel"
+        "2 of 3 groups of kernels are compiled; the first that is not: RuntimeError: no such kernel"
     )
 
 
@@ -529,7 +529,7 @@ def test_a_part_that_hangs_is_stopped_with_all_that_it_started(monkeypatch):
 
 
 def test_the_whole_command(tmp_path, capfd):
-    """Its one part in a process, without any time: what it would measure is left out."""
+    """Run one part in its process without any time, so that it leaves out all measurements."""
     options = ["--output", str(tmp_path), "--parts", "rule", "--seconds", "0", "--device", "cpu"]
     main(["gpu", *options])
     assert read(tmp_path, "rule")["finished"]

@@ -1,6 +1,6 @@
-"""Keras as a contestant: what is asked and answered, whose weights, and that wrong ones are refused.
+"""Keras as a contestant: its requests and answers, its weights, and that wrong results are refused.
 
-Keras itself takes part where TensorFlow is installed; elsewhere a script answers in its place.
+Keras itself is tested if TensorFlow is installed; otherwise a script answers in its place.
 """
 
 import copy
@@ -146,7 +146,7 @@ def data(mnist_root):
 
 
 class InTorch:
-    """In Keras's place: torch, in the layout of Keras, and in float64, so that a mistake shows and no rounding."""
+    """torch in Keras's place, with Keras's layout, in float64 so that mistakes show and rounding does not."""
 
     def __init__(self, module, data):
         self.module, self.data = module.double(), data

@@ -1,4 +1,4 @@
-"""Float32 is multiplied as asked for, by both of torch's interfaces, and afterwards as before."""
+"""Float32 products have the requested precision by both of torch's interfaces, and the former one afterwards."""
 
 from types import SimpleNamespace
 
@@ -42,7 +42,7 @@ def test_it_is_set_back_after_an_error():
 @pytest.mark.skipif(not NEW, reason="there is one interface alone before torch 2.9")
 @pytest.mark.parametrize("name", SWITCHES)
 def test_a_switch_that_the_user_set_by_the_new_interface_is_kept(name):
-    """Where the two interfaces disagree, torch refuses to tell the old one's flag."""
+    """If the two interfaces disagree, torch refuses to read the old flag."""
     switch = SWITCHES[name]()
     before, turned = switch.fp32_precision, "ieee" if switch.fp32_precision == "tf32" else "tf32"
     try:

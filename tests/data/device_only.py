@@ -1,4 +1,4 @@
-"""A guard for what must run on a GPU without waiting for it or sending it anything, which needs no GPU itself."""
+"""A guard that needs no GPU: checks that code would run on one without synchronising or copying from the host."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-DEVICES = ["cpu", "meta"]  # only on the first constants show, only on the second what is on the CPU
+DEVICES = ["cpu", "meta"]  # constants show only on the first, tensors on the CPU only on the second
 WAITING = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "_unique2", "unique_dim"}
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
 
 class DeviceOnly(TorchDispatchMode):
-    """Refuses operations that make the host wait, make a tensor of numbers of the host, or leave the device.
+    """Refuses operations that make the host wait, copy numbers from the host, or leave the device.
 
     Attributes:
-        operations: Names of those that were let through.
+        operations: Names of the operations that were allowed.
     """
 
     def __init__(self, device: str) -> None:

@@ -1,4 +1,4 @@
-"""Copy memory: the task itself, and batches that never come twice."""
+"""Copy memory: the task itself, and batches that are never repeated."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_no_batch_comes_twice_and_the_seed_repeats_all_of_them():
             assert torch.equal(batch.targets, same.targets)
             assert not torch.equal(batch.targets, unlike.targets)
             seen |= {tuple(row) for row in batch.targets.tolist()}
-    assert len(seen) == 300  # of 9^8: chance would repeat one in a thousand times
+    assert len(seen) == 300  # of 9^8: by chance, one run in a thousand would repeat one
 
 
 def test_the_first_batch_of_an_epoch_does_not_depend_on_those_before():
@@ -95,7 +95,7 @@ def test_an_epoch_goes_on_where_it_was_left():
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_processes_share_what_one_would_draw(split):
-    """Two processes with half the batch each, against one."""
+    """Compare two processes with half a batch each with one process."""
     alone = prepared(batch_size=30, epoch_size=91)
     whole = batches(getattr(alone, f"{split}_dataloader")(), alone, epoch=1)
     together = []

@@ -14,7 +14,7 @@ SEEDS = [0, 1234567, 2**32 - 1, 2**63 - 1, -1]
 
 
 def splitmix(seed: int, count: int) -> list[int]:
-    """The generator as its paper has it, number after number, in Python's integers."""
+    """The generator as in its paper, one number after the other, in Python's integers."""
     numbers = []
     for _ in range(count):
         seed = (seed + 0x9E3779B97F4A7C15) % WRAP
@@ -61,7 +61,7 @@ def test_bits_are_the_published_ones(seed, published):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("count", [1, 3, 7, 8, 33, 1_000])  # whole vectors, and what is left over
+@pytest.mark.parametrize("count", [1, 3, 7, 8, 33, 1_000])  # whole vectors, and remainders
 def test_bits_are_those_of_a_sequential_generator(seed, count):
     assert unsigned(random_bits(seed, torch.arange(1, count + 1))) == splitmix(seed, count)
 
@@ -112,16 +112,16 @@ def test_more_draws_than_counters_are_refused():
         random_uniform(0, torch.arange(2), DRAWS + 1)
 
 
-# Statistics: with these seeds always the same, so five standard deviations are no chance ------------
+# Statistics: always the same with these seeds, so five standard deviations are not chance -----------
 
 
 def of_neighbouring_seeds() -> Tensor:
-    """Numbers of 64 seeds, rows and draws, `(seeds, rows, draws)`."""
+    """Draw numbers for 64 seeds, rows and draws: `(seeds, rows, draws)`."""
     return torch.stack([random_uniform(seed, torch.arange(64), 64) for seed in range(64)])
 
 
 def of_a_training() -> Tensor:
-    """Numbers of the batches of three seeds, three epochs of seven steps, `(batches, rows, draws)`."""
+    """Draw the numbers of all batches of three seeds and three epochs of seven steps: `(batches, rows, draws)`."""
     seeds = []
     for seed in range(3):
         batches = IndexBatches("train", 112, (1, 1), 16, seed)
@@ -136,7 +136,7 @@ AXES = pytest.mark.parametrize("axis", [0, 1, 2], ids=["seeds", "rows", "draws"]
 
 
 def chi_squared(counts: Tensor) -> float:
-    """In standard deviations from what even counts would have."""
+    """Return how many standard deviations χ² is above its mean for even counts."""
     freedom = counts.numel() - 1
     expected = counts.sum() / counts.numel()
     return float(((counts - expected) ** 2 / expected).sum() - freedom) / math.sqrt(2 * freedom)

@@ -1,4 +1,4 @@
-"""Images as sequences of rows or columns, against the images themselves."""
+"""Images as sequences of rows or columns, compared with the images themselves."""
 
 import pytest
 import torch

@@ -40,7 +40,7 @@ def splits(mnist_root) -> dict[str, Digits]:
 
 
 def says(*parts: object) -> str:
-    """A pattern for a message that has these parts, in this order."""
+    """Return a pattern for a message with these parts, in this order."""
     return ".*".join(re.escape(str(part)) for part in parts)
 
 
@@ -264,7 +264,7 @@ def test_a_gpu_makes_the_same_batch_without_waiting(mnist_root, arguments, monke
 
 
 class Recorder(LightningModule):
-    """Trains nothing, and keeps the targets that it was shown."""
+    """A module that trains nothing and keeps the targets it gets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -329,7 +329,7 @@ def test_predict_without_images_names_the_flag(mnist_root):
         data_on(mnist_root, "predict")
 
 
-# What a user may get wrong -------------------------------------------------------------------------
+# A user's mistakes ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [0, -3, [5, 3], [0, 4], (-1, 2)])
@@ -372,7 +372,7 @@ def test_missing_data_are_found_before_training_starts(tmp_path):
         DigitSums("kmnist", str(tmp_path)).prepare_data()
 
 
-# What it says --------------------------------------------------------------------------------------
+# Descriptions --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -396,7 +396,7 @@ def test_auto_tells_which_digits_were_really_used(mnist_root, tmp_path, monkeypa
     elsewhere = DigitSums("auto", str(tmp_path / "new"), batch_size=8)
     with pytest.warns(UserWarning, match="NOT MNIST"):
         elsewhere.prepare_data()
-    elsewhere.setup("fit")  # warns no more
+    elsewhere.setup("fit")  # does not warn again
     assert elsewhere.dataset == "rendered"
     assert elsewhere.describe().startswith("rendered digits (100 train, 20 val, 20 test)")
     assert batches(elsewhere)[0].inputs.shape == (8, 4, 1, 28, 28)

@@ -39,7 +39,7 @@ VALIDATION = 20
 
 @pytest.fixture(autouse=True)
 def small_and_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small validation split, and a network that refuses everything."""
+    """Use a small validation split, and refuse all network access."""
 
     def refuse(request, *_, **__):
         raise URLError("no network here")
@@ -49,7 +49,7 @@ def small_and_offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def says(*parts: object) -> str:
-    """A pattern for a message that has these parts, in this order."""
+    """Return a pattern for a message with these parts, in this order."""
     return ".*".join(re.escape(str(part)) for part in parts)
 
 
@@ -65,7 +65,7 @@ def write_int_idx(path: Path, array: Tensor) -> None:
 
 
 def write_family(root: Path, name: str) -> Path:
-    """A small dataset of random images in the files of its own publisher; returns their folder."""
+    """Write a small dataset of random images in its publisher's file format; return the folder."""
     folder = root / FOLDERS[name] / "raw"
     for split, count, seed in (("train", TRAIN, 0), ("test", TEST, 1)):
         images, labels = random_split(count, seed)
@@ -92,7 +92,7 @@ def assert_is_the_family_written(splits: dict[str, digits.Digits]) -> None:
     assert torch.equal(splits["test"].labels, test_labels.long())
 
 
-# What is on disk -----------------------------------------------------------------------------------
+# Files on disk -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -116,7 +116,7 @@ def test_files_still_packed_beside_their_contents_do_no_harm(tmp_path):
 
 
 def pack(folder: Path) -> list[Path]:
-    """Put each file into a `.gz` of its own, as its publisher has it."""
+    """Compress each file to a `.gz` of its own, as its publisher does."""
     for file in list(folder.iterdir()):
         file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
         file.unlink()
@@ -158,7 +158,7 @@ def test_a_damaged_packed_file_is_named_and_leaves_nothing(tmp_path, monkeypatch
             "empty": b"",
         }
         packed[-1].write_bytes(damaged[damage])
-    reason = ["holds more than the largest"] if damage == "too large" else []  # found before all of it is written
+    reason = ["holds more than the largest"] if damage == "too large" else []  # noticed before all of it is written
     with pytest.raises(InputError, match=says(packed[-1].name, "can't be unpacked", *reason)):
         load_splits("mnist", tmp_path)
     assert not any(file.name.startswith(".") for file in packed[0].parent.iterdir())
@@ -251,7 +251,7 @@ def test_auto_does_not_fall_back_from_a_damaged_file(tmp_path, damage):
 
 
 IMAGES, LABELS = random_split(TRAIN, 0)
-MISFITS = {  # sound idx files that are not what their names say
+MISFITS = {  # valid idx files that contradict their names
     "one label too few": ("train-labels-idx1-ubyte", LABELS[:-1]),
     "one label too many": ("train-labels-idx1-ubyte", torch.cat([LABELS, LABELS[:1]])),
     "label 12": ("train-labels-idx1-ubyte", LABELS.index_fill(0, torch.tensor([7]), 12)),
@@ -294,7 +294,7 @@ def test_a_misfit_is_reported_with_its_value(tmp_path, misfit, words):
 
 
 class BrokenResponse:
-    """An answer of a server that stops after half of what it has to say."""
+    """A server's response that breaks off half-way."""
 
     length = 1_000
 
@@ -380,7 +380,7 @@ def test_a_download_has_a_time_limit_that_ends_with_it(tmp_path, monkeypatch):
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, source: Path, fail_after: int = 100) -> list[str]:
-    """Let torchvision's downloads copy from a folder instead; returns what was asked for, as it comes in."""
+    """Let torchvision's downloads copy from a folder; return a list that fills with the requested files."""
     asked: list[str] = []
 
     def deliver(url: str, download_root: str, filename: str | None = None, md5: str | None = None) -> None:
@@ -432,7 +432,7 @@ def test_a_download_completes_what_is_there(tmp_path, monkeypatch):
     assert_is_the_family_written(load_splits("mnist", tmp_path / "root"))
 
 
-# Which dataset -------------------------------------------------------------------------------------
+# Choosing `auto` -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [*FOLDERS, "rendered"])

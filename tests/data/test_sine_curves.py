@@ -1,4 +1,4 @@
-"""Sine curves, and a user's own from a file."""
+"""Sine curves, and a user's own curve from a file."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_deal_gives_each_table_its_size_and_no_digit_twice(count, lengths, rows,
 def test_deal_shuffles_all_digits():
     (table,) = deal(400, [4], 100, generator())
     assert table.flatten().sort().values.tolist() == list(range(400))
-    assert (table.flatten() == torch.arange(400)).sum() < 20  # hardly one in its place
+    assert (table.flatten() == torch.arange(400)).sum() < 20  # hardly any digit in its place
 
 
 def test_deal_follows_the_seed():

@@ -21,7 +21,7 @@ def random_images(count: int = 5, size: int = 28) -> Tensor:
 
 
 def parameters(drawn: Tensor | None = None, **limits: float) -> dict[str, Tensor]:
-    """Maps taken apart into rotation · [[stretch_x, slant], [0, stretch_y]] and a shift in pixels."""
+    """Factor random maps into rotation · [[stretch_x, slant], [0, stretch_y]] and a shift in pixels."""
     maps = random_affine(numbers(COUNT) if drawn is None else drawn, **limits).double()
     angle = torch.atan2(maps[:, 1, 0], maps[:, 0, 0])
     upright = torch.stack([torch.stack([angle.cos(), angle.sin()], 1), torch.stack([-angle.sin(), angle.cos()], 1)], 1)

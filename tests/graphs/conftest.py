@@ -1,4 +1,4 @@
-"""Small trainings with and without graphs, and all that they come to."""
+"""Small trainings with and without graphs, and comparison of their results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.graphs.stand_in import BatchStandIn, StandIn
 
 
 class Course(Callback):
-    """Keeps a training's loss and gradients in each step, and its metrics in each epoch."""
+    """Records a training's loss and gradients in each step, and its metrics in each epoch."""
 
     def __init__(self) -> None:
         self.losses: list[torch.Tensor] = []
@@ -26,11 +26,11 @@ class Course(Callback):
         self.metrics: list[dict[str, torch.Tensor]] = []
 
     def on_before_zero_grad(self, trainer, pl_module, optimizer) -> None:
-        """Those of the step before, clipped."""
+        """Record the previous step's gradients, after clipping."""
         self.gradients.append([None if p.grad is None else p.grad.clone() for p in pl_module.parameters()])
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
-        """Before they are clipped."""
+        """Record the gradients before clipping."""
         self.on_before_zero_grad(trainer, pl_module, optimizer)
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
@@ -45,7 +45,7 @@ class Course(Callback):
 
 
 def everything(trainer: Trainer, module: SequenceModule, course: Course) -> list[torch.Tensor | None]:
-    """All tensors that a training has come to, in order."""
+    """List all tensors that a training ends with."""
     states = [*trainer.optimizers[0].state.values()]
     return [
         *module.state_dict().values(),
@@ -58,7 +58,7 @@ def everything(trainer: Trainer, module: SequenceModule, course: Course) -> list
 
 
 def assert_equal(one: list[torch.Tensor | None], other: list[torch.Tensor | None]) -> None:
-    """Bit for bit."""
+    """Assert that two lists of tensors are equal, bit for bit."""
     assert len(one) == len(other)
     for a, b in zip(one, other, strict=True):
         assert (a is None) == (b is None)
@@ -66,7 +66,7 @@ def assert_equal(one: list[torch.Tensor | None], other: list[torch.Tensor | None
 
 
 def use_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let steps be captured by the stand-in, which counts anew."""
+    """Capture steps by the stand-in, and reset its counts."""
     monkeypatch.setattr("seqsum.graphs.module.Captures", StandIn)
     monkeypatch.setattr("seqsum.graphs.steps.Captures", StandIn)
     monkeypatch.setattr("seqsum.graphs.batches.Captures", BatchStandIn)
@@ -77,13 +77,13 @@ def use_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    """The stand-in, from now to the end of the test."""
+    """Use the stand-in until the end of the test."""
     use_stand_in(monkeypatch)
 
 
 @pytest.fixture
 def train(tmp_path, mnist_root):
-    """Train a small network; give the Trainer, the module and what happened."""
+    """Train a small network; return the Trainer, the module and the record."""
 
     def run(
         module: dict[str, Any] | None = None,
@@ -118,7 +118,7 @@ def train(tmp_path, mnist_root):
 
 @pytest.fixture
 def assert_same(train, request):
-    """Assert that a training comes to the same with graphs; callbacks are made anew for each."""
+    """Assert that a training has the same results with graphs; each training makes its own callbacks."""
 
     def compare(
         make_callbacks: Callable[[], Iterable[Callback]] = tuple, **settings: Any

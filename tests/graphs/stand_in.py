@@ -1,4 +1,4 @@
-"""What a CUDA graph does, on a CPU: operations are recorded, not executed, and run again later on the same memory."""
+"""A stand-in for CUDA graphs on a CPU: records operations without effect and replays them on the same memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def tensors(values: Any) -> Iterator[Tensor]:
 
 
 class Recorder(TorchDispatchMode):
-    """Notes each operation with its tensors, and keeps what they held before it."""
+    """Records each operation with its tensors, and their values before it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,10 +39,10 @@ class Recorder(TorchDispatchMode):
         return result
 
     def undo(self) -> None:
-        """Put back what was there; what was made holds nothing sensible, as the graph has not run yet."""
+        """Restore the earlier values; fill new tensors with NaN, because the graph has not run yet."""
         for tensor in tensors([result for *_, result in self.operations]):
             if tensor.untyped_storage().data_ptr() not in self.before and tensor.is_floating_point():
-                tensor.data.fill_(torch.nan)  # behind the back of autograd, which counts what is written
+                tensor.data.fill_(torch.nan)  # without autograd noticing the write
         for storage, content in self.before.values():
             storage.copy_(content)
 
@@ -58,7 +58,7 @@ class Recorder(TorchDispatchMode):
 
 
 class StandIn:
-    """Takes the place of `Captures`, and counts, over all instances of a class."""
+    """Replaces `Captures`, and counts captures and replays over all instances of the class."""
 
     captured = 0
     replayed = 0
@@ -89,7 +89,7 @@ class StandIn:
 
 
 class BatchStandIn(StandIn):
-    """The same where batches are made, which is counted apart."""
+    """The same for making batches, with its own counts."""
 
     captured = 0
     replayed = 0

@@ -1,4 +1,4 @@
-"""Batches made by graphs are the batches that are made without, bit for bit."""
+"""Batches made by graphs equal batches made without them, bit for bit."""
 
 import pytest
 import torch
@@ -88,7 +88,7 @@ def test_data_that_draw_from_a_generator_say_that_they_are_not_to_be_captured():
 
 
 class Mine(DigitSums):
-    """May gather in another way."""
+    """A subclass, which may gather in another way and so is not capturable."""
 
 
 @pytest.mark.parametrize("data_class", [DigitSums, Mine])

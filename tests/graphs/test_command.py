@@ -1,4 +1,4 @@
-"""The whole command with graphs, all its callbacks included: the same logs and checkpoints, and it goes on exactly."""
+"""The whole command with graphs and all its callbacks: the same logs and checkpoints, and exact resumption."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_logs_and_checkpoints_are_the_same(train, tmp_path, request, arguments):
     ],
 )
 def test_a_training_with_graphs_goes_on_exactly(train, tmp_path, request, arguments, send, at, graphs_again):  # noqa: F811
-    """With graphs again, or on a machine that has none."""
+    """A run is resumed with graphs, or on a machine that has none."""
     assert train("undisturbed", *arguments, *WHOLE) == 0
     with pytest.MonkeyPatch.context() as patch:
         use_stand_in(patch)

@@ -1,4 +1,4 @@
-"""The same with real CUDA graphs: `python -m pytest -n 0 tests/graphs/test_cuda.py` on a machine with a GPU."""
+"""Tests with real CUDA graphs: `python -m pytest -n 0 tests/graphs/test_cuda.py` on a machine with a GPU."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ GRAPHS = 16 - 3
 
 @pytest.fixture(autouse=True)
 def deterministic(monkeypatch):
-    """As far as it can be had: what is left is measured by running twice without graphs."""
+    """Make cuDNN deterministic; remaining differences are measured by training twice without graphs."""
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
 
 
 @pytest.fixture
 def replays(monkeypatch):
-    """The batches of steps that ran as graphs."""
+    """Record the batches of steps that run as graphs."""
     found: list[Batch] = []
     forward = CapturedStep.forward
     monkeypatch.setattr(CapturedStep, "forward", lambda self, batch: found.append(batch) or forward(self, batch))
@@ -50,14 +50,14 @@ def replays(monkeypatch):
 
 
 class MaskedSums(DigitSums):
-    """Some steps are left out, in the inputs and in what is scored."""
+    """Digits with some steps masked, in the inputs and in the scores."""
 
     def gather(self, batch: IndexBatch) -> Batch:
         return super().gather(batch)._replace(mask=batch.rows[batch.share] % 5 != 0)
 
 
 def furthest(one: list[Tensor | None], other: list[Tensor | None]) -> float:
-    """Largest difference of two trainings, relative to the size of the tensor that it is in."""
+    """Return the largest difference of two trainings, relative to the size of its tensor."""
     assert len(one) == len(other)
     largest = 0.0
     for a, b in zip(one, other, strict=True):
@@ -116,7 +116,7 @@ def test_the_optimizer_is_fused(train):
 
 
 class Waitless(Callback):
-    """Lets nothing in a step wait for the device, once there are graphs."""
+    """Raises an error if a step waits for the device once there are graphs."""
 
     steps = 0
 
@@ -172,7 +172,7 @@ class WaitsInBackward(RunningSum):
 @pytest.mark.filterwarnings("default:Training steps run without CUDA graphs")
 @pytest.mark.parametrize("objective", [WaitsInForward(), CopiesInForward(), WaitsInBackward()])
 def test_after_a_capture_that_failed_all_steps_run_as_they_are_written(train, replays, objective):
-    """And draw random numbers, whose generator a broken capture leaves in a state of its own; later graphs work."""
+    """They draw random numbers, whose generator a failed capture leaves in a bad state; later graphs still work."""
     plain, noisy = (everything(*train(**GPU, module={"objective": objective, "cuda_graph": False})) for _ in range(2))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -207,7 +207,7 @@ def test_several_processes_run_without_graphs(train, replays):
 
 
 def test_a_training_goes_on_on_another_device(train, tmp_path, mnist_root):
-    """From GPU to CPU and back, each with its own kind of optimizer."""
+    """A checkpoint goes from GPU to CPU and back; AdamW is fused only on the GPU."""
     trainer, *_ = train(**GPU)
     trainer.save_checkpoint(tmp_path / "gpu.ckpt")
     for accelerator, epochs, fused in (("cpu", 3, None), ("gpu", 4, True)):
@@ -235,7 +235,7 @@ def test_graphs_give_their_memory_back(train):
 
 
 def test_what_a_callback_changes_takes_effect(train, replays):
-    """Weights that are put elsewhere, which a graph would go on reading where they were."""
+    """Weights move to other memory, while a graph would still read the old memory."""
 
     def move(trainer, module, *_: Any) -> None:
         if trainer.global_step == 8:

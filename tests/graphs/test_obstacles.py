@@ -1,4 +1,4 @@
-"""Where steps can't be graphs they run as they are written, to the same end, and the reason is said once."""
+"""Steps that can't be graphs run eagerly with the same results, and the user is told why, once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LooksBack(Callback):
 
 
 class Regularised(SequenceModule):
-    """Adds to the loss outside of what would be captured."""
+    """Adds to the loss outside the captured parts."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         step = super().training_step(batch, batch_idx)
@@ -41,7 +41,7 @@ class Regularised(SequenceModule):
 
 
 class WithTorchMetrics(RunningSum):
-    """A metric that is not of the package."""
+    """An objective with a metric from another package."""
 
     def metrics(self) -> MetricCollection:
         class Error(MeanMetric):
@@ -52,7 +52,7 @@ class WithTorchMetrics(RunningSum):
 
 
 class WithGroups(RunningSum):
-    """torchmetrics would let two metrics of the same sums share them."""
+    """An objective with two metrics of equal sums, which torchmetrics would let share them."""
 
     def metrics(self) -> MetricCollection:
         members = super().metrics()
@@ -60,13 +60,13 @@ class WithGroups(RunningSum):
 
 
 def said_of(caught) -> list[str]:
-    """What warnings said of graphs."""
+    """List the warnings about graphs."""
     return [str(warning.message) for warning in caught if SENTENCE in str(warning.message)]
 
 
 @pytest.fixture
 def assert_runs_as_written(train, request):
-    """Train with and without graphs, and give what was said of them."""
+    """Train with and without graphs, and return the messages about graphs."""
 
     def compare(settings) -> list[str]:
         plain = everything(*train(max_epochs=1, **settings))
@@ -83,17 +83,17 @@ def assert_runs_as_written(train, request):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"callbacks": [LooksBack()]}, "LooksBack.on_before_backward may ask autograd how the loss came about"),
+        ({"callbacks": [LooksBack()]}, "LooksBack.on_before_backward may inspect the autograd graph of the loss"),
         (
             {"callbacks": [LambdaCallback(on_before_backward=lambda *_: None)]},
-            "LambdaCallback.on_before_backward may ask",
+            "LambdaCallback.on_before_backward may inspect",
         ),
         ({"module_class": Regularised}, "Regularised has a `training_step` of its own"),
-        ({"module": {"objective": WithTorchMetrics()}}, "Error is not one of the metrics that are"),
-        ({"module": {"objective": WithGroups()}}, "metrics share their sums, in compute groups"),
+        ({"module": {"objective": WithTorchMetrics()}}, "Error is not a metric derived from"),
+        ({"module": {"objective": WithGroups()}}, "metrics share their sums in compute groups"),
         ({"module": {"truncate": 2}}, "with `--model.truncate` (=2) the backward pass runs the network again"),
         ({"accumulate_grad_batches": 2}, "`--trainer.accumulate_grad_batches` (=2) is not 1"),
-        ({"detect_anomaly": True}, "`--trainer.detect_anomaly` looks at every operation"),
+        ({"detect_anomaly": True}, "`--trainer.detect_anomaly` checks every operation"),
     ],
 )
 def test_a_training_runs_as_it_is_written_and_says_why(assert_runs_as_written, settings, reason):
@@ -105,7 +105,7 @@ def test_a_training_runs_as_it_is_written_and_says_why(assert_runs_as_written, s
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"strategy": "ddp"}, "the strategy is DDPStrategy, and not that of a single device"),
+        ({"strategy": "ddp"}, "the strategy is DDPStrategy, not a single device"),
         (
             {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))]},
             "with `--trainer.precision` (=16-mixed) the host waits for the device in every step",
@@ -130,7 +130,7 @@ def test_torch_compile_is_in_the_way():
 
 
 class Waits(RunningSum):
-    """Asks for a number in the middle of the step."""
+    """Reads a number on the host in the middle of a step."""
 
     def loss(self, outputs, batch):
         loss = super().loss(outputs, batch)
@@ -145,7 +145,7 @@ def test_after_a_capture_that_failed_all_steps_run_as_they_are_written(assert_ru
 
 @pytest.mark.parametrize("failing", [1, 2, 3])
 def test_a_capture_that_fails_leaves_nothing_behind(assert_runs_as_written, monkeypatch, failing):
-    """Of the forward pass, the backward pass, or the clipping, when what it would do has already been noted."""
+    """The capture of the forward pass, the backward pass or the clipping fails after recording its operations."""
     calls, capture = itertools.count(1), StandIn.capture
 
     def fail(self, run):
@@ -161,7 +161,7 @@ def test_a_capture_that_fails_leaves_nothing_behind(assert_runs_as_written, monk
 
 
 class Counts(ConvEncoder):
-    """Its Python does something else in each step."""
+    """A network whose Python code does something different in each step."""
 
     calls = 0
 
@@ -177,7 +177,7 @@ def test_a_network_whose_python_changes_in_every_step_is_not_captured(assert_run
 
 
 class Annealed(Callback):
-    """Changes what the network does before every other step."""
+    """Changes the network before every other step."""
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         if batch_idx % 2:

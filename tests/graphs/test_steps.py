@@ -1,4 +1,4 @@
-"""A training with graphs comes to what it comes to without, bit for bit: by a stand-in for CUDA graphs on the CPU."""
+"""A training has the same results with and without graphs, bit for bit, with a stand-in for CUDA graphs on the CPU."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FULL = 24  # full batches in three epochs of 600 digits; the last of each epoch 
 
 
 class MaskedSums(DigitSums):
-    """Some steps are left out, in the inputs and in what is scored."""
+    """Digits with some steps masked, in the inputs and in the scores."""
 
     def gather(self, batch: IndexBatch) -> Batch:
         return super().gather(batch)._replace(mask=batch.rows[batch.share] % 5 != 0)
@@ -88,7 +88,7 @@ def test_no_more_shapes_are_captured_than_allowed(train, stand_in, monkeypatch):
 
 
 class Onlooker(Callback):
-    """Looks on at some steps, and counts how often the network's Python has run."""
+    """Watches some steps, and counts how often the network's Python code runs."""
 
     def __init__(self, steps: tuple[int, ...]) -> None:
         self.steps, self.step, self.seen = steps, 0, 0
@@ -120,7 +120,7 @@ def test_a_step_that_is_watched_runs_as_it_is_written(assert_same):
     ],
 )
 def test_what_hangs_on_modules_and_weights_is_seen(assert_same, hang):
-    """From the second step of the second epoch to its end."""
+    """A hook exists from the second step of the second epoch to its end."""
 
     def make():
         handles = []
@@ -158,7 +158,7 @@ def test_a_trace_sees_its_step(assert_same):
 
 
 def at_step(step: int, change) -> LambdaCallback:
-    """Change something of the module before a step."""
+    """Make a callback that changes something in the module before a step."""
     return LambdaCallback(
         on_train_batch_start=lambda trainer, module, *_: change(module) if trainer.global_step == step else None
     )
@@ -210,14 +210,14 @@ def clip_values(module: SequenceModule) -> None:
 
 @pytest.mark.parametrize("change", [clip_more, clip_values])
 def test_gradients_are_clipped_as_the_trainer_has_it_now(assert_same, change):
-    """It begins anew, as with another shape."""
+    """Steps run eagerly and are captured again, as for a new shape."""
     assert_same(lambda: [at_step(12, change)], gradient_clip_val=0.1)
     assert StandIn.captured == 2 * PARTS
     assert StandIn.replayed == (FULL - 3 - 3) * PARTS
 
 
 class Accumulating(Callback):
-    """As Lightning's own does it, from the third epoch on."""
+    """Accumulates gradients from the third epoch on, as Lightning's scheduler does."""
 
     def on_train_epoch_start(self, trainer, pl_module) -> None:
         trainer.accumulate_grad_batches = 1 if trainer.current_epoch < 2 else 2
@@ -229,7 +229,7 @@ def test_steps_over_several_batches_run_as_they_are_written(assert_same):
 
 
 class Replaced(Callback):
-    """Puts other gradients in place of those that the graph has made."""
+    """Replaces the gradients that the graph computed."""
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         if trainer.global_step > 9:
@@ -256,14 +256,14 @@ def test_a_diagnosis_looks_at_steps_that_run_as_they_are_written(train, stand_in
 
 
 class Growing(DigitSums):
-    """Sequences of one digit in the first epoch, of two in the second, and so on."""
+    """Digits with sequences of one digit in the first epoch, of two in the second, and so on."""
 
     def gather(self, batch: IndexBatch) -> Batch:
         return cropped(super().gather(batch), 1 + self.trainer.current_epoch)
 
 
 class LongerAtTheEnd(DigitSums):
-    """The last batch of each epoch has the longest sequences."""
+    """Digits where the last batch of each epoch has the longest sequences."""
 
     def gather(self, batch: IndexBatch) -> Batch:
         return cropped(super().gather(batch), 2 if len(batch.rows) == self.batch_size else 3)
@@ -275,7 +275,7 @@ def cropped(batch: Batch, length: int) -> Batch:
 
 @pytest.mark.parametrize(("data_class", "max_epochs"), [(Growing, 3), (LongerAtTheEnd, 5)])
 def test_longer_sequences_than_ever_find_room_in_the_metrics(assert_same, data_class, max_epochs):
-    """Before they are captured, and when they are: then the shorter ones are captured once more."""
+    """Longer sequences come before or after shorter ones are captured; then the shorter ones are captured again."""
     assert_same(data_class=data_class, max_epochs=max_epochs)
     assert StandIn.captured == 3 * PARTS
 

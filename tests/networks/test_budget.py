@@ -1,4 +1,4 @@
-"""Networks of equal size."""
+"""The largest network within a number of parameters."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A network that hears itself, against reading everything anew at each step."""
+"""Free-running prediction, compared with reading the whole sequence anew at each step."""
 
 import pytest
 import torch

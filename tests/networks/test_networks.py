@@ -50,7 +50,7 @@ def test_codebook_features_are_shares_of_a_whole():
     features = ConvEncoder((4,), output_size=10)(torch.randn(30, 1, 28, 28))
     assert features.min() >= 0
     torch.testing.assert_close(features.sum(-1), torch.full((30,), 10.0))
-    assert (features.max(-1).values > 5).float().mean() > 0.8  # mostly one of them speaks
+    assert (features.max(-1).values > 5).float().mean() > 0.8  # mostly one feature is active
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_torch_layers_start_from_the_same_weights(cell, torch_class):
 
 
 class HalfLife(RecurrentCell):
-    """A cell of one's own: forgets half of what it knew."""
+    """A user's own cell, which forgets half of its state in each step."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
@@ -184,7 +184,7 @@ def test_random_start_is_another_in_training_and_the_same_in_every_test():
     network.eval()
     outputs, _ = network.recur(features)
     assert torch.equal(outputs, network.recur(features)[0])
-    with torch.no_grad():  # an update gate that lets nothing in keeps what was there at the start
+    with torch.no_grad():  # an update gate that lets nothing in keeps the initial state
         network.recurrence.bias_ih_l0.fill_(100.0)
     start, _ = network.recur(features)
     assert abs(start.mean()) < 0.1
@@ -244,7 +244,7 @@ def test_published_parameter_counts(arguments, count):
 
 @pytest.mark.parametrize("rows", [1, 2])
 def test_a_batch_of_a_single_image_trains(rows):
-    """torch's batch normalisation refuses a single value; an epoch may well end in such a batch."""
+    """torch's batch normalisation refuses a single value, but an epoch may end with such a batch."""
     encoder = ConvEncoder((4, 8, 8, 8), output_size=5)  # down to one pixel
     encoder(torch.rand(8, 1, 28, 28))  # some running statistics
     before = {name: value.clone() for name, value in encoder.named_buffers()}

@@ -1,4 +1,4 @@
-"""How recurrences start that are meant to remember: identity weights, and a gate that is open."""
+"""Initial weights that help to remember: identity recurrent weights, and biases that open the keeping gate."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def test_any_gates_start_by_name(bias):
 
 def test_unknown_gate_is_refused():
     message = (
-        r"`forget_bias` \(=\{'forget_gate': 1.0\}\): there is no forget_gate, but reset_gate, update_gate, candidate"
+        r"`forget_bias` \(=\{'forget_gate': 1.0\}\): there is no forget_gate among reset_gate, update_gate, candidate"
     )
     with pytest.raises(ValueError, match=message):
         build_recurrence("gru", 3, 5, forget_bias={"forget_gate": 1.0})
@@ -73,6 +73,6 @@ def test_default_is_the_cells_own_start():
 @pytest.mark.parametrize("arguments", [("rnn", "two"), ("torch_lstm", "two"), ("lstm", "none")])
 def test_forget_bias_without_its_gate_is_refused(arguments):
     cell, bias = arguments
-    message = rf"`forget_bias` \(=1.0\) must be left out for `cell` '{cell}' with `bias` '{bias}': lstm and gru have"
+    message = rf"`forget_bias` \(=1.0\) must be left out for `cell` '{cell}' with `bias` '{bias}': it sets a gate"
     with pytest.raises(ValueError, match=message):
         build_recurrence(cell, 3, 5, bias=bias, forget_bias=1.0)

@@ -1,4 +1,4 @@
-"""Truncated backward through time, against a loop by hand that detaches the state."""
+"""Truncated backpropagation through time, compared with a loop that detaches the state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ B, T, WINDOW = 3, 7, 3  # the last window is shorter
 
 
 def make_network(cell: str, backend: str = "auto", **options) -> SequenceNetwork:
-    """With batch normalisation and dropout in its encoder."""
+    """Make a network with batch normalisation and dropout in its encoder."""
     torch.manual_seed(1)
     encoder = ConvEncoder((2,), output_size=5, dropout=0.3)
     network = SequenceNetwork(encoder, build_recurrence(cell, 5, 4, 2, backend, **options), nn.Linear(4, 1))
@@ -34,7 +34,7 @@ def make_sequences(masked: bool = False):
 
 
 def by_hand(network, inputs, mask):
-    """Every window in turn, all of them kept for the backward pass."""
+    """Run the windows in turn and keep all of them for the backward pass."""
     outputs, state = [], None
     for start in range(0, T, WINDOW):
         window = slice(start, start + WINDOW)
@@ -45,7 +45,7 @@ def by_hand(network, inputs, mask):
 
 
 def train_once(network, run, masked):
-    """A seeded pass forwards and backwards: loss, gradients, and what normalisation has seen."""
+    """Run a seeded forward and backward pass; return loss, gradients and normalisation statistics."""
     inputs, targets, mask = make_sequences(masked)
     torch.manual_seed(3)
     loss = RunningSum().loss(run(network, inputs, mask), Batch(inputs, targets, mask))
@@ -66,7 +66,7 @@ def train_once(network, run, masked):
     ],
 )
 def test_gradients_are_those_of_a_loop_that_detaches_the_state(cell, backend, masked):
-    """The loss compares neighbours across borders, and dropout draws as in the loop."""
+    """The loss compares neighbouring steps across borders, and dropout draws as in the loop."""
     network = make_network(cell, backend)
     expected = train_once(copy.deepcopy(network), by_hand, masked)
     found = train_once(network, lambda network, *batch: run_in_windows(network, *batch, WINDOW), masked)
@@ -120,7 +120,7 @@ def long_step_memory(steps: int, window: int | None) -> int:
 
 
 def test_memory_of_a_step_does_not_grow_with_the_sequence():
-    """But for outputs and states at the borders: beside the activations they are nothing."""
+    """Memory still grows by outputs and by states at the borders, which are negligible beside the activations."""
     short, long, whole = long_step_memory(200, 50), long_step_memory(2_000, 50), long_step_memory(2_000, None)
     per_step = (long - short) / 1_800
     assert per_step < 2 * 4 * 30, "bytes: some numbers for each of two sequences"
@@ -133,7 +133,7 @@ def test_truncate_must_be_positive():
 
 
 class Peak(nn.Module):
-    """Stands in for an encoder; notes the most inputs that it got at once."""
+    """Stands in for an encoder and records the largest number of inputs in one call."""
 
     most = 0
 
@@ -146,7 +146,7 @@ class Peak(nn.Module):
     ("training", "gradients", "most"), [(False, False, 4_096), (False, True, 9_000), (True, False, 9_000)]
 )
 def test_encoder_sees_pieces_where_no_gradient_is_wanted(training, gradients, most):
-    """Whole batches in training: batch normalisation must see them all."""
+    """In training the module gets whole batches, because batch normalisation must see all of them."""
     layer, inputs = TimeDistributed(Peak()).train(training), torch.randn(3_000, 3, 2)
     with torch.set_grad_enabled(gradients):
         assert torch.equal(layer(inputs), inputs)

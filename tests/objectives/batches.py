@@ -1,4 +1,4 @@
-"""Batches for objectives, which look at targets and masks alone."""
+"""Batches for objectives, which use only targets and masks."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from seqsum.data.base import Batch
 
 
 def labelled(targets: Tensor, mask: Tensor | None = None) -> Batch:
-    """Targets `(B, T)` of inputs without features."""
+    """Make a batch of targets `(B, T)`, with inputs that have no features."""
     return Batch(torch.empty(*targets.shape, 0), targets, mask)

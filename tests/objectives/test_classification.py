@@ -1,4 +1,4 @@
-"""Cross-entropy and accuracies of chosen steps, against numbers worked out by hand."""
+"""Cross-entropy and accuracies of chosen steps, compared with numbers computed by hand."""
 
 import math
 
@@ -15,7 +15,7 @@ MASK = torch.tensor([[True, True, True], [True, True, False]])
 
 
 def outputs():
-    """Logits `(2, 3, 3)`: what is left of the right class' probability lies on its neighbour, but for a trace."""
+    """Make logits `(2, 3, 3)` whose remaining probability goes to the right class's neighbour, except for a trace."""
     probabilities = torch.full((2, 3, 3), 1e-9)
     for row, target in ((0, 2), (1, 0)):
         probabilities[row, :, target] = RIGHT[row]

@@ -1,4 +1,4 @@
-"""Sums that grow in place, against sums over all batches at once."""
+"""Sums that grow in place, compared with sums over all batches at once."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from seqsum.objectives import StepMean, WeightedMean
 
 
 class Score(StepMean):
-    """The first output."""
+    """Scores a step by its first output."""
 
     def score(self, outputs, targets):
         return outputs[..., 0] + 0 * targets
@@ -42,7 +42,7 @@ def test_sums_stay_in_their_tensors_once_they_have_room():
 
 
 def test_a_metric_goes_on_in_the_tensors_it_is_given():
-    """After a reset, and after sums of fewer steps were put in their place; not with more steps than there is room."""
+    """Also after a reset and after being replaced by sums of fewer steps; more steps than there is room don't fit."""
     metric, (short, long) = Score(), batches(2, 3)
     metric.update(long, long[..., 1])
     place = metric.total, metric.count

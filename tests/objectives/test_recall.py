@@ -1,4 +1,4 @@
-"""Copy memory is scored at all steps, and measured at those that recall."""
+"""Copy memory: the loss scores all steps, the metrics only recall steps."""
 
 import math
 
@@ -14,7 +14,7 @@ TARGETS = torch.tensor([[BLANK, BLANK, BLANK, 0, 2], [BLANK, BLANK, BLANK, 1, 1]
 
 
 def outputs_for(answers):
-    """Logits `(B, T, K)` whose likeliest classes are these."""
+    """Make logits `(B, T, K)` whose most probable classes are `answers`."""
     torch.manual_seed(0)
     return torch.rand(3, 5, 4) + 5 * F.one_hot(torch.tensor(answers), 4)
 

@@ -1,4 +1,4 @@
-"""The running sum's loss and metrics, against numbers worked out by hand."""
+"""The running sum's loss and metrics, compared with numbers computed by hand."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What the project claims about a GPU, in one command: tests, kernels against cuDNN, the training step, the rule."""
+"""All GPU measurements in one command: tests, kernels against cuDNN, the training step, the rule of `auto`."""
 
 from seqsum.benchmarks.gpu.command import add_arguments, run
 

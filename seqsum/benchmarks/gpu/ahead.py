@@ -1,6 +1,6 @@
-"""Kernels compiled ahead, by several processes at once: Triton keeps them on disk, where the measurement finds them.
+"""Compiles kernels in advance, in several processes: Triton caches them on disk for the measurement.
 
-A kernel takes Triton some seconds, and there are hundreds. Nothing here is timed, so it may go on beside the tests.
+Triton takes some seconds per kernel, and there are hundreds. Nothing here is timed, so it can run beside the tests.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ Task = Callable[[torch.device], None]
 
 
 class Pool:
-    """Processes at work on tasks, each of which runs kernels once so that they are compiled.
+    """Processes that run tasks, each of which runs kernels once so that they are compiled.
 
     Args:
-        tasks: The more of them, the better they spread.
-        device: Where kernels run.
-        deadline: When they are stopped.
+        tasks: Tasks to run; more and smaller tasks spread better.
+        device: Device that the kernels run on.
+        deadline: When to stop the processes.
     """
 
     def __init__(self, tasks: Sequence[Task], device: torch.device, deadline: Deadline) -> None:
         self.deadline = deadline
         count = max(1, (os.cpu_count() or 1) // 2)
-        self.pool = multiprocessing.get_context("spawn").Pool(min(count, len(tasks)))  # CUDA survives no fork
+        self.pool = multiprocessing.get_context("spawn").Pool(min(count, len(tasks)))  # CUDA does not survive a fork
         self.results: list[AsyncResult[None]] = [self.pool.apply_async(task, (device,)) for task in tasks]
 
     def finish(self) -> str:
-        """Wait until all is done or the time is up; says how many tasks were done, and why the first other was not."""
+        """Wait until all tasks are done or the time is up; return how many are done, and why the first other is not."""
         failures = []
         for result in self.results:
             try:
                 result.get(self.deadline.left())
             except multiprocessing.TimeoutError:
                 failures.append("no time")
-            except Exception as error:  # of a compiler: the measurement meets it again, and says where
+            except Exception as error:  # of a compiler: the measurement will raise it again and say where
                 failures.append(f"{type(error).__name__}: {error}")
         self.pool.terminate()
         done = f"{len(self.results) - len(failures)} of {len(self.results)} groups of kernels are compiled"
-        return f"{done}, not so one for {failures[0]}" if failures else done
+        return f"{done}; the first that is not: {failures[0]}" if failures else done
 
 
 def tasks(parts: Sequence[str], device: torch.device) -> list[Task]:
-    """All that the parts run by Triton."""
+    """List tasks that compile all kernels that the parts run by Triton."""
     wanted: list[tuple[Case, Contestant]] = []
     if "kernels" in parts:
         wanted += [(entry.case, c) for entry in kernels.plan() for c in entry.contestants]
     if "rule" in parts:
         wanted += [(case, Contestant("triton", name)) for case, name in rule.cases()]
     found = [(case, c) for case, c in wanted if c.what == "triton" and can_run(c, case.cell, device)]
-    grouped: dict[tuple[str, int, str], list[Case]] = {}  # what has kernels in common is for one process
+    grouped: dict[tuple[str, int, str], list[Case]] = {}  # cases that share kernels go to one process
     for case, contestant in found:
         grouped.setdefault((case.cell, case.shape.hidden, contestant.precision), []).append(case)
     many: list[Task] = [partial(run_cases, cases, precision) for (_, _, precision), cases in grouped.items()]
@@ -67,7 +67,7 @@ def tasks(parts: Sequence[str], device: torch.device) -> list[Task]:
 
 
 def run_cases(cases: Sequence[Case], precision: str, device: torch.device) -> None:
-    """Each once, forwards and backwards, with gradients and without."""
+    """Run each case once, forward without gradients and forward and backward."""
     torch.set_num_threads(1)
     contestant = Contestant("triton", precision)
     for case in cases:
@@ -79,7 +79,7 @@ def run_cases(cases: Sequence[Case], precision: str, device: torch.device) -> No
 
 
 def train_once(device: torch.device) -> None:
-    """The default network on a batch of 128 and one of 1,024, as the training runs it."""
+    """Run the default network on batches of 128 and 1,024, as the training does."""
     module = SequenceModule(backend="triton").to(device)
     for batch in (128, 1024):
         images = torch.zeros(batch, 4, 1, 28, 28, device=device)

@@ -1,4 +1,4 @@
-"""How long a part may take: it looks at the clock between two measurements, and leaves out what is left."""
+"""Time limits: a part checks the clock between two measurements and leaves out the rest when time is up."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Mapping, Sequence
 
 
 class Deadline:
-    """So many seconds from now."""
+    """A deadline `seconds` from now."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.start = time.perf_counter()
 
     def spent(self) -> float:
-        """Seconds since the start."""
+        """Return the seconds since the start."""
         return time.perf_counter() - self.start
 
     def left(self) -> float:
-        """Seconds until the end, at least none."""
+        """Return the seconds until the end, at least 0."""
         return max(0.0, self.seconds - self.spent())
 
     def passed(self) -> bool:
-        """Whether nothing is left."""
+        """Whether the time is up."""
         return self.left() <= 0
 
 
 def share(left: float, part: str, coming: Sequence[str], weights: Mapping[str, float]) -> float:
-    """Seconds for a part, of those that are left for it and all that come after it: what it spares is theirs."""
+    """Return a part's share of the seconds left for it and all later parts, which also get what it does not use."""
     return left * weights[part] / sum(weights[name] for name in (part, *coming))

@@ -1,4 +1,4 @@
-"""The repository's tests that use a GPU, in processes of their own: what passed, and what failed, why."""
+"""Runs the repository's GPU tests in separate processes: what passed, what failed, and why."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from seqsum.benchmarks.gpu.results import Results
 ROOT = Path(seqsum.__file__).parents[1]
 KERNEL_TESTS = "tests/recurrent/test_triton.py"
 MARKED = re.compile(r"mark\.gpu|def test_\w+\([^)]*\bdevice\b")
-PATIENCE = 10.0  # seconds for pytest to write down what it has when it is interrupted
-TAIL = 2000  # characters of an output that is shown
+PATIENCE = 10.0  # seconds for an interrupted pytest to write its report
+TAIL = 2000  # characters of an output that are kept
 
 
 def measure(options: argparse.Namespace, device: torch.device, results: Results, deadline: Deadline) -> None:
-    """A row for the tests of the kernels, and one for all others that are marked `gpu`.
+    """Add a row for the tests of the kernels, and one for all other tests marked `gpu`.
 
-    They run side by side, each in several processes, and are interrupted when the time is up. Where they run is
-    theirs to choose: on the GPU if there is one.
+    They run side by side, each in several processes, and are interrupted when the time is up. The tests choose
+    their device themselves: the GPU if there is one.
     """
     if not (ROOT / KERNEL_TESTS).is_file():
         results.fail("tests", f"the tests are in the repository and not in the package; {ROOT} has no {KERNEL_TESTS}")
@@ -53,25 +53,25 @@ def measure(options: argparse.Namespace, device: torch.device, results: Results,
 
 
 def marked_files() -> list[str]:
-    """Files with tests that are marked `gpu`, by name or by the fixture `device`; but for those of the kernels.
+    """List the files with tests marked `gpu`, by the marker or by the fixture `device`, except the kernels' tests.
 
-    Others are not even imported: what they need, a browser say, need not be on a machine that has a GPU.
+    Other files are not imported, because they may need packages, such as a browser's, that a GPU machine lacks.
     """
     paths = (path for path in sorted((ROOT / "tests").rglob("test_*.py")) if MARKED.search(path.read_text()))
     return [name for path in paths if (name := path.relative_to(ROOT).as_posix()) != KERNEL_TESTS]
 
 
 class Run:
-    """A pytest at work.
+    """A running pytest.
 
     Args:
-        place: Where its report and its output go, without the suffix.
-        arguments: Which tests.
+        place: Path of its report and its output, without suffix.
+        arguments: Arguments that select the tests.
     """
 
     def __init__(self, place: Path, arguments: list[str]) -> None:
         self.report, self.log = place.with_suffix(".xml"), place.with_suffix(".log")
-        processes = max(1, min(6, (os.cpu_count() or 1) // 2))  # others compile kernels at the same time
+        processes = max(1, min(6, (os.cpu_count() or 1) // 2))  # other processes compile kernels meanwhile
         command = [
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
             *(f"--numprocesses={processes}", f"--maxprocesses={processes}", "--dist=worksteal"),
@@ -82,24 +82,24 @@ class Run:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
 
     def wait(self, seconds: float) -> None:
-        """Until it is done, at most so long."""
+        """Wait until it is done, at most `seconds`."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
 
     def interrupt(self) -> bool:
-        """Let it stop and report what it has, if it is still at work; whether it was."""
+        """If it is still running, make it stop and report what it has; return whether it was running."""
         self.interrupted = self.process.poll() is None
         if self.interrupted:
             self.process.send_signal(signal.SIGINT)
         return self.interrupted
 
     def end(self) -> None:
-        """Whatever it is doing."""
+        """Kill it, whatever it is doing."""
         self.process.kill()
         self.process.wait()
 
     def row(self) -> dict[str, Any] | None:
-        """What its report says; None if there is none."""
+        """Read its report; None if there is none."""
         if not self.report.exists():
             return None
         suite = next(ElementTree.parse(self.report).iter("testsuite"))
@@ -117,5 +117,5 @@ class Run:
         return {**counts, "seconds": seconds, "interrupted": self.interrupted, "failures": failures}
 
     def output(self) -> str:
-        """The end of what it printed."""
+        """Return the end of its output."""
         return self.log.read_text()[-TAIL:]

@@ -1,4 +1,4 @@
-"""The parts in turn, each in a process of its own: what hangs or breaks the device takes no other part with it."""
+"""Runs the parts in turn, each in its own process, so that a hang or a broken device affects no other part."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ PARTS: dict[str, Measure] = {
     "rule": rule.measure,
     "step": step.measure,
 }
-WEIGHTS = {"tests": 60.0, "kernels": 65.0, "rule": 40.0, "step": 55.0}  # seconds of the default
-AHEAD = 75.0  # seconds for compiling ahead, which begins with the tests
-GRACE = 20.0  # seconds for imports, and for a measurement that had begun when the time was up
+WEIGHTS = {"tests": 60.0, "kernels": 65.0, "rule": 40.0, "step": 55.0}  # default seconds of each part
+AHEAD = 75.0  # seconds for compiling in advance, which starts with the tests
+GRACE = 20.0  # seconds for imports, and to finish a measurement when the time is up
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this benchmark."""
+    """Add the options of this benchmark."""
     parser.add_argument("--output", type=Path, default=Path("logs/benchmarks/gpu"), help="folder of the JSON files")
     parser.add_argument("--data-root", default="data", help="where MNIST is; otherwise rendered digits")
     parser.add_argument("--parts", type=parts_from, default=list(PARTS), help=f"default: {','.join(PARTS)}")
-    parser.add_argument("--seconds", type=float, default=sum(WEIGHTS.values()), help="for all parts together")
+    parser.add_argument("--seconds", type=float, default=sum(WEIGHTS.values()), help="time for all parts together")
     parser.add_argument("--rounds", type=int, default=20, help="timed calls of each contestant at most")
-    parser.add_argument("--warm-up", type=int, default=3, help="calls of each before that, not timed")
+    parser.add_argument("--warm-up", type=int, default=3, help="untimed calls of each contestant before that")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--tables", action="store_true", help="measure nothing: print the files as Markdown")
     parser.add_argument("--here", action="store_true", help="run the parts in this process")
@@ -46,17 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parts_from(text: str) -> list[str]:
-    """`tests,kernels` as a list, in the order in which they run."""
+    """Parse a list such as `tests,kernels`; return the parts in the order in which they run."""
     if unknown := set(text.split(",")) - PARTS.keys():
         raise argparse.ArgumentTypeError(f"{sorted(unknown)[0]!r} is none of {','.join(PARTS)}")
     return [part for part in PARTS if part in text.split(",")]
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure the parts, and print the tables; the exit status is 1 if a test or anything else failed.
+    """Measure the parts and print the tables; return exit status 1 if a test or anything else failed.
 
     Raises:
-        InputError: There is nothing in the folder to make tables of.
+        InputError: The folder has no files of this benchmark.
     """
     device = torch.device(options.device)
     if options.here:
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def run_here(options: argparse.Namespace, device: torch.device, deadline: Deadline) -> int:
-    """All parts in this process; 1 if a test or anything else failed, which the files tell."""
+    """Run all parts in this process; return 1 if a test or anything else failed, as noted in the files."""
     status = 0
     for number, part in enumerate(options.parts):
         command = f"python -m seqsum.benchmarks gpu --parts {part} --rounds {options.rounds}"
@@ -85,9 +85,9 @@ def run_here(options: argparse.Namespace, device: torch.device, deadline: Deadli
 
 
 def run_apart(options: argparse.Namespace, device: torch.device, deadline: Deadline) -> int:
-    """Each part in a process of its own, which starts at once and waits for its turn; 1 if one of them gives that.
+    """Run each part in its own process, which starts at once and waits for its turn; return 1 if any part failed.
 
-    Kernels are compiled ahead beside the tests.
+    Kernels are compiled in advance beside the tests.
     """
     status = 0
     children = {part: Child(part, options) for part in options.parts}
@@ -108,11 +108,11 @@ def run_apart(options: argparse.Namespace, device: torch.device, deadline: Deadl
 
 
 class Child:
-    """A part in a process, with all that it starts: it imports what it needs, and waits.
+    """The process of a part and its children: it imports what it needs, then waits for `run`.
 
     Args:
-        part: Which.
-        options: Of the whole command.
+        part: Name of the part.
+        options: Options of the whole command.
     """
 
     def __init__(self, part: str, options: argparse.Namespace) -> None:
@@ -125,7 +125,7 @@ class Child:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
 
     def run(self, seconds: float) -> int:
-        """Let it go on, for so many seconds; 1 unless it ends well and in time."""
+        """Let it measure for some seconds; return 0 if it succeeds in time, else 1."""
         print(f"{self.part}: {seconds:.0f} s", flush=True)
         try:
             self.process.communicate(f"{seconds}\n", timeout=seconds + GRACE)
@@ -135,7 +135,7 @@ class Child:
         return int(self.process.returncode != 0)
 
     def end(self) -> None:
-        """Whatever it is doing, and whatever it has started."""
-        with suppress(ProcessLookupError):  # all of them have ended
+        """Kill it and all that it started."""
+        with suppress(ProcessLookupError):  # all have ended already
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.communicate()  # which also closes the pipe

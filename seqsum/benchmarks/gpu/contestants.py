@@ -1,7 +1,7 @@
-"""Who is timed at a shape: layers of torch.nn and backends of seqsum, each in its precision, all with the same numbers.
+"""The contestants: layers of torch.nn and backends of seqsum in several precisions, with the same weights and inputs.
 
-Weights and inputs are drawn in bfloat16, which every precision holds exactly, so that contestants differ by what they
-round on the way and by nothing else. The oracle is torch.nn in float64.
+Weights and inputs are drawn in bfloat16, which every precision represents exactly, so contestants differ only by
+their rounding. The oracle is torch.nn in float64.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
 
 
 class Case(NamedTuple):
-    """What is computed: a cell, sizes, and lengths that are all `T` (`full`), or from 1 to `T`, `sorted` or not."""
+    """What to compute: a cell, sizes, and lengths, all `T` (`full`) or from 1 to `T` (`sorted` or `unsorted`)."""
 
     cell: str
     shape: Shape
@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
 
 class Contestant(NamedTuple):
-    """Who computes it: `torch.nn`, which is cuDNN on a GPU, or a backend of seqsum; and in which precision."""
+    """Who computes it, `torch.nn` (cuDNN on a GPU) or a backend of seqsum, and in which precision."""
 
     what: str
     precision: str
@@ -49,7 +49,7 @@ class Contestant(NamedTuple):
 
 
 def can_run(contestant: Contestant, cell: str, device: torch.device) -> bool:
-    """Whether the contestant runs this cell on the device: there is no TF32 on a CPU, and not Triton everywhere."""
+    """Whether a contestant can run a cell on a device: a CPU has no TF32, and Triton does not run everywhere."""
     if contestant.precision == "tf32" and device.type != "cuda":
         return False
     if contestant.what != "triton":
@@ -59,16 +59,16 @@ def can_run(contestant: Contestant, cell: str, device: torch.device) -> bool:
 
 
 def dtype_of(precision: str) -> torch.dtype:
-    """The type of weights and inputs; TF32 is a way to multiply float32."""
+    """Return the type of weights and inputs; TF32 is a way to multiply float32."""
     return torch.float32 if precision == "tf32" else getattr(torch, precision)
 
 
 class Arena:
-    """A case on a device: the numbers that all compute with, and what comes out.
+    """A case on a device: the weights and inputs of all contestants, and the exact results.
 
     Args:
-        case: What is computed.
-        device: Where.
+        case: What to compute.
+        device: Device to compute on.
     """
 
     def __init__(self, case: Case, device: torch.device) -> None:
@@ -84,11 +84,11 @@ class Arena:
         self.layers: dict[tuple[str, torch.dtype], nn.Module] = {}
 
     def call(self, contestant: Contestant, mode: Mode) -> Call:
-        """What is timed: outputs and final states, or in mode `both` outputs and all gradients."""
+        """Make the call to time, which returns outputs and final states, or in mode `both` outputs and gradients."""
         return self._call(contestant.what, dtype_of(contestant.precision), mode)
 
     def exact(self, mode: Mode) -> list[Tensor]:
-        """What all should compute, in float64."""
+        """Compute the exact results in float64."""
         return self._call(TORCH, torch.float64, mode)()
 
     def _call(self, what: str, dtype: torch.dtype, mode: Mode) -> Call:
@@ -99,14 +99,14 @@ class Arena:
         return timed_call(layer, function, inputs, mode, self.weight.to(dtype))
 
     def _layer(self, what: str, dtype: torch.dtype) -> nn.Module:
-        """One for both modes, and for float32 and TF32."""
+        """Make a layer, or reuse it: both modes share one, and so do float32 and TF32."""
         if (what, dtype) not in self.layers:
             shape, (torch_class, hand_written) = self.case.shape, CELLS[self.case.cell]
             options: dict[str, Any] = {} if what == TORCH else {"backend": what}
             made = torch_class if what == TORCH else hand_written
             layer = made(shape.features, shape.hidden, **options, device="meta").to_empty(device="cpu")
             layer.load_state_dict(self.module.state_dict())
-            self.layers[what, dtype] = layer.to(self.device, dtype)  # which also puts weights where cuDNN wants them
+            self.layers[what, dtype] = layer.to(self.device, dtype)  # also arranges the weights for cuDNN
         return self.layers[what, dtype]
 
 
@@ -121,13 +121,13 @@ def _rounded(module: nn.RNNBase) -> nn.RNNBase:
 
 
 def run(contestant: Contestant, call: Call) -> list[Tensor]:
-    """Call once, with float32 multiplied as the contestant's precision says."""
+    """Call once, with float32 products in the contestant's precision."""
     with float32_products("tf32" if contestant.precision == "tf32" else "ieee"):
         return call()
 
 
 def error_of(contestant: Contestant, call: Call, exact: Iterable[Tensor]) -> tuple[float, bool]:
-    """The largest `difference` from the exact results, and whether it is within the precision's tolerance."""
+    """Return the largest `difference` from the exact results, and whether the precision's tolerance allows it."""
     results = zip(run(contestant, call), exact, strict=True)
     found = [difference(ours.to(theirs), theirs) for ours, theirs in results]
     error = max(found) if all(value == value for value in found) else float("nan")
@@ -137,7 +137,7 @@ def error_of(contestant: Contestant, call: Call, exact: Iterable[Tensor]) -> tup
 def time_calls(
     calls: Mapping[Contestant, Call], device: torch.device, rounds: int, warm_up: int, seconds: float
 ) -> dict[Contestant, Timing]:
-    """Time all in turn, as many rounds as fit into some seconds: at least three, at most `rounds`."""
+    """Time all contestants in turn, for as many rounds as fit into `seconds`: at least three, at most `rounds`."""
     timers = {str(contestant): partial(_time, contestant, call, device) for contestant, call in calls.items()}
     for timer in timers.values():
         for _ in range(warm_up):

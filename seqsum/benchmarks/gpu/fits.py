@@ -1,4 +1,4 @@
-"""Whole trainings by the project's own command line: images a second, and the default from start to end."""
+"""Speed of whole trainings by the project's own command line, among them the default from start to end."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from seqsum.module import SequenceModule
 from seqsum.run import data_of
 
 EPOCHS = 20  # of the default training
-FEW_EPOCHS = 4  # of the others, of which the first is warm-up
+FEW_EPOCHS = 4  # of the other trainings; the first is warm-up
 GRAPH = "cuda_graph"  # the module's option for a step as a CUDA graph
 PRECISIONS = ("32", "bf16-mixed")
 CLOCK = "epochs.json"
-OPTIONS: list[str] = []  # for every training
+OPTIONS: list[str] = []  # further options of every training
 
 
 def train_default(options: argparse.Namespace, device: torch.device, results: Results, deadline: Deadline) -> None:
-    """`python train.py` from start to end, in a process of its own, as a user has it."""
+    """Run `python train.py` from start to end in its own process, as a user does."""
 
     def launch(arguments: list[str]) -> None:
         command = [sys.executable, "-c", "from seqsum.cli import main; main()", *arguments]
@@ -47,7 +47,7 @@ def train_default(options: argparse.Namespace, device: torch.device, results: Re
 
 
 def train_variants(options: argparse.Namespace, device: torch.device, results: Results, deadline: Deadline) -> None:
-    """Some epochs in each precision, with and without a CUDA graph; in this process, which has imported everything."""
+    """Train some epochs in each precision, with and without CUDA graphs, in this process to save imports."""
 
     def run(arguments: list[str]) -> None:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said:
@@ -64,7 +64,7 @@ def train_variants(options: argparse.Namespace, device: torch.device, results: R
 
 
 def variants(device: torch.device) -> dict[str, list[str]]:
-    """Both precisions, each without a CUDA graph and then, where the module has one on this device, with it."""
+    """Return the options of each variant: both precisions without CUDA graphs, then on a GPU both with them."""
     known = GRAPH in inspect.signature(SequenceModule).parameters and device.type == "cuda"
     graphs = {"step by step": ["false"], "as a CUDA graph": ["true"]} if known else {"step by step": []}
     return {
@@ -83,7 +83,7 @@ def _train(
     device: torch.device,
     results: Results,
 ) -> None:
-    """Train in a folder that is then thrown away; a row of what came out, or why nothing did."""
+    """Train in a temporary folder; add a row of results, or note the error."""
     with TemporaryDirectory(prefix="seqsum-fit-") as folder:
         given = [
             *(*arguments, f"--trainer.max_epochs={epochs}", f"--trainer.callbacks={__name__}.EpochClock"),
@@ -100,7 +100,7 @@ def _train(
 
 
 def found(folder: Path) -> dict[str, Any]:
-    """Speed of a training in its folder, and its test if there was one."""
+    """Read a training's speed from its folder, and its test results if there are any."""
     epochs = json.loads((folder / CLOCK).read_text())
     speeds = [epoch["images"] / epoch["seconds"] for epoch in epochs[1:] or epochs]
     row: dict[str, Any] = {"images/s": round(median(speeds)), "dataset": epochs[0]["dataset"]}
@@ -111,9 +111,9 @@ def found(folder: Path) -> dict[str, Any]:
 
 
 class EpochClock(Callback):
-    """Writes the images and the seconds of each epoch, validation left out, into the folder of all runs.
+    """Writes the images and seconds of each epoch, without validation, into the folder of all runs.
 
-    It waits for the GPU at both ends of an epoch, and only there: a step must not be held up to be measured.
+    It waits for the GPU only at both ends of an epoch, so that measuring does not slow the steps.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Every kernel against cuDNN at its best precision: forward, forward and backward, and lengths of all kinds."""
+"""Every kernel against cuDNN in its best precision: forward, forward and backward, and variable lengths."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ SHAPES = [
 OTHER_CELLS = [shape for shape in SHAPES if shape.steps != 28 and shape.hidden not in (64, 768)]
 VARIABLE = [Shape(64, 50, 128, 128), Shape(64, 200, 64, 64)]
 LENGTHS: tuple[Lengths, ...] = ("unsorted", "sorted")
-LONGEST_LOOP = 300  # steps, beyond which `script` and `bptt`, a few launches a step, would take too long
-SECONDS = 0.4  # for the timed rounds of a case in one mode, if that is enough for three
+LONGEST_LOOP = 300  # most steps for `script` and `bptt`, which launch kernels at every step and would take too long
+SECONDS = 0.4  # for the timed rounds of a case in one mode; more if three rounds take longer
 
 
 class Entry(NamedTuple):
-    """A case with those who take part; `replayed` if they are captured in CUDA graphs as well."""
+    """A case with its contestants; `replayed` if they are also timed as CUDA graphs."""
 
     case: Case
     contestants: list[Contestant]
@@ -56,7 +56,7 @@ class Entry(NamedTuple):
 
 
 def plan() -> list[Entry]:
-    """All that is measured, what matters most first: the time may not suffice for all of it."""
+    """List all measurements, the most important first, because the time may not suffice for all."""
     cudnn = [Contestant(TORCH, precision) for precision in PRECISIONS]
     triton = [Contestant("triton", precision) for precision in PRECISIONS]
     entries = []
@@ -71,10 +71,10 @@ def plan() -> list[Entry]:
 
 
 def measure(options: argparse.Namespace, device: torch.device, results: Results, deadline: Deadline) -> None:
-    """A row for each case, mode and contestant, as it comes.
+    """Add a row for each case, mode and contestant.
 
-    Contestants take turns, as in all benchmarks; `replay` is the time of the same call as a CUDA graph, without the
-    host. `error` is the largest difference from torch.nn in float64, relative to the largest entry of a result.
+    Contestants take turns, as in all benchmarks. `replay` is the time of the same call as a CUDA graph, without the
+    host; `error` is the largest `difference` of a result from torch.nn in float64.
     """
     for entry in plan():
         if deadline.passed():
@@ -98,7 +98,7 @@ def compare(
     results: Results,
     seconds: float,
 ) -> list[dict[str, Any]]:
-    """Check the numbers of all contestants, then time them for some seconds; one that fails is out, and noted."""
+    """Check the numbers of all contestants, then time them for some seconds; note and drop those that fail."""
     exact = arena.exact(mode)
     calls: dict[Contestant, Call] = {}
     errors: dict[Contestant, tuple[float, bool]] = {}
@@ -114,7 +114,7 @@ def compare(
 def describe(
     case: Case, mode: Mode, contestant: Contestant, error: float, right: bool, timing: Timing
 ) -> dict[str, Any]:
-    """A row: who computed what, how far from the exact numbers, and in how many milliseconds."""
+    """Make a row: who computed what, the error, and the milliseconds."""
     shape = dict(zip("BTFH", case.shape, strict=True))
     who = {"cell": case.cell, **shape, "lengths": case.lengths, "mode": mode}
     who |= {"what": contestant.what, "precision": contestant.precision}
@@ -130,7 +130,7 @@ def describe(
 
 
 def _replayed(arena: Arena, mode: Mode, row: dict[str, Any], results: Results) -> dict[str, Any]:
-    """Milliseconds of the same call as a CUDA graph, of those that are worth it; None where it can't be captured."""
+    """Time the same call as a CUDA graph, in milliseconds, for torch.nn and Triton; None if it can't be captured."""
     if row["what"] not in (TORCH, "triton"):
         return {}
     contestant = Contestant(row["what"], row["precision"])

@@ -1,4 +1,4 @@
-"""A call as a CUDA graph: what the device takes for it, without the host that launches its kernels one by one."""
+"""Times a call as a CUDA graph: the time on the device, without the host's kernel launches."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 import torch
 
-WARM_UP = 2  # calls before the capture, on its stream: allocations and compilers don't belong into a graph
+WARM_UP = 2  # calls before the capture, on its stream, for compilation and allocations
 ROUNDS = 3
 SECONDS = 0.01  # of a round: a short call is replayed several times in a row, so that the device never waits
-MOST = 20  # in a round
+MOST = 20  # replays per round
 
 
 def replay_seconds(call: Callable[[], Any], device: torch.device, estimate: float) -> float:
-    """Seconds that one replay of the captured call takes on the device, median over the rounds.
+    """Measure the seconds of one replay of the captured call on the device, as the median over the rounds.
 
     Args:
-        call: What to capture.
-        device: Where it runs.
-        estimate: Seconds that it takes about.
+        call: Call to capture.
+        device: Device that it runs on.
+        estimate: Estimated seconds of one call.
 
     Raises:
-        RuntimeError: Something in the call can't be captured, such as a copy from the host.
+        RuntimeError: The call does something that can't be captured, such as a copy from the host.
     """
     graph = capture(call, device)
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -41,7 +41,7 @@ def replay_seconds(call: Callable[[], Any], device: torch.device, estimate: floa
 
 
 def capture(call: Callable[[], Any], device: torch.device) -> torch.cuda.CUDAGraph:
-    """The kernels of one call."""
+    """Capture the kernels of one call."""
     stream = torch.cuda.Stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):

@@ -1,4 +1,4 @@
-"""A part's JSON file, written anew with every row: a run that is killed leaves what it has measured."""
+"""A part's JSON file, rewritten with every row, so that a killed run leaves what it measured."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import torch
 from seqsum.benchmarks.timing import machine
 from seqsum.files import write_atomically
 
-MESSAGE = 4000  # characters of an error that are kept: a compiler can say a lot
+MESSAGE = 4000  # most characters kept of an error, since a compiler's may be long
 
 
 class Results:
-    """What one part of the benchmark has found so far.
+    """The results of one part of the benchmark so far.
 
     Args:
-        path: Of the file. What an earlier run left there is replaced at once.
-        head: What the file says before its rows, see `head_of`.
-        name: Of the list of rows in the file.
+        path: Path of the file; a file of an earlier run is replaced at once.
+        head: Entries of the file before its rows, see `head_of`.
+        name: Name of the list of rows in the file.
     """
 
     def __init__(self, path: Path, head: dict[str, Any], name: str = "rows") -> None:
@@ -39,20 +39,20 @@ class Results:
         self._write()
 
     def add(self, row: dict[str, Any]) -> None:
-        """Keep a row, on disk too."""
+        """Add a row, also on disk."""
         self.rows.append(row)
         self._write()
 
     def leave_out(self, what: str) -> None:
-        """Note what there was no time for."""
+        """Note a measurement for which there was no time."""
         self.left_out.append(what)
         self._write()
 
     @contextmanager
     def noting(self, what: str) -> Iterator[None]:
-        """Note what the block is at, and an error in it, and go on after it: no compiler's stops another measurement.
+        """Note what the block does and any error in it, and continue, so that one failure stops no other measurement.
 
-        A run that hangs and is killed so says where it was.
+        The file of a run that hangs and is killed then says where it was.
         """
         before, self.at_work = self.at_work, what
         self._write()
@@ -63,13 +63,13 @@ class Results:
         self.at_work = before
 
     def fail(self, what: str, error: BaseException | str) -> None:
-        """Note what failed, and why."""
+        """Note a failure and its reason."""
         self.errors[what] = (error if isinstance(error, str) else f"{type(error).__name__}: {error}")[:MESSAGE]
         print(f"{what} failed: {self.errors[what]}", flush=True)
         self._write()
 
     def finish(self) -> None:
-        """Note that nothing more will come."""
+        """Note that the part is complete."""
         self.finished, self.at_work = True, ""
         self._write()
 
@@ -86,17 +86,17 @@ class Results:
 
 
 def head_of(device: torch.device, command: str) -> dict[str, Any]:
-    """Machine and versions, date and command."""
+    """Return the head of a file: machine and versions, date and command."""
     return {"machine": machine(device), "date": datetime.date.today().isoformat(), "command": command}
 
 
 def with_rows(found: dict[str, Any], name: str, rows: list[dict[str, Any]]) -> str:
-    """JSON of what was found, and at its end a list of rows, one a line."""
+    """Write JSON of what was found, with a list of rows at its end, one per line."""
     head = json.dumps(found, indent=2).removesuffix("\n}")
     return f'{head},\n  "{name}": [' + ",".join(f"\n    {json.dumps(row)}" for row in rows) + "\n  ]\n}\n"
 
 
 def read(folder: Path, part: str) -> dict[str, Any] | None:
-    """What a part has left in a folder; None if nothing."""
+    """Read a part's file from a folder; None if there is none."""
     path = folder / f"{part}.json"
     return json.loads(path.read_text()) if path.exists() else None

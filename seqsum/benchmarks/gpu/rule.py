@@ -1,4 +1,4 @@
-"""What `auto` stands for on this device: every backend at some shapes, in the form of the package's own rules."""
+"""Times every backend at some shapes, as a rule by which `auto` chooses on this device."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from seqsum.benchmarks.timing import machine
 ROWS = "points"  # name of the list in the file
 BACKENDS = ("triton", "bptt", "script")
 SIZES = [(128, 4, 128), (64, 50, 512), (32, 100, 128), (16, 50, 1024), (1, 100, 256), (1024, 4, 32)]  # B, T, H
-SECONDS = 0.15  # for the timed rounds of a case in one mode, if that is enough for three
-FEW = 3  # of them for float16, whose kernels are those of bfloat16
+SECONDS = 0.15  # for the timed rounds of a case in one mode; more if three rounds take longer
+FEW = 3  # sizes for float16, which has the kernels of bfloat16
 NAMES: dict[Mode, str] = {"forward": "inference", "both": "training"}
 
 
 def cases() -> list[tuple[Case, str]]:
-    """Cases and types, what matters most first: the time may not suffice for all of them."""
+    """List cases and types, the most important first, because the time may not suffice for all."""
     sizes = {"float32": SIZES, "bfloat16": SIZES, "float16": SIZES[:FEW]}
     return [
         (Case(cell, Shape(batch, steps, hidden, hidden)), name)
@@ -36,7 +36,7 @@ def cases() -> list[tuple[Case, str]]:
 
 
 def head_of_rule(device: torch.device, command: str) -> dict[str, Any]:
-    """What a rule says of its origin."""
+    """Return the head of a rule, which describes its origin."""
     found = machine(device)
     versions = {name: found[name] for name in ("python", "torch", "triton", "cuda", "cudnn") if name in found}
     return {
@@ -49,7 +49,7 @@ def head_of_rule(device: torch.device, command: str) -> dict[str, Any]:
 
 
 def measure(options: argparse.Namespace, device: torch.device, results: Results, deadline: Deadline) -> None:
-    """A point for each case, type and mode, with the times of all backends that run it and give the right numbers."""
+    """Add a point for each case, type and mode: the times of all backends that compute the right numbers."""
     for case, name in cases():
         if deadline.passed():
             results.leave_out(f"{case}, {name}")
@@ -67,6 +67,6 @@ def measure(options: argparse.Namespace, device: torch.device, results: Results,
 
 
 def point(case: Case, name: str, mode: Mode, times: dict[str, float]) -> dict[str, Any]:
-    """A line of the rule, see `seqsum/recurrent/rule.py`."""
+    """Make a point of the rule, see `seqsum/recurrent/rule.py`."""
     sizes = {"batch": case.shape.batch, "steps": case.shape.steps, "hidden": case.shape.hidden}
     return {"cell": case.cell, "type": name, "mode": NAMES[mode], **sizes, "ms": times}

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: whole trainings, and its parts by themselves, all of them and as a graph."""
+"""Where the time of a training step goes: whole trainings, the parts of a step, the whole step, and it as a graph."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Part = Callable[[], Any]
 
 
 def measure(options: argparse.Namespace, device: torch.device, results: Results, deadline: Deadline) -> None:
-    """The default training, the parts of a step, variants of the training: on real MNIST where it is.
+    """Measure the default training, the parts of a step, and variants of the training, on real MNIST if it is there.
 
-    What captures CUDA graphs comes last: what fails inside one can leave the device useless for this process.
+    Captures of CUDA graphs come last, because a failed capture can make the device unusable for this process.
     """
     fits.train_default(options, device, results, deadline)
     batches = []
@@ -52,7 +52,7 @@ def measure(options: argparse.Namespace, device: torch.device, results: Results,
 
 
 def _time_data(data: DigitSums, options: argparse.Namespace, device: torch.device, results: Results) -> Batch:
-    """What comes before the network; gives a batch on the device."""
+    """Time what comes before the network; return a batch on the device."""
     tables: Iterator[IndexBatch] = chain.from_iterable(repeat(data.train_dataloader()))
     table = next(tables)
 
@@ -72,7 +72,7 @@ def _time_data(data: DigitSums, options: argparse.Namespace, device: torch.devic
 
 
 def _time_step(batch: Batch, cell: str, backend: str, options: argparse.Namespace, results: Results) -> None:
-    """What the network and the optimizer take, for one recurrence."""
+    """Time network and optimizer, for one recurrence."""
     device, head = batch.inputs.device, {"batch": len(batch.inputs), "cell": cell, "backend": backend}
     step = Step(batch, cell, backend)
     parts: dict[str, Part] = {"forward and backward": step.differentiate, "step": step.whole}
@@ -83,7 +83,7 @@ def _time_step(batch: Batch, cell: str, backend: str, options: argparse.Namespac
 
 
 def _time_graph(batch: Batch, cell: str, results: Results) -> None:
-    """Forward, backward, clipping and AdamW as one CUDA graph."""
+    """Time forward, backward, clipping and AdamW as one CUDA graph."""
     seconds = replay_seconds(Step(batch, cell, "auto", capturable=True).whole, batch.inputs.device, 0.001)
     head = {"batch": len(batch.inputs), "cell": cell, "backend": "auto", "what": "step as a CUDA graph"}
     results.add({**head, "ms": _ms(seconds), "images/s": round(batch.targets.numel() / seconds)})
@@ -103,18 +103,18 @@ class Step:
         self.outputs = self.differentiate()
 
     def differentiate(self) -> torch.Tensor:
-        """Loss and gradients; gives the outputs."""
+        """Compute loss and gradients; return the outputs."""
         self.module.zero_grad(set_to_none=True)
         outputs = self.module(self.batch)
         self.module.objective.loss(outputs, self.batch).backward()
         return outputs.detach()
 
     def clip(self) -> None:
-        """As the command line's default does."""
+        """Clip the gradients as the command line does by default."""
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
 
     def whole(self) -> None:
-        """All of it."""
+        """Run the whole step."""
         self.differentiate()
         self.clip()
         self.optimizer.step()
@@ -127,7 +127,7 @@ class Step:
 def _add(
     parts: dict[str, Part], head: dict[str, Any], options: argparse.Namespace, device: torch.device, results: Results
 ) -> None:
-    """Time the parts in turn, by the clock: until the device has nothing left to do."""
+    """Time the parts in turn, by the clock, each until the device is done."""
 
     def timer(part: Part) -> Callable[[], float]:
         def seconds() -> float:
@@ -150,7 +150,7 @@ def _add(
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until a GPU has nothing left to do."""
+    """Wait until a GPU has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

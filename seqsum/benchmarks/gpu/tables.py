@@ -1,4 +1,4 @@
-"""The JSON files as Markdown, for docs/speed.md and for the end of a run: no figure is copied by hand."""
+"""Formats the JSON files as Markdown, for docs/speed.md and the end of a run, so that no number is copied by hand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LENGTHS = {"full": "", "sorted": ", sorted lengths", "unsorted": ", unsorted len
 
 
 def tables(folder: Path) -> str:
-    """Everything that the files in a folder say; empty if there is none of them."""
+    """Format all files of a folder; empty if there are none."""
     makers = {"tests": of_tests, "kernels": of_kernels, "rule": of_rule, "step": of_step}
     found = {part: read(folder, part) for part in makers}
     return "\n\n".join(
@@ -29,7 +29,7 @@ def tables(folder: Path) -> str:
 
 
 def origin(part: str, file: dict[str, Any]) -> str:
-    """What was measured where, when and with which versions; and what is not in it."""
+    """Say what was measured where, when and with which versions, and what is missing."""
     machine = file.get("machine") or {"device": file["device"], **file["versions"]}
     versions = ", ".join(
         f"{name} {machine[name]}" for name in ("python", "torch", "triton", "cudnn") if name in machine
@@ -44,7 +44,7 @@ def origin(part: str, file: dict[str, Any]) -> str:
 
 
 def _failures(errors: dict[str, str]) -> list[str]:
-    """Each reason once, with the first that failed for it."""
+    """List each reason once, with the first measurement that failed for it."""
     places: dict[str, list[str]] = {}
     for what, why in errors.items():
         places.setdefault(" ".join(why.split())[:300], []).append(what)
@@ -52,7 +52,7 @@ def _failures(errors: dict[str, str]) -> list[str]:
 
 
 def of_tests(file: dict[str, Any]) -> Iterable[str]:
-    """Counts, and the names of what failed."""
+    """Yield the counts of tests, and the names of those that failed."""
     names = ("passed", "failed", "errors", "skipped", "seconds")
     yield markdown(["tests", *names], [[_tests(row), *(row[name] for name in names)] for row in file["rows"]])
     failures = [
@@ -67,7 +67,7 @@ def _tests(row: Row) -> str:
 
 
 def of_kernels(file: dict[str, Any]) -> Iterable[str]:
-    """The best of seqsum by the best of cuDNN; then all times."""
+    """Yield a table of seqsum's best against cuDNN's best, and a table of all times."""
     cases = [(case, list(rows)) for case, rows in groupby(file["rows"], key=_case)]
     yield (
         "Speed of seqsum at its best precision as a multiple of torch.nn's at its best, forward / forward + backward; "
@@ -95,7 +95,7 @@ def _named(row: Row) -> list[str]:
 
 
 def _best(rows: Sequence[Row]) -> list[str]:
-    """A case's line of the first table."""
+    """Make a case's row of the first table."""
     best = [_pair(rows, mode, PRECISIONS) for mode in MODES]
     exact = [_pair(rows, mode, ["float32"]) for mode in MODES]
     wrong = {f"{row['what']} {row['precision']} ({_off(row)})" for row in rows if not row["right"]}
@@ -114,7 +114,7 @@ def _off(row: Row) -> str:
 
 
 def _pair(rows: Sequence[Row], mode: str, precisions: Sequence[str]) -> tuple[Row | None, Row | None]:
-    """The fastest of torch.nn, and of what gives the right numbers in seqsum."""
+    """Return the fastest row of torch.nn, and the fastest of seqsum with the right numbers."""
     found = [row for row in rows if row["mode"] == mode and row["precision"] in precisions]
     theirs = [row for row in found if row["what"] == TORCH]
     ours = [row for row in found if row["what"] != TORCH and row["right"]]
@@ -142,7 +142,7 @@ def _times(rows: Sequence[Row], what: str, precision: str) -> str:
 
 
 def of_rule(file: dict[str, Any]) -> Iterable[str]:
-    """The times of all backends, the fastest in bold."""
+    """Yield a table of the times of all backends, the fastest in bold."""
     backends = list(dict.fromkeys(name for point in file["points"] for name in point["ms"]))
     rows = []
     for point in file["points"]:
@@ -158,7 +158,7 @@ def of_rule(file: dict[str, Any]) -> Iterable[str]:
 
 
 def of_step(file: dict[str, Any]) -> Iterable[str]:
-    """Trainings, then the parts of a step."""
+    """Yield a table of trainings, and one of the parts of a step."""
     trainings = [row for row in file["rows"] if row["what"] == "training"]
     parts = [row for row in file["rows"] if row["what"] != "training"]
     if trainings:
@@ -185,7 +185,7 @@ def _part(row: Row) -> str:
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table."""
+    """Format a table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(
         "| " + " | ".join(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in line) + " |"

@@ -1,4 +1,4 @@
-"""A user's own images as digits like MNIST's: files -> frames -> ink -> pieces -> digits, a module for each step."""
+"""Turns a user's own images into digits like MNIST's: files -> frames -> ink -> pieces -> digits, one module each."""
 
 from seqsum.data.images.files import read_images
 

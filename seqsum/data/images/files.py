@@ -1,4 +1,4 @@
-"""A user's own images as sequences of digits like MNIST's, and what could not be read of them, and why."""
+"""Reads a user's own image files into sequences of digits, and notes what could not be read, and why."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from seqsum.data.images.segment import cut_digits
 from seqsum.data.own import OwnDigits, OwnSequence, Skipped
 from seqsum.errors import InputError
 
-# of a folder's files; one that is named itself may be called anything
+# which files of a folder are read; a file that the user names may have any suffix
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif",
 )  # fmt: skip
 
 
 def read_images(paths: Sequence[str], digits_only: bool = True) -> OwnDigits:
-    """Read image files, folders of them, and patterns such as `digits/*.png`; `~` is the user's home.
+    """Read image files, folders of images, and patterns such as `digits/*.png`; `~` is the user's home.
 
     Args:
-        paths: In this order; the files of a folder or a pattern in that of their names, `img2` before `img10`.
-        digits_only: False for a network of other things than digits: see `cut_digits`.
+        paths: Read in this order. Files of a folder or a pattern are sorted by name, `img2` before `img10`.
+        digits_only: False if images may show other things than digits, see `cut_digits`.
 
     Raises:
-        InputError: No digit could be read. It says why, of each file.
+        InputError: No digit could be read. The message gives the reason for each file.
     """
     found = OwnDigits([], [], [])
     singles: list[OwnSequence] = []
@@ -48,7 +48,7 @@ def read_images(paths: Sequence[str], digits_only: bool = True) -> OwnDigits:
 
 
 def _expand(given: str, found: OwnDigits) -> list[Path]:
-    """The files that a path or a pattern stands for; what there is besides goes into `found`."""
+    """List the files of a path or a pattern; note skipped and other files in `found`."""
     path = os.path.expanduser(given)
     matches = [path] if os.path.exists(path) else sorted(glob(path, recursive=True), key=_natural)
     if not matches:
@@ -58,7 +58,7 @@ def _expand(given: str, found: OwnDigits) -> list[Path]:
 
 
 def _files(path: Path, found: OwnDigits) -> list[Path]:
-    """The image files of a folder, or the file itself."""
+    """List the image files of a folder; a file is returned as it is."""
     if not path.is_dir():
         return [path]
     try:
@@ -74,13 +74,13 @@ def _files(path: Path, found: OwnDigits) -> list[Path]:
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """A key that sorts `img2` before `img10`."""
+    """Return a key that sorts `img2` before `img10`."""
     parts = re.split(r"(\d+)", name)
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def _read_file(path: Path, digits_only: bool, found: OwnDigits) -> Iterator[OwnSequence]:
-    """The digits of each frame that has any; the other frames are skipped."""
+    """Yield the digits of each frame; frames without any are noted as skipped."""
     try:
         for frame in read_frames(path):
             source = f"{_printable(path)}, frame {frame.number}" if frame.of > 1 else _printable(path)
@@ -98,5 +98,5 @@ def _skip(found: OwnDigits, source: str | Path, reason: str) -> None:
 
 
 def _printable(text: str | Path) -> str:
-    """Python has surrogates for the bytes of a file's name that are no UTF-8, which no console or figure takes."""
+    """Escape the bytes of a file name that are not UTF-8: consoles and figures reject Python's surrogates for them."""
     return str(text).encode(errors="backslashreplace").decode()

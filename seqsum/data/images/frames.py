@@ -1,4 +1,4 @@
-"""Image files as grey values: every frame, of any depth, with a ground behind what is transparent."""
+"""Reads image files as grey values: every frame, of any bit depth, with a background behind transparent pixels."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-APPLE_DOUBLE = b"\x00\x05\x16\x07"  # the first bytes of ._x.png, in which macOS keeps attributes of x.png
-BITS, SAMPLE_FORMAT, UNSIGNED = 258, 339, 1  # of TIFF 6.0
-# what Pillow's readers raise for damaged files
+APPLE_DOUBLE = b"\x00\x05\x16\x07"  # the first bytes of ._x.png, where macOS stores attributes of x.png
+BITS, SAMPLE_FORMAT, UNSIGNED = 258, 339, 1  # two tags of TIFF 6.0, and a value of the second
+# what Pillow raises for damaged files
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 class UnreadableError(Exception):
-    """An image, or a frame of one, that no digit can be read from. The message is the rest of the sentence."""
+    """An image or frame that no digit can be read from. The message completes a sentence that starts with its name."""
 
 
 class Frame(NamedTuple):
-    """Grey values `(Y, X)`, float32 from 0 (black) to 1 (white), of frame `number`, from 1, of so many."""
+    """Grey values `(Y, X)`, float32 from 0 (black) to 1 (white), of frame `number` of `of`, counted from 1."""
 
     grey: np.ndarray
     number: int
@@ -29,16 +29,16 @@ class Frame(NamedTuple):
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
-    """All frames of an image file.
+    """Yield all frames of an image file.
 
     Raises:
-        UnreadableError: The file is no image, or it is damaged: at the first frame that is, after those before.
+        UnreadableError: The file is no image or is damaged. Frames before the damage are yielded first.
     """
     number = 0
     try:
         _check_kind(path)
         with Image.open(path) as image:
-            # an MPO, as phones write, has one picture; its other frames are previews and depths
+            # an MPO, which phones write, has one picture; its other frames are previews and depth maps
             count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             for number in range(1, count + 1):
                 image.seek(number - 1)
@@ -50,17 +50,17 @@ def read_frames(path: Path) -> Iterator[Frame]:
 
 
 def _check_kind(path: Path) -> None:
-    """Refuse files that Pillow has no good words for."""
+    """Refuse files for which Pillow's own error messages are unclear."""
     with path.open("rb") as file:
         start = file.read(12)
     if start[:4] == APPLE_DOUBLE:
-        raise UnreadableError(f"is no image but what macOS notes about {path.name.removeprefix('._')}")
+        raise UnreadableError(f"is no image: macOS keeps attributes of {path.name.removeprefix('._')} in it")
     if start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS and not _register_heic():
         raise UnreadableError("is a HEIC image: `pip install pillow-heif` to read it")
 
 
 def _register_heic() -> bool:
-    """Teach Pillow to read HEIC; whether the package for it is installed."""
+    """Let Pillow read HEIC, if pillow-heif is installed; return whether it is."""
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
@@ -70,9 +70,9 @@ def _register_heic() -> bool:
 
 
 def _grey(image: Image.Image) -> np.ndarray:
-    """Grey values of the frame that an image is at, upright."""
+    """Compute the grey values of an image's current frame, turned upright."""
     frame = ImageOps.exif_transpose(image)  # a copy, without a TIFF's tags
-    if frame.mode[0] in "IF":  # 16 or 32 bits, of which not all need be in use
+    if frame.mode[0] in "IF":  # 16 or 32 bits, whose range may be used only in part
         return _stretch(_numbers(frame, getattr(image, "tag_v2", {})))
     if "A" in frame.getbands() or "a" in frame.getbands() or "transparency" in frame.info:
         return _on_ground(frame.convert("RGBA"))
@@ -84,7 +84,7 @@ def _share(levels: Image.Image) -> np.ndarray:
 
 
 def _numbers(frame: Image.Image, tags: Mapping[int, Any]) -> np.ndarray:
-    """Values of a deep frame; Pillow reads unsigned ones of 32 bits as if they were signed."""
+    """Return the values of a deep frame; correct Pillow, which reads unsigned 32 bits as signed."""
     values = np.asarray(frame)
     if frame.mode == "I" and tags.get(BITS) == (32,) and tags.get(SAMPLE_FORMAT, (UNSIGNED,)) == (UNSIGNED,):
         values = values.view(np.uint32)
@@ -92,7 +92,7 @@ def _numbers(frame: Image.Image, tags: Mapping[int, Any]) -> np.ndarray:
 
 
 def _stretch(values: np.ndarray) -> np.ndarray:
-    """Any numbers as grey values: the least becomes 0, the largest 1; what is no number, the middle one."""
+    """Scale any numbers to grey values: the least becomes 0, the largest 1; NaN and infinity become the median."""
     finite = np.isfinite(values)
     if not finite.any():
         raise UnreadableError("holds no number at all")
@@ -102,10 +102,10 @@ def _stretch(values: np.ndarray) -> np.ndarray:
 
 
 def _on_ground(frame: Image.Image) -> np.ndarray:
-    """Grey values of an RGBA frame on a ground that its ink shows on.
+    """Put an RGBA frame on a background that contrasts with its ink; return grey values.
 
-    Where most is transparent, what is not is ink, and the ground is black or white, whichever is further from it.
-    Otherwise there is paper, with holes or round corners that get its colour.
+    If most of it is transparent, the opaque part is ink, and the background is black or white, whichever differs more.
+    Otherwise the opaque part is paper, and its holes or round corners get the paper's colour.
     """
     grey, alpha = _share(frame.convert("RGB").convert("L")), _share(frame.getchannel("A"))
     opaque = alpha > 0.5

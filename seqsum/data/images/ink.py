@@ -1,4 +1,4 @@
-"""Which pixels of a drawing, a scan or a photograph are ink: local contrast, whatever light and paper are like."""
+"""Finds the ink in drawings, scans and photographs by its contrast to the paper around it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from seqsum.data.images.frames import UnreadableError
 from seqsum.data.images.rulings import Rulings, erase, find_rulings
 from seqsum.data.images.sheet import without_table
 
-SHORT_SIDE = 128, 512  # pixels that images are scaled to: fewer leave jagged strokes, more only take longer
+SHORT_SIDE = 128, 512  # pixels, range that images are scaled to: below, strokes are jagged; above is only slower
 LEAST_SIDE = 5  # pixels of an image
-WINDOWS = (24, 16, 11, 8, 5.5, 4, 2.8)  # parts of the short side in which paper is looked for
+WINDOWS = (24, 16, 11, 8, 5.5, 4, 2.8)  # the short side divided by these: sizes of the window that must hold paper
 LEAST_CONTRAST = 0.04  # of ink to the paper around it: 0 is none, 1 is black on white
-DARKEST = 0.02  # light of paper, so that noise in the dark is none
-LEAST_STROKE = 3  # pixels: noise and the edges of shadows leave thinner ones
-LEAST_DIGIT, LEAST_PIXELS = 0.05, 4  # of the short side, and of the image
+DARKEST = 0.02  # least light of paper, so that noise in dark places has no contrast
+LEAST_STROKE = 3  # pixels, thickness of a stroke: noise and the edges of shadows are thinner
+LEAST_DIGIT, LEAST_PIXELS = 0.05, 4  # size of a digit: share of the short side, and pixels of the original image
 
 
 def find_ink(grey: np.ndarray) -> np.ndarray:
-    """Grey values `(Y, X)` from 0 to 1 -> mask `(Y', X')` of the ink, dark or light, on a scale of its own.
+    """Find the ink, dark or light, in grey values `(Y, X)` from 0 to 1; return a mask `(Y', X')` of the rescaled image.
 
     Raises:
-        UnreadableError: There is none, or the image is too small for any.
+        UnreadableError: There is no ink, or the image is too small.
     """
     if min(grey.shape) < LEAST_SIDE:
         raise UnreadableError(f"has {grey.shape[1]}×{grey.shape[0]} pixels, too few for a digit")
@@ -39,13 +39,13 @@ def find_ink(grey: np.ndarray) -> np.ndarray:
 
 
 def stroke_width(mask: np.ndarray) -> float:
-    """Median thickness of the lines of a mask, in pixels; 0 if it is empty."""
+    """Return the median thickness of a mask's lines, in pixels; 0 if it is empty."""
     middle = morphology.skeletonize(mask)
     return 2 * float(np.median(ndimage.distance_transform_edt(mask)[middle])) if middle.any() else 0.0
 
 
 def _rescale(grey: np.ndarray) -> np.ndarray:
-    """By whole factors, so that squares side by side stay squares."""
+    """Scale the short side into `SHORT_SIDE`, by whole factors so that a strip of squares stays one."""
     short, (least, most) = min(grey.shape), SHORT_SIDE
     if short < least:
         return transform.rescale(grey, -(-least // short), order=1)
@@ -55,7 +55,7 @@ def _rescale(grey: np.ndarray) -> np.ndarray:
 
 
 def _has_even_border(grey: np.ndarray) -> bool:
-    """Whether there is one ground all around, but for a few strokes that may touch the border."""
+    """Whether the border has one brightness, except for a few strokes that may touch it."""
     low, high = np.quantile(_border(grey), [0.1, 0.9])
     return bool(high - low < 0.1 * np.ptp(grey))
 
@@ -65,10 +65,10 @@ def _border(grey: np.ndarray) -> np.ndarray:
 
 
 def _dark_on_light(grey: np.ndarray) -> np.ndarray:
-    """Light ink on a dark ground is inverted."""
+    """Invert the image if its ink is lighter than its background."""
     if _has_even_border(grey):
         is_dark = np.median(_border(grey)) > (grey.min() + grey.max()) / 2
-    else:  # strokes stand out of what is around them to one side, shadows and light as far to the other
+    else:  # strokes differ from their surroundings in one direction only, shadows and light about equally in both
         side = min(grey.shape)
         above = (grey - ndimage.uniform_filter(grey, size, mode="nearest") for size in (side, side // 4))
         is_dark = sum((part**3).mean() / (part**2).mean() ** 1.5 for part in above) < 0
@@ -76,10 +76,10 @@ def _dark_on_light(grey: np.ndarray) -> np.ndarray:
 
 
 def _is_drawing(grey: np.ndarray, dark: np.ndarray) -> bool:
-    """Whether Otsu's two classes are ink and paper: the dark one is thin, as no shadow is, and light is even.
+    """Whether Otsu's two classes are ink and paper: the light is even, and the dark class thin, unlike a shadow.
 
-    It is if the border says so, or if the classes explain the image, by the criterion that Otsu (1979) maximises: the
-    variance between them, of the whole.
+    The light is even if the border is, or if the two classes explain the image by the criterion that Otsu (1979)
+    maximises, the share of the variance that lies between them.
     """
     share = dark.mean()
     between = share * (1 - share) * (grey[dark].mean() - grey[~dark].mean()) ** 2
@@ -89,16 +89,16 @@ def _is_drawing(grey: np.ndarray, dark: np.ndarray) -> bool:
 
 
 def _find_in_drawing(grey: np.ndarray, dark: np.ndarray) -> np.ndarray:
-    """What is darker than paper by a third of what ink is: half would break fine strokes."""
+    """Keep pixels that are darker than paper by a third of ink's contrast; half of it would break fine strokes."""
     paper, ink = grey[~dark].mean(), grey[dark].mean()
     mask = grey < paper - (paper - ink) / 3
     return erase(mask, find_rulings(mask))
 
 
 def _find_in_photograph(grey: np.ndarray) -> np.ndarray:
-    """What is darker than the paper around it, by the smallest window that reaches across whole strokes.
+    """Keep pixels that are darker than the paper around them, in the smallest window wider than whole strokes.
 
-    With larger windows shadows are taken for ink.
+    Larger windows would take shadows for ink.
     """
     sizes = [int(min(grey.shape) / part) | 1 for part in WINDOWS]
     noise = 1.48 * float(np.median(np.abs(grey - filters.gaussian(grey, 3))))  # as a standard deviation
@@ -115,15 +115,15 @@ def _find_in_photograph(grey: np.ndarray) -> np.ndarray:
 
 
 def _look_for_paper(grey: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """How much darker each pixel is than the paper around it, `(Y, X)`; and that as a share of the paper's light.
+    """Compute how much darker each pixel is than the paper around it, `(Y, X)`, and the same relative to the paper.
 
-    The paper is the closing of the image: what is dark and narrower than the window is filled, while the edges of
-    shadows stay where they are.
+    The paper is the morphological closing of the image: it fills dark parts that are narrower than the window and
+    leaves the edges of shadows in place.
     """
     padded = ndimage.grey_closing(np.pad(grey, size, mode="edge"), size=(size, size))
     paper = np.maximum(padded[size:-size, size:-size], DARKEST)
     depth = paper - grey
-    depth = depth - np.median(depth)  # noise alone makes the closing a bit too light
+    depth = depth - np.median(depth)  # noise makes the closing slightly too light
     return depth, depth / paper
 
 
@@ -137,12 +137,12 @@ def _find_at(grey: np.ndarray, size: int, noise: float, rulings: Rulings) -> np.
 
 
 def _keep_strokes(mask: np.ndarray, contrast: np.ndarray, reach: int) -> np.ndarray:
-    """Without hairs, and without what fades on one side, as shadows do: strokes have an edge all around.
+    """Drop hairs, and pieces that fade out on one side as shadows do: strokes have a sharp edge all around.
 
     Args:
-        mask: Of what may be strokes.
-        contrast: To the paper.
-        reach: Pixels in which an edge, however blurred, must have an effect.
+        mask: Pixels that may be strokes.
+        contrast: Contrast of each pixel to the paper.
+        reach: Pixels within which even a blurred edge must show.
     """
     labels = measure.label(mask)
     count = labels.max() + 1
@@ -151,18 +151,18 @@ def _keep_strokes(mask: np.ndarray, contrast: np.ndarray, reach: int) -> np.ndar
     beyond = ndimage.uniform_filter(contrast * ~mask, 2 * reach + 1) / np.maximum(outside, 1e-6)
     typical = _sum(contrast, labels, count) / _sum(mask, labels, count)
     rim = segmentation.find_boundaries(labels, mode="inner")
-    rim[[0, -1]] = rim[:, [0, -1]] = False  # where the image ends, strokes may go on
+    rim[[0, -1]] = rim[:, [0, -1]] = False  # strokes may continue beyond the image
     has_edge = contrast - beyond > typical[labels] / 4
     sharp = _sum(rim & has_edge, labels, count) / _sum(rim, labels, count)
     return mask & ((thickest >= LEAST_STROKE) & (sharp >= 0.75))[labels]
 
 
 def _sum(values: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
-    """Sums of the values with each label, but at least a tiny number, to divide by."""
+    """Sum the values of each label; at least a tiny number, so that one can divide by it."""
     return np.maximum(np.bincount(labels.ravel(), weights=values.ravel(), minlength=count), 1e-6)
 
 
 def _extent(mask: np.ndarray) -> int:
-    """Larger side of the largest piece, in pixels."""
+    """Return the larger side of the largest connected piece, in pixels."""
     boxes = [part.bbox for part in measure.regionprops(measure.label(mask))]
     return max((max(bottom - top, right - left) for top, left, bottom, right in boxes), default=0)

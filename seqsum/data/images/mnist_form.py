@@ -1,4 +1,4 @@
-"""A digit in MNIST's form: white on black, in a 20×20 box, around its centre of mass, in 28×28."""
+"""MNIST's form of a digit: white on black, scaled to a 20×20 box, centred by its mass in 28×28 pixels."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from skimage import transform
 
 from seqsum.data.images.ink import stroke_width
 
-SIDE, BOX = 28, 20  # pixels of an image, and of the box that its digit fits
-STROKE = 2.5  # pixels that strokes are thick: the median of the test images, measured at half their ink
+SIDE, BOX = 28, 20  # pixels of an image, and of the box that its digit fits into
+STROKE = 2.5  # pixels, thickness of strokes: the median of the test images, measured at half their ink
 
 
 def has_mnist_form(image: np.ndarray) -> bool:
-    """Whether an image `(28, 28)` could be one of MNIST's: a digit in a box of 20×20 around its centre of mass."""
+    """Whether an image `(28, 28)` has MNIST's form: a digit in a 20×20 box, its centre of mass in the middle."""
     rows, columns = image.any(axis=1).nonzero()[0], image.any(axis=0).nonzero()[0]
     if len(rows) == 0:
         return False
@@ -23,10 +23,10 @@ def has_mnist_form(image: np.ndarray) -> bool:
 
 
 def to_mnist(mask: np.ndarray) -> np.ndarray:
-    """The mask `(Y, X)` of one digit as MNIST's were made -> uint8 `(28, 28)`.
+    """Turn the mask `(Y, X)` of one digit into an image like MNIST's, uint8 `(28, 28)`.
 
-    The digit is scaled to fit a 20×20 box, keeping its proportions, and its centre of mass is put at the centre
-    of the 28×28 field (LeCun et al., 1998). Strokes thinner than MNIST's are thickened before.
+    Strokes thinner than MNIST's are thickened. Then the digit is scaled to fit a 20×20 box, keeping its proportions,
+    and placed with its centre of mass at the centre of the 28×28 image (LeCun et al., 1998).
     """
     digit = _thicken(_crop(mask))
     ratio = BOX / max(digit.shape)
@@ -40,8 +40,8 @@ def to_mnist(mask: np.ndarray) -> np.ndarray:
 
 
 def _thicken(digit: np.ndarray) -> np.ndarray:
-    """Strokes as thick, for the digit's size, as MNIST's."""
-    finest = 4 * BOX  # so that thickness is measured in quarters of its pixels
+    """Thicken strokes that are thinner than MNIST's, relative to the digit's size."""
+    finest = 4 * BOX  # pixels, so that thickness is measured to a quarter of MNIST's pixels
     if max(digit.shape) < finest:
         digit = transform.rescale(digit.astype(float), -(-finest // max(digit.shape)), order=1) >= 0.5
     more = round((STROKE / BOX * max(digit.shape) - stroke_width(digit)) / 2)
@@ -51,7 +51,7 @@ def _thicken(digit: np.ndarray) -> np.ndarray:
 
 
 def _centre_of_mass(image: np.ndarray) -> tuple[float, float]:
-    """Row and column, of which the first begins at 0 and ends at 1."""
+    """Return row and column of the centre of mass; the first pixel reaches from 0 to 1."""
     row, column = ndimage.center_of_mass(image)
     return row + 0.5, column + 0.5
 

@@ -1,4 +1,4 @@
-"""The lines of lined and squared paper: found as straight lines across the page, erased but where strokes cross."""
+"""Finds the rulings of lined and squared paper, and erases them except where strokes cross."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 from skimage import transform
 
-STEEPEST = 0.07  # radians, 4°, by which a page may be turned
+STEEPEST = 0.07  # radians, 4°: how far a page may be turned
 LEAST_LENGTH = 0.4  # of the page's width
 
 
@@ -20,27 +20,27 @@ class Line(NamedTuple):
 
 
 class Rulings(NamedTuple):
-    """Lines along the rows of a page, and those along its columns, as its transpose has them."""
+    """Lines along the rows of a page, and lines along its columns, in coordinates of the transposed page."""
 
     across: list[Line]
     down: list[Line]
 
 
 def find_rulings(mask: np.ndarray) -> Rulings:
-    """The rulings in a mask `(Y, X)` of ink and of them."""
+    """Find the rulings in a mask `(Y, X)` of ink and rulings."""
     across = _find_across(mask)
     return Rulings(across, _find_across(_erase_across(mask, across).T))
 
 
 def erase(mask: np.ndarray, rulings: Rulings) -> np.ndarray:
-    """A mask `(Y, X)` without the rulings."""
+    """Return a mask `(Y, X)` without the rulings."""
     return _erase_across(_erase_across(mask, rulings.across).T, rulings.down).T
 
 
 def _find_across(mask: np.ndarray) -> list[Line]:
-    """By the Hough transform of what is thin."""
+    """Find the lines along the rows, by the Hough transform of the thin parts."""
     width, thickness = mask.shape[1], _thickness(mask)
-    angles = np.pi / 2 + np.linspace(-STEEPEST, STEEPEST, 2 * round(STEEPEST * width) + 1)  # half a pixel at the ends
+    angles = np.pi / 2 + np.linspace(-STEEPEST, STEEPEST, 2 * round(STEEPEST * width) + 1)  # moves ends by ½ pixel
     votes, angles, distances = transform.hough_line(_thin(mask, thickness), theta=angles)
     _, *found = transform.hough_line_peaks(
         votes, angles, distances, min_distance=thickness, min_angle=len(angles), threshold=LEAST_LENGTH * width
@@ -59,10 +59,10 @@ def _erase_across(mask: np.ndarray, lines: list[Line]) -> np.ndarray:
 
 
 def _thickness(mask: np.ndarray) -> int:
-    """Pixels that a ruling may be thick."""
+    """Return the largest thickness of a ruling, in pixels."""
     return max(6, min(mask.shape) // 50)
 
 
 def _thin(mask: np.ndarray, thickness: int) -> np.ndarray:
-    """What is no higher than that: rulings, and strokes along them."""
+    """Keep what is at most `thickness` pixels high: rulings, and strokes along them."""
     return mask & ~ndimage.binary_opening(mask, np.ones((thickness + 1, 1)))

@@ -1,4 +1,4 @@
-"""Grey values cut into digits: what is connected, what belongs together, what is a speck."""
+"""Cuts an image into digits: finds connected pieces of ink, drops specks, and joins pieces of one digit."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from seqsum.data.images.frames import UnreadableError
 from seqsum.data.images.ink import find_ink
 from seqsum.data.images.mnist_form import SIDE, has_mnist_form, to_mnist
 
-SPECK = 0.15  # of the largest piece of ink: smaller ones are specks
-# of the tallest piece
-LOW = 0.45  # what is lower is a piece of the digit beside it …
-NEAR = 0.2  # … if there is one so near …
-BLOT = 0.3  # … and otherwise a blot, if it is smaller than this
+SPECK = 0.15  # of the largest piece's size: smaller pieces are specks
+# shares of the tallest piece's height
+LOW = 0.45  # a lower piece belongs to the digit beside it …
+NEAR = 0.2  # … if the gap between them is smaller than this
+BLOT = 0.3  # a piece that belongs to no digit and is smaller than this is a blot
 
 
 class _Piece(NamedTuple):
-    """A connected piece of ink, or several: its label and its box, whose ends are outside."""
+    """One or more connected pieces of ink: their labels and their bounding box, with exclusive ends."""
 
     labels: tuple[int, ...]
     top: int
@@ -40,7 +40,7 @@ class _Piece(NamedTuple):
         return max(self.height, self.width)
 
     def gap(self, other: _Piece) -> int:
-        """Empty columns between the two; negative where they share some."""
+        """Count the empty columns between the two; negative if they overlap."""
         return max(self.left, other.left) - min(self.right, other.right)
 
     def join(self, other: _Piece) -> _Piece:
@@ -54,17 +54,17 @@ class _Piece(NamedTuple):
 
 
 def cut_digits(grey: np.ndarray, digits_only: bool = True) -> list[np.ndarray]:
-    """Grey values `(Y, X)` from 0 to 1 -> the digits in them, from left to right, uint8 `(28, 28)` each.
+    """Cut grey values `(Y, X)` from 0 to 1 into digits, from left to right, uint8 `(28, 28)` each.
 
-    Digits that have MNIST's form already, one or a strip of them, stay as they are.
+    A digit, or a strip of digits, that already has MNIST's form stays as it is.
 
     Args:
-        grey: Of one frame.
-        digits_only: False for what else comes in squares of 28×28, such as clothes, whose form is another: they
-            all stay as they are if their ground is black.
+        grey: Grey values of one frame.
+        digits_only: False if images may show other things, such as clothes, which fill the square. Then squares of
+            28×28 stay as they are if their background is black.
 
     Raises:
-        UnreadableError: There is no digit, there is an empty square in a strip, or digits stand below each other.
+        UnreadableError: There is no digit, a square of a strip is empty, or digits stand below each other.
     """
     height, width = grey.shape
     count = width // SIDE if height == SIDE and width % SIDE == 0 else 0  # squares, as in a strip of MNIST's digits
@@ -86,7 +86,7 @@ def _is_on_black(image: np.ndarray) -> bool:
 
 
 def _pieces(mask: np.ndarray) -> tuple[np.ndarray, list[_Piece]]:
-    """Labels `(Y, X)` of the pieces of a mask, and those that are no specks, the tallest first."""
+    """Label the connected pieces of a mask, `(Y, X)`; return the labels and all pieces but specks, tallest first."""
     labels = measure.label(mask)
     pieces = [_Piece((part.label,), *part.bbox) for part in measure.regionprops(labels)]
     largest = max((piece.size for piece in pieces), default=0)
@@ -95,7 +95,7 @@ def _pieces(mask: np.ndarray) -> tuple[np.ndarray, list[_Piece]]:
 
 
 def _join(pieces: list[_Piece]) -> list[_Piece]:
-    """Digits side by side, from left to right, of pieces of which the tallest are the first."""
+    """Join pieces, given tallest first, into digits; return them from left to right."""
     tallest = pieces[0].height
     digits: list[_Piece] = []
     for piece in pieces:
@@ -108,7 +108,7 @@ def _join(pieces: list[_Piece]) -> list[_Piece]:
 
 
 def _belongs_to(piece: _Piece, digits: list[_Piece], tallest: int) -> _Piece | None:
-    """The digit that it is a piece of: one above or below it, or, of a low piece, one near."""
+    """Find the digit that a piece belongs to: one above or below it, or for a low piece one close beside it."""
     if not digits:
         return None
     nearest = min(digits, key=piece.gap)
@@ -116,5 +116,5 @@ def _belongs_to(piece: _Piece, digits: list[_Piece], tallest: int) -> _Piece | N
         return nearest if piece.height < LOW * tallest and piece.gap(nearest) < NEAR * tallest else None
     space = max(piece.top, nearest.top) - min(piece.bottom, nearest.bottom)
     if piece.height > tallest / 2 and space > tallest / 4:
-        raise UnreadableError("has digits below each other: one line an image")
+        raise UnreadableError("has digits below each other: use one image per line")
     return nearest

@@ -1,4 +1,4 @@
-"""A sheet of paper on a dark table, of which the table is no ink."""
+"""Removes the dark table around a sheet of paper, which would be taken for ink."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from scipy import ndimage
 from skimage import filters, measure
 
 LEAST_AREA = 0.4  # of the image
-LEAST_FILL = 0.85  # of its upright box: a rectangle turned by 4° fills so much, a round digit does not
+LEAST_FILL = 0.85  # of its bounding box: a rectangle turned by 4° fills this much, a round digit does not
 
 
 def without_table(grey: np.ndarray) -> np.ndarray:
-    """Grey values `(Y, X)` with the paper of a light sheet continued to the border, where there is one.
+    """Extend a light sheet, if there is one, to the border of the grey values `(Y, X)`.
 
-    A sheet is a light rectangle with something dark on it, and dark all around it.
+    A sheet is a light rectangle that has something dark on it and is surrounded by dark.
     """
     light = grey > filters.threshold_otsu(grey)
     parts = measure.regionprops(measure.label(light))

@@ -1,6 +1,6 @@
-"""What people photograph, scan and draw, made here: digits on a page, and what light, paper and cameras do to them.
+"""Makes test images like a user's photographs, scans and drawings: digits on a page, with light, paper and noise.
 
-Ink `(Y, X)` goes from 0, none, to 1; grey values from 0, black, to 1, white.
+Ink `(Y, X)` is 0 for none to 1; grey values are 0 for black to 1 for white.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from seqsum.data.rendered import render_digits
 
 
 def rendered(count: int, seed: int = 7) -> list[np.ndarray]:
-    """Ink of digits, `(28, 28)` each."""
+    """Render digits as ink, `(28, 28)` each."""
     return [image.numpy() / 255 for image in render_digits(count, seed)[0]]
 
 
@@ -27,7 +27,7 @@ def enlarge(ink: np.ndarray, factor: int) -> np.ndarray:
 
 
 def draw(ink: np.ndarray, factor: int) -> np.ndarray:
-    """With a pen, so much larger: sharp, and without a margin."""
+    """Enlarge a digit by a factor as if drawn with a pen: sharp, and without a margin."""
     return crop((enlarge(np.pad(ink, 1), factor) > 0.5).astype(float))
 
 
@@ -43,14 +43,14 @@ def page(ink: np.ndarray, height: int, width: int, top: int, left: int) -> np.nd
 
 
 def row(inks: list[np.ndarray], gap: int, margin: int) -> np.ndarray:
-    """Digits side by side, as high as the highest of them, which stand on one line."""
+    """Put digits side by side on one baseline."""
     height = max(ink.shape[0] for ink in inks)
     parts = [np.pad(ink, ((height - ink.shape[0], 0), (0, gap))) for ink in inks]
     return np.pad(np.concatenate(parts, axis=1)[:, : -gap or None], margin)
 
 
 def rule(ink: np.ndarray, pitch: int, dark: float, slope: float = 0.0, squared: bool = False) -> np.ndarray:
-    """On lined paper, or squared paper: lines of two pixels that are so dark, behind the ink."""
+    """Put ink on lined or squared paper, with lines two pixels thick behind the ink."""
     y, x = np.mgrid[: ink.shape[0], : ink.shape[1]]
     lines = (y + slope * x) % pitch < 2
     if squared:
@@ -59,7 +59,7 @@ def rule(ink: np.ndarray, pitch: int, dark: float, slope: float = 0.0, squared: 
 
 
 def photograph(ink: np.ndarray, contrast: float = 0.75, noise: float = 0.015, shadow: float = 1.0) -> np.ndarray:
-    """Ink in light that falls off from one corner, with a shadow's edge across the page, blurred and with grain."""
+    """Photograph ink in light that falls off from one corner, with a shadow's edge, blur and grain."""
     height, width = ink.shape
     y, x = np.mgrid[:height, :width] / max(height, width)
     light = 0.85 - 0.45 * (x + y) / 2
@@ -69,7 +69,7 @@ def photograph(ink: np.ndarray, contrast: float = 0.75, noise: float = 0.015, sh
 
 
 def jpeg(grey: np.ndarray, quality: int) -> np.ndarray:
-    """Grey values as a JPEG of that quality keeps them."""
+    """Compress grey values as a JPEG of a quality, and read them again."""
     file = io.BytesIO()
     Image.fromarray(levels(grey)).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file)) / 255
@@ -80,6 +80,6 @@ def levels(grey: np.ndarray) -> np.ndarray:
 
 
 def likeness(first: np.ndarray, second: np.ndarray) -> float:
-    """Correlation of two images, one of which may be a pixel off: centres are rounded to whole ones."""
+    """Return the correlation of two images up to a shift by one pixel, since centres are rounded to whole pixels."""
     shifts = [np.roll(first, (y, x), axis=(0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)]
     return max(float(np.corrcoef(shifted.ravel(), second.ravel())[0, 1]) for shifted in shifts)

@@ -1,4 +1,4 @@
-"""Files, folders and patterns as sequences; what is left out, by name."""
+"""Files, folders and patterns become sequences; what is skipped is named."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from seqsum.data.own import OwnDigits, OwnSequence, Skipped
 from seqsum.errors import InputError
 from tests.data.images.drawing import draw, rendered
 
-# in MNIST's form, so that each can be told by its pixels
+# in MNIST's form, so that each can be recognised by its pixels
 DIGITS = [torch.from_numpy(cut_digits(1 - np.pad(draw(ink, 6), 20))[0]) for ink in rendered(8)]
 NOTES = b"\x00\x05\x16\x07" + bytes(80)  # as macOS keeps them in ._x.png
 
@@ -105,7 +105,7 @@ def test_every_frame_is_a_step_and_says_which_it_is(tmp_path, suffix):
     assert sequence.sources == [f"{path}, frame {number}" for number in (1, 2, 3)]
 
 
-# What is left out ----------------------------------------------------------------------------------
+# Skipped files -------------------------------------------------------------------------------------
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path):
@@ -123,7 +123,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path):
     assert found.skipped == [
         Skipped(str(folder / "2.png"), "is blank"),
         Skipped(str(folder / "4.png"), "can't be read as an image (its format is unknown)"),
-        Skipped(str(folder / "._1.png"), "is no image but what macOS notes about 1.png"),
+        Skipped(str(folder / "._1.png"), "is no image: macOS keeps attributes of 1.png in it"),
         Skipped(missing, "does not exist"),
         Skipped(pattern, "matches no file"),
     ]

@@ -1,4 +1,4 @@
-"""Image files of every kind as grey values."""
+"""Image files of every kind are read as grey values."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_an_image_without_any_number_is_refused(tmp_path):
     assert "no number" in refused(save(tmp_path / "nan.tif", np.full((40, 40), np.nan, dtype=np.float32)))
 
 
-# Ground and direction ------------------------------------------------------------------------------
+# Background, rotation ------------------------------------------------------------------------------
 
 
 def drawn_on_nothing(tone: int, mode: str) -> Image.Image:
@@ -161,7 +161,7 @@ def test_the_frames_before_a_damaged_one_are_read(tmp_path):
     assert numbers == [1, 2]
 
 
-# What is none --------------------------------------------------------------------------------------
+# Not an image ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("content", [b"", b"five minus three", b"\x89PNG\r\n\x1a\n"])
@@ -186,7 +186,7 @@ def test_a_folder_and_a_missing_file_are_refused(tmp_path):
 
 def test_what_macos_notes_about_a_file_is_no_image(tmp_path):
     (tmp_path / "._x.png").write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(60))
-    assert refused(tmp_path / "._x.png") == "is no image but what macOS notes about x.png"
+    assert refused(tmp_path / "._x.png") == "is no image: macOS keeps attributes of x.png in it"
 
 
 def test_an_image_whose_name_only_looks_like_that_is_read(tmp_path):

@@ -1,4 +1,4 @@
-"""How many digits are found, and that they still look as they were drawn."""
+"""The right number of digits is found, and they look as they were drawn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BIG = [draw(ink, 6) for ink in INKS]  # 100 to 160 pixels high
 
 
 def looks_like(grey: np.ndarray, *inks: np.ndarray, least: float = 0.9) -> None:
-    """The image holds these digits and no other, as they come out of a clean drawing of each."""
+    """Assert that the image yields exactly these digits, looking as from a clean drawing of each."""
     found = cut_digits(grey)
     assert len(found) == len(inks)
     for digit, ink in zip(found, inks, strict=True):
@@ -25,12 +25,12 @@ def looks_like(grey: np.ndarray, *inks: np.ndarray, least: float = 0.9) -> None:
         assert likeness(digit, expected) > least
 
 
-# What has MNIST's form already ---------------------------------------------------------------------
+# Digits in MNIST's form already --------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def mnist_like():
-    """Digits as cut_digits makes them."""
+    """Return digits in the form that `cut_digits` gives them."""
     return [cut_digits(1 - np.pad(ink, 20))[0] for ink in BIG]
 
 
@@ -59,7 +59,7 @@ def test_things_of_28_by_28_pixels_that_are_no_digits_stay_as_they_are():
         assert not np.array_equal(cut_digits(thing)[0], (255 * thing).round())
 
 
-# 28×28 that has another form -----------------------------------------------------------------------
+# 28×28 pixels in another form ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("top", "left"), [(0, 0), (0, 12), (8, 3), (8, 12)])
@@ -82,7 +82,7 @@ def test_a_drawing_that_fills_its_28_pixels_is_scaled_into_the_box_of_20():
 
 
 def enlarge_to(ink: np.ndarray, height: int) -> np.ndarray:
-    """Scaled to so many rows, in a square."""
+    """Scale ink to a height in rows, in a square."""
     scaled = ndimage.zoom(ink, height / ink.shape[0], order=1)[:height, :height]
     return page(scaled, height, height, 0, (height - scaled.shape[1]) // 2)
 
