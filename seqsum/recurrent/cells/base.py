@@ -161,7 +161,7 @@ def list_options(module: nn.Module, defaults: Mapping[str, Any]) -> str:
     return "".join(f", {name}={value}" for name, value in shown.items() if value != defaults[name])
 
 
-def check_cell(cell: Any) -> None:
+def require_cell(cell: Any) -> None:
     """Raise a TypeError unless `cell` has the whole contract; it need not be a `RecurrentCell`."""
     sizes, names = ("input_size", "hidden_size", "output_size", "state_size"), ("state_names", "gate_names")
     contract = (*sizes, *names, "project", "step", "initial_state", "constants")
