@@ -94,9 +94,9 @@ class RecurrentCell(Opaque):
         """What `step` gets and gives behind the state, drawn anew for each batch of sequences: nothing."""
         return []
 
-    def like(self, input_size: int) -> RecurrentCell:
-        """Another cell made with the same arguments, but for `input_size`: its own, fresh weights."""
-        arguments = {**self.__dict__["_arguments"], "input_size": input_size}
+    def like(self, input_size: int, **changes: Any) -> RecurrentCell:
+        """Another cell made with the same arguments, but for `input_size` and others: its own, fresh weights."""
+        arguments = {**self.__dict__["_arguments"], "input_size": input_size, **changes}
         bound = inspect.BoundArguments(inspect.signature(type(self)), arguments)
         return type(self)(*bound.args, **bound.kwargs)
 
