@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,15 +40,31 @@ def make_subject(given: Any, like: str | None) -> Subject:
     if not isinstance(made, nn.Module):
         raise Fault(f"{describe(made)} is no module", expected=OR_CELL, came=repr(made)[:80], where=_place(made))
     if isinstance(made, nn.RNNBase | Recurrent):
-        cell = "its cell, `layer.cells[0]`" if isinstance(made, Recurrent) else "torch.nn's cell of the same name"
-        raise Fault(f"{type(made).__name__} is a layer, which takes whole sequences, and no cell", expected=cell)
+        instead = "its cell, `layer.cells[0]`" if isinstance(made, Recurrent) else "torch.nn's cell of the same name"
+        raise Fault(f"{type(made).__name__} is a layer, which takes whole sequences, and no cell", expected=instead)
     if isinstance(made, RecurrentCell) or (hasattr(made, "step") and hasattr(made, "project")):
         _require_contract(made)
-        return Subject(_handy(made), like)
-    return Subject(wrap(made, like, SIZES if isinstance(given, type) else {}), like)
+        cell: RecurrentCell = _handy(made)
+    else:
+        cell = wrap(made, like, SIZES if isinstance(given, type) else {})
+    return Subject(cell, like, partial(resize, given if isinstance(given, type) else cell, cell))
 
 
-def make(kind: type) -> Any:
+def resize(given: Any, cell: RecurrentCell, input_size: int, hidden_size: int) -> RecurrentCell:
+    """A cell of the same kind with other sizes; where it can't be made, a copy as it is."""
+    sizes = {"input_size": input_size, "hidden_size": hidden_size}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        with suppress(Exception):  # one that can't be made again is taken as it is
+            made = make(given, sizes) if isinstance(given, type) else given.like(input_size, hidden_size=hidden_size)
+            if isinstance(cell, ModuleCell):
+                made = ModuleCell(made, **sizes, states=len(cell.state_size), form=cell.form)
+            if (made.input_size, made.hidden_size) == (input_size, hidden_size):
+                return made
+    return copy.deepcopy(cell)
+
+
+def make(kind: type, sizes: dict[str, int] = SIZES) -> Any:
     """An instance of a user's class, with small sizes and weights that are the same in every run."""
     try:
         parameters = inspect.signature(kind).parameters.values()
@@ -55,7 +72,7 @@ def make(kind: type) -> Any:
         raise Fault(f"{kind.__name__} can't be made ({error})", expected=HOW, where=place_of(kind)) from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        arguments = _arguments(kind, list(parameters))
+        arguments = _arguments(kind, list(parameters), sizes)
         try:
             return kind(**arguments)
         except Exception as error:
@@ -64,18 +81,20 @@ def make(kind: type) -> Any:
             raise broken(kind, message, error, expected=first) from error
 
 
-def _arguments(kind: type, parameters: list[inspect.Parameter]) -> dict[str, int]:
+def _arguments(kind: type, parameters: list[inspect.Parameter], sizes: dict[str, int]) -> dict[str, int]:
     """The two sizes by the names that the constructor has for them."""
     names = {parameter.name for parameter in parameters}
-    if names >= SIZES.keys() or any(p.kind is p.VAR_KEYWORD for p in parameters):
+    if names >= sizes.keys() or any(p.kind is p.VAR_KEYWORD for p in parameters):
         required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        if all(p.name in SIZES for p in required):
-            return dict(SIZES)
+        if all(p.name in sizes for p in required):
+            return dict(sizes)
     found: dict[str, int] = {}
+    roles: list[str] = []
     for parameter in parameters:
         role = next((role for role, pattern in NAMES.items() if re.search(pattern, parameter.name.lower())), None)
-        if role is not None and SIZES[role] not in found.values():
-            found[parameter.name] = SIZES[role]
+        if role is not None and role not in roles:
+            roles.append(role)
+            found[parameter.name] = sizes[role]
         elif parameter.default is parameter.empty:
             came = f"`{kind.__name__}{inspect.signature(kind)}`"
             raise Fault(f"what `{parameter.name}` is to be is not known", expected=HOW, came=came, where=place_of(kind))
@@ -95,12 +114,8 @@ def _require_contract(cell: nn.Module) -> None:
 def _handy(cell: Any) -> RecurrentCell:
     """The cell, made again with small sizes where it is large or two of its blocks of weights have the same shape."""
     confusing = cell.input_size % cell.hidden_size == 0 or cell.hidden_size % cell.input_size == 0
-    if hasattr(cell, "like") and (confusing or cell.hidden_size > LARGE):
-        with torch.random.fork_rng(devices=[]), suppress(Exception):  # one that can't be made again is taken as it is
-            torch.manual_seed(0)
-            small = cell.like(INPUT_SIZE, hidden_size=HIDDEN_SIZE)
-            if (small.input_size, small.hidden_size) == (INPUT_SIZE, HIDDEN_SIZE):
-                return small
+    if confusing or cell.hidden_size > LARGE:
+        return resize(cell, cell, INPUT_SIZE, HIDDEN_SIZE)
     return copy.deepcopy(cell)
 
 

@@ -55,6 +55,7 @@ def run_check(check: Check, subject: Subject, earlier: dict[str, Result]) -> Res
     if blocked:
         return Result(check.name, check.title, "skipped", f"not checked, since `{blocked[0].check}` is not right yet")
     subject.renew()
+    subject.pictures = {}
     try:
         remark = check.run(subject)
     except Fault as fault:
@@ -63,7 +64,7 @@ def run_check(check: Check, subject: Subject, earlier: dict[str, Result]) -> Res
         where = subject.place_in(error)
         message = f"{describe_error(error)}, raised {'here' if where else 'while the cell was checked'}"
         return to_result(check, Fault(message, expected=check.explanation, where=where or subject.where()))
-    return Result(check.name, check.title, "passed", remark or "")
+    return Result(check.name, check.title, "passed", remark or "", data=subject.pictures)
 
 
 def to_result(check: Check, fault: Fault) -> Result:

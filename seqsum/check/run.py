@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 # the modules in the order of their checks: what to mend first comes first
-from seqsum.check import contract, gradients, recurrence  # noqa: F401  # registers
+from seqsum.check import contract, gradients, learning, recurrence, speed  # noqa: F401  # registers
 from seqsum.check.equations import verdict  # noqa: F401  # registers
 from seqsum.check.making import make_subject
 from seqsum.check.registry import CHECKS, Check, run_check, to_result
@@ -75,8 +75,13 @@ def _results(cell: Any, like: str | None, learn: bool) -> Iterator[Result]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """With gradients, torch's own numbers and no warnings: what there is to say, the report says."""
+    """With gradients, other random numbers, one thread, and no warnings: what there is to say, the report says."""
+    threads = torch.get_num_threads()
     with warnings.catch_warnings(), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
-        yield
+        torch.set_num_threads(1)  # for small sizes the fastest, and fair where many are graded side by side
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

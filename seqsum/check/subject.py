@@ -31,10 +31,14 @@ class Subject:
         original: The same as it was made.
         wrapped: Whether it is a plain module with the signature of torch.nn's cells, in an adapter.
         kind: The user's class.
+        pictures: Numbers that the check at work leaves for the page.
+        resize: Makes a cell of the same kind with other sizes, `(F, H)`, in float32.
     """
 
-    def __init__(self, cell: RecurrentCell, like: str | None) -> None:
+    def __init__(self, cell: RecurrentCell, like: str | None, resize: Callable[[int, int], RecurrentCell]) -> None:
         self.original = cell
+        self.resize = resize
+        self.pictures: dict[str, Any] = {}
         self.like = like
         self.wrapped = isinstance(cell, ModuleCell)
         self.module: nn.Module = cell.module if isinstance(cell, ModuleCell) else cell
