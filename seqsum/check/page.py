@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from seqsum.check.report import Report, Result
 
 COLOURS = {"passed": "#009e73", "noted": "#0072b2", "failed": "#d55e00", "skipped": "#888888"}
+ORDER = ("failed", "noted", "passed", "skipped")  # what there is to do comes first
 WORDS = {"passed": "right", "noted": "note", "failed": "wrong", "skipped": "not checked"}
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -40,7 +41,7 @@ def make_page(report: Report) -> str:
 <body>
 <h1>{escape(report.cell)}{like}</h1>
 <p>{_text(f"{report.cell} {report.verdict}." if report.passed else f"{report.verdict}.")}</p>
-{"".join(map(_section, report.results))}
+{"".join(map(_section, sorted(report.results, key=lambda result: ORDER.index(result.status))))}
 </body>
 </html>
 """

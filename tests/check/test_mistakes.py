@@ -63,6 +63,17 @@ LSTM = {
     "gates read the cell state": (READ, "z = projected + c @ self.U.T", "gates read the cell state"),
     "hidden not read": (READ, "z = projected + 0 * (h @ self.U.T)", "gates do not read the hidden state"),
     "bias twice": (READ, "z = projected + h @ self.U.T + self.b", "biases are added twice"),
+    "one square transposed": (
+        READ,
+        "U = self.U.split(self.hidden_size)\n"
+        "        z = projected + torch.cat([h @ U[0].T, h @ U[1], h @ U[2].T, h @ U[3].T], dim=-1)",
+        "`U`, its part of the forget gate, is used transposed",
+    ),
+    "all squares transposed": (
+        READ,
+        "z = projected + torch.cat([h @ part for part in self.U.split(self.hidden_size)], dim=-1)",
+        "square matrix `U` is used transposed",
+    ),
     "bias missing": ("input @ self.W.T + self.b", "input @ self.W.T", "biases are never added"),
     "no bias in the forget gate": (
         "f = torch.sigmoid(f)",
@@ -104,6 +115,11 @@ GRU = {
     "tanh for sigmoid": ("z = torch.sigmoid(x_z + h_z)", "z = torch.tanh(x_z + h_z)", "update gate has a tanh"),
     "bare reset gate": ("r = torch.sigmoid(x_r + h_r)", "r = x_r + h_r", "reset gate has no sigmoid"),
     "output is candidate": ("output = h_new", "output = n", "output is the candidate"),
+    "transposed": (
+        "h_r, h_z, h_n = self.h2h(h).split(self.hidden_size, dim=-1)",
+        "h_r, h_z, h_n = (h @ w + b for w, b in zip(self.h2h.weight.chunk(3), self.h2h.bias.chunk(3)))",
+        "square matrix `h2h.weight` is used transposed",
+    ),
     "not updated": ("[h_new]", "[h]", "hidden state is returned as it came in"),
     "bias twice": (
         "return self.x2h(input)",

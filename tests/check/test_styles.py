@@ -67,9 +67,33 @@ def test_what_a_cell_computes_is_recognised_unasked(cell, like, says):
 
 
 def test_a_cell_of_its_own_is_said_to_be_one():
-    result = check_cell(styles.Coupled).find("equations")
+    class Own(styles.OneMatrixRNN):
+        def forward(self, input, hidden):
+            hidden = torch.sin(self.i2h(torch.cat((input, hidden), 1)))
+            return hidden, hidden
+
+    result = check_cell(Own).find("equations")
     assert result.status == "passed"
     assert "none of torch.nn's cells" in result.message
+
+
+def test_what_a_cell_comes_near_to_is_recognised_unasked():
+    report = check_cell(styles.Coupled)
+    assert report.passed
+    assert report.find("equations").status == "noted"
+    assert report.find("equations").message.startswith("nearly an LSTM's: an LSTM with coupled gates")
+
+
+def test_a_square_matrix_beside_a_linear_layer_may_be_multiplied_from_either_side():
+    class Mixed(torch.nn.Module):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.x2h, self.U = torch.nn.Linear(input_size, hidden_size), styles.new(hidden_size, hidden_size)
+
+        def forward(self, x, h):
+            return torch.tanh(self.x2h(x) + h @ self.U)
+
+    assert check_cell(Mixed, like="rnn").find("equations").status == "passed"
 
 
 def test_the_cell_that_is_given_stays_as_it_is():

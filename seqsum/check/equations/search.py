@@ -101,15 +101,16 @@ class Search:
             equations = mistake.apply(equations)
         return evaluate(equations, weights, self.x if x is None else x, states or self.states, products)
 
-    def find(self, cost: Callable[[Layout], float]) -> Match | None:
+    def find(self, cost: Callable[[Layout], float], pairs: bool = True) -> Match | None:
         """The match with the fewest mistakes, and among these of the least cost; None if there is none.
 
-        Few layouts and few mistakes are tried first, and all of them only where these don't do.
+        Few layouts and few mistakes are tried first, and all of them only where these don't do. Two mistakes at once
+        are tried only with `pairs`.
         """
         read = {shape: self.read(*shape) for shape in self.shapes_of_gates()}
-        for pairs, odd in ((False, False), (False, True), (True, False)):
+        for two, odd in ((False, False), (False, True), *([(True, False)] if pairs else [])):
             for (gates, peepholes), every in read.items():
-                known = candidates(self.equations, gates, peepholes, pairs)
+                known = candidates(self.equations, gates, peepholes, two)
                 found = list(self._matches([layout for layout in every if layout.is_plain or odd], known))
                 if found:
                     return min(found, key=lambda match: (_weight(match.mistakes), cost(match.layout)))

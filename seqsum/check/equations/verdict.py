@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from seqsum.check.equations.blocks import Block
 from seqsum.check.equations.layouts import Layout
 from seqsum.check.equations.names import declared_order
 from seqsum.check.equations.reference import REFERENCES, Equations
@@ -35,7 +36,6 @@ LINES = {  # what a line that computes a stage may look like
     "z": r"^(z|z_\w+|update\w*|u|zt)\s*=",
 }
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-WRITTEN = ("step", "forward", "gates", "project")
 
 
 @check("its equations", needs=("step_returns", "shapes", "rows_independent", "deterministic"))
@@ -76,14 +76,19 @@ def _look_without_norms(subject: Subject, reference: Equations) -> None:
         )
 
 
-def recognise(subject: Subject) -> str | None:
-    """Which of the references a cell computes, if any; for one that nobody said what it is to be."""
+def recognise(subject: Subject) -> str:
+    """Which of the references a cell computes, or comes near to; for one that nobody said what it is to be."""
     for reference in REFERENCES.values():
         if len(reference.states) != len(subject.cell.state_size) or set(_sizes(subject)) != {subject.cell.hidden_size}:
             continue
-        match = Search(subject, reference).find(_cost(subject, reference))
+        search = Search(subject, reference)
+        match = search.find(_cost(subject, reference), pairs=False)
         if match is not None and not match.mistakes:
             return ", ".join([f"torch.nn.{reference.name.upper()}Cell's", *_remarks(subject, reference, match.layout)])
+        if match is not None:
+            fault = _known(subject, search, match)
+            fault.status, fault.message = "noted", f"nearly {_article(reference)}'s: {fault.message}"
+            raise fault
     return "those of none of torch.nn's cells: its own. Say `like=` to hold it against one of them"
 
 
@@ -131,15 +136,23 @@ def _cost(subject: Subject, reference: Equations) -> Callable[[Layout], float]:
     return cost
 
 
+def _is_crooked(w: Block, u: Block, turned: bool) -> bool:
+    """Whether a block of the hidden state is used the other way round than it is written.
+
+    A linear layer's weight is (out, in), and of two plain parameters both are the one or the other. A square matrix
+    beside a linear layer may be either.
+    """
+    used_flipped = u.flipped != turned  # as (in, out)
+    if "." in u.name or u.packed:
+        return turned
+    return "." not in w.name and used_flipped != w.flipped
+
+
 def _crooked(layout: Layout) -> list[int]:
-    """Blocks of the hidden state that are used the other way round than the input's, (in, out) against (out, in)."""
-    found = []
-    for k, (w, u) in enumerate(zip(layout.blocks.w, layout.blocks.u, strict=True)):
-        square = u.view.shape[0] == u.view.shape[1] and not u.packed and u.name != w.name
-        flipped = (k in layout.turned) if square else u.flipped != (k in layout.turned)
-        if flipped != w.flipped:
-            found.append(k)
-    return found
+    """Blocks of the hidden state that are used the wrong way round."""
+    pairs = enumerate(zip(layout.blocks.w, layout.blocks.u, strict=True))
+    found = [k for k, (w, u) in pairs if _is_crooked(w, u, k in layout.turned)]
+    return found or (sorted(layout.turned) if len(layout.turned) not in (0, len(layout.order)) else [])
 
 
 def _require_straight(subject: Subject, layout: Layout) -> None:
@@ -148,16 +161,19 @@ def _require_straight(subject: Subject, layout: Layout) -> None:
         return
     names = ", ".join(dict.fromkeys(f"`{layout.blocks.u[k].name}`" for k in crooked))
     whole = len(crooked) == len(layout.order)
-    some = "" if whole else f" of the gates {', '.join(layout.order[k] for k in crooked)}"
-    weights = "\n".join(f"`{layout.blocks.u[k].name}`" for k in crooked[:1])
+    some = "" if whole else f", its part of the {_words(subject, layout, crooked)},"
     raise Fault(
         f"the square matrix {names}{some} is used transposed",
-        expected="the recurrent weights to be multiplied from the same side as the input's: `h @ U.T` beside `x @ W.T`",
-        came=f"{weights} from the one side, and `{layout.blocks.w[crooked[0]].name}` from the other: "
-        "it trains, but weights from elsewhere mean something else",
+        expected="the hidden state multiplied from the same side as the input: `h @ U.T` beside `x @ W.T`",
+        came="another side: it trains, but weights from elsewhere mean something else in it",
         example="any: with the matrix transposed, the numbers are the reference's",
-        where=subject.find_in(WRITTEN, layout.blocks.u[crooked[0]].name.split(".")[0]) or subject.where(),
+        where=subject.find_in_step(rf"\b{layout.blocks.u[crooked[0]].name.split('.')[0]}\b") or subject.where(),
     )
+
+
+def _words(subject: Subject, layout: Layout, indices: list[int]) -> str:
+    words = REFERENCES[subject.like].words if subject.like else {}
+    return " and ".join(words.get(layout.order[k], layout.order[k]) for k in indices)
 
 
 def _require_names(subject: Subject, search: Search, layout: Layout) -> None:
@@ -174,7 +190,7 @@ def _require_names(subject: Subject, search: Search, layout: Layout) -> None:
         expected=f"{', '.join(names)} as {', '.join(reference.words[gate] for gate in found[1])}",
         came=f"{', '.join(names)} as {', '.join(reference.words[gate] for gate in layout.order)}",
         example="any: with the names changed, the numbers are the reference's",
-        where=subject.find_in(WRITTEN, LINES["cell" if reference.name == "lstm" else "hidden"]) or subject.where(),
+        where=subject.find_in_step(LINES["cell" if reference.name == "lstm" else "hidden"]) or subject.where(),
     )
 
 
@@ -204,7 +220,7 @@ def _known(subject: Subject, search: Search, match: Match) -> Fault:
     stages = [stage for mistake in match.mistakes for stage in (*mistake.stages, *mistake.factors)]
     patterns = [mistake.pattern for mistake in match.mistakes if mistake.pattern]
     patterns += [LINES[stage] for stage in stages if stage in LINES]
-    lines = (subject.find_in(WRITTEN, pattern) for pattern in patterns)
+    lines = (subject.find_in_step(pattern) for pattern in patterns)
     return Fault(
         "; and ".join(mistake.sentence for mistake in match.mistakes),
         expected="; ".join([*dict.fromkeys(mistake.instead for mistake in match.mistakes), expected]),

@@ -9,12 +9,13 @@ from seqsum import RecurrentCell
 class MyRNN(RecurrentCell):
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
-        self.x2h = nn.Linear(input_size, hidden_size)
+        self.W_xh = nn.Parameter(torch.randn(hidden_size, input_size) * 0.1)
         self.W_hh = nn.Parameter(torch.randn(hidden_size, hidden_size) * 0.1)
+        self.b_xh = nn.Parameter(torch.zeros(hidden_size))
         self.b_hh = nn.Parameter(torch.zeros(hidden_size))
 
     def project(self, input: Tensor) -> Tensor:
-        return self.x2h(input)
+        return input @ self.W_xh.T + self.b_xh
 
     def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         h = state[0]
