@@ -228,7 +228,8 @@ def shapes(subject: Subject) -> None:
     for batch in (BATCH, 1, 0):
         state = subject.state(batch)
         output, new = cell.step(cell.project(subject.inputs(batch)), state)
-        named = [("output", output, cell.output_size), *zip(cell.state_names, new, cell.state_size, strict=False)]
+        states = zip(cell.state_names, new, cell.state_size, strict=False)
+        named = [("output", output, cell.output_size), *((f"state `{name}`", s, size) for name, s, size in states)]
         for name, tensor, size in named:
             if tuple(tensor.shape) != (batch, size):
                 raise Fault(

@@ -40,7 +40,7 @@ class OneStep:
         return torch.stack([(draw(r.shape, 20 + k) * r).sum() for k, r in enumerate(results)]).sum()
 
 
-@check("backward runs", needs=("step_returns", "deterministic"))
+@check("backward runs", needs=("shapes", "deterministic"))
 def backward_runs(subject: Subject) -> None:
     """A backward pass through a step reaches the input and every state."""
     step = OneStep(subject)

@@ -67,7 +67,7 @@ def _look(subject: Subject, later: bool) -> None:
         )
 
 
-@check("rows do not depend on each other", needs=("step_returns", "deterministic"))
+@check("rows do not depend on each other", needs=("shapes", "deterministic"))
 def rows_independent(subject: Subject) -> None:
     """Another row of the batch changes nothing: no softmax, mean or norm over the batch."""
     cell = subject.cell
@@ -88,7 +88,7 @@ def rows_independent(subject: Subject) -> None:
             )
 
 
-@check("the state is read and written", needs=("step_returns", "deterministic"))
+@check("the state is read and written", needs=("shapes", "deterministic"))
 def state_used(subject: Subject) -> None:
     """Every state changes the result, and the input changes the state: otherwise nothing is remembered."""
     cell, inputs, state = subject.cell, subject.inputs(BATCH), subject.state()
@@ -116,7 +116,7 @@ def state_used(subject: Subject) -> None:
         )
 
 
-@check("a sequence that is cut goes on where it was", needs=("step_returns", "project_alone", "deterministic"))
+@check("a sequence that is cut goes on where it was", needs=("shapes", "project_alone", "deterministic"))
 def continues(subject: Subject) -> None:
     """Two halves, the second from the state after the first, give what the whole gives."""
     loop, inputs, state = Unroll(subject.cell), subject.inputs(STEPS, BATCH), subject.state()
@@ -134,7 +134,7 @@ def continues(subject: Subject) -> None:
         )
 
 
-@check("a mask carries the state over", needs=("step_returns", "project_alone", "deterministic"))
+@check("a mask carries the state over", needs=("shapes", "project_alone", "deterministic"))
 def masks(subject: Subject) -> None:
     """Masked steps change nothing: a row of two steps ends as the same row does without the steps behind."""
     loop, inputs, state = Unroll(subject.cell), subject.inputs(STEPS, 2), subject.state(2)

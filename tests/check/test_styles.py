@@ -32,7 +32,7 @@ RELATIVES = [
     (styles.ForgetBias, "lstm", "1 added to the forget gate's bias"),
     (styles.Peepholes, "lstm", "an LSTM with peepholes"),
     (styles.Coupled, "lstm", "coupled gates"),
-    (styles.Normalised, "lstm", "an LSTM with layer normalisation: without `norm_x`, `norm_h`, torch's"),
+    (styles.Normalised, "lstm", "an LSTM with layer normalisation: without `norm_x`, `norm_h`, the reference"),
     (LSTMCell(3, 4, output_activation="identity"), "lstm", "whose output is o * cell'"),
     (LSTMCell(3, 4, layer_norm=True), "lstm", "with layer normalisation"),
     (RNNCell(3, 4, nonlinearity="relu"), "rnn", "with relu"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, permutations
 
 from seqsum.check.equations import gru_mistakes, lstm_mistakes, rnn_mistakes
 from seqsum.check.equations.mistake import Mistake
@@ -55,8 +55,30 @@ def _of_every_cell(equations: Equations) -> Iterator[Mistake]:
         )
 
 
+PARTS = {
+    "w": "your {gate} has the {other}'s weights of the input",
+    "u": "your {gate} has the {other}'s weights of the hidden state",
+    "b": "your {gate} has the {other}'s bias",
+    "wubc": "your {other} stands where the {gate} belongs",
+}
+
+
+def _of_wrong_blocks(equations: Equations) -> Iterator[Mistake]:
+    """Copied lines in which the name of a weight was not changed."""
+    for gate, other in permutations(equations.gates, 2):
+        names = {"gate": equations.words[gate], "other": equations.words[other]}
+        for kinds, sentence in PARTS.items():
+            yield Mistake(
+                f"{gate}_has_{kinds}_of_{other}",
+                sentence.format(**names),
+                f"weights and biases of its own for the {names['gate']}",
+                uses={f"{kind}_{gate}": other for kind in kinds},
+            )
+
+
 CATALOGUE: dict[str, list[Mistake]] = {
-    name: [*OWN[name], *_of_every_cell(equations)] for name, equations in REFERENCES.items()
+    name: [*OWN[name], *_of_every_cell(equations), *_of_wrong_blocks(equations)]
+    for name, equations in REFERENCES.items()
 }
 
 
@@ -76,7 +98,8 @@ def candidates(equations: Equations, gates: tuple[str, ...], peepholes: bool, pa
         bases = [(m,) for m in known if m.peepholes == peepholes and (m.gates or equations.gates) == gates]
     found = [*bases, *((*base, other) for base in bases for other in anywhere if _apart(*base, other))]
     if pairs:
-        found += [(*base, *two) for base in bases for two in combinations(anywhere, 2) if _apart(*base, *two)]
+        likely = [mistake for mistake in anywhere if not mistake.uses]
+        found += [(*base, *two) for base in bases for two in combinations(likely, 2) if _apart(*base, *two)]
     return found
 
 

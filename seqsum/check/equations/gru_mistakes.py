@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from seqsum.check.equations.gate_mistakes import mistakes_of_gates
 from seqsum.check.equations.mistake import Mistake
 from seqsum.check.equations.reference import GRU, sigmoid, tanh
 
@@ -60,12 +61,6 @@ OF_THE_HIDDEN_STATE = [
         HIDDEN,
         {"hidden": lambda v: v.n},
     ),
-    Mistake(
-        "reset_mixes",
-        "your reset gate mixes old state and candidate, where the update gate belongs",
-        HIDDEN,
-        {"hidden": lambda v: (1 - v.r) * v.n + v.r * v.old_hidden},
-    ),
 ]
 
 OF_THE_CANDIDATE = [
@@ -111,12 +106,6 @@ OF_THE_CANDIDATE = [
         "your reset gate is the wrong way round, `1 − r`",
         CANDIDATE,
         {"n": lambda v: tanh(v.x("n") + (1 - v.r) * v.h("n"))},
-    ),
-    Mistake(
-        "update_resets",
-        "your update gate resets the candidate, where the reset gate belongs",
-        CANDIDATE,
-        {"n": lambda v: tanh(v.x("n") + v.z * v.h("n"))},
     ),
     Mistake(
         "candidate_without_tanh",
@@ -202,26 +191,4 @@ VARIANTS = [
 ]
 
 
-def _of_gates() -> list[Mistake]:
-    """The mistakes that either gate may have."""
-    found = []
-    functions = (
-        ("tanh", tanh, "has a tanh, where the sigmoid belongs"),
-        ("bare", lambda x: x, "has no sigmoid"),
-        ("sigmoid_twice", lambda x: sigmoid(sigmoid(x)), "goes through the sigmoid twice"),
-        ("softmax", lambda x: torch.softmax(x, -1), "has a softmax over the units, where the sigmoid belongs"),
-    )
-    for name, function, words in functions:
-        for gate in "rz":
-            sentence, right = f"your {GRU.words[gate]} {words}", f"{gate} = σ(W x + b + U hidden + c)"
-            found.append(Mistake(f"{gate}_{name}", sentence, right, {gate: _with(function, gate)}))
-        stages = {gate: _with(function, gate) for gate in "rz"}
-        found.append(Mistake(f"gates_{name}", f"each of your two gates {words}", "a sigmoid for r and z", stages))
-    return found
-
-
-def _with(function, gate):  # type: ignore[no-untyped-def]  # a stage
-    return lambda v: function(v.sum(gate))
-
-
-MISTAKES = [*OF_THE_HIDDEN_STATE, *OF_THE_CANDIDATE, *OF_STATES, *_of_gates(), *VARIANTS]
+MISTAKES = [*OF_THE_HIDDEN_STATE, *OF_THE_CANDIDATE, *OF_STATES, *mistakes_of_gates(GRU, "rz"), *VARIANTS]

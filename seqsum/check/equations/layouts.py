@@ -125,12 +125,10 @@ def layouts(
 
 
 def _turns(blocks: Blocks) -> list[frozenset[int]]:
-    """Which of the hidden state's blocks may be used transposed: none, all, one."""
-    indices = range(len(blocks.u))
-    found = [frozenset[int](), frozenset(indices)]
-    if len(blocks.u) > 1:
-        found += [frozenset({k}) for k in indices]
-    return found
+    """Which of the hidden state's blocks may be used transposed: none, all, one, all but one."""
+    every = frozenset(range(len(blocks.u)))
+    ones = [frozenset({k}) for k in every] if len(every) > 1 else []
+    return [frozenset(), every, *ones, *(every - one for one in ones)]
 
 
 def arrange(blocks: Blocks, gates: int, peepholes: bool, two_sided: bool) -> Iterator[Vectors]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from seqsum.check.equations.gate_mistakes import mistakes_of_gates, reading_cell
 from seqsum.check.equations.mistake import Mistake
 from seqsum.check.equations.reference import LSTM, sigmoid, tanh
 
@@ -87,12 +88,6 @@ OF_THE_CELL_STATE = [
         "your tanh of the cell state is kept as the cell state, and the hidden state reads that without another",
         "cell' = f * cell + i * g, and hidden' = o * tanh(cell')",
         {"cell": lambda v: tanh(v.f * v.old_cell + v.i * v.g), "hidden": lambda v: v.o * v.cell},
-    ),
-    Mistake(
-        "output_gate_writes",
-        "your output gate scales the cell update, where the input gate belongs",
-        "cell' = f * cell + i * g",
-        {"cell": lambda v: v.f * v.old_cell + sigmoid(v.sum("o")) * v.g},
     ),
 ]
 
@@ -200,6 +195,12 @@ OF_THE_UPDATE = [
 
 OF_STATES = [
     Mistake(
+        "update_reads_cell",
+        "your cell update reads the cell state, where the hidden state belongs",
+        "g = tanh(W x + b + U hidden + c)",
+        {"g": lambda v: tanh(v.x("g") + v.uh("g", v.old_cell) + v.c("g"))},
+    ),
+    Mistake(
         "states_swapped",
         "your states are returned in the wrong order: what is read as (hidden, cell) is returned as (cell, hidden)",
         "the new states in the order in which the old ones are read",
@@ -251,12 +252,6 @@ OF_STATES = [
             "g": lambda v: tanh(v.x("g") + v.uh("g", v.old_cell) + v.c("g")),
             "o": lambda v: sigmoid(v.x("o") + v.uh("o", v.old_cell) + v.c("o")),
         },
-    ),
-    Mistake(
-        "update_reads_cell",
-        "your cell update reads the cell state, where the hidden state belongs",
-        "g = tanh(W x + b + U hidden + c)",
-        {"g": lambda v: tanh(v.x("g") + v.uh("g", v.old_cell) + v.c("g"))},
     ),
 ]
 
@@ -322,6 +317,13 @@ VARIANTS = [
         gates=("f", "g", "o"),
     ),
     Mistake(
+        "one_gate_for_both",
+        "your input gate is the forget gate itself: it should be 1 − f, or have weights of its own",
+        "cell' = f * cell + i * g",
+        {"i": lambda v: sigmoid(v.sum("f"))},
+        gates=("f", "g", "o"),
+    ),
+    Mistake(
         "no_input_gate",
         "your LSTM has no input gate: the cell update is added whole",
         "cell' = f * cell + i * g",
@@ -337,50 +339,10 @@ VARIANTS = [
     ),
 ]
 
+OF_THE_GATES = [
+    *mistakes_of_gates(LSTM, "ifo"),
+    *(reading_cell(LSTM, gate) for gate in "ifo"),
+    reading_cell(LSTM, "o", new=True),
+]
 
-def _of_gates() -> list[Mistake]:
-    """The mistakes that any of the three gates may have."""
-    found = []
-    for gate in "ifo":
-        word = LSTM.words[gate]
-        right = f"{gate} = σ(W x + b + U hidden + c)"
-        found += [
-            Mistake(
-                f"{gate}_tanh", f"your {word} has a tanh, where the sigmoid belongs", right, {gate: _with(tanh, gate)}
-            ),
-            Mistake(f"{gate}_bare", f"the sigmoid of your {word} is missing", right, {gate: _with(lambda x: x, gate)}),
-            Mistake(
-                f"{gate}_sigmoid_twice",
-                f"your {word} goes through the sigmoid twice",
-                right,
-                {gate: _with(lambda x: sigmoid(sigmoid(x)), gate)},
-            ),
-            Mistake(
-                f"{gate}_relu",
-                f"your {word} has a relu, where the sigmoid belongs",
-                right,
-                {gate: _with(torch.relu, gate)},
-            ),
-            Mistake(
-                f"{gate}_softmax",
-                f"your {word} has a softmax over the units, where the sigmoid belongs",
-                right,
-                {gate: _with(lambda x: torch.softmax(x, -1), gate)},
-            ),
-        ]
-    for name, function, word in (
-        ("tanh", tanh, "a tanh"),
-        ("softmax", lambda x: torch.softmax(x, -1), "a softmax over the units"),
-        ("sigmoid_twice", lambda x: sigmoid(sigmoid(x)), "two sigmoids, one after the other"),
-        ("bare", lambda x: x, "no sigmoid"),
-    ):
-        stages = {gate: _with(function, gate) for gate in "ifo"}
-        found.append(Mistake(f"gates_{name}", f"your three gates have {word}", "a sigmoid for i, f and o", stages))
-    return found
-
-
-def _with(function, gate):  # type: ignore[no-untyped-def]  # a stage
-    return lambda v: function(v.sum(gate))
-
-
-MISTAKES = [*OF_THE_CELL_STATE, *OF_THE_HIDDEN_STATE, *OF_THE_UPDATE, *OF_STATES, *_of_gates(), *VARIANTS]
+MISTAKES = [*OF_THE_CELL_STATE, *OF_THE_HIDDEN_STATE, *OF_THE_UPDATE, *OF_STATES, *OF_THE_GATES, *VARIANTS]

@@ -18,6 +18,7 @@ class Mistake:
         instead: What the reference does.
         stages: Those that read differently.
         factors: Of products and biases.
+        uses: Blocks of weights that are another gate's.
         kind: "mistake", or "variant" for what is published and right in its own way.
         gates: Letters of the gates that have weights, in case not all do.
         peepholes: Whether it has weights from the cell state to the gates.
@@ -29,6 +30,7 @@ class Mistake:
     instead: str
     stages: dict[str, Stage] = field(default_factory=dict)
     factors: dict[str, float] = field(default_factory=dict)
+    uses: dict[str, str] = field(default_factory=dict)
     kind: Literal["mistake", "variant"] = "mistake"
     gates: tuple[str, ...] | None = None
     peepholes: bool = False
@@ -36,9 +38,9 @@ class Mistake:
 
     def apply(self, equations: Equations) -> Equations:
         """The equations with this mistake in them."""
-        return change(equations, self.stages, self.factors)
+        return change(equations, self.stages, self.factors, self.uses)
 
     @property
     def touches(self) -> set[str]:
         """Names of what it changes: two mistakes that touch the same can't be told apart."""
-        return {*self.stages, *self.factors}
+        return {*self.stages, *self.factors, *self.uses}

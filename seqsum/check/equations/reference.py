@@ -11,6 +11,7 @@ equations; a test holds them against torch.nn.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -117,6 +118,7 @@ class Equations(NamedTuple):
         words: What each letter is called.
         stages: By name, in order. The last two are `output` and `returned`, the tuple of new states.
         factors: Which products and biases count by another factor than one.
+        uses: Which blocks are another gate's: `{"u_f": "i"}` for the forget gate with the input gate's `u`.
     """
 
     name: str
@@ -124,7 +126,8 @@ class Equations(NamedTuple):
     states: tuple[str, ...]
     words: dict[str, str]
     stages: dict[str, Stage]
-    factors: dict[str, float] = {}  # noqa: RUF012  # is never changed
+    factors: Mapping[str, float] = MappingProxyType({})
+    uses: Mapping[str, str] = MappingProxyType({})
 
 
 def evaluate(
@@ -135,17 +138,34 @@ def evaluate(
     products: dict[str, Tensor] | None = None,
 ) -> list[Tensor]:
     """One step: the output, and the new states in the order in which they are returned; see `Values`."""
+    if equations.uses:
+        weights, products = exchange(weights, equations.uses), None
     values = Values(weights, inputs, states, equations.factors, {} if products is None else products)
     for name, stage in equations.stages.items():
         setattr(values, name, stage(values))
     return [values.output, *values.returned]
 
 
-def change(equations: Equations, stages: Mapping[str, Stage], factors: Mapping[str, float]) -> Equations:
-    """The same with other stages and factors in place of some."""
+def exchange(weights: Weights, uses: Mapping[str, str]) -> Weights:
+    """The weights with another gate's blocks in some places; see `Equations.uses`."""
+    blocks = {kind: dict(part) for kind, part in weights._asdict().items()}
+    for place, source in uses.items():
+        kind, gate = place.split("_")
+        blocks[kind][gate] = getattr(weights, kind)[source]
+    return Weights(**blocks)
+
+
+def change(
+    equations: Equations, stages: Mapping[str, Stage], factors: Mapping[str, float], uses: Mapping[str, str]
+) -> Equations:
+    """The same with other stages, factors and blocks in place of some."""
     if unknown := stages.keys() - equations.stages.keys():
         raise ValueError(f"{sorted(unknown)} are no stages of {equations.name}")
-    return equations._replace(stages={**equations.stages, **stages}, factors={**equations.factors, **factors})
+    return equations._replace(
+        stages={**equations.stages, **stages},
+        factors={**equations.factors, **factors},
+        uses={**equations.uses, **uses},
+    )
 
 
 def draw_weights(gates: tuple[str, ...], input_size: int, hidden_size: int) -> Weights:

@@ -49,7 +49,13 @@ class Search:
         self.sizes = (self.cell.input_size, self.cell.hidden_size)
         self.weights = draw_weights(equations.gates, *self.sizes)
         self.x = draw((ROWS, self.sizes[0]), 51)
+        self.gives_output = not subject.wrapped or not self._is_output_first_state(subject)
         self.states = {name: draw((ROWS, self.sizes[1]), 52 + k) for k, name in enumerate(equations.states)}
+
+    def _is_output_first_state(self, subject: Subject) -> bool:
+        """Whether a plain module returns its states alone, of which the adapter takes the first for the output."""
+        output, new = subject.cell.step(subject.cell.project(self.x), subject.state(ROWS))
+        return output is new[0]
 
     def shapes_of_gates(self) -> list[tuple[tuple[str, ...], bool]]:
         """Gates that a cell may have weights for, and whether it has peepholes; all gates and none of these first."""
@@ -109,11 +115,12 @@ class Search:
         """
         read = {shape: self.read(*shape) for shape in self.shapes_of_gates()}
         for two, odd in ((False, False), (False, True), *([(True, False)] if pairs else [])):
+            found: list[Match] = []
             for (gates, peepholes), every in read.items():
                 known = candidates(self.equations, gates, peepholes, two)
-                found = list(self._matches([layout for layout in every if layout.is_plain or odd], known))
-                if found:
-                    return min(found, key=lambda match: (_weight(match.mistakes), cost(match.layout)))
+                found += self._matches([layout for layout in every if layout.is_plain or odd], known)
+            if found:
+                return min(found, key=lambda match: (_weight(match.mistakes), cost(match.layout)))
         return None
 
     def _matches(self, read: Sequence[Layout], known: Sequence[tuple[Mistake, ...]]) -> Iterator[Match]:
@@ -124,12 +131,16 @@ class Search:
         for alike in by_biases.values():
             weights, products = alike[0].reduce(self.weights), dict[str, Tensor]()
             results = (self._evaluate(mistakes, weights, products) for mistakes in known)
-            theirs = torch.stack([_flat(result) for result in results])
-            ours = torch.stack([_flat(self.run_cell(layout)) for layout in alike])
+            theirs = torch.stack([self._flat(result) for result in results])
+            ours = torch.stack([self._flat(self.run_cell(layout)) for layout in alike])
             distances = torch.cdist(ours, theirs, p=float("inf"))
             for row, layout in enumerate(alike):
                 for column in (distances[row] < EXACT).nonzero().flatten().tolist():
                     yield Match(layout, known[column], (distances[row, column].item(),))
+
+    def _flat(self, results: Sequence[Tensor]) -> Tensor:
+        """All that the cell itself returns, in a row."""
+        return torch.cat([result.flatten() for result in results[0 if self.gives_output else 1 :]])
 
     def nearest(self, cost: Callable[[Layout], float]) -> Match | None:
         """The layout in which most of the reference's results are right; None if the parameters don't fit."""
@@ -143,10 +154,6 @@ class Search:
             key=lambda match: (sum(d > EXACT for d in match.differences), max(match.differences), cost(match.layout)),
             default=None,
         )
-
-
-def _flat(results: Sequence[Tensor]) -> Tensor:
-    return torch.cat([result.flatten() for result in results])
 
 
 def _weight(mistakes: Sequence[Mistake]) -> float:

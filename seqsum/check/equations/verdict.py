@@ -65,14 +65,15 @@ def _look_without_norms(subject: Subject, reference: Equations) -> None:
     for name, _ in norms:
         cell.set_submodule(name, nn.Identity())
     match = Search(subject, reference, cell).find(_cost(subject, reference)) if norms else None
-    if match is not None and not match.mistakes:
+    if match is not None:
         names = ", ".join(f"`{name.removeprefix('module.')}`" for name, _ in norms)
+        mistakes = "; and ".join(mistake.sentence for mistake in match.mistakes)
         raise Fault(
-            f"{_article(reference)} with layer normalisation: without {names}, torch's",
+            f"{_article(reference)} with layer normalisation: without {names}, {mistakes or 'the reference'}",
             expected=f"{_article(reference)} that normalises nothing",
-            came="other numbers with the norms, and the same without them",
+            came="other numbers with the norms than without them",
             where=subject.find("Norm") or subject.where(),
-            status="noted",
+            status="failed" if any(mistake.kind == "mistake" for mistake in match.mistakes) else "noted",
         )
 
 
