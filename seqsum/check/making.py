@@ -21,7 +21,7 @@ from seqsum.recurrent.cells import require_cell
 from seqsum.recurrent.explain import describe
 
 HOW = "write `__init__(self, input_size, hidden_size)`, or give an instance: `check_cell(MyCell(...))`"
-FORWARD = "`forward(input, hx)` that returns the new hidden state, or `(hidden, cell)`, as torch.nn's cells do"
+FORWARD = "`forward(input, hx)` for one step, with an input (B, F), that returns the new hidden state or (hidden, cell)"
 OR_CELL = f"a RecurrentCell with `project` and `step`, or a module with {FORWARD}"
 SIZES = {"input_size": INPUT_SIZE, "hidden_size": HIDDEN_SIZE}
 NAMES = {  # what parameters of constructors are called
@@ -72,36 +72,39 @@ def make(kind: type, sizes: dict[str, int] = SIZES) -> Any:
         raise Fault(f"{kind.__name__} can't be made ({error})", expected=HOW, where=place_of(kind)) from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        arguments = _arguments(kind, list(parameters), sizes)
+        positional, named = _arguments(kind, list(parameters), sizes)
         try:
-            return kind(**arguments)
+            return kind(*positional, **named)
         except Exception as error:
             first = "`super().__init__()` as the first line" if "Module.__init__()" in str(error) else HOW
             message = f"`__init__` of {kind.__name__} raised {describe_error(error)}"
             raise broken(kind, message, error, expected=first) from error
 
 
-def _arguments(kind: type, parameters: list[inspect.Parameter], sizes: dict[str, int]) -> dict[str, int]:
-    """The two sizes by the names that the constructor has for them."""
-    names = {parameter.name for parameter in parameters}
-    if names >= sizes.keys() or any(p.kind is p.VAR_KEYWORD for p in parameters):
-        required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        if all(p.name in sizes for p in required):
-            return dict(sizes)
+def _arguments(
+    kind: type, parameters: list[inspect.Parameter], sizes: dict[str, int]
+) -> tuple[tuple[int, ...], dict[str, int]]:
+    """The two sizes by the names that the constructor has for them; where these don't tell, in torch's order."""
+    required = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    in_order = tuple(sizes.values())
+    if [p.kind for p in required] == [inspect.Parameter.VAR_POSITIONAL]:
+        return in_order, {}
     found: dict[str, int] = {}
-    roles: list[str] = []
-    for parameter in parameters:
-        role = next((role for role, pattern in NAMES.items() if re.search(pattern, parameter.name.lower())), None)
-        if role is not None and role not in roles:
-            roles.append(role)
-            found[parameter.name] = sizes[role]
-        elif parameter.default is parameter.empty:
-            came = f"`{kind.__name__}{inspect.signature(kind)}`"
-            raise Fault(f"what `{parameter.name}` is to be is not known", expected=HOW, came=came, where=place_of(kind))
-    if len(found) < 2:
-        came = f"`{kind.__name__}{inspect.signature(kind)}`"
-        raise Fault("the constructor does not take both sizes", expected=HOW, came=came, where=place_of(kind))
-    return found
+    for role, pattern in NAMES.items():
+        named = [
+            p for p in parameters if p.name not in found and (p.name == role or re.search(pattern, p.name.lower()))
+        ]
+        named.sort(key=lambda p: p.name != role)
+        found |= {named[0].name: sizes[role]} if named else {}
+    missing = [p.name for p in required if p.name not in found and p.kind is not p.VAR_POSITIONAL]
+    if len(found) == 2 and not missing:
+        return (), found
+    if not found and any(p.kind is p.VAR_KEYWORD for p in parameters) and not missing:
+        return (), sizes
+    if len(required) == 2 and all(p.kind is p.POSITIONAL_OR_KEYWORD for p in required):
+        return in_order, {}
+    message = f"what `{missing[0]}` is to be is not known" if missing else "the constructor does not take both sizes"
+    raise Fault(message, expected=HOW, came=f"`{kind.__name__}{inspect.signature(kind)}`", where=place_of(kind))
 
 
 def _require_contract(cell: nn.Module) -> None:

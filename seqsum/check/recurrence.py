@@ -69,23 +69,33 @@ def _look(subject: Subject, later: bool) -> None:
 
 @check("rows do not depend on each other", needs=("shapes", "deterministic"))
 def rows_independent(subject: Subject) -> None:
-    """Another row of the batch changes nothing: no softmax, mean or norm over the batch."""
-    cell = subject.cell
+    """Another row of the batch changes nothing, in training neither: no softmax, mean or norm over the batch."""
     inputs, state, other = subject.inputs(2), subject.state(2), subject.state(2, seed=8)
     mixed = [torch.cat([mine[:1], theirs[1:]]) for mine, theirs in zip(state, other, strict=True)]
     changed = torch.cat([inputs[:1], inputs[1:] + 1])
-    for name, these, states in (("input", changed, state), ("state", inputs, mixed)):
-        first, second = (cell.step(cell.project(x), s) for x, s in ((inputs, state), (these, states)))
-        parts = [(first[0], second[0]), *zip(first[1], second[1], strict=True)]
-        difference = max(gap(one[:1], two[:1]) for one, two in parts)
-        if difference > CLOSE:
-            raise Fault(
-                "rows of the batch are mixed",
-                expected="each row computed from its own input and state: a softmax, mean or norm goes over `dim=-1`",
-                came=f"the first row changes by {difference:.3g} with the {name} of the second",
-                example="one step on two rows",
-                where=subject.find_in_step(OVER_ROWS) or subject.where(),
-            )
+    for training in (False, True):
+        first = _step(subject, training, inputs, state)
+        for name, second in (
+            ("input", _step(subject, training, changed, state)),
+            ("state", _step(subject, training, inputs, mixed)),
+        ):
+            difference = max(gap(one[:1], two[:1]) for one, two in zip(first, second, strict=True))
+            if difference > CLOSE:
+                raise Fault(
+                    f"rows of the batch are mixed{' in training' if training else ''}",
+                    expected="each row from its own input and state: a softmax, mean or norm goes over `dim=-1`",
+                    came=f"the first row changes by {difference:.3g} with the {name} of the second",
+                    example="one step on two rows",
+                    where=subject.find_in_step(OVER_ROWS) or subject.find("BatchNorm") or subject.where(),
+                )
+
+
+def _step(subject: Subject, training: bool, inputs: Tensor, state: list[Tensor]) -> list[Tensor]:
+    """All results of one step; dropout, which training may have, is the same in each."""
+    cell = subject.fresh().train(training)
+    torch.manual_seed(0)
+    output, new = cell.step(cell.project(inputs), state)
+    return [output, *new]
 
 
 @check("the state is read and written", needs=("shapes", "deterministic"))

@@ -138,8 +138,8 @@ def source_file(thing: Any) -> str:
 
 def place_of(thing: Callable[..., Any] | type) -> str:
     """`file:line` of a function or class; its name where there is no source."""
-    code: CodeType | None = getattr(thing, "__code__", None)
-    if code is not None:
+    code = getattr(thing, "__code__", None)
+    if isinstance(code, CodeType):
         return f"{short(code.co_filename)}:{code.co_firstlineno}, `{thing.__name__}`"
     try:
         return f"{short(source_file(thing))}:{inspect.getsourcelines(thing)[1]}, `{thing.__name__}`"

@@ -249,6 +249,31 @@ def test_second_derivatives_that_are_missing_are_noted():
     assert report.find("second_derivatives").status == "noted"
 
 
+def test_a_norm_over_the_batch_is_found_though_it_mixes_rows_in_training_alone():
+    class Own(styles.OneMatrixRNN):
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size)
+            self.norm = nn.BatchNorm1d(hidden_size)
+
+        def forward(self, input, hidden):
+            hidden = torch.tanh(self.norm(self.i2h(torch.cat((input, hidden), 1))))
+            return hidden, hidden
+
+    result = check_cell(Own, like="rnn").find("rows_independent")
+    assert result.status == "failed"
+    assert "in training" in result.message
+    assert "BatchNorm1d" in result.where
+
+
+def test_dropout_in_training_is_no_fault():
+    class Own(styles.OneMatrixRNN):
+        def forward(self, input, hidden):
+            dropped = nn.functional.dropout(input, 0.5, self.training)
+            return super().forward(dropped, hidden)
+
+    assert check_cell(Own, like="rnn").passed
+
+
 class NoProject(RecurrentCell):
     def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         return projected, state

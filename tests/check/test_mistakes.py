@@ -247,6 +247,14 @@ def test_swapped_names_of_separate_weights_are_named():
     assert "what you call `W_r.weight` works as the update gate" in result.message
 
 
+def test_weights_of_input_and_state_in_different_orders_are_found(mutate):
+    read = "z = projected + torch.cat([(h @ self.U.T).split(self.hidden_size, -1)[k] for k in (1, 0, 2, 3)], dim=-1)"
+    result = check_cell(mutate("lstm", (READ, read)), like="lstm").find("equations")
+    assert result.status == "failed"
+    assert "used for other gates than the input's" in result.message
+    assert result.came.startswith("f, i, g, o")
+
+
 def test_there_are_at_least_twenty_five_mistakes_and_no_two_are_the_same():
     assert sum(mistake.kind == "mistake" for known in CATALOGUE.values() for mistake in known) >= 25
     for name, equations in REFERENCES.items():

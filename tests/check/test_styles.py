@@ -116,6 +116,50 @@ def test_a_large_cell_is_made_again_with_small_sizes():
     assert report.seconds < 10
 
 
+@pytest.mark.parametrize(
+    ("cell", "like"),
+    [
+        (torch.nn.LSTMCell(10, 20), "lstm"),
+        (torch.nn.LSTMCell(8, 8), "lstm"),
+        (torch.nn.GRUCell(8, 8), "gru"),
+        (torch.nn.RNNCell(5, 5), "rnn"),
+        (LSTMCell(8, 8), "lstm"),
+        (GRUCell(3, 5, recurrent_bias=False), "gru"),
+        (LSTMCell(3, 5, recurrent_dropout=0.5), "lstm"),
+    ],
+)
+def test_an_instance_is_understood_whatever_its_sizes(cell, like):
+    report = check_cell(cell, like=like)
+    assert report.passed, report
+    assert report.find("equations").status == "passed"
+
+
+def make_class(signature, arguments):
+    """A right RNN whose constructor has another signature."""
+    body = f"def __init__(self, {signature}):\n    Base.__init__(self, {arguments})"
+    scope = {"Base": styles.OneMatrixRNN}
+    exec(body, scope)
+    return type("Own", (styles.OneMatrixRNN,), {"__init__": scope["__init__"]})
+
+
+@pytest.mark.parametrize(
+    ("signature", "arguments"),
+    [
+        ("input_size, hidden_size, bias=True", "input_size, hidden_size"),
+        ("hidden_size, input_size", "input_size, hidden_size"),
+        ("units, in_features", "in_features, units"),
+        ("*, n_hidden, n_input", "n_input, n_hidden"),
+        ("d, k", "d, k"),
+        ("*sizes", "*sizes"),
+        ("**options", "**options"),
+        ("input_dim=3, hidden_dim=4", "input_dim, hidden_dim"),
+    ],
+)
+def test_sizes_are_given_by_the_names_that_a_constructor_has(signature, arguments):
+    report = check_cell(make_class(signature, arguments), like="rnn")
+    assert report.passed, report
+
+
 def test_an_unknown_reference_is_refused():
     with pytest.raises(ValueError, match=r"`like` \(='transformer'\) must be one of"):
         check_cell(LSTMCell, like="transformer")

@@ -9,11 +9,19 @@ A block is a view: what is written into it lands in the user's parameter. These 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
+
+# where the shapes don't tell: the input's blocks first or last, or every other one
+SPLITS: dict[str, Callable[[list[Any]], tuple[list[Any], list[Any]]]] = {
+    "first": lambda blocks: (blocks[: len(blocks) // 2], blocks[len(blocks) // 2 :]),
+    "last": lambda blocks: (blocks[len(blocks) // 2 :], blocks[: len(blocks) // 2]),
+    "even": lambda blocks: (blocks[::2], blocks[1::2]),
+    "odd": lambda blocks: (blocks[1::2], blocks[::2]),
+}
 
 
 class Block(NamedTuple):
@@ -59,6 +67,7 @@ def find_blocks(
     hidden_size: int,
     interleaved: bool = False,
     hidden_first: bool = False,
+    split: str = "",
 ) -> Blocks:
     """Cut parameters into blocks.
 
@@ -67,6 +76,7 @@ def find_blocks(
         input_size, hidden_size: `F`, `H`.
         interleaved: Whether the rows of a matrix go around the gates, and not gate by gate.
         hidden_first: Whether a joint matrix reads `[h, x]`, and not `[x, h]`.
+        split: Where `F` is `H`, which blocks are of the input: one of `SPLITS`.
     """
     blocks = Blocks()
     for name, parameter in parameters.items():
@@ -79,6 +89,8 @@ def find_blocks(
                 blocks.vectors.setdefault(name, []).extend(Block(name, view) for view in views)
             else:
                 _cut(blocks, name, matrix, flipped, input_size, hidden_size, interleaved, hidden_first)
+    if split:
+        blocks.w, blocks.u = SPLITS[split](blocks.w)
     _align(blocks.w, blocks.u)
     return blocks
 

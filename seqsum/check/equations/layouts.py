@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import permutations, product
 
 import torch
 from torch import Tensor
 
-from seqsum.check.equations.blocks import Block, Blocks, find_blocks, tokens
+from seqsum.check.equations.blocks import SPLITS, Block, Blocks, find_blocks, tokens
 from seqsum.check.equations.reference import Weights
 
 PEEPHOLES = r"peep|^p_|\bp[ifo]\b|^w_?c[ifo]|v_[ifo]"
@@ -108,20 +108,23 @@ def layouts(
         peepholes: Whether to look for peepholes.
         two_sided: Whether it matters which of the two products a bias goes with, as in the GRU's candidate.
     """
+    for blocks, interleaved, hidden_first in _readings(parameters, sizes):
+        if len(blocks.w) != len(gates) or len(blocks.u) != len(gates):
+            continue
+        arranged = arrange(blocks, len(gates), peepholes, two_sided)
+        ways = product(arranged, permutations(gates), permutations(range(states)), _turns(blocks))
+        for vectors, order, state_order, turned in ways:
+            yield Layout(blocks, vectors, order, state_order, turned, (), interleaved, hidden_first)
+
+
+def _readings(parameters: Mapping[str, Tensor], sizes: tuple[int, int]) -> Iterator[tuple[Blocks, bool, bool]]:
+    """The blocks of the parameters in every packing that their shapes allow, and which it is."""
     first = find_blocks(parameters, *sizes)
-    if len(first.w) != len(gates) or len(first.u) != len(gates):
-        return
-    for interleaved in (False, True) if first.packed else (False,):
-        for hidden_first in (False, True) if first.joint else (False,):
-            blocks = find_blocks(parameters, *sizes, interleaved, hidden_first)
-            for vectors in arrange(blocks, len(gates), peepholes, two_sided):
-                for order in permutations(gates):
-                    for state_order in permutations(range(states)):
-                        for turned in _turns(blocks):
-                            yield Layout(
-                                blocks, vectors, order, state_order, turned,
-                                interleaved=interleaved, hidden_first=hidden_first,
-                            )  # fmt: skip
+    packed = (False, True) if first.packed else (False,)
+    joint = (False, True) if first.joint else (False,)
+    splits = tuple(SPLITS) if sizes[0] == sizes[1] and not first.joint else ("",)
+    for interleaved, hidden_first, split in product(packed, joint, splits):
+        yield find_blocks(parameters, *sizes, interleaved, hidden_first, split), interleaved, hidden_first
 
 
 def _turns(blocks: Blocks) -> list[frozenset[int]]:

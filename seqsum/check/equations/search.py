@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import permutations
 
 import torch
 from torch import Tensor
@@ -121,7 +122,14 @@ class Search:
                 found += self._matches([layout for layout in every if layout.is_plain or odd], known)
             if found:
                 return min(found, key=lambda match: (_weight(match.mistakes), cost(match.layout)))
-        return None
+        crossed = self._matches(self._cross(read[self.equations.gates, False]), [()])
+        return min(crossed, key=lambda match: cost(match.layout), default=None)
+
+    def _cross(self, read: Sequence[Layout]) -> list[Layout]:
+        """Layouts in which the hidden state's gates stand in another order than the input's."""
+        plain = [layout for layout in read if layout.is_plain and not layout.turned]
+        orders = list(permutations(self.equations.gates))
+        return [replace(layout, recurrent_order=order) for layout in plain for order in orders if order != layout.order]
 
     def _matches(self, read: Sequence[Layout], known: Sequence[tuple[Mistake, ...]]) -> Iterator[Match]:
         """Layouts and mistakes that give the cell's own numbers."""

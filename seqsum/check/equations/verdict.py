@@ -53,6 +53,7 @@ def equations(subject: Subject) -> str | None:
         raise _unknown(subject, search, search.nearest(cost))
     if match.mistakes:
         raise _known(subject, search, match)
+    _require_one_order(subject, match.layout)
     _require_names(subject, search, match.layout)
     _require_straight(subject, match.layout)
     return ", ".join([f"torch.nn.{reference.name.upper()}Cell's", *_remarks(subject, reference, match.layout)])
@@ -175,6 +176,18 @@ def _require_straight(subject: Subject, layout: Layout) -> None:
 def _words(subject: Subject, layout: Layout, indices: list[int]) -> str:
     words = REFERENCES[subject.like].words if subject.like else {}
     return " and ".join(words.get(layout.order[k], layout.order[k]) for k in indices)
+
+
+def _require_one_order(subject: Subject, layout: Layout) -> None:
+    """The gates of the hidden state's weights stand in the order of the input's."""
+    if layout.recurrent_order:
+        raise Fault(
+            "the hidden state's weights are used for other gates than the input's in the same place",
+            expected=f"one order for both, such as that of the input's weights: {', '.join(layout.order)}",
+            came=f"{', '.join(layout.recurrent_order)} for the hidden state's weights",
+            example="any: with the weights in the same order, the numbers are the reference's",
+            where=subject.find_in_step(rf"\b{layout.blocks.u[0].name.split('.')[0]}\b") or subject.where(),
+        )
 
 
 def _require_names(subject: Subject, search: Search, layout: Layout) -> None:
