@@ -9,7 +9,8 @@ from torch import Tensor
 
 from seqsum.check.registry import check
 from seqsum.check.report import Fault
-from seqsum.check.subject import Subject, draw
+from seqsum.check.subject import BATCH, Subject, draw
+from seqsum.recurrent.unroll import Unroll
 
 DELTA = 1e-6
 TOLERANCE = 1e-6  # of a gradient, beside as much of its size
@@ -38,6 +39,32 @@ class OneStep:
         output, new = self.cell.step(self.cell.project(self.inputs), [*self.state, *self.constants])
         results = [output, *new[: len(self.state)]]
         return torch.stack([(draw(r.shape, 20 + k) * r).sum() for k, r in enumerate(results)]).sum()
+
+
+@check("every parameter gets a gradient", needs=("shapes", "deterministic"))
+def parameters_used(subject: Subject) -> None:
+    """Each parameter has an effect within three steps from a random state."""
+    cell = subject.fresh()
+    parameters = {name: p for name, p in cell.named_parameters() if p.requires_grad}
+    outputs, final = Unroll(cell)(subject.inputs(3, BATCH), subject.state())
+    loss = sum(
+        (tensor * torch.linspace(1, 2, tensor.numel()).double().view_as(tensor)).sum() for tensor in (outputs, *final)
+    )
+    gradients: tuple[Tensor | None, ...] = (None,) * len(parameters)
+    if isinstance(loss, Tensor) and loss.requires_grad and parameters:
+        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    idle = [
+        name.removeprefix("module.") for name, g in zip(parameters, gradients, strict=True) if g is None or not g.any()
+    ]
+    if idle:
+        name = idle[0].split(".")[0]
+        raise Fault(
+            f"{', '.join(f'`{name}`' for name in idle)} {'gets' if len(idle) == 1 else 'get'} no gradient",
+            expected="each parameter changes the result, or is left out",
+            came="no gradient, or one that is zero everywhere: it will never be trained",
+            example=f"three steps on {BATCH} rows",
+            where=subject.find(rf"self\.{name}\b") or subject.where(),
+        )
 
 
 @check("backward runs", needs=("shapes", "deterministic"))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 # the modules in the order of their checks: what to mend first comes first
-from seqsum.check import contract, gradients, learning, recurrence, speed  # noqa: F401  # registers
+from seqsum.check import contract, effects, gradients, learning, recurrence, speed, weights  # noqa: F401  # register
 from seqsum.check.equations import verdict  # noqa: F401  # registers
 from seqsum.check.making import make_subject
 from seqsum.check.registry import CHECKS, Check, run_check, to_result
@@ -20,7 +20,7 @@ from seqsum.check.report import Fault, Report, Result
 Like = Literal["lstm", "gru", "rnn"]
 LIKES = ("lstm", "gru", "rnn")
 MADE = Check("made", "it can be made", lambda subject: None, (), "An instance, or a class with two sizes.", "contract")
-GROUPS = ("contract", "recurrence", "gradients", "verdict")
+GROUPS = ("weights", "contract", "effects", "recurrence", "gradients", "verdict")
 
 
 def ordered_checks(learn: bool) -> list[Check]:
