@@ -11,17 +11,23 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from seqsum.check.equations.catalogue import CATALOGUE
 from seqsum.check.grading import find_submissions, grade, make_table, to_json
 from seqsum.check.loading import load
 from seqsum.check.registry import to_result
 from seqsum.check.report import Fault, Report
-from seqsum.check.run import LIKES, MADE, check_cell
+from seqsum.check.run import LIKES, MADE, check_cell, ordered_checks
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check one cell, or grade several files; the exit code."""
     parser = make_parser()
     options = parser.parse_args(arguments)
+    if options.list:
+        print(list_all(options.like))
+        return 0
+    if not options.cells:
+        parser.error("name a cell, such as my_cells.MyLSTM")
     try:
         if len(options.cells) > 1 or Path(options.cells[0]).is_dir():
             return grade_all(options)
@@ -40,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     cells = (
         "my_cells.MyLSTM, a file, a file and a class as in cells.py:MyLSTM; or several files or a folder, for a table"
     )
-    parser.add_argument("cells", nargs="+", metavar="CELL", help=cells)
+    parser.add_argument("cells", nargs="*", metavar="CELL", help=cells)
     parser.add_argument("--like", choices=LIKES, help="hold its equations against torch.nn's")
     parser.add_argument(
         "--learn", action="store_true", help="also see how it learns and how fast it is: up to a minute"
@@ -49,8 +55,22 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--html", type=Path, metavar="FILE", help="write a page with pictures; a folder for several cells"
     )
+    parser.add_argument(
+        "--list", action="store_true", help="only list the checks, and the mistakes that are recognised"
+    )
     parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS", help="for each of several files")
     return parser
+
+
+def list_all(like: str | None) -> str:
+    """All checks, and all mistakes and variants that are recognised, for one reference or for each."""
+    lines = [f"{check.title}: {check.explanation}" for check in ordered_checks(learn=True)]
+    for name in [like] if like else LIKES:
+        known = CATALOGUE[name]
+        variants = [mistake for mistake in known if mistake.kind == "variant"]
+        lines.append(f"\n{name}: {len(known) - len(variants)} mistakes and {len(variants)} variants are recognised")
+        lines += [f"  {mistake.name}: {mistake.sentence}" for mistake in known]
+    return "\n".join(lines)
 
 
 def check_one(options: argparse.Namespace) -> int:

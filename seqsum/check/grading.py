@@ -94,7 +94,7 @@ def make_table(grades: Sequence[Grade]) -> str:
     lines = [
         "  ".join([*(text.ljust(w) for text, w in zip(row, widths, strict=False)), row[-1]]) for row in (head, *rows)
     ]
-    return "\n".join([*lines, f"{sum(grade.passed for grade in grades)} of {len(grades)} are right"])
+    return "\n".join([*map(str.rstrip, lines), f"{sum(grade.passed for grade in grades)} of {len(grades)} are right"])
 
 
 def to_json(grades: Sequence[Grade]) -> str:
