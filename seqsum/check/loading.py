@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from seqsum.check.making import describe_error
+from seqsum.check.constructing import describe_error
 from seqsum.check.report import Fault
 from seqsum.check.subject import find_frame, short
 from seqsum.recurrent import RecurrentCell

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import copy
 import inspect
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from seqsum.check.adapter import Form, ModuleCell, read_result
+from seqsum.check.constructing import SIZES, broken, describe_error, make
 from seqsum.check.report import Fault
-from seqsum.check.subject import BATCH, HIDDEN_SIZE, INPUT_SIZE, LARGE, Subject, find_frame, place_of, source_file
+from seqsum.check.subject import (
+    BATCH,
+    HIDDEN_SIZE,
+    INPUT_SIZE,
+    LARGE,
+    Subject,
+    find_line,
+    place_of,
+)
 from seqsum.recurrent import Recurrent, RecurrentCell
 from seqsum.recurrent.cells import require_cell
 from seqsum.recurrent.explain import describe
 
-HOW = "write `__init__(self, input_size, hidden_size)`, or give an instance: `check_cell(MyCell(...))`"
 FORWARD = "`forward(input, hx)` for one step, with an input (B, F), that returns the new hidden state or (hidden, cell)"
 OR_CELL = f"a RecurrentCell with `project` and `step`, or a module with {FORWARD}"
-SIZES = {"input_size": INPUT_SIZE, "hidden_size": HIDDEN_SIZE}
-NAMES = {  # what parameters of constructors are called
-    "hidden_size": r"hid|units|^out|output|n_h|h_dim|^h$|state|cells",
-    "input_size": r"^in|input|feat|n_in|x_dim|^x$|emb|^n?_?d(im)?$",
-}
 
 
 def make_subject(given: Any, like: str | None) -> Subject:
@@ -42,12 +44,33 @@ def make_subject(given: Any, like: str | None) -> Subject:
     if isinstance(made, nn.RNNBase | Recurrent):
         instead = "its cell, `layer.cells[0]`" if isinstance(made, Recurrent) else "torch.nn's cell of the same name"
         raise Fault(f"{type(made).__name__} is a layer, which takes whole sequences, and no cell", expected=instead)
+    made = _copy(made)
     if isinstance(made, RecurrentCell) or (hasattr(made, "step") and hasattr(made, "project")):
         _require_contract(made)
         cell: RecurrentCell = _handy(made)
     else:
         cell = wrap(made, like, SIZES if isinstance(given, type) else {})
     return Subject(cell, like, partial(resize, given if isinstance(given, type) else cell, cell))
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    """A copy on the CPU; what is given stays as it is."""
+    for part in module.modules():
+        for name, value in vars(part).items():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                raise Fault(
+                    f"`self.{name}` is computed from parameters once, when the cell is made",
+                    expected="the parameter itself in `__init__`, and what is computed from it in the step: else it is "
+                    "never trained",
+                    came="a tensor that is the result of an operation",
+                    where=find_line(vars(type(part)).get("__init__"), rf"self\.{name}\b") or place_of(type(part)),
+                )
+    try:
+        return copy.deepcopy(module).cpu()
+    except Exception as error:  # of whatever it holds
+        raise broken(
+            type(module), f"it can't be copied: {describe_error(error)}", error, "modules and tensors"
+        ) from error
 
 
 def resize(given: Any, cell: RecurrentCell, input_size: int, hidden_size: int) -> RecurrentCell:
@@ -62,49 +85,6 @@ def resize(given: Any, cell: RecurrentCell, input_size: int, hidden_size: int) -
             if (made.input_size, made.hidden_size) == (input_size, hidden_size):
                 return made
     return copy.deepcopy(cell)
-
-
-def make(kind: type, sizes: dict[str, int] = SIZES) -> Any:
-    """An instance of a user's class, with small sizes and weights that are the same in every run."""
-    try:
-        parameters = inspect.signature(kind).parameters.values()
-    except (TypeError, ValueError) as error:
-        raise Fault(f"{kind.__name__} can't be made ({error})", expected=HOW, where=place_of(kind)) from error
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        positional, named = _arguments(kind, list(parameters), sizes)
-        try:
-            return kind(*positional, **named)
-        except Exception as error:
-            first = "`super().__init__()` as the first line" if "Module.__init__()" in str(error) else HOW
-            message = f"`__init__` of {kind.__name__} raised {describe_error(error)}"
-            raise broken(kind, message, error, expected=first) from error
-
-
-def _arguments(
-    kind: type, parameters: list[inspect.Parameter], sizes: dict[str, int]
-) -> tuple[tuple[int, ...], dict[str, int]]:
-    """The two sizes by the names that the constructor has for them; where these don't tell, in torch's order."""
-    required = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
-    in_order = tuple(sizes.values())
-    if [p.kind for p in required] == [inspect.Parameter.VAR_POSITIONAL]:
-        return in_order, {}
-    found: dict[str, int] = {}
-    for role, pattern in NAMES.items():
-        named = [
-            p for p in parameters if p.name not in found and (p.name == role or re.search(pattern, p.name.lower()))
-        ]
-        named.sort(key=lambda p: p.name != role)
-        found |= {named[0].name: sizes[role]} if named else {}
-    missing = [p.name for p in required if p.name not in found and p.kind is not p.VAR_POSITIONAL]
-    if len(found) == 2 and not missing:
-        return (), found
-    if not found and any(p.kind is p.VAR_KEYWORD for p in parameters) and not missing:
-        return (), sizes
-    if len(required) == 2 and all(p.kind is p.POSITIONAL_OR_KEYWORD for p in required):
-        return in_order, {}
-    message = f"what `{missing[0]}` is to be is not known" if missing else "the constructor does not take both sizes"
-    raise Fault(message, expected=HOW, came=f"`{kind.__name__}{inspect.signature(kind)}`", where=place_of(kind))
 
 
 def _require_contract(cell: nn.Module) -> None:
@@ -175,17 +155,6 @@ def _forms(module: nn.Module, like: str | None) -> Iterator[tuple[int, Form]]:
             yield count, "tuple"
         else:
             yield count, "tuple"
-
-
-def broken(kind: type, message: str, error: BaseException, expected: str = "") -> Fault:
-    """The fault that the user's code raised an error, with the place in the user's file."""
-    return Fault(message, expected=expected, where=find_frame(error, source_file(kind)) or place_of(kind))
-
-
-def describe_error(error: BaseException) -> str:
-    """An error in one line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _place(thing: Any) -> str:

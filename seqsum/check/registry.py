@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from seqsum.check.making import describe_error
+from seqsum.check.constructing import describe_error
 from seqsum.check.report import Fault, Result
 from seqsum.check.subject import Subject
 

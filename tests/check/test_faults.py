@@ -284,6 +284,22 @@ class NoSuper(nn.Module):
         self.linear = nn.Linear(input_size, hidden_size)
 
 
+class Computed(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.linear = nn.Linear(input_size + hidden_size, hidden_size)
+        self.scale = nn.Parameter(torch.ones(hidden_size)) * 2
+
+    def forward(self, x, h):
+        return torch.tanh(self.scale * self.linear(torch.cat([x, h], 1)))
+
+
+class Uncopied(Computed):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.scale = (1 for _ in range(3))
+
+
 class Units(nn.Module):
     def __init__(self, units, depth, gain):
         super().__init__()
@@ -312,6 +328,8 @@ class Broken(nn.Module):
     [
         (NoProject, "projects", "NoProject must define `project`", "test_faults.py"),
         (NoSuper, "made", "raised AttributeError: cannot assign module before Module.__init__() call", "nn.Linear"),
+        (Computed, "made", "`self.scale` is computed from parameters once", "self.scale = nn.Parameter"),
+        (Uncopied, "made", "it can't be copied: TypeError: cannot pickle 'generator' object", "test_faults.py"),
         (Units, "made", "what `depth` is to be is not known", "test_faults.py"),
         (Stateless, "made", "takes no state", "`forward`"),
         (Broken, "made", "NameError: name 'undefined' is not defined", "+ undefined"),
