@@ -99,7 +99,7 @@ def _handy(cell: Any) -> RecurrentCell:
     confusing = cell.input_size % cell.hidden_size == 0 or cell.hidden_size % cell.input_size == 0
     if confusing or cell.hidden_size > LARGE:
         return resize(cell, cell, INPUT_SIZE, HIDDEN_SIZE)
-    return copy.deepcopy(cell)
+    return cell
 
 
 def wrap(module: nn.Module, like: str | None, sizes: dict[str, int]) -> ModuleCell:
