@@ -6,6 +6,7 @@ Axis letters, one legend for the whole package. Shapes are written `(B, T, H)`:
     H hidden size · G gates · L layers · D directions · K outputs per step
 """
 
+from seqsum.check import check_cell
 from seqsum.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, Recurrent, RecurrentCell, RNNCell, trace
 
 __version__ = "0.1.0"
@@ -19,5 +20,6 @@ __all__ = [
     "Recurrent",
     "RecurrentCell",
     "__version__",
+    "check_cell",
     "trace",
 ]

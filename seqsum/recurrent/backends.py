@@ -30,6 +30,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.cells.graphs import compiling_loop
 from seqsum.recurrent.checks import are_plain, check_tensors
+from seqsum.recurrent.explain import explain_compile_error
 from seqsum.recurrent.export import Scan, Traced, is_exporting
 from seqsum.recurrent.kernels import (
     find_kernel,
@@ -279,7 +280,8 @@ def _script(loop: Unroll) -> nn.Module:
             with compiling_loop():
                 return torch.jit.script(loop)
     except Exception as error:  # TorchScript documents no exception types of its own
-        raise RuntimeError(f"TorchScript can't compile {type(loop.cell).__name__}: {error}") from error
+        why = explain_compile_error(loop.cell, error)
+        raise RuntimeError(f"TorchScript can't compile {type(loop.cell).__name__}: {why}") from error
 
 
 def _run_scripted(scripted: nn.Module) -> Runner:

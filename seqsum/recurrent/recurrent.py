@@ -14,7 +14,7 @@ from torch import Generator, Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from seqsum.recurrent.backends import Backend, check_backend, choose_backend, run
-from seqsum.recurrent.cells import RecurrentCell, check_cell, computed_weights, dropout_mask, has_hooks, with_weights
+from seqsum.recurrent.cells import RecurrentCell, computed_weights, dropout_mask, has_hooks, require_cell, with_weights
 from seqsum.recurrent.cells.base import check_switch, check_whole, list_options
 from seqsum.recurrent.cells.graphs import Opaque
 from seqsum.recurrent.cells.packed import uniform_as_torch
@@ -64,7 +64,7 @@ class Recurrent(Opaque):
         learn_initial_state: bool = False,
     ) -> None:
         super().__init__()
-        check_cell(cell)
+        require_cell(cell)
         switches = {"batch_first": batch_first, "bidirectional": bidirectional}
         _check_options(num_layers, dropout, switches | {"learn_initial_state": learn_initial_state})
         check_backend(backend)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsum.recurrent.cells import RecurrentCell
+from seqsum.recurrent.explain import check_step_result
 
 
 class Unroll(nn.Module):
@@ -33,7 +34,10 @@ class Unroll(nn.Module):
         outputs: list[Tensor] = []
         for t in range(len(steps)):
             time = len(steps) - 1 - t if reverse else t
-            output, new_state = self.cell.step(steps[time], state)
+            result = self.cell.step(steps[time], state)
+            if not torch.jit.is_scripting():  # which has checked it when it was compiled
+                check_step_result(self.cell, result, len(state))
+            output, new_state = result
             if mask is not None:
                 valid = mask[time].unsqueeze(-1)
                 output = output.masked_fill(~valid, 0)

@@ -153,6 +153,11 @@ def test_like_makes_another_for_a_different_input(cell):
         assert other.weight_hh.dtype == cell.weight_hh.dtype
 
 
+def test_like_changes_other_arguments_too():
+    other = LSTMCell(3, 5, bias=False).like(7, hidden_size=2)
+    assert (other.input_size, other.hidden_size, other.bias_ih) == (7, 2, None)
+
+
 def test_signature_is_that_of_the_constructor():
     names = list(inspect.signature(LSTMCell).parameters)
     assert names[:6] == ["input_size", "hidden_size", "bias", "device", "dtype", "proj_size"]

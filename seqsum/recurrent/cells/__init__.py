@@ -1,6 +1,6 @@
 """One time step of a recurrent layer, as equations."""
 
-from seqsum.recurrent.cells.base import RecurrentCell, check_cell
+from seqsum.recurrent.cells.base import RecurrentCell, require_cell
 from seqsum.recurrent.cells.gru import GRUCell
 from seqsum.recurrent.cells.lstm import LSTMCell, OutputActivation
 from seqsum.recurrent.cells.packed import PackedCell, dropout_mask
@@ -15,9 +15,9 @@ __all__ = [
     "PackedCell",
     "RNNCell",
     "RecurrentCell",
-    "check_cell",
     "computed_weights",
     "dropout_mask",
     "has_hooks",
+    "require_cell",
     "with_weights",
 ]

@@ -94,9 +94,9 @@ class RecurrentCell(Opaque):
         """What `step` gets and gives behind the state, drawn anew for each batch of sequences: nothing."""
         return []
 
-    def like(self, input_size: int) -> RecurrentCell:
-        """Another cell made with the same arguments, but for `input_size`: its own, fresh weights."""
-        arguments = {**self.__dict__["_arguments"], "input_size": input_size}
+    def like(self, input_size: int, **changes: Any) -> RecurrentCell:
+        """Another cell made with the same arguments, but for `input_size` and others: its own, fresh weights."""
+        arguments = {**self.__dict__["_arguments"], "input_size": input_size, **changes}
         bound = inspect.BoundArguments(inspect.signature(type(self)), arguments)
         return type(self)(*bound.args, **bound.kwargs)
 
@@ -161,7 +161,7 @@ def list_options(module: nn.Module, defaults: Mapping[str, Any]) -> str:
     return "".join(f", {name}={value}" for name, value in shown.items() if value != defaults[name])
 
 
-def check_cell(cell: Any) -> None:
+def require_cell(cell: Any) -> None:
     """Raise a TypeError unless `cell` has the whole contract; it need not be a `RecurrentCell`."""
     sizes, names = ("input_size", "hidden_size", "output_size", "state_size"), ("state_names", "gate_names")
     contract = (*sizes, *names, "project", "step", "initial_state", "constants")

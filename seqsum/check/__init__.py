@@ -1,0 +1,10 @@
+"""Is a cell right? Checks that say in words what is wrong with it: `check_cell` and `python -m seqsum.check`.
+
+Each check is a function, named for what it shows, in `contract.py`, `recurrence.py`, `gradients.py`, `equations/` and,
+if asked for, `learning.py` and `speed.py`. Depends on `seqsum.recurrent`; only the page draws.
+"""
+
+from seqsum.check.report import Fault, Report, Result
+from seqsum.check.run import check_cell
+
+__all__ = ["Fault", "Report", "Result", "check_cell"]

@@ -1,0 +1,64 @@
+"""A plain module with the signature of torch.nn's cells, as a `RecurrentCell`.
+
+Many write `forward(input, hx) -> hidden` or `forward(input, (hidden, cell)) -> (hidden, cell)`. Each of these forms is
+understood, whether the states come as one argument or as several:
+
+    hidden · (hidden, cell) · (output, state) · (output, (hidden, cell)) · (output, hidden, cell)
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from seqsum.recurrent import RecurrentCell
+
+Form = Literal["tensor", "tuple", "several"]  # how `forward` takes the state
+
+
+class ModuleCell(RecurrentCell):
+    """Runs a plain module as a cell: all of it is the step, and `project` hands the input on.
+
+    Args:
+        module: The user's, with `forward(input, state…)`.
+        input_size, hidden_size: `F`, `H`.
+        states: Tensors in its state.
+        form: How `forward` takes them.
+    """
+
+    def __init__(self, module: nn.Module, input_size: int, hidden_size: int, states: int, form: Form) -> None:
+        super().__init__(input_size, hidden_size, state_size=[hidden_size] * states)
+        self.state_names = ("hidden", "cell", *(f"state_{k}" for k in range(2, states)))[:states]
+        self.module = module
+        self.form = form
+
+    def project(self, input: Tensor) -> Tensor:
+        """The input itself."""
+        return input
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """What `forward` gives, as output and state; as it is where it can't be understood."""
+        return read_result(self.call(projected, state), len(state))
+
+    def call(self, input: Tensor, state: list[Tensor]) -> Any:
+        """The module's own result."""
+        if self.form == "several":
+            return self.module(input, *state)
+        return self.module(input, state[0] if self.form == "tensor" else tuple(state))
+
+
+def read_result(result: Any, states: int) -> Any:
+    """The output and the list of states in what `forward` returned; the same thing where it is none of the forms."""
+    if isinstance(result, Tensor):
+        return (result, [result]) if states == 1 else result
+    if not isinstance(result, tuple | list) or not result:
+        return result
+    output, *rest = result
+    if len(rest) == 1 and isinstance(rest[0], tuple | list):  # (output, (hidden, cell))
+        return output, list(rest[0])
+    if len(rest) == states and all(isinstance(part, Tensor) for part in rest):  # (output, hidden, cell)
+        return output, rest
+    if len(result) == states and all(isinstance(part, Tensor) for part in result):  # (hidden, cell)
+        return output, list(result)
+    return result

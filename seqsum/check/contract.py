@@ -1,0 +1,120 @@
+"""What every cell must keep to, whatever it computes: sizes, shapes, types, what a step returns."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from seqsum.check.registry import check
+from seqsum.check.report import Fault
+from seqsum.check.subject import BATCH, STEPS, Subject
+from seqsum.recurrent.explain import SIGNATURE, describe, unannotated_state, wrong_result
+
+
+@check("sizes are whole numbers")
+def sizes(subject: Subject) -> None:
+    """`input_size`, `hidden_size`, `output_size` and `state_size` are numbers, and each state has a name."""
+    cell = subject.cell
+    wrong = {name: getattr(cell, name) for name in ("input_size", "hidden_size", "output_size")}
+    wrong |= {f"state_size[{k}]": size for k, size in enumerate(cell.state_size)}
+    for name, size in wrong.items():
+        if not isinstance(size, int) or size < 1:
+            raise Fault(
+                f"`{name}` is no size",
+                expected="a whole number above 0",
+                came=repr(size),
+                where=subject.where("__init__"),
+            )
+    if len(cell.state_names) != len(cell.state_size):
+        raise Fault(
+            "each state must have a name",
+            expected=f'`state_names = ("hidden", "cell", …)` with {len(cell.state_size)}, as `state_size` has',
+            came=f"{len(cell.state_names)}: {tuple(cell.state_names)}",
+            where=subject.where("__init__"),
+        )
+
+
+@check("`project` keeps the leading axes", needs=("parameters_registered", "makes_no_weights"))
+def projects(subject: Subject) -> None:
+    """`project` takes `(T, B, F)` and gives `(T, B, …)`."""
+    projected = subject.cell.project(subject.inputs(STEPS, BATCH))
+    if not isinstance(projected, Tensor) or projected.shape[:2] != (STEPS, BATCH):
+        raise Fault(
+            "`project` must keep the axes of time and batch",
+            expected=f"a tensor of shape ({STEPS}, {BATCH}, …)",
+            came=describe(projected),
+            example=f"`project(input)` with an input of shape {(STEPS, BATCH, subject.cell.input_size)}, (T, B, F)",
+            where=subject.where("project"),
+        )
+
+
+@check("a step returns (output, state)", needs=("projects",))
+def step_returns(subject: Subject) -> None:
+    """`step` returns a tensor and a list of as many tensors as `state_size` says."""
+    cell, state = subject.cell, subject.state()
+    result = cell.step(cell.project(subject.inputs(BATCH)), state)
+    if (wrong := wrong_result(result, len(state))) is None:
+        return
+    count = f"{len(cell.state_size)} state{'s' if len(cell.state_size) > 1 else ''}"
+    if subject.wrapped:
+        message, expected = "`forward` must return the new state", "`(hidden, cell)`" if len(state) > 1 else "`hidden`"
+    else:
+        message = "`step` must return (output, state)"
+        expected = (
+            f"`return output, [{', '.join(cell.state_names)}]`: a tensor and a list of {count}, as `state_size` says"
+        )
+    raise Fault(message, expected=expected, came=wrong, where=subject.where())
+
+
+@check("outputs and states have the right shapes", needs=("step_returns",))
+def shapes(subject: Subject) -> None:
+    """Outputs are `(B, O)`, states `(B, S)`, of the type of the input: for several rows, one row, and no row."""
+    for batch in (BATCH, 1, 0):
+        cell = subject.fresh()
+        state = subject.state(batch)
+        output, new = cell.step(cell.project(subject.inputs(batch)), state)
+        states = zip(cell.state_names, new, cell.state_size, strict=False)
+        named = [("output", output, cell.output_size), *((f"state `{name}`", s, size) for name, s, size in states)]
+        for name, tensor, size in named:
+            if tuple(tensor.shape) != (batch, size):
+                raise Fault(
+                    f"the {name} has the wrong shape",
+                    expected=f"({batch}, {size}), (B, {'O' if name == 'output' else 'S'})",
+                    came=str(tuple(tensor.shape)),
+                    example=f"a batch of {batch} row{'' if batch == 1 else 's'}",
+                    where=subject.find_in_step(r"squeeze\(") or subject.where(),
+                )
+            if tensor.dtype != torch.float64:
+                raise Fault(
+                    f"the {name} changes its type",
+                    expected="float64, the type of inputs, states and weights",
+                    came=str(tensor.dtype).removeprefix("torch."),
+                    where=subject.find(r"\.float\(|dtype=|\.half\(") or subject.where(),
+                )
+
+
+@check("TorchScript can compile it", needs=("step_returns",))
+def compiles(subject: Subject) -> None:
+    """Annotations are what TorchScript needs; without, the cell runs as Python, slower."""
+    if subject.wrapped:
+        raise Fault(
+            "a plain module runs as Python, step by step",
+            expected="a subclass of seqsum.RecurrentCell with `project` and `step`, which can be compiled",
+            where=subject.where(),
+            status="noted",
+        )
+    from seqsum.recurrent.backends import runner
+
+    try:
+        runner(copy.deepcopy(subject.original), "script")
+    except RuntimeError as error:
+        why = str(error).removeprefix(f"TorchScript can't compile {subject.kind.__name__}: ").strip()
+        raise Fault(
+            (unannotated_state(subject.cell) or why.splitlines()[0]).strip(),
+            expected=f"`{SIGNATURE}`" if unannotated_state(subject.cell) else "what TorchScript knows",
+            came="a cell that runs as Python, step by step, which is slower and gives the same numbers",
+            where=subject.where(),
+            status="noted",
+        ) from error

@@ -1,0 +1,98 @@
+"""A step changes nothing but what it returns: nothing in place, nothing that is kept, no chance in evaluation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqsum.check.registry import check
+from seqsum.check.report import Fault
+from seqsum.check.subject import BATCH, Subject
+
+
+@check("nothing is changed in place", needs=("step_returns",))
+def changes_nothing(subject: Subject) -> None:
+    """`project` and `step` leave inputs, states and weights as they were."""
+    cell = subject.fresh()
+    inputs, state = subject.inputs(BATCH), subject.state()
+    with torch.no_grad():
+        projected = cell.project(inputs)
+        given = {"the input": inputs, "`projected`": projected}
+        given |= {f"`state[{k}]`, {name}": s for k, (name, s) in enumerate(zip(cell.state_names, state, strict=False))}
+        given |= {f"the weight `{name}`": parameter for name, parameter in cell.named_parameters()}
+        before = {name: tensor.clone() for name, tensor in given.items()}
+        cell.step(projected, list(state))
+    for name, tensor in given.items():
+        if not torch.equal(tensor, before[name]):
+            raise Fault(
+                f"{name} is changed in place",
+                expected="new tensors: whoever holds the old ones, such as the backward pass, still needs them",
+                came=f"{_first(before[name])} became {_first(tensor)}",
+                example=f"one step on {BATCH} rows",
+                where=next((call.where for call in subject.culprits(in_place=True)), "") or subject.where(),
+            )
+
+
+def _first(tensor: Tensor) -> str:
+    return f"{tensor.flatten()[0].item():.4f}"
+
+
+@check("evaluation is deterministic", needs=("step_returns",))
+def deterministic(subject: Subject) -> None:
+    """In evaluation the same input and state give the same result, also after other steps."""
+    cell = subject.fresh()
+    inputs, other = subject.inputs(BATCH), subject.inputs(BATCH, seed=5)
+    step = _stepper(cell)
+    with torch.no_grad():
+        before = _plain(cell)
+        first, again = step(inputs, subject.state()), step(inputs, subject.state())
+        step(other, subject.state(seed=7))
+        after = step(inputs, subject.state())
+    kept = [name for name, value in _plain(cell).items() if name not in before or not _same(before[name], value)]
+    for came, example in ((again, "the same step twice"), (after, "the same step before and after another one")):
+        if torch.allclose(first, came, atol=1e-12, rtol=0):
+            continue
+        if kept:
+            message = f"the cell remembers something from one call to the next: `self.{kept[0]}`"
+            expected = "what is remembered is in the state, which is given and returned"
+            where = subject.find_in_step(rf"\b{kept[0]}\b")
+        else:
+            message, expected = "a step is random in evaluation", "dropout and noise only `if self.training`"
+            where = subject.find_in_step(r"drop|rand|noise|bernoulli")
+        raise Fault(
+            message,
+            expected=expected,
+            came=f"results that differ by up to {(first - came).abs().max().item():.3g}",
+            example=example,
+            where=where or subject.where(),
+        )
+
+
+def _stepper(cell: Any) -> Callable[[Tensor, list[Tensor]], Tensor]:
+    """One step from input and state to all that it returns, in a row."""
+
+    def step(inputs: Tensor, state: list[Tensor]) -> Tensor:
+        output, new = cell.step(cell.project(inputs), state)
+        return torch.cat([output.flatten(), *(part.flatten() for part in new)])
+
+    return step
+
+
+def _plain(cell: Any) -> dict[str, Any]:
+    """What the cell and its parts hold beside parameters and modules, by name."""
+    found: dict[str, Any] = {}
+    for module in cell.modules():
+        for name, value in [*vars(module).items(), *module.named_buffers(recurse=False)]:
+            if not name.startswith("_") and not isinstance(value, nn.Module):
+                found[name] = copy.copy(value.detach().clone() if isinstance(value, Tensor) else value)
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) or isinstance(other, Tensor):
+        return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
+    return type(one) is type(other) and (isinstance(one, list | tuple | dict) or one == other)

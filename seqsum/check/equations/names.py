@@ -1,0 +1,82 @@
+"""What a user's code calls its gates: by the names of weights, or by those that it unpacks."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from seqsum.check.equations.blocks import Blocks, tokens
+
+LETTERS = {  # first letters, by cell and gate
+    "lstm": {"i": "i", "f": "f", "o": "o", "g": "g", "c": "g", "n": "g", "u": "g", "z": "g", "a": "g", "j": "g"},
+    "gru": {"r": "r", "z": "z", "u": "z", "n": "n", "c": "n", "h": "n", "g": "n"},
+}
+FILLERS = {
+    "gate",
+    "gates",
+    "t",
+    "hat",
+    "tilde",
+    "pre",
+    "raw",
+    "x",
+    "w",
+    "lin",
+    "linear",
+    "proj",
+    "new",
+    "weight",
+    "the",
+}
+UNPACKING = ("chunk", "split", "unbind", "tensor_split")
+
+
+def read_gate(name: str, cell: str) -> str | None:
+    """The letter of the gate that a name stands for; None if it can't be told."""
+    words = [word for word in re.split(r"[_.\d]+", name.lower()) if word and word not in FILLERS]
+    return LETTERS.get(cell, {}).get(words[0][0]) if words else None
+
+
+def _read_all(names: list[str], cell: str, gates: tuple[str, ...]) -> tuple[str, ...] | None:
+    found = tuple(gate for name in names if (gate := read_gate(name, cell)) is not None)
+    return found if sorted(found) == sorted(gates) else None
+
+
+def declared_order(
+    blocks: Blocks, kind: type, cell: str, gates: tuple[str, ...]
+) -> tuple[list[str], tuple[str, ...]] | None:
+    """The names that the user has for the gates in the order of the blocks, and the letters they stand for."""
+    for matrices in (blocks.w, blocks.u):
+        names = [block.name for block in matrices]
+        told = tokens(names)
+        if len(set(names)) == len(gates) and (read := _read_all(told, cell, gates)):
+            return names, read
+    if len({block.name for block in blocks.w}) == 1:
+        for names in _unpacked(kind):
+            if len(names) == len(gates) and (read := _read_all(names, cell, gates)):
+                return names, read
+    return None
+
+
+def _unpacked(kind: type) -> list[list[str]]:
+    """Names on the left of `… = ….chunk(…)` in the methods of a class."""
+    methods = [method for method in vars(kind).values() if inspect.isfunction(method)]
+    return [names for method in methods for names in _unpacked_in(method)]
+
+
+def _unpacked_in(method: Callable[..., Any]) -> Iterator[list[str]]:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(method)))
+    except (OSError, SyntaxError):  # there is no source
+        return
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Tuple | ast.List):
+            continue
+        called = {part.attr for part in ast.walk(node.value) if isinstance(part, ast.Attribute)}
+        names = [target.id for target in node.targets[0].elts if isinstance(target, ast.Name)]
+        if called & set(UNPACKING) and len(names) == len(node.targets[0].elts):
+            yield names

@@ -1,0 +1,129 @@
+"""How a cell's weights stand: which gate is where, which way round, and whether that fits what the user calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from seqsum.check.equations.blocks import Block
+from seqsum.check.equations.layouts import Layout
+from seqsum.check.equations.lines import LINES
+from seqsum.check.equations.names import declared_order
+from seqsum.check.equations.reference import REFERENCES, Equations
+from seqsum.check.equations.search import Search
+from seqsum.check.report import Fault
+from seqsum.check.subject import Subject
+
+KNOWN_ORDERS = {
+    ("i", "g", "f", "o"): "TensorFlow's",
+    ("i", "o", "f", "g"): "ONNX's",
+    ("z", "r", "n"): "Keras's",
+}
+TORCHS = {"weight_ih", "weight_hh"}
+
+
+def unlikelihood(subject: Subject, reference: Equations) -> Callable[[Layout], float]:
+    """How unlikely a layout is, where several give the same numbers."""
+    orders: dict[tuple[str, ...], tuple[str, ...] | None] = {}
+
+    def cost(layout: Layout) -> float:
+        key = tuple(block.name for block in layout.blocks.w)
+        if key not in orders:
+            found = declared_order(layout.blocks, subject.kind, reference.name, reference.gates)
+            orders[key] = found and found[1]
+        wanted = orders[key] or reference.gates
+        wrong = sum(a != b for a, b in zip(layout.order, wanted, strict=False))
+        turned = len(layout.turned) not in (0, len(layout.order))
+        swapped = layout.state_order != tuple(range(len(reference.states)))
+        return wrong + 10 * swapped + 5 * turned + layout.interleaved + bool(_crooked(layout))
+
+    return cost
+
+
+def _is_crooked(w: Block, u: Block, turned: bool) -> bool:
+    """Whether a block of the hidden state is used the other way round than it is written.
+
+    A linear layer's weight is (out, in), and of two plain parameters both are the one or the other. A square matrix
+    beside a linear layer may be either.
+    """
+    used_flipped = u.flipped != turned  # as (in, out)
+    if "." in u.name or u.packed:
+        return turned
+    return "." not in w.name and used_flipped != w.flipped
+
+
+def _crooked(layout: Layout) -> list[int]:
+    """Blocks of the hidden state that are used the wrong way round."""
+    pairs = enumerate(zip(layout.blocks.w, layout.blocks.u, strict=True))
+    found = [k for k, (w, u) in pairs if _is_crooked(w, u, k in layout.turned)]
+    return found or (sorted(layout.turned) if len(layout.turned) not in (0, len(layout.order)) else [])
+
+
+def require_straight(subject: Subject, layout: Layout) -> None:
+    """Square matrices are multiplied from the side that the others are."""
+    crooked = _crooked(layout)
+    if not crooked:
+        return
+    names = ", ".join(dict.fromkeys(f"`{layout.blocks.u[k].name}`" for k in crooked))
+    whole = len(crooked) == len(layout.order)
+    some = "" if whole else f", its part of the {_words(subject, layout, crooked)},"
+    raise Fault(
+        f"the square matrix {names}{some} is used transposed",
+        expected="the hidden state multiplied from the same side as the input: `h @ U.T` beside `x @ W.T`",
+        came="another side: it trains, but weights from elsewhere mean something else in it",
+        example="any: with the matrix transposed, the numbers are the reference's",
+        where=subject.find_in_step(rf"\b{layout.blocks.u[crooked[0]].name.split('.')[0]}\b") or subject.where(),
+    )
+
+
+def _words(subject: Subject, layout: Layout, indices: list[int]) -> str:
+    words = REFERENCES[subject.like].words if subject.like else {}
+    return " and ".join(words.get(layout.order[k], layout.order[k]) for k in indices)
+
+
+def require_one_order(subject: Subject, layout: Layout) -> None:
+    """The gates of the hidden state's weights stand in the order of the input's."""
+    if layout.recurrent_order:
+        raise Fault(
+            "the hidden state's weights are used for other gates than the input's in the same place",
+            expected=f"one order for both, such as that of the input's weights: {', '.join(layout.order)}",
+            came=f"{', '.join(layout.recurrent_order)} for the hidden state's weights",
+            example="any: with the weights in the same order, the numbers are the reference's",
+            where=subject.find_in_step(rf"\b{layout.blocks.u[0].name.split('.')[0]}\b") or subject.where(),
+        )
+
+
+def require_names(subject: Subject, search: Search, layout: Layout) -> None:
+    """What the user calls a gate is that gate."""
+    reference = search.equations
+    found = declared_order(layout.blocks, subject.kind, reference.name, reference.gates)
+    if found is None or found[1] == layout.order:
+        return
+    names, _ = found
+    wrong = [(n, called, is_) for n, called, is_ in zip(names, found[1], layout.order, strict=True) if called != is_]
+    words = [f"what you call `{name}` works as the {reference.words[gate]}" for name, _, gate in wrong]
+    raise Fault(
+        f"gates are swapped: {', '.join(words)}",
+        expected=f"{', '.join(names)} as {', '.join(reference.words[gate] for gate in found[1])}",
+        came=f"{', '.join(names)} as {', '.join(reference.words[gate] for gate in layout.order)}",
+        example="any: with the names changed, the numbers are the reference's",
+        where=subject.find_in_step(LINES["cell" if reference.name == "lstm" else "hidden"]) or subject.where(),
+    )
+
+
+def remarks(subject: Subject, reference: Equations, layout: Layout) -> Iterator[str]:
+    """What is worth knowing about how the weights stand."""
+    if len(layout.order) > 1 and layout.order != reference.gates:
+        known = KNOWN_ORDERS.get(layout.order)
+        yield f"your gates stand in the order {', '.join(layout.order)}{f', {known}' if known else ''}"
+        if subject.parameters().keys() >= TORCHS:
+            yield f"while torch's weights of the same names stand in the order {', '.join(reference.gates)}"
+    if layout.state_order != tuple(range(len(reference.states))):
+        yield "your state is (cell, hidden), where torch has (hidden, cell)"
+    if layout.interleaved:
+        yield "the rows of your weights go around the gates"
+    if layout.blocks.joint:
+        yield f"one matrix for {'[h, x]' if layout.hidden_first else '[x, h]'}"
+    if not any(layout.vectors.b) and not any(layout.vectors.c):
+        yield "without biases"
+    if layout.blocks.other:
+        yield f"as its other weights start: {', '.join(layout.blocks.other)}"

@@ -1,0 +1,146 @@
+"""The check of the equations, in words: right, a known variant, a known mistake, or none of these."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from seqsum.check.equations.examples import numbers_of, smallest_example
+from seqsum.check.equations.lines import LINES
+from seqsum.check.equations.reference import REFERENCES, Equations
+from seqsum.check.equations.search import EXACT, Match, Search
+from seqsum.check.equations.standing import remarks, require_names, require_one_order, require_straight, unlikelihood
+from seqsum.check.registry import check
+from seqsum.check.report import Fault
+from seqsum.check.subject import Subject
+
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
+@check("its equations", needs=("step_returns", "shapes", "rows_independent", "deterministic"))
+def equations(subject: Subject) -> str | None:
+    """With the same weights, whatever their names and packing, it gives the reference's numbers."""
+    if subject.like is None:
+        return recognise(subject)
+    reference = REFERENCES[subject.like]
+    _require_sizes(subject, reference)
+    search = Search(subject, reference)
+    cost = unlikelihood(subject, reference)
+    match = search.find(cost)
+    if match is None:
+        _look_without_norms(subject, reference)
+        raise _unknown(subject, search, search.nearest(cost))
+    if match.mistakes:
+        raise _known(subject, search, match)
+    require_one_order(subject, match.layout)
+    require_names(subject, search, match.layout)
+    require_straight(subject, match.layout)
+    return ", ".join([f"torch.nn.{reference.name.upper()}Cell's", *remarks(subject, reference, match.layout)])
+
+
+def _look_without_norms(subject: Subject, reference: Equations) -> None:
+    """Say that it is the reference with layer normalisation, if it is."""
+    cell = subject.fresh()
+    norms = [(name, part) for name, part in cell.named_modules() if isinstance(part, NORMS)]
+    for name, _ in norms:
+        cell.set_submodule(name, nn.Identity())
+    match = Search(subject, reference, cell).find(unlikelihood(subject, reference)) if norms else None
+    if match is not None:
+        names = ", ".join(f"`{name.removeprefix('module.')}`" for name, _ in norms)
+        mistakes = "; and ".join(mistake.sentence for mistake in match.mistakes)
+        raise Fault(
+            f"{_article(reference)} with layer normalisation: without {names}, {mistakes or 'the reference'}",
+            expected=f"{_article(reference)} that normalises nothing",
+            came="other numbers with the norms than without them",
+            where=subject.find("Norm") or subject.where(),
+            status="failed" if any(mistake.kind == "mistake" for mistake in match.mistakes) else "noted",
+        )
+
+
+def recognise(subject: Subject) -> str:
+    """Which of the references a cell computes, or comes near to; for one that nobody said what it is to be."""
+    for reference in REFERENCES.values():
+        if len(reference.states) != len(subject.cell.state_size) or set(_sizes(subject)) != {subject.cell.hidden_size}:
+            continue
+        search = Search(subject, reference)
+        match = search.find(unlikelihood(subject, reference), pairs=False)
+        if match is not None and not match.mistakes:
+            return ", ".join([f"torch.nn.{reference.name.upper()}Cell's", *remarks(subject, reference, match.layout)])
+        if match is not None:
+            fault = _known(subject, search, match)
+            fault.status, fault.message = "noted", f"nearly {_article(reference)}'s: {fault.message}"
+            raise fault
+    return "those of none of torch.nn's cells: its own. Say `like=` to hold it against one of them"
+
+
+def _sizes(subject: Subject) -> list[int]:
+    return [subject.cell.output_size, *subject.cell.state_size]
+
+
+def _require_sizes(subject: Subject, reference: Equations) -> None:
+    cell = subject.cell
+    if len(cell.state_size) != len(reference.states):
+        raise Fault(
+            f"{_article(reference)} has another number of states",
+            expected=f"{len(reference.states)}: {', '.join(reference.states)}",
+            came=f"{len(cell.state_size)}: {', '.join(cell.state_names)}",
+            where=subject.where("__init__"),
+        )
+    if set(_sizes(subject)) != {cell.hidden_size}:
+        raise Fault(
+            f"{_article(reference)}'s output and states are all of `hidden_size`",
+            expected=str([cell.hidden_size] * len(_sizes(subject))),
+            came=str(_sizes(subject)),
+            where=subject.where("__init__"),
+        )
+
+
+def _article(reference: Equations) -> str:
+    return f"{'a' if reference.name == 'gru' else 'an'} {reference.name.upper()}"
+
+
+def _known(subject: Subject, search: Search, match: Match) -> Fault:
+    """The fault that a match with mistakes is."""
+    variant = all(mistake.kind == "variant" for mistake in match.mistakes)
+    example, expected, came = smallest_example(search, match.layout)
+    stages = [stage for mistake in match.mistakes for stage in (*mistake.stages, *mistake.factors)]
+    patterns = [mistake.pattern for mistake in match.mistakes if mistake.pattern]
+    patterns += [LINES[stage] for stage in stages if stage in LINES]
+    lines = (subject.find_in_step(pattern) for pattern in patterns)
+    return Fault(
+        "; and ".join(mistake.sentence for mistake in match.mistakes),
+        expected="; ".join([*dict.fromkeys(mistake.instead for mistake in match.mistakes), expected]),
+        came=came,
+        example=example,
+        where=next(filter(None, lines), "") or subject.where(),
+        status="noted" if variant else "failed",
+        data={"mistakes": [mistake.name for mistake in match.mistakes], **numbers_of(search, match.layout)},
+    )
+
+
+def _unknown(subject: Subject, search: Search, match: Match | None) -> Fault:
+    """The fault that nothing known gives these numbers."""
+    reference = search.equations
+    if match is None:
+        shapes = ", ".join(f"{name} {tuple(p.shape)}" for name, p in subject.parameters().items()) or "none"
+        g, (f, h) = len(reference.gates), search.sizes
+        return Fault(
+            f"its weights are not those of {_article(reference)}",
+            expected=f"for each of {g} gates, in any packing, a ({h}, {f}) for the input and a ({h}, {h}) for the "
+            f"hidden state, with F = {f} and H = {h}",
+            came=shapes,
+            where=subject.where("__init__"),
+        )
+    names = ("output", *reference.states)
+    right = [name for name, d in zip(names, match.differences, strict=True) if d < EXACT]
+    example, expected, came = smallest_example(search, match.layout)
+    agree = (
+        f"{' and '.join(right)} agree{'s' if len(right) == 1 else ''}, the rest does not" if right else "nothing agrees"
+    )
+    return Fault(
+        f"other equations than {_article(reference)}'s, and no mistake that is known here ({agree})",
+        expected=expected,
+        came=came,
+        example=f"{example}, gates read in the order {', '.join(match.layout.order)}, which comes nearest",
+        where=subject.where(),
+        data=numbers_of(search, match.layout),
+    )

@@ -1,0 +1,199 @@
+"""Gradients against differences in float64, and what stands in their way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from seqsum.check.registry import check
+from seqsum.check.report import Fault
+from seqsum.check.subject import BATCH, Subject, draw
+from seqsum.recurrent.unroll import Unroll
+
+DELTA = 1e-6
+TOLERANCE = 1e-6  # of a gradient, beside as much of its size
+ENTRIES = 300  # of one tensor that are tried
+
+
+class OneStep:
+    """A step on two rows as a number, a weighted sum of all results, and what it can be differentiated by.
+
+    Attributes:
+        tensors: Input, states and parameters by name.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.cell = subject.fresh()
+        state = subject.state(2)
+        count = len(self.cell.state_size)
+        self.constants = state[count:]
+        self.inputs = subject.inputs(2).requires_grad_()
+        self.state = [tensor.requires_grad_() for tensor in state[:count]]
+        named = {f"state `{name}`": s for name, s in zip(self.cell.state_names, self.state, strict=True)}
+        weights = {name.removeprefix("module."): p for name, p in self.cell.named_parameters() if p.requires_grad}
+        self.tensors: dict[str, Tensor] = {"input": self.inputs, **named, **{f"`{n}`": p for n, p in weights.items()}}
+
+    def __call__(self) -> Tensor:
+        output, new = self.cell.step(self.cell.project(self.inputs), [*self.state, *self.constants])
+        results = [output, *new[: len(self.state)]]
+        return torch.stack([(draw(r.shape, 20 + k) * r).sum() for k, r in enumerate(results)]).sum()
+
+
+@check("every parameter gets a gradient", needs=("shapes", "deterministic"))
+def parameters_used(subject: Subject) -> None:
+    """Each parameter has an effect within three steps from a random state."""
+    cell = subject.fresh()
+    parameters = {name: p for name, p in cell.named_parameters() if p.requires_grad}
+    outputs, final = Unroll(cell)(subject.inputs(3, BATCH), subject.state())
+    loss = sum(
+        (tensor * torch.linspace(1, 2, tensor.numel()).double().view_as(tensor)).sum() for tensor in (outputs, *final)
+    )
+    gradients: tuple[Tensor | None, ...] = (None,) * len(parameters)
+    if isinstance(loss, Tensor) and loss.requires_grad and parameters:
+        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    idle = [
+        name.removeprefix("module.") for name, g in zip(parameters, gradients, strict=True) if g is None or not g.any()
+    ]
+    if idle:
+        name = idle[0].split(".")[0]
+        raise Fault(
+            f"{', '.join(f'`{name}`' for name in idle)} {'gets' if len(idle) == 1 else 'get'} no gradient",
+            expected="each parameter changes the result, or is left out",
+            came="no gradient, or one that is zero everywhere: it will never be trained",
+            example=f"three steps on {BATCH} rows",
+            where=subject.find(rf"self\.{name}\b") or subject.where(),
+        )
+
+
+@check("backward runs", needs=("shapes", "deterministic"))
+def backward_runs(subject: Subject) -> None:
+    """A backward pass through a step reaches the input and every state."""
+    step = OneStep(subject)
+    try:
+        value = step()
+        if value.requires_grad:
+            value.backward()
+    except RuntimeError as error:
+        raise _cannot(subject, error) from error
+    if not value.requires_grad:
+        reason, where = _culprit(subject)
+        raise Fault(
+            f"the result of `{subject.step_name}` has no gradient at all{reason}",
+            expected="operations of torch from input and state to the result",
+            came="a result that is cut off from all of them",
+            where=where,
+        )
+
+
+def _cannot(subject: Subject, error: RuntimeError) -> Fault:
+    if "inplace" not in str(error) and "in-place" not in str(error):
+        return Fault(
+            "backward fails", came=str(error).splitlines()[0], where=subject.place_in(error) or subject.where()
+        )
+    calls = subject.culprits(in_place=True)
+    return Fault(
+        f"backward fails: {calls[0].reason}" if calls else "backward fails: a tensor it needs is changed in place",
+        expected="a new tensor: `x = x + y` instead of `x += y` or `x.add_(y)`, `torch.cat` instead of `x[:, k] = y`",
+        came=str(error).splitlines()[0],
+        where=calls[0].where if calls else subject.where(),
+    )
+
+
+@check("gradients are right", needs=("backward_runs",))
+def gradients_right(subject: Subject) -> None:
+    """Gradients of inputs, states and every parameter agree with differences in float64."""
+    step = OneStep(subject)
+    found = torch.autograd.grad(step(), list(step.tensors.values()), allow_unused=True)
+    for (name, tensor), gradient in zip(step.tensors.items(), found, strict=True):
+        came = torch.zeros_like(tensor) if gradient is None else gradient
+        for index in _entries(tensor):
+            slope = difference(step, tensor, index)
+            wrong = abs(slope - came.flatten()[index].item())
+            if wrong > TOLERANCE * (1 + abs(slope)):
+                place = f"[{', '.join(map(str, _unravel(index, tensor)))}]"
+                reason, where = _culprit(subject)
+                raise Fault(
+                    f"the gradient of {name} is wrong{reason}",
+                    expected=f"{slope:.6g} at {name}{place}, by differences",
+                    came=f"{came.flatten()[index].item():.6g}, by backward",
+                    example="one step on two rows",
+                    data={"gradient": {"name": name, "expected": slope, "came": came.flatten()[index].item()}},
+                    where=where,
+                )
+
+
+def _entries(tensor: Tensor) -> list[int]:
+    """All entries of a small tensor; of a large one, some that are spread over it."""
+    count = tensor.numel()
+    return list(range(count)) if count <= ENTRIES else torch.linspace(0, count - 1, ENTRIES).long().tolist()
+
+
+def _unravel(index: int, tensor: Tensor) -> list[int]:
+    return [int(i) for i in torch.unravel_index(torch.tensor(index), tensor.shape)]
+
+
+@torch.no_grad()
+def difference(function: Callable[[], Tensor], tensor: Tensor, index: int) -> float:
+    """The central difference of a function by one entry of a tensor that it reads."""
+    entry = tensor.detach()[tuple(_unravel(index, tensor))]
+    value = entry.item()
+    ends = []
+    for moved in (value + DELTA, value - DELTA):
+        entry.fill_(moved)
+        ends.append(function().item())
+    entry.fill_(value)
+    return (ends[0] - ends[1]) / (2 * DELTA)
+
+
+def _culprit(subject: Subject) -> tuple[str, str]:
+    """What most likely stands in the way of gradients, `: …`, and its line."""
+    calls = subject.culprits() or subject.culprits(in_place=True)
+    if calls:
+        return f": {calls[0].reason}", calls[0].where
+    return "", subject.find(r"autograd\.Function|\.apply\(|backward") or subject.where()
+
+
+@check("there are second derivatives", needs=("gradients_right",))
+def second_derivatives(subject: Subject) -> None:
+    """Gradients can be differentiated once more, as meta-learning and gradient penalties do."""
+    step = OneStep(subject)
+    tensors = list(step.tensors.values())
+
+    def penalty() -> Tensor:
+        gradients = torch.autograd.grad(step(), tensors, create_graph=True, allow_unused=True)
+        return torch.stack([g.square().sum() for g in gradients if g is not None]).sum()
+
+    def missing(came: str) -> Fault:
+        return Fault(
+            "gradients can't be differentiated once more",
+            expected="a backward pass that is made of torch's operations itself",
+            came=came,
+            where=subject.find(r"\.apply\(|autograd\.Function|once_differentiable") or subject.where(),
+            status="noted",
+        )
+
+    try:
+        found = torch.autograd.grad(penalty(), tensors, allow_unused=True)
+    except RuntimeError as error:
+        raise missing(str(error).splitlines()[0]) from error
+    for (name, tensor), gradient in zip(step.tensors.items(), found, strict=True):
+        came = 0.0 if gradient is None else gradient.flatten()[0].item()
+        with torch.enable_grad():
+            slope = _slope_of(penalty, tensor)
+        if abs(slope - came) > 1e-4 * (1 + abs(slope)):
+            raise missing(f"{came:.6g} for {name}, where differences give {slope:.6g}")
+
+
+def _slope_of(function: Callable[[], Tensor], tensor: Tensor) -> float:
+    """The central difference by the first entry, of a function that needs gradients itself."""
+    value = tensor.detach().view(-1)[0].item()
+    ends = []
+    for moved in (value + DELTA, value - DELTA):
+        with torch.no_grad():
+            tensor.view(-1)[0] = moved
+        ends.append(function().item())
+    with torch.no_grad():
+        tensor.view(-1)[0] = value
+    return (ends[0] - ends[1]) / (2 * DELTA)

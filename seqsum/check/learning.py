@@ -1,0 +1,154 @@
+"""Does a cell learn, do gradients reach back, and do its states stay within bounds: seconds of each."""
+
+from __future__ import annotations
+
+import statistics
+
+import torch
+from torch import Tensor, nn
+
+from seqsum.check.registry import check
+from seqsum.check.report import Fault
+from seqsum.check.subject import Subject
+from seqsum.recurrent import GRUCell, LSTMCell, Recurrent, RecurrentCell, RNNCell
+
+REFERENCES: dict[str, type[RecurrentCell]] = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}
+HIDDEN, BATCH, LENGTH, UPDATES = 24, 32, 6, 300
+GUESS = 1 / 6  # the variance of the sum of two uniform numbers: the error of always answering 1
+DISTANCES, LONG = 100, 1000
+VANISHED, EXPLODED = 1e-8, 1e4  # gradients from 50 steps back, as a multiple of that of the last step
+
+
+def draw_additions(generator: torch.Generator, features: int) -> tuple[Tensor, Tensor]:
+    """A batch of the adding task (Hochreiter & Schmidhuber, 1997).
+
+    Returns:
+        Inputs `(T, B, F)`, a number in [0, 1] and a mark, which two steps have; and the sums `(B,)` of those numbers.
+    """
+    inputs = torch.zeros(LENGTH, BATCH, features)
+    inputs[..., 0] = torch.rand(LENGTH, BATCH, generator=generator)
+    half = LENGTH // 2
+    rows = torch.arange(BATCH)
+    for start in (0, half):
+        inputs[start + torch.randint(half, (BATCH,), generator=generator), rows, 1] = 1
+    return inputs, (inputs[..., 0] * inputs[..., 1]).sum(0)
+
+
+def train(cell: RecurrentCell, backend: str = "eager") -> list[float]:
+    """The errors of all updates of one cell and a linear head on the adding task."""
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    layer = Recurrent(cell.train(), backend=backend)  # type: ignore[arg-type]
+    head = nn.Linear(cell.output_size, 1)
+    optimizer = torch.optim.Adam([*layer.parameters(), *head.parameters()], lr=0.01)
+    errors = []
+    for _ in range(UPDATES):
+        inputs, sums = draw_additions(generator, cell.input_size)
+        loss = (head(layer(inputs)[0][-1]).squeeze(-1) - sums).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(layer.parameters(), 1.0)
+        optimizer.step()
+        errors.append(loss.item())
+    return errors
+
+
+@check("it learns", needs=("gradients_right", "parameters_used", "rows_independent"))
+def learns(subject: Subject) -> str:
+    """Within 300 updates it adds two marked numbers of six better than by answering their mean."""
+    cell = subject.resize(2, HIDDEN)
+    if cell.input_size < 2:
+        raise Fault("the adding task needs two features", came="one", status="noted")
+    curves = {subject.kind.__name__: train(cell)}
+    if subject.like is not None:
+        name = f"seqsum.{subject.like.upper()}"
+        curves[name] = train(REFERENCES[subject.like](cell.input_size, cell.hidden_size))
+    ends = {name: statistics.mean(errors[-20:]) for name, errors in curves.items()}
+    shown = ", ".join(f"{name} {error:.4f}" for name, error in ends.items())
+    picture = {
+        "x": list(range(UPDATES)),
+        "curves": curves,
+        "xlabel": "updates",
+        "ylabel": "mean squared error",
+        "log": True,
+    }
+    text = f"mean squared error after {UPDATES} updates: {shown}; of a guess {GUESS:.4f}"
+    if not ends[subject.kind.__name__] < GUESS / 2:
+        raise Fault(
+            "it does not learn to add two numbers",
+            expected=f"an error below {GUESS / 2:.4f}, half of that of always answering 1",
+            came=text,
+            example=f"sequences of {LENGTH} steps, {cell.hidden_size} units, Adam with a learning rate of 0.01",
+            where=subject.where("__init__"),
+            data={"curves": picture},
+        )
+    subject.pictures["curves"] = picture
+    return text
+
+
+@check("gradients reach back", needs=("gradients_right",))
+def gradients_reach_back(subject: Subject) -> str:
+    """The gradient of the last output by earlier inputs neither vanishes nor explodes at once."""
+    cells = {subject.kind.__name__: subject.resize(8, HIDDEN)}
+    if subject.like is not None:
+        cells[f"seqsum.{subject.like.upper()}"] = REFERENCES[subject.like](8, HIDDEN)
+    curves = {name: gradients_by_distance(cell) for name, cell in cells.items()}
+    own = curves[subject.kind.__name__]
+    shown = ", ".join(f"{own[k] / max(own[0], 1e-300):.1e} from {k} steps back" for k in (10, 50))
+    picture = {
+        "x": list(range(DISTANCES)),
+        "curves": curves,
+        "xlabel": "distance in time, steps",
+        "ylabel": "mean |gradient|",
+        "log": True,
+    }
+    text = f"as a multiple of that by the last input, {shown}"
+    ratio = own[50] / max(own[0], 1e-300)
+    if not VANISHED < ratio < EXPLODED:
+        raise Fault(
+            f"gradients {'explode' if ratio >= EXPLODED else 'vanish'} on their way back",
+            expected="weights that start so that a signal keeps its size: orthogonal ones, and a forget bias of 1",
+            came=text,
+            example=f"fresh weights, {DISTANCES} steps of random input",
+            where=subject.where("__init__"),
+            status="noted",
+            data={"curves": picture},
+        )
+    subject.pictures["curves"] = picture
+    return text
+
+
+def gradients_by_distance(cell: RecurrentCell) -> list[float]:
+    """Mean absolute gradient of the last output by the input so many steps before."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(DISTANCES, 8, cell.input_size, generator=generator).requires_grad_()
+    outputs, _ = Recurrent(cell.eval(), backend="eager")(inputs)
+    weights = torch.randn(outputs.shape[1:], generator=generator)
+    (outputs[-1] * weights).sum().backward()
+    assert inputs.grad is not None
+    return inputs.grad.abs().mean((1, 2)).flip(0).tolist()
+
+
+@check("states stay within bounds", needs=("step_returns",))
+@torch.no_grad()
+def states_bounded(subject: Subject) -> str:
+    """Over 1,000 steps of random input the states stay finite."""
+    cell = subject.resize(8, HIDDEN).eval()
+    inputs = torch.randn(LONG, 4, cell.input_size, generator=torch.Generator().manual_seed(2))
+    state = cell.initial_state(4, inputs)
+    sizes: dict[str, list[float]] = {name: [] for name in cell.state_names}
+    for t in range(LONG):
+        _, state = cell.step(cell.project(inputs[t]), state)
+        for name, tensor in zip(cell.state_names, state, strict=False):
+            sizes[name].append(tensor.abs().max().item())
+            if not tensor.isfinite().all():
+                raise Fault(
+                    f"the state `{name}` is no longer finite after {t + 1} steps",
+                    expected=f"finite states for {LONG} steps",
+                    came="NaN or infinity",
+                    example="fresh weights, random input",
+                    where=subject.where(),
+                )
+    picture = {"x": list(range(LONG)), "curves": sizes, "xlabel": "steps", "ylabel": "largest |state|"}
+    subject.pictures["curves"] = picture
+    return ", ".join(f"|{name}| at most {max(size):.3g}" for name, size in sizes.items()) + f" in {LONG:,} steps"

@@ -1,0 +1,104 @@
+"""The user's class from its dotted path or its file; what goes wrong there is a finding like any other."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from seqsum.check.constructing import describe_error
+from seqsum.check.report import Fault
+from seqsum.check.subject import find_frame, short
+from seqsum.recurrent import RecurrentCell
+
+FORMS = "`my_cells.MyLSTM`, `my_cells.py`, or `my_cells.py:MyLSTM`"
+
+
+def load(target: str, like: str | None = None) -> Any:
+    """The class that a target names.
+
+    Args:
+        target: A dotted path, a file, or a file and a name in it.
+        like: Which class is meant, where a file has several: the one with this in its name.
+
+    Raises:
+        Fault: It can't be imported, or there is no such class.
+    """
+    file, _, name = target.partition(":")
+    if file.endswith(".py"):
+        module = load_file(Path(file))
+        return _named(module, name) if name else _only(module, like)
+    path, _, name = target.rpartition(".")
+    if not path:
+        raise Fault(f"`{target}` names no class", expected=FORMS, came=target)
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    return _named(_import(lambda: importlib.import_module(path), path), name)
+
+
+def load_file(path: Path) -> ModuleType:
+    """A file as a module, with its folder to import from."""
+    if not path.is_file():
+        raise Fault(f"there is no file {path}", expected=FORMS)
+    sys.path.insert(0, str(path.parent.resolve()))
+    name = f"submission_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None  # it ends in .py
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where `inspect` looks for the source
+    loader = spec.loader
+
+    def run() -> ModuleType:
+        loader.exec_module(module)
+        return module
+
+    return _import(run, str(path))
+
+
+def _import(run: Callable[[], ModuleType], name: str) -> ModuleType:
+    try:
+        return run()
+    except SyntaxError as error:
+        where = f"{short(error.filename or name)}:{error.lineno}: {(error.text or '').strip()}"
+        raise Fault(f"{name} can't be imported: {describe_error(error)}", where=where) from error
+    except (Exception, SystemExit) as error:  # whatever a user's file does
+        where = find_frame(error, "")
+        raise Fault(f"{name} can't be imported: {describe_error(error)}", expected=FORMS, where=where) from error
+
+
+def _named(module: ModuleType, name: str) -> Any:
+    if hasattr(module, name):
+        return getattr(module, name)
+    classes = ", ".join(f"`{kind.__name__}`" for kind in cells_in(module)) or "no cell at all"
+    raise Fault(
+        f"there is no `{name}` in {module.__name__}", expected=f"the name of a class, of which it has {classes}"
+    )
+
+
+def _only(module: ModuleType, like: str | None) -> Any:
+    """The one cell in a module, or the one whose name tells."""
+    found = cells_in(module)
+    told = [kind for kind in found if like is not None and like in kind.__name__.lower()]
+    for choice in (found, told, [kind for kind in told if "cell" in kind.__name__.lower()]):
+        if len(choice) == 1:
+            return choice[0]
+    names = ", ".join(f"`{kind.__name__}`" for kind in found)
+    expected = (
+        f"`{short(module.__file__ or '')}:NAME`, to say which" if found else "a class, a RecurrentCell or a module"
+    )
+    raise Fault(f"{'several cells' if found else 'no cell'} in the file", expected=expected, came=names)
+
+
+def cells_in(module: ModuleType) -> list[type]:
+    """The classes that a module defines which may be cells: RecurrentCells, and only without any, other modules."""
+    own = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == module.__name__]
+    cells = [kind for kind in own if issubclass(kind, RecurrentCell)]
+    return cells or [kind for kind in own if issubclass(kind, nn.Module) and "forward" in vars(kind)]

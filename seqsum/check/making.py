@@ -1,0 +1,161 @@
+"""From what the user gives to a cell that can be checked: a class is made, a plain module wrapped."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqsum.check.adapter import Form, ModuleCell, read_result
+from seqsum.check.constructing import SIZES, broken, describe_error, make
+from seqsum.check.report import Fault
+from seqsum.check.subject import (
+    BATCH,
+    HIDDEN_SIZE,
+    INPUT_SIZE,
+    LARGE,
+    Subject,
+    find_line,
+    place_of,
+)
+from seqsum.recurrent import Recurrent, RecurrentCell
+from seqsum.recurrent.cells import require_cell
+from seqsum.recurrent.explain import describe
+
+FORWARD = "`forward(input, hx)` for one step, with an input (B, F), that returns the new hidden state or (hidden, cell)"
+OR_CELL = f"a RecurrentCell with `project` and `step`, or a module with {FORWARD}"
+
+
+def make_subject(given: Any, like: str | None) -> Subject:
+    """The cell to check, from an instance or a class.
+
+    Raises:
+        Fault: It can't be made, or is no cell.
+    """
+    made = make(given) if isinstance(given, type) else given
+    if not isinstance(made, nn.Module):
+        raise Fault(f"{describe(made)} is no module", expected=OR_CELL, came=repr(made)[:80], where=_place(made))
+    if isinstance(made, nn.RNNBase | Recurrent):
+        instead = "its cell, `layer.cells[0]`" if isinstance(made, Recurrent) else "torch.nn's cell of the same name"
+        raise Fault(f"{type(made).__name__} is a layer, which takes whole sequences, and no cell", expected=instead)
+    made = _copy(made)
+    if isinstance(made, RecurrentCell) or (hasattr(made, "step") and hasattr(made, "project")):
+        _require_contract(made)
+        cell: RecurrentCell = _handy(made)
+    else:
+        cell = wrap(made, like, SIZES if isinstance(given, type) else {})
+    return Subject(cell, like, partial(resize, given if isinstance(given, type) else cell, cell))
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    """A copy on the CPU; what is given stays as it is."""
+    for part in module.modules():
+        for name, value in vars(part).items():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                raise Fault(
+                    f"`self.{name}` is computed from parameters once, when the cell is made",
+                    expected="the parameter itself in `__init__`, and what is computed from it in the step: else it is "
+                    "never trained",
+                    came="a tensor that is the result of an operation",
+                    where=find_line(vars(type(part)).get("__init__"), rf"self\.{name}\b") or place_of(type(part)),
+                )
+    try:
+        return copy.deepcopy(module).cpu()
+    except Exception as error:  # of whatever it holds
+        raise broken(
+            type(module), f"it can't be copied: {describe_error(error)}", error, "modules and tensors"
+        ) from error
+
+
+def resize(given: Any, cell: RecurrentCell, input_size: int, hidden_size: int) -> RecurrentCell:
+    """A cell of the same kind with other sizes; where it can't be made, a copy as it is."""
+    sizes = {"input_size": input_size, "hidden_size": hidden_size}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        with suppress(Exception):  # one that can't be made again is taken as it is
+            made = make(given, sizes) if isinstance(given, type) else given.like(input_size, hidden_size=hidden_size)
+            if isinstance(cell, ModuleCell):
+                made = ModuleCell(made, **sizes, states=len(cell.state_size), form=cell.form)
+            if (made.input_size, made.hidden_size) == (input_size, hidden_size):
+                return made
+    return copy.deepcopy(cell)
+
+
+def _require_contract(cell: nn.Module) -> None:
+    try:
+        require_cell(cell)
+    except TypeError as error:
+        raise Fault(str(error), expected="a subclass of seqsum.RecurrentCell", where=_place(cell)) from error
+
+
+def _handy(cell: Any) -> RecurrentCell:
+    """The cell, made again with small sizes where it is large or two of its blocks of weights have the same shape."""
+    confusing = cell.input_size % cell.hidden_size == 0 or cell.hidden_size % cell.input_size == 0
+    if confusing or cell.hidden_size > LARGE:
+        return resize(cell, cell, INPUT_SIZE, HIDDEN_SIZE)
+    return cell
+
+
+def wrap(module: nn.Module, like: str | None, sizes: dict[str, int]) -> ModuleCell:
+    """A plain module in an adapter, by the first form of its state that it runs with."""
+    sizes = sizes or {name: getattr(module, name, None) for name in SIZES}  # type: ignore[misc]  # None is refused below
+    if not all(isinstance(size, int) for size in sizes.values()):
+        raise Fault(
+            f"{type(module).__name__} does not say its sizes",
+            expected="attributes `input_size` and `hidden_size`, or the class instead of an instance",
+            where=place_of(type(module)),
+        )
+    first: Fault | None = None
+    for states, form in _forms(module, like):
+        cell = ModuleCell(module, **sizes, states=states, form=form)
+        try:
+            with torch.no_grad():
+                result = copy.deepcopy(cell).call(
+                    torch.ones(BATCH, cell.input_size), [torch.ones(BATCH, cell.hidden_size)] * states
+                )
+        except Exception as error:
+            taken = {"tensor": "hx", "tuple": f"({'hidden, cell' if states == 2 else 'hidden,'})", "several": "*states"}
+            call = f"`forward(input, {taken[form]})`"
+            first = first or broken(type(module), f"{call} raised {describe_error(error)}", error, expected=FORWARD)
+        else:
+            if like is not None or _fits(result, states):
+                return cell
+            first = first or Fault(
+                "what `forward` returns is not understood", expected=FORWARD, where=place_of(type(module).forward)
+            )
+    raise first or Fault(
+        f"`forward` of {type(module).__name__} takes no state", expected=OR_CELL, where=place_of(type(module).forward)
+    )
+
+
+def _fits(result: Any, states: int) -> bool:
+    read = read_result(result, states)
+    return isinstance(read, tuple) and len(read) == 2 and isinstance(read[1], list) and len(read[1]) == states
+
+
+def _forms(module: nn.Module, like: str | None) -> Iterator[tuple[int, Form]]:
+    """How many states there may be, and how `forward` may take them, the likeliest first."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    taken = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+    counts = {"lstm": (2,), "gru": (1,), "rnn": (1,)}.get(like or "", (1, 2))
+    if taken < 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return
+    for count in counts:
+        if count == 1:
+            yield 1, "tensor"
+            yield 1, "tuple"
+        elif taken > 2:
+            yield count, "several"
+            yield count, "tuple"
+        else:
+            yield count, "tuple"
+
+
+def _place(thing: Any) -> str:
+    return place_of(type(thing))

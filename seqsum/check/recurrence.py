@@ -1,0 +1,183 @@
+"""A cell over time: what each step may depend on, and that it does not matter how a sequence is cut."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from seqsum.check.registry import check
+from seqsum.check.report import Fault
+from seqsum.check.subject import BATCH, STEPS, Subject
+from seqsum.recurrent import Recurrent
+from seqsum.recurrent.unroll import Unroll
+
+CLOSE = 1e-9  # in float64
+OVER_ROWS = r"dim=0|BatchNorm|\b(soft)?max\(\w+, 0\)|(mean|std|var|sum|norm)\((dim=)?0|axis=0|, 0\)"
+
+
+def gap(one: Tensor, other: Tensor) -> float:
+    """The largest difference; infinite where there is NaN on one side."""
+    difference = (one - other).abs()
+    return float("inf") if difference.isnan().any() else difference.max().item() if difference.numel() else 0.0
+
+
+@check("a step sees no later input", needs=("projects", "deterministic"))
+def no_look_ahead(subject: Subject) -> None:
+    """What `project` gives for a step does not change with later inputs."""
+    _look(subject, later=True)
+
+
+@check("`project` sees one step alone", needs=("no_look_ahead",))
+def project_alone(subject: Subject) -> None:
+    """What `project` gives for a step is free of state and time: the same with other steps before it, or alone."""
+    _look(subject, later=False)
+
+
+def _look(subject: Subject, later: bool) -> None:
+    cell, inputs = subject.cell, subject.inputs(STEPS, BATCH)
+    for steps in range(2, STEPS + 1):
+        changed = inputs[:steps].clone()
+        kept, moved = (0, -1) if later else (-1, 0)
+        changed[moved] += 1
+        difference = gap(cell.project(inputs[:steps])[kept], cell.project(changed)[kept])
+        if difference > CLOSE:
+            what = (
+                "the last input changes what `project` gives for the first step"
+                if later
+                else ("the first input changes what `project` gives for the last step")
+            )
+            raise Fault(
+                "`project` looks into the future" if later else "`project` mixes steps",
+                expected="each step's own input alone: what lies between steps belongs into the state",
+                came=f"{what}, by {difference:.3g}",
+                example=f"{steps} steps, with 1 added to the {'last' if later else 'first'} one",
+                where=subject.find_in(("project",), rf"{OVER_ROWS}|roll|shift|flip|Conv|cumsum")
+                or subject.where("project"),
+            )
+    if later:
+        return
+    alone = torch.stack([cell.project(step) for step in inputs])
+    if (difference := gap(cell.project(inputs), alone)) > CLOSE:
+        raise Fault(
+            "`project` gives something else for all steps at once than for one after another",
+            expected="`project(inputs)[t]` equal to `project(inputs[t])`",
+            came=f"a difference of {difference:.3g}",
+            example=f"{STEPS} steps of {BATCH} rows",
+            where=subject.find_in(("project",), OVER_ROWS) or subject.where("project"),
+        )
+
+
+@check("rows do not depend on each other", needs=("shapes", "deterministic"))
+def rows_independent(subject: Subject) -> None:
+    """Another row of the batch changes nothing, in training neither: no softmax, mean or norm over the batch."""
+    inputs, state, other = subject.inputs(2), subject.state(2), subject.state(2, seed=8)
+    mixed = [torch.cat([mine[:1], theirs[1:]]) for mine, theirs in zip(state, other, strict=True)]
+    changed = torch.cat([inputs[:1], inputs[1:] + 1])
+    for training in (False, True):
+        first = _step(subject, training, inputs, state)
+        for name, second in (
+            ("input", _step(subject, training, changed, state)),
+            ("state", _step(subject, training, inputs, mixed)),
+        ):
+            difference = max(gap(one[:1], two[:1]) for one, two in zip(first, second, strict=True))
+            if difference > CLOSE:
+                raise Fault(
+                    f"rows of the batch are mixed{' in training' if training else ''}",
+                    expected="each row from its own input and state: a softmax, mean or norm goes over `dim=-1`",
+                    came=f"the first row changes by {difference:.3g} with the {name} of the second",
+                    example="one step on two rows",
+                    where=subject.find_in_step(OVER_ROWS) or subject.find("BatchNorm") or subject.where(),
+                )
+
+
+def _step(subject: Subject, training: bool, inputs: Tensor, state: list[Tensor]) -> list[Tensor]:
+    """All results of one step; dropout, which training may have, is the same in each."""
+    cell = subject.fresh().train(training)
+    torch.manual_seed(0)
+    output, new = cell.step(cell.project(inputs), state)
+    return [output, *new]
+
+
+@check("the state is read and written", needs=("shapes", "deterministic"))
+def state_used(subject: Subject) -> None:
+    """Every state changes the result, and the input changes the state: otherwise nothing is remembered."""
+    cell, inputs, state = subject.cell, subject.inputs(BATCH), subject.state()
+    projected = cell.project(inputs)
+    output, new = cell.step(projected, state)
+    for k, name in enumerate(cell.state_names):
+        given = [tensor + 1 if k == index else tensor for index, tensor in enumerate(state)]
+        changed = cell.step(projected, given)
+        if max(gap(output, changed[0]), *(gap(a, b) for a, b in zip(new, changed[1], strict=True))) == 0:
+            raise Fault(
+                f"the state `{name}` is not read",
+                expected=f"a result that depends on `state[{k}]`: else nothing is remembered from it",
+                came="the same result with another state",
+                example="one step, with 1 added to the state",
+                where=subject.where(),
+            )
+    moved = cell.step(cell.project(inputs + 1), state)[1]
+    if all(gap(one, two) == 0 for one, two in zip(new, moved, strict=True)):
+        raise Fault(
+            "the new state does not depend on the input",
+            expected="a state that remembers inputs",
+            came="the same new state for another input",
+            example="one step, with 1 added to the input",
+            where=subject.where(),
+        )
+
+
+@check("a sequence that is cut goes on where it was", needs=("shapes", "project_alone", "deterministic"))
+def continues(subject: Subject) -> None:
+    """Two halves, the second from the state after the first, give what the whole gives."""
+    loop, inputs, state = Unroll(subject.cell), subject.inputs(STEPS, BATCH), subject.state()
+    whole, final = loop(inputs, state)
+    first, between = loop(inputs[:2], state)
+    second, last = loop(inputs[2:], between)
+    parts = [(whole, torch.cat([first, second])), *zip(final, last, strict=True)]
+    if (difference := max(gap(one, two) for one, two in parts)) > CLOSE:
+        raise Fault(
+            "two halves of a sequence give something else than the whole",
+            expected="all that a step needs is in the state that it is given",
+            came=f"a difference of {difference:.3g}",
+            example=f"{STEPS} steps, and the same as 2 and {STEPS - 2}",
+            where=subject.where(),
+        )
+
+
+@check("a mask carries the state over", needs=("shapes", "project_alone", "deterministic"))
+def masks(subject: Subject) -> None:
+    """Masked steps change nothing: a row of two steps ends as the same row does without the steps behind."""
+    loop, inputs, state = Unroll(subject.cell), subject.inputs(STEPS, 2), subject.state(2)
+    mask = torch.ones(STEPS, 2, dtype=torch.bool)
+    mask[2:, 0] = False
+    _, final = loop(inputs, state, mask)
+    _, expected = loop(inputs[:2], state)
+    if (difference := max(gap(one[:1], two[:1]) for one, two in zip(final, expected, strict=True))) > CLOSE:
+        raise Fault(
+            "steps that are masked change the state",
+            expected="all that is remembered is in the state, which the loop carries over",
+            came=f"a final state that differs by {difference:.3g}",
+            example=f"two rows of {STEPS} steps, the first one masked from the third on",
+            where=subject.where(),
+        )
+
+
+@check("the layer gives what a loop by hand gives", needs=("continues", "masks"))
+def same_in_a_loop(subject: Subject) -> None:
+    """`seqsum.Recurrent` around the cell, by the backend that `auto` picks, gives what five lines of Python give."""
+    cell, inputs = subject.fresh(), subject.inputs(STEPS, BATCH)
+    state = cell.initial_state(BATCH, inputs) + cell.constants(BATCH, inputs)
+    outputs = []
+    for step in inputs:
+        output, state = cell.step(cell.project(step), state)
+        outputs.append(output)
+    layer = Recurrent(cell, backend="eager" if subject.wrapped else "auto").eval()
+    came, _ = layer(inputs)
+    if (difference := gap(torch.stack(outputs), came)) > CLOSE:
+        raise Fault(
+            f"the layer, by the backend {layer.last_backend}, gives something else than a loop by hand",
+            expected="the same numbers",
+            came=f"a difference of {difference:.3g}",
+            example=f"{STEPS} steps of {BATCH} rows from the initial state",
+            where=subject.where(),
+        )

@@ -1,0 +1,82 @@
+"""The list of checks, each a function named for what it shows, in the order in which to mend what they find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from seqsum.check.constructing import describe_error
+from seqsum.check.report import Fault, Result
+from seqsum.check.subject import Subject
+
+Function = Callable[[Subject], str | None] | Callable[[Subject], None]
+
+
+class Check(NamedTuple):
+    """One check.
+
+    Attributes:
+        name: Of its function.
+        title: What holds when it passes.
+        run: Returns a remark, or nothing; raises a `Fault`.
+        needs: Checks without which this one says nothing.
+        explanation: Its docstring.
+        group: The module it is in.
+    """
+
+    name: str
+    title: str
+    run: Function
+    needs: tuple[str, ...]
+    explanation: str
+    group: str
+
+
+CHECKS: list[Check] = []
+
+
+def check(title: str, needs: Sequence[str] = ()) -> Callable[[Function], Function]:
+    """Register a check behind those there are."""
+
+    def register(function: Function) -> Function:
+        group = function.__module__.rpartition(".")[2]
+        name: str = function.__name__
+        CHECKS.append(Check(name, title, function, tuple(needs), " ".join((function.__doc__ or "").split()), group))
+        return function
+
+    return register
+
+
+def run_check(check: Check, subject: Subject, earlier: dict[str, Result]) -> Result:
+    """Make one check, unless one that it needs has failed or was not made."""
+    blocked = [
+        earlier[name] for name in check.needs if name in earlier and earlier[name].status in ("failed", "skipped")
+    ]
+    if blocked:
+        return Result(check.name, check.title, "skipped", f"not checked, since `{blocked[0].check}` is not right yet")
+    subject.renew()
+    subject.pictures = {}
+    try:
+        remark = check.run(subject)
+    except Fault as fault:
+        return to_result(check, fault)
+    except Exception as error:  # the user's: whatever it is, it is a finding
+        where = subject.place_in(error)
+        message = f"{describe_error(error)}, raised {'here' if where else 'while the cell was checked'}"
+        return to_result(check, Fault(message, expected=check.explanation, where=where or subject.where()))
+    return Result(check.name, check.title, "passed", remark or "", data=subject.pictures)
+
+
+def to_result(check: Check, fault: Fault) -> Result:
+    """The result of a check that found something."""
+    return Result(
+        check.name,
+        check.title,
+        fault.status,
+        fault.message,
+        fault.expected,
+        fault.came,
+        fault.example,
+        fault.where,
+        fault.data,
+    )

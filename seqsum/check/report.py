@@ -1,0 +1,174 @@
+"""What a check found, and all of it together: as lines for people, as JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from pathlib import Path
+from textwrap import indent
+from typing import Any, Literal
+
+Status = Literal["passed", "noted", "failed", "skipped"]
+MARKS: dict[str, str] = {"passed": "ok  ", "noted": "note", "failed": "FAIL", "skipped": "  - "}
+MANY = 12  # checks that are not made are named up to here
+
+
+class Fault(Exception):  # noqa: N818  # not an error of the program, but what a check has found
+    """Something is wrong with a cell.
+
+    Args:
+        message: The fault in one sentence.
+        expected: What should have come.
+        came: What came.
+        example: The smallest input that shows it.
+        where: `file:line` to look at, and what stands there.
+        status: "noted" for what is worth knowing and not wrong.
+        data: Numbers for pictures, by name.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        expected: str = "",
+        came: str = "",
+        example: str = "",
+        where: str = "",
+        status: Status = "failed",
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.expected, self.came, self.example, self.where = expected, came, example, where
+        self.status = status
+        self.data = data or {}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check and what it found; see `Fault`."""
+
+    check: str
+    title: str
+    status: Status
+    message: str = ""
+    expected: str = ""
+    came: str = ""
+    example: str = ""
+    where: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def details(self) -> dict[str, str]:
+        """What is known of the fault beside its sentence, by what it is."""
+        found = {"expected": self.expected, "came": self.came, "example": self.example, "look at": self.where}
+        return {name: text for name, text in found.items() if text}
+
+    def __str__(self) -> str:
+        line = f"{MARKS[self.status]} {self.title}"
+        if self.message:
+            line += f": {self.message}"
+        rows = [f"{name:<9}{text}" for name, text in self.details().items()]
+        return "\n".join([line, *(indent(row, " " * 9) for row in rows)])
+
+
+@dataclass(frozen=True)
+class Report(Sequence[Result]):
+    """All results for one cell, in the order in which to mend what is wrong.
+
+    Attributes:
+        cell: The name of its class.
+        like: What it was held against, or None.
+        results: One for each check.
+        seconds: What all checks took.
+    """
+
+    cell: str
+    like: str | None
+    results: tuple[Result, ...]
+    seconds: float = 0.0
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.results[index]
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self.results)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed. What was only noted counts as passed."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[Result, ...]:
+        """The results that failed, the first to mend first."""
+        return tuple(result for result in self.results if result.status == "failed")
+
+    def find(self, check: str) -> Result:
+        """The result of the check of this name.
+
+        Raises:
+            KeyError: There is no such check in this report.
+        """
+        for result in self.results:
+            if result.check == check:
+                return result
+        raise KeyError(f"{check!r} is none of {[result.check for result in self.results]}")
+
+    def raise_for_failures(self) -> None:
+        """Raise an AssertionError that is the report, if anything failed: for a test of your own."""
+        if not self.passed:
+            raise AssertionError(f"\n{self}")
+
+    @property
+    def verdict(self) -> str:
+        """The result in one line."""
+        counts = {status: sum(r.status == status for r in self.results) for status in ("failed", "noted", "skipped")}
+        if self.passed:
+            return "is right" + (f", with {counts['noted']} remarks" if counts["noted"] > 1 else "")
+        first = self.failures[0]
+        skipped = f", {counts['skipped']} not made" if counts["skipped"] else ""
+        return f"{counts['failed']} of {len(self.results)} checks failed{skipped}. Mend first: {first.title}"
+
+    def __str__(self) -> str:
+        like = f", held against {self.like}" if self.like else ""
+        lines = [f"{self.cell}{like}"]
+        for message, group in groupby(
+            self.results, key=lambda result: result.message if result.status == "skipped" else ""
+        ):
+            if message:
+                names = [f"`{result.check}`" for result in group]
+                lines.append(
+                    f"{MARKS['skipped']} {message}: {', '.join(names) if len(names) < MANY else 'all the rest'}"
+                )
+            else:
+                lines += map(str, group)
+        return "\n".join([*lines, f"{self.cell}: {self.verdict} ({self.seconds:.1f} s)"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, of types that JSON knows."""
+        return {
+            "cell": self.cell,
+            "like": self.like,
+            "passed": self.passed,
+            "verdict": self.verdict,
+            "seconds": round(self.seconds, 2),
+            "results": [asdict(result) for result in self.results],
+        }
+
+    def to_json(self) -> str:
+        """All of it as JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """All of it as one HTML page with pictures that needs no server; written to `path`, if given."""
+        from seqsum.check.page import make_page  # draws: needs matplotlib
+
+        page = make_page(self)
+        if path is not None:
+            Path(path).write_text(page, encoding="utf-8")
+        return page

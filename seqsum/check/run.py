@@ -1,0 +1,87 @@
+"""All checks of one cell, in order."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+
+# the modules in the order of their checks: what to mend first comes first
+from seqsum.check import contract, effects, gradients, learning, recurrence, speed, weights  # noqa: F401  # register
+from seqsum.check.equations import verdict  # noqa: F401  # registers
+from seqsum.check.making import make_subject
+from seqsum.check.registry import CHECKS, Check, run_check, to_result
+from seqsum.check.report import Fault, Report, Result
+
+Like = Literal["lstm", "gru", "rnn"]
+LIKES = ("lstm", "gru", "rnn")
+MADE = Check("made", "it can be made", lambda subject: None, (), "An instance, or a class with two sizes.", "contract")
+GROUPS = ("weights", "contract", "effects", "recurrence", "gradients", "verdict")
+
+
+def ordered_checks(learn: bool) -> list[Check]:
+    """The checks in order; those of learning and speed, which take longer, only if asked for."""
+    groups = (*GROUPS, *(("learning", "speed") if learn else ()))
+    return sorted((found for found in CHECKS if found.group in groups), key=lambda found: groups.index(found.group))
+
+
+def check_cell(cell: Any, like: Like | None = None, *, learn: bool = False) -> Report:
+    """Check a cell: its contract, its behaviour over time, its gradients, and its equations.
+
+        report = seqsum.check_cell(MyLSTM, like="lstm")
+        print(report)
+        report.raise_for_failures()                    # in a test of your own
+
+    Args:
+        cell: A `RecurrentCell`; a plain module with the signature of torch.nn's cells, `forward(input, hx)`; or the
+            class of either, which is made with small sizes. What is given is copied and stays as it is.
+        like: The reference to hold the equations against; by default they are only recognised.
+        learn: Whether to see how it learns and how fast it is as well, which takes up to a minute.
+
+    Returns:
+        One result a check, those to mend first first; `report.passed` says whether none failed.
+
+    Raises:
+        ValueError: An unknown `like`.
+    """
+    if like is not None and like not in LIKES:
+        raise ValueError(f"`like` (={like!r}) must be one of {LIKES}")
+    start = time.perf_counter()
+    with _quiet():
+        results = tuple(_results(cell, like, learn))
+    name = getattr(cell, "__name__", type(cell).__name__)
+    return Report(name, like, results, time.perf_counter() - start)
+
+
+def _results(cell: Any, like: str | None, learn: bool) -> Iterator[Result]:
+    checks = ordered_checks(learn)
+    try:
+        subject = make_subject(cell, like)
+    except Fault as fault:
+        yield to_result(MADE, fault)
+        for found in checks:
+            yield Result(found.name, found.title, "skipped", "not checked, since there is no cell yet")
+        return
+    yield Result(MADE.name, MADE.title, "passed")
+    earlier: dict[str, Result] = {}
+    for found in checks:
+        earlier[found.name] = run_check(found, subject, earlier)
+        yield earlier[found.name]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """With gradients, other random numbers, one thread, and no warnings: what there is to say, the report says."""
+    threads = torch.get_num_threads()
+    with warnings.catch_warnings(), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        torch.set_num_threads(1)  # for small sizes the fastest, and fair where many are graded side by side
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

@@ -1,0 +1,163 @@
+"""The cell that is checked: made, copied, and run, with the places in its source to point at."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import os
+import re
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqsum.check.adapter import ModuleCell
+from seqsum.check.watch import Call, watch
+from seqsum.recurrent import RecurrentCell
+
+INPUT_SIZE, HIDDEN_SIZE, BATCH, STEPS = 7, 5, 3, 4  # no two blocks of weights have the same shape with these
+LARGE = 32  # units from which on a cell is made again, smaller
+
+
+class Subject:
+    """A cell under test.
+
+    Attributes:
+        cell: The cell, in evaluation and float64.
+        original: The same as it was made.
+        wrapped: Whether it is a plain module with the signature of torch.nn's cells, in an adapter.
+        kind: The user's class.
+        pictures: Numbers that the check at work leaves for the page.
+        resize: Makes a cell of the same kind with other sizes, `(F, H)`, in float32.
+    """
+
+    def __init__(self, cell: RecurrentCell, like: str | None, resize: Callable[[int, int], RecurrentCell]) -> None:
+        self.original = cell
+        self.resize = resize
+        self.pictures: dict[str, Any] = {}
+        self.like = like
+        self.wrapped = isinstance(cell, ModuleCell)
+        self.module: nn.Module = cell.module if isinstance(cell, ModuleCell) else cell
+        self.kind = type(self.module)
+        self._pristine = copy.deepcopy(cell).double().eval()
+        self.renew()
+
+    def renew(self) -> None:
+        """Take another copy, since a cell may keep something from one call to the next."""
+        self.cell = self.fresh()
+
+    @property
+    def step_name(self) -> str:
+        """What the user wrote a step in."""
+        return "forward" if self.wrapped else "step"
+
+    def fresh(self) -> RecurrentCell:
+        """A copy in float64, in evaluation, that a check may spoil."""
+        return copy.deepcopy(self._pristine)
+
+    def inputs(self, *shape: int, seed: int = 0) -> Tensor:
+        """Random inputs `(…, F)` in float64."""
+        return draw((*shape, self.cell.input_size), seed)
+
+    def state(self, batch: int = BATCH, seed: int = 1) -> list[Tensor]:
+        """A random state, `(B, S)` each, and constants."""
+        states = [draw((batch, size), seed + 10 * k) for k, size in enumerate(self.cell.state_size)]
+        return states + self.cell.constants(batch, states[0] if states else torch.zeros(1).double())
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters of the cell by the user's names."""
+        return {name.removeprefix("module." if self.wrapped else ""): p for name, p in self.cell.named_parameters()}
+
+    def where(self, method: str | None = None) -> str:
+        """`file:line` of a method that the user wrote, by default of the step."""
+        name = "forward" if self.wrapped else method or self.step_name
+        found = getattr(self.kind, name, self.kind)
+        return place_of(inspect.unwrap(found) if callable(found) else self.kind)
+
+    def find(self, pattern: str) -> str:
+        """`file:line: code` of the first line that the user wrote in the class which matches; "" if none does."""
+        return self.find_in(list(vars(self.kind)), pattern)
+
+    def find_in(self, methods: Sequence[str], pattern: str) -> str:
+        """The same within methods of these names."""
+        return next((line for name in methods if (line := find_line(vars(self.kind).get(name), pattern))), "")
+
+    def find_in_step(self, pattern: str) -> str:
+        """The same within what runs at every step: all methods but those that make the cell."""
+        making = ("__init__", "reset_parameters", "init_weights", "reset", "init_hidden", "initial_state")
+        return self.find_in([name for name in vars(self.kind) if name not in making], pattern)
+
+    def culprits(self, in_place: bool = False) -> list[Call]:
+        """What a step does that may break gradients, and where; only what works in place, or all else."""
+        cell = self.fresh()
+        inputs = self.inputs(BATCH).requires_grad_()
+        calls = watch(lambda: cell.step(cell.project(inputs), self.state()))
+        return [call for call in calls if call.in_place == in_place]
+
+    def place_in(self, error: BaseException) -> str:
+        """Where in the user's file an error arose, and the line that stands there; "" if not there."""
+        return find_frame(error, source_file(self.kind))
+
+
+def find_frame(error: BaseException, file: str) -> str:
+    """The innermost line of a user's file that an error passed through: `file`, or any that is no library's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if f.filename == file] or [f for f in frames if not is_library(f.filename)]
+    return f"{short(theirs[-1].filename)}:{theirs[-1].lineno}: {theirs[-1].line}" if theirs else ""
+
+
+def find_line(thing: Any, pattern: str) -> str:
+    """`file:line: code` of the first line in the source of a class or function that matches; "" if none does."""
+    try:
+        lines, start = inspect.getsourcelines(thing)
+    except (OSError, TypeError):
+        return ""
+    for number, line in enumerate(lines, start):
+        code = line.split("#")[0].strip()
+        if re.search(pattern, code):
+            return f"{short(source_file(thing))}:{number}: {code}"
+    return ""
+
+
+def draw(shape: Sequence[int], seed: int) -> Tensor:
+    """Normal random numbers in float64 that are the same in every run."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def source_file(thing: Any) -> str:
+    """The file that a class or function is from; "" where there is none."""
+    try:
+        return inspect.getsourcefile(thing) or ""
+    except TypeError:
+        return ""
+
+
+def place_of(thing: Callable[..., Any] | type) -> str:
+    """`file:line` of a function or class; its name where there is no source."""
+    code = getattr(thing, "__code__", None)
+    if isinstance(code, CodeType):
+        return f"{short(code.co_filename)}:{code.co_firstlineno}, `{thing.__name__}`"
+    try:
+        return f"{short(source_file(thing))}:{inspect.getsourcelines(thing)[1]}, `{thing.__name__}`"
+    except (OSError, TypeError):
+        return f"`{getattr(thing, '__name__', thing)}`"
+
+
+def short(filename: str) -> str:
+    """A path from the current folder on, where it is below."""
+    path = Path(filename)
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+LIBRARIES = tuple(str(Path(package.__file__).parent) for package in (torch, inspect) if package.__file__)
+OWN = str(Path(__file__).parents[1])
+
+
+def is_library(filename: str) -> bool:
+    """Whether a file is torch's, Python's or seqsum's, and no user's."""
+    installed = "site-packages" in filename or filename.startswith("<")
+    return installed or filename.startswith((*LIBRARIES, OWN))

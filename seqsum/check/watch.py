@@ -1,0 +1,82 @@
+"""Finds the lines of a user's code that break gradients: `detach`, `.data`, `no_grad`, and operations in place."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+CUTS = {
+    "detach": "`detach()` cuts the gradient",
+    "detach_": "`detach_()` cuts the gradient",
+    "item": "`item()` takes a number out of the graph: no gradient passes",
+    "tolist": "`tolist()` takes numbers out of the graph: no gradient passes",
+    "numpy": "`numpy()` takes an array out of the graph: no gradient passes",
+    "tensor": "`torch.tensor(…)` copies numbers, and no gradient passes",
+    "round": "`round()` has a gradient of zero",
+    "sign": "`sign()` has a gradient of zero",
+    "argmax": "`argmax()` has no gradient",
+}
+
+
+class Call(NamedTuple):
+    """A call that may break gradients: what it does, and `file:line: code`."""
+
+    reason: str
+    where: str
+    in_place: bool
+
+
+class Watcher(TorchFunctionMode):
+    """Keeps such calls while it is active, of code that is not a library's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if (reason := _reason(func, name, args)) is not None:
+            where = _user_line()
+            if where:
+                self.calls.append(Call(reason, where, _in_place(name)))
+        return func(*args, **(kwargs or {}))
+
+
+def _in_place(name: str) -> bool:
+    return name == "__setitem__" or (name.endswith("_") and not name.startswith("_"))
+
+
+def _reason(func: Any, name: str, args: Any) -> str | None:
+    if name == "__get__" and func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
+        return "`.data` is outside of the graph: no gradient passes"
+    if name == "_set_grad_enabled" and args and args[0] is False:
+        return "`torch.no_grad()` cuts the gradient"
+    if name in CUTS:
+        return CUTS[name]
+    if _in_place(name):
+        return f"`{'x[…] = …' if name == '__setitem__' else name + '(…)'}` works in place"
+    return None
+
+
+def _user_line() -> str:
+    from seqsum.check.subject import is_library, short
+
+    for frame in reversed(traceback.extract_stack()):
+        if not is_library(frame.filename):
+            return f"{short(frame.filename)}:{frame.lineno}: {frame.line}"
+        if frame.filename == __file__ and frame.name not in ("_user_line", "__torch_function__"):
+            return ""
+    return ""
+
+
+def watch(call: Callable[[], Any]) -> list[Call]:
+    """What `call` does that may break gradients, in order; errors that it raises are its own."""
+    watcher = Watcher()
+    with suppress(Exception), watcher:  # it is run for what it does on the way
+        call()
+    return watcher.calls

@@ -1,0 +1,80 @@
+"""Weights are where an optimizer finds them, made once, and all of them are used."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqsum.check.registry import check
+from seqsum.check.report import Fault
+from seqsum.check.subject import BATCH, Subject
+
+MAKES_WEIGHTS = r"nn\.(Linear|Parameter)\(|torch\.(randn|rand|empty|normal)"
+MADE_ONCE = "weights made once, in `__init__`, as `self.name = nn.Parameter(…)` or a module"
+
+
+@check("all weights are parameters")
+def parameters_registered(subject: Subject) -> None:
+    """No weight is kept in a list, or as a plain tensor, where neither an optimizer nor `.to()` finds it."""
+    module = subject.module
+    known = {id(tensor) for tensor in [*module.parameters(), *module.buffers()]}
+    known |= {id(part) for part in module.modules()}
+    for owner in module.modules():
+        for name, value in vars(owner).items():
+            if name.startswith("_"):
+                continue
+            for path, thing in _walk(f"self.{name}", value):
+                if id(thing) not in known:
+                    raise _unregistered(subject, path, thing)
+
+
+def _walk(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The tensors and modules in a value and the lists, tuples and dicts inside it, by path."""
+    if isinstance(value, nn.Module | nn.Parameter) or (isinstance(value, Tensor) and value.is_floating_point()):
+        yield path, value
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _walk(f"{path}[{index}]", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _walk(f"{path}[{key!r}]", item)
+
+
+def _unregistered(subject: Subject, path: str, thing: Any) -> Fault:
+    name = path.split("[")[0].removeprefix("self.")
+    kept = {nn.Module: "nn.ModuleList or nn.ModuleDict", nn.Parameter: "nn.ParameterList or nn.ParameterDict"}
+    remedy = next((remedy for kind, remedy in kept.items() if isinstance(thing, kind)), None)
+    plain = f"`self.{name} = nn.Parameter(…)`, or `self.register_buffer(…)` for what is not trained"
+    return Fault(
+        f"`{path}` is not registered: an optimizer does not find it, nor do `.to()` and `state_dict()`",
+        expected=f"{remedy} instead of a plain list or dict" if "[" in path and remedy else plain,
+        came=f"a {type(thing).__name__} in a plain {type(vars(subject.module).get(name)).__name__}",
+        where=subject.find(rf"self\.{name}\b") or subject.where("__init__"),
+    )
+
+
+@check("`step` makes no weights")
+def makes_no_weights(subject: Subject) -> None:
+    """No weight is made during a step: it would be another one each time, and never be trained."""
+    cell = copy.deepcopy(subject.original)
+    made: list[str] = []
+
+    def remember(module: nn.Module, name: str, parameter: Any) -> None:
+        made.append(f"{name} of {type(module).__name__}")
+
+    hook = torch.nn.modules.module.register_module_parameter_registration_hook(remember)
+    try:
+        with suppress(Exception):  # a step that fails is what the next checks are for
+            projected = cell.project(torch.ones(BATCH, cell.input_size))
+            cell.step(projected, [torch.ones(BATCH, size) for size in cell.state_size])
+    finally:
+        hook.remove()
+    if made:
+        where = subject.find_in_step(MAKES_WEIGHTS) or subject.where()
+        came = f"{', '.join(dict.fromkeys(made))}, new with each step"
+        raise Fault(f"`{subject.step_name}` makes weights", expected=MADE_ONCE, came=came, where=where)

@@ -1,0 +1,135 @@
+"""The command: a report, JSON, a page, a table for a folder, and exit codes for graders."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from seqsum.check.__main__ import main
+from seqsum.check.grading import find_submissions, grade, make_table
+from tests.check.conftest import SUBMISSIONS
+
+
+def write(folder: Path, name: str, *changes: tuple[str, str]) -> Path:
+    source = (SUBMISSIONS / "lstm.py").read_text()
+    for old, new in changes:
+        assert old in source
+        source = source.replace(old, new)
+    path = folder / name
+    path.write_text(source)
+    return path
+
+
+OLD = ("o * torch.tanh(c_new)", "o * torch.tanh(c)")
+SAID = "your hidden state is read from the cell state before its update"
+
+
+def test_a_right_cell_ends_with_0_and_a_wrong_one_with_1(here, capsys):
+    assert main([str(write(here, "ada.py")), "--like=lstm"]) == 0
+    assert "MyLSTM: is right" in capsys.readouterr().out
+    assert main([str(write(here, "ben.py", OLD)), "--like=lstm"]) == 1
+    out = capsys.readouterr().out
+    assert f"FAIL its equations: {SAID}" in out
+    assert "look at  ben.py:30: h_new = o * torch.tanh(c)" in out
+
+
+def test_a_cell_is_found_by_its_dotted_path_in_the_folder_one_is_in(here, capsys, monkeypatch):
+    monkeypatch.setattr("sys.path", [path for path in __import__("sys").path if path])
+    write(here, "dotted_cells.py")
+    assert main(["dotted_cells.MyLSTM", "--like=lstm"]) == 0
+
+
+def test_json_is_all_that_is_printed_and_holds_every_result(here, capsys):
+    path = write(here, "ben.py", OLD, ("import torch\n", "import torch\nprint('hello')\n"))
+    assert main([str(path), "--like=lstm", "--json"]) == 1
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert "hello" in captured.err
+    assert report["passed"] is False
+    assert report["cell"] == "MyLSTM"
+    wrong = [result for result in report["results"] if result["status"] == "failed"]
+    assert [result["message"] for result in wrong] == [SAID]
+    assert wrong[0]["data"]["mistakes"] == ["hidden_from_old_cell"]
+    assert {"expected", "came", "example", "where"} <= wrong[0].keys()
+
+
+def test_the_page_says_the_same_with_a_picture(here):
+    assert main([str(write(here, "ben.py", OLD)), "--like=lstm", "--html=ben.html"]) == 1
+    page = Path("ben.html").read_text()
+    assert SAID in page
+    assert "<code>step</code> makes no weights" in page
+    assert page.count('src="data:image/png;base64,') == 1
+    assert "http" not in page
+
+
+@pytest.mark.parametrize(
+    ("content", "target", "says"),
+    [
+        ("def f(:\n", "a.py", "a.py can't be imported: SyntaxError"),
+        ("import nothing_of_the_kind\n", "a.py", "No module named 'nothing_of_the_kind'"),
+        ("raise SystemExit(3)\n", "a.py", "a.py can't be imported: SystemExit: 3"),
+        ("x = 1\n", "a.py", "no cell in the file"),
+        ("x = 1\n", "a.py:Mine", "there is no `Mine`"),
+        ("x = 1\n", "b.py", "there is no file b.py"),
+        ("x = 1\n", "nowhere", "`nowhere` names no class"),
+        ("x = 1\n", "no.such.Cell", "No module named 'no'"),
+        (
+            "from torch import nn\nclass A(nn.LSTMCell):\n  def forward(s): 0\nclass B(A):\n  def forward(s): 0\n",
+            "a.py",
+            "several",
+        ),
+    ],
+)
+def test_what_can_not_be_loaded_is_told_in_one_line(here, capsys, content, target, says):
+    Path("a.py").write_text(content)
+    assert main([target, "--like=lstm"]) == 1
+    out = capsys.readouterr().out
+    assert says in out
+    assert "Traceback" not in out
+
+
+def test_of_several_classes_that_of_the_reference_is_taken(here, capsys):
+    text = "from torch import nn\nclass MyGRU(nn.GRUCell):\n  def forward(self, x, h): return super().forward(x, h)\n"
+    Path("both.py").write_text(text + text.replace("GRU", "RNN"))
+    assert main(["both.py", "--like=gru"]) == 0
+    assert capsys.readouterr().out.startswith("MyGRU")
+
+
+def test_a_page_that_can_not_be_written_is_an_error_of_the_command(here, capsys):
+    write(here, "ada.py")
+    with pytest.raises(SystemExit) as ended:
+        main(["ada.py", "--html=missing/page.html"])
+    assert ended.value.code == 2
+    assert "error: missing/page.html can't be" in capsys.readouterr().err
+
+
+def test_a_folder_becomes_a_table_whatever_the_submissions_do(here, capsys):
+    write(here, "ada.py")
+    write(here, "ben.py", OLD)
+    (here / "cleo.py").write_text("import os\nos._exit(3)\n")
+    (here / "_shared.py").write_text("raise RuntimeError\n")
+    assert main([str(here), "--like=lstm"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["submission", "result", "wrong", "unchecked", "first"]
+    assert lines[1].split() == ["ada.py", "right", "0", "0"]
+    assert lines[2].split(maxsplit=4) == ["ben.py", "WRONG", "1", "0", SAID]
+    assert lines[3].split(maxsplit=4) == ["cleo.py", "WRONG", "-", "-", "the process ended with code 3: nothing said"]
+    assert lines[4] == "1 of 3 are right"
+
+
+def test_a_submission_that_does_not_end_is_given_up(here):
+    (here / "endless.py").write_text("while True: pass\n")
+    (found,) = grade(find_submissions([str(here)]), timeout=8)
+    assert not found.passed
+    assert found.verdict == "not finished within 8 s"
+    assert "WRONG" in make_table([found])
+
+
+def test_grades_as_json_hold_the_reports(here, capsys):
+    paths = [str(write(here, "ada.py")), str(write(here, "ben.py", OLD))]
+    assert main([*paths, "--like=lstm", "--json", "--html=pages"]) == 1
+    assert sorted(path.name for path in Path("pages").iterdir()) == ["ada.html", "ben.html"]
+    ada, ben = json.loads(capsys.readouterr().out)
+    assert ada["passed"]
+    assert ben["verdict"] == SAID
+    assert len(ben["report"]["results"]) == len(ada["report"]["results"]) > 20

@@ -1,0 +1,359 @@
+"""One fault a cell: each is found by the check that is made for it, in words, with its line."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from seqsum import RecurrentCell, check_cell
+from tests.check import styles
+
+LSTM_INIT = "        self.b = nn.Parameter(torch.zeros(4 * hidden_size))\n"
+STEP = "        h, c = state[0], state[1]\n"
+NEW = "        h_new = o * torch.tanh(c_new)\n"
+RETURN = "return output, [h_new, c_new]"
+ANNOTATED = "def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:"
+PROJECT = "return input @ self.W.T + self.b"
+
+# the check that finds it, the change, what the message says, and what stands in the line that is shown
+FAULTS = {
+    "one tensor": ("step_returns", (RETURN, "return h_new"), "`step` must return (output, state)", "step"),
+    "three values": ("step_returns", (RETURN, "return output, h_new, c_new"), "must return (output, state)", "step"),
+    "one state of two": ("step_returns", (RETURN, "return output, [h_new]"), "must return (output, state)", "step"),
+    "None": ("step_returns", (RETURN, "pass"), "must return (output, state)", "step"),
+    "names of states": ("sizes", ('("hidden", "cell")', '("hidden",)'), "each state must have a name", "__init__"),
+    "no annotation": (
+        "compiles",
+        (ANNOTATED, "def step(self, projected, state):"),
+        "annotate `state: list[Tensor]`",
+        "step",
+    ),
+    "weights in a list": (
+        "parameters_registered",
+        (LSTM_INIT, LSTM_INIT + "        self.more = [nn.Parameter(torch.zeros(3))]\n"),
+        "`self.more[0]` is not registered",
+        "self.more = [",
+    ),
+    "layers in a dict": (
+        "parameters_registered",
+        (LSTM_INIT, LSTM_INIT + "        self.more = {'x': nn.Linear(2, 2)}\n"),
+        "`self.more['x']` is not registered",
+        "self.more = {",
+    ),
+    "a plain tensor": (
+        "parameters_registered",
+        ("self.b = nn.Parameter(torch.zeros(4 * hidden_size))", "self.b = torch.zeros(4 * hidden_size)"),
+        "`self.b` is not registered",
+        "self.b = torch.zeros",
+    ),
+    "a weight made in step": (
+        "makes_no_weights",
+        (NEW, "        h_new = nn.Linear(self.hidden_size, self.hidden_size)(o) * torch.tanh(c_new)\n"),
+        "`step` makes weights",
+        "nn.Linear(self.hidden_size",
+    ),
+    "an idle parameter": (
+        "parameters_used",
+        (LSTM_INIT, LSTM_INIT + "        self.idle = nn.Parameter(torch.zeros(3))\n"),
+        "`idle` gets no gradient",
+        "self.idle",
+    ),
+    "the state in place": (
+        "changes_nothing",
+        (STEP, STEP + "        c.mul_(0.5)\n"),
+        "`state[1]`, cell is changed",
+        "c.mul_",
+    ),
+    "the projection in place": (
+        "changes_nothing",
+        (STEP, STEP + "        projected += 1\n"),
+        "`projected` is changed",
+        "projected += 1",
+    ),
+    "wrong output": ("shapes", ("output = h_new", "output = h_new.sum(-1)"), "the output has the wrong shape", "step"),
+    "squeezed": (
+        "shapes",
+        ("output = h_new", "output = h_new.squeeze()"),
+        "the output has the wrong shape",
+        "squeeze()",
+    ),
+    "another type": ("shapes", ("output = h_new", "output = h_new.float()"), "the output changes its type", "float()"),
+    "dropout": (
+        "deterministic",
+        ("output = h_new", "output = torch.nn.functional.dropout(h_new, 0.5)"),
+        "random in evaluation",
+        "dropout(h_new",
+    ),
+    "noise": (
+        "deterministic",
+        (NEW, NEW + "        h_new = h_new + torch.randn_like(h)\n"),
+        "random in evaluation",
+        "randn",
+    ),
+    "state kept on self": (
+        "deterministic",
+        (STEP, STEP + "        h = h + getattr(self, 'last', 0)\n        self.last = h.detach()\n"),
+        "remembers something from one call to the next: `self.last`",
+        "'last'",
+    ),
+    "steps counted": (
+        "deterministic",
+        (STEP, STEP + "        self.t = getattr(self, 't', 0) + 1\n        h = h / self.t\n"),
+        "remembers something from one call to the next: `self.t`",
+        "self.t",
+    ),
+    "softmax over the batch": (
+        "rows_independent",
+        ("i = torch.sigmoid(i)", "i = torch.softmax(i, dim=0)"),
+        "rows of the batch are mixed",
+        "dim=0",
+    ),
+    "norm over the batch": (
+        "rows_independent",
+        (NEW, NEW + "        h_new = h_new - h_new.mean(0)\n"),
+        "rows of the batch are mixed",
+        "mean(0)",
+    ),
+    "the future": (
+        "no_look_ahead",
+        (PROJECT, "return input.flip(0) @ self.W.T + self.b"),
+        "looks into the future",
+        "flip",
+    ),
+    "the past": (
+        "project_alone",
+        (PROJECT, "return input.cumsum(0) @ self.W.T + self.b if input.dim() == 3 else input @ self.W.T + self.b"),
+        "mixes steps",
+        "cumsum",
+    ),
+    "the time": (
+        "project_alone",
+        (
+            PROJECT,
+            "x = input @ self.W.T\n        return x * torch.arange(len(x))[:, None, None] if x.dim() == 3 else x",
+        ),
+        "for all steps at once than for one after another",
+        "project",
+    ),
+    "state not read": (
+        "state_used",
+        (STEP, "        h, c = 0 * state[0], state[1]\n"),
+        "the state `hidden` is not read",
+        "step",
+    ),
+    "no memory of inputs": ("state_used", (RETURN, "return output, [h, c]"), "does not depend on the input", "step"),
+    "detach": (
+        "gradients_right",
+        (NEW, "        h_new = o.detach() * torch.tanh(c_new)\n"),
+        "`detach()` cuts",
+        "o.detach()",
+    ),
+    ".data": (
+        "gradients_right",
+        (STEP, "        h, c = state[0].data, state[1]\n"),
+        "`.data` is outside",
+        "state[0].data",
+    ),
+    "no_grad": (
+        "gradients_right",
+        (NEW, "        with torch.no_grad():\n            c_new = c_new * 1\n" + NEW),
+        "`torch.no_grad()` cuts",
+        "torch.no_grad()",
+    ),
+    "everything detached": (
+        "backward_runs",
+        (RETURN, "return output.detach(), [h_new.detach(), c_new.detach()]"),
+        "has no gradient at all: `detach()` cuts",
+        "detach",
+    ),
+    "in place": (
+        "backward_runs",
+        (NEW, NEW + "        o += 1\n"),
+        "`add_(…)` works in place",
+        "o += 1",
+    ),
+    "an error of its own": (
+        "step_returns",
+        (NEW, "        h_new = o @ torch.tanh(c_new)\n"),
+        "RuntimeError: mat1 and mat2 shapes",
+        "h_new = o @ torch.tanh(c_new)",
+    ),
+    "project for two axes alone": (
+        "projects",
+        (PROJECT, "return (self.W @ input.mT).mT.squeeze(0)[0] + self.b"),
+        "`project` must keep the axes",
+        "project",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found_by_its_check_and_shown_with_its_line(mutate, fault):
+    name, change, says, line = FAULTS[fault]
+    report = check_cell(mutate("lstm", change), like="lstm")
+    result = report.find(name)
+    assert result.status == ("noted" if name == "compiles" else "failed"), report
+    assert says in result.message
+    assert line in result.where
+    first = report.failures[0] if report.failures else result
+    told = {"parameters_used", "deterministic", "changes_nothing"}  # may be the first sign of what a later one explains
+    assert first.check in {name, *told}, report
+
+
+def test_what_needs_a_failed_check_is_not_made_and_says_why(mutate):
+    report = check_cell(mutate("lstm", (RETURN, "return h_new")), like="lstm")
+    assert [result.check for result in report.failures] == ["step_returns"]
+    assert report.find("gradients_right").message.startswith("not checked, since ")
+    assert report.find("equations").status == "skipped"
+    assert "Mend first: a step returns (output, state)" in str(report)
+
+
+def test_a_backward_pass_that_is_wrong_shows_the_number_that_was_expected():
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.tanh()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return 2 * gradient
+
+    class Own(styles.OneMatrixRNN):
+        def forward(self, input, hidden):
+            return Doubled.apply(self.i2h(torch.cat((input, hidden), 1)))
+
+    result = check_cell(Own, like="rnn").find("gradients_right")
+    assert result.status == "failed"
+    assert "gradient of input is wrong" in result.message
+    assert "by differences" in result.expected
+    assert "Doubled.apply" in result.where
+
+
+def test_second_derivatives_that_are_missing_are_noted():
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.tanh()
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, gradient):
+            return gradient * (1 - ctx.saved_tensors[0].tanh() ** 2)
+
+    class Own(styles.OneMatrixRNN):
+        def forward(self, input, hidden):
+            return Once.apply(self.i2h(torch.cat((input, hidden), 1)))
+
+    report = check_cell(Own, like="rnn")
+    assert report.passed
+    assert report.find("second_derivatives").status == "noted"
+
+
+def test_a_norm_over_the_batch_is_found_though_it_mixes_rows_in_training_alone():
+    class Own(styles.OneMatrixRNN):
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size)
+            self.norm = nn.BatchNorm1d(hidden_size)
+
+        def forward(self, input, hidden):
+            hidden = torch.tanh(self.norm(self.i2h(torch.cat((input, hidden), 1))))
+            return hidden, hidden
+
+    result = check_cell(Own, like="rnn").find("rows_independent")
+    assert result.status == "failed"
+    assert "in training" in result.message
+    assert "BatchNorm1d" in result.where
+
+
+def test_dropout_in_training_is_no_fault():
+    class Own(styles.OneMatrixRNN):
+        def forward(self, input, hidden):
+            dropped = nn.functional.dropout(input, 0.5, self.training)
+            return super().forward(dropped, hidden)
+
+    assert check_cell(Own, like="rnn").passed
+
+
+class NoProject(RecurrentCell):
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        return projected, state
+
+
+class NoSuper(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        self.linear = nn.Linear(input_size, hidden_size)
+
+
+class Computed(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.linear = nn.Linear(input_size + hidden_size, hidden_size)
+        self.scale = nn.Parameter(torch.ones(hidden_size)) * 2
+
+    def forward(self, x, h):
+        return torch.tanh(self.scale * self.linear(torch.cat([x, h], 1)))
+
+
+class Uncopied(Computed):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.scale = (1 for _ in range(3))
+
+
+class Units(nn.Module):
+    def __init__(self, units, depth, gain):
+        super().__init__()
+
+
+class Stateless(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.linear = nn.Linear(input_size, hidden_size)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+class Broken(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.linear = nn.Linear(input_size, hidden_size)
+
+    def forward(self, x, hx):
+        return self.linear(x) + undefined  # noqa: F821
+
+
+@pytest.mark.parametrize(
+    ("cell", "check", "says", "line"),
+    [
+        (NoProject, "projects", "NoProject must define `project`", "test_faults.py"),
+        (NoSuper, "made", "raised AttributeError: cannot assign module before Module.__init__() call", "nn.Linear"),
+        (Computed, "made", "`self.scale` is computed from parameters once", "self.scale = nn.Parameter"),
+        (Uncopied, "made", "it can't be copied: TypeError: cannot pickle 'generator' object", "test_faults.py"),
+        (Units, "made", "what `depth` is to be is not known", "test_faults.py"),
+        (Stateless, "made", "takes no state", "`forward`"),
+        (Broken, "made", "NameError: name 'undefined' is not defined", "+ undefined"),
+        (nn.LSTM, "made", "LSTM is a layer", ""),
+        (nn.Sequential(), "made", "takes no state|does not say its sizes", ""),
+        (42, "made", "is no module", ""),
+    ],
+)
+def test_what_is_no_cell_is_told_what_one_is(cell, check, says, line):
+    report = check_cell(cell, like="rnn")
+    result = report.find(check)
+    assert result.status == "failed"
+    assert any(part in result.message for part in says.split("|"))
+    assert result.expected
+    assert line in result.where
+
+
+def test_another_number_of_states_than_the_reference_is_named(mutate):
+    result = check_cell(mutate("gru"), like="lstm").find("equations")
+    assert result.message == "an LSTM has another number of states"
+    assert result.came == "1: hidden"
+
+
+def test_weights_of_other_shapes_than_the_reference_are_listed(mutate):
+    result = check_cell(mutate("rnn"), like="gru").find("equations")
+    assert result.message == "its weights are not those of a GRU"
+    assert "W_hh (5, 5)" in result.came
