@@ -17,7 +17,7 @@ DYNAMIC = torch.export.Dim.DYNAMIC
 SIZES = [(T, B), (1, 2), (11, 3)]  # steps and sequences: those that were written down, fewer, more
 pytestmark = [
     pytest.mark.filterwarnings("default"),  # torch warns of what it does itself, and of the checks of shapes in a trace
-    pytest.mark.filterwarnings("error:torch.jit.trace writes down"),
+    pytest.mark.filterwarnings("error:torch.jit.trace records"),
 ]
 MORE = {  # what torch.nn has not
     "own cell": lambda: Recurrent(MinimalGatedUnit(F, H), bidirectional=True),
@@ -169,7 +169,7 @@ def test_onnx_by_torchscript_computes_the_same(kind, name, tmp_path):
 @pytest.mark.parametrize(("kind", "name"), [("lstm", "mask"), ("lstm_proj", None), *((k, None) for k in MORE)])
 def test_onnx_by_torchscript_refuses_what_it_would_write_for_one_number_of_steps(kind, name, tmp_path):
     pytest.importorskip("onnxscript")
-    message = r"`dynamo=False` could write down \w+ with these options and masks for 6 steps .* use `dynamo=True`"
+    message = r"`dynamo=False` could only record \w+ with its mask and options for exactly 6 steps: use `dynamo="
     with pytest.raises(RuntimeError, match=message):
         torch.onnx.export(make(kind, name), draw(name, T, B), str(tmp_path / "layer.onnx"), dynamo=False)
 
@@ -189,7 +189,7 @@ def test_traced_layers_take_any_number_of_steps(kind, options):
 @pytest.mark.parametrize(("kind", "name"), [("lstm", "mask"), ("gru", "lengths"), *((kind, None) for kind in MORE)])
 def test_traces_that_hold_for_one_number_of_steps_say_so(kind, name):
     model = make(kind, name)
-    with pytest.warns(torch.jit.TracerWarning, match=r"torch.jit.trace writes down \w+ with .* for 6 steps and no"):
+    with pytest.warns(torch.jit.TracerWarning, match=r"torch.jit.trace records \w+ with .* for exactly 6 steps"):
         traced = torch.jit.trace(model, draw(name, T, B))
     others = draw(name, T, B)[0] * 2, *(option.flip(-1) for option in draw(name, T, B)[1:])
     torch.testing.assert_close(traced(*others), model(*others))
@@ -218,7 +218,7 @@ def test_scripting_is_refused_in_a_sentence(module):
 def test_backends_that_can_not_be_written_down_say_so(backend):
     layer = LSTM(F, H, backend=backend)
     for write in (torch.jit.trace, torch.export.export):
-        with pytest.raises(RuntimeError, match=rf"`backend` \(='{backend}'\) can't be written down .* take 'auto'"):
+        with pytest.raises(RuntimeError, match=rf"`backend` \(='{backend}'\) doesn't work with .* use 'auto'"):
             write(layer, draw(None, T, B))
 
 

@@ -101,7 +101,7 @@ def test_modules_inside_a_network_have_their_path():
     assert torch.equal(traced["reader.memory_l0"], traced["reader.cell_state_l0"])  # the former name
     assert "reader.memory_l0" in traced
     assert "reader.memory_l0" not in list(traced)
-    with pytest.raises(KeyError, match=r"'gate' was not recorded, but \['reader.input_gate_l0'"):
+    with pytest.raises(KeyError, match=r"'gate' was not recorded; recorded: \['reader.input_gate_l0'"):
         traced["gate"]
 
 

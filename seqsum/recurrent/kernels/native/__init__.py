@@ -23,7 +23,7 @@ _NAMES: dict[type[RecurrentCell], str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUC
 def native_obstacle(cell: RecurrentCell) -> str | None:
     """Why the kernels can't run this cell, in words; None if they can."""
     if not _is_plain(cell):
-        return "the kernels are for RNNCell, LSTMCell and GRUCell themselves, without `layer_norm` and `proj_size`"
+        return "the kernels are for RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or `proj_size`"
     if why := edited(cell):
         return why
     weight = cell.weight_ih

@@ -31,7 +31,7 @@ def triton_obstacle(cell: RecurrentCell) -> str | None:
     """Why the kernels can't run this cell, with its weights as and where they are; None if they can."""
     plain = isinstance(cell, PackedCell) and type(cell) in _NAMES and not cell.layer_norm
     if not plain or getattr(cell, "proj_size", None):  # a subclass may compute something else
-        return "the kernels are for RNNCell, LSTMCell and GRUCell themselves, without `layer_norm` and `proj_size`"
+        return "the kernels are for RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or `proj_size`"
     if why := edited(cell):
         return why
     if problem := _problem_with_triton():
