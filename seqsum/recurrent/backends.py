@@ -4,7 +4,7 @@
     script   the same loop, compiled by TorchScript
     compile  the same loop with its step compiled by torch.compile: takes seconds at first, needs a compiler,
              and supports neither second derivatives nor a second backward pass
-    bptt     backward through time as in the papers, in readable torch, for the built-in cells (`kernels/lstm.py`, …)
+    bptt     backpropagation through time, written to be read, for the built-in cells (`kernels/lstm.py`, …)
     native   the same in C++ for CPUs, all steps in one call (`kernels/native/`): compiled for this processor on a
              machine's first run, which takes some seconds and needs a C++ compiler
     triton   the same in Triton for GPUs (`kernels/triton/`): one launch for all steps if the weights fit on the

@@ -138,7 +138,7 @@ def test_without_a_compiler_auto_says_nothing_and_native_says_why(empty_cache, m
     ("script", "message"),
     [
         ("echo 'no room for OpenMP' >&2; exit 1", "failed: no room for OpenMP"),
-        ('while [ $# -gt 1 ]; do shift; done; echo rubbish > "$1"', "gave nothing that can be loaded"),
+        ('while [ $# -gt 1 ]; do shift; done; echo rubbish > "$1"', "produced no library that can be loaded"),
     ],
 )
 def test_a_compiler_that_fails_is_as_none(empty_cache, monkeypatch, tmp_path, script, message):
