@@ -367,7 +367,7 @@ def test_other_cells_are_refused(cell):
     ("device", "dtype", "capability", "why"),
     [
         ("cpu", torch.float32, None, "need a CUDA device, the weights are on cpu"),
-        ("cuda:1", torch.float64, None, r"know torch\.float32.*, the weights are of torch\.float64"),
+        ("cuda:1", torch.float64, None, r"support torch\.float32.*, the weights are of torch\.float64"),
         ("cuda:1", torch.float16, (7, 5), r"need compute capability \(8, 0\), cuda:1 has \(7, 5\)"),
         ("cuda:1", torch.bfloat16, (9, 0), None),
     ],
