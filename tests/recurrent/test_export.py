@@ -1,4 +1,4 @@
-"""Layers written down by torch.export, torch.jit, torch.fx and the exporters to ONNX: for any number of steps."""
+"""Layers exported by torch.export, torch.jit, torch.fx and to ONNX, for any number of steps."""
 
 import warnings
 
@@ -14,12 +14,12 @@ from tests.recurrent.oracles import KINDS, B, F, H, T, pair
 from tests.recurrent.test_recurrent import MinimalGatedUnit
 
 DYNAMIC = torch.export.Dim.DYNAMIC
-SIZES = [(T, B), (1, 2), (11, 3)]  # steps and sequences: those that were written down, fewer, more
+SIZES = [(T, B), (1, 2), (11, 3)]  # steps and sequences: as in the example, fewer, more
 pytestmark = [
-    pytest.mark.filterwarnings("default"),  # torch warns of what it does itself, and of the checks of shapes in a trace
+    pytest.mark.filterwarnings("default"),  # torch warns about its own code, and about shape checks in a trace
     pytest.mark.filterwarnings("error:torch.jit.trace records"),
 ]
-MORE = {  # what torch.nn has not
+MORE = {  # layers that torch.nn lacks
     "own cell": lambda: Recurrent(MinimalGatedUnit(F, H), bidirectional=True),
     "layer_norm": lambda: GRU(F, H, layer_norm=True, learn_initial_state=True),
     "identity": lambda: LSTM(F, H, output_activation="identity", recurrent_bias=False),
@@ -27,7 +27,7 @@ MORE = {  # what torch.nn has not
 
 
 class Given(nn.Module):
-    """Passes what is given beside the input on as the option of this name."""
+    """Pass arguments after the input to the layer's option of this name."""
 
     def __init__(self, layer, name=None):
         super().__init__()
@@ -38,7 +38,7 @@ class Given(nn.Module):
 
 
 def draw(name, steps, batch, layer=None):
-    """Inputs and an option of the given name."""
+    """Draw inputs and values for the option `name`."""
     generator = torch.Generator().manual_seed(steps)
     inputs = torch.randn(steps, batch, F, generator=generator)
     if name is None:
@@ -75,7 +75,7 @@ def export(model, name, strict=False):
 
 
 def check_sizes(written, model, name):
-    with torch.no_grad():  # which saves `scan` seconds
+    with torch.no_grad():  # saves seconds in `scan`
         for steps, batch in SIZES:
             given = draw(name, steps, batch, model.layer)
             torch.testing.assert_close(flat(written(*given)), flat(model(*given)))
@@ -121,7 +121,7 @@ def test_exported_layers_have_gradients(kind):
     model = make(kind, "mask")
     given, gradients = draw("mask", 9, 2), []
     for module in (export(model, "mask"), model):
-        model.zero_grad()  # both have the same parameters
+        model.zero_grad()  # the two share their parameters
         flat(module(*given))[0].square().sum().backward()
         gradients.append([parameter.grad for parameter in model.parameters()])
     torch.testing.assert_close(*gradients)
@@ -209,7 +209,7 @@ def test_scripting_is_refused_in_a_sentence(module):
     name = r"(LSTM|GRUCell|RNN|MinimalGatedUnit)"
     with pytest.raises(RuntimeError, match=rf"^torch.jit.script can't compile {name}, .* use torch.export or"):
         torch.jit.script(module)
-    inputs = torch.randn(2, B, F)  # while the loop over a cell still compiles
+    inputs = torch.randn(2, B, F)  # the loop over a cell still compiles
     cell = LSTMCell(F, H, layer_norm=True)
     assert unroll(cell, inputs, cell.initial_state(B, inputs), backend="script")[0].shape == (2, B, H)
 
