@@ -9,10 +9,10 @@
              machine's first run, which takes some seconds and needs a C++ compiler
     triton   the same in Triton for GPUs (`kernels/triton/`): one launch for all steps if the weights fit on the
              multiprocessors, otherwise two launches a step
-    auto     the fastest backend for this cell, and never an error where eager works. On a GPU, measurements decide
+    auto     the fastest backend for this cell; never fails where eager works. On a GPU, measurements decide
              (`rule.py`). On a CPU, native if there is a compiler, otherwise bptt, script or eager
 
-For torch.export and torch.jit.trace, `auto` and `eager` keep the loop a loop (`export.py`). Only this module calls
+torch.export and torch.jit.trace record the loop of `auto` and `eager` as a loop (`export.py`). Only this module calls
 `torch.jit.script` and `torch.compile`.
 """
 
@@ -79,7 +79,7 @@ def unroll(
 def choose_backend(
     cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None, backend: Backend
 ) -> Backend:
-    """Check the tensors and return the backend that runs: instead of a kernel, `eager` for tensors it can't access.
+    """Check the tensors and return the backend to run: `eager` instead of a kernel if a kernel can't access them.
 
     Raises:
         ValueError, RuntimeError: See `unroll`.

@@ -163,6 +163,11 @@ class RNN(TorchLike):
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype: See `TorchLike`.
         nonlinearity: "tanh" or "relu".
         options: See `TorchLike`.
+
+    Shapes of inputs and results are in `forward`.
+
+    Raises:
+        TypeError, ValueError: See `TorchLike`.
     """
 
     def __init__(
@@ -203,6 +208,11 @@ class LSTM(TorchLike):
         proj_size: Size of the projected hidden state; 0 for no projection.
         output_activation: "tanh" or "identity" for the last layer, see `LSTMCell`; the other layers have "tanh".
         options: See `TorchLike`.
+
+    Shapes of inputs and results are in `forward`.
+
+    Raises:
+        TypeError, ValueError: See `TorchLike`.
     """
 
     mode = "LSTM"
@@ -241,6 +251,11 @@ class GRU(TorchLike):
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype: See `TorchLike`.
         options: See `TorchLike`.
+
+    Shapes of inputs and results are in `forward`.
+
+    Raises:
+        TypeError, ValueError: See `TorchLike`.
     """
 
     mode = "GRU"

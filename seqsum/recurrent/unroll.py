@@ -52,7 +52,7 @@ class Unroll(nn.Module):
 def leave_out(inputs: Tensor, mask: Tensor | None) -> Tensor:
     """Set inputs `(T, B, …)` to zero where the mask `(T, B)` is False.
 
-    The loop computes masked steps too and discards the result. If such an input were NaN, so would be the gradients,
+    The loop computes masked steps too and discards the result. A NaN in their inputs would still reach the gradients,
     since zero times NaN is NaN.
     """
     if mask is None:

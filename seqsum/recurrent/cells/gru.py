@@ -59,7 +59,7 @@ class GRUCell(PackedCell):
         self.reset_parameters()
 
     def project(self, input: Tensor) -> Tensor:
-        """Compute `W_i x + b_i` for all gates, `(…, F) -> (…, 3·H)`; `gates` adds `b_h`, since `b_hn` is reset."""
+        """Compute `W_i x + b_i` for all gates, `(…, F) -> (…, 3·H)`; `gates` adds `b_h`."""
         return self.project_with(input, self.bias_ih)
 
     def gates(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -140,8 +140,8 @@ class AllSteps(torch.autograd.Function):
 def wants_plain_loop(d_results: Sequence[Tensor | None]) -> bool:
     """Whether the backward pass has to consist of torch operations, see `differentiable_gradients`.
 
-    It has to if its result will be differentiated again (double backward), or if each gradient is a batch of gradients
-    that looks like one (`is_grads_batched`, `jacobian(vectorize=True)`, `torch.func.vmap`).
+    It has to if its result will be differentiated again (double backward), or if the gradients are batched tensors,
+    which look like single ones (`is_grads_batched`, `jacobian(vectorize=True)`, `torch.func.vmap`).
     """
     functorch = torch._C._functorch  # there is no public way to ask
     return torch.is_grad_enabled() or any(
@@ -177,6 +177,6 @@ def _plain_loop(kernel: Kernel, given: Given) -> list[Tensor]:
     unroll = Unroll(with_weights(kernel.cell, weights))
     loop = unroll if kernel.projects else unroll.loop
     state = [tensor for tensor in (given.hidden, given.cell_state, given.dropout) if tensor is not None]
-    known = leave_out(given.inputs, given.mask)  # as a kernel doesn't read masked inputs
+    known = leave_out(given.inputs, given.mask)  # kernels don't read masked inputs either
     outputs, final = loop(known, state, given.mask, kernel.reverse)
     return [outputs, *final]

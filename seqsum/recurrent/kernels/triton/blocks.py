@@ -71,7 +71,7 @@ def convert(blocks, number: tl.constexpr, dtype: tl.constexpr):
 
 @triton.jit
 def load_taken(mask, t, rows, batch, wanted):
-    """Load whether each row is valid at time `t`, `(1, rows)`, as numbers that aren't zero; all are without a mask."""
+    """Load the mask at time `t`, `(1, rows)`, as numbers, nonzero for valid rows; without a mask all rows are valid."""
     if mask is None:
         return (rows < batch).to(tl.uint8)[None, :]
     else:
