@@ -1,4 +1,4 @@
-"""Hand-written recurrence: cells, the loop over time, layers. Depends on torch alone."""
+"""Hand-written recurrent networks: cells, the loop over time, layers. Depends only on torch."""
 
 from seqsum.recurrent.backends import resolve_backend, unroll
 from seqsum.recurrent.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell

@@ -1,19 +1,19 @@
-"""How the loop over time runs: backends by name, their compiled forms, and what `auto` stands for.
+"""Backends: the ways to run the loop over time, and which one `auto` chooses.
 
-    eager    the loop as plain Python, the reference for all others
+    eager    the loop in plain Python, the reference for all others
     script   the same loop, compiled by TorchScript
-    compile  the same loop, its step compiled by torch.compile: takes seconds at first, needs a compiler,
-             and differentiates once: no second derivatives, no second backward pass
-    bptt     backward through time as in the papers, to be read, for the built-in cells (`kernels/lstm.py`, …)
-    native   the same in C++ for CPUs, all steps in one call (`kernels/native/`): compiled for the processor at
-             hand, which takes a machine's first run some seconds and needs a C++ compiler
-    triton   the same in kernels for GPUs (`kernels/triton/`): one launch for all steps where the weights stay on the
-             device's processors, and two launches a step beyond
-    auto     the fastest of them that runs this cell: on a GPU what was measured there (`rule.py`); on a CPU native
-             where a compiler is found, and else without a word one that needs none; never fails where eager works
+    compile  the same loop with its step compiled by torch.compile: takes seconds at first, needs a compiler,
+             and supports neither second derivatives nor a second backward pass
+    bptt     backpropagation through time, written to be read, for the built-in cells (`kernels/lstm.py`, …)
+    native   the same in C++ for CPUs, all steps in one call (`kernels/native/`): compiled for this processor on a
+             machine's first run, which takes some seconds and needs a C++ compiler
+    triton   the same in Triton for GPUs (`kernels/triton/`): one launch for all steps if the weights fit on the
+             multiprocessors, otherwise two launches a step
+    auto     the fastest backend for this cell; never fails where eager works. On a GPU, measurements decide
+             (`rule.py`). On a CPU, native if there is a compiler, otherwise bptt, script or eager
 
-Where torch.export or torch.jit.trace write the model down, `auto` and `eager` keep the loop a loop (`export.py`).
-The only place that calls `torch.jit.script` and `torch.compile`.
+torch.export and torch.jit.trace record the loop of `auto` and `eager` as a loop (`export.py`). Only this module calls
+`torch.jit.script` and `torch.compile`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from seqsum.recurrent.rule import fastest_backends
 from seqsum.recurrent.unroll import Unroll, leave_out
 
 Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "triton"]
-KERNELS = ("bptt", "native", "triton")  # what reads and writes memory itself, or changes it in place
+KERNELS = ("bptt", "native", "triton")  # access memory by address, or change tensors in place
 Runner: TypeAlias = Callable[[Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
 
 
@@ -57,22 +57,22 @@ def unroll(
     reverse: bool = False,
     backend: Backend = "auto",
 ) -> tuple[Tensor, list[Tensor]]:
-    """Run `cell` over `inputs`, see `Unroll.forward`, by the given backend.
+    """Run a cell over all time steps with the given backend.
 
     Args:
-        cell: The step.
+        cell: Computes one step.
         inputs: `(T, B, F)`, `T` at least one.
-        state: Initial state, one `(B, S)` tensor for each state of the cell, and its constants.
+        state: Initial state, one `(B, S)` tensor for each state of the cell, followed by the cell's constants.
         mask: `(T, B)` bool. Where it is False, the row's state is carried over and its output is zero.
-        reverse: Start with the last step; outputs stay at the place of their inputs.
-        backend: See the head of this file.
+        reverse: Start with the last step; each output stays at the time of its input.
+        backend: See the top of this module.
 
     Returns:
-        Outputs `(T, B, O)` and the state after the last step, with the constants.
+        Outputs `(T, B, O)` and the state after the last step, followed by the constants.
 
     Raises:
-        ValueError: An unknown backend, an empty time axis; a size, type or device that doesn't fit.
-        RuntimeError: A backend was asked for by name and can't run this cell.
+        ValueError: The backend is unknown, the time axis is empty, or a size, type or device doesn't fit.
+        RuntimeError: The backend, asked for by name, can't run this cell.
     """
     return run(cell, choose_backend(cell, inputs, state, mask, backend), inputs, state, mask, reverse)
 
@@ -80,19 +80,19 @@ def unroll(
 def choose_backend(
     cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None, backend: Backend
 ) -> Backend:
-    """Check what the cell is to run on; the backend that runs it: `eager` for tensors that are no kernel's to read.
+    """Check the tensors and return the backend to run: `eager` instead of a kernel if a kernel can't access them.
 
     Raises:
-        ValueError, RuntimeError: As in `unroll`.
+        ValueError, RuntimeError: See `unroll`.
     """
     check_backend(backend)
     tensors = check_tensors(cell, inputs, state, mask)
     resolved = resolve_backend(cell, backend, batch=inputs.shape[1], steps=inputs.shape[0])
     if resolved not in KERNELS:
         return resolved
-    watched = resolved != "bptt" and not _nothing_watches()  # its operations are torch's, and can be watched
+    watched = resolved != "bptt" and not _nothing_watches()  # bptt's torch operations reach a dispatch mode
     if watched or not are_plain(tensors):
-        runner(cell, resolved)  # raises where it can't run the cell, whatever the tensors
+        runner(cell, resolved)  # raises an error if the backend can't run the cell with any tensors
         return "eager"
     return resolved
 
@@ -100,8 +100,8 @@ def choose_backend(
 def run(
     cell: RecurrentCell, backend: Backend, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
 ) -> tuple[Tensor, list[Tensor]]:
-    """`unroll` by a backend that `choose_backend` has given."""
-    if mask is not None and backend != "native":  # which does not read them
+    """Run the cell with the backend that `choose_backend` returned; see `unroll`."""
+    if mask is not None and backend != "native":  # native doesn't read masked inputs
         inputs = leave_out(inputs, mask)
     return runner(cell, backend)(inputs, state, mask, reverse)
 
@@ -115,15 +115,15 @@ def check_backend(backend: str) -> None:
 def resolve_backend(
     cell: RecurrentCell, backend: Backend, *, batch: int | None = None, steps: int | None = None
 ) -> Backend:
-    """The backend that `unroll` really uses for this cell: what `auto` stands for, or `backend` itself.
+    """Return the backend that `auto` chooses for a cell; any other `backend` is returned as it is.
 
     Args:
-        cell: The cell, where it will run: `auto` depends on the device and the type of its weights.
-        backend: See the head of this file.
-        batch, steps: Sequences and steps of the input, `B` and `T`, which on a GPU `auto` depends on as well.
+        cell: The cell. `auto` depends on the device and type of its weights.
+        backend: See the top of this module.
+        batch, steps: Size of the input, `B` and `T`; on a GPU `auto` depends on them as well.
 
     Raises:
-        ValueError: An unknown backend.
+        ValueError: The backend is unknown.
     """
     check_backend(backend)
     if backend != "auto":
@@ -131,9 +131,9 @@ def resolve_backend(
     if _transformed(cell):
         return "eager"
     _say_that_it_is_edited(cell)
-    if any(name in cell.__dict__ for name in METHODS):  # replaced on this very cell: TorchScript knows its class alone
+    if any(name in cell.__dict__ for name in METHODS):  # on the instance: TorchScript compiles the class's method
         return "eager"
-    if native_obstacle(cell) is None:  # on a CPU, where there is no rule to ask
+    if native_obstacle(cell) is None:  # only on a CPU, which has no rule
         return "native"
     for candidate in (*fastest_backends(cell, batch, steps), *WITHOUT_A_RULE):
         if _CAN_RUN[candidate](cell):
@@ -142,18 +142,18 @@ def resolve_backend(
 
 
 def _say_that_it_is_edited(cell: RecurrentCell) -> None:
-    """Once for each built-in class: it runs as its user has changed it, so without the kernels."""
+    """Warn, once for each built-in class, that it was edited and therefore runs without the kernels."""
     kind = type(cell)
     if kind in FINGERPRINTS and kind not in _said_to_be_edited and (why := edited(cell)):
         _said_to_be_edited.add(kind)
-        warnings.warn(f"{kind.__name__} runs as edited, without the kernels of the original: {why}", stacklevel=3)
+        warnings.warn(f"{kind.__name__} runs as edited, without the kernels for the original: {why}", stacklevel=3)
 
 
 _said_to_be_edited: set[type] = set()
 
 
 def _is_scriptable(cell: RecurrentCell) -> bool:
-    """Whether TorchScript compiles the cell; the first of its class that it doesn't is the occasion of a warning."""
+    """Whether TorchScript can compile the cell; warns once for each class that it can't."""
     if type(cell) in _not_scriptable or _is_changing(cell):
         return False
     try:
@@ -166,7 +166,7 @@ def _is_scriptable(cell: RecurrentCell) -> bool:
 
 
 def _is_changing(cell: nn.Module) -> bool:
-    """Whether hooks or parametrizations compute weights anew for each run, and a script of them would be good once."""
+    """Whether hooks or parametrizations recompute weights for each run, so that a script would soon be out of date."""
     if not all(isinstance(parameter, nn.Parameter) for parameter in cell.parameters()):
         return True
     return any(part._forward_pre_hooks or part._forward_hooks or is_parametrized(part) for part in cell.modules())
@@ -182,13 +182,13 @@ _CAN_RUN: dict[str, Callable[[RecurrentCell], bool]] = {
 
 
 def _nothing_watches() -> bool:
-    """Whether no dispatch mode (FakeTensorMode, make_fx, a user's own) is at work: it sees torch's operations alone."""
+    """Whether no dispatch mode is active (FakeTensorMode, make_fx, a user's own): these only see torch operations."""
     return torch._C._len_torch_dispatch_stack() == 0  # there is no public way to ask
 
 
 def _transformed(cell: RecurrentCell) -> bool:
-    """Whether something is at work that only plain torch operations survive: torch.compile, torch.export or tracing
-    of the model around the cell, a transform of torch.func, forward-mode differentiation, a dispatch mode.
+    """Whether only plain torch operations will do: under torch.compile, torch.export, torch.jit.trace, torch.func
+    transforms, forward-mode differentiation or a dispatch mode.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or not _nothing_watches():
         return True
@@ -199,7 +199,7 @@ def _transformed(cell: RecurrentCell) -> bool:
 
 
 def runner(cell: RecurrentCell, backend: Backend) -> Runner:
-    """What runs the cell over time by a backend that is not `auto`, with the arguments of `Unroll.forward`.
+    """Return a function that runs the cell with a backend other than `auto`; it is called like `Unroll.forward`.
 
     Raises:
         RuntimeError: The backend can't run this cell.
@@ -207,8 +207,7 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
     if is_exporting() or torch.jit.is_tracing():
         if backend != "eager":
             raise RuntimeError(
-                f"`backend` (={backend!r}) can't be written down by torch.export or torch.jit.trace: "
-                "take 'auto' or 'eager'"
+                f"`backend` (={backend!r}) doesn't work with torch.export and torch.jit.trace: use 'auto' or 'eager'"
             )
         return Scan(cell) if is_exporting() else Traced(cell)
     if backend == "script":
@@ -220,7 +219,7 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
         if kernel is None:
             raise RuntimeError(
                 f"`backend` (='bptt') can't run {type(cell).__name__}: the backward pass is written for "
-                "RNNCell, LSTMCell and GRUCell themselves, without `layer_norm`"
+                "RNNCell, LSTMCell and GRUCell, not for subclasses or `layer_norm`"
             )
         return partial(run_in_stretches, partial(kernel, cell))
     if backend == "native":
@@ -231,19 +230,19 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
 
 
 class _Compiled:
-    """The compiled forms of a cell's loop; a copy or a pickle of it is empty.
+    """Cache of a cell's compiled loops; copying or pickling it gives an empty one.
 
-    It hangs on the cell as a plain attribute, so compiling shows in no state dict and travels with no
-    deep copy or pickle. (A weak dictionary beside the cells would not do: TorchScript keeps the cell.)
+    It is a plain attribute of the cell, so that compiling changes no state dict, deep copy or pickle. (A weak
+    dictionary keyed by cells would leak: TorchScript keeps the cell alive.)
     """
 
     def __init__(self) -> None:
         self.scripted: nn.Module | None = None
-        self.tensors: Sequence[Tensor] = ()  # those that `scripted` was compiled around
-        self.step: Callable[..., Any] | None = None  # by torch.compile
+        self.tensors: Sequence[Tensor] = ()  # the cell's tensors when `scripted` was compiled
+        self.step: Callable[..., Any] | None = None  # compiled by torch.compile
 
     def fits(self, tensors: Sequence[Tensor]) -> bool:
-        """Whether the script still uses these very tensors; `module.weight = …` or a swap replaces them."""
+        """Whether the script uses exactly these tensors; `module.weight = …`, for example, replaces one."""
         return len(tensors) == len(self.tensors) and all(a is b for a, b in zip(tensors, self.tensors, strict=True))
 
     def __reduce__(self) -> tuple[type[_Compiled], tuple[()]]:
@@ -251,10 +250,10 @@ class _Compiled:
 
 
 def _scripted(loop: Unroll) -> nn.Module:
-    """The TorchScript form of the loop, compiled when first needed and when the cell's tensors were replaced."""
+    """Compile the loop by TorchScript, on first use and whenever the cell's tensors were replaced, and return it."""
     cell = loop.cell
     methods = tuple(getattr(type(cell), name, None) for name in METHODS)
-    if _scripted_methods.get(type(cell), methods) != methods:  # TorchScript keeps the first ones of a class
+    if _scripted_methods.get(type(cell), methods) != methods:  # TorchScript caches a class's methods
         raise RuntimeError(f"TorchScript has compiled {type(cell).__name__} before one of its methods was replaced")
     tensors = [*cell.parameters(), *cell.buffers()]
     tensors += [value for part in cell.modules() for value in part.__dict__.values() if isinstance(value, Tensor)]
@@ -274,12 +273,12 @@ _scripted_methods: dict[type, tuple[Any, ...]] = {}
 def _script(loop: Unroll) -> nn.Module:
     try:
         with warnings.catch_warnings():
-            # Recent torch calls torch.jit deprecated (FutureWarning or DeprecationWarning, by version).
-            # `auto` is prepared for its removal, so the user need not hear of it.
+            # Recent versions of torch warn that torch.jit is deprecated (FutureWarning or DeprecationWarning).
+            # Users needn't see that: `auto` will work without it.
             warnings.filterwarnings("ignore", ".*torch.jit.script")
             with compiling_loop():
                 return torch.jit.script(loop)
-    except Exception as error:  # TorchScript documents no exception types of its own
+    except Exception as error:  # TorchScript documents no exception types
         why = explain_compile_error(loop.cell, error)
         raise RuntimeError(f"TorchScript can't compile {type(loop.cell).__name__}: {why}") from error
 
@@ -288,7 +287,7 @@ def _run_scripted(scripted: nn.Module) -> Runner:
     if not torch.is_inference_mode_enabled():
         return scripted
 
-    # A loop that TorchScript has specialised for training refuses inference tensors, so it gets others.
+    # a script specialised for training can't take inference tensors, so give it copies that are none
     def run(inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool) -> tuple[Tensor, list[Tensor]]:
         with torch.inference_mode(False), torch.no_grad():
             return scripted(inputs.clone(), [s.clone() for s in state], mask, reverse)
@@ -297,8 +296,8 @@ def _run_scripted(scripted: nn.Module) -> Runner:
 
 
 class _StepCompiled:
-    """Stands in for a cell in the loop, with its step compiled: a whole loop would compile for minutes
-    (pytorch#97155), a step takes seconds and serves any number of them.
+    """Cell whose step is compiled. Compiling a step takes seconds and serves any number of steps; compiling the whole
+    loop would take minutes (pytorch#97155).
     """
 
     def __init__(self, cell: RecurrentCell) -> None:
@@ -309,7 +308,7 @@ class _StepCompiled:
 
 
 def _run_compiled(loop: Unroll) -> Runner:
-    compiled = Unroll(_StepCompiled(loop.cell))  # type: ignore[arg-type]  # has all of a cell that the loop uses
+    compiled = Unroll(_StepCompiled(loop.cell))  # type: ignore[arg-type]  # has what the loop needs of a cell
 
     def run(*arguments: Any) -> tuple[Tensor, list[Tensor]]:
         try:

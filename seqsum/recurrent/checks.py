@@ -1,7 +1,7 @@
-"""What a cell is run on: refused where it can't be right, and kept from the kernels where it isn't plain memory.
+"""Checks of the tensors that a cell runs on.
 
-A kernel reads and writes memory by address. So everything that reaches one has passed `check_tensors`, the only place
-that looks at it: sizes, types and devices of inputs, states, mask, dropout and weights.
+A kernel reads and writes memory by address. So `check_tensors` first checks sizes, types and devices of inputs, states,
+mask, dropout and weights, and `are_plain` tells whether a kernel may access them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 def check_tensors(
     cell: RecurrentCell, inputs: Tensor, state: Sequence[Tensor], mask: Tensor | None
 ) -> Sequence[Tensor]:
-    """Check what `unroll` runs a cell on; all its tensors, those of a built-in cell's weights included.
+    """Check the arguments of `unroll` and return all tensors among them, with the weights of a built-in cell.
 
     Raises:
-        ValueError: A size, type or device that doesn't fit.
+        ValueError: A size, type or device doesn't fit.
     """
     if not isinstance(inputs, Tensor):
         raise ValueError(f"`inputs` (={type(inputs).__name__}) must be a tensor")
@@ -44,18 +44,18 @@ def check_tensors(
 
 
 def are_plain(tensors: Sequence[Tensor]) -> bool:
-    """Whether a kernel may run on what `check_tensors` has given. Otherwise the loop in Python has to, where torch
-    looks after every tensor by itself.
+    """Whether a kernel may run on the tensors that `check_tensors` returned. Otherwise the loop in Python has to run,
+    whose torch operations accept any tensor.
     """
-    dtype = tensors[-1].dtype  # under autocast they may differ
+    dtype = tensors[-1].dtype  # under autocast types may differ
     return all(is_plain(tensor) and (tensor.dtype == dtype or tensor.dtype == torch.bool) for tensor in tensors)
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor is just its memory: of no subclass, with strides, on a device, nothing pending on it.
+    """Whether a tensor's values are what its memory holds: strided, no subclass, not on `meta`, no lazy negation.
 
-    FakeTensor and its like are subclasses; `x.conj().imag` is the negative of what lies in memory; a sparse tensor has
-    no strides; one on `meta` has no memory.
+    FakeTensor is a subclass, for example; `x.conj().imag` is the negative of its memory; a sparse tensor has no
+    strides; a tensor on `meta` has no memory.
     """
     return (
         type(tensor) in PLAIN
@@ -65,7 +65,7 @@ def is_plain(tensor: Tensor) -> bool:
 
 
 def check_alike(name: str, tensor: Tensor, dtype: torch.dtype, device: torch.device, what: str = "the weights") -> None:
-    """Raise a ValueError unless a tensor is dense, of this type, on this device; `what` says whose these are."""
+    """Raise a ValueError unless a tensor is dense and has this type and device, which `what` names in the message."""
     if tensor.layout != torch.strided:
         raise ValueError(f"{name} of layout {tensor.layout} must be of layout {torch.strided}")
     if tensor.dtype != dtype:
@@ -75,12 +75,12 @@ def check_alike(name: str, tensor: Tensor, dtype: torch.dtype, device: torch.dev
 
 
 def autocasts(device: torch.device) -> bool:
-    """Whether autocast is on for a device; `meta` has none, and torch raises if asked."""
+    """Whether autocast is enabled for a device; False on `meta`, where torch would raise an error."""
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
 
 
 def castable_type(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
-    """What `check_alike` should ask for under autocast, which casts one real type to another."""
+    """Return the type that `check_alike` should require under autocast: any floating-point type, since it casts."""
     return tensor.dtype if tensor.is_floating_point() else dtype
 
 
@@ -88,7 +88,7 @@ def _check_state(cell: RecurrentCell, inputs: Tensor, state: Sequence[Tensor]) -
     sizes = list(cell.state_size)
     if len(state) < len(sizes) or not all(isinstance(tensor, Tensor) for tensor in state):
         names = [type(tensor).__name__ for tensor in state]
-        raise ValueError(f"`state` (={names}) must be a list of {len(sizes)} tensors, and the cell's constants")
+        raise ValueError(f"`state` (={names}) must be a list of {len(sizes)} tensors and the cell's constants")
     batch = inputs.shape[1]
     shapes = [tuple(tensor.shape) for tensor in state[: len(sizes)]]
     if shapes != [(batch, size) for size in sizes]:
@@ -100,7 +100,7 @@ def _check_state(cell: RecurrentCell, inputs: Tensor, state: Sequence[Tensor]) -
 def _check_dropout(constants: Sequence[Tensor], expected: tuple[int, int]) -> None:
     shapes = [tuple(tensor.shape) for tensor in constants]
     if shapes != [expected]:
-        raise ValueError(f"`state` has constants of shapes {shapes} and may have one dropout mask, of {expected}")
+        raise ValueError(f"`state` has constants of shapes {shapes}, but may only have a dropout mask of {expected}")
 
 
 def _check_mask(mask: Any, inputs: Tensor) -> None:
@@ -112,14 +112,14 @@ def _check_mask(mask: Any, inputs: Tensor) -> None:
 
 
 def check_mask_type(mask: Tensor, inputs: Tensor) -> None:
-    """Raise a ValueError unless a mask is of booleans, where the inputs are."""
+    """Raise a ValueError unless a mask is boolean and on the device of the inputs."""
     if mask.dtype != torch.bool:
         raise ValueError(f"`mask` of type {mask.dtype} must be of type torch.bool")
     check_alike("`mask`", mask, torch.bool, inputs.device, "the inputs")
 
 
 def _weights(cell: RecurrentCell) -> dict[str, Tensor]:
-    """A built-in cell's weights by name; none of others, which torch's own operations read."""
+    """Return a built-in cell's weights by name; nothing for other cells, since only torch's operations read theirs."""
     if not isinstance(cell, PackedCell) or type(cell) not in NUM_GATES:
         return {}
     names = (*WEIGHTS, "weight_hr") if isinstance(cell, LSTMCell) else WEIGHTS
@@ -127,7 +127,7 @@ def _weights(cell: RecurrentCell) -> dict[str, Tensor]:
 
 
 def _check_types(cell: RecurrentCell, inputs: Tensor, state: Sequence[Tensor], weights: Mapping[str, Tensor]) -> None:
-    """Of everything but the mask: one type and one device, that of the weights. Under autocast torch casts."""
+    """Check weights, inputs and state: sizes, and the type and device of the weights; autocast may cast the type."""
     reference = weights["weight_ih"]
     dtype, device, autocast = reference.dtype, reference.device, autocasts(inputs.device)
     rows, size, read = NUM_GATES[type(cell)] * cell.hidden_size, cell.hidden_size, cell.state_size[0]

@@ -1,6 +1,6 @@
-"""The loop over time where a model is written down: by torch.export, torch.jit.trace, the exporters to ONNX.
+"""The loop over time for torch.export, torch.jit.trace and ONNX.
 
-Written down step by step, a loop holds for the number of steps it was shown. Here it stays a loop, for any number.
+Exported step by step, a loop would only fit the example's number of steps. Here it stays a loop, for any number.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from seqsum.recurrent.unroll import Unroll
 
 
 def is_exporting() -> bool:
-    """Whether torch.export runs the model; False for versions of torch that don't tell."""
+    """Whether torch.export is running the model; False in versions of torch that can't tell."""
     return hasattr(torch.compiler, "is_exporting") and torch.compiler.is_exporting()
 
 
 class Scan(Unroll):
-    """`Unroll` as one operation in the graph of torch.export, for any cell and mask; ONNX has the same one.
+    """`Unroll` as a single `scan` operation in the graph of torch.export, for any cell and mask; ONNX has it too.
 
-    torch 2.14 can't differentiate it for every cell of one's own, such as one that slices: export that under
-    `torch.no_grad()`.
+    torch 2.14 can't differentiate `scan` for every cell, for example for one that slices: export such a cell
+    under `torch.no_grad()`.
     """
 
     def loop(
@@ -36,7 +36,7 @@ class Scan(Unroll):
         def step(state: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
             projected, *masks = (tensor.unsqueeze(0) for tensor in inputs)
             outputs, new = Unroll.loop(self, projected, list(state), masks[0] if masks else None)
-            # `scan` wants results that are no views, of one another or of what is given
+            # results of `scan` must not be views of each other or of its arguments
             return tuple(tensor.clone() for tensor in new), outputs.squeeze(0).clone()
 
         inputs = (projected,) if mask is None else (projected, mask)
@@ -45,7 +45,7 @@ class Scan(Unroll):
 
 
 class Traced(Unroll):
-    """`Unroll` for torch.jit.trace: torch's own operation, where there is one that computes the same."""
+    """`Unroll` for torch.jit.trace, by torch's own LSTM, GRU or RNN operation where it computes the same."""
 
     def forward(
         self, inputs: Tensor, state: list[Tensor], mask: Tensor | None = None, reverse: bool = False
@@ -53,19 +53,17 @@ class Traced(Unroll):
         to_onnx = torch.onnx.is_in_onnx_export()
         if mask is None and _has_operation(self.cell, state, to_onnx):
             return _by_operation(self.cell, inputs, state, reverse)
-        limit = (
-            f"{type(self.cell).__name__} with these options and masks for {inputs.shape[0]} steps and no other number"
-        )
+        limit = f"{type(self.cell).__name__} with its mask and options for exactly {inputs.shape[0]} steps"
         if to_onnx:
-            raise RuntimeError(f"the exporter to ONNX with `dynamo=False` could write down {limit}: use `dynamo=True`")
-        warnings.warn(f"torch.jit.trace writes down {limit}", torch.jit.TracerWarning, stacklevel=2)
+            raise RuntimeError(f"ONNX export with `dynamo=False` could only record {limit}: use `dynamo=True`")
+        warnings.warn(f"torch.jit.trace records {limit}", torch.jit.TracerWarning, stacklevel=2)
         return super().forward(inputs, state, mask, reverse)
 
 
 def _has_operation(cell: RecurrentCell, state: Sequence[Tensor], to_onnx: bool) -> TypeGuard[PackedCell]:
     if type(cell) not in (RNNCell, LSTMCell, GRUCell):  # a subclass may compute something else
         return False
-    constants = len(state) > len(cell.state_size)  # of dropout
+    constants = len(state) > len(cell.state_size)  # a dropout mask
     identity = getattr(cell, "output_activation", "tanh") == "identity"
     return not (constants or identity or cell.layer_norm or (to_onnx and getattr(cell, "proj_size", 0)))
 

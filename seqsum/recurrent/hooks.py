@@ -1,4 +1,4 @@
-"""Hooks of a module around something else than its `forward`."""
+"""Run a module's hooks around another function than its `forward`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from seqsum.recurrent.cells import has_hooks
 
 
 def call_with_hooks(module: nn.Module, run: Callable[..., Any], *arguments: Any) -> Any:
-    """`run(*arguments)` between the hooks of `module`, as if `run` were its `forward`.
+    """Call `run(*arguments)` with the hooks of `module`, as if `run` were its `forward`.
 
-    A cell's own `forward` is a single step, while a layer runs the cell over all steps, by whatever backend. Its hooks
-    run once around that: those of `torch.nn.utils.prune`, `weight_norm` and `spectral_norm`, which compute a weight
-    anew before each run, and the user's.
+    A cell's `forward` is a single step, but a layer runs the cell over all steps, by any backend. The hooks of the cell
+    run once around all of them: the user's, and those of `torch.nn.utils.prune`, `weight_norm` and `spectral_norm`,
+    which recompute a weight before each run.
     """
     if not has_hooks(module):
         return run(*arguments)
@@ -27,7 +27,7 @@ def call_with_hooks(module: nn.Module, run: Callable[..., Any], *arguments: Any)
             module.__dict__["forward"] = own
 
     def forward(*given: Any) -> Any:
-        restore()  # what runs sees the module as it is
+        restore()  # so that `run` sees the module unchanged
         return run(*given)
 
     module.__dict__["forward"] = forward

@@ -1,4 +1,4 @@
-"""Weights from Keras: arrays in, a state dict for a cell out."""
+"""Convert Keras weights to the state dict of a cell."""
 
 from __future__ import annotations
 
@@ -10,38 +10,46 @@ from torch import Tensor
 
 
 def rnn_from_keras(weights: Sequence[Any]) -> dict[str, Tensor]:
-    """State dict of an `RNNCell` from `keras.layers.SimpleRNN.get_weights()`; see `lstm_from_keras`."""
+    """Convert `keras.layers.SimpleRNN.get_weights()` to the state dict of an `RNNCell`.
+
+    Args:
+        weights: Arrays: kernel `(F, H)`, recurrent kernel `(H, H)` and, unless `use_bias=False`, bias `(H,)`.
+
+    Raises:
+        ValueError: The number of arrays is wrong, or their shapes don't fit together.
+    """
     return _convert(weights, "SimpleRNN", order=[0])
 
 
 def lstm_from_keras(weights: Sequence[Any]) -> dict[str, Tensor]:
-    """State dict of an `LSTMCell` from `keras.layers.LSTM.get_weights()`.
+    """Convert `keras.layers.LSTM.get_weights()` to the state dict of an `LSTMCell`.
 
-    Keras keeps the gates in the same order, i, f, c, o, but multiplies from the other side and has a
-    single bias, which becomes `bias_ih`; `bias_hh` is zero.
+    Keras has the gates in the same order, i, f, c, o, but transposed matrices and a single bias, which
+    becomes `bias_ih`; `bias_hh` is zero.
 
     Args:
         weights: Arrays: kernel `(F, 4·H)`, recurrent kernel `(H, 4·H)` and, unless `use_bias=False`,
             bias `(4·H,)`.
 
     Raises:
-        ValueError: Another number of arrays, or shapes that don't fit together.
+        ValueError: The number of arrays is wrong, or their shapes don't fit together.
     """
     return _convert(weights, "LSTM", order=[0, 1, 2, 3])
 
 
 def gru_from_keras(weights: Sequence[Any]) -> dict[str, Tensor]:
-    """State dict of a `GRUCell` from `keras.layers.GRU.get_weights()`, with `reset_after=True`, its default.
+    """Convert `keras.layers.GRU.get_weights()` to the state dict of a `GRUCell`.
 
-    Keras's gate order is z, r, h: update, reset, candidate. Its bias holds both, `(2, 3·H)`.
+    The layer must have `reset_after=True`, Keras's default. Keras orders the gates z, r, h: update, reset,
+    candidate. Its bias array holds both biases.
 
     Args:
         weights: Arrays: kernel `(F, 3·H)`, recurrent kernel `(H, 3·H)` and, unless `use_bias=False`,
             bias `(2, 3·H)`.
 
     Raises:
-        ValueError: Another number of arrays, shapes that don't fit together, or the single bias of a layer
-            with `reset_after=False`, which computes something else.
+        ValueError: The number of arrays is wrong, their shapes don't fit together, or there is a single bias:
+            the layer has `reset_after=False` and computes something else.
     """
     if len(weights) == 3 and torch.as_tensor(weights[2]).dim() == 1:
         raise ValueError(
@@ -52,7 +60,7 @@ def gru_from_keras(weights: Sequence[Any]) -> dict[str, Tensor]:
 
 
 def _convert(weights: Sequence[Any], layer: str, order: list[int]) -> dict[str, Tensor]:
-    """Kernels `(…, G·H)` and biases `(…, G·H)` -> torch's names, transposed, gates in the given order."""
+    """Transpose kernels `(…, G·H)`, reorder the gates of kernels and biases, and give them torch's names."""
     if len(weights) not in (2, 3):
         raise ValueError(f"`weights` must be the 2 or 3 arrays of a Keras {layer}, not {len(weights)}")
     kernel, recurrent, *bias = (torch.as_tensor(array) for array in weights)

@@ -1,4 +1,4 @@
-"""RNN, LSTM and GRU with the arguments, the results and the weights of their namesakes in torch.nn."""
+"""RNN, LSTM and GRU with the arguments, results and weights of their namesakes in torch.nn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-DEFAULTS: dict[str, Any] = {  # of the options that the layers show, in the order of torch.nn
+DEFAULTS: dict[str, Any] = {  # the options that `repr` shows, in torch.nn's order, and their defaults
     **{"proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False},
     **{"recurrent_bias": True, "backend": "auto"},
 }
@@ -37,32 +37,32 @@ class Options(TypedDict, total=False):
 
 
 class TorchLike(Recurrent):
-    """What `RNN`, `LSTM` and `GRU` have in common: torch.nn's arguments, and its names for the weights.
+    """Base class of `RNN`, `LSTM` and `GRU`, with torch.nn's arguments and its names for the weights.
 
-    Same arguments, same outputs, same gradients. Fresh weights start as `PackedCell` says, not as in torch.
-    `load_state_dict` takes a state dict of torch.nn as well as its own; `layer.weight_hh_l0` and its like
-    are the parameters of the cells, for `torch.nn.utils` too. Where the layers differ from torch.nn's on purpose
-    is listed in `docs/differences.md`.
+    Arguments, outputs and gradients are the same as in torch.nn; initial weights are those of `PackedCell`.
+    `load_state_dict` accepts state dicts of torch.nn, too. Names such as `layer.weight_hh_l0` refer to the
+    parameters of the cells, also in `torch.nn.utils`. `docs/differences.md` lists the intended differences
+    from torch.nn.
 
     Args:
-        make_cell: The first layer's forward cell, when called with the options that are the cell's. The
-            three take `input_size` (features per step, `F`), `hidden_size` (units, `H`) and `bias` instead.
-        num_layers: Layers, `L`; each reads the outputs of the one below.
+        make_cell: Makes the first layer's forward cell from `cell_options`. `RNN`, `LSTM` and `GRU` take
+            `input_size` (features per step, `F`), `hidden_size` (units, `H`) and `bias` instead.
+        num_layers: Number of layers, `L`; each reads the outputs of the one below.
         batch_first: Whether inputs and outputs are `(B, T, …)` rather than `(T, B, …)`.
-        dropout: Probability of dropping an output of a layer that another reads, in training.
-        bidirectional: Whether each layer also reads from the end.
+        dropout: Probability, in training, of dropping an output of any layer except the last.
+        bidirectional: Whether each layer also reads the sequence backwards.
         backend: How the loop over time runs: "auto", "eager", "script", "compile", "bptt", "native" or
             "triton"; see `seqsum/recurrent/backends.py`.
-        learn_initial_state: Whether the state before the first step is learned, from zero.
+        learn_initial_state: Whether to learn the initial state, starting at zero.
         cell_options: `device`, `dtype`, `recurrent_dropout`, `layer_norm` and `recurrent_bias`, see `PackedCell`.
 
     Attributes:
         mode: "LSTM", "GRU", "RNN_TANH" or "RNN_RELU", as in torch.nn.
-        proj_size: Size that the hidden state is projected to; 0 for none.
+        proj_size: Size of the projected hidden state; 0 for no projection.
 
     Raises:
-        TypeError: A size that is not whole, a switch that is not a bool, an unknown option.
-        ValueError: A size below one, a probability outside [0, 1].
+        TypeError: A size is not an integer, a switch is not a bool, or an option is unknown.
+        ValueError: A size is below one, a probability outside [0, 1], or an option has an unknown value.
     """
 
     mode: str
@@ -101,12 +101,13 @@ class TorchLike(Recurrent):
             self.reset_parameters()
 
     def torch_state_dict(self) -> dict[str, Tensor]:
-        """The weights under the names of torch.nn, ready for its `load_state_dict`.
+        """Return a state dict that the torch.nn layer can load.
 
-        Where a cell has one bias, torch's second one is zero.
+        With `recurrent_bias=False`, torch's second bias is zero.
 
         Raises:
-            ValueError: There are weights that torch.nn has no place for, or the outputs would differ.
+            ValueError: torch.nn has no such weights (learned initial state, layer norm) or would compute
+                other outputs (`output_activation="identity"`).
         """
         for name, beyond in (
             ("learn_initial_state", len(self.initial_state) > 0),
@@ -124,12 +125,12 @@ class TorchLike(Recurrent):
 
     @property
     def _flat_weights_names(self) -> list[str]:
-        """Names of all weights, as in torch.nn."""
+        """List torch.nn's names of all weights."""
         return list(self.weight_places)
 
     @property
     def all_weights(self) -> list[list[Tensor]]:
-        """The weights of each layer and direction, as in torch.nn."""
+        """List the weights of each layer and direction, as torch.nn does."""
         suffixes = map(self.suffix, range(len(self.cells)))
         return [[getattr(self, name + suffix) for name in self.weight_names] for suffix in suffixes]
 
@@ -143,7 +144,7 @@ class TorchLike(Recurrent):
             return getattr(self.cells[index], there)  # pruned or parametrized in the cell itself
 
     def _computed_weights(self, index: int, cell: RecurrentCell) -> dict[str, Tensor]:
-        """Also those that are pruned or parametrized by torch's names, in this layer."""
+        """Include weights that are pruned or parametrized on this layer, under torch.nn's names."""
         computed = super()._computed_weights(index, cell)
         for name in self.weight_names:
             if not (name in cell._parameters or name in computed or hasattr(cell, name)):
@@ -151,17 +152,22 @@ class TorchLike(Recurrent):
         return computed
 
     def extra_repr(self) -> str:
-        """As in torch.nn."""
+        """List sizes and changed options, as torch.nn does."""
         return f"{self.input_size}, {self.hidden_size}{list_options(self, DEFAULTS)}"
 
 
 class RNN(TorchLike):
-    """A simple recurrent network that takes the place of `torch.nn.RNN`; the equation is in `RNNCell`.
+    """Simple recurrent network (Elman, 1990), a replacement for `torch.nn.RNN`; `RNNCell` has the equation.
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype: See `TorchLike`.
         nonlinearity: "tanh" or "relu".
         options: See `TorchLike`.
+
+    Shapes of inputs and results are in `forward`.
+
+    Raises:
+        TypeError, ValueError: See `TorchLike`.
     """
 
     def __init__(
@@ -183,23 +189,30 @@ class RNN(TorchLike):
 
     @property
     def nonlinearity(self) -> Nonlinearity:
-        """Of all cells, "tanh" or "relu"."""
+        """Nonlinearity of all cells, "tanh" or "relu"."""
         return cast(RNNCell, self.cells[0]).nonlinearity
 
     @property
     def mode(self) -> str:  # type: ignore[override]
-        """As in torch.nn."""
+        """Return torch.nn's name for the kind of layer, "RNN_TANH" or "RNN_RELU"."""
         return f"RNN_{self.nonlinearity.upper()}"
 
 
 class LSTM(TorchLike):
-    """A hand-written LSTM that takes the place of `torch.nn.LSTM`; the equations are in `LSTMCell`.
+    """Long short-term memory (Hochreiter & Schmidhuber, 1997; forget gate: Gers et al., 2000).
+
+    A replacement for `torch.nn.LSTM`; `LSTMCell` has the equations.
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype: See `TorchLike`.
-        proj_size: Size that the hidden state is projected to; 0 for none.
-        output_activation: "tanh" or "identity", of the last layer; see `LSTMCell`.
+        proj_size: Size of the projected hidden state; 0 for no projection.
+        output_activation: "tanh" or "identity" for the last layer, see `LSTMCell`; the other layers have "tanh".
         options: See `TorchLike`.
+
+    Shapes of inputs and results are in `forward`.
+
+    Raises:
+        TypeError, ValueError: See `TorchLike`.
     """
 
     mode = "LSTM"
@@ -223,21 +236,26 @@ class LSTM(TorchLike):
         beyond: dict[str, Any] = {"proj_size": proj_size, "output_activation": output_activation}
         cell = partial(LSTMCell, input_size, hidden_size, bias, device, dtype, **beyond)
         super().__init__(cell, num_layers, batch_first, dropout, bidirectional, **options)
-        for inner in list(self.cells)[: -self.num_directions]:  # what another layer reads stays as in torch
-            setattr(inner, "output_activation", "tanh")  # noqa: B010  # to mypy it is any module
+        for inner in list(self.cells)[: -self.num_directions]:  # outputs that another layer reads stay as in torch
+            setattr(inner, "output_activation", "tanh")  # noqa: B010  # mypy doesn't know that it is a cell
 
     @property
     def output_activation(self) -> OutputActivation:
-        """Of the last layer, "tanh" or "identity"."""
+        """Output activation of the last layer, "tanh" or "identity"."""
         return cast(LSTMCell, self.cells[-1]).output_activation
 
 
 class GRU(TorchLike):
-    """A gated recurrent unit that takes the place of `torch.nn.GRU`; the equations are in `GRUCell`.
+    """Gated recurrent unit (Cho et al., 2014), a replacement for `torch.nn.GRU`; `GRUCell` has the equations.
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype: See `TorchLike`.
         options: See `TorchLike`.
+
+    Shapes of inputs and results are in `forward`.
+
+    Raises:
+        TypeError, ValueError: See `TorchLike`.
     """
 
     mode = "GRU"
@@ -262,7 +280,7 @@ class GRU(TorchLike):
 def _from_torch_names(layer: TorchLike, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
     """Rename `weight_ih_l0_reverse` to `cells.1.weight_ih` and so on, in place, before weights are loaded.
 
-    The initial state that torch.nn knows is zero, so a learned one starts from there again.
+    torch.nn's initial state is zero, so a learned one is set to zero.
     """
     renamed = False
     for key in [key for key in state_dict if key.startswith(prefix)]:

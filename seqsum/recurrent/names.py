@@ -1,4 +1,4 @@
-"""torch.nn's names for the weights of the cells: whatever takes a module and a name of it finds and replaces them."""
+"""torch.nn's names for the weights of the cells, for code that gets and sets a module's parameters by name."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import nn
 
 
 class WeightNames(dict[str, nn.Parameter | None]):
-    """The parameters of a layer: its own, and by torch.nn's names those of its cells.
+    """Dict of a layer's parameters in which torch.nn's names refer to the weights of its cells.
 
-    Takes the place of a module's `_parameters`, which `nn.Module` and `torch.nn.utils` read and change by name: get,
-    set, delete or register `weight_hh_l0` of the layer, and it is `weight_hh` of its first cell. Iteration, on the
-    other hand, gives the layer's own parameters alone, so that each weight is in a state dict once, as its cell's.
+    Replaces a module's `_parameters`, which `nn.Module` and `torch.nn.utils` access by name: getting, setting,
+    deleting or registering `weight_hh_l0` on the layer does so with `weight_hh` of its first cell. Iteration yields
+    only the layer's own parameters, so that a state dict contains each weight once, under its cell's name.
 
     Args:
         own: The layer's own parameters.
-        modules: The `_modules` of the layer, in which `cells` are.
-        places: For each of torch.nn's names, the index of a cell and the name there.
+        modules: The layer's `_modules`, which contain `cells`.
+        places: For each of torch.nn's names, the index of the cell and the parameter's name there.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class WeightNames(dict[str, nn.Parameter | None]):
             del parameters[there]
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self else default  # noqa: SIM401  # that would be this very function
+        return self[name] if name in self else default  # noqa: SIM401  # would call itself
 
     def _place(self, name: Any) -> tuple[dict[str, nn.Parameter | None], str]:
-        """The parameters among which the one of this name is, and its name there."""
+        """Return the `_parameters` of the cell that torch.nn's `name` refers to, and the parameter's name there."""
         index, there = self.places[name]
         return self.modules["cells"][index]._parameters, there  # type: ignore[index]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy or pickle belongs to the copied or pickled layer."""
+        """Pickle `modules` too, so that a copy refers to the cells of the copied layer."""
         return WeightNames, (dict(self), self.modules, self.places)

@@ -1,4 +1,4 @@
-"""Any cell over layers and directions: what the torch-like layers are made of, and a user's own cell too."""
+"""`Recurrent` runs any cell in several layers and directions: the base of `RNN`, `LSTM` and `GRU`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from seqsum.recurrent.checks import autocasts, castable_type, check_alike
 from seqsum.recurrent.hooks import call_with_hooks
 from seqsum.recurrent.sequences import pack_like, pad, reorder, time_first_mask
 
-DEFAULTS: dict[str, Any] = {  # of the options that are shown
+DEFAULTS: dict[str, Any] = {  # the options that `repr` shows, and their defaults
     **{"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False, "backend": "auto"},
 }
 
@@ -30,26 +30,26 @@ States = Tensor | tuple[Tensor, ...]
 
 
 class Recurrent(Opaque):
-    """Runs a cell over sequences, in several layers and both directions if wished.
+    """Run any cell over sequences, in one or several layers, in one or both directions.
 
-    Takes and gives what `torch.nn.LSTM` and its like do, for any cell.
+    Arguments, inputs and results are like those of `torch.nn.LSTM`.
 
     Args:
-        cell: The first layer's forward cell. The others are made with the same arguments and fresh
-            weights, by its `like`.
-        num_layers: Layers, `L`; each reads the outputs of the one below.
+        cell: Forward cell of the first layer. The other cells are made by its `like`, with the same
+            arguments and fresh weights.
+        num_layers: Number of layers, `L`; each reads the outputs of the one below.
         batch_first: Whether inputs and outputs are `(B, T, …)` rather than `(T, B, …)`.
-        dropout: Probability of dropping an output of a layer that another reads, in training.
-        bidirectional: Whether each layer has a second cell that reads from the end, its outputs behind
-            those of the first. Directions, `D`, are then 2, otherwise 1.
-        backend: How the loop over time runs, see `backends.py`. `last_backend` tells what did.
-        learn_initial_state: Whether the state before the first step is learned, starting at zero, one for
-            each layer and direction; it serves whenever no state is given.
+        dropout: Probability, in training, of dropping an output of any layer except the last.
+        bidirectional: Whether each layer has a second cell, which reads backwards and whose outputs are
+            concatenated to those of the first. The number of directions, `D`, is then 2, otherwise 1.
+        backend: How the loop over time runs, see `backends.py`; `last_backend` is the one that ran last.
+        learn_initial_state: Whether to learn an initial state for each layer and direction, starting at
+            zero; it is used whenever no state is given.
 
     Raises:
-        ValueError: `num_layers` below one, a probability outside [0, 1], an unknown backend.
-        TypeError: `cell` is no cell, but a class, say; or can't be made for the input size of a further layer.
-            `num_layers` is not whole, or a switch no bool.
+        ValueError: `num_layers` is below one, a probability outside [0, 1], or the backend unknown.
+        TypeError: `cell` is not a cell (but a class, for example) or lacks the `like` that further layers need,
+            `num_layers` is not an integer, or a switch is not a bool.
     """
 
     def __init__(
@@ -81,15 +81,15 @@ class Recurrent(Opaque):
         if learn_initial_state:
             like = next(cell.parameters(), torch.empty(0))
             self.initial_state.extend(like.new_zeros(len(self.cells), size) for size in cell.state_size)
-        self.recorder: Any = None  # of `seqsum.trace`, while there is one
+        self.recorder: Any = None  # set by `seqsum.trace` while it records
 
     @property
     def num_directions(self) -> int:
-        """`D`."""
+        """Number of directions, `D`: 1 or 2."""
         return 2 if self.bidirectional else 1
 
     def suffix(self, index: int) -> str:
-        """Which layer and direction a cell is, as torch.nn writes it behind a name: `_l0`, `_l1_reverse`."""
+        """Return torch.nn's suffix for the layer and direction of a cell: `_l0`, `_l1_reverse`."""
         layer, direction = divmod(index, self.num_directions)
         return f"_l{layer}{'_reverse' if direction else ''}"
 
@@ -108,19 +108,19 @@ class Recurrent(Opaque):
             input: `(T, B, F)`, or `(B, T, F)` with `batch_first`; `(T, F)` for a single sequence; or a
                 packed sequence.
             hx: Initial state, `(L·D, B, S)`, or `(L·D, S)` for a single sequence; a tuple of them for a
-                cell with several, such as hidden and cell state. By default zero, or what was learned.
-            mask: `(T, B)`, or `(B, T)` with `batch_first`, bool; any pattern. Where it is False the row's
+                cell with several states, such as hidden and cell state. Default: zero, or the learned state.
+            mask: Bool, `(T, B)`, or `(B, T)` with `batch_first`; any pattern. Where it is False, the row's
                 state is carried over, in both directions, and its output is zero.
-            lengths: `(B,)`, a shorthand for the mask of rows that end after so many steps.
-            generator: Draws all dropout; torch's own by default.
+            lengths: `(B,)`, number of valid steps at the start of each row, instead of a mask.
+            generator: Random generator for all dropout. Default: torch's.
 
         Returns:
             Outputs of the last layer, `(T, B, D·O)` or in the form of the input, and the final states, in
-            the form of `hx`. A direction's final state is that after the last step it reads.
+            the form of `hx`: for each direction, the state after the last step it reads.
 
         Raises:
-            ValueError: Sizes or types that don't fit, an empty time axis, both a mask and lengths.
-            RuntimeError: A backend was asked for by name and can't run the cell.
+            ValueError: Sizes, types or devices don't fit, the time axis is empty, or mask and lengths are both given.
+            RuntimeError: The backend, asked for by name, can't run the cell.
         """
         if isinstance(input, fx.Proxy):
             return self.call_in_graph(input, hx, mask=mask, lengths=lengths, generator=generator)
@@ -155,9 +155,9 @@ class Recurrent(Opaque):
     def _run(
         self, outputs: Tensor, hx: list[Tensor] | None, mask: Tensor | None, generator: Generator | None
     ) -> tuple[Tensor, list[Tensor]]:
-        """Layer after layer, time first: `(T, B, F)`, states `(L·D, B, S)` -> `(T, B, D·O)`, final states."""
-        # A sum over many steps needs float32: under autocast (`--trainer.precision=bf16-mixed`) the
-        # encoder runs in the lower precision and the recurrence does not.
+        """Run all layers, time first: `(T, B, F)`, states `(L·D, B, S)` -> `(T, B, D·O)`, final states."""
+        # A state sums over many steps and needs float32. So under autocast (`--trainer.precision=bf16-mixed`)
+        # the recurrence keeps the type of its weights, while the encoder runs in the lower precision.
         autocast = autocasts(outputs.device)
         with torch.autocast(outputs.device.type, enabled=False) if autocast else nullcontext():
             if autocast:
@@ -179,7 +179,7 @@ class Recurrent(Opaque):
     def _run_cell(
         self, index: int, inputs: Tensor, state: list[Tensor] | None, mask: Tensor | None, generator: Generator | None
     ) -> tuple[Tensor, list[Tensor]]:
-        """One layer in one direction: `(T, B, F)`, states `(B, S)` -> `(T, B, O)`, final states."""
+        """Run one layer in one direction: `(T, B, F)`, states `(B, S)` -> `(T, B, O)`, final states."""
         cell = cast(RecurrentCell, self.cells[index])
         batch = inputs.shape[1]
         if state is None:
@@ -196,7 +196,7 @@ class Recurrent(Opaque):
         inputs: Tensor,
         state: list[Tensor],
     ) -> tuple[Tensor, list[Tensor]]:
-        """What `_run_cell` does between the hooks of the cell, with its weights as they are then."""
+        """Do the work of `_run_cell` between the cell's hooks, which may have recomputed its weights."""
         weights = self._computed_weights(index, cell)
         if weights or has_hooks(cell):
             cell = with_weights(cell, weights)
@@ -211,12 +211,12 @@ class Recurrent(Opaque):
         return outputs, final[: len(cell.state_size)]
 
     def _computed_weights(self, index: int, cell: RecurrentCell) -> dict[str, Tensor]:
-        """Those weights of a cell that are no parameters, but computed from others, as they are now, by name."""
+        """Return the cell's pruned and parametrized weights by name, see `computed_weights`."""
         return computed_weights(cell)
 
     def _reference(self, input: Tensor) -> Tensor:
-        """A tensor of the type and on the device of the weights; a cell need not have any."""
-        own = next(self.cells[0].parameters(recurse=False), None)  # all modules would take ten times as long
+        """Return a tensor with the type and device of the weights; `input` if the cell has no weights."""
+        own = next(self.cells[0].parameters(recurse=False), None)  # searching all modules takes ten times as long
         return next(self.parameters(), input) if own is None else own
 
     def _check_input(self, input: Tensor) -> None:
@@ -240,13 +240,13 @@ class Recurrent(Opaque):
         self._check_alike("`input`", input, input)
 
     def _check_alike(self, name: str, tensor: Tensor, input: Tensor) -> None:
-        """Of the type and on the device of the weights; under autocast it is cast."""
+        """Check for the type and device of the weights; under autocast any floating-point type will do."""
         reference = self._reference(input)
         dtype = castable_type(tensor, reference.dtype) if autocasts(input.device) else reference.dtype
         check_alike(name, tensor, dtype, reference.device)
 
     def _unwrap(self, hx: States, batch: Sequence[int], input: Tensor) -> list[Tensor]:
-        """The user's state -> a list of `(L·D, B, S)`; `batch` is empty for a single sequence."""
+        """Check the user's state and return it as a list of `(L·D, B, S)`; `batch` is empty for a single sequence."""
         sizes = self._first_cell().state_size
         states = list(hx) if isinstance(hx, tuple | list) else [hx]
         if not all(isinstance(state, Tensor) for state in states):
@@ -269,12 +269,12 @@ class Recurrent(Opaque):
         return cast(RecurrentCell, self.cells[0])
 
     def reset_parameters(self) -> None:
-        """Draw fresh weights for all cells, as they say; a learned initial state starts from zero again.
+        """Reset the parameters of all cells, and learned initial states to zero.
 
-        What weights are computed from, where this layer is pruned or parametrized, starts as in torch.nn.
+        The parameters behind this layer's pruned or parametrized weights get torch.nn's initial values.
 
         Raises:
-            TypeError: A cell has parameters of its own and no `reset_parameters`.
+            TypeError: A cell has parameters but no `reset_parameters`.
         """
         for cell in self.cells:
             _reset(cell)
@@ -288,11 +288,11 @@ class Recurrent(Opaque):
         return list_options(self, DEFAULTS).removeprefix(", ")
 
     def flatten_parameters(self) -> None:
-        """Nothing: there are no buffers to flatten. Here because `torch.nn.LSTM` has it."""
+        """Do nothing, since there are no buffers to flatten; for compatibility with `torch.nn.LSTM`."""
 
 
 def _make_cells(cell: RecurrentCell, num_layers: int, num_directions: int) -> Iterator[RecurrentCell]:
-    """The cells of all layers and directions, in the order of torch.nn's states."""
+    """Yield the cells of all layers and directions, in the order of torch.nn's states."""
     for layer in range(num_layers):
         input_size = cell.input_size if layer == 0 else cell.output_size * num_directions
         for direction in range(num_directions):
@@ -306,7 +306,7 @@ def _another(cell: RecurrentCell, input_size: int) -> RecurrentCell:
 
 
 def _reset(module: nn.Module) -> None:
-    """Reset the module, or, if it can't by itself, the modules inside."""
+    """Call the module's `reset_parameters`, or that of its submodules if it has none."""
     if callable(reset := getattr(module, "reset_parameters", None)):
         reset()
         return

@@ -1,13 +1,13 @@
-"""Which backend is the fastest on a GPU: what was measured there, and no guess.
+"""Choose the fastest backend on a GPU from measurements.
 
-`rules/` has a JSON file for each device that `python -m seqsum.benchmarks gpu` was run on; `rule.json`, which that
-leaves, is such a file. A file says on which device, when, with which versions and by which command it was measured,
-and then the time of each backend at some points:
+`rules/` contains a JSON file for each device that was measured. `python -m seqsum.benchmarks gpu` writes such a file,
+`rule.json`. It names the device, the date, the versions and the command, and lists the time of each backend at some
+points:
 
     {"cell": "lstm", "type": "float32", "mode": "training", "batch": 128, "steps": 4, "hidden": 128,
      "ms": {"triton": 1.06, "bptt": 1.84}}
 
-A device without a file of its name takes that of the nearest compute capability, a shape the nearest point of its
+A device without a file uses the file with the nearest compute capability. A shape uses the nearest point with the same
 cell, type and mode.
 """
 
@@ -30,14 +30,14 @@ Mode = Literal["training", "inference"]
 
 
 class Point(NamedTuple):
-    """What was measured at one shape.
+    """A measurement at one shape, or the shape to look up.
 
     Attributes:
         cell: `rnn`, `lstm` or `gru`.
-        type: Of weights and inputs, such as `float32`.
+        type: Type of weights and inputs, such as `float32`.
         mode: `training`, forward and backward, or `inference`, forward without gradients.
-        batch, steps, hidden: `B`, `T`, `H`; None in a question where it isn't known.
-        backends: Those that were measured, the fastest first.
+        batch, steps, hidden: `B`, `T`, `H`; None if unknown in a look-up.
+        backends: The measured backends, fastest first.
     """
 
     cell: str
@@ -50,7 +50,7 @@ class Point(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """All that was measured on one device, such as `NVIDIA H100 80GB HBM3` of compute capability (9, 0)."""
+    """The measurements on one device, such as `NVIDIA H100 80GB HBM3` of compute capability (9, 0)."""
 
     device: str
     capability: tuple[int, int]
@@ -58,14 +58,14 @@ class Rule(NamedTuple):
 
 
 def fastest_backends(cell: RecurrentCell, batch: int | None = None, steps: int | None = None) -> tuple[str, ...]:
-    """Backends for a built-in cell on a GPU, the fastest first; none where nothing that applies was measured.
+    """Return the backends for a built-in cell on a GPU, fastest first; empty if no measurement applies.
 
-    The mode is `training` where gradients are enabled. A size that is not given counts for nothing.
+    The mode is `training` where gradients are enabled. Sizes that are None are ignored.
     """
     name = CELLS.get(type(cell))  # a subclass may compute something else
     if name is None:
         return ()
-    weight: torch.Tensor = cell.weight_hh  # type: ignore[assignment]  # all three have it
+    weight: torch.Tensor = cell.weight_hh  # type: ignore[assignment]  # all built-in cells have it
     device = weight.device
     if device.type != "cuda":
         return ()
@@ -90,12 +90,12 @@ def _fastest(
 
 @cache
 def load_rules() -> tuple[Rule, ...]:
-    """The rules of the package, in the order of their files' names."""
+    """Load the package's rules, sorted by file name."""
     return tuple(read_rule(path) for path in sorted(RULES.glob("*.json")))
 
 
 def read_rule(path: Path) -> Rule:
-    """A rule from its file."""
+    """Read a rule from its JSON file."""
     found = json.loads(path.read_text())
     points = []
     for point in found["points"]:
@@ -106,7 +106,7 @@ def read_rule(path: Path) -> Rule:
 
 
 def find_rule(rules: Sequence[Rule], device: str, capability: tuple[int, int]) -> Rule | None:
-    """That of the device's name, else of the nearest compute capability; None if there is no rule at all."""
+    """Find the device's rule, else the one with the nearest compute capability; None if there are no rules."""
 
     def distance(rule: Rule) -> tuple[bool, int]:
         major, minor = (theirs - ours for theirs, ours in zip(rule.capability, capability, strict=True))
@@ -116,7 +116,7 @@ def find_rule(rules: Sequence[Rule], device: str, capability: tuple[int, int]) -
 
 
 def nearest(points: Sequence[Point], asked: Point) -> Point:
-    """The point of the same cell, type and mode whose sizes are the nearest by their ratios; without one, `asked`."""
+    """Find the point of the same cell, type and mode with the nearest sizes, by ratio; `asked` if there is none."""
 
     def distance(point: Point) -> float:
         return sum(

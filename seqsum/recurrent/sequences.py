@@ -1,4 +1,4 @@
-"""Sequences of different lengths: lengths, masks and packed sequences, turned into one another."""
+"""Conversions between lengths, masks and packed sequences."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from seqsum.recurrent.checks import check_mask_type
 def time_first_mask(
     input: Tensor, mask: Tensor | None, lengths: Tensor | Sequence[int] | None, batch_first: bool
 ) -> Tensor | None:
-    """What a user says of the valid steps of `input`, `(T, F)`, `(T, B, F)` or `(B, T, F)` -> `(T, B)`, or None.
+    """Convert a mask or lengths to a mask `(T, B)`; None if neither is given.
 
-    Checking lengths waits for a GPU if they lie on one; a mask does not.
+    Checking lengths on a GPU waits for the GPU; checking a mask doesn't.
+
+    Args:
+        input: `(T, F)`, `(T, B, F)` or, with `batch_first`, `(B, T, F)`.
+        mask: Bool, with the axes of `input` except the last.
+        lengths: `(B,)`, between 0 and `T`.
+        batch_first: Whether the batch is the first axis.
 
     Raises:
-        ValueError: Both are given, shapes or types don't fit, a length is below 0 or above the steps there are.
+        ValueError: Both are given, shapes or types don't fit, or a length is outside [0, T].
     """
     if mask is not None and lengths is not None:
         raise ValueError("`mask` and `lengths` can't both be given")
@@ -46,18 +52,18 @@ def _as_tensor(lengths: Any) -> Tensor:
         return lengths
     try:
         return torch.as_tensor(lengths, device="cpu")  # not the default device, which may be `meta`
-    except (TypeError, ValueError, RuntimeError) as error:  # whatever torch makes of what is no number
+    except (TypeError, ValueError, RuntimeError) as error:  # torch's errors for values that aren't numbers
         raise ValueError(f"`lengths` (={lengths!r}) must be whole numbers, one for each row") from error
 
 
 def _lengths_to_mask(lengths: Tensor, steps: int, batch: int) -> Tensor:
-    """Lengths `(B,)` -> `(T, B)`, True before each row's end."""
+    """Convert lengths `(B,)` to a mask `(T, B)`, True before each row's end."""
     if lengths.shape != (batch,):
         raise ValueError(f"`lengths` of shape {tuple(lengths.shape)} must be one for each row, ({batch},)")
     if lengths.is_floating_point() or lengths.dtype == torch.bool:
         raise ValueError(f"`lengths` of type {lengths.dtype} must be whole numbers")
     within = ((lengths >= 0) & (lengths <= steps)).all()
-    if torch.compiler.is_compiling():  # there are no values to look at yet
+    if torch.compiler.is_compiling():  # there are no values to check yet
         torch._assert_async(within, "`lengths` must be between 0 and the number of steps")
     elif not (lengths.is_meta or torch.jit.is_tracing() or within):
         raise ValueError(
@@ -67,16 +73,16 @@ def _lengths_to_mask(lengths: Tensor, steps: int, batch: int) -> Tensor:
 
 
 def pad(packed: PackedSequence) -> tuple[Tensor, Tensor]:
-    """A packed sequence -> `(T, B, F)`, rows in its own (sorted) order, and their lengths `(B,)`."""
+    """Unpack a packed sequence to `(T, B, F)`, rows in its sorted order, and lengths `(B,)`."""
     return pad_packed_sequence(PackedSequence(packed.data, packed.batch_sizes))
 
 
 def pack_like(outputs: Tensor, lengths: Tensor, packed: PackedSequence) -> PackedSequence:
-    """Outputs `(T, B, O)`, rows as `pad` gave them -> packed, with the indices of the given one."""
+    """Pack outputs `(T, B, O)`, rows in the order of `pad`, with the indices of `packed`."""
     data = pack_padded_sequence(outputs, lengths).data
     return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
 
 
 def reorder(states: list[Tensor], order: Tensor | None) -> list[Tensor]:
-    """States `(N, B, S)` with their rows in the given order `(B,)`."""
+    """Reorder the rows of states `(N, B, S)` by the indices `order`, `(B,)`."""
     return states if order is None else [state.index_select(1, order) for state in states]

@@ -1,4 +1,4 @@
-"""A look inside: the gates and states of every step, layer and direction, by name."""
+"""Record the gates and states of every step, layer and direction, by name."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from seqsum.recurrent.unroll import Unroll, leave_out
 
 
 class Traced(Mapping[str, Tensor]):
-    """What `trace` recorded: a mapping from names to tensors `(B, T, …)`, whatever `batch_first` says.
+    """Mapping from names to recorded tensors, `(B, T, …)` whatever `batch_first` is.
 
-    Names are those of the gates and states of the cell, with the layer and direction behind them as torch
-    names its weights, and the path of the recurrent module before them, as in a state dict:
-    `input_gate_l0`, `cell_state_l1_reverse`, `network.recurrence.hidden_l0`. States are those after each step;
-    at steps that a mask leaves out they are carried over, and the gates are zero. The LSTM's `cell_state` is found
-    under its former name, `memory`, too.
+    A name consists of the path of the recurrent module, as in a state dict, the name of the gate or state, and
+    torch.nn's suffix for layer and direction: `input_gate_l0`, `cell_state_l1_reverse`,
+    `network.recurrence.hidden_l0`. States are recorded after each step. At masked steps, states are carried over and
+    gates are zero. The LSTM's `cell_state` can also be read under its former name, `memory`.
+
+    Raises:
+        KeyError: Nothing was recorded under a name.
     """
 
     def __init__(self) -> None:
@@ -31,7 +33,7 @@ class Traced(Mapping[str, Tensor]):
         if own.startswith("memory_l"):
             name = "".join((*path, own.replace("memory", "cell_state", 1)))
         if name not in self._tensors:
-            raise KeyError(f"{name!r} was not recorded, but {list(self._tensors) or 'nothing'}")
+            raise KeyError(f"{name!r} was not recorded; recorded: {list(self._tensors) or 'nothing'}")
         return self._tensors[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -45,7 +47,7 @@ class Traced(Mapping[str, Tensor]):
 
 
 class _Recorder:
-    """Keeps what one recurrent module did in its latest call."""
+    """Record the latest call of one recurrent module."""
 
     def __init__(self, traced: Traced, path: str) -> None:
         self.traced = traced
@@ -55,14 +57,14 @@ class _Recorder:
     def record(
         self, suffix: str, cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
     ) -> None:
-        """Run one layer in one direction again, step by step; the arguments are those of `unroll`."""
+        """Run one layer in one direction again, step by step; see `unroll` for the arguments."""
         inputs = leave_out(inputs, mask)
-        states = _states(cell, inputs, state, mask, reverse)  # of each step, and the one before
+        states = _states(cell, inputs, state, mask, reverse)  # before and after each step
         count = len(cell.state_size)
         before = [torch.stack([last[k] for last, _ in states]) for k in range(count)]  # (T, B, S)
         found = {name: torch.stack([new[k] for _, new in states]) for k, name in enumerate(cell.state_names)}
         if cell.gate_names:
-            gates = cell.gates(cell.project(inputs), before + state[count:])  # all steps at once
+            gates = cell.gates(cell.project(inputs), before + state[count:])  # for all steps at once
             valid = torch.ones_like(inputs[..., :1]) if mask is None else mask.unsqueeze(-1)
             found = {name: gate * valid for name, gate in zip(cell.gate_names, gates, strict=True)} | found
         for name, tensor in found.items():
@@ -72,7 +74,7 @@ class _Recorder:
 def _states(
     cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
 ) -> list[tuple[list[Tensor], list[Tensor]]]:
-    """The states before and after each step, by the plain loop, one step long each time."""
+    """Return the states before and after each step, computed by the plain loop one step at a time."""
     states: list[tuple[list[Tensor], list[Tensor]]] = [([], [])] * len(inputs)
     for t in reversed(range(len(inputs))) if reverse else range(len(inputs)):
         _, new = Unroll(cell)(inputs[t : t + 1], state, None if mask is None else mask[t : t + 1])
@@ -89,22 +91,22 @@ def trace(module: nn.Module) -> Iterator[Traced]:
             network(inputs)
         traced["recurrence.input_gate_l0"]      # (B, T, H)
 
-    The modules run as ever, by their own backend, and give the same results; beside that, the plain loop
-    runs the same steps and keeps what it sees, without gradients. A second call overwrites the first.
-    Without `trace` there is nothing to pay.
+    The modules run with their own backend and return the same results. In addition, the plain loop runs the
+    same steps and records them, without gradients. A second call overwrites the first. Outside of `trace`,
+    recording costs nothing.
 
     Args:
-        module: A `Recurrent` (`LSTM`, …) or anything that has some inside.
+        module: A `Recurrent` (`LSTM`, …) or a module that contains some.
 
     Yields:
-        A mapping that fills with each call, see `Traced`.
+        A mapping that each call fills, see `Traced`.
 
     Raises:
-        ValueError: There is no recurrent module inside, or it is being traced already.
+        ValueError: `module` contains no recurrent module, or one is being traced already.
     """
     found = {path: part for path, part in module.named_modules() if isinstance(part, Recurrent)}
     if not found:
-        raise ValueError(f"`module` (={type(module).__name__}) has no Recurrent (LSTM, …) inside that could be traced")
+        raise ValueError(f"`module` (={type(module).__name__}) has no Recurrent (LSTM, …) inside to trace")
     if any(part.recorder is not None for part in found.values()):
         raise ValueError(f"`module` (={type(module).__name__}) is being traced already")
     traced = Traced()

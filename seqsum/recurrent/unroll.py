@@ -1,7 +1,7 @@
-"""The loop over time: any cell, over a whole sequence, forwards or backwards, with or without a mask.
+"""The loop over time: runs any cell over a sequence, in either direction, with or without a mask.
 
-`Unroll.forward` is the only loop that is written for every cell. The backend (`backends.py`) says how it
-runs: as the Python you read here, or compiled from the same source.
+`Unroll` works for every cell. Its backend (`backends.py`) decides whether it runs as the Python below, is
+compiled from it, or is replaced by a kernel that computes the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from seqsum.recurrent.explain import check_step_result
 
 
 class Unroll(nn.Module):
-    """Runs a cell over time."""
+    """Run a cell over time."""
 
     def __init__(self, cell: RecurrentCell) -> None:
         super().__init__()
@@ -23,13 +23,17 @@ class Unroll(nn.Module):
     def forward(
         self, inputs: Tensor, state: list[Tensor], mask: Tensor | None = None, reverse: bool = False
     ) -> tuple[Tensor, list[Tensor]]:
-        """Inputs `(T, B, F)`, state of `(B, S)` each, mask `(T, B)` -> outputs `(T, B, O)`, final state."""
+        """Run all steps: inputs `(T, B, F)`, state `(B, S)` each, mask `(T, B)` -> outputs `(T, B, O)`, final state.
+
+        Where the mask is False, the row's state is carried over and its output is zero. With `reverse`, the last step
+        runs first; each output stays at the time of its input.
+        """
         return self.loop(self.cell.project(inputs), state, mask, reverse)
 
     def loop(
         self, projected: Tensor, state: list[Tensor], mask: Tensor | None = None, reverse: bool = False
     ) -> tuple[Tensor, list[Tensor]]:
-        """From the projected inputs on, `(T, B, G·H)`."""
+        """Run all steps on projected inputs, `(T, B, G·H)`."""
         steps = projected.unbind(0)
         outputs: list[Tensor] = []
         for t in range(len(steps)):
@@ -50,9 +54,10 @@ class Unroll(nn.Module):
 
 
 def leave_out(inputs: Tensor, mask: Tensor | None) -> Tensor:
-    """Inputs `(T, B, …)` with zeros where the mask `(T, B)` is False.
+    """Set inputs `(T, B, …)` to zero where the mask `(T, B)` is False.
 
-    Masked steps are computed and thrown away, and a gradient of zero times NaN is NaN: so NaN must not get that far.
+    The loop computes masked steps too and discards the result. A NaN in their inputs would still reach the gradients,
+    since zero times NaN is NaN.
     """
     if mask is None:
         return inputs

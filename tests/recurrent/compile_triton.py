@@ -1,10 +1,9 @@
-"""Compiles the Triton kernels for GPUs that need not be there; prints a JSON line for each kernel.
+"""Compile the Triton kernels for GPUs that this machine needn't have; print a JSON line for each kernel.
 
     python -m tests.recurrent.compile_triton lstm:bfloat16:128:32:90 gru:float32:256:64:80 …
 
-The words are cell, type, units, rows and compute capability. The kernels are called as they are in training,
-forwards and backwards, but what would be launched is only compiled. Not in the interpreter, hence a process of its
-own.
+The arguments give cell, type, units, rows and compute capability. The kernels are called as in training, forwards and
+backwards, but compiled instead of launched. This doesn't work in the interpreter, so it is a process of its own.
 """
 
 import json
@@ -41,7 +40,7 @@ ALIGNED = [["tt.divisibility", 16]]
 
 
 def compile_instead(kernel, capability, *arguments, grid, warmup, **constants):
-    """In place of a launch, which would specialise the kernel in the same way."""
+    """Compile a kernel instead of launching it, with the same specialisation."""
     options = {name: constants.pop(name) for name in OPTIONS if name in constants}
     values = dict(zip(kernel.arg_names, arguments, strict=False)) | constants
     signature, fixed, attributes = {}, {}, {}
@@ -62,7 +61,7 @@ def compile_instead(kernel, capability, *arguments, grid, warmup, **constants):
 
 
 def resources(cubin):
-    """Registers and bytes of stack, which is where registers spill to, a thread."""
+    """Return registers and bytes of stack (spilled registers) per thread."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"
         path.write_bytes(cubin)

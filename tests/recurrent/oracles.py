@@ -1,4 +1,4 @@
-"""What the recurrence is held against: torch.nn, with every result and every gradient there is."""
+"""Compare the recurrence with torch.nn: all outputs, final states and gradients."""
 
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
@@ -9,7 +9,7 @@ from seqsum.recurrent.kernels import native_obstacle, triton_obstacle
 NO_COMPILER = native_obstacle(LSTMCell(1, 1))  # why native can't run on this machine, None if it can
 BACKENDS = ("eager", "script", "bptt") if NO_COMPILER else ("eager", "script", "bptt", "native")
 B, T, F, H, P = 4, 6, 3, 5, 2
-LENGTHS = (4, 1, 6, 3)  # sorting them is no swap, which would be its own inverse; one is a single step
+LENGTHS = (4, 1, 6, 3)  # sorting them isn't its own inverse, as a swap would be; one is a single step
 KINDS = {
     "rnn_tanh": (RNN, torch.nn.RNN, {}),
     "rnn_relu": (RNN, torch.nn.RNN, {"nonlinearity": "relu"}),
@@ -20,7 +20,7 @@ KINDS = {
 
 
 def pair(kind, dtype=torch.float64, **arguments):
-    """A hand-written layer and torch's, with the same weights: torch's own random ones."""
+    """Make a hand-written layer and torch's, both with torch's random weights."""
     torch.manual_seed(0)
     ours, theirs, more = KINDS[kind]
     backend = arguments.pop("backend", "auto")
@@ -31,22 +31,22 @@ def pair(kind, dtype=torch.float64, **arguments):
 
 
 def fits(backend, layer):
-    """Whether the backend can run the layer: those in plain torch can run all the layers of this file."""
+    """Whether the backend can run the layer; those written in torch can run all layers of this file."""
     obstacles = {"native": native_obstacle, "triton": triton_obstacle}
     return backend not in obstacles or obstacles[backend](layer.cells[0]) is None
 
 
 def random_state(layer, batch, dtype=torch.float64):
-    """A state for all layers and directions, as the user would give it; `batch` is () for a single sequence."""
+    """Draw an initial state for all layers and directions; `batch` is () for a single sequence."""
     sizes = layer.cells[0].state_size
     states = tuple(torch.randn(len(layer.cells), *batch, size, dtype=dtype) for size in sizes)
     return states if len(states) > 1 else states[0]
 
 
 def run(layer, inputs, state=None, *, padded_to=None, **options):
-    """Outputs, final states, and the gradients of input, initial states and every parameter, by name.
+    """Return, by name, outputs, final states, and the gradients of input, initial states and parameters.
 
-    With `padded_to` the inputs (B, T, …) or (T, B, …) are packed by LENGTHS, and the outputs padded again.
+    With `padded_to`, inputs (B, T, …) or (T, B, …) are packed with LENGTHS, and the outputs are padded again.
     """
     inputs = inputs.clone().requires_grad_()
     states = () if state is None else state if isinstance(state, tuple) else (state,)
@@ -63,7 +63,7 @@ def run(layer, inputs, state=None, *, padded_to=None, **options):
         )
     finals = final if isinstance(final, tuple) else (final,)
     results = {"outputs": outputs} | {f"final {k}": s for k, s in enumerate(finals)}
-    # weights of all sizes and signs, so that every entry of every result counts, each for itself
+    # weight each entry of each result differently, so that an error in any of them shows
     loss = sum(
         (result * torch.randn(result.shape, generator=torch.Generator().manual_seed(k)).to(result)).sum()
         for k, result in enumerate(results.values())
@@ -74,12 +74,12 @@ def run(layer, inputs, state=None, *, padded_to=None, **options):
 
 
 def parameter_gradients(layer):
-    """Of a layer of either library, under torch's names."""
+    """Return the parameters' gradients of a layer of either library, under torch's names."""
     return {torch_name(layer, name): parameter.grad for name, parameter in layer.named_parameters()}
 
 
 def torch_name(layer, name):
-    """That of a hand-written layer's parameter or buffer in torch's: `cells.1.weight_ih` is `weight_ih_l0_reverse`."""
+    """Translate the name of a parameter or buffer to torch's: `cells.1.weight_ih` -> `weight_ih_l0_reverse`."""
     if not name.startswith("cells."):
         return name
     _, index, own = name.split(".", 2)
@@ -87,10 +87,10 @@ def torch_name(layer, name):
 
 
 def assert_same(actual, expected, atol, rtol=0.0, label="", grows=False):
-    """Every result that either has, in both and close.
+    """Assert that both have the same results, close to each other.
 
-    With `grows` the absolute bound is that of a largest entry up to 1, and grows with it: a gradient of a weight sums
-    over all steps and sequences, and an entry that happens to be small has the rounding of all that it sums.
+    With `grows`, the absolute tolerance is multiplied by the largest entry, if that is above 1: a weight's gradient
+    sums over all steps and sequences, so even a small entry has the rounding errors of all terms.
     """
     assert actual.keys() == expected.keys(), label
     for name, oracle in expected.items():

@@ -1,4 +1,4 @@
-"""The backends: they agree, the one asked for really runs, and nothing of them shows outside."""
+"""Backends agree, the requested one runs, and they leave no trace in state dicts, copies and pickles."""
 
 import copy
 import importlib
@@ -30,13 +30,13 @@ FASTEST = "bptt" if NO_COMPILER else "native"
 
 
 class Unscriptable(RecurrentCell):
-    """A cell that plain Python runs and TorchScript can't compile."""
+    """Cell that runs in Python but that TorchScript can't compile."""
 
     def project(self, input):
         return input
 
     def step(self, projected, state):
-        new = torch.tanh(projected + sum(state, start=0.5 * state[0]))  # sum(start=…) is beyond TorchScript
+        new = torch.tanh(projected + sum(state, start=0.5 * state[0]))  # TorchScript lacks sum(start=…)
         return new, [new]
 
 
@@ -67,7 +67,7 @@ def test_matches_a_loop_over_the_cell(backend, reverse):
 def test_mask_skips_steps_as_if_they_were_not_there(backend, reverse):
     cell, inputs, state = make()
     mask = torch.rand(6, 4, generator=torch.Generator().manual_seed(1)) < 0.5
-    mask[:, 0], mask[:, 1] = True, False  # all steps of a row, and none
+    mask[:, 0], mask[:, 1] = True, False  # a row with all steps, and one with none
     outputs, final = unroll(cell, inputs, state, mask, reverse, backend)
     for row in range(4):
         kept, row_state = mask[:, row], [s[row : row + 1] for s in state]
@@ -117,7 +117,7 @@ def test_rows_that_rest_through_a_stretch_of_time_are_no_work(reverse, pattern):
         return Unroll(cell)(inputs, state, mask, reverse)
 
     inputs.requires_grad_()
-    constant = torch.rand(6, 5, dtype=torch.float64) + 0.5  # as of a dropout mask: of each row
+    constant = torch.rand(6, 5, dtype=torch.float64) + 0.5  # for each row, like a dropout mask
     expected = run(inputs, [state[0], constant], mask, reverse)
     actual = run_in_stretches(run, inputs, [state[0], constant], mask, reverse)
     torch.testing.assert_close(actual, expected)
@@ -159,10 +159,10 @@ def test_masked_inputs_get_no_gradient(backend):
 
 
 def test_the_backend_asked_for_really_runs(monkeypatch):
-    """Each of them alone works when the others are broken."""
+    """Break all backends but one: only that one works."""
     cell, inputs, state = make()
     expected = unroll(cell, inputs, state, backend="eager")
-    unroll(cell, inputs, state, backend="script")  # compiled from the true source
+    unroll(cell, inputs, state, backend="script")  # compiled from the original source
 
     def broken(*_):
         raise AssertionError("another one ran")
@@ -176,7 +176,7 @@ def test_the_backend_asked_for_really_runs(monkeypatch):
                 unroll(cell, inputs, state, backend=backend)
     with monkeypatch.context() as patch:
         patch.setattr(LSTMCell, "step", broken)
-        for backend in BACKENDS[2:]:  # those that have equations of their own: not those of this cell any more
+        for backend in BACKENDS[2:]:  # their own equations no longer match the cell
             with pytest.raises(RuntimeError, match="can't run LSTMCell"):
                 unroll(cell, inputs, state, backend=backend)
         with pytest.raises(AssertionError, match="another one ran"):
@@ -197,7 +197,7 @@ def test_auto_is_the_hand_written_backward_for_built_in_cells(cell):
     assert layer.last_backend is None
     layer(torch.randn(6, 4, 3))
     assert layer.last_backend == FASTEST
-    assert resolve_backend(LSTMCell(3, 5, proj_size=2), "auto") == "bptt"  # which native knows nothing of
+    assert resolve_backend(LSTMCell(3, 5, proj_size=2), "auto") == "bptt"  # native doesn't support proj_size
     assert resolve_backend(cell.to(torch.bfloat16), "auto") == "bptt"
 
 
@@ -233,20 +233,20 @@ def test_auto_is_eager_inside_whatever_takes_the_model_apart():
 
 
 def test_triton_is_not_needed_until_it_is_asked_for(monkeypatch):
-    """It is missing on macOS and Windows, and where torch is for the CPU alone."""
+    """Triton is missing on macOS and Windows, and in torch's CPU builds."""
     monkeypatch.setattr(seqsum.recurrent, "kernels", seqsum.recurrent.kernels)
     for name in [name for name in sys.modules if name.startswith("seqsum.recurrent.kernels")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "triton", None)  # an import of it fails
+    monkeypatch.setitem(sys.modules, "triton", None)  # makes importing it fail
     kernels = importlib.import_module("seqsum.recurrent.kernels")
     with pytest.raises(RuntimeError, match=r"`backend` \(='triton'\) can't run LSTMCell: .* triton is not installed"):
         kernels.find_triton_kernel(LSTMCell(3, 5))
 
 
-@pytest.mark.filterwarnings("default")  # torch.compile warns of what it does itself
+@pytest.mark.filterwarnings("default")  # torch.compile warns about its own code
 @pytest.mark.parametrize("kind", ["rnn_tanh", "lstm", "gru"])
 def test_compile_matches_eager(kind):
-    """Needs a C++ compiler, on the CPU; where there is none, that is what the error says."""
+    """Needs a C++ compiler on the CPU; without one, the error says so."""
     layer, oracle = pair(kind, backend="compile")
     inputs = torch.randn(T, B, F, dtype=torch.float64)
     try:
@@ -281,10 +281,10 @@ def test_compile_says_why_it_can_not(monkeypatch):
 @pytest.mark.parametrize("layer_class", [RNN, LSTM, GRU])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_gradients_reach_only_what_wants_them(layer_class, backend):
-    """Frozen weights, frozen inputs, an output that nobody uses: no error, and no gradient."""
+    """Frozen weights, frozen inputs and unused outputs raise no error and get no gradient."""
     layer = layer_class(F, H, backend=backend)
     inputs = torch.randn(T, B, F)
-    layer(inputs)[1][0].sum().backward()  # the final state alone
+    layer(inputs)[1][0].sum().backward()  # only the final state is used
     assert all(p.grad is not None for p in layer.parameters())
     layer.zero_grad()
     layer.cells[0].weight_hh.requires_grad_(False)
@@ -337,7 +337,7 @@ def test_scripting_shows_in_no_state_dict_copy_or_pickle():
     assert list(cell.state_dict()) == names
     for twin in (copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))):
         torch.testing.assert_close(unroll(twin, inputs, state, backend="script"), expected)
-        twin.weight_hh.data.zero_()  # a copy has weights of its own
+        twin.weight_hh.data.zero_()  # a copy has its own weights
     torch.testing.assert_close(unroll(cell, inputs, state, backend="script"), expected)
 
 
@@ -380,7 +380,7 @@ def test_unknown_backend_is_refused():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_inference_mode_after_training(backend):
-    """TorchScript specialises its code in the first calls: to inputs without gradients, in training."""
+    """TorchScript specialises its code in the first calls: here in training, to inputs without gradients."""
     cell, inputs, state = make()
     for _ in range(4):
         unroll(cell, inputs, state, backend=backend)[0].sum().backward()
@@ -393,7 +393,7 @@ def test_inference_mode_after_training(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_distributed_data_parallel(backend, tmp_path):
-    """The gradients arrive through DDP's hooks, in the second step too, when it has rebuilt its buckets."""
+    """Gradients reach DDP's hooks, also in the second step, after DDP has rebuilt its buckets."""
     torch.manual_seed(0)
     layer = LSTM(F, H, 2, bidirectional=True, backend=backend)
     inputs = torch.randn(T, B, F)
@@ -419,7 +419,7 @@ def test_distributed_data_parallel(backend, tmp_path):
 @pytest.mark.parametrize("layer_class", [RNN, LSTM, GRU])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_results_may_be_changed_in_place(layer_class, backend):
-    """As people do after torch.nn's layers: `outputs *= mask`, or dropout in place."""
+    """Users do so after torch.nn's layers: `outputs *= mask`, or in-place dropout."""
     layer = layer_class(F, H, backend=backend)
     inputs = torch.randn(T, B, F)
     expected = torch.autograd.grad((2 * layer(inputs)[0]).sum(), list(layer.parameters()))

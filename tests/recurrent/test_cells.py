@@ -1,4 +1,4 @@
-"""One step of each cell, against torch and against its own equations."""
+"""One step of each cell against torch and against its equations."""
 
 import copy
 import inspect
@@ -87,7 +87,7 @@ def test_forget_bias_starts_at_one():
 
 
 def normalised(tensor, gain):
-    """Layer normalisation, written out (Ba et al., 2016)."""
+    """Compute layer normalisation by its equation (Ba et al., 2016)."""
     centred = tensor - tensor.mean(-1, keepdim=True)
     return gain * centred / torch.sqrt(centred.square().mean(-1, keepdim=True) + 1e-5)
 
@@ -120,7 +120,7 @@ def test_recurrent_dropout_drops_the_hidden_state_on_its_way_to_the_gates_alone(
     _, actual = cell.step(cell.project(inputs), state + dropped)
     assert actual[-1] is dropped[0]  # the same for the next step
     thinned = copy.deepcopy(cell)
-    with torch.no_grad():  # the same by hand, row by row: columns of the recurrent weight removed or doubled
+    with torch.no_grad():  # by hand, row by row: remove or double columns of the recurrent weight
         for row in range(4):
             thinned.weight_hh.copy_(cell.weight_hh * dropped[0][row])
             expected = thinned.step(thinned.project(inputs[row : row + 1]), [s[row : row + 1] for s in state])[1]
@@ -207,4 +207,4 @@ def test_a_state_dict_with_the_former_name_of_the_cell_state_is_loaded():
     assert "cells.1.norm_memory.weight" in former
     layer.load_state_dict(former)
     torch.testing.assert_close(layer.state_dict(), saved.state_dict())
-    assert "cells.1.norm_memory.weight" in former  # which belongs to the caller
+    assert "cells.1.norm_memory.weight" in former  # the caller's dict isn't changed

@@ -1,4 +1,4 @@
-"""What else torch.nn's layers and cells have and do: attributes, arguments, fresh weights, the meta device."""
+"""Drop-in for torch.nn beyond numbers: attributes, arguments, initial weights, the meta device."""
 
 import itertools
 import warnings
@@ -127,7 +127,7 @@ def test_shapes_on_the_meta_device_are_those_of_torch(kind, backend):
 
 
 def replicate(module):
-    """As `torch.nn.parallel.replicate` does on each of several GPUs: weights are plain tensors."""
+    """Replicate a module as `torch.nn.parallel.replicate` does for each GPU: weights become plain tensors."""
     replica = module._replicate_for_data_parallel()
     for name, child in module._modules.items():
         setattr(replica, name, replicate(child))
@@ -180,7 +180,7 @@ def test_a_weight_is_replaced_deleted_and_registered_by_torchs_name():
     assert layer.cells[0].weight_hh is weight
     assert set(layer.state_dict()) == set(names)
     with pytest.raises(TypeError, match="weight_hh_l0"):
-        layer.weight_hh_l0 = torch.zeros(3 * H, H)  # no parameter
+        layer.weight_hh_l0 = torch.zeros(3 * H, H)  # not a parameter
     layer.own = nn.Parameter(torch.zeros(1))
     assert "own" in layer._parameters
     assert layer._parameters["own"] is layer.own
@@ -205,7 +205,7 @@ def test_device_and_dtype_of_a_layer_come_last(name):
     more = (2,) if name == "LSTM" else ()
     layer = ours(*first, *more, "meta", torch.float64)
     keywords = {"device": "meta", "dtype": torch.float64}
-    oracle = theirs(*first, *more, **keywords)  # by position torch takes them for a `proj_size` of RNN and GRU
+    oracle = theirs(*first, *more, **keywords)  # torch's RNN and GRU have a positional `proj_size` before them
     for module in (layer, ours(*first, *more, **keywords)):
         for weight, expected in zip(module.parameters(), oracle.parameters(), strict=True):
             assert (weight.device, weight.dtype, weight.shape) == (expected.device, expected.dtype, expected.shape)

@@ -1,4 +1,4 @@
-"""What the user sees is what runs: an edited cell, not a kernel's copy of the original."""
+"""An edited cell runs as edited, not as a kernel's copy of the original."""
 
 import importlib.util
 import shutil
@@ -21,7 +21,7 @@ KERNELS = ("bptt", "native", "triton")
 
 
 def halved(original):
-    """A step whose output and state are half as large."""
+    """Halve the output and state of a step."""
 
     def step(self, projected, state):
         output, new = original(self, projected, state)
@@ -32,7 +32,7 @@ def halved(original):
 
 @pytest.fixture
 def anew(monkeypatch):
-    """Nothing said yet, nothing compiled yet."""
+    """Forget earlier warnings and compiled loops."""
     monkeypatch.setattr(backends, "_said_to_be_edited", set())
     monkeypatch.setattr(backends, "_not_scriptable", set())
 
@@ -44,7 +44,7 @@ def arguments(cell):
 
 @pytest.mark.parametrize("cell_class", CELLS)
 def test_the_kernels_were_written_for_the_cells_as_they_are(cell_class):
-    """If this fails: change the kernels first, then put the value in `written_for.py`."""
+    """If this fails, first change the kernels, then copy the value to `written_for.py`."""
     assert written_for.fingerprint(cell_class) == written_for.FINGERPRINTS[cell_class]
     assert written_for.edited(cell_class(3, 5)) is None
 
@@ -86,7 +86,7 @@ def test_every_method_counts_also_on_a_single_cell(cell_class, method, anew):
 
 
 def test_a_method_replaced_after_it_was_compiled_runs(monkeypatch, anew):
-    """TorchScript keeps the first methods of a class that it sees."""
+    """TorchScript caches a class's methods when it first compiles them."""
     cell, inputs, state = arguments(LSTMCell(3, 5, layer_norm=True))
     unroll(cell, inputs, state, backend="script")
     monkeypatch.setattr(LSTMCell, "step", halved(LSTMCell.step))
@@ -118,7 +118,7 @@ print(sum("runs as edited" in str(w.message) and "{file}" in str(w.message) for 
 
 @pytest.mark.parametrize("name", EDITS)
 def test_an_edited_file_runs(name, tmp_path):
-    """A copy of the package with one equation changed, as README invites to: `auto` runs it, and says so once."""
+    """Change an equation in a copy of the package, as README suggests: `auto` runs it and warns once."""
     shutil.copytree(Path(seqsum.__file__).parent, tmp_path / "seqsum", ignore=shutil.ignore_patterns("__pycache__"))
     file = tmp_path / "seqsum/recurrent/cells" / f"{name}.py"
     text = file.read_text()

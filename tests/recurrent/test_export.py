@@ -1,4 +1,4 @@
-"""Layers written down by torch.export, torch.jit, torch.fx and the exporters to ONNX: for any number of steps."""
+"""Layers exported by torch.export, torch.jit, torch.fx and to ONNX, for any number of steps."""
 
 import warnings
 
@@ -14,12 +14,12 @@ from tests.recurrent.oracles import KINDS, B, F, H, T, pair
 from tests.recurrent.test_recurrent import MinimalGatedUnit
 
 DYNAMIC = torch.export.Dim.DYNAMIC
-SIZES = [(T, B), (1, 2), (11, 3)]  # steps and sequences: those that were written down, fewer, more
+SIZES = [(T, B), (1, 2), (11, 3)]  # steps and sequences: as in the example, fewer, more
 pytestmark = [
-    pytest.mark.filterwarnings("default"),  # torch warns of what it does itself, and of the checks of shapes in a trace
-    pytest.mark.filterwarnings("error:torch.jit.trace writes down"),
+    pytest.mark.filterwarnings("default"),  # torch warns about its own code, and about shape checks in a trace
+    pytest.mark.filterwarnings("error:torch.jit.trace records"),
 ]
-MORE = {  # what torch.nn has not
+MORE = {  # layers that torch.nn lacks
     "own cell": lambda: Recurrent(MinimalGatedUnit(F, H), bidirectional=True),
     "layer_norm": lambda: GRU(F, H, layer_norm=True, learn_initial_state=True),
     "identity": lambda: LSTM(F, H, output_activation="identity", recurrent_bias=False),
@@ -27,7 +27,7 @@ MORE = {  # what torch.nn has not
 
 
 class Given(nn.Module):
-    """Passes what is given beside the input on as the option of this name."""
+    """Pass arguments after the input to the layer's option of this name."""
 
     def __init__(self, layer, name=None):
         super().__init__()
@@ -38,7 +38,7 @@ class Given(nn.Module):
 
 
 def draw(name, steps, batch, layer=None):
-    """Inputs and an option of the given name."""
+    """Draw inputs and values for the option `name`."""
     generator = torch.Generator().manual_seed(steps)
     inputs = torch.randn(steps, batch, F, generator=generator)
     if name is None:
@@ -75,7 +75,7 @@ def export(model, name, strict=False):
 
 
 def check_sizes(written, model, name):
-    with torch.no_grad():  # which saves `scan` seconds
+    with torch.no_grad():  # saves seconds in `scan`
         for steps, batch in SIZES:
             given = draw(name, steps, batch, model.layer)
             torch.testing.assert_close(flat(written(*given)), flat(model(*given)))
@@ -121,7 +121,7 @@ def test_exported_layers_have_gradients(kind):
     model = make(kind, "mask")
     given, gradients = draw("mask", 9, 2), []
     for module in (export(model, "mask"), model):
-        model.zero_grad()  # both have the same parameters
+        model.zero_grad()  # the two share their parameters
         flat(module(*given))[0].square().sum().backward()
         gradients.append([parameter.grad for parameter in model.parameters()])
     torch.testing.assert_close(*gradients)
@@ -169,7 +169,7 @@ def test_onnx_by_torchscript_computes_the_same(kind, name, tmp_path):
 @pytest.mark.parametrize(("kind", "name"), [("lstm", "mask"), ("lstm_proj", None), *((k, None) for k in MORE)])
 def test_onnx_by_torchscript_refuses_what_it_would_write_for_one_number_of_steps(kind, name, tmp_path):
     pytest.importorskip("onnxscript")
-    message = r"`dynamo=False` could write down \w+ with these options and masks for 6 steps .* use `dynamo=True`"
+    message = r"`dynamo=False` could only record \w+ with its mask and options for exactly 6 steps: use `dynamo="
     with pytest.raises(RuntimeError, match=message):
         torch.onnx.export(make(kind, name), draw(name, T, B), str(tmp_path / "layer.onnx"), dynamo=False)
 
@@ -189,7 +189,7 @@ def test_traced_layers_take_any_number_of_steps(kind, options):
 @pytest.mark.parametrize(("kind", "name"), [("lstm", "mask"), ("gru", "lengths"), *((kind, None) for kind in MORE)])
 def test_traces_that_hold_for_one_number_of_steps_say_so(kind, name):
     model = make(kind, name)
-    with pytest.warns(torch.jit.TracerWarning, match=r"torch.jit.trace writes down \w+ with .* for 6 steps and no"):
+    with pytest.warns(torch.jit.TracerWarning, match=r"torch.jit.trace records \w+ with .* for exactly 6 steps"):
         traced = torch.jit.trace(model, draw(name, T, B))
     others = draw(name, T, B)[0] * 2, *(option.flip(-1) for option in draw(name, T, B)[1:])
     torch.testing.assert_close(traced(*others), model(*others))
@@ -209,7 +209,7 @@ def test_scripting_is_refused_in_a_sentence(module):
     name = r"(LSTM|GRUCell|RNN|MinimalGatedUnit)"
     with pytest.raises(RuntimeError, match=rf"^torch.jit.script can't compile {name}, .* use torch.export or"):
         torch.jit.script(module)
-    inputs = torch.randn(2, B, F)  # while the loop over a cell still compiles
+    inputs = torch.randn(2, B, F)  # the loop over a cell still compiles
     cell = LSTMCell(F, H, layer_norm=True)
     assert unroll(cell, inputs, cell.initial_state(B, inputs), backend="script")[0].shape == (2, B, H)
 
@@ -218,7 +218,7 @@ def test_scripting_is_refused_in_a_sentence(module):
 def test_backends_that_can_not_be_written_down_say_so(backend):
     layer = LSTM(F, H, backend=backend)
     for write in (torch.jit.trace, torch.export.export):
-        with pytest.raises(RuntimeError, match=rf"`backend` \(='{backend}'\) can't be written down .* take 'auto'"):
+        with pytest.raises(RuntimeError, match=rf"`backend` \(='{backend}'\) doesn't work with .* use 'auto'"):
             write(layer, draw(None, T, B))
 
 

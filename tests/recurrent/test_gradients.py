@@ -1,4 +1,4 @@
-"""Gradients as autograd hands them out: their layout, and several of them at a time, as with torch.nn's layers."""
+"""Gradients have the layout of torch.nn's, and come in batches and of second order."""
 
 import pytest
 import torch
@@ -93,7 +93,7 @@ def test_vectorized_jacobian_and_hessian_are_those_of_torch(kind, backend):
 
 @pytest.mark.parametrize("kind", ["rnn_tanh", "lstm", "gru"])
 def test_gradients_in_batches_and_second_ones_come_from_triton_too(kind, device):
-    """In its interpreter where there is no GPU."""
+    """Uses Triton's interpreter if there is no GPU."""
     torch.manual_seed(0)
     layer = KINDS[kind][0](F, H, backend="triton").to(device)
     if obstacle := triton_obstacle(layer.cells[0]):

@@ -1,4 +1,4 @@
-"""Weights from Keras, against the figures that Keras's own tests expect of constant weights."""
+"""Weights from Keras, against the outputs that Keras's own tests expect for constant weights."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from seqsum.recurrent import gru_from_keras, lstm_from_keras, rnn_from_keras
 from tests.recurrent.oracles import BACKENDS
 
 # keras/src/layers/rnn/{simple_rnn,lstm,gru}_test.py: kernel 0.01, recurrent kernel 0.02, bias 0.03
-# (of the LSTM's forget gate one, unit_forget_bias), inputs np.arange(…)
+# (1.0 for the LSTM's forget gate, unit_forget_bias), inputs np.arange(…)
 
 
 def keras_weights(features, units, gates, bias, forget_bias=None):
@@ -76,7 +76,7 @@ def test_rnn_gives_the_published_figures(backwards, expected):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_masks_with_holes_give_the_published_figures(backend):
-    """What Keras calls `zero_output_for_mask`."""
+    """Keras calls this `zero_output_for_mask`."""
     mask = [[True, True, False, True], [True, False, False, True]]
     weights = gru_from_keras(keras_weights(3, 2, 3, (2, 6)))
     outputs, _ = run(GRU, weights, (2, 4, 3), mask=mask, backend=backend)
@@ -89,7 +89,7 @@ def test_masks_with_holes_give_the_published_figures(backend):
 
 
 def gate_by_gate(gates, units, features):
-    """Arrays whose every gate has figures of its own, and those gates."""
+    """Draw a kernel and a recurrent kernel for each gate, all with different values."""
     generator = np.random.default_rng(0)
     kernels = [generator.normal(size=(features, units)) for _ in range(gates)]
     recurrents = [generator.normal(size=(units, units)) for _ in range(gates)]

@@ -1,4 +1,4 @@
-"""RNN, LSTM and GRU as drop-ins for torch.nn: arguments, weights, errors. Their numbers: test_parity.py."""
+"""RNN, LSTM and GRU as drop-ins for torch.nn: arguments, weights, errors. For numbers see test_parity.py."""
 
 import copy
 import inspect
@@ -110,7 +110,7 @@ def test_initial_state_is_learned_from_zero(kind):
     given = given if len(given) > 1 else given[0]
     torch.testing.assert_close(layer(inputs), plain(inputs, given))
     zero = tuple(torch.zeros_like(s) for s in given) if isinstance(given, tuple) else torch.zeros_like(given)
-    torch.testing.assert_close(layer(inputs, zero), plain(inputs))  # a given one wins
+    torch.testing.assert_close(layer(inputs, zero), plain(inputs))  # a given state takes precedence
     layer(inputs)[0].sum().backward()
     assert all(learned.grad.abs().sum() > 0 for learned in layer.initial_state)
     layer.load_state_dict(plain.torch_state_dict())  # torch's initial state is zero
@@ -132,19 +132,19 @@ def test_dropout_is_reproducible_from_a_generator(backend):
     assert torch.equal(draw(1), first)
     assert not torch.equal(draw(2), first)
     layer.backend = "eager"
-    torch.testing.assert_close(draw(1), first)  # the same whatever runs the loop
+    torch.testing.assert_close(draw(1), first)  # the same with every backend
     layer.eval()
     assert torch.equal(draw(1), draw(2))
 
 
 def test_recurrent_dropout_keeps_one_mask_for_all_steps():
-    """With an identity recurrence that only carries the dropped state on, a unit once dropped stays at zero."""
+    """Units that are kept sum up their inputs (dropout doubles the weight of 1/2); others only see the current one."""
     layer = RNN(1, 50, nonlinearity="relu", recurrent_dropout=0.5, bias=False)
     with torch.no_grad():
         layer.cells[0].weight_ih.fill_(1.0)
         layer.cells[0].weight_hh.copy_(torch.eye(50) / 2)
     outputs, _ = layer(torch.ones(4, 1, 1), generator=torch.Generator().manual_seed(0))
-    expected = torch.stack([torch.ones(50), *([torch.ones(50)] * 3)])  # a dropped unit sees the input alone
+    expected = torch.stack([torch.ones(50), *([torch.ones(50)] * 3)])  # a dropped unit only sees its input
     expected[1:][:, outputs[1, 0] > 1] = torch.tensor([2.0, 3.0, 4.0]).unsqueeze(1)
     torch.testing.assert_close(outputs[:, 0], expected)
 
@@ -204,7 +204,7 @@ def test_repr_is_that_of_torch():
 
 
 def test_options_are_documented():
-    """The shared keyword arguments are hidden behind **options, so the class must name each."""
+    """The signature hides shared keyword arguments in **options, so the docstring must name each."""
     from seqsum.recurrent.layers import Options, TorchLike
 
     for name in Options.__annotations__:
@@ -277,4 +277,4 @@ def test_wrong_sizes_are_refused(attempt, message):
 def test_the_library_needs_torch_alone():
     code = "import sys, seqsum; print(sorted({'lightning', 'torchvision', 'matplotlib', 'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() in ("[]", "['numpy']")  # torch itself takes NumPy where it is
+    assert done.stdout.strip() in ("[]", "['numpy']")  # torch itself imports NumPy if installed

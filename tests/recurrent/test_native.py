@@ -1,4 +1,4 @@
-"""The kernels in C++ beyond what the parity matrix tries: sizes around those of tiles, threads, compilers."""
+"""C++ kernels where the parity matrix doesn't test them: sizes around the tile's, threads, compilers."""
 
 import shutil
 import subprocess
@@ -34,7 +34,7 @@ def make(kind, steps, batch, features, hidden, dtype, **options):
 
 
 def results(cell, inputs, state, constants, mask, reverse, backend):
-    """Outputs, final states and all gradients, each counting with weights of its own."""
+    """Return outputs, final states and all gradients of a differently weighted sum of the results."""
     outputs, final = unroll(cell, inputs, [*state, *constants], mask, reverse, backend)
     values = [outputs, *final[: len(state)]]
     generator = torch.Generator().manual_seed(1)
@@ -47,7 +47,7 @@ def results(cell, inputs, state, constants, mask, reverse, backend):
 @pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize(
     ("steps", "batch", "features", "hidden"),
-    # below a vector; whole vectors and tiles; one more of everything, and more steps than a product takes at once
+    # below a vector; full vectors and tiles; one more of everything, and more steps than INNER
     [(3, 2, 1, 1), (4, 12, 64, 64), (11, 13, 65, 67), (2, 7, 17, 130)],
 )
 @pytest.mark.parametrize("masked", [False, True])
@@ -57,7 +57,7 @@ def test_matches_the_plain_loop_at_all_sizes(kind, steps, batch, features, hidde
     mask = None
     if masked:
         mask = torch.rand(steps, batch, generator=torch.Generator().manual_seed(2)) < 0.6
-        mask[:, 0], mask[:, 1] = True, False  # a row without holes, and one without a step
+        mask[:, 0], mask[:, 1] = True, False  # a row without holes, and one without valid steps
     reverse = masked or batch == 13
     expected = results(*made, mask, reverse, "eager")
     actual = results(*made, mask, reverse, "native")
@@ -118,7 +118,7 @@ def test_inputs_and_gradients_may_have_any_strides():
 
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
-    """A machine on which nothing has been compiled yet."""
+    """Use an empty cache, as on a machine that has compiled nothing yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     build.load_library.cache_clear()
     yield tmp_path / "cache" / "seqsum"
@@ -138,7 +138,7 @@ def test_without_a_compiler_auto_says_nothing_and_native_says_why(empty_cache, m
     ("script", "message"),
     [
         ("echo 'no room for OpenMP' >&2; exit 1", "failed: no room for OpenMP"),
-        ('while [ $# -gt 1 ]; do shift; done; echo rubbish > "$1"', "gave nothing that can be loaded"),
+        ('while [ $# -gt 1 ]; do shift; done; echo rubbish > "$1"', "produced no library that can be loaded"),
     ],
 )
 def test_a_compiler_that_fails_is_as_none(empty_cache, monkeypatch, tmp_path, script, message):
@@ -154,7 +154,7 @@ def test_a_compiler_that_fails_is_as_none(empty_cache, monkeypatch, tmp_path, sc
 
 @needs_compiler
 def test_a_machine_compiles_once(empty_cache, monkeypatch, tmp_path):
-    """Two processes at once, then one that must not compile: each gets the same library."""
+    """Two processes compile at once and a third load doesn't: all get the same library."""
     command = (
         "from seqsum.recurrent.kernels.native import build; assert not isinstance(build.load_library('float'), str)"
     )

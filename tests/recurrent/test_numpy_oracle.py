@@ -1,4 +1,4 @@
-"""A second oracle that is not torch: the equations in NumPy, forwards and backwards, written from the papers."""
+"""A second oracle, independent of torch: the papers' equations in NumPy, forwards and backwards."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The parity matrix: every form of every layer against torch.nn, in outputs, final states and all gradients."""
+"""Parity matrix: outputs, final states and all gradients of every layer in every form against torch.nn."""
 
 import functools
 import itertools
@@ -16,7 +16,7 @@ from tests.recurrent.oracles import BACKENDS, KINDS, LENGTHS, B, F, H, T, assert
 
 LAYERS = list(itertools.product(KINDS, (1, 2, 3), (False, True), (True, False)))
 FORMS = list(itertools.product(("single", "plain", "packed", "lengths"), (False, True)))
-# a single sequence has no batch to come first or second: in float32 it is tried with the flag, here without
+# batch_first doesn't matter for a single sequence: the float32 tests set it, these don't
 AXES = [(form, given, first) for form, given in FORMS for first in (False, True) if form != "single" or not first]
 
 
@@ -38,7 +38,7 @@ def test_layer_matches_torch_in_float32(kind, bidirectional, form, given_state, 
 
 @pytest.mark.parametrize(("error", "grows", "same"), [(9e-4, True, True), (1.1e-3, True, False), (2e-5, False, False)])
 def test_the_bound_grows_with_what_is_summed(error, grows, same):
-    """The entry that is off is a small one, of a sum that has a large one as well."""
+    """A small entry is off, next to a large one."""
     expected = torch.tensor([100.0, 0.5])
     actual = expected + torch.tensor([0.0, error])
     with nullcontext() if same else pytest.raises(AssertionError, match="grad bias"):
@@ -47,21 +47,21 @@ def test_the_bound_grows_with_what_is_summed(error, grows, same):
 
 @functools.lru_cache(maxsize=1)
 def matrix_pair(kind, dtype, device, **arguments):
-    """One pair for all its forms, which come one after another: compiling is what takes the time."""
+    """Share one pair among all its forms, which run one after another, because compiling takes the most time."""
     layer, oracle = pair(kind, dtype, **arguments)
     return layer.to(device), oracle.to(device)
 
 
 def check_parity(dtype, atol, rtol, backends, form, given_state, kind, device="cpu", *, batch_first, **arguments):
     layer, oracle = matrix_pair(kind, dtype, device, **arguments)
-    layer.batch_first = oracle.batch_first = batch_first  # read at every call, so that one pair does for both
+    layer.batch_first = oracle.batch_first = batch_first  # read at every call, so one pair serves both
     torch.manual_seed(1)
     shape = (T, F) if form == "single" else (B, T, F) if batch_first else (T, B, F)
     inputs = torch.randn(shape, dtype=dtype).to(device)
     state = random_state(layer, () if form == "single" else (B,), dtype) if given_state else None
     if state is not None:
         state = tuple(s.to(device) for s in state) if isinstance(state, tuple) else state.to(device)
-    packed = form in ("packed", "lengths")  # torch knows lengths in packed sequences alone
+    packed = form in ("packed", "lengths")  # torch only knows lengths from packed sequences
     expected = run(oracle, inputs, state, padded_to=T if packed else None)
     for backend in (backend for backend in backends if fits(backend, layer)):
         layer.backend = backend
@@ -79,7 +79,7 @@ sizes = st.integers(1, 4)
     st.sampled_from(list(KINDS)), sizes, sizes, sizes, st.booleans(), st.sampled_from(BACKENDS), st.data()
 )
 def test_mask_with_holes_matches_torch_without_the_masked_steps(kind, batch, steps, size, reverse, backend, data):
-    """Row by row: torch on the steps that the mask leaves, in both directions."""
+    """Compare with torch on the unmasked steps, row by row, in both directions."""
     rows = st.lists(st.booleans(), min_size=steps, max_size=steps)
     mask = torch.tensor(data.draw(st.lists(rows, min_size=batch, max_size=batch)))  # (B, T)
     torch.manual_seed(batch + 10 * steps + 100 * size)
@@ -98,7 +98,7 @@ def test_mask_with_holes_matches_torch_without_the_masked_steps(kind, batch, ste
 
 
 class KeptSteps(torch.nn.Module):
-    """Runs each row alone, on the steps that its mask keeps."""
+    """Run each row by itself, on its unmasked steps."""
 
     def __init__(self, oracle, mask):
         super().__init__()
@@ -117,7 +117,7 @@ class KeptSteps(torch.nn.Module):
                 outputs = outputs.index_put((torch.tensor(row), kept.nonzero().squeeze(1)), result)
                 final = final if isinstance(final, tuple) else (final,)
             finals.append(final)
-        # masked steps have a gradient, of zero
+        # masked steps have a gradient of zero
         outputs = outputs + 0 * sum(tensor.sum() for tensor in (inputs, *self.oracle.parameters()))
         stacked = tuple(torch.stack(s, dim=1) for s in zip(*finals, strict=True))
         return outputs, stacked if len(stacked) > 1 else stacked[0]
@@ -231,7 +231,7 @@ def check_derivatives(layer, masked):
         return outputs, *(final if isinstance(final, tuple) else (final,))
 
     tensors = (inputs, *state, *layer.parameters())
-    # random directions instead of every entry, one by one: a fault in any shows in them, in a tenth of the time
+    # random directions show an error in any entry, in a tenth of the time of checking each
     assert torch.autograd.gradcheck(results, tensors, fast_mode=True)
     assert torch.autograd.gradgradcheck(results, tensors, fast_mode=True)
     assert layer.last_backend == layer.backend
@@ -249,7 +249,7 @@ def test_gradients_in_eval_mode_and_none_under_no_grad(backend):
 
 
 def test_every_built_in_cell_has_a_kernel():
-    """A new built-in cell without a hand-written backward would silently fall out of this matrix."""
+    """Otherwise this matrix would silently leave out a new built-in cell without a hand-written backward pass."""
     assert {cls.__name__ for cls in PackedCell.__subclasses__() if cls.__module__.startswith("seqsum.")} == {
         "RNNCell",
         "LSTMCell",

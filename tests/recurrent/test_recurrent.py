@@ -1,4 +1,4 @@
-"""Cells of one's own in `Recurrent`."""
+"""A user's own cells in `Recurrent`."""
 
 import copy
 import pickle
@@ -14,7 +14,7 @@ B, T, F, H = 4, 6, 3, 5
 
 
 class MinimalGatedUnit(RecurrentCell):
-    """Zhou et al. (2016)."""
+    """Minimal gated unit (Zhou et al., 2016)."""
 
     gate_names = ("forget_gate",)
 
@@ -39,7 +39,7 @@ class MinimalGatedUnit(RecurrentCell):
 
 
 class Duck(nn.Module):
-    """The contract without the base class: counts, with a state of whole numbers and an output beside it."""
+    """Cell without the base class. Its state sums up the inputs; its output multiplies the sum by a weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def test_own_cell_has_layers_directions_and_masks(backend, bidirectional):
     outputs, final = layers(inputs, mask=mask)
     assert layers.last_backend == ("eager" if backend == "eager" else "script")
     expected, finals = inputs.transpose(0, 1), []
-    for layer in range(3):  # by a loop over the cells' own forward
+    for layer in range(3):  # with a loop over the cells' forward
         sides = []
         for direction in range(directions):
             own, state, side = layers.cells[layer * directions + direction], torch.zeros(B, H), [None] * T
@@ -115,7 +115,7 @@ def test_a_module_with_the_contract_will_do(backend):
 
 
 class LeakySum(RecurrentCell):
-    """A cell without a single weight."""
+    """Cell without weights."""
 
     def project(self, input: Tensor) -> Tensor:
         return input

@@ -1,4 +1,4 @@
-"""What `auto` is on a GPU: the fastest that was measured at the nearest shape, of those that can run the cell."""
+"""On a GPU, `auto` is the fastest backend at the nearest measured shape that can run the cell."""
 
 import json
 
@@ -14,7 +14,7 @@ LSTM_POINT = ("lstm", "float32", "training")
 
 
 class OnGpu(torch.nn.Parameter):
-    """A weight that says that it is on a GPU, and is on the CPU."""
+    """Weight on the CPU that claims to be on a GPU."""
 
     device = torch.device("cuda:0")
 
@@ -27,7 +27,7 @@ def to_gpu(cell):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A GPU with measurements of two shapes of the LSTM in float32, each faster with another backend."""
+    """Fake a GPU with measurements of two LSTM shapes in float32, each with another fastest backend."""
     points = [
         Point(*LSTM_POINT, 128, 4, 128, ("triton", "bptt", "script")),
         Point(*LSTM_POINT, 16, 1024, 1024, ("script", "bptt", "triton")),
@@ -80,7 +80,7 @@ def test_a_size_that_is_not_known_counts_for_nothing(gpu):
     assert resolve_backend(to_gpu(LSTMCell(3, 1000)), "auto") == "script"
     assert (
         resolve_backend(to_gpu(LSTMCell(3, 128)), "auto", batch=0, steps=1) == "triton"
-    )  # and an empty batch is small
+    )  # an empty batch counts as small
 
 
 def test_layers_and_unroll_ask_for_their_shape(monkeypatch):
@@ -101,7 +101,7 @@ def test_the_nearest_shape_is_that_of_the_smallest_ratio():
     assert nearest(points, Point(*LSTM_POINT, 20, 10, 10)).backends == ("triton",)  # 3.2 times, not 5
     assert nearest(points, Point(*LSTM_POINT, 15, 10, 10)).backends == ("bptt",)
     both = [points[0], Point(*LSTM_POINT, 8, 10, 100, ("script",))]
-    assert nearest(both, Point(*LSTM_POINT, 64, 10, 60)).backends == ("script",)  # all sizes count
+    assert nearest(both, Point(*LSTM_POINT, 64, 10, 60)).backends == ("script",)  # all sizes matter
     assert nearest(points, Point("gru", *LSTM_POINT[1:], 4, 10, 10)).backends == ()
 
 
@@ -119,7 +119,7 @@ def test_a_device_has_its_own_rule_or_that_of_the_nearest_capability():
         ("A10", (8, 6)): "RTX 4090",
         ("RTX 5090", (12, 0)): "B200",
         ("T4", (7, 5)): "A100",
-        ("A100", (9, 9)): "A100",  # the name counts first
+        ("A100", (9, 9)): "A100",  # the name takes precedence
     }
     assert {asked: find_rule(rules, *asked).device for asked in names} == names
     assert find_rule([], "H100", (9, 0)) is None
@@ -146,4 +146,4 @@ def test_at_every_measured_point_the_choice_is_the_fastest_and_so_never_slower_t
         assert asked.mode in ("training", "inference")
         assert isinstance(getattr(torch, asked.type), torch.dtype)
         shapes.add(asked)
-    assert len(shapes) == len(found["points"])  # each once
+    assert len(shapes) == len(found["points"])  # no shape twice

@@ -1,6 +1,6 @@
-"""Nothing that a user brings may corrupt memory or mislead: every backend gives what the plain loop gives, or an error.
+"""No argument may corrupt memory or give wrong numbers: every backend returns what the plain loop does, or raises.
 
-Drawn: types, devices, strides, subclasses, lazy negation and modes, for every argument, on every backend.
+Types, devices, strides, subclasses, lazy negation and modes are drawn at random, for every argument and backend.
 """
 
 import copy
@@ -26,11 +26,11 @@ REFUSALS = (ValueError, RuntimeError, TypeError, NotImplementedError)
 
 
 class Marked(Tensor):
-    """A subclass that torch's operations keep."""
+    """Tensor subclass that torch's operations return again."""
 
 
 class Wrapped(Tensor):
-    """A subclass that holds another tensor and has no memory of its own."""
+    """Tensor subclass that wraps another tensor and has no memory of its own."""
 
     @staticmethod
     def __new__(cls, inner):
@@ -45,7 +45,7 @@ class Wrapped(Tensor):
 
 
 class Watching(TorchDispatchMode):
-    """A mode that sees every operation."""
+    """Dispatch mode that sees every operation."""
 
     def __init__(self):
         super().__init__()
@@ -57,20 +57,20 @@ class Watching(TorchDispatchMode):
 
 
 def strided(tensor):
-    """The same values, every second of a larger tensor's, its axes in another order."""
+    """Return the same values as a strided view: every second number of a larger tensor with reordered axes."""
     room = torch.zeros(*(2 * size for size in reversed(tensor.shape)), dtype=tensor.dtype)
     view = room[tuple(slice(None, None, 2) for _ in tensor.shape)].permute(*reversed(range(tensor.dim())))
     return view.copy_(tensor)
 
 
 def negated(tensor):
-    """The same values, lazily negated: what lies in memory is their negative."""
+    """Return the same values lazily negated: memory holds their negatives."""
     found = torch.complex(torch.zeros_like(tensor), -tensor).conj().imag
     assert found.is_neg()
     return found
 
 
-# what may come in an argument's place: as good as it, or to be refused
+# variants of an argument: equivalent ones and ones to be refused
 ALIKE = {
     "as it is": lambda tensor: tensor,
     "strided": strided,
@@ -112,7 +112,7 @@ def arguments(name, dtype):
 
 
 def attempt(layer, backend, tensors, mode):
-    """Outputs, states and gradients, or the error."""
+    """Return outputs, states and gradients, or the error."""
     layer = copy.deepcopy(layer)
     layer.backend = backend
     hidden = [tensors[name] for name in ("hidden", "cell state") if name in tensors]
@@ -170,7 +170,7 @@ def test_what_does_not_fit_is_refused_by_name(name, how, backend):
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_weights_replaced_by_others_are_refused(data):
-    """By another shape, type or device, as `layer.weight_hh_l0.data = …` does without a word."""
+    """`layer.weight_hh_l0.data = …` silently accepts another shape, type or device."""
     layer, tensors = arguments(data.draw(st.sampled_from(sorted(LAYERS))), torch.float32)
     name = data.draw(st.sampled_from([name for name, _ in layer.cells[0].named_parameters()]))
     how = data.draw(st.sampled_from(["float16", "float64", "meta", "shorter", "longer"]))
@@ -195,10 +195,10 @@ def test_unroll_checks_states_and_dropout_too(how, place, backend):
         unroll(cell, torch.randn(T, B, F).to(cell.weight_ih), state, backend=backend)
 
 
-@pytest.mark.parametrize("backend", sorted({*BACKENDS, "auto"} - {"script"}))  # TorchScript casts by itself
+@pytest.mark.parametrize("backend", sorted({*BACKENDS, "auto"} - {"script"}))  # TorchScript casts by its own rules
 @pytest.mark.parametrize("place", ["inputs", "hidden", "cell state"])
 def test_under_autocast_types_may_differ(backend, place):
-    """As far as torch's own operations go, which cast: no kernel reads one type as another."""
+    """torch's operations cast them; no kernel may read one type as another."""
     cell, tensors = LSTMCell(F, H), {"inputs": torch.randn(T, B, F), "hidden": torch.randn(B, H)}
     tensors |= {"cell state": torch.randn(B, H)}
     tensors[place] = tensors[place].bfloat16()
@@ -214,7 +214,7 @@ def test_under_autocast_types_may_differ(backend, place):
 @pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
 def test_fake_tensors_stay_fake(name, backend):
     layer, tensors = arguments(name, torch.float32)
-    layer.backend = "eager" if backend == "script" else backend  # TorchScript runs no fake tensors
+    layer.backend = "eager" if backend == "script" else backend  # TorchScript can't run fake tensors
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         outputs, _ = layer(mode.from_tensor(tensors["input"]))
     assert isinstance(outputs, FakeTensor)
@@ -243,7 +243,7 @@ def test_states_are_cast_under_autocast_as_inputs_are(backend):
 
 
 class Ratio(RecurrentCell):
-    """A user's own cell, its derivatives not bounded."""
+    """User's cell with unbounded derivatives."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
@@ -262,7 +262,7 @@ class Ratio(RecurrentCell):
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_masked_steps_take_no_part(make, backend, bidirectional, value):
-    """Whatever they hold: outputs, states and gradients are those with zeros there."""
+    """Whatever masked steps contain, outputs, states and gradients are the same as with zeros."""
     torch.manual_seed(0)
     layer = make(F, H, num_layers=2, bidirectional=bidirectional, backend=backend)
     if backend in ("bptt", "native") and type(layer) is Recurrent:
@@ -272,11 +272,11 @@ def test_masked_steps_take_no_part(make, backend, bidirectional, value):
     for held in (0.0, value):
         given_input = torch.where(mask[..., None], inputs, held).requires_grad_()
         outputs, final = layer(given_input, mask=mask)
-        weights = torch.where(mask[..., None], torch.ones_like(outputs), held)  # of a loss that is NaN there
+        weights = torch.where(mask[..., None], torch.ones_like(outputs), held)  # of a loss that is NaN at masked steps
         states = sum(state.sum() for state in (final if isinstance(final, tuple) else (final,)))
         gradients = torch.autograd.grad(
             [outputs, states], [given_input, *layer.parameters()], [weights, torch.ones(())]
         )
         found.append([outputs, *(final if isinstance(final, tuple) else (final,)), *gradients])
     for ours, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)  # TorchScript compiles anew, and rounds anew
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)  # TorchScript recompiles and rounds anew

@@ -1,4 +1,4 @@
-"""torch.nn.utils by torch's names, against torch's own layers, and on the cells themselves."""
+"""torch.nn.utils with torch's names, against torch's layers, and directly on cells."""
 
 import copy
 import pickle
@@ -13,7 +13,7 @@ from seqsum.recurrent import resolve_backend, unroll
 from tests.recurrent.oracles import BACKENDS, KINDS, B, F, H, T, assert_same, fits, pair, run, torch_name
 from tests.recurrent.test_recurrent import MinimalGatedUnit
 
-NAMES = ("weight_hh_l0", "weight_ih_l1_reverse")  # of the first cell and the last
+NAMES = ("weight_hh_l0", "weight_ih_l1_reverse")  # in the first and the last cell
 RUNNERS = (*BACKENDS, "auto")
 
 
@@ -35,7 +35,7 @@ def parametrize_twice(module, name):
     parametrize.register_parametrization(module, name, Doubled())
 
 
-CHANGES = {  # what computes a weight from others, and what ends that
+CHANGES = {  # functions that make a weight computed, and functions that undo it
     "prune": (lambda module, name: prune.l1_unstructured(module, name, 0.5), prune.remove),
     "prune twice": (prune_twice, prune.remove),
     "weight_norm by hooks": (nn.utils.weight_norm, nn.utils.remove_weight_norm),
@@ -54,7 +54,7 @@ pytestmark = hooks_of_torch_are_deprecated
 
 
 def make(kind, backend, change):
-    """A hand-written layer and torch's, with the same weights, some of them computed, in both libraries by name."""
+    """Make a hand-written layer and torch's with the same weights, some of them computed, under the same names."""
     layer, oracle = pair(kind, num_layers=2, bidirectional=True, backend=backend)
     if not fits(backend, layer):
         pytest.skip("not for this kind")
@@ -64,18 +64,18 @@ def make(kind, backend, change):
 
 
 def set_mode(change, *layers):
-    """Training, but where torch's layers, in training, read a weight four times and it changes each time."""
+    """Set training mode, except where a weight changes each time it is read: torch reads it four times in training."""
     return [layer.train(change != "spectral_norm") for layer in layers]
 
 
 def apply(change, places):
-    torch.manual_seed(1)  # for the start of a spectral norm
+    torch.manual_seed(1)  # a spectral norm starts from random vectors
     for module, name in places:
         CHANGES[change][0](module, name)
 
 
 def descend(*layers):
-    """One step of gradient descent, from the gradients of the latest run."""
+    """Take a step of gradient descent with the gradients of the latest run."""
     with torch.no_grad():
         for layer in layers:
             for parameter in layer.parameters():
@@ -83,7 +83,7 @@ def descend(*layers):
 
 
 def check_plain(kind, layer, inputs):
-    """Nothing is left of a change: the state dict is that of any other layer, and fits torch's."""
+    """Check that a change was undone completely: the state dict is an ordinary one and loads into torch's layer."""
     other, oracle = pair(kind, num_layers=2, bidirectional=True)
     assert set(layer.state_dict()) == set(other.state_dict())
     oracle.load_state_dict(layer.torch_state_dict())
@@ -226,7 +226,7 @@ def test_auto_on_a_changed_cell_is_as_fast_as_on_another(change):
 
 @everything
 def test_auto_on_a_changed_cell_never_fails(change):
-    """By itself, too: without a word, and with no consequence for the next of its class."""
+    """Also on a cell by itself: no warning, and no effect on other cells of its class."""
     for cell in (GRUCell(F, H).double(), GRUCell(F, H, layer_norm=True).double()):
         apply(change, [(cell, "weight_ih")])
         set_mode(change, cell)
@@ -255,7 +255,7 @@ def test_weights_inside_a_cell_of_ones_own_too(change, backend):
 
 
 def test_a_script_has_the_tensors_that_a_cell_has_now():
-    """Plain attributes too, which are neither parameters nor buffers."""
+    """Includes plain attributes that are neither parameters nor buffers."""
 
     class Scaled(GRUCell):
         def __init__(self, *sizes):
@@ -280,7 +280,7 @@ def test_parameters_as_a_vector_are_those_of_torch():
     inputs = torch.randn(T, B, F, dtype=torch.float64)
     for backend in ("auto", *BACKENDS):
         layer.backend = backend if fits(backend, layer) else "auto"
-        layer(inputs)  # with the weights of before
+        layer(inputs)  # with the old weights
         vector = vector + 0.1
         for module in (layer, oracle):
             nn.utils.vector_to_parameters(vector, module.parameters())
@@ -342,7 +342,7 @@ def test_hooks_of_a_cell_run_once_around_each_run(backend):
     for handle in handles:
         handle.remove()
     layer(inputs)
-    assert first(inputs[0]).shape == (B, H)  # by itself a cell is a single step
+    assert first(inputs[0]).shape == (B, H)  # a cell called directly runs a single step
     assert len(seen) == 2
 
 

@@ -1,4 +1,4 @@
-"""What `trace` shows, against the equations, and that it changes nothing."""
+"""`trace` records what the equations say and changes no results."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def test_every_gate_and_state_of_every_layer_and_direction(kind, backend):
     with seqsum.trace(layer) as traced:
         outputs, final = layer(inputs)
     assert layer.last_backend == backend
-    torch.testing.assert_close((outputs, final), expected, rtol=0, atol=0)  # looking changes nothing
+    torch.testing.assert_close((outputs, final), expected, rtol=0, atol=0)  # tracing changes nothing
     cell = layer.cells[0]
     places = [f"_l{n}{direction}" for n in (0, 1) for direction in ("", "_reverse")]
     assert set(traced) == {name + place for name in (*cell.gate_names, *cell.state_names) for place in places}
@@ -101,7 +101,7 @@ def test_modules_inside_a_network_have_their_path():
     assert torch.equal(traced["reader.memory_l0"], traced["reader.cell_state_l0"])  # the former name
     assert "reader.memory_l0" in traced
     assert "reader.memory_l0" not in list(traced)
-    with pytest.raises(KeyError, match=r"'gate' was not recorded, but \['reader.input_gate_l0'"):
+    with pytest.raises(KeyError, match=r"'gate' was not recorded; recorded: \['reader.input_gate_l0'"):
         traced["gate"]
 
 
@@ -134,7 +134,7 @@ def test_tracing_twice_at_a_time_is_refused():
 
 
 class CountOperations(TorchDispatchMode):
-    """Counts every tensor operation."""
+    """Count all tensor operations."""
 
     def __init__(self):
         super().__init__()

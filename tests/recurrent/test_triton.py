@@ -1,7 +1,7 @@
-"""The Triton kernels against torch.nn and the plain loop: on a GPU, or without one in Triton's interpreter.
+"""The Triton kernels against torch.nn and the plain loop, on a GPU or in Triton's interpreter.
 
-The interpreter works as one thread and compiles nothing, so it finds no missing barrier and nothing that a
-compiler refuses. Hence the last test, which compiles all kernels for a GPU that need not be there.
+The interpreter runs a single thread and compiles nothing, so it finds neither missing barriers nor errors of the
+compiler. So the last test compiles all kernels for GPUs that this machine needn't have.
 """
 
 import copy
@@ -31,7 +31,7 @@ CUDA = torch.cuda.is_available() and not launch.INTERPRETED
 DEVICE, DTYPE, *TOLERANCE = ("cuda", torch.float32, 1e-4, 1e-3) if CUDA else ("cpu", torch.float64, 1e-10, 0.0)
 CELLS = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}
 LAYERS = [LSTM, GRU, RNN]
-NAMES = {"rnn": "rnn_tanh"}  # among the oracles
+NAMES = {"rnn": "rnn_tanh"}  # names in `oracles.py`
 H100 = plans.Device(132, 227 * 1024)
 
 SHARED = [(500, 70, torch.bfloat16), (256, 20, torch.bfloat16), (160, 33, torch.float32), (1000, 9, torch.bfloat16)]
@@ -52,7 +52,7 @@ def why_not_here():
         return "needs a GPU or TRITON_INTERPRET=1"
     try:
         _count[(1,)](torch.zeros(1, device=DEVICE), 2)
-    except Exception as error:  # Triton 3.6 with NumPy 2.4, say: there an array is no length of a loop
+    except Exception as error:  # such as Triton 3.6 with NumPy 2.4, where an array can't be the length of a loop
         return f"Triton can't run a loop here: {error}"
     return ""
 
@@ -62,13 +62,13 @@ runs = pytest.mark.skipif(bool(why_not_here()), reason=why_not_here())
 
 @pytest.fixture(autouse=True)
 def exact(monkeypatch):
-    """The oracles in float32 proper, on a GPU."""
+    """Run the oracles on a GPU in full float32."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
 @pytest.fixture(scope="module")
 def compiler():
-    """Another process, which compiles all kernels while the other tests run."""
+    """Start a process that compiles all kernels while the other tests run."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", "tests.recurrent.compile_triton", *COMPILED]
     root, pipe = Path(__file__).parents[2], subprocess.PIPE
@@ -86,13 +86,13 @@ FORMS = {
 
 @pytest.fixture(params=FORMS)
 def form(request, monkeypatch, compiler):
-    """Every form of the kernels, for up to 32 units; together with itself, since the interpreter runs one by one."""
+    """Run every form of the kernels, for up to 32 units; "together" is a single program, for the interpreter."""
     monkeypatch.setattr(launch, "plan", lambda cell, way, size, rows, *_: FORMS[request.param](rows))
     return request.param
 
 
 def make(kind, size=H, rows=B, steps=3, dtype=DTYPE, masked=False, dropout=False, **options):
-    """A cell with what to run it on, none of it contiguous; the state with the dropout mask, if there is one."""
+    """Make a cell, its inputs and state, none contiguous; with `dropout`, the state includes the dropout mask."""
     torch.manual_seed(0)
     cell = CELLS[kind](F, size, **options).to(DEVICE, dtype)
     for parameter in cell.parameters():
@@ -106,7 +106,7 @@ def make(kind, size=H, rows=B, steps=3, dtype=DTYPE, masked=False, dropout=False
 
 
 def results(backend, cell, inputs, state, mask=None, reverse=False):
-    """Outputs, final states and all gradients, by name."""
+    """Return outputs, final states and all gradients by name."""
     inputs, state = inputs.detach().requires_grad_(), [s.detach().requires_grad_() for s in state]
     outputs, final = unroll(cell, inputs, state, mask, reverse, backend)
     number = len(cell.state_size)
@@ -122,7 +122,7 @@ def results(backend, cell, inputs, state, mask=None, reverse=False):
 @runs
 @pytest.mark.parametrize("kind", CELLS)
 def test_layer_matches_torch_on_lengths(kind, compiler):
-    """In both directions, with given states."""
+    """Bidirectional, with initial states."""
     layer, oracle = (
         m.to(DEVICE) for m in pair(NAMES.get(kind, kind), DTYPE, bidirectional=True, batch_first=True, backend="triton")
     )
@@ -146,9 +146,9 @@ def test_layer_matches_torch_on_one_step_without_bias(kind, compiler):
 @pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_every_option_matches_the_plain_loop(kind, reverse, form):
-    """A mask with holes, recurrent dropout, the identity output, ReLUs; more rows than a program has.
+    """Mask with holes, recurrent dropout, identity output, ReLU; more rows than a program has.
 
-    One direction has them all, the other none.
+    One direction has all options, the other none.
     """
     given = {"masked": True, "dropout": True} if reverse else {"bias": False}
     given |= {"output_activation": "identity"} if reverse and kind == "lstm" else {}
@@ -162,13 +162,13 @@ def test_every_option_matches_the_plain_loop(kind, reverse, form):
 @pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_steps_behind_all_of_a_programs_rows_are_left_out(kind, reverse, form):
-    """Rows sorted by length: the second program's have two steps of five. What the memory held before shows nowhere."""
+    """With rows sorted by length, the second program has two steps of five. Old contents of memory must not show."""
     cell, inputs, state, _ = make(kind, 20, 16, 5)
     lengths = torch.tensor([5] * 4 + [3] * 4 + [2] * 7 + [0], device=DEVICE)
     mask = torch.arange(5, device=DEVICE)[:, None] < lengths
     rubbish = torch.full(
         (2**16,), torch.nan, device=DEVICE, dtype=DTYPE
-    )  # which the caching allocator may hand out again
+    )  # the caching allocator may return this memory again
     del rubbish
     actual = results("triton", cell, inputs, state, mask, reverse)
     assert_same(actual, results("eager", cell, inputs, state, mask, reverse), *TOLERANCE)
@@ -178,7 +178,7 @@ def test_steps_behind_all_of_a_programs_rows_are_left_out(kind, reverse, form):
 @pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_what_is_masked_takes_no_part(kind, reverse, form):
-    """NaN in the inputs of masked steps, and in the gradients of their outputs."""
+    """Puts NaN in the inputs of masked steps and in the gradients of their outputs."""
     cell, inputs, state, mask = make(kind, 20, 9, masked=True)
     spoilt = torch.where(mask[..., None], inputs, torch.nan)
     found = []
@@ -192,7 +192,7 @@ def test_what_is_masked_takes_no_part(kind, reverse, form):
 @runs
 @pytest.mark.parametrize("kind", CELLS)
 def test_programs_share_the_units(kind, monkeypatch):
-    """Two programs, for one step: the interpreter runs one after another, so they can't wait for each other."""
+    """Two programs, a single step: the interpreter runs them one after another, so neither can wait for the other."""
     several = plans.Plan(32, 16, 8, (2, 1), 4, alone=False, chunks=2)
     monkeypatch.setattr(launch, "find_plan", lambda *_: several)
     cell, inputs, state, _ = make(kind, 20, 5, 1)
@@ -211,7 +211,7 @@ def _exchange(
     exchanged, parts, sums, back, wanted,
     padded: tl.constexpr, units: tl.constexpr, rows: tl.constexpr, chunks: tl.constexpr,
 ):  # fmt: skip
-    """Parts of each program, `(groups, programs, padded, rows)` -> the sums of all, `(groups, padded, rows)`."""
+    """Exchange the programs' parts, `(groups, programs, padded, rows)`, for their sums, `(groups, padded, rows)`."""
     program, group, row = tl.program_id(0), tl.program_id(1), tl.arange(0, rows)[None, :]
     mine = parts + (group * tl.num_programs(0) + program) * padded * rows
     products = ()
@@ -225,7 +225,7 @@ def _exchange(
 
 @runs
 def test_each_program_gets_the_sums_of_its_own_units():
-    """Three programs of four, two groups of rows; first all write, then all read, as they would side by side."""
+    """Three programs, room for four, two groups of rows. All write first, then all read, as if they ran in parallel."""
     programs, groups, padded, units, rows = 3, 2, 64, 16, 8
     exchanged = torch.zeros(2 * groups * programs * padded * rows, dtype=launch.BITS[DTYPE.itemsize], device=DEVICE)
     for back in range(5):
@@ -235,8 +235,8 @@ def test_each_program_gets_the_sums_of_its_own_units():
             _exchange[programs, groups](exchanged, parts, sums, back, wanted, padded, units, rows, chunks=2)
         expected = parts.sum(1)[:, : programs * units]
         torch.testing.assert_close(sums[:, : programs * units], expected, rtol=1e-5, atol=1e-6)
-        last_bits = exchanged.view(2, -1) & 1  # of the parts of this step and of the one before
-        assert (last_bits[back % 2] == 1 - back // 2 % 2).all()  # others than two steps ago: that is how they are new
+        last_bits = exchanged.view(2, -1) & 1  # of the parts of this step and the previous one
+        assert (last_bits[back % 2] == 1 - back // 2 % 2).all()  # flipped since two steps ago, which marks them as new
 
 
 @pytest.mark.gpu
@@ -279,7 +279,7 @@ def test_lower_precision_is_near_the_plain_loop(kind, dtype):
     with torch.autocast(DEVICE, low, enabled=dtype == "autocast"):
         actual, expected = (results(backend, cell, *given) for backend in ("triton", "eager"))
     for name in expected:
-        if (kind, dtype) != ("rnn", "autocast"):  # the plain loop then has states in two types
+        if (kind, dtype) != ("rnn", "autocast"):  # there, the plain loop has states of two types
             assert actual[name].dtype == expected[name].dtype, name
         difference = (actual[name].float() - expected[name].float()).abs().max()
         assert difference <= 8 * torch.finfo(low).eps * expected[name].float().abs().max().clamp(min=1), name
@@ -287,7 +287,7 @@ def test_lower_precision_is_near_the_plain_loop(kind, dtype):
 
 @runs
 def test_the_cell_state_is_summed_in_float32_whatever_the_type(form):
-    """Each step adds what a bfloat16 of one, kept from step to step, would not notice."""
+    """Each step adds too little to change a bfloat16 of 1."""
     cell, inputs, state, _ = make("lstm", steps=8, dtype=torch.bfloat16)
     for parameter in cell.parameters():
         parameter.data.zero_()
@@ -302,7 +302,7 @@ def test_the_cell_state_is_summed_in_float32_whatever_the_type(form):
 def test_gradients_reach_only_what_wants_them(layer_class):
     layer = layer_class(F, H, backend="triton").to(DEVICE, DTYPE)
     inputs = torch.randn(2, B, F, device=DEVICE, dtype=DTYPE)
-    layer(inputs)[1][0].sum().backward()  # the final state alone (of GRU and RNN, its first layer's)
+    layer(inputs)[1][0].sum().backward()  # only the final state (for GRU and RNN, of the first layer)
     assert all(p.grad is not None for p in layer.parameters())
     layer.zero_grad()
     layer.cells[0].weight_hh.requires_grad_(False)
@@ -367,7 +367,7 @@ def test_other_cells_are_refused(cell):
     ("device", "dtype", "capability", "why"),
     [
         ("cpu", torch.float32, None, "need a CUDA device, the weights are on cpu"),
-        ("cuda:1", torch.float64, None, r"know torch\.float32.*, the weights are of torch\.float64"),
+        ("cuda:1", torch.float64, None, r"support torch\.float32.*, the weights are of torch\.float64"),
         ("cuda:1", torch.float16, (7, 5), r"need compute capability \(8, 0\), cuda:1 has \(7, 5\)"),
         ("cuda:1", torch.bfloat16, (9, 0), None),
     ],
@@ -404,8 +404,8 @@ def test_an_older_triton_is_refused(found, fits, monkeypatch):
         ("lstm", 129, 32, 2, plans.Plan(256, 16, 8, (9, 4), 4, alone=False, chunks=2)),
         ("lstm", 512, 64, 2, plans.Plan(512, 32, 8, (16, 8), 4, alone=False, chunks=4)),
         ("rnn", 512, 64, 2, plans.Plan(512, 64, 8, (8, 8), 4, alone=False, chunks=4)),
-        ("lstm", 512, 64, 8, None),  # float32: the weights of 16 units take too much room
-        ("lstm", 512, 129, 2, None),  # more programs than run at the same time
+        ("lstm", 512, 64, 8, None),  # in float32, the weights of 16 units take too much memory
+        ("lstm", 512, 129, 2, None),  # more programs than can run at the same time
         ("lstm", 2048, 8, 2, None),
     ],
 )
@@ -441,9 +441,9 @@ def test_products_are_as_precise_as_torchs(matmul, precision, monkeypatch):
 
 
 def test_all_kernels_compile_for_gpus(compiler):
-    """For A100 and H100: no more than the shared memory there, few registers spilled, products on tensor cores.
+    """For A100 and H100: shared memory suffices, few registers spill, products use tensor cores.
 
-    Where programs share the units, one waits in a loop whose loads the compiler must not keep in a register.
+    Programs that share the units wait in a loop whose loads the compiler mustn't move out of it.
     """
     output, errors = compiler.communicate()
     assert compiler.returncode == 0, errors

@@ -1,4 +1,4 @@
-"""One time step of a recurrent layer, as equations."""
+"""Cells: the equations of one time step of a recurrent layer."""
 
 from seqsum.recurrent.cells.base import RecurrentCell, require_cell
 from seqsum.recurrent.cells.gru import GRUCell

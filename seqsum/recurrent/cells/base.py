@@ -1,10 +1,10 @@
-"""What every cell is.
+"""Base class of all cells.
 
-A cell knows nothing about time: `seqsum.recurrent.unroll` runs it over a sequence. To write a cell of
-your own, subclass `RecurrentCell` and write `project` and `step`.
+A cell knows nothing about time: `seqsum.recurrent.unroll` runs it over a sequence. To write your own cell,
+subclass `RecurrentCell` and define `project` and `step`.
 
-State travels as a list of tensors, `(B, S)` each, so that one loop serves every cell and TorchScript
-knows the type.
+The state is a list of tensors, `(B, S)` each, so that one loop serves every cell and TorchScript can infer
+the type.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from seqsum.recurrent.cells.graphs import Opaque
 
 
 class RecurrentCell(Opaque):
-    """Contract of every cell: one step of one layer in one direction.
+    """Base class for cells: one step of one layer in one direction.
 
-    A step is cut in two. `project` is the part that does not depend on the state, so the loop runs it
-    once for all time steps, as one large product. `step` is the rest.
+    A step has two parts. `project` doesn't depend on the state, so the loop runs it once for all time
+    steps, as one large product. `step` does the rest.
 
-    Two more are there for those who want them. A cell that names its gates in `gate_names` and computes
-    them in `gates`, which `step` then calls, shows them in `seqsum.trace`. And `constants` are tensors
-    that stay the same for all steps of a sequence, such as a dropout mask.
+    Two more methods are optional. To show gates in `seqsum.trace`, name them in `gate_names`, compute
+    them in `gates` and call `gates` from `step`. To pass `step` tensors that stay the same for a whole
+    sequence, such as a dropout mask, return them from `constants`.
 
     Args:
         input_size: Features per step, `F`.
         hidden_size: Units, `H`.
-        state_size: Size of each tensor of the state; by default one, of `hidden_size`.
-        output_size: Size of a step's output, `O`; by default `hidden_size`.
+        state_size: Size `S` of each state tensor. Default: a single tensor of `hidden_size`.
+        output_size: Size of a step's output, `O`. Default: `hidden_size`.
 
     Raises:
-        TypeError: A size that is not whole.
-        ValueError: A size below one.
+        TypeError: A size is not an integer.
+        ValueError: A size is below one.
     """
 
     gate_names: tuple[str, ...] = ()
@@ -50,9 +50,9 @@ class RecurrentCell(Opaque):
         cls.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # __new__ would hide it
 
     def __new__(cls, *args: Any, **kwargs: Any) -> RecurrentCell:
-        """Remember the arguments, for `like`."""
+        """Store the arguments for `like`."""
         cell = super().__new__(cls)
-        with suppress(TypeError):  # wrong ones: `__init__` says so, in better words; none at all: unpickling
+        with suppress(TypeError):  # for wrong arguments `__init__` raises a clearer error; unpickling gives none
             object.__setattr__(cell, "_arguments", inspect.signature(cls).bind(*args, **kwargs).arguments)
         return cell
 
@@ -75,45 +75,45 @@ class RecurrentCell(Opaque):
         self.output_size = hidden_size if output_size is None else output_size
 
     def project(self, input: Tensor) -> Tensor:
-        """Input's contribution to the gates, `(…, F) -> (…, G·H)`; any leading axes."""
+        """Compute the input's contribution to the gates, `(…, F) -> (…, G·H)`, for any leading axes."""
         raise NotImplementedError(f"{type(self).__name__} must define `project`")
 
     def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """`(B, G·H)` and the previous state -> output `(B, O)` and the new state, constants included."""
+        """Run one step: `(B, G·H)`, state -> output `(B, O)`, new state; both states end with the constants."""
         raise NotImplementedError(f"{type(self).__name__} must define `step`")
 
     def gates(self, projected: Tensor, state: list[Tensor]) -> Sequence[Tensor]:
-        """`(…, G·H)` and the previous state -> the gates called `gate_names`; any leading axes."""
+        """Compute the gates listed in `gate_names` from `(…, G·H)` and the previous state, for any leading axes."""
         raise NotImplementedError(f"{type(self).__name__} names its gates and must define `gates`")
 
     def initial_state(self, batch_size: int, like: Tensor) -> list[Tensor]:
-        """Zero state, `(B, S)` each, of the dtype and on the device of `like`."""
+        """Return a zero state, `(B, S)` each, with the dtype and device of `like`."""
         return [like.new_zeros(batch_size, size) for size in self.state_size]
 
     def constants(self, batch_size: int, like: Tensor, generator: Generator | None = None) -> list[Tensor]:
-        """What `step` gets and gives behind the state, drawn anew for each batch of sequences: nothing."""
+        """Return tensors to append to the state that `step` reads and returns; called once per batch. Default: none."""
         return []
 
     def like(self, input_size: int, **changes: Any) -> RecurrentCell:
-        """Another cell made with the same arguments, but for `input_size` and others: its own, fresh weights."""
+        """Make a cell with the same arguments except `input_size` and `changes`, and with fresh weights of its own."""
         arguments = {**self.__dict__["_arguments"], "input_size": input_size, **changes}
         bound = inspect.BoundArguments(inspect.signature(type(self)), arguments)
         return type(self)(*bound.args, **bound.kwargs)
 
     @torch.jit.unused
     def forward(self, input: Tensor, hx: Any = None) -> Any:
-        """One step from input to state, with the signature of torch.nn's cells.
+        """Run one step and return the new state, with the signature of torch.nn's cells.
 
         Args:
-            input: `(B, F)`, or `(F,)` for a single one.
-            hx: The previous state, `(B, S)` or `(S,)`, a tuple of them if there are several; by default
+            input: `(B, F)`, or `(F,)` without a batch axis.
+            hx: Previous state, `(B, S)` or `(S,)`; a tuple of them if the cell has several. Default:
                 `initial_state`.
 
         Returns:
-            The new state, of the same form.
+            The new state, in the form of `hx`.
 
         Raises:
-            ValueError: Sizes that don't fit.
+            ValueError: The sizes don't fit.
         """
         if isinstance(input, fx.Proxy):
             return self.call_in_graph(input, hx)
@@ -144,25 +144,25 @@ class RecurrentCell(Opaque):
 
 
 def check_whole(name: str, value: Any) -> None:
-    """Raise a TypeError unless the argument of this name is a whole number."""
+    """Raise a TypeError unless the argument called `name` is an integer."""
     if not isinstance(value, int):
         raise TypeError(f"`{name}` (={value!r}) must be a whole number, not of type {type(value).__name__}")
 
 
 def check_switch(name: str, value: Any) -> None:
-    """Raise a TypeError unless the argument of this name is True or False: "False" would count as True."""
+    """Raise a TypeError unless the argument called `name` is a bool: the string "False" would count as True."""
     if not isinstance(value, bool):
         raise TypeError(f"`{name}` (={value!r}) must be True or False, not of type {type(value).__name__}")
 
 
 def list_options(module: nn.Module, defaults: Mapping[str, Any]) -> str:
-    """Those attributes of a module that are not the given defaults, as torch.nn shows them: `, bias=False`."""
+    """List the attributes of a module that differ from their defaults, in torch.nn's format: `, bias=False`."""
     shown = {name: getattr(module, name, default) for name, default in defaults.items()}
     return "".join(f", {name}={value}" for name, value in shown.items() if value != defaults[name])
 
 
 def require_cell(cell: Any) -> None:
-    """Raise a TypeError unless `cell` has the whole contract; it need not be a `RecurrentCell`."""
+    """Raise a TypeError unless `cell` has all attributes of a `RecurrentCell`; it needn't be a subclass."""
     sizes, names = ("input_size", "hidden_size", "output_size", "state_size"), ("state_names", "gate_names")
     contract = (*sizes, *names, "project", "step", "initial_state", "constants")
     missing = [name for name in contract if not hasattr(cell, name)]

@@ -1,4 +1,4 @@
-"""Cells and layers in graphs that torch writes down without running them: torch.fx and torch.jit.script."""
+"""Cells and layers under torch.fx and torch.jit.script, which make graphs without running the code."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _compiling_loop: ContextVar[bool] = ContextVar("_compiling_loop", default=False)
 
 
 class Opaque(nn.Module):
-    """A module that graphs hold as a whole, since its loops and checks depend on what it is given."""
+    """Module that a graph contains as a single node, since its loops and checks depend on the input."""
 
     def call_in_graph(self, proxy: fx.Proxy, *arguments: Any, **options: Any) -> fx.Proxy:
-        """A node that calls this module, as `torch.fx.symbolic_trace` makes for the modules of torch.nn.
+        """Return a graph node that calls this module, as `torch.fx.symbolic_trace` does for torch.nn's modules.
 
         Raises:
             TypeError: This module itself is being traced.
@@ -30,22 +30,22 @@ class Opaque(nn.Module):
         return tracer.create_proxy("call_module", tracer.path_of_module(self), (proxy, *arguments), options)
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """What torch.jit.script is to compile instead.
+        """Tell torch.jit.script what to compile: this module, and only inside `compiling_loop`.
 
         Raises:
-            RuntimeError: Always, but where `backends.py` compiles the loop over a cell.
+            RuntimeError: Called outside of `compiling_loop`.
         """
         if _compiling_loop.get():
             return self
         raise RuntimeError(
-            f"torch.jit.script can't compile {type(self).__name__}, which Python takes through time: use torch.export "
-            "or torch.jit.trace, or put the weights into its namesake in torch.nn"
+            f"torch.jit.script can't compile {type(self).__name__}, whose loop over time runs in Python: use "
+            "torch.export or torch.jit.trace, or load the weights into its namesake in torch.nn"
         )
 
 
 @contextmanager
 def compiling_loop() -> Iterator[None]:
-    """Let torch.jit.script into cells."""
+    """Allow torch.jit.script to compile cells; `backends.py` does, to compile the loop over one."""
     token = _compiling_loop.set(True)
     try:
         yield

@@ -17,7 +17,7 @@ OutputActivation = Literal["tanh", "identity"]
 class LSTMCell(PackedCell):
     r"""Long short-term memory (Hochreiter & Schmidhuber, 1997) with a forget gate (Gers et al., 2000).
 
-    In the names of the code, with `σ` the logistic function and `*` element by element:
+    The equations, with the names of the code, the logistic function `σ` and the elementwise product `*`:
 
         input_gate  = σ(W_ii x + b_ii + W_hi hidden + b_hi)
         forget_gate = σ(W_if x + b_if + W_hf hidden + b_hf)
@@ -29,32 +29,32 @@ class LSTMCell(PackedCell):
         output      = hidden'                                with output_activation="tanh", as in torch
                     = output_gate * cell_state'              with output_activation="identity"
 
-    The identity output leaves the recurrence as it is and only lets later layers read the cell state
-    unsquashed: a linear head can then count beyond the values seen in training. With `layer_norm` the
-    `tanh` reads the cell state normalised too (Ba et al., 2016); the cell state itself stays as it is.
+    The identity output doesn't change the recurrence. It lets the next layer read the cell state without
+    `tanh`, so that a linear head can count beyond the values seen in training. With `layer_norm` the `tanh`
+    reads the normalised cell state (Ba et al., 2016); the cell state itself is not normalised.
 
-    Weights are packed and named as in `torch.nn.LSTMCell`: rows in gate order input, forget, cell
-    update, output (torch writes i, f, g, o; Keras packs i, f, c, o, the same order, but transposed and
-    with a single bias). They start as `PackedCell` says, with `bias_ih` one for the forget gate, so that
-    the cell state is kept at the start and gradients pass (Jozefowicz et al., 2015).
+    Weights are packed and named as in `torch.nn.LSTMCell`, with rows in the order input gate, forget gate,
+    cell update, output gate (torch's i, f, g, o). Keras has the same order, but transposed matrices and a
+    single bias. See `PackedCell` for the initial values; in addition, the forget gate's `bias_ih` starts at
+    one, so that at first the cell state is kept and gradients pass (Jozefowicz et al., 2015).
 
         weight_ih (4·H, F) · weight_hh (4·H, P) · bias_ih (4·H,) · bias_hh (4·H,) · weight_hr (P, H)
 
-    `P` is `proj_size` if that is given, and there is no `weight_hr` otherwise, and `P` is `H`.
+    With `proj_size`, `P` is `proj_size`. Without, `P` is `H` and there is no `weight_hr`.
 
     Args:
         input_size: Features per step, `F`.
         hidden_size: Units, `H`.
         bias: Whether the gates have biases.
-        device, dtype: Of the parameters.
-        proj_size: Size that the hidden state is projected to; 0 for none.
+        device, dtype: Device and type of the parameters.
+        proj_size: Size of the projected hidden state; 0 for no projection.
         output_activation: "tanh" or "identity", see the equations.
-        options: `recurrent_dropout`, `layer_norm`, `recurrent_bias`, as in `PackedCell`.
+        options: `recurrent_dropout`, `layer_norm` and `recurrent_bias`, see `PackedCell`.
 
     Raises:
-        TypeError: A size that is not whole, a switch that is not a bool.
-        ValueError: A size below one, `proj_size` not below `hidden_size`, an unknown `output_activation`
-            or one that does not go with `proj_size`, a probability outside [0, 1].
+        TypeError: A size is not an integer, or a switch is not a bool.
+        ValueError: A size is below one, `proj_size` is negative or not below `hidden_size`,
+            `output_activation` is unknown or can't be used with `proj_size`, or a probability is outside [0, 1].
     """
 
     gate_names = ("input_gate", "forget_gate", "cell_update", "output_gate")
@@ -105,15 +105,15 @@ class LSTMCell(PackedCell):
             nn.init.ones_(parameter[self.hidden_size : 2 * self.hidden_size])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        """Accept state dicts from when the cell state was called memory."""
+        """Load older state dicts too, in which the cell state was called memory."""
         if (weight := state_dict.pop(f"{prefix}norm_memory.weight", None)) is not None:
             state_dict[f"{prefix}norm_cell_state.weight"] = weight
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def gates(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """`(…, 4·H)`, [hidden, cell_state] -> input gate, forget gate, cell update, output gate, `(…, H)` each."""
+        """Compute input, forget, cell update and output gate: `(…, 4·H)`, [hidden, cell_state] -> `(…, H)` each."""
         summed = projected + self.recur(state)
-        # not chunk: TorchScript's own derivative of it drops gates that have no gradient
+        # not chunk: TorchScript's derivative of chunk drops gates without a gradient
         input_gate, forget_gate, cell_update, output_gate = summed.split(self.hidden_size, dim=-1)
         return (
             torch.sigmoid(input_gate),
@@ -123,7 +123,7 @@ class LSTMCell(PackedCell):
         )
 
     def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """One step of the equations: `(B, 4·H)`, [hidden, cell_state] -> output `(B, O)`, new state."""
+        """Run one step: `(B, 4·H)`, [hidden, cell_state] -> output `(B, O)`, new state."""
         input_gate, forget_gate, cell_update, output_gate = self.gates(projected, state)
         cell_state = forget_gate * state[1] + input_gate * cell_update
         hidden = output_gate * torch.tanh(self.norm_cell_state(cell_state))

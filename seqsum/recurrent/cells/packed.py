@@ -1,4 +1,4 @@
-"""The weights that the built-in cells share: those of all gates in one matrix, as in torch.nn."""
+"""Base class of the built-in cells: one weight matrix holds all gates, as in torch.nn."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from torch.nn import functional as F
 
 from seqsum.recurrent.cells.base import RecurrentCell, check_switch, list_options
 
-DEFAULTS: dict[str, Any] = {  # of the options that the cells show
+DEFAULTS: dict[str, Any] = {  # the options that `repr` shows, and their defaults
     **{"proj_size": 0, "bias": True, "nonlinearity": "tanh", "output_activation": "tanh"},
     **{"recurrent_dropout": 0.0, "layer_norm": False, "recurrent_bias": True},
 }
 
 
 class PackedCell(RecurrentCell):
-    """A cell with one weight matrix for all its gates, packed and named as in torch.nn.
+    """Base class for cells with one weight matrix for all gates, packed and named as in torch.nn.
 
         weight_ih (G·H, F) · weight_hh (G·H, P) · bias_ih (G·H,) · bias_hh (G·H,)
 
-    They start better than torch's: recurrent weights orthogonal gate by gate (Saxe et al., 2014), so
-    that a signal neither grows nor shrinks on its way back through time; input weights Glorot-uniform
-    gate by gate; biases zero.
+    `P` is the size of the hidden state. Initial values differ from torch's. For each gate, recurrent weights
+    are orthogonal (Saxe et al., 2014), so that gradients neither grow nor shrink on their way back through
+    time, and input weights are Glorot-uniform (Glorot & Bengio, 2010). Biases are zero.
 
     Args:
         input_size: Features per step, `F`.
         hidden_size: Units, `H`.
         bias: Whether the gates have biases.
         num_gates: Blocks of `H` rows in the weights, `G`.
-        recurrent_dropout: Probability of dropping a unit of the hidden state on its way to the gates,
-            in training: one mask for all steps of a sequence (Gal & Ghahramani, 2016).
-        layer_norm: Whether the input's and the hidden state's contributions to the gates are each
-            normalised over all `G·H`, with a gain of their own (Ba et al., 2016); the biases are added
-            afterwards.
-        recurrent_bias: Whether the recurrent product has a bias of its own, `bias_hh`, beside `bias_ih`, as in
-            torch; the two are always added, but for the GRU's candidate. Without, there is one bias a gate.
-        device, dtype: Of the parameters.
+        state_size, output_size: See `RecurrentCell`.
+        recurrent_dropout: Probability of dropping a unit of the hidden state before the gates read it, in
+            training. One mask serves all steps of a sequence (Gal & Ghahramani, 2016).
+        layer_norm: Whether to normalise the input's and the hidden state's contributions to the gates,
+            each over all `G·H` and with its own gain, before biases are added (Ba et al., 2016).
+        recurrent_bias: Whether there is a second bias, `bias_hh`, as in torch. It is redundant for all but the
+            GRU's candidate, because it is added to `bias_ih`.
+        device, dtype: Device and type of the parameters.
 
     Raises:
-        TypeError: A size that is not whole, a switch that is not a bool.
-        ValueError: A size below one, a probability outside [0, 1].
+        TypeError: A size is not an integer, or a switch is not a bool.
+        ValueError: A size is below one, or a probability outside [0, 1].
     """
 
     def __init__(
@@ -82,21 +82,21 @@ class PackedCell(RecurrentCell):
         )
 
     def reset_parameters(self) -> None:
-        """Draw fresh weights, see the class docstring.
+        """Initialize all parameters, see the class docstring.
 
-        What a weight is computed from, where it is pruned or parametrized, starts as in torch.nn.
+        The parameters behind a pruned or parametrized weight get torch.nn's initial values.
         """
         for name, parameter in self.named_parameters():
             self.start(name, parameter.detach())
 
     def start(self, name: str, parameter: Tensor) -> None:
-        """Fill the parameter of this name."""
+        """Fill the parameter called `name` with its initial values."""
         if name == "weight_ih":
             for gate in parameter.split(self.hidden_size):
                 nn.init.xavier_uniform_(gate)
         elif name == "weight_hh":
             for gate in parameter.split(self.hidden_size):
-                # drawn in float32 at least: 16-bit types have no QR decomposition
+                # draw in float32 at least: 16-bit types have no QR decomposition
                 drawn = torch.empty_like(gate, dtype=torch.promote_types(gate.dtype, torch.float32))
                 gate.copy_(nn.init.orthogonal_(drawn))
         elif name.startswith("norm"):
@@ -110,48 +110,48 @@ class PackedCell(RecurrentCell):
         return super().extra_repr() + list_options(self, DEFAULTS)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "qconfig":  # which torch.ao.quantization leaves on every module that it visits
+        if name == "qconfig":  # torch.ao.quantization sets it on every module that it visits
             warnings.warn(
-                f"quantization leaves {type(self).__name__} as it is: torch.ao.quantization knows torch.nn's cells and "
-                "layers alone, into which `torch_state_dict()` of a layer puts its weights",
+                f"quantization leaves {type(self).__name__} as it is: torch.ao.quantization only knows the cells and "
+                "layers of torch.nn; they load the `torch_state_dict()` of a layer",
                 stacklevel=2,
             )
         super().__setattr__(name, value)
 
     def project(self, input: Tensor) -> Tensor:
-        """`W_i x` and the biases for all gates, `(…, F) -> (…, G·H)`."""
+        """Compute `W_i x` plus the biases for all gates, `(…, F) -> (…, G·H)`."""
         if self.bias_ih is None or self.bias_hh is None:
             return self.project_with(input, self.bias_ih)
         return self.project_with(input, self.bias_ih + self.bias_hh)
 
     def project_with(self, input: Tensor, bias: Tensor | None) -> Tensor:
-        """`W_i x`, normalised if asked for, and the given bias."""
+        """Compute `W_i x`, normalised with `layer_norm`, plus the given bias."""
         if not self.layer_norm:
             return F.linear(input, self.weight_ih, bias)
         projected = self.norm_ih(F.linear(input, self.weight_ih))
         return projected if bias is None else projected + bias
 
     def recur(self, state: list[Tensor]) -> Tensor:
-        """`W_h hidden` for all gates, `(…, P) -> (…, G·H)`, without bias: with dropout, if there is a mask."""
+        """Compute `W_h hidden` for all gates, `(…, P) -> (…, G·H)`, without bias; applies dropout and `layer_norm`."""
         hidden = state[0]
         if len(state) > len(self.state_size):
             hidden = hidden * state[len(self.state_size)]
         return self.norm_hh(F.linear(hidden, self.weight_hh))
 
     def constants(self, batch_size: int, like: Tensor, generator: Generator | None = None) -> list[Tensor]:
-        """In training with dropout: the mask `(B, P)` for the hidden state, of zeros and 1 / (1 - p)."""
+        """Draw the hidden state's dropout mask `(B, P)`, zeros and 1 / (1 - p); none in evaluation or for p = 0."""
         if not self.training or self.recurrent_dropout == 0:
             return []
         return [dropout_mask(like.new_empty(batch_size, self.state_size[0]), self.recurrent_dropout, generator)]
 
 
 def uniform_as_torch(parameter: Tensor, hidden_size: int) -> None:
-    """Fill the parameter as `reset_parameters` of torch.nn's recurrent layers does, uniformly in ±1/√H."""
+    """Fill the parameter uniformly in ±1/√H, as torch.nn's recurrent layers do."""
     bound = hidden_size**-0.5
     nn.init.uniform_(parameter, -bound, bound)
 
 
 def dropout_mask(like: Tensor, probability: float, generator: Generator | None) -> Tensor:
-    """Zeros with the given probability, else 1 / (1 - probability), in the shape of `like`."""
+    """Draw a dropout mask in the shape of `like`: zero with the given probability, else 1 / (1 - probability)."""
     kept = torch.empty_like(like).bernoulli_(1 - probability, generator=generator)
     return kept if probability == 1 else kept.div_(1 - probability)

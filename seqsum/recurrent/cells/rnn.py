@@ -18,8 +18,8 @@ class RNNCell(PackedCell):
         hidden' = tanh(W_ih x + b_ih + W_hh hidden + b_hh)        or relu instead of tanh
         output  = hidden'
 
-    Weights are packed and named as in `torch.nn.RNNCell`; see `PackedCell` for how they start. Keras's
-    `SimpleRNN` has them transposed and a single bias.
+    Weights are named as in `torch.nn.RNNCell`; see `PackedCell` for the initial values. Keras's `SimpleRNN`
+    has transposed matrices and a single bias.
 
         weight_ih (H, F) · weight_hh (H, H) · bias_ih (H,) · bias_hh (H,)
 
@@ -28,12 +28,12 @@ class RNNCell(PackedCell):
         hidden_size: Units, `H`.
         bias: Whether there are biases.
         nonlinearity: "tanh" or "relu".
-        device, dtype: Of the parameters.
-        options: `recurrent_dropout`, `layer_norm`, `recurrent_bias`, as in `PackedCell`.
+        device, dtype: Device and type of the parameters.
+        options: `recurrent_dropout`, `layer_norm` and `recurrent_bias`, see `PackedCell`.
 
     Raises:
-        TypeError: A size that is not whole, a switch that is not a bool.
-        ValueError: A size below one, an unknown `nonlinearity`, a probability outside [0, 1].
+        TypeError: A size is not an integer, or a switch is not a bool.
+        ValueError: A size is below one, `nonlinearity` is unknown, or a probability is outside [0, 1].
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class RNNCell(PackedCell):
         self.reset_parameters()
 
     def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """One step of the equation: `(B, H)`, [hidden] -> output `(B, H)`, new state."""
+        """Run one step: `(B, H)`, [hidden] -> output `(B, H)`, new state."""
         summed = projected + self.recur(state)
         hidden = torch.relu(summed) if self.nonlinearity == "relu" else torch.tanh(summed)
         return hidden, [hidden] + state[1:]

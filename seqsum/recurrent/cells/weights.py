@@ -1,4 +1,4 @@
-"""A cell with other tensors for weights: those that a backward pass has kept, or that are computed from others."""
+"""Run a cell with other tensors as its weights: saved for a backward pass, or computed from other parameters."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backwa
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether hooks would run if the module were called."""
+    """Whether calling the module would run hooks."""
     before, after = module._forward_pre_hooks or module._backward_pre_hooks, module._forward_hooks
     return bool(before or after or module._backward_hooks)
 
 
 def computed_weights(cell: nn.Module) -> dict[str, Tensor]:
-    """Those weights of a cell itself that are no parameters, but computed from others, as they are now, by name.
+    """Return the cell's pruned and parametrized weights by name, with their current values.
 
-    Parametrizations (`torch.nn.utils.parametrize`) compute them when they are read, which is done once here; hooks
-    (`prune`, `weight_norm`, `spectral_norm`) before each run, and leave them as attributes.
+    They are not parameters but computed from others. Parametrizations (`torch.nn.utils.parametrize`) compute a weight
+    whenever it is read, so this function reads it once. Hooks (`prune`, `weight_norm`, `spectral_norm`) compute it
+    before each run and store it as an attribute.
     """
     weights: dict[str, Tensor] = {}
     if cell._forward_pre_hooks:
@@ -35,13 +36,14 @@ def computed_weights(cell: nn.Module) -> dict[str, Tensor]:
 
 
 def with_weights(cell: RecurrentCell, weights: Mapping[str, Tensor]) -> RecurrentCell:
-    """A twin of the cell that has the given tensors for its weights of these names, and no hooks; all else is shared.
+    """Copy a cell shallowly, with the given tensors as its weights and without hooks; share everything else.
 
-    Its class is that of the cell before it was parametrized, so kernels for that class run it.
+    The copy has the cell's class from before it was parametrized, so that kernels for that class accept it.
     """
     twin: RecurrentCell = object.__new__(type_before_parametrizations(cell))
     own: dict[str, Any] = {name: value for name, value in cell.__dict__.items() if name not in weights}
-    own.pop("_compiled", None)  # around the cell's own weights
+    own.pop("_compiled", None)  # was compiled with the cell's own weights
+
     own["_parameters"] = {**cell._parameters, **weights}
     own["_modules"] = {name: module for name, module in cell._modules.items() if name != "parametrizations"}
     twin.__dict__.update(own, **{kind: OrderedDict() for kind in HOOKS})

@@ -1,8 +1,8 @@
-"""Faster ways to do what `Unroll` does, each tested against it.
+"""Kernels: faster replacements for `Unroll`, each tested against it.
 
-Here, backward through time, written by hand in torch's operations, to be read: `lstm.py`, `gru.py` and `rnn.py` hold
-the equations, `bptt.py` the loop. The same in `native/` in C++ for CPUs and in `triton/` in kernels for GPUs, to be
-fast. All of them reach autograd through `autograd.py`.
+This folder has a readable one, backpropagation through time in torch's operations: `lstm.py`, `gru.py` and `rnn.py`
+contain the equations, `bptt.py` the loop. The fast ones are `native/`, in C++ for CPUs, and `triton/`, for GPUs. All
+connect to autograd through `autograd.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _KERNELS: dict[type[RecurrentCell], type[BackwardThroughTime]] = {
 
 
 def find_kernel(cell: RecurrentCell) -> Run | None:
-    """The kernel for this cell. Only of the very types: a subclass may compute something else."""
+    """Return the bptt kernel for a built-in cell, else None. Subclasses have none: they may compute something else."""
     if isinstance(cell, PackedCell) and type(cell) in _KERNELS and not cell.layer_norm and not edited(cell):
         return partial(run_kernel, _KERNELS[type(cell)])
     return None

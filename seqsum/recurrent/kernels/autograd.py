@@ -1,4 +1,4 @@
-"""One way for every kernel into autograd: all steps of a cell as one operation, its gradients written by hand."""
+"""Connect every kernel to autograd: all steps of a cell are one operation with hand-written gradients."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Gradients = Mapping[str, Tensor | None]
 
 
 class Given(NamedTuple):
-    """The tensors that a kernel runs on, by the names that their gradients have too.
+    """The tensors that a kernel runs on. Their gradients have the same names.
 
     Attributes:
-        inputs: `(T, B, F)`; `(T, B, G·H)` if they are projected already.
+        inputs: `(T, B, F)`; `(T, B, G·H)` if already projected.
         mask: `(T, B)` bool, see `Unroll.forward`.
-        hidden, cell_state: The initial state, `(B, P)` and the LSTM's `(B, H)`.
-        dropout: What the gates see of the hidden state, `(B, P)`, zeros and 1 / (1 - p).
-        weight_ih, …: The cell's parameters; None where it has none, or where the kernel doesn't read it.
+        hidden, cell_state: Initial state, `(B, P)` and, for the LSTM, `(B, H)`.
+        dropout: Recurrent dropout mask `(B, P)`, zeros and 1 / (1 - p).
+        weight_ih, …: The cell's parameters; None if the cell doesn't have it or the kernel doesn't read it.
     """
 
     inputs: Tensor
@@ -41,31 +41,31 @@ class Given(NamedTuple):
     weight_hr: Tensor | None
 
     def initial(self) -> list[Tensor]:
-        """The initial state."""
+        """Return the initial state as a list."""
         return [self.hidden] if self.cell_state is None else [self.hidden, self.cell_state]
 
 
 def with_zeros(given: Given, d_results: Sequence[Tensor | None]) -> list[Tensor]:
-    """Gradients of outputs and final states, zeros for those that are None; `O` is the size of the hidden state."""
+    """Replace gradients of outputs and final states that are None by zeros; outputs have the hidden state's size."""
     d_outputs, *d_final = d_results
     if d_outputs is None:
         d_outputs = given.hidden.new_zeros(len(given.inputs), *given.hidden.shape)
-    states = zip(given.initial(), d_final, strict=False)  # the LSTM alone has two
+    states = zip(given.initial(), d_final, strict=False)  # only the LSTM has two
     return [d_outputs, *(torch.zeros_like(state) if d is None else d for state, d in states)]
 
 
 class Kernel(ABC):
-    """All steps of a cell over one batch: forwards, and backwards through time.
+    """Base class for kernels, which run all steps of a cell over one batch, forwards and backwards.
 
-    Made anew for every call, so that `forward` may leave for `backward` what is no tensor.
+    Every call makes a new kernel, so that `forward` can store values other than tensors for `backward`.
 
     Args:
-        cell: Whose steps to take.
-        reverse: Start with the last one.
+        cell: The cell to run.
+        reverse: Start with the last step.
 
     Attributes:
-        weights: Those parameters of the cell that it reads.
-        projects: Whether it takes the inputs as they are; otherwise `cell.project` comes before it.
+        weights: Names of the cell's parameters that the kernel reads.
+        projects: Whether the kernel projects the inputs. Otherwise `cell.project` does so before it runs.
     """
 
     weights: Sequence[str] = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -77,18 +77,18 @@ class Kernel(ABC):
 
     @abstractmethod
     def forward(self, given: Given, keep: bool) -> tuple[Results, Saved]:
-        """Outputs and final states, and, if asked to keep it, what `backward` needs."""
+        """Return outputs and final states, and, with `keep`, the tensors that `backward` needs."""
 
     @abstractmethod
     def backward(
         self, given: Given, saved: Saved, d_results: Sequence[Tensor | None], needed: Mapping[str, bool]
     ) -> Gradients:
-        """Gradients by the names in `given`, from those of the results, None where there is none.
+        """Compute the gradients of the tensors in `given` and return them by name.
 
         Args:
-            given, saved: What `forward` got and gave.
-            d_results: Gradients of the results.
-            needed: Those to be found; others may be left out.
+            given, saved: The argument of `forward` and the tensors it saved.
+            d_results: Gradients of the results, None where a result has none.
+            needed: Whether each gradient is needed, by name; the others may be left out.
         """
 
 
@@ -100,7 +100,7 @@ def run_kernel(
     mask: Tensor | None = None,
     reverse: bool = False,
 ) -> tuple[Tensor, list[Tensor]]:
-    """The same as `Unroll(cell)(inputs, state, mask, reverse)`, by a kernel."""
+    """Compute `Unroll(cell)(inputs, state, mask, reverse)` by a kernel."""
     kernel, number = kernel_class(cell, reverse), len(cell.state_size)
     hidden, cell_state = (*state[:number], None)[:2]
     dropout = (*state[number:], None)[0]
@@ -113,14 +113,14 @@ def run_kernel(
 
 
 class AllSteps(torch.autograd.Function):
-    """A kernel as an operation of autograd, the only one there is."""
+    """The autograd function of all kernels."""
 
     @staticmethod
     def forward(ctx: Any, kernel: Kernel, *given: Any) -> Results:
         results, saved = kernel.forward(Given(*given), keep=any(ctx.needs_input_grad))
         ctx.kernel = kernel
         ctx.save_for_backward(*given, *saved)
-        ctx.set_materialize_grads(False)  # a kernel need not read gradients of zero
+        ctx.set_materialize_grads(False)  # so that a kernel needn't read gradients of zero
         return results
 
     @staticmethod
@@ -128,7 +128,7 @@ class AllSteps(torch.autograd.Function):
         needed = dict(zip(Given._fields, ctx.needs_input_grad[1:], strict=True))
         if all(gradient is None for gradient in d_results):
             return None, *(None for _ in needed)
-        tensors = ctx.saved_tensors  # asked for once: under checkpointing each one is computed again
+        tensors = ctx.saved_tensors  # read once: under checkpointing each access recomputes them
         given, saved = Given(*tensors[: len(needed)]), tensors[len(needed) :]
         if wants_plain_loop(d_results):
             gradients = differentiable_gradients(ctx.kernel, given, d_results)
@@ -138,10 +138,10 @@ class AllSteps(torch.autograd.Function):
 
 
 def wants_plain_loop(d_results: Sequence[Tensor | None]) -> bool:
-    """Whether a backward pass has to be made of torch's own operations, see `differentiable_gradients`.
+    """Whether the backward pass has to consist of torch operations, see `differentiable_gradients`.
 
-    It does if its result is to be differentiated again, or if the gradients are a batch of them that looks like a
-    single one (`is_grads_batched`, `jacobian(vectorize=True)`, `torch.func.vmap`).
+    It has to if its result will be differentiated again (double backward), or if the gradients are batched tensors,
+    which look like single ones (`is_grads_batched`, `jacobian(vectorize=True)`, `torch.func.vmap`).
     """
     functorch = torch._C._functorch  # there is no public way to ask
     return torch.is_grad_enabled() or any(
@@ -151,15 +151,15 @@ def wants_plain_loop(d_results: Sequence[Tensor | None]) -> bool:
 
 
 def differentiable_gradients(kernel: Kernel, given: Given, d_results: Sequence[Tensor | None]) -> Gradients:
-    """What a kernel's `backward` gives, but by torch's own operations: the gradients of the plain loop.
+    """Compute the gradients of a kernel's `backward` by differentiating the plain loop with autograd.
 
-    They are differentiable where gradients are enabled, and may come in batches. Both are rare, so they are worth
-    no second page of equations.
+    The result is differentiable where gradients are enabled, and may be a batch of gradients. Both cases are rare, so
+    no kernel has equations for them.
     """
     differentiable = torch.is_grad_enabled()
     wanted = {name: tensor for name, tensor in given._asdict().items() if tensor is not None and tensor.requires_grad}
     with torch.enable_grad():
-        results = zip(_plain_loop(kernel, given), d_results, strict=False)  # an RNN has two of three
+        results = zip(_plain_loop(kernel, given), d_results, strict=False)  # RNN and GRU have no cell state
         known = [(result, gradient) for result, gradient in results if gradient is not None]
         found = torch.autograd.grad(
             [result for result, _ in known],
@@ -172,11 +172,11 @@ def differentiable_gradients(kernel: Kernel, given: Given, d_results: Sequence[T
 
 
 def _plain_loop(kernel: Kernel, given: Given) -> list[Tensor]:
-    """Outputs and final states, by the loop in Python with the weights that were given."""
+    """Compute outputs and final states by the loop in Python, with the weights in `given`."""
     weights = {name: weight for name in kernel.weights if (weight := getattr(given, name)) is not None}
     unroll = Unroll(with_weights(kernel.cell, weights))
     loop = unroll if kernel.projects else unroll.loop
     state = [tensor for tensor in (given.hidden, given.cell_state, given.dropout) if tensor is not None]
-    known = leave_out(given.inputs, given.mask)  # which a kernel does not read behind a mask
+    known = leave_out(given.inputs, given.mask)  # kernels don't read masked inputs either
     outputs, final = loop(known, state, given.mask, kernel.reverse)
     return [outputs, *final]

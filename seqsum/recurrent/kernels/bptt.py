@@ -1,11 +1,11 @@
-"""Backward through time (Werbos, 1990): the loop over the steps, which RNN, LSTM and GRU share.
+"""Backpropagation through time (Werbos, 1990): the loop over the steps that RNN, LSTM and GRU share.
 
 Forwards, each step runs the equations of its cell and keeps what the derivatives need. Backwards, the loop goes from
-the last step to the first. A state acts on its own step's output and on the next state, so its gradient is a sum of
-two. All steps share their weights, so the gradient of a weight is a sum over the steps. It is computed at the end, as
-one product of matrices that hold all steps side by side.
+the last step to the first. A state affects its own step's output and the next state, so its gradient is the sum of
+two. All steps share the weights, so the gradient of a weight is a sum over the steps. It is computed at the end, as
+one product of matrices that contain all steps.
 
-The papers write `W_hh hidden` for a column; here the states of all sequences are rows, and it is `hidden @ W_hhᵀ`.
+The papers write `W_hh hidden` with a column vector. Here the states of a batch are rows, and it is `hidden @ W_hhᵀ`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from torch.nn import functional as F
 from seqsum.recurrent.cells import PackedCell
 from seqsum.recurrent.kernels.autograd import Given, Gradients, Kernel, Results, Saved, with_zeros
 
-FEW = 8192  # numbers for which one operation, though a slow one, takes no longer than four
+FEW = 8192  # with fewer numbers, one slow operation takes no longer than four fast ones
 State = Sequence[Tensor]  # (B, S) each: the hidden state, and the LSTM's cell state
 
 
 class Derivatives(NamedTuple):
-    """Gradients of the loss with respect to what a step has read.
+    """Gradients of the loss with respect to what a step reads.
 
     Attributes:
-        projected: `(B, G·H)`.
-        products: For each `x @ Wᵀ` with a recurrent weight, by its name: the gradient `(B, R)`, and x `(B, S)`.
-        last: The state before the step.
+        projected: Gradient of the projected inputs, `(B, G·H)`.
+        products: For each product `x @ Wᵀ`, by the name of the weight `W (R, S)`: the gradient of the product,
+            `(B, R)`, and `x`, `(B, S)`.
+        last: Gradient of the state before the step, `(B, S)` each.
     """
 
     projected: Tensor
@@ -40,11 +41,11 @@ class Derivatives(NamedTuple):
 
 
 class Step(ABC):
-    """The equations of one step. `d_x` is the gradient of the loss with respect to x, in the shape of x.
+    """Equations of one step. `d_x` is the gradient of the loss with respect to x and has the shape of x.
 
     Args:
         cell: The cell.
-        given: Its weights, and the dropout.
+        given: Contains its weights and the dropout mask.
     """
 
     def __init__(self, cell: PackedCell, given: Given) -> None:
@@ -56,31 +57,31 @@ class Step(ABC):
         self.dropout = given.dropout  # (B, P)
 
     def bias(self) -> Tensor:
-        """The bias `b` of the projected inputs, `(G·H,)`."""
+        """Return the bias `b` of the projected inputs, `(G·H,)`."""
         return self.bias_ih + self.bias_hh
 
     def drop(self, hidden: Tensor) -> Tensor:
-        """Recurrent dropout, `(B, P)`; the same function is its derivative."""
+        """Apply recurrent dropout to `(B, P)`; its derivative is the same function."""
         return hidden if self.dropout is None else hidden * self.dropout
 
     @abstractmethod
     def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, State]:
-        """`x W_ihᵀ + b`, `(B, G·H)`, and the last state -> output `(B, O)`, new state, tensors for `backward`."""
+        """Run one step: `x W_ihᵀ + b (B, G·H)`, last state -> output `(B, O)`, new state, tensors for `backward`."""
 
     @abstractmethod
     def backward(self, kept: State, last: State, d_output: Tensor, d_state: State) -> Derivatives:
-        """The tensors of `forward`, the last state, gradients of output and new state -> gradients of the rest."""
+        """Differentiate one step, given the tensors of `forward` and the gradients of output and new state."""
 
 
 class BackwardThroughTime(Kernel):
-    """All steps of a cell, forwards and backwards. Subclasses name the step."""
+    """Run all steps of a cell, forwards and backwards. Subclasses set `step`."""
 
     step: ClassVar[type[Step]]
 
     def forward(self, given: Given, keep: bool) -> tuple[Results, Saved]:
         step = self.step(self.cell, given)
         projected = F.linear(given.inputs, given.weight_ih, step.bias()).unbind(0)  # T of (B, G·H)
-        outputs = list(projected)  # to be replaced
+        outputs = list(projected)  # each is replaced below
         saved: list[Tensor] = []
         state: State = given.initial()
         for t in self.order(given):
@@ -90,7 +91,7 @@ class BackwardThroughTime(Kernel):
             if given.mask is not None:
                 (output,), new = _leave_out(given.mask[t], [output]), _carry_over(given.mask[t], new, state)
             outputs[t], state = output, new
-        final = [s.clone() for s in state]  # which the user may change
+        final = [s.clone() for s in state]  # copied, so that in-place edits can't corrupt the backward pass
         return (torch.stack(outputs), final[0], final[1] if len(final) > 1 else None), saved
 
     def backward(
@@ -113,23 +114,23 @@ class BackwardThroughTime(Kernel):
         return {**d_initial, **_sum_over_steps(given, [found[t] for t in sorted(found)], needed)}
 
     def order(self, given: Given) -> Sequence[int]:
-        """The steps in the order in which they are taken."""
+        """Return the time steps in the order in which they run."""
         steps = range(len(given.inputs))
         return steps[::-1] if self.reverse else steps
 
 
 def _leave_out(valid: Tensor, tensors: State) -> State:
-    """Zeros for the rows that have no part in a step: it gives them no output, and takes no gradient from them."""
+    """Set masked rows to zero: in a step's outputs, and in the gradients that flow back into it."""
     return [tensor.masked_fill(~valid.unsqueeze(1), 0) for tensor in tensors]
 
 
 def _carry_over(valid: Tensor, new: State, old: State) -> State:
-    """For the rows that have no part in a step, the state before it, or the gradient after it."""
+    """Keep `old` for masked rows: the state before a step, or, backwards, the gradient of the state after it."""
     return [torch.where(valid.unsqueeze(1), ours, theirs) for ours, theirs in zip(new, old, strict=True)]
 
 
 def _sum_over_steps(given: Given, steps: Sequence[Derivatives], needed: Mapping[str, bool]) -> Gradients:
-    """Gradients of inputs, weights and biases: for `x @ Wᵀ` the sum of `d_productᵀ @ x` over all steps."""
+    """Compute gradients of inputs, weights and biases; for `x @ Wᵀ`, sum `d_productᵀ @ x` over all steps."""
     d_projected = torch.cat([step.projected for step in steps])  # (T·B, G·H)
     gradients = {"bias_ih": d_projected.sum(0)}
     if needed["inputs"]:
@@ -138,7 +139,7 @@ def _sum_over_steps(given: Given, steps: Sequence[Derivatives], needed: Mapping[
         gradients["weight_ih"] = d_projected.t() @ given.inputs.flatten(0, 1)
     for name in steps[0].products:
         d_products, read = zip(*(step.products[name] for step in steps), strict=True)
-        shared = d_products[0] is steps[0].projected  # what was added has one gradient
+        shared = d_products[0] is steps[0].projected  # the two were added, so they have the same gradient
         d_product = d_projected if shared else torch.cat(d_products)  # (T·B, R)
         gradients[name] = d_product.t() @ torch.cat(read)
         if name == "weight_hh":
@@ -147,17 +148,17 @@ def _sum_over_steps(given: Given, steps: Sequence[Derivatives], needed: Mapping[
 
 
 def tanh(x: Tensor) -> Tensor:
-    """On a CPU as `2 σ(2 x) - 1`, which takes half the time; in 16 bits that would be too coarse."""
+    """Compute tanh; on a CPU as `2 σ(2 x) - 1`, which takes half the time but is too coarse for 16-bit types."""
     if x.is_cpu and x.dtype.itemsize >= 4 and x.numel() >= FEW:
         return (2 * x).sigmoid_().mul_(2).sub_(1)
     return torch.tanh(x)
 
 
 def d_sigmoid(d_gate: Tensor, gate: Tensor) -> Tensor:
-    """`d_gate * gate * (1 - gate)`: the gradient of x where `gate = σ(x)`."""
+    """Return the gradient of x where `gate = σ(x)`: `d_gate * gate * (1 - gate)`."""
     return torch.ops.aten.sigmoid_backward(d_gate, gate)
 
 
 def d_tanh(d_gate: Tensor, gate: Tensor) -> Tensor:
-    """`d_gate * (1 - gate²)`: the gradient of x where `gate = tanh(x)`."""
+    """Return the gradient of x where `gate = tanh(x)`: `d_gate * (1 - gate²)`."""
     return torch.ops.aten.tanh_backward(d_gate, gate)

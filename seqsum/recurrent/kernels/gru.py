@@ -1,4 +1,4 @@
-"""Backward through time for the gated recurrent unit (Cho et al., 2014)."""
+"""Backpropagation through time for the gated recurrent unit (Cho et al., 2014)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from seqsum.recurrent.kernels.bptt import BackwardThroughTime, Derivatives, Stat
 
 
 class GRUStep(Step):
-    """The equations of `GRUCell`, and their derivatives, line by line in reverse.
+    """Equations of `GRUCell` and, line by line in reverse, their derivatives.
 
-    Through a step, the gradient of the hidden state is multiplied by the update gate, beside what comes through the
-    weights: with an open gate it neither vanishes nor explodes.
+    Each step multiplies the hidden state's gradient by the update gate and adds what comes back through the weights.
+    With an open gate, the first part neither vanishes nor explodes.
     """
 
     def bias(self) -> Tensor:
-        return self.bias_ih  # the other one is scaled by the reset gate
+        return self.bias_ih  # the reset gate scales `b_hh`
 
     def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, State]:
         (last_hidden,) = last  # (B, H)
@@ -39,7 +39,7 @@ class GRUStep(Step):
         d_input_candidate = d_tanh(d_candidate, candidate)
         d_hidden_candidate = d_input_candidate * reset_gate
         d_reset_gate = d_input_candidate * hidden_candidate
-        d_update = d_sigmoid(d_update_gate, update_gate)  # of both addends
+        d_update = d_sigmoid(d_update_gate, update_gate)  # gradient of input_update and of hidden_update
         d_reset = d_sigmoid(d_reset_gate, reset_gate)
         d_projected = torch.cat([d_reset, d_update, d_input_candidate], dim=1)  # (B, 3·H)
         d_recurrent = torch.cat([d_reset, d_update, d_hidden_candidate], dim=1)
@@ -48,6 +48,6 @@ class GRUStep(Step):
 
 
 class UnrollGRU(BackwardThroughTime):
-    """All steps of the GRU."""
+    """Run all steps of the GRU."""
 
     step = GRUStep

@@ -1,4 +1,4 @@
-"""Backward through time for the LSTM (Hochreiter & Schmidhuber, 1997; with a forget gate: Gers et al., 2000)."""
+"""Backpropagation through time for the LSTM (Hochreiter & Schmidhuber, 1997; with a forget gate: Gers et al., 2000)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from seqsum.recurrent.kernels.bptt import BackwardThroughTime, Derivatives, Stat
 
 
 class LSTMStep(Step):
-    """The equations of `LSTMCell`, and their derivatives, line by line in reverse.
+    """Equations of `LSTMCell` and, line by line in reverse, their derivatives.
 
-    Through a step, the gradient of the cell state is multiplied by the forget gate and by nothing else: with an open
-    gate it neither vanishes nor explodes.
+    From cell state to cell state, each step multiplies the gradient by the forget gate and nothing else. With an open
+    gate, it neither vanishes nor explodes.
     """
 
     def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, State]:
@@ -59,7 +59,7 @@ class LSTMStep(Step):
 
 
 class UnrollLSTM(BackwardThroughTime):
-    """All steps of the LSTM."""
+    """Run all steps of the LSTM."""
 
     weights = (*BackwardThroughTime.weights, "weight_hr")
     step = LSTMStep

@@ -1,4 +1,4 @@
-"""Backward through time for the simple recurrent network (Elman, 1990)."""
+"""Backpropagation through time for the simple recurrent network (Elman, 1990)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from seqsum.recurrent.kernels.bptt import BackwardThroughTime, Derivatives, Stat
 
 
 class RNNStep(Step):
-    """The equation of `RNNCell`, and its derivatives.
+    """Equation of `RNNCell` and its derivatives.
 
-    Through a step, the gradient of the hidden state is multiplied by `W_hh` and by a slope: over many steps it
-    vanishes or explodes.
+    Each step multiplies the hidden state's gradient by `W_hh` and the slope of the nonlinearity. Over many steps, it
+    vanishes or explodes (Bengio et al., 1994).
     """
 
     def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, State]:
@@ -30,6 +30,6 @@ class RNNStep(Step):
 
 
 class UnrollRNN(BackwardThroughTime):
-    """All steps of the simple recurrent network."""
+    """Run all steps of the simple recurrent network."""
 
     step = RNNStep

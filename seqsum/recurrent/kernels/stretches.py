@@ -1,4 +1,4 @@
-"""Padding that costs nothing: a long batch runs a stretch of time at a time, without the rows that rest in it."""
+"""Save the work on padding: split the time axis into stretches, and drop rows that are fully masked in one."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from torch import Tensor
 
 Run = Callable[[Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
 
-NUM_STRETCHES = 3  # lengths uniform in 1…T leave 2/3 of the work; more stretches leave less and take longer
-MIN_STEPS = 4  # of a stretch: it has to save more than its start costs
-WORTH_IT = 0.9  # of the work of all steps
+NUM_STRETCHES = 3  # for lengths uniform in 1…T, 2/3 of the work remains; more stretches save work but no time
+MIN_STEPS = 4  # in a stretch: it must save more than starting it costs
+WORTH_IT = 0.9  # split only if at most this share of the work remains
 
 
 def run_in_stretches(
     run: Run, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
 ) -> tuple[Tensor, list[Tensor]]:
-    """`run(inputs, state, mask, reverse)`, see `Unroll.forward`, the work of rows saved where the mask lets them rest.
+    """Call `run(inputs, state, mask, reverse)`, see `Unroll.forward`, for each stretch, without fully masked rows.
 
-    Rows need not be sorted, and a mask may have holes: a row takes part in a stretch if it has any step in
-    it. Only on a CPU: on a GPU rows run side by side, and to look at the mask the CPU would have to wait.
+    Rows needn't be sorted, and a mask may have holes: a row runs in every stretch in which it has a valid step. Only
+    CPUs split: on a GPU rows run in parallel, and reading the mask would make the CPU wait.
     """
     if mask is None or mask.device.type != "cpu" or len(mask) < 2 * MIN_STEPS:
         return run(inputs, state, mask, reverse)
     sizes = [len(part) for part in mask.split(max(MIN_STEPS, -(-len(mask) // NUM_STRETCHES)))]
     masks = mask.split(sizes)
-    rows = [part.any(0).nonzero().squeeze(1) for part in masks]  # that have a step in each
+    rows = [part.any(0).nonzero().squeeze(1) for part in masks]  # with a valid step in each stretch
     if sum(size * len(taking) for size, taking in zip(sizes, rows, strict=True)) > WORTH_IT * mask.numel():
         return run(inputs, state, mask, reverse)
     outputs: list[Any] = [None] * len(sizes)

@@ -1,7 +1,7 @@
-"""The equations that the kernels were written for: whoever edits a cell gets the edited one, not a kernel's copy.
+"""Detect edited cells, so that a kernel never runs in place of equations that a user has changed.
 
-A kernel says the same as the methods of its cell, in other words. So it runs a cell only if these are the ones it was
-written for, by their source without comments, docstrings and layout, and if none was replaced at run time.
+A kernel repeats the equations in its cell's methods. It only runs a cell if their source, ignoring comments, docstrings
+and layout, is what the kernel was written for, and if none was replaced at run time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seqsum.recurrent.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell
 
 LAYOUT = ("NEWLINE", "INDENT", "DEDENT")
 METHODS = ("project", "project_with", "recur", "gates", "step")
-# After a change of the equations: first the kernels (bptt, native, triton), then the value that the test prints.
+# When the equations change, first change the kernels (bptt, native, triton), then copy the value that the test prints.
 FINGERPRINTS: dict[type[RecurrentCell], str] = {
     RNNCell: "95469b893e5e9dd2",
     LSTMCell: "10373b64158720d9",
@@ -29,27 +29,27 @@ _ORIGINAL = {cell: {name: getattr(cell, name) for name in METHODS} for cell in F
 
 
 def edited(cell: RecurrentCell) -> str | None:
-    """Why a built-in cell computes something else than the kernels, in words; None if it doesn't."""
+    """Explain why a built-in cell no longer computes what the kernels do; None if it does."""
     kind = type(cell)
     for name, original in _ORIGINAL[kind].items():
         if getattr(kind, name) is not original or name in cell.__dict__:
             return f"its `{name}` was replaced"
-    return _edited_in_its_file(kind)  # type: ignore[arg-type]  # mypy takes a class for unhashable
+    return _edited_in_its_file(kind)  # type: ignore[arg-type]  # mypy considers a class unhashable
 
 
 @lru_cache
 def _edited_in_its_file(kind: type[RecurrentCell]) -> str | None:
     try:
         return None if fingerprint(kind) == FINGERPRINTS[kind] else f"{inspect.getsourcefile(kind)} was edited"
-    except OSError:  # installed without its source: there is nothing that anybody could have edited
+    except OSError:  # installed without source code, so it can't have been edited
         return None
 
 
 def fingerprint(kind: type[RecurrentCell]) -> str:
-    """Of the source of a cell's methods, in their words alone.
+    """Hash the source of a cell's methods, ignoring comments, docstrings and layout.
 
     Raises:
-        OSError: The source isn't there.
+        OSError: There is no source code.
     """
     own = {name: method for name, method in _ORIGINAL[kind].items() if method is not getattr(RecurrentCell, name, None)}
     words = [f"{name}: {' '.join(_words(method))}" for name, method in own.items()]
@@ -57,7 +57,7 @@ def fingerprint(kind: type[RecurrentCell]) -> str:
 
 
 def _words(method: Callable[..., Any]) -> list[str]:
-    """A function's tokens, without comments, docstring and layout; how deep a line is indented counts."""
+    """Return a function's tokens without comments, docstring and layout, but with indentation levels."""
     source = textwrap.dedent(inspect.getsource(method))
     words = ["NEWLINE"]
     for token in tokenize.generate_tokens(io.StringIO(source).readline):

@@ -1,7 +1,7 @@
-"""RNN, LSTM and GRU in C++, compiled when first needed for the processor at hand: all steps in one call.
+"""RNN, LSTM and GRU in C++ for CPUs: one call runs all steps. Compiled on first use for the processor of the machine.
 
-`layer.h` says what is computed and where it lies, `forward.h` and `backward.h` hold the loops over time, `lstm.h`,
-`gru.h` and `rnn.h` the equations of a step, `product.h` the products, `vectors.h` σ and tanh.
+`layer.h` describes the task and the memory layout, `forward.h` and `backward.h` contain the loops over time, `lstm.h`,
+`gru.h` and `rnn.h` the equations of a step, `product.h` the matrix products, `vectors.h` σ and tanh.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _NAMES: dict[type[RecurrentCell], str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUC
 
 
 def native_obstacle(cell: RecurrentCell) -> str | None:
-    """Why the kernels can't run this cell, in words; None if they can."""
+    """Explain why the kernels can't run this cell; None if they can."""
     if not _is_plain(cell):
-        return "the kernels are for RNNCell, LSTMCell and GRUCell themselves, without `layer_norm` and `proj_size`"
+        return "the kernels are for RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or `proj_size`"
     if why := edited(cell):
         return why
     weight = cell.weight_ih
@@ -34,10 +34,10 @@ def native_obstacle(cell: RecurrentCell) -> str | None:
 
 
 def find_native_kernel(cell: RecurrentCell) -> Run:
-    """The kernel for this cell, to be called with the cell as every kernel.
+    """Return the kernel for this cell, to be called like any `Run`.
 
     Raises:
-        RuntimeError: There is none, or it can't be compiled here.
+        RuntimeError: There is no kernel for it, or it can't be compiled on this machine.
     """
     obstacle = native_obstacle(cell)
     if obstacle is not None or not _is_plain(cell):
@@ -47,6 +47,6 @@ def find_native_kernel(cell: RecurrentCell) -> Run:
 
 
 def _is_plain(cell: RecurrentCell) -> TypeGuard[PackedCell]:
-    """One of the very types, without what the kernels don't know: a subclass may compute something else."""
+    """Whether a cell is built-in, without options that the kernels lack. Subclasses may compute something else."""
     plain = isinstance(cell, PackedCell) and type(cell) in _NAMES and not cell.layer_norm
     return plain and not (isinstance(cell, LSTMCell) and cell.proj_size)

@@ -1,8 +1,8 @@
-// All steps of a layer backwards through time, by hand, and then the gradients of its weights.
+// Backpropagation through all steps of a layer, then the gradients of its weights.
 //
-// As forwards, a thread runs all steps of its rows: the derivatives of a step's gates, vector by vector, then as one
-// product each what they pass on to the state before and to the input. The weight gradients come afterwards,
-// as one product over all steps.
+// As in the forward pass, a thread runs all steps of its rows. It computes the gradients of a step's gates (δgates),
+// vector by vector, and multiplies them by the weights to get the gradients of the previous state and of the input.
+// The weight gradients come last, as one product over all steps.
 
 #pragma once
 
@@ -10,9 +10,9 @@
 
 #include "layer.h"
 
-constexpr int64_t INNER = 128;  // steps of rows that a product of the weight gradients takes at a time, for the caches
+constexpr int64_t INNER = 128;  // row steps in one product of the weight gradients; small enough for the caches
 
-// f(first column, vectors) for each panel of a matrix with so many columns.
+// Calls f(first column, number of vectors) for each panel of a matrix with this many columns.
 template <class real, class F> INLINE void in_panels(int64_t columns, F f) {
     for (int64_t first = 0; first < columns; first += WIDTH * LANES<real>) {
         const int64_t vectors = (columns - first + LANES<real> - 1) / LANES<real>;
@@ -20,7 +20,7 @@ template <class real, class F> INLINE void in_panels(int64_t columns, F f) {
     }
 }
 
-// A weight (rows, columns) as panels of up to WIDTH vectors of columns, one after another: (panel, row, column).
+// Packs a weight (rows, columns) into panels of up to WIDTH vectors of columns: (panel, row, column).
 template <class real> void pack_columns(const real *weight, int64_t rows, int64_t columns, real *packed) {
     in_panels<real>(columns, [&](int64_t first, int64_t vectors) {
         const int64_t width = vectors * LANES<real>, count = columns - first < width ? columns - first : width;
@@ -30,7 +30,7 @@ template <class real> void pack_columns(const real *weight, int64_t rows, int64_
     });
 }
 
-// Where the gates of a cell lie among its kept blocks, for one of the two weights.
+// Maps the gates of a cell to its kept blocks, for one of the two weights.
 struct Blocks {
     int gates, units, kept;
     const int *sums;
@@ -40,7 +40,8 @@ struct Blocks {
 template <class Cell> constexpr Blocks INPUT_BLOCKS = {Cell::GATES, Cell::UNITS, Cell::KEPT, Cell::INPUT_SUMS};
 template <class Cell> constexpr Blocks RECURRENT_BLOCKS = {Cell::GATES, Cell::UNITS, Cell::KEPT, Cell::RECURRENT_SUMS};
 
-// Where a product goes: rows `length` apart, of `columns` numbers; times a factor, and added, where there is one.
+// Destination of a product: rows of `columns` numbers, `length` apart. Multiplies by `factors` if there are any, and
+// adds to what is there if `add`.
 template <class real> struct Target {
     real *first;
     int64_t length, columns;
@@ -55,7 +56,7 @@ template <class real> struct Target {
     }
 };
 
-// What δgates at time t pass on through a weight, for all active rows.
+// Multiplies δgates at time t by a weight, for all active rows: the gradient of what the gates read through it.
 template <class real>
 void pass_on(const Layer<real> &layer, int64_t t, const Blocks &blocks, const real *packed, const int32_t *active, int64_t count,
              const Target<real> &target) {
@@ -95,13 +96,13 @@ void step_back(const Layer<real> &layer, int64_t t, const real *packed_hh, const
     pass_on(layer, t, INPUT_BLOCKS<Cell>, packed_ih, active, count, to_inputs);
 }
 
-// Up to INNER steps of rows: where their δgates, inputs and states are.
+// Up to INNER row steps: pointers to their δgates, inputs and states.
 template <class real> struct Steps {
     int64_t count = 0;
     const real *d_gates[INNER], *inputs[INNER], *recurrents[INNER];
 };
 
-// The left-hand side of a weight gradient in tiles, turned: (tile, step, row of the tile).
+// Packs the left-hand side of a weight gradient into transposed tiles: (tile, step, row of the tile).
 template <class real>
 void pack_left(const real *const *from, int64_t steps, int64_t columns, real *to) {
     for (int64_t k = 0; k < steps; ++k) {
@@ -111,7 +112,7 @@ void pack_left(const real *const *from, int64_t steps, int64_t columns, real *to
     }
 }
 
-// gradient += leftᵀ right: its rows `length` apart, one panel of its columns; the first time without the +.
+// gradient += leftᵀ right, or = the first time, for one panel of columns; rows of the gradient are `length` apart.
 template <int width, class real>
 void add_product(const real *left, const real *right, int64_t steps, real *gradient, int64_t rows, int64_t length, bool first_time) {
     for (int64_t first = 0; first < rows; first += MAX_ROWS, left += INNER * MAX_ROWS) {
@@ -132,8 +133,8 @@ void add_product(const real *left, const real *right, int64_t steps, real *gradi
     }
 }
 
-// One panel of the gradients of both weights from some steps. The right-hand side is a panel of δgates; a gate
-// whose two parts are kept apart has two of them.
+// Adds up one panel of both weight gradients over some steps. The right-hand side is a panel of δgates. If a gate's
+// input part and recurrent part are kept apart, it has a panel for each.
 template <class real> struct Gradients {
     const Layer<real> &layer;
     const Steps<real> &steps;
@@ -161,7 +162,7 @@ template <class real> struct Gradients {
     }
 };
 
-// The share of one thread, which is a share of the panels, in the weight gradients from some steps.
+// Adds one thread's panels of the weight gradients over some steps.
 template <class Cell, class real>
 void add_gradients(const Layer<real> &layer, const Steps<real> &steps, int64_t thread, real *left, bool first_time) {
     real *left_hh = left + (layer.features + MAX_ROWS) * INNER;

@@ -1,4 +1,4 @@
-"""Compiles the kernels for this very processor, once for each machine and version, and loads them."""
+"""Compile the kernels for this machine's processor, once for each version, and load them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import torch
 
 FLAGS = ("-std=c++17", "-O2", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 REALS = {torch.float32: "float", torch.float64: "double"}
-SECONDS = 120  # a compiler that takes longer is as good as none
+SECONDS = 120  # treat a compiler that takes longer as missing
 
 
 @cache
 def load_library(real: str) -> ctypes.CDLL | str:
-    """The kernels for numbers of type `real`, or, in words, why they can't be had.
+    """Load the kernels for the C++ type `real`; return an explanation instead if that fails.
 
-    They are kept below `$XDG_CACHE_HOME` or `~/.cache`, so that only a machine's first run compiles. OpenMP's
-    threads are those of torch, which has loaded the same library.
+    They are cached in `$XDG_CACHE_HOME` or `~/.cache`, so that only a machine's first run compiles. They share
+    OpenMP's threads with torch, which has loaded the same library.
     """
     compiler = next(
         filter(None, map(shutil.which, filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")))), None
@@ -36,7 +36,7 @@ def load_library(real: str) -> ctypes.CDLL | str:
     except subprocess.CalledProcessError as error:
         return f"{compiler} failed: {error.stderr.strip()[-500:]}"
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{compiler} gave nothing that can be loaded: {error}"
+        return f"{compiler} produced no library that can be loaded: {error}"
 
 
 def _compiled(compiler: str, real: str) -> Path:
@@ -47,7 +47,7 @@ def _compiled(compiler: str, real: str) -> Path:
     library = _cache_folder() / f"{real}-{key}.so"
     if not library.exists():
         arguments = [compiler, *FLAGS, f"-DREAL={real}", str(folder / "kernels.cpp"), "-o"]
-        with tempfile.TemporaryDirectory(dir=library.parent) as private:  # of several processes each has its own
+        with tempfile.TemporaryDirectory(dir=library.parent) as private:  # one for each process
             made = Path(private) / library.name
             subprocess.run([*arguments, str(made)], capture_output=True, check=True, timeout=SECONDS, text=True)
             os.replace(made, library)
@@ -55,7 +55,7 @@ def _compiled(compiler: str, real: str) -> Path:
 
 
 def _processor() -> str:
-    """What `-march=native` depends on: a home may be shared by machines with different processors."""
+    """Identify the processor, for which `-march=native` compiles: machines that differ may share a home folder."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
@@ -67,6 +67,6 @@ def _cache_folder() -> Path:
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqsum"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # a home that can't be written to
+    except (OSError, RuntimeError):  # the home folder isn't writable
         return Path(tempfile.mkdtemp(prefix="seqsum-"))
     return folder if os.access(folder, os.W_OK) else Path(tempfile.mkdtemp(prefix="seqsum-"))

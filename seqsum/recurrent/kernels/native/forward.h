@@ -1,8 +1,8 @@
-// All steps of a layer, forwards in its own time.
+// Forward pass through all steps of a layer.
 //
-// Each thread takes rows of the batch and runs all steps of them: rows do not depend on each other, so
-// no thread ever waits for another. A step forms W [x; h] tile by tile, and with the sums of a tile still in
-// registers the gates and the new state, so that nothing between them goes through memory.
+// Each thread runs all steps of its rows of the batch. Rows are independent, so no thread waits for another
+// before the last step. A step computes W [x; h] tile by tile. While a tile's sums are still in registers, it computes
+// gates and new state from them, so that the sums never go through memory.
 
 #pragma once
 
@@ -10,7 +10,7 @@
 
 #include "layer.h"
 
-// Weights as panels of Cell::UNITS vectors of units, all their gates beside each other: (panel, k, gate, unit).
+// Packs weights into panels of Cell::UNITS vectors of units with all their gates: (panel, k, gate, unit).
 template <class Cell, class real>
 void pack_panel(const Layer<real> &layer, const real *weight, int64_t columns, int64_t first_unit, real *panel) {
     constexpr int lanes = Cell::UNITS * LANES<real>, width = Cell::GATES * lanes, block = 16;
@@ -26,7 +26,7 @@ void pack_panel(const Layer<real> &layer, const real *weight, int64_t columns, i
     }
 }
 
-// Biases of a panel's units as the sums of a tile start with them, each where Cell says.
+// Adds up the biases of a panel's units, with which the sums of a tile start; Cell maps gates to sums.
 template <class Cell, class real>
 void pack_bias(const Layer<real> &layer, int64_t first_unit, Vector<real> (&start)[WIDTH]) {
     constexpr int lanes = Cell::UNITS * LANES<real>;
@@ -40,7 +40,7 @@ void pack_bias(const Layer<real> &layer, int64_t first_unit, Vector<real> (&star
     for (int v = 0; v < WIDTH; ++v) start[v] = load(summed + v * LANES<real>);
 }
 
-// Notes where each step of a row starts from, and puts its initial state in its slot.
+// Stores the slot that each step of a row starts from, and copies the initial state into slot 0.
 template <class Cell, class real> void begin_row(const Layer<real> &layer, int64_t row, int32_t *current) {
     int32_t slot = 0;
     for (int64_t step = 0; step < layer.steps; ++step) {
@@ -49,7 +49,7 @@ template <class Cell, class real> void begin_row(const Layer<real> &layer, int64
         layer.previous[place] = valid ? slot : -1;
         if (valid) slot = int32_t(t + 1);
     }
-    *current = slot;  // the one it ends with
+    *current = slot;  // the slot of the final state
     copy_row(layer.hiddens + row * layer.padded, layer.initial_hidden + row * layer.hidden, layer.hidden, layer.padded);
     if (Cell::HAS_CELL_STATE)
         copy_row(layer.cell_states + row * layer.padded, layer.initial_cell_state + row * layer.hidden, layer.hidden, layer.padded);
@@ -66,7 +66,7 @@ void end_row(const Layer<real> &layer, int64_t row, int32_t slot) {
     if (Cell::HAS_CELL_STATE) memcpy(layer.final_cell_state + to, layer.cell_states + from, size);
 }
 
-// One panel of units of all active rows at one time.
+// Runs the step at time t for one panel of units of all active rows.
 template <class Cell, class real>
 void step_panel(const Layer<real> &layer, int64_t t, int64_t unit, const real *panel, const int32_t *active, int64_t count) {
     constexpr int width = Cell::GATES * Cell::UNITS;

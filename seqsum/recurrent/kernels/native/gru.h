@@ -1,4 +1,4 @@
-// One step of the GRU and its derivatives, for one vector of units; equations in `cells/gru.py`.
+// One step of the GRU and its derivatives, for one vector of units; see `cells/gru.py` for the equations.
 
 #pragma once
 
@@ -7,7 +7,7 @@
 struct Gru {
     static constexpr int GATES = 3, UNITS = 1, KEPT = 4;
     static constexpr bool HAS_CELL_STATE = false;
-    // the candidate's two parts stay apart, for the reset gate works on one of them
+    // the candidate's two parts have separate sums, since the reset gate scales only the recurrent one
     static constexpr int INPUT_SUMS[WIDTH] = {0, 1, 2, 2}, RECURRENT_SUMS[WIDTH] = {0, 1, 3, 3};
 
     template <class real>
@@ -30,7 +30,7 @@ struct Gru {
         store(kept + 3 * layer.padded, sums[3]);
     }
 
-    // Backwards: blocks r, z, the candidate's input part and its recurrent part.
+    // Backward pass: gradients of four blocks: reset gate, update gate, the candidate's input and recurrent parts.
     template <class real>
     static INLINE void differentiate(const Layer<real> &layer, int64_t t, int64_t row, int64_t unit) {
         const int64_t place = layer.place(t, row), before = layer.place(layer.previous[place], row) * layer.padded + unit;

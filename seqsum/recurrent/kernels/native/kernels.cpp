@@ -1,4 +1,4 @@
-// The functions that Python calls, in numbers of type REAL: `build.py` compiles this file, `unroll.py` calls them.
+// The functions that Python calls, for numbers of type REAL. `build.py` compiles this file, `unroll.py` calls them.
 
 #include "backward.h"
 #include "forward.h"

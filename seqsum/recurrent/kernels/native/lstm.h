@@ -1,4 +1,4 @@
-// One step of the LSTM and its derivatives, for one vector of units; equations in `cells/lstm.py`.
+// One step of the LSTM and its derivatives, for one vector of units; see `cells/lstm.py` for the equations.
 
 #pragma once
 
@@ -7,7 +7,7 @@
 struct Lstm {
     static constexpr int GATES = 4, UNITS = 1, KEPT = 4;  // gates of a unit, vectors of units in a panel, kept blocks
     static constexpr bool HAS_CELL_STATE = true;
-    // which sum of a tile the input's and the state's part of each gate go to, and which kept block they belong to
+    // for each gate, the sum of a tile and the kept block that its input part and its recurrent part belong to
     static constexpr int INPUT_SUMS[WIDTH] = {0, 1, 2, 3}, RECURRENT_SUMS[WIDTH] = {0, 1, 2, 3};
 
     template <class real>
@@ -33,7 +33,7 @@ struct Lstm {
         store(kept + 3 * layer.padded, output_gate);
     }
 
-    // Backwards: δgates of this step, and of the state before it all but what comes through the gates.
+    // Backward pass: δgates of this step, and the previous state's gradient except for what comes through the gates.
     template <class real>
     static INLINE void differentiate(const Layer<real> &layer, int64_t t, int64_t row, int64_t unit) {
         const int64_t place = layer.place(t, row), before = layer.place(layer.previous[place], row) * layer.padded + unit;

@@ -1,16 +1,16 @@
-// Products of matrices, from the one loop that does nearly all the work.
+// Matrix products, built on one loop, `accumulate`, that does nearly all the work.
 //
-// A tile of the result, a few rows by up to four vectors, stays in registers while the loop runs over the
-// inner axis: each of its turns loads the vectors of one row of the right-hand matrix and multiplies them by a
-// number of each row on the left. The right-hand matrix is packed beforehand, so that the loop reads it
-// in order: in panels of the tile's width, one after another (as in Goto & van de Geijn, 2008).
+// A tile of the result, a few rows by up to four vectors, stays in registers while the loop runs over the inner axis.
+// Each iteration loads the vectors of one row of the right-hand matrix and multiplies them by one number from each
+// row of the left-hand matrix. The right-hand matrix is packed beforehand into panels of the tile's width, so that
+// the loop reads it in order (as in Goto & van de Geijn, 2008).
 
 #pragma once
 
 #include "vectors.h"
 
 constexpr int WIDTH = 4;                              // vectors in a tile's row
-constexpr int MAX_ROWS = REGISTERS == 32 ? 6 : 3;     // rows of a tile: 24 or 12 sums, and room for what is read
+constexpr int MAX_ROWS = REGISTERS == 32 ? 6 : 3;     // of a tile: 24 or 12 registers of sums, others for operands
 
 template <class real> using Tile = Vector<real>[MAX_ROWS][WIDTH];
 
@@ -35,7 +35,7 @@ template <int number> struct Constant {
     static constexpr int value = number;
 };
 
-// Calls f with the number, at most `most`, as a constant, for which the compiler then unrolls its loops.
+// Calls f with `number` (1 … most) as a compile-time constant, so that the compiler can unroll the loops in f.
 template <int most, class F> INLINE void with_constant(int64_t number, F f) {
     if constexpr (most > 0) {
         if (number == most) return f(Constant<most>());
@@ -43,7 +43,7 @@ template <int most, class F> INLINE void with_constant(int64_t number, F f) {
     }
 }
 
-// Rows 0 … count-1 in tiles of about the same height: f(first, rows), the latter a constant.
+// Splits rows 0 … count - 1 into tiles of about equal height: calls f(first, rows), `rows` being a constant.
 template <class F> INLINE void in_tiles(int64_t count, F f) {
     const int64_t tiles = (count + MAX_ROWS - 1) / MAX_ROWS;
     for (int64_t tile = 0; tile < tiles; ++tile) {
@@ -52,7 +52,7 @@ template <class F> INLINE void in_tiles(int64_t count, F f) {
     }
 }
 
-// `columns` numbers of a row, and zeros up to the end of its last vector.
+// Copies `columns` numbers and pads them with zeros to `width`.
 template <class real> INLINE void copy_row(real *to, const real *from, int64_t columns, int64_t width) {
     memcpy(to, from, columns * sizeof(real));
     for (int64_t k = columns; k < width; ++k) to[k] = 0;

@@ -1,4 +1,4 @@
-// One step of the simple recurrent network and its derivatives, for four vectors of units; see `cells/rnn.py`.
+// One step of the simple recurrent network and its derivatives; see `cells/rnn.py` for the equation.
 
 #pragma once
 

@@ -1,4 +1,4 @@
-"""The kernels on torch's tensors."""
+"""Call the C++ kernels with torch's tensors."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 from seqsum.recurrent.cells import PackedCell
 from seqsum.recurrent.kernels.autograd import Given, Gradients, Kernel, Results, Saved, with_zeros
 
-# how many gates a cell has, how many blocks of them are kept, and in which of these the gates' two parts are
+# number of gates of a cell; of blocks saved for the backward pass; blocks with the recurrent part of each gate
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 KEPT = {"lstm": 4, "gru": 4, "rnn": 1}
 RECURRENT_BLOCKS = {"lstm": [0, 1, 2, 3], "gru": [0, 1, 3], "rnn": [0]}
 RESULTS = ("outputs", "final_hidden", "final_cell_state")
-PADDING = {"lstm": 16, "gru": 16, "rnn": 64}  # units are rounded up to whole panels of the widest vectors
-PRODUCTS_A_THREAD = 100_000  # another thread has to save more than it takes to wake it
+PADDING = {"lstm": 16, "gru": 16, "rnn": 64}  # round units up to full panels of the widest vectors
+PRODUCTS_A_THREAD = 100_000  # fewer products aren't worth waking another thread
 
 
 class Layer(ctypes.Structure):
-    """`struct Layer` in `layer.h`, field by field."""
+    """`struct Layer` of `layer.h`, field by field."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("steps", "batch", "features", "hidden", "padded", "threads")),
@@ -41,20 +41,20 @@ class Layer(ctypes.Structure):
 
 
 class UnrollNative(Kernel):
-    """All steps in C++; the equations and their derivatives are in `lstm.h` and its neighbours.
+    """Run all steps in C++; `lstm.h`, `gru.h` and `rnn.h` contain the equations and their derivatives.
 
     Args:
         library: The compiled kernels.
-        name: Of the cell in them.
-        cell, reverse: As in `Kernel`.
+        name: Name of the cell in the library: "lstm", "gru" or "rnn".
+        cell, reverse: See `Kernel`.
     """
 
     def __init__(self, library: ctypes.CDLL | str, name: str, cell: PackedCell, reverse: bool) -> None:
         super().__init__(cell, reverse)
         self.library = library
         self.name = name
-        self.numbers: dict[str, int] = {}  # sizes and flags of `layer.h`, from `forward` to `backward`
-        self.names: list[str] = []  # of the saved tensors
+        self.numbers: dict[str, int] = {}  # sizes and flags for `layer.h`, kept for `backward`
+        self.names: list[str] = []  # names of the saved tensors
 
     def forward(self, given: Given, keep: bool) -> tuple[Results, Saved]:
         (length, batch, features), size = given.inputs.shape, given.hidden.shape[1]
@@ -115,7 +115,7 @@ class UnrollNative(Kernel):
         return dict(zip(names, (d_inputs, *d_states, *d_weights, *d_biases), strict=True))
 
     def run(self, direction: str, tensors: Mapping[str, Tensor | None]) -> None:
-        """Call the kernel for this direction with tensors by their names in `layer.h`."""
+        """Call the kernel "forward" or "backward" with tensors by their names in `layer.h`."""
         pointers = {name: None if tensor is None else tensor.data_ptr() for name, tensor in tensors.items()}
         strided = [(name, tensor) for name in ("inputs", "d_outputs") if (tensor := tensors.get(name)) is not None]
         strides = {
@@ -130,13 +130,13 @@ def _threads(products: int, batch: int) -> int:
 
 
 def _balanced(mask: Tensor, threads: int) -> Tensor:
-    """An order of rows of which each thread's part holds as much work as the others': dealt out by length."""
+    """Order the rows so that all threads get about the same work: deal them out by length."""
     by_length = mask.sum(0).argsort(descending=True, stable=True).int()
     return torch.cat([by_length[thread::threads] for thread in range(threads)])
 
 
 def _padded(states: Tensor, size: int) -> Tensor:
-    """A copy, `(B, H)` -> `(B, size)`, with zeros behind."""
+    """Copy `(B, H)` to `(B, size)`, padded with zeros."""
     copy = states.new_zeros(len(states), size)
     copy[:, : states.shape[1]] = states
     return copy

@@ -1,7 +1,7 @@
-// Vectors of the processor's own width, and what the gates need of mathematics, for all lanes at once.
+// Vectors of the processor's width, and the functions of the gates, σ and tanh, for all lanes at once.
 //
-// `GCC` and Clang compile arithmetic on these types to vector instructions. No -ffast-math anywhere: it would
-// drop NaNs, which must show, and change how the whole process treats denormal numbers.
+// GCC and Clang compile arithmetic on these types to vector instructions. -ffast-math is not used: it would hide
+// NaNs and change how the whole process treats denormal numbers.
 
 #pragma once
 
@@ -24,8 +24,8 @@ template <class real> struct Types;
 template <> struct Types<float> {
     typedef float vector __attribute__((vector_size(VECTOR_BYTES)));
     typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
-    static constexpr int MANTISSA = 23, BIAS = 127, DEGREE = 7;  // of the polynomial: what is left out is below a rounding
-    static constexpr float LIMIT = 87, ROUND = 12582912;  // 1.5 * 2^23: adding it leaves no place for a fraction
+    static constexpr int MANTISSA = 23, BIAS = 127, DEGREE = 7;  // degree of the Taylor series; error below rounding
+    static constexpr float LIMIT = 87, ROUND = 12582912;  // ROUND: 1.5 * 2^23; adding it rounds off the fraction
     static constexpr float LN2_HIGH = 0.693145752f, LN2_LOW = 1.42860677e-6f;
 };
 template <> struct Types<double> {
@@ -46,7 +46,7 @@ template <class real> INLINE Vector<real> load(const real *from) {
 
 template <class real> INLINE void store(real *to, Vector<real> vector) { memcpy(to, &vector, sizeof vector); }
 
-// The first `count` lanes alone, for the end of a row that is no multiple of LANES; none beyond it.
+// Loads the first `count` lanes and sets the others to zero, for the end of a row; loads nothing for count <= 0.
 template <class real> INLINE Vector<real> load_some(const real *from, int64_t count) {
     if (count >= LANES<real>) return load(from);
     Vector<real> vector = {};
@@ -54,16 +54,17 @@ template <class real> INLINE Vector<real> load_some(const real *from, int64_t co
     return vector;
 }
 
+// Stores the first `count` lanes; nothing for count <= 0.
 template <class real> INLINE void store_some(real *to, Vector<real> vector, int64_t count) {
     if (count >= LANES<real>) return store(to, vector);
     if (count > 0) memcpy(to, &vector, count * sizeof(real));
 }
 
-// e^x, x within ±LIMIT: x = n ln 2 + r, e^x = 2^n e^r, and e^r by its Taylor series, |r| <= ln 2 / 2.
+// e^x, with x clamped to ±LIMIT: x = n ln 2 + r, e^x = 2^n e^r, and e^r by its Taylor series, |r| <= ln 2 / 2.
 template <class real> INLINE Vector<real> exponential(Vector<real> x) {
     using T = Types<real>;
     using integers = typename T::integers;
-    x = x < -T::LIMIT ? Vector<real>{} - T::LIMIT : x;  // written so that NaN stays NaN
+    x = x < -T::LIMIT ? Vector<real>{} - T::LIMIT : x;  // comparisons in this form keep NaN
     x = x > T::LIMIT ? Vector<real>{} + T::LIMIT : x;
     const Vector<real> n = (x * real(1.4426950408889634) + T::ROUND) - T::ROUND;
     const Vector<real> r = (x - n * T::LN2_HIGH) - n * T::LN2_LOW;

@@ -1,8 +1,7 @@
-"""Kernels for GPUs, written in Triton: all steps of a sequence in one launch, forwards and backwards.
+"""Triton kernels for GPUs. If the weights fit on the chip, one launch runs all steps, otherwise two launches run each.
 
-Triton comes with torch where there are GPUs for it, and not otherwise, so it is imported when a kernel is
-asked for and not before. Its interpreter runs the kernels on a CPU, slowly: with TRITON_INTERPRET=1 in the
-environment before that import. That is how they are tested without a GPU.
+Only torch's GPU builds come with Triton, so it is imported when a kernel is first needed. With TRITON_INTERPRET=1
+set before that import, Triton's interpreter runs the kernels on a CPU, slowly, for tests without a GPU.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ __all__ = ["find_triton_kernel", "triton_obstacle"]
 
 _NAMES: dict[type[RecurrentCell], str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-OLDEST = (3, 6)  # the Triton that they were run with, that of torch 2.11
+OLDEST = (3, 6)  # the oldest Triton that the kernels were run with, from torch 2.11
 CAPABILITY = (8, 0)  # the first with products in bfloat16 and TF32
 
 
 def triton_obstacle(cell: RecurrentCell) -> str | None:
-    """Why the kernels can't run this cell, with its weights as and where they are; None if they can."""
+    """Explain why the kernels can't run this cell, or not with its weights' type or device; None if they can."""
     plain = isinstance(cell, PackedCell) and type(cell) in _NAMES and not cell.layer_norm
     if not plain or getattr(cell, "proj_size", None):  # a subclass may compute something else
-        return "the kernels are for RNNCell, LSTMCell and GRUCell themselves, without `layer_norm` and `proj_size`"
+        return "the kernels are for RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or `proj_size`"
     if why := edited(cell):
         return why
     if problem := _problem_with_triton():
@@ -56,7 +55,7 @@ def _obstacle_on_device(weight: Tensor) -> str | None:
     if weight.device.type != "cuda":
         return f"the kernels need a CUDA device, the weights are on {weight.device} (or set TRITON_INTERPRET=1)"
     if weight.dtype not in DTYPES:
-        return f"the kernels know {', '.join(map(str, DTYPES))}, the weights are of {weight.dtype}"
+        return f"the kernels support {', '.join(map(str, DTYPES))}, the weights are of {weight.dtype}"
     capability = torch.cuda.get_device_capability(weight.device)
     if capability < CAPABILITY:
         return f"the kernels need compute capability {CAPABILITY}, {weight.device} has {capability}"
@@ -64,10 +63,10 @@ def _obstacle_on_device(weight: Tensor) -> str | None:
 
 
 def find_triton_kernel(cell: RecurrentCell) -> Run:
-    """The kernel for this cell.
+    """Return the kernel for this cell.
 
     Raises:
-        RuntimeError: There is an obstacle.
+        RuntimeError: The kernels can't run it, see `triton_obstacle`.
     """
     obstacle = triton_obstacle(cell)
     if obstacle is not None:

@@ -1,7 +1,7 @@
-"""Blocks of tensors on their way to and from memory, and from one program to another.
+"""Load and store blocks of tensors, and exchange them between programs.
 
-A block has a unit in each row and a row of the batch in each column, `(units, rows)`: the recurrent weights are
-then the first operand of the product and fill the tensor cores however few rows a program has.
+A block has units along its first axis and rows of the batch along its second, `(units, rows)`. So the recurrent weights
+are the first operand of a product, and fill the tensor cores even if a program has few rows.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-ABSENT = tl.constexpr(-1)  # bits that mark what is not written yet: a NaN in every float type, which `share` avoids
-CHUNK = tl.constexpr(64)  # steps of the mask to look at together
+ABSENT = tl.constexpr(-1)  # bits of a value not yet written: a NaN in every float type; `share` avoids them
+CHUNK = tl.constexpr(64)  # steps of the mask to load at once
 
 
 @triton.jit
 def step_places(step, length, reverse: tl.constexpr):
-    """In order of time: a step's index, and those of the states before and after it, of `T + 1`."""
-    t = tl.cast(length - 1 - step if reverse else step, tl.int64)  # times a stride it may need more than 32 bits
+    """Return the time of the `step`-th step to run, and the indices of the states before and after it, of `T + 1`."""
+    t = tl.cast(length - 1 - step if reverse else step, tl.int64)  # an offset may need more than 32 bits
     return t, t + 1 if reverse else t, t if reverse else t + 1
 
 
 @triton.jit
 def find_end(mask, rows, length, batch):
-    """One more than the last step, `0 … T - 1`, that any of the rows has."""
+    """Return the last time at which any of the rows is valid, plus one."""
     if mask is None:
         return length
     else:
@@ -37,7 +37,7 @@ def find_end(mask, rows, length, batch):
 
 @triton.jit
 def load(pointer, place, inside, dtype: tl.constexpr):
-    """A block; zeros outside, and where there is no tensor."""
+    """Load a block, with zeros outside of the tensor; all zeros if there is no tensor."""
     if pointer is None:
         return tl.zeros(inside.shape, dtype)
     else:
@@ -46,7 +46,7 @@ def load(pointer, place, inside, dtype: tl.constexpr):
 
 @triton.jit
 def load_several(pointer, number: tl.constexpr, place, inside, stride: tl.constexpr):
-    """`number` blocks that lie `stride` apart, in the type they are stored in, zeros outside."""
+    """Load `number` blocks, `stride` apart, in their stored type, with zeros outside of the tensor."""
     blocks = ()
     for k in tl.static_range(number):
         blocks = blocks + (tl.load(pointer + k * stride + place, mask=inside, other=0.0),)
@@ -55,14 +55,14 @@ def load_several(pointer, number: tl.constexpr, place, inside, stride: tl.conste
 
 @triton.jit
 def store_several(pointer, number: tl.constexpr, place, inside, stride: tl.constexpr, blocks):
-    """The inverse of `load_several`."""
+    """Store `number` blocks, `stride` apart."""
     for k in tl.static_range(number):
         tl.store(pointer + k * stride + place, blocks[k], mask=inside)
 
 
 @triton.jit
 def convert(blocks, number: tl.constexpr, dtype: tl.constexpr):
-    """Blocks in another type: what is loaded ahead, when it is used, since a conversion waits for the load."""
+    """Convert blocks to another type. Do so only when they are used: converting waits for the load to finish."""
     converted = ()
     for k in tl.static_range(number):
         converted = converted + (blocks[k].to(dtype),)
@@ -71,7 +71,7 @@ def convert(blocks, number: tl.constexpr, dtype: tl.constexpr):
 
 @triton.jit
 def load_taken(mask, t, rows, batch, wanted):
-    """Whether each row has step `t`, `(1, rows)`, as a number, not zero; all have, without a mask."""
+    """Load the mask at time `t`, `(1, rows)`, as numbers, nonzero for valid rows; without a mask all rows are valid."""
     if mask is None:
         return (rows < batch).to(tl.uint8)[None, :]
     else:
@@ -80,7 +80,7 @@ def load_taken(mask, t, rows, batch, wanted):
 
 @triton.jit
 def load_dropout(dropout, place, inside, dtype: tl.constexpr):
-    """What the hidden state is multiplied by on its way to the gates."""
+    """Load the dropout mask for the hidden state that the gates read; 1 without dropout."""
     if dropout is None:
         return 1.0
     else:
@@ -89,7 +89,7 @@ def load_dropout(dropout, place, inside, dtype: tl.constexpr):
 
 @triton.jit
 def share(pointer, place, inside, values, dtype: tl.constexpr):
-    """Store the bits of values in the given type, for other programs to `receive`."""
+    """Store values, as bits of the given type, for other programs to `receive`."""
     bits = values.to(dtype).to(pointer.dtype.element_ty, bitcast=True)
     tl.store(pointer + place, tl.where(bits == ABSENT, ABSENT - 1, bits), mask=inside)
 
@@ -98,10 +98,10 @@ def share(pointer, place, inside, values, dtype: tl.constexpr):
 def receive(
     pointer, rows, batch, wanted, number: tl.constexpr, each: tl.constexpr, size: tl.constexpr, dtype: tl.constexpr
 ):
-    """All units of rows that other programs `share`, as soon as they all have: `number` blocks `(each, rows)`.
+    """Wait until all programs have called `share` for these rows, and load all units: `number` blocks `(each, rows)`.
 
-    Each value tells by itself whether it has been written. So there is no counter to wait at, and no barrier between
-    the values and the counter, which would take as long again as the values do on their way through the L2 cache.
+    Each value shows by itself whether it was written. So no counter is needed, nor a barrier between values and
+    counter, which would take as long again as the values take through the L2 cache.
     """
     bits = _load_bits(pointer, rows, batch, wanted, number, each, size)
     while _any_absent(bits, number):

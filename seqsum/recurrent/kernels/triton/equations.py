@@ -1,10 +1,10 @@
-"""The steps of LSTM, GRU and RNN as Triton functions of whole blocks, forwards and backwards.
+"""One step of LSTM, GRU and RNN, and its derivatives, as Triton functions of blocks.
 
-The equations are those of the cells (`recurrent/cells/`) and of their gradients (`kernels/lstm.py` and its like).
-A block is of any shape. Everything is in the type of the states: float32, or float64 in the interpreter.
+The equations are the same as in the cells (`recurrent/cells/`) and in bptt (`kernels/lstm.py`, `gru.py`, `rnn.py`).
+Blocks can have any shape. Everything is computed in the type of the states: float32, or float64 in the interpreter.
 
-With `approximate`, σ and tanh are the processor's own `tanh.approx.f32`, whose error of 2^-11 disappears in
-16-bit gates; it takes a quarter of the time.
+With `approximate`, σ and tanh use the GPU's instruction `tanh.approx.f32`. It takes a quarter of the time, and its
+error of 2^-11 doesn't matter for 16-bit gates.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import triton
 import triton.language as tl
 
 NUM_GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-NUM_KEPT = {"lstm": 4, "gru": 4, "rnn": 0}  # blocks that the backward pass needs besides the states
+NUM_KEPT = {"lstm": 4, "gru": 4, "rnn": 0}  # blocks that the backward pass needs in addition to the states
 
 
 @triton.jit
 def tanh(x, approximate: tl.constexpr):
-    """`2 σ(2 x) - 1` where exact: the interpreter has no tanh."""
+    """Compute tanh, by the GPU's approximation or as `2 σ(2 x) - 1`, since the interpreter has no tanh."""
     if approximate:
         return tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1)
     else:
@@ -27,7 +27,7 @@ def tanh(x, approximate: tl.constexpr):
 
 @triton.jit
 def sigmoid(x, approximate: tl.constexpr):
-    """`σ(x) = (tanh(x / 2) + 1) / 2` where approximate."""
+    """Compute σ, if approximate as `(tanh(x / 2) + 1) / 2`."""
     if approximate:
         return 0.5 * tanh(0.5 * x, True) + 0.5
     else:
@@ -38,16 +38,17 @@ def sigmoid(x, approximate: tl.constexpr):
 def forward_step(
     cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, projected, recurrent, hidden, cell_state
 ):
-    """One step.
+    """Run one step.
 
     Args:
         cell: "lstm", "gru" or "rnn".
-        variant: The LSTM's identity output, or the RNN's ReLU.
-        projected, recurrent: The input's and the hidden state's contributions to each gate, biases included.
-        hidden, cell_state: The state before; `cell_state` is the LSTM's cell state and passed on by the others.
+        variant: Whether the LSTM has the identity output, or the RNN ReLU.
+        approximate: Whether σ and tanh are approximate.
+        projected, recurrent: Contributions of the input and of the hidden state to each gate, with biases.
+        hidden, cell_state: The state before the step. GRU and RNN return `cell_state` unchanged.
 
     Returns:
-        What the backward pass needs (`NUM_KEPT` blocks), hidden state, cell state, output.
+        `NUM_KEPT` blocks for the backward pass, hidden state, cell state, output.
     """
     if cell == "lstm":
         input_gate = sigmoid(projected[0] + recurrent[0], approximate)
@@ -75,16 +76,18 @@ def backward_step(
     cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, kept, state, d_output, d_hidden, d_cell_state,
     valid,
 ):  # fmt: skip
-    """One step of the backward pass; `d_x` is the gradient of x, `valid` where the step takes part.
+    """Run one step of the backward pass; `d_x` is the gradient of x.
 
     Args:
-        cell, variant, approximate, kept: As in `forward_step`.
+        cell, variant, approximate: See `forward_step`.
+        kept: The blocks that `forward_step` returned.
         state: The LSTM's cell state before the step, the GRU's hidden state before it, the RNN's after it.
-        d_output, d_hidden, d_cell_state: Of the step's output and of the state after it.
+        d_output, d_hidden, d_cell_state: Gradients of the step's output and of the state after it.
+        valid: Where the step isn't masked.
 
     Returns:
-        Gradients of `projected` and of `recurrent` for each gate; of the state before the step, without what comes
-        through `recurrent`.
+        Gradients of `projected` and `recurrent` for each gate, and of the state before the step, without the part
+        that comes through `recurrent`.
     """
     if cell == "lstm":
         input_gate, forget_gate, cell_update, output_gate = kept

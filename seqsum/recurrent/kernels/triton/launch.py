@@ -1,4 +1,4 @@
-"""Which kernels run for given tensors, and their launches."""
+"""Choose the kernels for given tensors and launch them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from seqsum.recurrent.kernels.triton.equations import NUM_GATES, NUM_KEPT
 from seqsum.recurrent.kernels.triton.plan import Device, Plan, Way, plan
 
 INTERPRETED = not isinstance(persistent.forward, triton.JITFunction)
-BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes
-BLOCK = 256  # units of rows to a program of the kernels that run a step at a time
+BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # integer types by their bytes
+BLOCK = 256  # numbers per program of the kernels in `stepped.py`
 
 
 class Call(NamedTuple):
-    """What is computed, but for its tensors: the name of the cell, the cell, the direction."""
+    """Arguments of a kernel other than tensors: the cell's name, the cell, the direction."""
 
     name: str
     cell: PackedCell
@@ -29,7 +29,7 @@ class Call(NamedTuple):
 
     @property
     def variant(self) -> bool:
-        """The LSTM's identity output, or the RNN's ReLU."""
+        """Whether the LSTM has the identity output, or the RNN ReLU."""
         cell = self.cell
         return getattr(cell, "output_activation", "") == "identity" or getattr(cell, "nonlinearity", "") == "relu"
 
@@ -46,13 +46,15 @@ class Forward(NamedTuple):
         weight: `W_hh (G·H, H)`.
         bias: The GRU's `b_hh (3·H,)`.
         mask: `(T, B)`, uint8.
-        dropout: `(B, H)`, what the hidden state is multiplied by on its way to the gates.
-        projected: `(T, B, G·H)`.
-        initial_hidden, initial_cell_state: `(B, H)`; the second is the LSTM's cell state.
-        kept: Room for what the backward pass needs, `(T, B, NUM_KEPT·H)`.
-        hiddens, cell_states: Room for all states, `(T + 1, B, H)`; the hidden ones in the type of `projected`.
-        outputs: Room for `(T, B, H)`; None where a view of `hiddens` does.
-        final_hidden, final_cell_state: Room for `(B, H)`.
+        dropout: Recurrent dropout mask, `(B, H)`.
+        projected: Projected inputs, `(T, B, G·H)`.
+        initial_hidden, initial_cell_state: `(B, H)`; only the LSTM has a cell state.
+        kept: For the blocks that the backward pass needs, `(T, B, NUM_KEPT·H)`.
+        hiddens, cell_states: For all states, `(T + 1, B, H)`; `hiddens` has the type of `projected`.
+        outputs: For the outputs, `(T, B, H)`; None if `hiddens` contains them.
+        final_hidden, final_cell_state: For the final state, `(B, H)`.
+
+    The kernel fills the tensors from `kept` on.
     """
 
     weight: Tensor
@@ -71,12 +73,13 @@ class Forward(NamedTuple):
 
 
 class Backward(NamedTuple):
-    """The tensors of a backward pass, likewise; `d_x` is the gradient of x, None where there is none or none is wanted.
+    """The tensors of a backward pass, see `Forward`. `d_x` is the gradient of x, None if there is none or not needed.
 
     Attributes:
-        states: The LSTM's cell states, the others' hidden states, `(T + 1, B, H)`.
-        d_projected: Room for `(T, B, G·H)`.
-        d_recurrent: The same tensor, but for the GRU: its reset gate scales the recurrent product alone.
+        states: `(T + 1, B, H)`; cell states of the LSTM, hidden states of GRU and RNN.
+        d_projected: For the gradient of the projected inputs, `(T, B, G·H)`.
+        d_recurrent: For the gradient of the recurrent products, `(T, B, G·H)`. It is the same tensor except for the
+            GRU, whose reset gate scales only the recurrent product.
     """
 
     weight: Tensor
@@ -94,14 +97,14 @@ class Backward(NamedTuple):
 
 
 def steps(length: int, reverse: bool) -> list[tuple[int, int, int]]:
-    """For each step in order of time: its index, and those of the states before and after it, of `T + 1`."""
+    """List the times of the steps in running order, with the indices of the states before and after, of `T + 1`."""
     if reverse:
         return [(t, t + 1, t) for t in reversed(range(length))]
     return [(t, t, t + 1) for t in range(length)]
 
 
 def run_forward(call: Call, found: Plan | None, tensors: Forward) -> None:
-    """Fill the room in `tensors`, by the persistent kernel if there is a plan for it."""
+    """Run the forward pass, by the persistent kernel if there is a plan for it, and fill the tensors from `kept` on."""
     if found is None:
         return _step_forward(call, tensors)
     hiddens = tensors.hiddens
@@ -113,7 +116,7 @@ def run_forward(call: Call, found: Plan | None, tensors: Forward) -> None:
 
 
 def run_backward(call: Call, found: Plan | None, tensors: Backward) -> None:
-    """Fill the room in `tensors`, likewise."""
+    """Run the backward pass in the same way."""
     if found is None:
         return _step_backward(call, tensors)
     exchanged = None
@@ -125,32 +128,32 @@ def run_backward(call: Call, found: Plan | None, tensors: Backward) -> None:
 
 
 def find_plan(call: Call, way: Way, weight: Tensor, batch: int) -> Plan | None:
-    """How the persistent kernels run; None where a launch for each step is to be preferred."""
+    """Return the plan for the persistent kernel; None if steps should be launched one by one."""
     width = weight.element_size()
     if weight.dtype == torch.float32 and float32_precision() != "tf32":
-        width *= 2  # each weight as the sum of two
+        width *= 2  # tf32x3 splits each weight into two
     found = plan(call.name, way, weight.shape[1], batch, width, _describe(weight.device))
     if INTERPRETED and found is not None and found.groups[0] > 1:
-        return None  # programs that wait for each other would wait forever: the interpreter runs one after another
+        return None  # the interpreter runs programs one after another, so one that waits for another would wait forever
     return found
 
 
 def float32_precision() -> str:
-    """Of products in float32: TF32 where the user allows it to torch, else three of them, as exact as float32."""
+    """Return the precision of float32 products: TF32 if torch may use it, else three TF32 products (full precision)."""
     matmul = torch.backends.cuda.matmul
-    # torch 2.9 and later refuse to tell the second if the user has set the first
+    # since torch 2.9, reading allow_tf32 raises an error if the user has set fp32_precision
     allowed = matmul.fp32_precision == "tf32" if hasattr(matmul, "fp32_precision") else matmul.allow_tf32
     return "tf32" if allowed else "tf32x3"
 
 
 def state_type(projected: Tensor) -> torch.dtype:
-    """Of states, gates and sums."""
+    """Return the type of states, gates and sums: float32, or float64 for float64 inputs."""
     return torch.promote_types(projected.dtype, torch.float32)
 
 
 @lru_cache
 def _describe(device: torch.device) -> Device:
-    if device.type != "cuda":  # in the interpreter, or to be compiled alone: as an H100
+    if device.type != "cuda":  # interpreted, or compiled without a GPU: plan for an H100
         return Device(132, 227 * 1024)
     properties: Any = torch.cuda.get_device_properties(device)
     return Device(properties.multi_processor_count, properties.shared_memory_per_block_optin)
@@ -172,12 +175,12 @@ def _launch(kernel: Any, call: Call, found: Plan, projected: Tensor, weight: Ten
 
 def _start(kernel: Any, grid: tuple[int, ...], weight: Tensor, *arguments: Any, **options: Any) -> None:
     with torch.cuda.device_of(weight):  # Triton launches on the current device
-        # fusing a * b + c is the default up to Triton 3.9, which warns that it won't be
+        # fusing a * b + c is the default up to Triton 3.9, which warns that this will change
         kernel[grid](weight, *arguments, **options, enable_fp_fusion=True)
 
 
 def _constants(call: Call, weight: Tensor) -> dict[str, Any]:
-    """What every kernel is compiled for."""
+    """Return the compile-time constants that all kernels have."""
     approximate = weight.dtype in (torch.float16, torch.bfloat16) and not INTERPRETED
     sizes = {"gates": NUM_GATES[call.name], "num_kept": NUM_KEPT[call.name], "size": weight.shape[1]}
     return {"cell": call.name, "variant": call.variant, "approximate": approximate, **sizes}
@@ -233,7 +236,7 @@ def _start_once(kernel: Any, call: Call, shape: torch.Size, product: Tensor, *te
 
 
 def _running(state: Tensor | None, projected: Tensor) -> Tensor | None:
-    """A copy that steps may change."""
+    """Copy a state, or its gradient, for the steps to change in place."""
     return None if state is None else state.to(state_type(projected), copy=True)
 
 

@@ -1,16 +1,15 @@
-"""All steps of a sequence in one launch, forwards and backwards, for every cell.
+"""Persistent kernels: one launch runs all steps of a sequence, forwards or backwards, for every cell.
 
 A program keeps the recurrent weights of its units, and the states of its units and rows, for the whole sequence.
 
-    alone      It has all units, so its hidden state need not leave it.
-    together   The programs of the same rows share the units. In each step every program writes its part of the
-               hidden state and reads the others', through the L2 cache. Backwards, it multiplies the gradients of its
-               own gates by its weights, which gives a part of every unit's sum, and adds up the parts of its own
-               units. All programs have to run at the same time, hence a cooperative launch.
+    alone      A program has all units, so it needn't exchange its hidden state.
+    together   Several programs have the same rows and divide the units among them. In each step, a program writes its
+               part of the hidden state and reads the others', through the L2 cache. Backwards, it multiplies the
+               gradients of its gates by its weights, which gives a part of every unit's sum, and adds up the parts of
+               its own units. All programs must run at the same time, hence a cooperative launch.
 
-Sums are in the type of the states, float32. Products multiply in the type of the weights: 16 bits, TF32 where the
-user allows it to torch, or float32 as three products in TF32. Steps behind the last one that any of a program's rows
-has cost nothing but the zeros they write.
+Sums have the type of the states, float32. Products multiply in the type of the weights: 16 bits, TF32 if torch may use
+it, or float32 as three products in TF32. After the last valid step of all its rows, a program only writes zeros.
 """
 
 from __future__ import annotations
@@ -42,16 +41,16 @@ def forward(
     approximate: tl.constexpr, alone: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
     chunks: tl.constexpr,
 ):  # fmt: skip
-    """See `launch.Forward` for the tensors."""
+    """Run all steps forwards; see `launch.Forward` for the tensors."""
     dtype: tl.constexpr = tl.float64 if weight.dtype.element_ty == tl.float64 else tl.float32
-    multiplied: tl.constexpr = projected.dtype.element_ty  # the type of hidden states on their way to a product
+    multiplied: tl.constexpr = projected.dtype.element_ty  # the type in which products read hidden states
     rows = tl.program_id(1) * block_rows + tl.arange(0, block_rows)
     units = tl.program_id(0) * block_units + tl.arange(0, block_units)
     inside = (units < size)[:, None] & (rows < batch)[None, :]
     place = rows[None, :] * size + units[:, None]
     gate_place = rows[None, :] * gates * size + units[:, None]
     kept_place = rows[None, :] * num_kept * size + units[:, None]
-    each: tl.constexpr = padded // chunks  # units in a chunk of those that the hidden state's products sum over
+    each: tl.constexpr = padded // chunks  # units in a chunk of the products' sums over the hidden state
     end = find_end(mask, rows, length, batch)
     start, stop = (length - end, length) if reverse else (0, end)
 
@@ -131,7 +130,7 @@ def backward(
     approximate: tl.constexpr, alone: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
     chunks: tl.constexpr,
 ):  # fmt: skip
-    """See `launch.Backward` for the tensors, `_exchange` for `exchanged`."""
+    """Run all steps backwards; see `launch.Backward` for the tensors and `_exchange` for `exchanged`."""
     dtype: tl.constexpr = tl.float64 if weight.dtype.element_ty == tl.float64 else tl.float32
     rows = tl.program_id(1) * block_rows + tl.arange(0, block_rows)
     units = tl.program_id(0) * block_units + tl.arange(0, block_units)
@@ -193,11 +192,11 @@ def _exchange(
     exchanged, products, back, wanted, padded: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
     chunks: tl.constexpr,
 ):  # fmt: skip
-    """This program's parts of all units' sums, `chunks` blocks -> the sums of its own units, `(units, rows)`.
+    """Share this program's part of all units' sums, `chunks` blocks, and return the sums of its units, `(units, rows)`.
 
-    There is room for the parts of two steps, `(2, groups of rows, programs, padded, rows)`. A step writes over those
-    of the step before last, which everybody has read by then, since nobody can be a whole step ahead. The last bit
-    of a part says whether it is new: it changes each time its place is written. So an infinite part may become NaN.
+    `exchanged` holds the parts of two steps, `(2, groups of rows, programs, padded, rows)`. A step overwrites the parts
+    of the step before last. All programs have read these by then, since none can be more than a step ahead. The last
+    bit of a part tells whether it is new: it flips each time the part is written. So an infinite part may become NaN.
     """
     program, programs = tl.program_id(0), tl.num_programs(0)
     new = 1 - (back // 2) % 2
@@ -222,9 +221,10 @@ def _forward_weights(
     weight, units, alone: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, size: tl.constexpr,
     padded: tl.constexpr, block_units: tl.constexpr, chunks: tl.constexpr,
 ):  # fmt: skip
-    """Alone, each gate's `(units, padded)`; together, chunks of all gates, `(slots · units, padded / chunks)`.
+    """Load the weights: alone, `(units, padded)` for each gate; together, `(slots · units, padded / chunks)` per chunk.
 
-    A few units of one gate would not fill the tensor cores, and one long sum would be added up one after another.
+    Together, a block contains all gates, because the few units of a single gate wouldn't fill the tensor cores. Chunks
+    divide the sum, because a single long sum would be computed sequentially.
     """
     each: tl.constexpr = padded // chunks
     hidden = tl.arange(0, each)[None, :]
@@ -246,7 +246,7 @@ def _forward_weights(
 def _backward_weights(
     weight, units, gates: tl.constexpr, size: tl.constexpr, padded: tl.constexpr, chunks: tl.constexpr
 ):  # fmt: skip
-    """Transposed, `(padded / chunks, units)` of each gate, for one chunk after another."""
+    """Load the transposed weights, chunk by chunk: `(padded / chunks, units)` for each gate."""
     each: tl.constexpr = padded // chunks
     blocks = ()
     for k in tl.static_range(chunks):
@@ -261,7 +261,7 @@ def _forward_products(
     weights, operand, alone: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, block_units: tl.constexpr,
     block_rows: tl.constexpr, chunks: tl.constexpr, precision: tl.constexpr, dtype: tl.constexpr,
 ):  # fmt: skip
-    """`W_hh hidden`, a block for each gate."""
+    """Compute `W_hh hidden`, a block for each gate."""
     multiplied: tl.constexpr = weights[0].dtype
     if alone:
         products = ()
@@ -273,7 +273,7 @@ def _forward_products(
         total = tl.dot(weights[0], operand[0].to(multiplied), input_precision=precision, out_dtype=dtype)
         for k in tl.static_range(1, chunks):
             product = tl.dot(weights[k], operand[k].to(multiplied), input_precision=precision, out_dtype=dtype)
-            total = total - (-product)  # Triton would make one long sum of `total + product`
+            total = total - (-product)  # Triton would merge `total + product` into one long sum
         return _unpack(total, slots, block_units, block_rows)
 
 
@@ -281,7 +281,7 @@ def _forward_products(
 def _backward_products(
     weights, d_gates, gates: tl.constexpr, chunks: tl.constexpr, precision: tl.constexpr, dtype: tl.constexpr
 ):  # fmt: skip
-    """`W_hhᵀ δ` of the program's units, summed over the gates, a block for each chunk."""
+    """Compute the part of `W_hhᵀ δ` that comes from the program's units, summed over the gates: a block per chunk."""
     multiplied: tl.constexpr = weights[0].dtype
     products = ()
     for chunk in tl.static_range(chunks):
@@ -296,7 +296,7 @@ def _backward_products(
 
 @triton.jit
 def _unpack(blocks, slots: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr):
-    """`(slots · units, rows)` -> `slots` blocks `(units, rows)`."""
+    """Split `(slots · units, rows)` into `slots` blocks `(units, rows)`."""
     if slots == 1:
         return (blocks,)
     else:
@@ -309,7 +309,7 @@ def _unpack(blocks, slots: tl.constexpr, block_units: tl.constexpr, block_rows: 
 
 @triton.jit
 def _load_biases(bias, units, gates: tl.constexpr, size: tl.constexpr, dtype: tl.constexpr):
-    """The GRU's `b_hh`, `(units, 1)` for each gate."""
+    """Load the GRU's `b_hh`, `(units, 1)` for each gate."""
     if bias is None:
         return ()
     else:
@@ -329,7 +329,7 @@ def _load_step(
     cell: tl.constexpr, kept, states, d_outputs, mask, step, wanted, length, batch, rows, place, kept_place, inside,
     num_kept: tl.constexpr, size: tl.constexpr, reverse: tl.constexpr,
 ):  # fmt: skip
-    """What `backward_step` needs of a step, as it is stored; the last says which rows have the step."""
+    """Load what `backward_step` needs for a step, in the stored types: kept blocks, state, d_output, valid rows."""
     t, last, now = step_places(step, length, reverse)
     inside = inside & wanted
     if num_kept == 0:

@@ -1,4 +1,4 @@
-"""How a kernel's work is cut into programs."""
+"""Plan how to divide a kernel's work among programs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from seqsum.recurrent.kernels.triton.equations import NUM_GATES
 
 Way = Literal["forward", "backward"]
 
-CHUNK = 128  # units that are summed over one after another, while other chunks are too
-MOST_BACKWARD = 512  # units: with more, weights on their way to the product spill registers, and a step takes 150 µs
-ROWS = (8, 16)  # of the batch, to a program: the fewer, the shorter a step
+CHUNK = 128  # units that are summed one after another; chunks are summed in parallel
+MOST_BACKWARD = 512  # units: with more, loading the weights for a product spills registers, and a step takes 150 µs
+ROWS = (8, 16)  # rows of the batch per program: the fewer, the faster a step
 
 
 class Plan(NamedTuple):
     """How a persistent kernel runs.
 
     Attributes:
-        padded: Units `H`, rounded up to a power of two.
-        units, rows: Of a program.
-        groups: Programs that share the units, and groups of them that share the rows of one launch.
-        warps: Of a program.
+        padded: Number of units `H`, rounded up to a power of two.
+        units, rows: Units and rows of the batch per program.
+        groups: Launch grid: number of programs among which the units are divided, and the rows.
+        warps: Warps per program.
         alone: Whether a program has all units.
-        chunks: In which sums over the units are cut where it hasn't.
+        chunks: Number of chunks into which sums over the units are divided; 1 if `alone`.
     """
 
     padded: int
@@ -37,17 +37,17 @@ class Plan(NamedTuple):
 
 
 class Device(NamedTuple):
-    """What a plan needs to know of a GPU: its multiprocessors, and bytes of shared memory that a program may have."""
+    """Properties of a GPU: number of multiprocessors, and bytes of shared memory that a program may use."""
 
     multiprocessors: int
     shared_memory: int
 
 
 def plan(cell: str, way: Way, size: int, batch: int, width: int, device: Device) -> Plan | None:
-    """The plan for a cell of `size` units with weights of `width` bytes; None where it takes a launch for each step."""
+    """Plan a cell of `size` units with weights of `width` bytes each; None if each step needs its own launches."""
     padded = max(16, 1 << (size - 1).bit_length())
     slots = 1 if NUM_GATES[cell] == 1 else 4
-    on_chip = 1 << (device.shared_memory * 7 // 8).bit_length() - 1  # bytes of weights; the rest needs room too
+    on_chip = 1 << (device.shared_memory * 7 // 8).bit_length() - 1  # bytes for weights; the rest is for other data
     if NUM_GATES[cell] * padded**2 * width <= on_chip:
         rows = next((rows for rows in ROWS if batch <= rows * device.multiprocessors), ROWS[-1])
         warps = 4 if rows == ROWS[0] and padded * width <= 256 else 8

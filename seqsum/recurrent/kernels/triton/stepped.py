@@ -1,6 +1,7 @@
-"""Two launches a step, for what the persistent kernels can't hold: torch's product, then everything else fused.
+"""Kernels that run one step, for weights too large for the persistent kernels.
 
-The same equations, for any number of units and rows.
+A step takes two launches: torch's matrix product, then one of these kernels for everything else. The equations are the
+same, for any number of units and rows.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from seqsum.recurrent.kernels.triton.equations import backward_step, forward_ste
 
 @triton.jit
 def _places(batch, size: tl.constexpr, block: tl.constexpr):
-    """A block of all units of all rows, in a line: units and rows, their places, which there are."""
+    """Return the units, rows and offsets of the program's block of `(B, H)`, and which of them exist."""
     place = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     row = place // size
     return place % size, row, place, row < batch
@@ -34,7 +35,7 @@ def forward_once(
     cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, gates: tl.constexpr,
     num_kept: tl.constexpr, size: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
-    """One step, `product` being `W_hh hidden`. Changes the state in place; leaves its next operand in `hiddens`."""
+    """Run one step from `product`, `W_hh hidden`. Updates the state in place and copies `hidden` to `hiddens`."""
     dtype: tl.constexpr = hidden.dtype.element_ty
     unit, row, place, inside = _places(batch, size, block)
     gate_place = row * gates * size + unit
@@ -68,7 +69,7 @@ def backward_once(
     cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, gates: tl.constexpr,
     num_kept: tl.constexpr, size: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
-    """One step backwards, `product` being `W_hhᵀ δ` of the step behind it. Changes the state's gradients in place."""
+    """Run one step backwards from `product`, `W_hhᵀ δ` of the step after it. Updates the state's gradients in place."""
     dtype: tl.constexpr = d_hidden.dtype.element_ty
     unit, row, place, inside = _places(batch, size, block)
     gate_place = row * gates * size + unit

@@ -1,4 +1,4 @@
-"""The kernels on torch's tensors."""
+"""Call the Triton kernels with torch's tensors."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from seqsum.recurrent.kernels.triton.launch import (
 
 
 class UnrollTriton(Kernel):
-    """All steps on a GPU; the equations are in `equations.py`. The projection of the inputs is torch's.
+    """Run all steps on a GPU; `equations.py` contains the equations. torch projects the inputs beforehand.
 
     Args:
-        name: Of the cell there.
-        cell, reverse: As in `Kernel`.
+        name: Name of the cell in `equations.py`: "lstm", "gru" or "rnn".
+        cell, reverse: See `Kernel`.
     """
 
     projects = False
 
     def __init__(self, name: str, cell: PackedCell, reverse: bool) -> None:
         super().__init__(cell, reverse)
-        self.weights = ("weight_hh", "bias_hh") if name == "gru" else ("weight_hh",)  # else it is in the projection
+        self.weights = ("weight_hh", "bias_hh") if name == "gru" else ("weight_hh",)  # else `project` adds the bias
         self.call = Call(name, cell, reverse)
 
     def forward(self, given: Given, keep: bool) -> tuple[Results, Saved]:
@@ -44,7 +44,7 @@ class UnrollTriton(Kernel):
         found = find_plan(call, "forward", weight, batch)
         needs_hiddens = keep or found is None or not found.alone
         hiddens = projected.new_empty(length + 1, batch, size) if needs_hiddens else None
-        # one copy of all hidden states takes less time than to write each of them twice
+        # copying all hidden states at the end takes less time than writing each of them twice
         are_outputs = given.mask is None and call.outputs_hidden and projected.dtype == given.hidden.dtype
         num_kept = NUM_KEPT[call.name] if keep else 0
         all_states = empty(length + 1, batch, size, dtype=state_type(projected)) if keep and has_cell_state else None
@@ -67,7 +67,7 @@ class UnrollTriton(Kernel):
             run_forward(call, found, tensors)
         outputs = tensors.outputs
         if outputs is None and hiddens is not None:
-            outputs = _after(hiddens, self.reverse).clone()  # which the user may change
+            outputs = _after(hiddens, self.reverse).clone()  # so that in-place edits can't corrupt the backward pass
         assert outputs is not None
         return (outputs, tensors.final_hidden, tensors.final_cell_state), (tensors.kept, hiddens, tensors.cell_states)
 
@@ -109,20 +109,20 @@ class UnrollTriton(Kernel):
 
 
 def _multiplied(weight: Tensor, projected: Tensor) -> Tensor:
-    """Recurrent weights as the kernels read them: contiguous, and of the type of the products."""
+    """Return the recurrent weights as the kernels read them: contiguous, in the type of the products."""
     weight = weight.to(projected.dtype).contiguous()
     if INTERPRETED and weight.dtype == torch.bfloat16:
-        return weight.float()  # the interpreter would multiply the bits of bfloat16, as whole numbers
+        return weight.float()  # the interpreter would multiply the bits of bfloat16 as integers
     return weight
 
 
 def _before(states: Tensor, reverse: bool) -> Tensor:
-    """States `(T + 1, B, S)` -> those before each step, `(T, B, S)`."""
+    """Return the states before each step: `(T + 1, B, S)` -> `(T, B, S)`."""
     return states[1:] if reverse else states[:-1]
 
 
 def _after(states: Tensor, reverse: bool) -> Tensor:
-    """States `(T + 1, B, S)` -> those after each step, `(T, B, S)`."""
+    """Return the states after each step: `(T + 1, B, S)` -> `(T, B, S)`."""
     return states[:-1] if reverse else states[1:]
 
 
