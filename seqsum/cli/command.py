@@ -22,6 +22,7 @@ from seqsum.memory import keep_memory
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, no larger file
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
+UNKNOWN_MONITOR = "Early stopping conditioned on metric"  # as Lightning says after an epoch in which nobody logged it
 
 
 def main(args: list[str] | None = None) -> None:
@@ -52,6 +53,10 @@ def _errors_in_a_line() -> Iterator[None]:
     except NotFiniteError as error:  # in all processes alike, of which one says it
         fail(str(error) if is_first_process() else None)
     except MisconfigurationException as error:  # of Lightning, which some flags only reach in the training
+        fail(str(error))
+    except RuntimeError as error:
+        if not str(error).startswith(UNKNOWN_MONITOR):
+            raise
         fail(str(error))
     except OSError as error:  # of a logger, which may hide that of the checkpoint before it
         if error.errno not in FULL_DISK:

@@ -154,6 +154,16 @@ def test_what_a_callback_of_the_users_own_logs_is_a_monitor(fit):
     assert fit(f"{HERE}Logs", *flags, epochs=1).is_dir()
 
 
+def test_a_monitor_that_no_callback_logged_either_is_one_line(fit, capfd):
+    flags = [f"{LIGHTNING}EarlyStopping", "--trainer.callbacks.monitor=nobody", "--trainer.limit_train_batches=5"]
+    with pytest.raises(SystemExit) as exit_:
+        fit(f"{HERE}Logs", *flags, epochs=1)
+    assert exit_.value.code == 2
+    printed = capfd.readouterr().err
+    assert "error: Early stopping conditioned on metric `nobody`" in printed
+    assert "Traceback" not in printed
+
+
 def test_what_lightning_refuses_in_the_training_is_one_line(fit, capfd):
     with pytest.raises(SystemExit):
         fit(f"{HERE}Misconfigured", "--trainer.limit_train_batches=2")
