@@ -17,7 +17,7 @@ from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 from seqsum.objectives.masks import scored_steps
 from seqsum.objectives.reading import trace_batch
 
-GATE_STEPS = 48  # most steps of a sequence whose gates are drawn
+GATE_STEPS = 24  # most steps of a sequence whose gates are drawn
 
 
 class Objective(nn.Module):
