@@ -52,10 +52,8 @@ def print_line(line: str) -> None:
 
 def print_left_out(own: OwnDigits) -> None:
     """Name what could not be read of a user's images, and why; and what else was in their folders."""
-    for source, reason in own.skipped:
-        print_line(f"Skipped: {source} {reason}")
-    if own.others:
-        print_line(f"No images by their names: {', '.join(own.others)}")
+    for line in own.left_out():
+        print_line(line)
 
 
 def write_atomically(path: Path, text: str) -> None:
