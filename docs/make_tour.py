@@ -2,7 +2,7 @@
 
 SEQSUM_DATA=folder/of/mnist python docs/make_tour.py
 
-Edit the cells in Jupyter or by hand, then run this. It trains for a minute or so. Needs `pip install -e '.[test]'`.
+Edit the cells in Jupyter or by hand, then run this. It trains for a minute or two. Needs `pip install -e '.[test]'`.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def test_shapes_are_those_of_the_package(printed):
 
 def test_the_step_adds_up(printed):
     """New cell state = forget gate * old + input gate * update, of what the tour prints, rounded as it is."""
-    rows = re.findall(r"^ +\d" + r" +(-?\d+\.\d+)" * 5 + "$", printed, flags=re.MULTILINE)
+    rows = re.findall(r"^ +\d+" + r" +(-?\d+\.\d+)" * 5 + "$", printed, flags=re.MULTILINE)
     assert len(rows) == 4
     for forget, old, let_in, update, new in (map(float, row) for row in rows):
         assert forget * old + let_in * update == pytest.approx(new, abs=0.03)
