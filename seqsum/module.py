@@ -186,6 +186,9 @@ class SequenceModule(GraphedModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["seqsum_version"] = seqsum.__version__
+        if data := checkpoint.get("datamodule_hyper_parameters"):  # which, made in Python, don't say of what class
+            kind = type(self.trainer.datamodule)  # type: ignore[attr-defined]  # set by Trainer.fit and its like
+            data.setdefault("_class_path", f"{kind.__module__}.{kind.__qualname__}")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep settings of the current training that the checkpoint would overwrite.

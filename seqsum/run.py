@@ -46,10 +46,8 @@ def tensorboard_writers(trainer: Trainer) -> list[SummaryWriter]:
 
 def print_left_out(own: OwnDigits) -> None:
     """Name what could not be read of a user's images, and why; and what else was in their folders."""
-    for source, reason in own.skipped:
-        print_line(f"Skipped: {source} {reason}")
-    if own.others:
-        print_line(f"No images by their names: {', '.join(own.others)}")
+    for line in own.left_out():
+        print_line(line)
 
 
 MOST_STEPS = 32  # whose metrics are shown one by one

@@ -23,8 +23,8 @@ from seqsum.data.own import OwnDigits, OwnSequence, Skipped
 from seqsum.data.sums import running_targets, scan_targets
 from seqsum.figures import principal_components
 from seqsum.inspect.__main__ import main
-from seqsum.inspect.look import look_at_test
-from seqsum.inspect.restore import restore
+from seqsum.inspect.look import report
+from seqsum.inspect.restore import load
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Encoder, SequenceNetwork
 from seqsum.objectives import Look, Objective, Prediction, RunningSum
@@ -155,8 +155,8 @@ def test_metrics_are_those_of_a_test(here, checkpoint, capfd):
     torch.save(torch.load(checkpoint) | {"pytorch-lightning_version": "2.6.0"}, checkpoint)
     train(["test", f"--ckpt_path={checkpoint}", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"])
     tested = json.loads((here / "logs/sum-test/version_0/results.json").read_text())["test"]
-    module, data, _ = restore(str(checkpoint))
-    shown = {name: float(value) for name, value, _ in look_at_test(module, data, Look(longest=2))[0].table.rows}
+    module, data, _ = load(str(checkpoint))
+    shown = {name: float(value) for name, value, _ in report(module, data, Look(longest=2)).page[0].table.rows}
     assert shown == pytest.approx(tested, abs=1e-4)
 
 
@@ -171,8 +171,8 @@ def show(network, own, **settings):
 
 def test_cells_without_a_trace_have_no_gates_and_say_so(here, mnist_root):
     path = save_checkpoint(here / "tiny.ckpt", mnist_root, {"cell": "torch_lstm"}, {"sequence_length": 1})
-    module, data, _ = restore(str(path))
-    sections = look_at_test(module, data, Look(longest=1))
+    module, data, _ = load(str(path))
+    sections = report(module, data, Look(longest=1)).page
     assert {section.name for section in sections if section.figure} == FIGURES
     assert any("No gates or states are shown" in section.text for section in sections)
     strip = OwnSequence(torch.zeros(3, 28, 28, dtype=torch.uint8), ["strip.png"] * 3)
@@ -198,7 +198,7 @@ def test_a_users_digits_are_listed_with_their_files_and_so_is_what_was_skipped()
 
 def test_length_curve_matches_the_whole_network(here, checkpoint):
     """The oracle runs the whole network, from the images of each sequence, and adds up by a loop."""
-    module, data, _ = restore(str(checkpoint))
+    module, data, _ = load(str(checkpoint))
     data.setup("test")
     images, labels = data.splits["test"]
     with torch.no_grad():  # so that some sums are right, and some are not
@@ -248,7 +248,7 @@ def test_length_curve_of_a_faultless_adder_is_what_misread_digits_leave():
 
 
 def test_trace_gives_what_was_read(here, checkpoint):
-    module, _, _ = restore(str(checkpoint), root=None)
+    module, _, _ = load(str(checkpoint), root=None)
     features = torch.rand(2, 3, 6, generator=torch.Generator().manual_seed(1))
     outputs, sums = read(module.network, features)
     parts = trace_layers(module.network, features)["l0"]
@@ -257,8 +257,8 @@ def test_trace_gives_what_was_read(here, checkpoint):
 
 
 def test_number_line_is_that_of_the_hidden_state_as_in_tensorboard(here, checkpoint):
-    module, data, _ = restore(str(checkpoint))
-    (section,) = [section for section in look_at_test(module, data, Look(longest=1)) if section.name == "number_line"]
+    module, data, _ = load(str(checkpoint))
+    (section,) = [section for section in report(module, data, Look(longest=1)).page if section.name == "number_line"]
     digits, labels = data.splits["test"]
     rows = torch.cat([batch.rows for batch in data.test_dataloader()])
     hidden = trace_layers(module.network, encode(module.network, digits)[rows])["l0"]["hidden"]

@@ -10,7 +10,7 @@ import torch
 
 from seqsum.cli import main
 from seqsum.data.images import read_images
-from seqsum.inspect.restore import restore
+from seqsum.inspect.restore import load
 from seqsum.objectives.reading import encode, read
 
 
@@ -35,7 +35,7 @@ def test_every_image_has_as_many_digits_as_its_name(own_digits):
 def test_a_default_network_reads_20_of_the_23(own_digits, real_root, here):
     """Trained for minutes; each digit is read by itself, as the first of a sequence."""
     main([f"--data.root={real_root}", "--trainer.enable_progress_bar=false"])
-    module = restore("logs/sum/version_0/checkpoints/best.ckpt").module
+    module = load("logs/sum/version_0/checkpoints/best.ckpt").module
     right = 0
     for file in files(own_digits):
         digits = torch.cat([sequence.digits for sequence in read_images([str(file)]).sequences])

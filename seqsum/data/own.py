@@ -45,3 +45,8 @@ class OwnDigits(NamedTuple):
         except ValueError:  # some are absolute, or on another drive
             common = ""
         return [[source.removeprefix(common) for source in of_steps] for of_steps in sources]
+
+    def left_out(self) -> list[str]:
+        """Lines that name what could not be read, and why, and what else was in the folders."""
+        skipped = [f"Skipped: {source} {reason}" for source, reason in self.skipped]
+        return skipped + ([f"No images by their names: {', '.join(self.others)}"] if self.others else [])

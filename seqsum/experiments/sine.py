@@ -16,7 +16,7 @@ from seqsum.errors import InputError
 from seqsum.experiments.files import save, settings_of, write_markdown
 from seqsum.experiments.runs import Run, trained
 from seqsum.figures.continuations import plot_continuations, plot_drift
-from seqsum.inspect.restore import restore
+from seqsum.inspect.restore import load
 from seqsum.module import SequenceModule, parts_of
 from seqsum.networks import Flatten, SequenceNetwork
 from seqsum.networks.budget import largest_size
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     if options.steps < 1:
         raise InputError(f"`--steps` (={options.steps}) must be at least 1")
     runs = {(cell, seed): train(cell, seed, options) for seed in options.seeds for cell in options.cells}
-    restored = {key: restore(str(run.checkpoint)) for key, run in runs.items()}
+    restored = {key: load(str(run.checkpoint)) for key, run in runs.items()}
     periods = next(data.periods for _, data, _ in restored.values() if isinstance(data, SineCurves))
     errors = {key: drift(parts_of(module), periods, options.steps) for key, (module, _, _) in restored.items()}
     rows = [row(*key, runs[key], errors[key]) for key in sorted(runs)]

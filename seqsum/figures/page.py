@@ -44,6 +44,11 @@ class Table(NamedTuple):
     title: str = ""
     caption: str = ""
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        title, caption = (f"<p>{escape(text)}</p>" if text else "" for text in (self.title, self.caption))
+        return f"{title}{_table(self)}{caption}"
+
 
 class Section(NamedTuple):
     """A section of a page: a figure, a table or both, with a caption.
@@ -60,6 +65,10 @@ class Section(NamedTuple):
     name: str = ""
     figure: Figure | None = None
     table: Table | None = None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return _section(self, None if self.figure is None else draw(self.figure))
 
 
 def make_files(title: str, lead: str, sections: Sequence[Section], page: str = "index.html") -> dict[str, bytes]:

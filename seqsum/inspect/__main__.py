@@ -12,19 +12,20 @@ from seqsum.data.own import OwnDigits
 from seqsum.errors import InputError
 from seqsum.figures.page import Section, Table, make_files
 from seqsum.files import write_folder
-from seqsum.inspect.look import look_at_input, look_at_test
-from seqsum.inspect.restore import restore
+from seqsum.inspect.look import predict, report
+from seqsum.inspect.restore import load
 from seqsum.objectives import Look
 from seqsum.paths import expand_home
 from seqsum.run import print_left_out
 from seqsum.versions import next_version
 
-# as the messages call them, which are those of train.py, and as they are called here
+# arguments as the messages call them, which are those of Python, and as they are called here
 FLAGS = {
-    "`--ckpt_path`": "`CHECKPOINT`",
-    "`--data.root`": "`--root`",
-    "`--data.images`": "`--images`",
-    "`--data.curve`": "`--curve`",
+    "`path`": "`CHECKPOINT`",
+    "`root`": "`--root`",
+    "`images`": "`--images`",
+    "`curve`": "`--curve`",
+    "`longest`": "`--max-length`",
 }
 
 
@@ -67,9 +68,9 @@ def inspect(options: argparse.Namespace) -> OwnDigits:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"`--output` (={folder}) is there already: name a new folder")
     given = {"images": options.images, "curve": options.curve}
-    module, data, settings = restore(options.checkpoint, options.root, given)
+    module, data, settings = load(options.checkpoint, options.root, **given)
     look = Look(options.sequences, options.max_length)
-    sections = look_at_input(module, data) if any(given.values()) else look_at_test(module, data, look)
+    sections = [*(predict(module, data) if any(given.values()) else report(module, data, look)).page]
     rows = [(name, str(value)) for name, value in settings.items()]
     sections.append(Section("Settings", "How it was made and trained.", table=Table(("setting", "value"), rows)))
     lead = f"{options.checkpoint}: {describe(module.network, module.objective, data)}"

@@ -1,31 +1,106 @@
-"""A network run over the test split, or over a user's own input, and what its objective shows of that."""
+"""A trained network run over the test split, or over a user's own input, and what its objective shows of that."""
 
 from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from seqsum.data import SequenceData
+from seqsum.errors import InputError
 from seqsum.figures.page import Section, Table
+from seqsum.inspect.argument_names import python_names
 from seqsum.module import SequenceModule
-from seqsum.objectives import Evaluation, Look, Prediction, WeightedMean, captions
+from seqsum.objectives import Evaluation, Look, Prediction, Shown, WeightedMean, captions
 
 
-def look_at_test(module: SequenceModule, data: SequenceData, look: Look) -> list[Section]:
-    """The metrics that `python train.py test` gives, and all that the objective has to show.
+@python_names()
+def evaluate(module: SequenceModule, data: SequenceData) -> dict[str, float]:
+    """The metrics that `python train.py test` gives: `test/loss`, `test/exact_final` and the like.
+
+    The module may still be in training mode: it is put into evaluation, and back.
 
     Args:
-        module: In evaluation, on the CPU.
-        data: Not read yet.
-        look: How much of it.
+        module: On the CPU.
+        data: Read here, unless they have been.
+
+    Raises:
+        InputError: The dataset is not there.
     """
+    with _in_evaluation(module):
+        return _run(module, data)[1]
+
+
+@python_names()
+def report(module: SequenceModule, data: SequenceData, look: Look | None = None) -> Shown:
+    """The metrics of the test split, and all that the objective has to show of it.
+
+    Args:
+        module: On the CPU; its mode stays as it is.
+        data: Read here, unless they have been.
+        look: How much to show; `Look()` by default.
+
+    Returns:
+        `figures` by name, `tables`, of which the first has the metrics, and `page`, both with what to look at.
+
+    Raises:
+        InputError: The dataset is not there, or holds fewer digits than `look.longest`.
+    """
+    with _in_evaluation(module):
+        evaluation, metrics = _run(module, data)
+        sections = [_metrics_section(evaluation, metrics), *module.objective.report(evaluation, look or Look())]
+    figures = {section.name: section.figure for section in sections if section.figure is not None}
+    return Shown(tables=[section.table for section in sections if section.table], figures=figures, page=sections)
+
+
+@python_names()
+def predict(module: SequenceModule, data: SequenceData, **own: Any) -> Shown:
+    """What a network makes of a user's own input, as `python train.py predict` shows it.
+
+        predict(module, data, images=["three.png", "scans/"]).figures["predictions"]
+
+    Args:
+        module: On the CPU; its mode stays as it is.
+        data: What the network was trained on. They stay as they are.
+        own: The input, by the name of the data's argument: `images`, files, folders and patterns, for digits; `curve`
+            for sines. Without any, that which `data` were made with.
+
+    Returns:
+        `tables` and `figures`, `page`, both with what to look at, and `lines`, which name what could not be read.
+
+    Raises:
+        InputError: The data take no such input, or nothing of it can be read.
+    """
+    if own:
+        data = _with_input(data, own)
+    with _in_evaluation(module):
+        data.setup("predict")
+        batches = list(data.predict_dataloader())
+        answers = [module.predict_step(batch, 0) for batch in batches]
+        shown = module.objective.show(Prediction(module.network, data, batches, answers))
+    return shown._replace(lines=[*shown.lines, *data.own.left_out()])
+
+
+@contextmanager
+def _in_evaluation(module: SequenceModule) -> Iterator[None]:
+    """Every part in evaluation and without gradients, and each back in its own mode afterwards."""
+    in_training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part in in_training:
+            part.training = True
+
+
+def _run(module: SequenceModule, data: SequenceData) -> tuple[Evaluation, dict[str, float]]:
+    """The whole test split, and its metrics."""
     data.setup("test")
-    evaluation, metrics = evaluate(module, data)
-    return [metrics, *module.objective.report(evaluation, look)]
-
-
-@torch.no_grad()
-def evaluate(module: SequenceModule, data: SequenceData) -> tuple[Evaluation, Section]:
-    """The whole test split, and a table of its metrics."""
     objective, first, batches, found = module.objective, None, [], []
     metrics, mean_loss = objective.metrics(), WeightedMean()
     for served in data.test_dataloader():
@@ -38,25 +113,34 @@ def evaluate(module: SequenceModule, data: SequenceData) -> tuple[Evaluation, Se
         found.append(outputs)
     assert first is not None  # a test split is never empty
     values = {**metrics.compute(), "loss": mean_loss.compute()}
-    rows = [(f"test/{name}", f"{float(value):.4f}", captions.METRICS.get(name, "")) for name, value in values.items()]
-    sequences, longest = sum(map(len, found)), max(outputs.shape[1] for outputs in found)
-    text = (
-        f"{sequences:,} sequences of {'up to ' if first.mask is not None else ''}{longest} steps from the test split."
-    )
     evaluation = Evaluation("test", module.network, data, first, batches, found)
-    return evaluation, Section("Test", text, table=Table(("metric", "value", "meaning"), rows))
+    return evaluation, {f"test/{name}": float(value) for name, value in values.items()}
 
 
-@torch.no_grad()
-def look_at_input(module: SequenceModule, data: SequenceData) -> list[Section]:
-    """What the objective shows of a user's own input.
+def _metrics_section(evaluation: Evaluation, metrics: Mapping[str, float]) -> Section:
+    sequences = sum(map(len, evaluation.outputs))
+    longest = max(outputs.shape[1] for outputs in evaluation.outputs)
+    up_to = "up to " if evaluation.first.mask is not None else ""
+    rows = [
+        (name, f"{value:.4f}", captions.METRICS.get(name.removeprefix("test/"), "")) for name, value in metrics.items()
+    ]
+    text = f"{sequences:,} sequences of {up_to}{longest} steps from the test split."
+    return Section("Test", text, table=Table(("metric", "value", "meaning"), rows))
 
-    Args:
-        module: In evaluation, on the CPU.
-        data: Made with the input, not read yet.
-    """
-    data.setup("predict")
-    batches = list(data.predict_dataloader())
-    answers = [module.predict_step(batch, 0) for batch in batches]
-    shown = module.objective.show(Prediction(module.network, data, batches, answers))
-    return list(shown.page)
+
+def _with_input(data: SequenceData, own: Mapping[str, Any]) -> SequenceData:
+    """The same data made again with a user's own input."""
+    kind = type(data)
+    known = inspect.signature(kind).parameters
+    for name, value in own.items():
+        if name not in known:
+            raise InputError(f"`{name}` (={value}) does not go with {kind.__name__}, whose arguments are {list(known)}")
+    settings = {name: value for name, value in data.hparams.items() if name in known}
+    return kind(**settings | {name: as_text(value) for name, value in own.items()})
+
+
+def as_text(paths: Any) -> Any:
+    """A path, or each of several, as the text that the command line would give."""
+    if isinstance(paths, list | tuple):
+        return [as_text(path) for path in paths]
+    return os.fspath(paths) if isinstance(paths, os.PathLike) else paths

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentError, Namespace
@@ -10,6 +12,8 @@ from jsonargparse import ArgumentError, Namespace
 from seqsum.data import SequenceData
 from seqsum.defaults import OwnDefaultsParser, by_flag, drop_default_encoder
 from seqsum.errors import InputError
+from seqsum.inspect.argument_names import python_names
+from seqsum.inspect.look import as_text
 from seqsum.module import SequenceModule
 from seqsum.resume.checkpoints import check_architecture, load_checkpoint, settings_in
 
@@ -24,20 +28,34 @@ class Restored(NamedTuple):
     settings: dict[str, Any]
 
 
-def restore(path: str, root: str | None = None, own: Mapping[str, Any] | None = None) -> Restored:
+@python_names()
+def load(
+    path: str | os.PathLike[str], root: str | None = None, *, module: SequenceModule | None = None, **own: Any
+) -> Restored:
     """Make the network and the data of a checkpoint again; nothing in the file is run.
+
+        module, data, settings = load("logs/sum/version_0/checkpoints/best.ckpt")
 
     Args:
         path: The checkpoint.
         root: Folder of the datasets, instead of the one in the checkpoint.
+        module: Takes the weights. It is needed where the network was put together in Python: such a checkpoint does not
+            know how. By default the module is made from the settings in the checkpoint.
         own: A user's own input, by the name of the data's argument, such as `images`; None for what is not given.
 
+    Returns:
+        The module in evaluation, on the CPU, the data, not read yet, and the settings.
+
     Raises:
-        InputError: The file is no checkpoint, or a damaged one, or its data don't take such an input.
+        InputError: The file is no checkpoint, or a damaged one; its weights don't fit the module, or it has no class
+            of data; or its data don't take such an input.
     """
+    path = os.fspath(path)
     checkpoint = load_checkpoint(path)
-    module, data, settings = _instantiate(path, settings_in(checkpoint), root, own or {})
-    check_architecture(path, checkpoint, module)
+    inputs = {name: as_text(value) for name, value in own.items()}
+    made, data, settings = _instantiate(path, settings_in(checkpoint), root, inputs)
+    module = module or made
+    _check_weights(path, checkpoint, module)
     module.load_state_dict(checkpoint["state_dict"])
     seed = checkpoint.get("datamodule_hyper_parameters", {}).get("seed", "unknown")
     trained = {
@@ -46,6 +64,16 @@ def restore(path: str, root: str | None = None, own: Mapping[str, Any] | None = 
         "steps trained": checkpoint.get("global_step", 0),
     }
     return Restored(module.eval(), data, settings | trained)
+
+
+def _check_weights(path: str, checkpoint: dict[str, Any], module: SequenceModule) -> None:
+    """Compare the weights with the module that is to take them, and say what may help where Python made them."""
+    try:
+        check_architecture(path, checkpoint, module)
+    except InputError as error:
+        if "_instantiator" in checkpoint.get("hyper_parameters", {}):  # by the command line, which keeps all settings
+            raise
+        raise InputError(f"{error}; parts that were put together in Python go in `module`") from error
 
 
 def _give(path: str, data: Namespace, own: Mapping[str, Any]) -> None:
@@ -74,17 +102,25 @@ def _instantiate(
     # what trains fastest where the checkpoint comes from need not run here, and all give the same numbers
     settings["model"].pop("backend", None)
     parser = settings_parser()
-    try:
+    with _naming(path):
         config = parser.parse_object(settings)
         drop_default_encoder(config.model)
-        if root is not None:
-            config.data.init_args.root = root
-        flat = by_flag(config)
-        # of this machine, or not in `settings`, which follow the seed of everything
-        for here in ("model.backend", "data.root", *OWN, "data.num_workers", "data.seed"):
-            flat.pop(here, None)
-        _give(path, config.data, own)
+    if root is not None:
+        config.data.init_args.root = root
+    flat = by_flag(config)
+    # of this machine, or not in `settings`, which follow the seed of everything
+    for here in ("model.backend", "data.root", *OWN, "data.num_workers", "data.seed"):
+        flat.pop(here, None)
+    _give(path, config.data, own)
+    with _naming(path):
         made = parser.instantiate_classes(config)
+    return made.model, made.data, flat
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Say of which checkpoint the settings are that don't work."""
+    try:
+        yield
     except (ArgumentError, ValueError) as error:
         raise InputError(f"`--ckpt_path` (={path}) has settings that don't work here: {error}") from error
-    return made.model, made.data, flat

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Literal, NamedTuple
 
 import torch
@@ -106,7 +107,7 @@ class Look(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What `predict` prints and saves for the user.
+    """What a prediction or a test shows the user. In a notebook it shows itself.
 
     Attributes:
         lines: Lines to print.
@@ -121,3 +122,10 @@ class Shown(NamedTuple):
     figures: Mapping[str, Figure] = {}  # never changed
     files: Mapping[str, str] = {}
     page: Sequence[Section] = ()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the lines, and the page or, where there is none, tables and figures."""
+        lines = [f"<p>{escape(line)}</p>" for line in self.lines]
+        figures = [Section(name, figure=figure) for name, figure in self.figures.items()]
+        parts: list[Section | Table] = [*self.page] or [*self.tables, *figures]
+        return "\n".join([*lines, *(part._repr_html_() for part in parts)])

@@ -14,7 +14,7 @@ from seqsum.cli import main as train
 from seqsum.experiments.__main__ import main
 from seqsum.experiments.sine import drift
 from seqsum.figures.continuations import plot_continuations
-from seqsum.inspect.restore import restore
+from seqsum.inspect.restore import load
 from seqsum.networks.free_run import free_run
 from seqsum.objectives.next_sample_shown import as_csv, spread_curves
 
@@ -51,7 +51,7 @@ def test_a_small_one_learns_in_seconds(finished):
 
 
 def test_it_goes_on_by_itself(finished):
-    network = restore(str(finished / "checkpoints/best.ckpt")).module.network
+    network = load(str(finished / "checkpoints/best.ckpt")).module.network
     errors = drift(network, (12.0, 13.0), 10)
     assert errors.shape == (10,)
     assert errors.max() < 0.3  # always 0: 0.71

@@ -18,7 +18,7 @@ from seqsum.data import digits
 from seqsum.data.images import read_images
 from seqsum.data.index_tables import IndexBatches
 from seqsum.errors import InputError
-from seqsum.inspect.restore import restore
+from seqsum.inspect.restore import load
 from tests.conftest import write_mnist
 from tests.fuzz import files, options
 
@@ -127,14 +127,14 @@ def test_images(tmp_path):
 def test_checkpoints(small):
     """Damaged, of another kind, or with something else in one place; a flipped bit of a weight is damage too."""
     good, content = torch.load(CHECKPOINT, weights_only=True), CHECKPOINT.read_bytes()
-    weights = restore(str(CHECKPOINT)).module.state_dict()
+    weights = load(str(CHECKPOINT)).module.state_dict()
     source, refused, path, ran = random.Random(SEED), 0, small / "x.ckpt", small / "ran"
     for number in range(cases(150)):
         damaged = source.random() < 0.5
         wrong = files.damage(content, source) if damaged else files.other_checkpoint(good, source, ran)
         path.write_bytes(wrong)
         try:
-            found = restore(str(path)).module.state_dict()
+            found = load(str(path)).module.state_dict()
             same = all(torch.equal(found[name], weights[name]) for name in weights)
             assert same or not damaged, number
             assert all(weight.isfinite().all() for weight in found.values()), number
@@ -154,7 +154,7 @@ def test_a_flipped_bit_of_a_weight_is_noticed(small):
     content[place + 5] ^= 1
     (small / "x.ckpt").write_bytes(content)
     with pytest.raises(InputError, match=r"x\.ckpt\) is .* a damaged one \(the check sum of .* is wrong"):
-        restore(str(small / "x.ckpt"))
+        load(str(small / "x.ckpt"))
 
 
 @pytest.mark.slow
