@@ -64,6 +64,11 @@ def test_shapes_are_those_of_the_package(printed):
     assert "(128, 4, 128) by the backend script" in printed
 
 
+def test_the_cell_is_right(printed):
+    assert "ok   its equations: torch.nn.LSTMCell's" in printed
+    assert "MyLSTM: is right" in printed
+
+
 def test_the_step_adds_up(printed):
     """New cell state = forget gate * old + input gate * update, of what the tour prints, rounded as it is."""
     rows = re.findall(r"^ +\d+" + r" +(-?\d+\.\d+)" * 5 + "$", printed, flags=re.MULTILINE)
