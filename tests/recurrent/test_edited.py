@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 import seqsum
-from seqsum import GRUCell, LSTMCell, RNNCell
+from seqsum import GRUCell, LSTMCell, RecurrentCell, RNNCell
 from seqsum.recurrent import backends, resolve_backend, unroll
 from seqsum.recurrent.kernels import find_kernel, native_obstacle, triton_obstacle, written_for
 
@@ -95,6 +96,30 @@ def test_a_method_replaced_after_it_was_compiled_runs(monkeypatch, anew):
     torch.testing.assert_close(outputs, unroll(cell, inputs, state, backend="eager")[0])
     with pytest.raises(RuntimeError, match="TorchScript has compiled LSTMCell before one of its methods was replaced"):
         unroll(cell, inputs, state, backend="script")
+
+
+class Undecided(RecurrentCell):
+    """A cell that TorchScript can't compile, until it is mended."""
+
+    def project(self, input: Tensor) -> Tensor:
+        return input
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        return projected, [undefined]  # noqa: F821
+
+
+def mended(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    hidden = torch.tanh(projected + state[0])
+    return hidden, [hidden]
+
+
+def test_a_cell_that_could_not_be_compiled_can_be_once_it_is_mended(monkeypatch):
+    inputs, state = torch.randn(4, 2, 3), [torch.zeros(2, 3)]
+    with pytest.raises(RuntimeError, match="TorchScript can't compile Undecided"):
+        unroll(Undecided(3, 3), inputs, state, backend="script")
+    monkeypatch.setattr(Undecided, "step", mended)
+    outputs, _ = unroll(Undecided(3, 3), inputs, state, backend="script")
+    torch.testing.assert_close(outputs, unroll(Undecided(3, 3), inputs, state, backend="eager")[0])
 
 
 EDITS = {
