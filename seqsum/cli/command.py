@@ -12,13 +12,13 @@ from contextlib import contextmanager
 import jsonargparse
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from seqsum.allocator import keep_memory
 from seqsum.cli.app import SeqsumCLI
 from seqsum.cli.configurations import dump_settings
 from seqsum.cli.settings import read_settings
 from seqsum.console import fail
 from seqsum.distributed import is_first_process
 from seqsum.errors import InputError, NotFiniteError
-from seqsum.memory import keep_memory
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, no larger file
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
