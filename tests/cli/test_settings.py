@@ -88,7 +88,7 @@ def test_the_first_word_on_where_runs_are_is_the_command_lines(here):
         (["-c", "file.yaml", "--experiment=given"], "given in there"),
         (["-c", "file.yaml", "--trainer.default_root_dir=here"], "from_file in here"),
     ]:
-        with pytest.raises(InputError, match=f"finds no run of {place}$"):
+        with pytest.raises(InputError, match=f"there is no run of {place}$"):
             read_settings("test", ["--ckpt_path=last", *options])
 
 
@@ -97,7 +97,7 @@ def test_a_broken_file_of_a_run_is_named(here):
     checkpoint.parent.mkdir(parents=True)
     torch.save({"state_dict": {}}, checkpoint)
     (checkpoint.parents[1] / "config.yaml").write_text("trainer: [")
-    with pytest.raises(InputError, match=r"`--config` \(=logs/sum/version_0/config.yaml\) is no YAML"):
+    with pytest.raises(InputError, match=r"`--config` \(=logs/sum/version_0/config.yaml\) is not YAML"):
         read_settings("fit", ["--ckpt_path=last"])
 
 

@@ -189,7 +189,7 @@ def test_last_and_best_say_which_run_they_mean(tmp_path, monkeypatch, folder):
         torch.save({"state_dict": {}}, checkpoint)
         os.utime(checkpoint, (version, version))
     checkpoint.rename(checkpoint.with_name("best.ckpt"))
-    for subcommand, name, words in (("fit", "last", "going on with"), ("test", "best", "test")):
+    for subcommand, name, words in (("fit", "last", "resuming from"), ("test", "best", "test")):
         options = read_settings(subcommand, [f"--ckpt_path={name}"]).options
         path = f"logs/{folder}/version_{int(name == 'best')}/checkpoints/{name}.ckpt"
         assert said.pop() == f"`--ckpt_path={name}`: {words} {path}"
@@ -200,7 +200,7 @@ def test_last_without_a_run_starts_one(train, tmp_path, monkeypatch):
     said = first_line(monkeypatch)
     assert train("new", "--ckpt_path=last", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2") == 0
     assert (runs(tmp_path / "new")[0] / "checkpoints/last.ckpt").is_file()
-    assert said == ["No run of sum in logs to go on with: a new one starts."]
+    assert said == ["No run of sum in logs to resume: starting a new one."]
 
 
 def test_bare_last_brings_back_all_settings(train, tmp_path, monkeypatch, capfd):
