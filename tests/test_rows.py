@@ -172,7 +172,7 @@ def test_a_learned_initial_state_is_trained_and_can_be_replaced_in_a_test(checkp
     assert results(Path("logs/other-test/version_0"))["test"] != results(learned)["test"]
     with pytest.raises(SystemExit):
         main(["fit", f"--ckpt_path={path}", "--model.initial_state=zero"])
-    assert "holds another architecture" in capfd.readouterr().err
+    assert "contains another architecture" in capfd.readouterr().err
 
 
 def test_predict_tells_the_decision_after_every_step(checkpoint, mnist_root, capfd):

@@ -413,7 +413,7 @@ def test_truncated_file_is_named(here, capfd):
 def test_checkpoint_of_another_architecture_is_named(here, checkpoint, capfd):
     arguments = ["test", f"--ckpt_path={checkpoint}", "--model.hidden_size=9"]
     refused(
-        arguments, capfd, r"best.ckpt\) holds another architecture", r"weight_hh: \(32, 8\) in the file, \(36, 9\) here"
+        arguments, capfd, r"best.ckpt\) contains another architecture", r"weight_hh: \(32, 8\) in the file, \(36, 9\) here"
     )
 
 
@@ -469,7 +469,7 @@ def test_interrupt_leaves_a_checkpoint_and_says_how_to_go_on(here, mnist_root, c
                 process.send_signal(signal.SIGINT)
     assert process.returncode == 1
     assert "Traceback" not in printed
-    go_on = re.search(r"Go on with: python train.py (.*)", printed)
+    go_on = re.search(r"To resume: python train.py (.*)", printed)
     assert go_on, printed
     epoch = torch.load(here / "logs/sum/version_0/checkpoints/last.ckpt")["epoch"]
     main([*go_on[1].split(), f"--trainer.max_epochs={epoch + 2}"])

@@ -67,14 +67,14 @@ def test_a_name_that_is_gone_is_said_in_words(trainer, private, monkeypatch):
     monkeypatch.setattr(lightning_state, "PRIVATE", (renamed,))
     (sentence,) = missing(trainer)
     assert sentence.startswith("lightning 2.")
-    assert f".{renamed.name}` any more: {private.used_in} relies on it" in sentence
+    assert f".{renamed.name}`, which {private.used_in} relies on" in sentence
 
 
 @pytest.mark.parametrize("name", lightning_state.LOOPS)
 def test_a_counter_that_is_gone_is_said_in_words(trainer, name, monkeypatch):
     monkeypatch.setattr(lightning_state, "LOOPS", (f"{name}_by_another_name",))
     (sentence,) = missing(trainer)
-    assert f"has no `{name}_by_another_name in the loops of a checkpoint` any more" in sentence
+    assert f"no longer has `{name}_by_another_name in the loops of a checkpoint`" in sentence
 
 
 @pytest.mark.parametrize("private", PRIVATE, ids=lambda private: private.name)
