@@ -337,7 +337,7 @@ def test_mistakes_are_named(here, checkpoint, mnist_root, monkeypatch, capfd):
         ([checkpoint, "--root=nowhere"], r"`--root` \(=nowhere\) does not hold mnist"),
         ([checkpoint, "--images=nowhere"], "`--images`: nowhere does not exist"),
         ([checkpoint, "--images=blank.png"], "`--images`: blank.png can't be read"),
-        ([checkpoint, "--output=full"], r"`--output` \(=full\) is there already"),
+        ([checkpoint, "--output=full"], r"`--output` \(=full\) exists already"),
         ([checkpoint, "--max-length=201"], r"`--max-length` \(=201\) must be from 1 to 200"),
         ([checkpoint, "--sequences=0"], r"`--sequences` \(=0\) must be"),
     ]:

@@ -19,7 +19,7 @@ from seqsum.paths import expand_home
 from seqsum.run import print_left_out
 from seqsum.versions import next_version
 
-# as the messages call them, which are those of train.py, and as they are called here
+# flags of train.py in error messages, and their names here
 FLAGS = {
     "`--ckpt_path`": "`CHECKPOINT`",
     "`--data.root`": "`--root`",
@@ -29,7 +29,7 @@ FLAGS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Draw the figures of a checkpoint; `arguments` are those of the process by default."""
+    """Draw the figures of a checkpoint; `arguments` are `sys.argv[1:]` by default."""
     parser = argparse.ArgumentParser(
         prog="python -m seqsum.inspect",
         description="Figures of a trained network, as PNG and as one HTML page that needs no server.",
@@ -40,8 +40,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--images", nargs="+", help="your own digits instead of the test split: files, or a folder")
     parser.add_argument("--curve", help="your own curve instead, for a network that continues curves: a CSV file")
     parser.add_argument("--output", type=Path, help="a new folder; default: the next logs/inspect/version_N")
-    parser.add_argument("--sequences", type=int, default=6, help="test sequences that are drawn one by one")
-    parser.add_argument("--max-length", type=int, default=100, help="where the curve of lengths ends")
+    parser.add_argument("--sequences", type=int, default=6, help="number of test sequences to draw one by one")
+    parser.add_argument("--max-length", type=int, default=100, help="largest length in the curve of accuracy by length")
     options = expand_home(parser.parse_args(arguments))
     try:
         own = inspect(options)
@@ -56,22 +56,22 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def inspect(options: argparse.Namespace) -> OwnDigits:
-    """Find out what is wrong, read, draw, and write at last, so that a mistake leaves nothing behind.
+    """Check the options, draw the figures, and write all files at the end, so that an error leaves nothing behind.
 
     Returns:
-        What was found in the user's images.
+        Which of the user's images were read and skipped.
     """
     if options.sequences < 1:
         raise InputError(f"`--sequences` (={options.sequences}) must be at least 1")
     folder = options.output or next_version(Path("logs/inspect"))
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"`--output` (={folder}) is there already: name a new folder")
+        raise InputError(f"`--output` (={folder}) exists already: name a new folder")
     given = {"images": options.images, "curve": options.curve}
     module, data, settings = restore(options.checkpoint, options.root, given)
     look = Look(options.sequences, options.max_length)
     sections = look_at_input(module, data) if any(given.values()) else look_at_test(module, data, look)
     rows = [(name, str(value)) for name, value in settings.items()]
-    sections.append(Section("Settings", "How it was made and trained.", table=Table(("setting", "value"), rows)))
+    sections.append(Section("Settings", "How it was built and trained.", table=Table(("setting", "value"), rows)))
     lead = f"{options.checkpoint}: {describe(module.network, module.objective, data)}"
     try:
         write_folder(folder, make_files("A look into a trained network", lead, sections))

@@ -1,4 +1,4 @@
-"""A network run over the test split, or over a user's own input, and what its objective shows of that."""
+"""Run a network on the test split or on a user's input, and let its objective show the result."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from seqsum.objectives import Evaluation, Look, Prediction, WeightedMean, captio
 
 
 def look_at_test(module: SequenceModule, data: SequenceData, look: Look) -> list[Section]:
-    """The metrics that `python train.py test` gives, and all that the objective has to show.
+    """Collect the metrics of `python train.py test`, and the objective's full report.
 
     Args:
-        module: In evaluation, on the CPU.
-        data: Not read yet.
-        look: How much of it.
+        module: The module in evaluation mode, on the CPU.
+        data: Its data, not set up yet.
+        look: How many sequences and which lengths to show.
     """
     data.setup("test")
     evaluation, metrics = evaluate(module, data)
@@ -25,7 +25,7 @@ def look_at_test(module: SequenceModule, data: SequenceData, look: Look) -> list
 
 @torch.no_grad()
 def evaluate(module: SequenceModule, data: SequenceData) -> tuple[Evaluation, Section]:
-    """The whole test split, and a table of its metrics."""
+    """Evaluate the network on the whole test split, and make a table of its metrics."""
     objective, first, batches, found = module.objective, None, [], []
     metrics, mean_loss = objective.metrics(), WeightedMean()
     for served in data.test_dataloader():
@@ -49,11 +49,11 @@ def evaluate(module: SequenceModule, data: SequenceData) -> tuple[Evaluation, Se
 
 @torch.no_grad()
 def look_at_input(module: SequenceModule, data: SequenceData) -> list[Section]:
-    """What the objective shows of a user's own input.
+    """Collect what the objective shows for a user's input.
 
     Args:
-        module: In evaluation, on the CPU.
-        data: Made with the input, not read yet.
+        module: The module in evaluation mode, on the CPU.
+        data: Data made with the input, not set up yet.
     """
     data.setup("predict")
     batches = list(data.predict_dataloader())

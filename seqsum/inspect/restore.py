@@ -1,4 +1,4 @@
-"""A checkpoint as what it was made from: its network with its weights, and its data."""
+"""Rebuild the network, with its weights, and the data from a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from seqsum.errors import InputError
 from seqsum.module import SequenceModule
 from seqsum.resume.checkpoints import check_architecture, load_checkpoint, settings_in
 
-OWN = ("data.images", "data.curve")  # a user's input, which is not a setting
+OWN = ("data.images", "data.curve")  # a user's input, not settings
 
 
 class Restored(NamedTuple):
-    """What a checkpoint holds: the module in evaluation, its data, not read yet, and its settings by flag."""
+    """The module in evaluation mode, its data, not set up yet, and its settings by flag."""
 
     module: SequenceModule
     data: SequenceData
@@ -25,15 +25,15 @@ class Restored(NamedTuple):
 
 
 def restore(path: str, root: str | None = None, own: Mapping[str, Any] | None = None) -> Restored:
-    """Make the network and the data of a checkpoint again; nothing in the file is run.
+    """Rebuild the network and the data of a checkpoint; no code in the file is run.
 
     Args:
-        path: The checkpoint.
+        path: Path of the checkpoint.
         root: Folder of the datasets, instead of the one in the checkpoint.
-        own: A user's own input, by the name of the data's argument, such as `images`; None for what is not given.
+        own: The user's input by the name of the data's argument, such as `images`; a value of None is ignored.
 
     Raises:
-        InputError: The file is no checkpoint, or a damaged one, or its data don't take such an input.
+        InputError: The file is not a valid checkpoint, or its data don't take this input.
     """
     checkpoint = load_checkpoint(path)
     module, data, settings = _instantiate(path, settings_in(checkpoint), root, own or {})
@@ -49,17 +49,17 @@ def restore(path: str, root: str | None = None, own: Mapping[str, Any] | None = 
 
 
 def _give(path: str, data: Namespace, own: Mapping[str, Any]) -> None:
-    """Hand the user's own input to the data that take it."""
+    """Set the user's input in the settings of the data, or refuse it."""
     for name, value in own.items():
         if name in data.init_args:
             data.init_args[name] = value
         elif value is not None:
             kind = data.class_path.rpartition(".")[2]
-            raise InputError(f"`--data.{name}` (={value}) does not go with {path}, whose data ({kind}) take none")
+            raise InputError(f"`--data.{name}` (={value}) does not go with {path}: its data ({kind}) don't take it")
 
 
 def settings_parser() -> OwnDefaultsParser:
-    """Reads what `settings_in` finds in a checkpoint."""
+    """Make a parser for what `settings_in` returns."""
     parser = OwnDefaultsParser(exit_on_error=False)
     parser.add_lightning_class_args(SequenceModule, "model")
     parser.add_lightning_class_args(SequenceData, "data", subclass_mode=True)
@@ -70,8 +70,8 @@ def settings_parser() -> OwnDefaultsParser:
 def _instantiate(
     path: str, settings: dict[str, Any], root: str | None, own: Mapping[str, Any]
 ) -> tuple[SequenceModule, SequenceData, dict[str, Any]]:
-    """Module and data as the command line would make them, and their settings under the names of its flags."""
-    # what trains fastest where the checkpoint comes from need not run here, and all give the same numbers
+    """Make module and data as the command line would, and return their settings by flag."""
+    # the backend of the training may not run here, and all backends compute the same
     settings["model"].pop("backend", None)
     parser = settings_parser()
     try:
@@ -80,7 +80,7 @@ def _instantiate(
         if root is not None:
             config.data.init_args.root = root
         flat = by_flag(config)
-        # of this machine, or not in `settings`, which follow the seed of everything
+        # specific to this machine or input; the seed comes from `seed_everything`
         for here in ("model.backend", "data.root", *OWN, "data.num_workers", "data.seed"):
             flat.pop(here, None)
         _give(path, config.data, own)

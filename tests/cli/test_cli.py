@@ -412,9 +412,8 @@ def test_truncated_file_is_named(here, capfd):
 
 def test_checkpoint_of_another_architecture_is_named(here, checkpoint, capfd):
     arguments = ["test", f"--ckpt_path={checkpoint}", "--model.hidden_size=9"]
-    refused(
-        arguments, capfd, r"best.ckpt\) contains another architecture", r"weight_hh: \(32, 8\) in the file, \(36, 9\) here"
-    )
+    shapes = r"weight_hh: \(32, 8\) in the file, \(36, 9\) here"
+    refused(arguments, capfd, r"best.ckpt\) contains another architecture", shapes)
 
 
 @pytest.mark.parametrize("content", ["text", "truncated", "no weights"])
