@@ -122,7 +122,7 @@ def test_a_schedule_may_wait_for_a_metric(here, mnist_root):
     ("flags", "message"),
     [
         (["--model.hidden_size=3"], "`hidden_size` (=3) is of the default network"),
-        (["--model.encoder.output_size=3"], "`encoder` is of the default network"),
+        (["--model.encoder.output_size=3"], "`encoder` belongs to the default network"),
         (["--model.optimizer=SGD", "--model.weight_decay=0.5"], "`weight_decay` (=0.5) is of the default optimizer"),
     ],
 )

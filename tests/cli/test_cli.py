@@ -202,7 +202,7 @@ def test_predict_goes_on_without_what_it_cannot_read_and_says_so(three, checkpoi
     assert [row[4] for row in rows_of_table(printed)] == ["0.png", "2.png"]
     assert "1 skipped, see below: the sums go on without it" in " ".join(printed.split())
     assert "Skipped: digits/1.png can't be read as an image (its format is unknown)\n" in printed
-    assert "No images by their names: digits/notes.txt\n" in printed
+    assert "Not images, by their names: digits/notes.txt\n" in printed
     page = Path("logs/sum-predict/version_0/predictions.html").read_text()
     assert "digits/1.png" in page
     assert "<td>2.png</td>" in page

@@ -63,7 +63,7 @@ def test_a_run_goes_on_from_the_latest_of_many(train, tmp_path):
 
 def test_results_of_other_settings_are_not_taken(train, tmp_path):
     trained(tmp_path, "lstm", ["--model.hidden_size=4"])
-    with pytest.raises(InputError, match=r"`--output` \(=.*\) contains a run of lstm with other settings .*=4, not .*=5"):
+    with pytest.raises(InputError, match=r"\(=.*\) contains a run of lstm with other settings .*=4, not .*=5"):
         trained(tmp_path, "lstm", ["--model.hidden_size=5"])
 
 
