@@ -1,4 +1,4 @@
-"""Memory that a step frees is there for the next one."""
+"""The next step reuses the memory that a step frees."""
 
 import os
 import subprocess

@@ -14,7 +14,7 @@ from seqsum.objectives import Classification
 
 
 class EncoderDecoder(nn.Module):
-    """Reads digits and outputs their classes backwards, then an end token: one more target than inputs."""
+    """Read digits, and output their classes backwards and an end token: one more target than inputs."""
 
     def __init__(self, hidden_size: int = 16) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: real runs on a small MNIST, and what happens to mistakes."""
+"""The command line: real runs on a small MNIST, and messages for mistakes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, mnist_root):
-    """A folder in which `python train.py` has run, with what it printed."""
+    """Run `python train.py` in a folder; return the folder and the output."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -159,7 +159,7 @@ def test_predict_reads_a_users_images(here, checkpoint, mnist_root, capfd):
 
 @pytest.fixture
 def three(here, mnist_root):
-    """A folder with three images of a digit each, in the folder to run in."""
+    """Make a folder with three images of one digit each."""
     (here / "digits").mkdir()
     for number, image in enumerate(load_splits("mnist", mnist_root)["test"].images[:3]):
         Image.fromarray(image.numpy()).save(here / f"digits/{number}.png")
@@ -167,7 +167,7 @@ def three(here, mnist_root):
 
 
 def rows_of_table(printed):
-    """Step, sign, digit, running sum and file of each row."""
+    """Return step, sign, digit, running sum and file of each row of the table."""
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in printed.splitlines() if line[:1] == "│"]
     return [(int(step), sign, digit, int(total), file) for step, sign, digit, total, file in cells]
 
@@ -292,7 +292,7 @@ def test_averaged_weights_are_what_is_tested_and_resumed(here, mnist_root, capfd
 
 
 def test_two_processes_train_and_test_together(here, mnist_root):
-    """A process that waits for another that does not come would hang: hence the timeout."""
+    """A process that waits for another would hang: hence the timeout."""
     command = [sys.executable, str(REPOSITORY / "train.py"), *SMALL, f"--data.root={mnist_root}"]
     command += [*PICTURES, "--trainer.max_epochs=1", "--trainer.devices=2", "--trainer.strategy=ddp"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
@@ -308,7 +308,7 @@ def test_two_processes_train_and_test_together(here, mnist_root):
 
 
 def test_config_of_a_run_repeats_it(here, finished, capfd):
-    """Same seed, same run: bit for bit on the CPU, from process to process."""
+    """The same seed gives the same run in another process, bit for bit on the CPU."""
     first = finished[0] / "logs/sum/version_0"
     main(["-c", str(first / "config.yaml")])
     weights = [torch.load(run / "checkpoints/last.ckpt")["state_dict"] for run in (first, here / "logs/sum/version_0")]
@@ -325,7 +325,7 @@ def test_a_second_run_gets_a_folder_of_its_own(finished, mnist_root, monkeypatch
 
 
 def test_rendered_digits_stand_in_without_data_and_network(here, monkeypatch, capfd):
-    """No MNIST, no way to it: the run trains all the same, and says everywhere that it is not MNIST."""
+    """Without MNIST and internet, the run trains on rendered digits, and says so everywhere."""
     from tests.conftest import fail_downloads, shrink_rendered
 
     fail_downloads(monkeypatch)

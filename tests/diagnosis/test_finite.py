@@ -1,4 +1,4 @@
-"""A training that comes to a NaN stops, and says where; what it leaves is from before."""
+"""A training stops at a NaN and names its place; its checkpoints are from before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPOIL = "--trainer.callbacks+=tests.diagnosis.test_finite."
 
 
 class SpoilStep16(Callback):
-    """The second step of the second epoch of 15 is computed with infinite weights."""
+    """Compute the second of 15 steps in the second epoch with infinite weights."""
 
     def on_train_batch_start(self, trainer, pl_module, *_):
         if trainer.global_step == 16:
@@ -34,7 +34,7 @@ class SpoilStep12(Callback):
 
 
 class SpoilUpdate29(Callback):
-    """The last update of the second epoch makes a weight NaN, which no loss of the training shows any more."""
+    """Make a weight NaN in the last update of the second epoch, after the last loss."""
 
     def on_train_batch_end(self, trainer, pl_module, *_):
         if trainer.global_step == 30:
@@ -42,7 +42,7 @@ class SpoilUpdate29(Callback):
 
 
 class SpoilInput16(Callback):
-    """The second batch of the second epoch holds an image that is NaN."""
+    """Put a NaN image into the second batch of the second epoch."""
 
     def on_train_batch_start(self, trainer, pl_module, batch, *_):
         if trainer.global_step == 16:
@@ -109,7 +109,7 @@ def test_a_weight_that_is_nan_reaches_no_checkpoint(spoilt):
 
 
 class Elsewhere(torch.Tensor):
-    """A loss that is on a GPU, as far as one can tell."""
+    """A loss that claims to be on a GPU."""
 
     is_cpu = False
 

@@ -1,4 +1,4 @@
-"""Copy memory as a user runs it: the configurations, a small one that learns, and the comparison of cells."""
+"""Copy memory: the configurations, a small training, and the comparison of cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trainings of an experiment: done once, gone on with after an interruption, never mixed up."""
+"""Trainings of an experiment run once, resume after an interruption, and are never mixed up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seqsum.experiments.runs import trained
 
 @pytest.fixture
 def train(monkeypatch):
-    """A `train.py` that makes folders as the real one and notes how it was called."""
+    """Replace `train.py` by a function that makes the same folders and records its calls."""
     calls = []
 
     def stand_in(arguments):

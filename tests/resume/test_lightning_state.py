@@ -1,4 +1,4 @@
-"""The contract with Lightning's private state: every name is there, no other is used, and a broken one is said."""
+"""All private names of Lightning in the list exist, no others are used, and a missing one is reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_private(name):
 
 
 def private_names(trainer):
-    """All that Lightning's objects have which this package holds in its hands; torch's own left out."""
+    """Collect the private names of the Lightning objects that the package uses, without torch's."""
     loops = [trainer.fit_loop, trainer.fit_loop.epoch_loop, trainer.fit_loop.epoch_loop.val_loop]
     parts = [trainer, *loops, LightningModule(), ModelCheckpoint(), RichProgressBar(), LightningCLI]
     names = {name for part in [*parts, LightningArgumentParser()] for name in dir(part)}
@@ -38,14 +38,14 @@ def private_names(trainer):
 
 
 def inherited(made):
-    """Names that a class has from Lightning, those set by its constructors too."""
+    """Return the names that a class inherits from Lightning, including those set by constructors."""
     bases = [base for base in made.__mro__ if base.__module__.partition(".")[0] == "lightning"]
     instances = [base() for base in (LightningModule, LightningArgumentParser) if base in bases]
     return {name for part in [*bases, *instances] for name in dir(part)} - set(dir(torch.nn.Module()))
 
 
 def uses(path, names):
-    """Of these names those that a file reads of others, and those that its classes take over from Lightning."""
+    """Return which of the names a file accesses, or its classes inherit from Lightning."""
     tree = ast.parse(path.read_text())
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in names]
     found = {node.attr for node in attributes if getattr(node.value, "id", "") not in ("self", "cls")}
