@@ -99,7 +99,7 @@ def test_predict_continues_a_curve_from_a_file(finished, here, capfd):
 def test_predict_says_when_a_curve_is_beyond_those_of_the_training(finished, here, capfd):
     (here / "curve.csv").write_text("0.5\n-3\n")
     train(["predict", f"--ckpt_path={finished / 'checkpoints/best.ckpt'}", "--data.curve=curve.csv", *QUIET])
-    assert "The curve goes up to 3, those of the training up to 1" in capfd.readouterr().out
+    assert "The curve goes up to 3, those of the training only up to 1" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(("options", "message"), [
