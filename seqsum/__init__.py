@@ -1,6 +1,6 @@
-"""seqsum: hand-written recurrent networks, shown on running sums of handwritten digits.
+"""seqsum: hand-written recurrent networks, demonstrated on running sums of handwritten digits.
 
-Axis letters, one legend for the whole package. Shapes are written `(B, T, H)`:
+The whole package uses these axis letters; shapes are written `(B, T, H)`:
 
     B batch · T time steps · C image channels · Y, X pixel rows, columns · F features per step
     H hidden size · G gates · L layers · D directions · K outputs per step

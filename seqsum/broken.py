@@ -1,4 +1,4 @@
-"""Where `seqsum.diagnosis.broken` was, for YAML files and checkpoints that name it."""
+"""The former name of `seqsum.diagnosis.broken`, for YAML files and checkpoints that use it."""
 
 from seqsum.diagnosis.broken import BinarySum, DenseEncoder, StandardNormalRNNCell, UnscaledDigits
 

@@ -1,4 +1,4 @@
-"""How the programs of this package speak: lines beside a progress bar, and one line for a mistake."""
+"""Print lines above a progress bar, and report errors in one line."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import rich
 
 
 def print_line(line: str) -> None:
-    """Print through rich, which keeps a progress bar below; unbroken, so that paths can be copied."""
+    """Print a line through rich, above any progress bar; don't wrap it, so that paths can be copied."""
     rich.get_console().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def fail(message: str | None) -> NoReturn:
-    """Say what is wrong, without a traceback, and exit."""
+    """Print an error without a traceback, and exit with status 2."""
     if message:
         sys.stderr.write(f"error: {message}\n")
     sys.exit(2)

@@ -1,4 +1,4 @@
-"""Which classes an experiment is made of by default, and a parser that keeps each class's defaults to itself."""
+"""The default classes of an experiment, and a parser that doesn't pass one class's defaults to another."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ DEFAULT_CLASSES = {
 
 
 def drop_default_encoder(model: Namespace) -> None:
-    """Leave out the default network's encoder, which the parser always adds, where the user names a network.
+    """Remove the encoder, which the parser always adds, if the user names a network.
 
     Raises:
-        InputError: The user has named an encoder too, or given it arguments.
+        InputError: The user has also named an encoder or its arguments.
     """
     if model.get("network") is None or model.get("encoder") is None:
         return
     if not _is_default("model.encoder", model.encoder):
         raise InputError(
-            "`encoder` is of the default network: a `network` of your own has arguments of its own, those that its "
-            "class has"
+            "`encoder` belongs to the default network: your own `network` takes only the arguments of its class"
         )
     model.encoder = None
 
 
 def _is_default(group: str, setting: Namespace) -> bool:
-    """Whether a class is the default one, with its default arguments."""
+    """Whether the setting is the default class with its default arguments."""
     if setting.class_path != DEFAULT_CLASSES[group]:
         return False
     parameters = inspect.signature(cast("type", pydoc.locate(setting.class_path))).parameters
@@ -45,24 +44,24 @@ def _is_default(group: str, setting: Namespace) -> bool:
 
 
 def by_flag(settings: Namespace) -> dict[str, Any]:
-    """Settings under the names of their flags, such as `data.batch_size`; those from files as the others."""
+    """Return settings by the names of their flags, such as `data.batch_size`, without the names of files."""
     values = vars(settings.as_flat())
     values.pop("config", None)
     return {name.replace(".init_args", "").removesuffix(".class_path"): value for name, value in values.items()}
 
 
 class OwnDefaultsParser(LightningArgumentParser):
-    """Lightning's parser, where a class that takes the place of another takes over what was given, and no default.
+    """Lightning's parser, in which a class that replaces another takes over its given arguments, but not its defaults.
 
-    jsonargparse hands on all values that both classes take: `CopyMemory` would get the batch size of `DigitSums`.
+    jsonargparse passes on all arguments that both classes have: `CopyMemory` would get the batch size of `DigitSums`.
     """
 
     def set_default_classes(self) -> None:
-        """Name the classes of `DEFAULT_CLASSES` as the defaults."""
+        """Set the classes of `DEFAULT_CLASSES` as the defaults."""
         self.set_defaults({group: {"class_path": default} for group, default in DEFAULT_CLASSES.items()})
 
     def get_defaults(self, *args: Any, **kwargs: Any) -> Namespace:
-        """Of each default class its name alone: jsonargparse adds the defaults of the class chosen at the end."""
+        """Return only the names of the default classes: jsonargparse adds the chosen class's defaults at the end."""
         defaults = super().get_defaults(*args, **kwargs)
         for group in DEFAULT_CLASSES.keys() & {action.dest for action in self._actions}:
             defaults[group] = Namespace(class_path=DEFAULT_CLASSES[group])

@@ -1,4 +1,4 @@
-"""Several processes: which of them this is, how many there are, and that together they compute what one would."""
+"""Run several processes so that together they compute what one would."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from seqsum.errors import InputError
 
 
 def of_all_processes(mean: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """A mean over one process's share of a batch as a part of that over the whole batch.
+    """Rescale this process's mean loss so that the average over processes, as DDP computes it, is the global mean.
 
-    Strategies average the gradients of the processes as if all had the same share. But of a short last batch one
-    may have fewer rows or none, and masks leave out what they like. Each process's mean is therefore weighted by
-    its count; the average over the processes is then the mean over everything. One small message a batch.
+    DDP averages gradients as if all processes had the same number of terms. But a process may have fewer rows of a
+    short last batch, or none, and masks leave out different numbers of steps. So each process's mean is weighted by its
+    count. This takes one small message per batch.
 
     Args:
-        mean: Scalar, of this process; any value where `count` is 0, as long as it is finite.
-        count: Scalar, of what it is the mean.
+        mean: Scalar, this process's mean; if `count` is 0, any finite value.
+        count: Scalar, the number of terms in the mean.
 
     Returns:
-        What this process has to differentiate, and the mean over all processes, detached. Both are `mean` where
-        there is but one.
+        The loss to differentiate in this process, and the mean over all processes, detached. With one process, both
+        equal `mean`.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return mean, mean.detach()
@@ -39,36 +39,38 @@ def of_all_processes(mean: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
 
 @atexit.register
 def end_process_group() -> None:
-    """Join the threads of the process group while there is still an interpreter.
+    """Destroy the process group before the interpreter ends.
 
-    A thread of gloo frees a tensor for which it asks Python. If the interpreter is ending, the whole process is
-    aborted ("terminate called without an active exception"). Lightning registers the same for NCCL, but for no
-    other backend.
+    A gloo thread needs Python to free a tensor. If the interpreter is shutting down, that aborts the process
+    ("terminate called without an active exception"). Lightning registers the same for NCCL only.
     """
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def is_first_process() -> bool:
-    """Whether this is the first of all processes, as far as one can know before the Trainer is made."""
+    """Whether this is the first of all processes, as far as is known before the Trainer exists."""
     return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def check_processes(trainer: Trainer) -> None:
-    """Refuse to let processes that torchrun started train one by one, each with a run of its own."""
+    """Raise an InputError if torchrun started another number of processes than the Trainer uses.
+
+    They would train independently, each in its own run.
+    """
     if not TorchElasticEnvironment.detect():
         return
     started = int(os.environ["WORLD_SIZE"])
     if started != trainer.world_size:
         nodes = trainer.num_nodes
         raise InputError(
-            f"`--trainer.devices` (={trainer.num_devices}) and `--trainer.num_nodes` (={nodes}) are "
+            f"`--trainer.devices` (={trainer.num_devices}) times `--trainer.num_nodes` (={nodes}) makes "
             f"{trainer.world_size} processes, but torchrun started {started}: the product must be {started}"
         )
 
 
 def first_device(devices: str | int | list[int]) -> int | list[int]:
-    """The first of the devices that `--trainer.devices` names: its number if there are numbers, else any one."""
+    """Return the first of the devices in `--trainer.devices`: a list with its index if there are indices, else 1."""
     if isinstance(devices, str) and "," in devices:
         devices = [int(number) for number in devices.split(",") if number]
     return devices[:1] if isinstance(devices, list) else 1

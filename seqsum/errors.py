@@ -1,4 +1,4 @@
-"""The errors that the command line shows without a traceback."""
+"""Errors that the command line prints without a traceback."""
 
 
 class InputError(ValueError):
@@ -6,4 +6,4 @@ class InputError(ValueError):
 
 
 class NotFiniteError(ArithmeticError):
-    """A training has come to a NaN or an infinity, and to its end. The message names the step and the batch."""
+    """A training stopped because a loss or a weight is NaN or infinite. The message names the step."""

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there, whenever a program is stopped or a disk is full."""
+"""Write files and folders atomically, even if the program is stopped or the disk is full."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write into that takes the place of `path` once all is written and on the disk.
+    """Open a temporary file that replaces `path` once it is completely written to the disk.
 
-    It is a neighbour of `path` until then: moving a file from another disk would be a copy, which can stop halfway.
-    An error leaves what was at `path`, and nothing beside it.
+    It is in the same folder: moving a file from another disk would be a copy, which can stop halfway. After an error
+    the old file is unchanged and the temporary file is deleted.
     """
     neighbour = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -30,16 +30,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a whole file or none; a text as UTF-8."""
+    """Write a file completely or not at all; encode text as UTF-8."""
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Make a folder with all the files, or nothing: they go into a neighbour first, which then takes its place.
+    """Make a folder with all files, or nothing: write a temporary folder beside it, then rename it.
 
     Raises:
-        OSError: There is something in that place, or it can't be written.
+        OSError: A file or a nonempty folder is already there, or the folder can't be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as fresh:

@@ -1,6 +1,6 @@
-"""`~` is the user's home folder in every option and in every file of settings.
+"""Expand `~` to the user's home folder in options and configuration files.
 
-A shell leaves it as it is in `--flag=~/folder`, and so do some of the libraries that such a path is handed to.
+A shell does not expand it in `--flag=~/folder`, and some libraries don't expand it in paths.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-# `--flag=~/folder`, `-c~/file` and `~/file`; not `--flag=~`, which is YAML for nothing
+# `--flag=~/folder`, `-c~/file` and `~/file`; not `--flag=~`, since `~` is null in YAML
 WITH_HOME = re.compile(r"(--?[\w.+-]+=|-c)?(~.+)", re.DOTALL)
 
 
 def expand_home(value: Any) -> Any:
-    """A setting with the home folder for each `~` or `~user` that a text in it starts with.
+    """Expand `~` or `~user` at the start of every string or path in a setting.
 
-    Lists, mappings and namespaces are looked through; any other value is returned as it is.
+    Search lists, mappings and namespaces recursively; return any other value unchanged.
     """
     if isinstance(value, str):
         return os.path.expanduser(value)
@@ -34,6 +34,6 @@ def expand_home(value: Any) -> Any:
 
 
 def expand_options(options: list[str]) -> list[str]:
-    """The same for a command line that is not parsed yet."""
+    """Expand `~` in a command line that is not parsed yet."""
     found = [(option, WITH_HOME.fullmatch(option)) for option in options]
     return [(match[1] or "") + expand_home(match[2]) if match else option for option, match in found]

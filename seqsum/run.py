@@ -1,4 +1,4 @@
-"""What callbacks ask of a run: its module, its data, its folder, and what writes for TensorBoard."""
+"""Access a run's module, data, folder and TensorBoard writers, for callbacks."""
 
 from __future__ import annotations
 
@@ -24,36 +24,35 @@ def module_of(module: LightningModule) -> SequenceModule:
 
 
 def data_of(trainer: Trainer) -> SequenceData:
-    """The data of the run."""
-    return cast("SequenceData", trainer.datamodule)  # type: ignore[attr-defined]  # set by Trainer.fit and its like
+    """Return the DataModule of the run."""
+    return cast("SequenceData", trainer.datamodule)  # type: ignore[attr-defined]  # set by Trainer.fit and others
 
 
 def run_folder(trainer: Trainer) -> Path | None:
-    """The run's own folder, which its loggers made; None without loggers, when nothing is to be written.
+    """Return the run's folder, made by its loggers; None without loggers, when no file may be written.
 
-    Asked of the logger: `trainer.log_dir` asks all processes, and would wait for ever for those that don't
-    come here too.
+    It comes from the logger: `trainer.log_dir` would wait for all processes, and hang if some don't call it.
     """
     folders = [getattr(logger, "log_dir", None) or logger.save_dir for logger in trainer.loggers]
     return Path(folders[0]) if folders and folders[0] else None
 
 
 def tensorboard_writers(trainer: Trainer) -> list[SummaryWriter]:
-    """The writers of TensorBoard's files; none without its logger, and on every process but the first."""
+    """Return TensorBoard's writers; empty without its logger, and on every process but the first."""
     loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
     return [logger.experiment for logger in loggers] if trainer.is_global_zero else []
 
 
 def print_left_out(own: OwnDigits) -> None:
-    """Name what could not be read of a user's images, and why; and what else was in their folders."""
+    """Print which of the user's images were skipped and why, and which files in their folders are not images."""
     for line in own.left_out():
         print_line(line)
 
 
-MOST_STEPS = 32  # whose metrics are shown one by one
+MOST_STEPS = 32  # time steps whose metrics are shown separately
 
 
 def spaced(steps: Sequence[Step]) -> Sequence[Step]:
-    """Steps of a sequence, or the last of each of `MOST_STEPS` parts of a longer one."""
+    """Return all steps, or about `MOST_STEPS` evenly spaced ones if there are more."""
     every = -(-len(steps) // MOST_STEPS) or 1
     return steps[every - 1 :: every]

@@ -1,4 +1,4 @@
-"""Fixtures: a small MNIST on disk, in MNIST's own file format, so that tests take the paths of real data."""
+"""Fixtures, such as a small MNIST on disk in MNIST's own file format, to test the same code paths as with real data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_idx(path: Path, array: Tensor) -> None:
 
 
 def write_mnist(root: Path, train: int, test: int, folder: str = "MNIST") -> Path:
-    """A dataset of rendered digits under MNIST's file names below `root`."""
+    """Write rendered digits under MNIST's file names below `root`."""
     for prefix, count, seed in (("train", train, 0), ("t10k", test, 1)):
         images, labels = render_digits(count, seed)
         write_idx(root / folder / "raw" / f"{prefix}-images-idx3-ubyte", images)
@@ -49,13 +49,13 @@ def write_mnist(root: Path, train: int, test: int, folder: str = "MNIST") -> Pat
     ]
 )
 def device(request: pytest.FixtureRequest) -> str:
-    """Where a test runs: on the CPU, and once more on a GPU where there is one."""
+    """Device of a test: the CPU, and also a GPU if there is one."""
     return request.param
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to run in."""
+    """Change to an empty folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -78,7 +78,7 @@ def real_root() -> Path:
 
 
 def fail_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No network: every attempt of torchvision to open an address fails at once."""
+    """Make every download of torchvision fail at once."""
 
     def refuse(*_: object, **__: object) -> None:
         raise URLError("no network")
@@ -87,13 +87,13 @@ def fail_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shrink_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw a tenth of the digits, which takes a tenth of the seconds."""
+    """Render only a tenth of the digits, to save time."""
     monkeypatch.setattr("seqsum.data.digits.render_digits", lambda count, seed: render_digits(count // 10, seed))
 
 
 @pytest.fixture(scope="session")
 def own_digits() -> Path:
-    """Folder of photographs, scans and drawings whose names tell the digits, below SEQSUM_CASES or ../shared/cases."""
+    """Folder of photographs, scans and drawings with the digits in their names, in SEQSUM_CASES or ../shared/cases."""
     folder = Path(os.environ.get("SEQSUM_CASES", Path(__file__).parents[2] / "shared/cases"), "own_digits")
     if not folder.is_dir():
         pytest.skip("SEQSUM_CASES does not name a folder with own_digits in it")

@@ -1,4 +1,4 @@
-"""A real run in a real TensorBoard and a real browser: all that was written is served, and painted."""
+"""TensorBoard shows everything that a real run wrote, in a real browser."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CURVES = {
 
 @pytest.fixture(scope="module")
 def folder(mnist_root, tmp_path_factory):
-    """The folder of a run of two epochs and its test, as the command line makes it."""
+    """Run two epochs and a test by the command line; return the run's folder."""
     logs = tmp_path_factory.mktemp("logs")
     main([
         f"--data.root={mnist_root}", "--data.dataset=mnist", "--data.batch_size=20", "--data.sequence_length=3",
@@ -87,7 +87,7 @@ def tags(address, plugin):
 
 
 def test_every_curve_is_served_with_its_values(folder, address):
-    """The oracle is `metrics.csv`, which another logger wrote."""
+    """Compare with `metrics.csv`, written by another logger."""
     assert tags(address, "scalars") == CURVES
     with (folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -154,7 +154,7 @@ def test_settings_graph_and_layout_are_served(address):
 
 
 def errors(browser):
-    """What the page complained of since it was asked last."""
+    """Return the browser's errors since the last call."""
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
@@ -184,7 +184,7 @@ def test_page_of_a_network_stands_alone_and_is_whole(folder, browser, mnist_root
 
 
 def test_errors_of_a_page_are_noticed(browser, tmp_path):
-    """Or the tests above would prove nothing."""
+    """Otherwise the tests above would prove nothing."""
     page = tmp_path / "broken.html"
     page.write_text("<img src='nowhere.png'><script>undefinedFunction()</script>")
     browser.get(page.as_uri())

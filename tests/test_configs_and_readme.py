@@ -1,4 +1,4 @@
-"""What is shipped beside the code works: every YAML's figures hold together, every command of the README parses."""
+"""The commands, examples and links of README and docs work, and `configs/sum.yaml` contains the defaults."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COMMANDS = [
 
 @pytest.fixture
 def parsed(monkeypatch, capfd):
-    """Parse a command line as `main` would, without running it, and give back the settings."""
+    """Parse a command line as `main` does, without running it, and return the settings."""
 
     def parse(arguments):
         monkeypatch.setattr("seqsum.cli.settings.with_checkpoint", lambda subcommand, options, *_: options)

@@ -1,4 +1,4 @@
-"""What the figures of decisions show, read back from them."""
+"""The figures of decisions show the right values."""
 
 import numpy as np
 import pytest

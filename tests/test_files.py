@@ -1,4 +1,4 @@
-"""Files and folders are whole or not there; what was there stays when writing fails."""
+"""Files and folders are written atomically: after an error, the old ones are unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seqsum.files import replacing, write_atomically, write_folder
 
 
 class StopError(Exception):
-    """Anything that goes wrong."""
+    """Any error while writing."""
 
 
 @pytest.mark.parametrize("content", ["größer", "größer".encode()], ids=["text", "bytes"])

@@ -1,4 +1,4 @@
-"""A look into a network: the page stands alone, its numbers are those of the network, mistakes are named."""
+"""`python -m seqsum.inspect`: the page is self-contained, its numbers are right, and errors are clear."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FIGURES = {"sums", "wrong_sums", "length_curve", "errors", "predicted_against_tr
 
 
 class Page(HTMLParser):
-    """The pictures of a page, and every address in it."""
+    """Collect the pictures of a page and all its links."""
 
     def __init__(self, file):
         super().__init__()
@@ -64,7 +64,7 @@ class Page(HTMLParser):
 
 
 def save_checkpoint(path, root, model=None, data=None, encoder=(2, 4), objective=None):
-    """What a training leaves, but with the weights that the network starts with."""
+    """Write a checkpoint of an untrained network."""
     torch.manual_seed(0)
     model = {"cell": "lstm", "hidden_size": 8, **(model or {})}
     module = SequenceModule(**model, encoder=ConvEncoder(encoder, output_size=6), objective=objective)
@@ -105,7 +105,7 @@ def strip(tmp_path_factory, mnist_root):
 
 
 def check_folder(folder, figures, page="index.html"):
-    """Every figure is there as PNG, and the same ones in the page, which asks for nothing else."""
+    """Every figure exists as PNG and in the page, which loads nothing else."""
     pictures = {file.stem: file.read_bytes() for file in folder.glob("*.png")}
     assert pictures.keys() == figures
     shown = Page(folder / page)
@@ -150,7 +150,7 @@ def test_everything_is_there(here, mnist_root, capfd, model, data, gates):
 
 
 def test_metrics_are_those_of_a_test(here, checkpoint, capfd):
-    """The same table as `python train.py test` of the same checkpoint, though each digit is encoded once only."""
+    """The table equals that of `python train.py test`."""
     # lightning asks for the version that wrote a checkpoint
     torch.save(torch.load(checkpoint) | {"pytorch-lightning_version": "2.6.0"}, checkpoint)
     train(["test", f"--ckpt_path={checkpoint}", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"])
@@ -162,7 +162,7 @@ def test_metrics_are_those_of_a_test(here, checkpoint, capfd):
 
 @torch.no_grad()
 def show(network, own, **settings):
-    """What is shown of a user's own digits."""
+    """Show a user's own digits; return the sections."""
     data, objective = DigitSums(**settings), RunningSum()
     data.own = own
     batches = list(data.predict_dataloader())
@@ -181,7 +181,7 @@ def test_cells_without_a_trace_have_no_gates_and_say_so(here, mnist_root):
 
 
 def test_a_users_digits_are_listed_with_their_files_and_so_is_what_was_skipped():
-    """Of an image that is all a, the first pixel, the network says that its digit is a."""
+    """For an image of constant value a, the network predicts the digit a."""
     images = torch.tensor([4, 7, 9], dtype=torch.uint8)[:, None, None].expand(-1, 28, 28)
     network = SequenceNetwork(FirstPixel(), Adder(), nn.Identity())
     own = OwnDigits(
@@ -197,7 +197,7 @@ def test_a_users_digits_are_listed_with_their_files_and_so_is_what_was_skipped()
 
 
 def test_length_curve_matches_the_whole_network(here, checkpoint):
-    """The oracle runs the whole network, from the images of each sequence, and adds up by a loop."""
+    """Compare with a run of the whole network on each sequence's images, and sums computed by a loop."""
     module, data, _ = load(str(checkpoint))
     data.setup("test")
     images, labels = data.splits["test"]
@@ -216,7 +216,7 @@ def test_length_curve_matches_the_whole_network(here, checkpoint):
 
 
 class FirstPixel(Encoder):
-    """Reads a digit off its first pixel."""
+    """An encoder that reads a digit from its first pixel."""
 
     output_size = 1
 
@@ -225,14 +225,14 @@ class FirstPixel(Encoder):
 
 
 class Adder(nn.Module):
-    """Adds without fault."""
+    """A recurrence that adds exactly."""
 
     def forward(self, features, state=None):
         return features.cumsum(dim=1), state
 
 
 def test_length_curve_of_a_faultless_adder_is_what_misread_digits_leave():
-    """Of 300 digits 30 are misread, by 1: a sum is right where none of them is in it."""
+    """30 of 300 digits are misread by 1: a sum is right if it contains none of them."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 9, (300,), generator=generator)
     misread = torch.arange(300) % 10 == 0
@@ -291,7 +291,7 @@ def test_predict_leaves_the_page_too(here, checkpoint, strip, capfd):
 
 
 class Increasing(Objective):
-    """An objective of a user's own, with nothing but what it must have."""
+    """A user's own objective, with only the required methods."""
 
     output_size, monitor, monitor_mode = 1, "val/loss", "min"
 
@@ -337,7 +337,7 @@ def test_mistakes_are_named(here, checkpoint, mnist_root, monkeypatch, capfd):
         ([checkpoint, "--root=nowhere"], r"`--root` \(=nowhere\) does not hold mnist"),
         ([checkpoint, "--images=nowhere"], "`--images`: nowhere does not exist"),
         ([checkpoint, "--images=blank.png"], "`--images`: blank.png can't be read"),
-        ([checkpoint, "--output=full"], r"`--output` \(=full\) is there already"),
+        ([checkpoint, "--output=full"], r"`--output` \(=full\) exists already"),
         ([checkpoint, "--max-length=201"], r"`--max-length` \(=201\) must be from 1 to 200"),
         ([checkpoint, "--sequences=0"], r"`--sequences` \(=0\) must be"),
     ]:

@@ -1,4 +1,4 @@
-"""The LightningModule, without a Trainer and with a small one."""
+"""The LightningModule, without a Trainer and in a short training."""
 
 import math
 from types import SimpleNamespace
@@ -65,7 +65,7 @@ def test_one_cycle_needs_an_end(tmp_path, mnist_root):
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_logged_metrics_equal_those_of_the_whole_split(tmp_path, mnist_root):
-    """Metrics over uneven batches must equal those of one batch with everything."""
+    """Metrics over uneven batches equal the metrics of one large batch."""
     data, module = DigitSums("mnist", str(mnist_root), sequence_length=3, batch_size=7), make_module()
     (logged,) = make_trainer(tmp_path).test(module, data, verbose=False)
     whole = DigitSums("mnist", str(mnist_root), sequence_length=3, batch_size=1_000)
@@ -82,7 +82,7 @@ def test_logged_metrics_equal_those_of_the_whole_split(tmp_path, mnist_root):
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_learns_and_hand_written_equals_torch(tmp_path, mnist_root):
-    """Two short trainings with the same initial weights, one with each cell: the losses are the same and fall."""
+    """Short trainings with each cell, from the same initial weights, have the same falling losses."""
     losses = {}
     for cell in ("lstm", "torch_lstm"):
         seed_everything(0, verbose=False)
@@ -111,7 +111,7 @@ def test_loss_and_metrics_take_a_mask():
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.parametrize("fused", [True, None])
 def test_the_optimizer_runs_as_the_device_at_hand_wants_it(tmp_path, mnist_root, fused):
-    """The device decides whether AdamW is fused, as it is on a GPU, whatever device wrote the checkpoint."""
+    """AdamW is fused on a GPU, and only there, whichever device wrote the checkpoint."""
     data, path = DigitSums("mnist", str(mnist_root), batch_size=50), tmp_path / "last.ckpt"
     trainer = make_trainer(tmp_path, max_epochs=1, limit_val_batches=0)
     trainer.fit(make_module(), data)

@@ -1,4 +1,4 @@
-"""Photographs, scans and drawings whose names tell what they show: `1_is3.jpg`, `strip_31415.jpg`."""
+"""Photographs, scans and drawings with the digits in their names: `1_is3.jpg`, `strip_31415.jpg`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seqsum.objectives.reading import encode, read
 
 
 def drawn(file: Path) -> list[int]:
-    """The digits that the name of a file tells."""
+    """Return the digits in a file's name."""
     (digits,) = re.findall(r"(?:_is|strip_)(\d+)$", file.stem)
     return [int(digit) for digit in digits]
 
@@ -33,7 +33,7 @@ def test_every_image_has_as_many_digits_as_its_name(own_digits):
 
 @pytest.mark.slow
 def test_a_default_network_reads_20_of_the_23(own_digits, real_root, here):
-    """Trained for minutes; each digit is read by itself, as the first of a sequence."""
+    """Train for minutes; read each digit by itself, as the first of a sequence."""
     main([f"--data.root={real_root}", "--trainer.enable_progress_bar=false"])
     module = load("logs/sum/version_0/checkpoints/best.ckpt").module
     right = 0

@@ -14,7 +14,7 @@ from seqsum.objectives import Classification
 
 
 class EncoderDecoder(nn.Module):
-    """Reads digits and outputs their classes backwards, then an end token: one more target than inputs."""
+    """Read digits, and output their classes backwards and an end token: one more target than inputs."""
 
     def __init__(self, hidden_size: int = 16) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ def test_a_schedule_may_wait_for_a_metric(here, mnist_root):
     ("flags", "message"),
     [
         (["--model.hidden_size=3"], "`hidden_size` (=3) is of the default network"),
-        (["--model.encoder.output_size=3"], "`encoder` is of the default network"),
+        (["--model.encoder.output_size=3"], "`encoder` belongs to the default network"),
         (["--model.optimizer=SGD", "--model.weight_decay=0.5"], "`weight_decay` (=0.5) is of the default optimizer"),
     ],
 )

@@ -1,4 +1,4 @@
-"""On the real MNIST, where SEQSUM_DATA names a folder that holds it."""
+"""Tests on the real MNIST in the folder SEQSUM_DATA, if it is set."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def test_splits_are_those_of_the_literature(real_root):
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_first_hundred_steps_learn(real_root, tmp_path):
-    """Squared error of sums of two digits falls below that of the best constant, by a good part."""
+    """The squared error of sums of two digits falls well below that of the best constant."""
     seed_everything(0, verbose=False)
     data = DigitSums("mnist", str(real_root), sequence_length=2, batch_size=64, augment=False)
     module = SequenceModule(schedule="constant", learning_rate=3e-3)

@@ -1,4 +1,4 @@
-"""The package is a house: no two files import each other, and no two rooms do."""
+"""Imports have no cycles, between files or between top-level folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILES = {
 
 
 def imports_of(path):
-    """Files of the package that a file imports when it is imported."""
+    """Return the files of the package that a file imports at the top level."""
     found = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("seqsum"):
@@ -30,7 +30,7 @@ BY_FILE = {name: imports_of(path) for name, path in FILES.items()}
 
 
 def room_of(name):
-    """The folder of a file, or the file itself at the top."""
+    """Return the top-level folder or file of a module."""
     return ".".join(name.split(".")[:2])
 
 
@@ -42,7 +42,7 @@ def by_room():
 
 
 def circles(graph):
-    """Each way that leads back to where it came from."""
+    """List the cycles of a graph."""
     done, way = set(), []
 
     def go(name):

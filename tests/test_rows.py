@@ -1,4 +1,4 @@
-"""Images read row by row: the published configurations, a small training that learns, and what the user sees."""
+"""Images read row by row: the published configurations, a small training, and its output."""
 
 import json
 import re
@@ -75,7 +75,7 @@ def test_parameter_counts_are_the_published_ones(name, monkeypatch, capsys):
 
 
 def test_a_small_one_learns(mnist_root, tmp_path):
-    """After some seconds on 600 digits drawn from fonts, most other such digits are classified correctly."""
+    """After seconds of training on 600 rendered digits, most others are classified correctly."""
     seed_everything(0, verbose=False)
     data = DigitRows("mnist", str(mnist_root), threshold=0.1, batch_size=20)
     module = SequenceModule(
@@ -130,7 +130,7 @@ def test_a_run_draws_decisions_and_states(finished):
 
 @pytest.mark.parametrize("dataset", FOLDERS)
 def test_every_dataset_of_the_family_is_trained_on_and_predicted_from(dataset, tmp_path, monkeypatch, capfd):
-    """The files are in each publisher's own format, with random images."""
+    """Files with random images in each publisher's format."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("seqsum.data.digits.VALIDATION_SIZE", VALIDATION)
     write_family(tmp_path / "data", dataset)
@@ -172,7 +172,7 @@ def test_a_learned_initial_state_is_trained_and_can_be_replaced_in_a_test(checkp
     assert results(Path("logs/other-test/version_0"))["test"] != results(learned)["test"]
     with pytest.raises(SystemExit):
         main(["fit", f"--ckpt_path={path}", "--model.initial_state=zero"])
-    assert "holds another architecture" in capfd.readouterr().err
+    assert "contains another architecture" in capfd.readouterr().err
 
 
 def test_predict_tells_the_decision_after_every_step(checkpoint, mnist_root, capfd):

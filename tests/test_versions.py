@@ -1,4 +1,4 @@
-"""Folders of runs: each is made once, and they are listed as they were made."""
+"""Run folders are made only once, and listed by number."""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
+from seqsum.allocator import keep_memory
 from seqsum.benchmarks.plain import plain_dataloader
 from seqsum.benchmarks.timing import row, take_turns
 from seqsum.data import DigitSums
 from seqsum.data.base import Batch
-from seqsum.memory import keep_memory
 
 RIVAL = "DataLoader, 0 workers"
 PAUSE = 0.3  # seconds before each turn, because the workers of the one before still prefetch some batches

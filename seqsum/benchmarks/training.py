@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from seqsum.allocator import keep_memory
 from seqsum.benchmarks import loading
 from seqsum.benchmarks.keras_process import KerasRival, keras_layout, reason_against
 from seqsum.benchmarks.plain import PlainEncoder, plain_dataloader
@@ -22,7 +23,6 @@ from seqsum.benchmarks.same_numbers import Numbers, check_same_numbers, compute_
 from seqsum.benchmarks.timing import row, take_turns
 from seqsum.data import DigitSums
 from seqsum.data.index_tables import IndexBatch
-from seqsum.memory import keep_memory
 from seqsum.module import SequenceModule
 
 RIVAL = "plain, torch.nn.LSTM"

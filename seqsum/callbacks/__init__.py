@@ -1,4 +1,4 @@
-"""What a run says, shows and leaves behind."""
+"""Callbacks that print, log and draw what a run does, seed it and average its weights."""
 
 from seqsum.callbacks.averaging import AveragedWeights
 from seqsum.callbacks.console import ProgressBar, RunLines

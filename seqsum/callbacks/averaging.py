@@ -1,4 +1,4 @@
-"""An average of the weights over the last steps, in place of the weights."""
+"""Evaluate a moving average of the weights instead of the weights themselves."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 
 
 class AveragedWeights(EMAWeightAveraging):
-    """Validates, keeps and tests an exponential moving average of the weights.
+    """Validate, save and test an exponential moving average (EMA) of the weights.
 
-    Lightning's own, but for two things. The test after a training is of the average too; Lightning would
-    load the weights as they were when the best average was met. And weights and average are told apart in
-    checkpoints of all moments: within a validation, when they have changed places, and at the end.
+    Differs from Lightning's `EMAWeightAveraging` in two ways. The test after a training uses the average too; Lightning
+    would load the current weights of the best epoch. And every checkpoint keeps weights and average apart, even one
+    saved during a validation, when the two are swapped, or at the end.
     """
 
     changed_places = False
@@ -27,16 +27,16 @@ class AveragedWeights(EMAWeightAveraging):
         self.changed_places = False
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if self.changed_places:  # a validation that is interrupted, and so is not gone on with here
+        if self.changed_places:  # an interrupted validation, which this process won't continue
             self.on_validation_epoch_end(trainer, pl_module)
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Nothing yet: the last checkpoint of the training is still to be written."""
+        """Do nothing yet: the training's last checkpoint is written after this hook."""
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if trainer.state.fn == "fit":  # going on with a training takes both, the weights and their average
+        if trainer.state.fn == "fit":  # only a resumed training needs both the weights and their average
             super().on_load_checkpoint(trainer, pl_module, checkpoint)

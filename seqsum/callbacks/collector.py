@@ -1,4 +1,4 @@
-"""Gathers what a network makes of a split, batch by batch, while Lightning runs it through."""
+"""Collect a network's outputs on a split, batch by batch, while Lightning evaluates it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from seqsum.networks import SequenceNetwork
 from seqsum.objectives import Evaluation
 from seqsum.recurrent import Recurrent, trace
 
-MOST = 50_000_000  # numbers in outputs that are kept
+MOST = 50_000_000  # output values to keep
 
 
 class Collector:
-    """What is needed for an `Evaluation`: outputs and targets of all batches, and of the first its gates and states.
+    """Collect what an `Evaluation` needs: outputs and targets of all batches, gates and states of the first.
 
-    Of outputs that would not fit into memory, as of large vocabularies, it keeps those of the first batches.
+    If the outputs would not fit into memory, as with large vocabularies, keep only the first batches.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Collector:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Discard everything collected."""
         self.recording.close()
         self.first: Batch | None = None
         self.recorded: dict[str, Tensor] = {}
@@ -35,7 +35,7 @@ class Collector:
         self.outputs: list[Tensor] = []
 
     def start(self, network: nn.Module, batch: Batch) -> None:
-        """Before the first batch: record what the recurrence does, window after window where it runs in such."""
+        """Start recording the recurrence, before the first batch; windows of a truncated sequence are concatenated."""
         self.clear()
         self.first = batch
         if not isinstance(network, SequenceNetwork):
@@ -44,7 +44,7 @@ class Collector:
         traced = self.recording.enter_context(trace(recurrence)) if isinstance(recurrence, Recurrent) else {}
 
         def keep(_: nn.Module, __: Any, results: Any) -> None:
-            if not isinstance(results[0], Tensor):  # packed, as torch's own layers are where there is a mask
+            if not isinstance(results[0], Tensor):  # a packed sequence, which torch.nn layers return for a mask
                 return
             for name, part in {"outputs": results[0], **traced}.items():
                 before = self.recorded.get(name)
@@ -53,18 +53,18 @@ class Collector:
         self.recording.callback(recurrence.register_forward_hook(keep).remove)
 
     def stop(self) -> None:
-        """After the first batch: leave the network as it was."""
+        """Stop recording, after the first batch, and remove the hooks."""
         self.recording.close()
 
     def add(self, batch: Batch, outputs: Tensor) -> None:
-        """Keep what came of a batch."""
+        """Keep the outputs and targets of a batch, while there is room."""
         if sum(map(torch.numel, self.outputs)) + outputs.numel() <= MOST or not self.outputs:
             self.first = batch if self.first is None else self.first
             self.batches.append(batch._replace(inputs=batch.inputs[:0]))
             self.outputs.append(outputs)
 
     def evaluation(self, split: Literal["val", "test"], network: nn.Module, data: SequenceData) -> Evaluation | None:
-        """All of it; None where no sequence has come."""
+        """Return everything collected as an `Evaluation`; None if there was no sequence."""
         if self.first is None or sum(map(len, self.outputs)) == 0:
             return None
         return Evaluation(split, network, data, self.first, self.batches, self.outputs, self.recorded)

@@ -1,4 +1,4 @@
-"""What a run says while it goes on: a bar, and a line an epoch."""
+"""Report progress on the console: a progress bar, and one line per epoch."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from seqsum.data.base import Batch
 from seqsum.networks.sequence import describe_network
 from seqsum.run import data_of, module_of, run_folder
 
-PER_SECOND = 10  # drawings of the progress bar
+PER_SECOND = 10  # refreshes of the progress bar
 
 
 def epoch_of(trainer: Trainer) -> str:
-    """The present epoch, counted from 1, and how many there will be where that is known."""
+    """Current epoch, counted from 1, and the number of epochs if known: `3/20`."""
     last = trainer.max_epochs
     return f"{trainer.current_epoch + 1}" + (f"/{last}" if last is not None and last >= 0 else "")
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's bar with the two figures to watch, which fit into a narrow terminal.
+    """Lightning's progress bar with only the loss and the monitored metric, to fit into a narrow terminal.
 
-    Drawn ten times a second, however many steps there are in one: on a GPU, each takes as long as a drawing.
+    It is redrawn ten times a second, not after every step: on a GPU, drawing takes as long as a step.
     """
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=PER_SECOND)
-        self.moved = 0.0  # when
+        self.moved = 0.0  # time of the last refresh
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -40,7 +40,7 @@ class ProgressBar(RichProgressBar):
             self.moved = time.monotonic()
 
     def _get_train_description(self, current_epoch: int) -> str:
-        """Lightning's own counts from 0."""
+        """Count epochs from 1, not from 0 as Lightning does."""
         return f"Epoch {epoch_of(self.trainer)}".ljust(len(self.validation_description))
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class ProgressBar(RichProgressBar):
 
 
 class RunLines(Callback):
-    """Says in a few lines what runs, then how each epoch went: a bar forgets, and shows nothing in a log file."""
+    """Print what runs, and the metrics of each epoch: a progress bar keeps no history and is useless in a log file."""
 
     def __init__(self) -> None:
         self.started = 0.0
@@ -66,7 +66,7 @@ class RunLines(Callback):
             print_line(f"Logs: {run_folder(trainer) or 'none'}")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.started = time.perf_counter()  # a training that goes on within an epoch does not start that epoch again
+        self.started = time.perf_counter()  # resuming within an epoch does not call `on_train_epoch_start`
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()

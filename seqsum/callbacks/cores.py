@@ -1,4 +1,4 @@
-"""Notices in the first seconds of a training on CPUs that other programs use its cores."""
+"""Detect, in the first seconds of a training on CPUs, that other programs use its cores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seqsum.data.base import Batch
 
 
 def waiting_time() -> float:
-    """Seconds that the threads of this process were ready to run so far while others ran, all threads together.
+    """Total seconds that the threads of this process have waited for a core.
 
     Linux counts them ("schedstat" in https://docs.kernel.org/scheduler/sched-stats.html); 0 on other systems.
     """
@@ -29,17 +29,17 @@ def waiting_time() -> float:
 
 
 class SharedCores(Callback):
-    """Says once what to do where torch's threads wait for cores that other programs use.
+    """Print advice, once, if torch's threads wait for cores that other programs use.
 
-    Torch divides an operation between its threads, and goes on when the last of them is done: one that waits for a
-    core holds up all of them. The default training on two cores made 15 steps a second with two threads and 10 with
-    one; beside a busy program on one of the cores, 5 and 10.
+    Torch divides an operation between its threads and waits for the last one: a thread without a core delays all
+    others. On two cores the default training ran 15 steps a second with two threads and 10 with one; beside a busy
+    program on one of the cores, 5 and 10.
 
-    Only the seconds after the first step are looked at, by the first process.
+    The first process measures the seconds after the first step.
 
     Attributes:
-        seconds: How many of them.
-        most: Threads that may wait, on average. Left in peace on two cores 0.1 do, beside one busy program 0.7.
+        seconds: How long to measure.
+        most: Threads that may wait, on average. On two idle cores it is 0.1, beside one busy program 0.7.
     """
 
     seconds = 3.0
@@ -55,7 +55,7 @@ class SharedCores(Callback):
     ) -> None:
         if not self.looks_on:
             return
-        if self.started is None:  # what the first step compiles is no measure
+        if self.started is None:  # don't measure the first step, which compiles
             self.started, self.waited = time.monotonic(), waiting_time()
         elif (passed := time.monotonic() - self.started) >= self.seconds:
             self.looks_on = False
@@ -65,12 +65,12 @@ class SharedCores(Callback):
 
 
 def advice(waiting: float, threads: int) -> str:
-    """What to do where so many of the threads wait for a core, on average.
+    """Advise how many threads to use, if on average `waiting` of them wait for a core.
 
-    A thread that shares its core with one program waits for half of the time. So twice as many cores are in use.
+    A thread that shares its core with one program waits half of the time, so twice as many cores are in use.
     """
     free = max(1, threads - math.ceil(2 * waiting))
     return (
-        f"Other programs use the cores: {waiting:.1f} of torch's {threads} threads wait for one, and the rest for "
-        f"them. Put `OMP_NUM_THREADS={free}` before the command to train faster."
+        f"Other programs use the cores: {waiting:.1f} of torch's {threads} threads wait for a core, and delay the "
+        f"others. Put `OMP_NUM_THREADS={free}` before the command to train faster."
     )

@@ -1,4 +1,4 @@
-"""Histograms for TensorBoard."""
+"""Write histograms to TensorBoard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seqsum.run import tensorboard_writers
 
 
 def add_histograms(trainer: Trainer, group: str, tensors: Iterable[tuple[str, Tensor]]) -> None:
-    """A histogram of each tensor's values, but for NaN and what lies beyond TensorBoard's last bin."""
+    """Add a histogram of each tensor, without NaN and values beyond TensorBoard's last bin."""
     for name, tensor in tensors:
         values = tensor.detach().float()
         values = values[values.abs() < 1e20]

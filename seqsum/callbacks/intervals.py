@@ -1,4 +1,4 @@
-"""After which epochs something is due that takes time: at fixed intervals, or as often as is cheap."""
+"""Decide after which epochs to do something slow: at fixed intervals, or as often as is cheap."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-SHARE = 0.025  # of the time that everything may take together, unless its interval is given
+SHARE = 0.025  # largest share of the training's time, for everything without a fixed interval
 
 
 class Intervals:
-    """Decides what is due after an epoch.
+    """Decide what is due after an epoch.
 
     Args:
-        every_n_epochs: By name, how often; 0 for never, None for after each epoch, or after fewer where that would
-            take more than `SHARE` of the time, and after the last.
+        every_n_epochs: Interval by name; 0 for never. None for after each epoch, or less often if that would take more
+            than `SHARE` of the time, and always after the last.
 
     Raises:
-        ValueError: A number below zero.
+        ValueError: An interval is negative.
     """
 
     def __init__(self, every_n_epochs: Mapping[str, int | None]) -> None:
@@ -28,12 +28,12 @@ class Intervals:
         self.restart()
 
     def restart(self) -> None:
-        """At the start of a training."""
-        # processor seconds, so that other programs don't count: at the start, and what all this took since
+        """Reset the clock, at the start of a training."""
+        # CPU seconds, so that other programs don't count: at the start, and spent inside `timed` since then
         self.started, self.spent = time.thread_time(), 0.0
 
     def due_after(self, epoch: int, is_last: bool) -> set[str]:
-        """Names of what is due after an epoch, counted from 1."""
+        """Names of what is due after an epoch; epochs are counted from 1."""
         affordable = self.spent <= SHARE * (time.thread_time() - self.started) or is_last
         return {
             name for name, n in self.every_n_epochs.items() if (affordable if n is None else n > 0 and epoch % n == 0)
@@ -45,7 +45,7 @@ class Intervals:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Counts what happens inside as the time that all this takes."""
+        """Count the time of the block as spent."""
         start = time.thread_time()
         yield
         self.spent += time.thread_time() - start

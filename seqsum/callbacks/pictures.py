@@ -1,4 +1,4 @@
-"""What there is to see of a network, at every stage: the objective draws it, this puts it where a user looks."""
+"""Show the objective's figures in TensorBoard, after a test and in a prediction."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ PAGE = "predictions.html"
 
 
 class Pictures(Callback):
-    """Shows what the network makes of the sequences: in TensorBoard, after a test, and in a prediction.
+    """Show the network's outputs on the sequences in TensorBoard, after a test, and in a prediction.
 
-    Before the training and after its epochs, in TensorBoard, the objective's figures of the validation sequences, the
-    same ones each time, and histograms of weights, gradients and gates. After a test its figures as PNG. In a
-    prediction all that the objective has to show. Everything is taken from the run as it goes by, on the process that
-    logs: no random number is used, nothing about the training changes.
+    Before the training and after epochs, write to TensorBoard the objective's figures of the validation sequences
+    (always the same ones) and histograms of weights, gradients and gates. After a test, save the figures as PNG. In a
+    prediction, show all that the objective offers. All data come from the run itself, on the process that logs: no
+    random number is drawn, and the training doesn't change.
 
     Args:
-        figures_every_n_epochs: How often figures are drawn; 0 for never. By default after each epoch, or
-            after fewer where that would take more than 2.5 % of the time; and after the last.
-        histograms_every_n_epochs: How often histograms are made, likewise.
+        figures_every_n_epochs: Interval of the figures; 0 for never. By default after each epoch, or less often if
+            that would take more than 2.5 % of the time; always after the last.
+        histograms_every_n_epochs: Interval of the histograms, likewise.
     """
 
     def __init__(self, figures_every_n_epochs: int | None = None, histograms_every_n_epochs: int | None = None) -> None:
@@ -61,7 +61,7 @@ class Pictures(Callback):
             self._set_due(trainer, self.intervals.wanted())
 
     def _set_due(self, trainer: Trainer, due: set[str]) -> None:
-        """What is due, where there is a TensorBoard to write to."""
+        """Set what is due; nothing without TensorBoard."""
         self.due = due if tensorboard_writers(trainer) else set()
 
     def on_validation_batch_start(
@@ -74,7 +74,7 @@ class Pictures(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int, *_: Any
     ) -> None:
         self.collector.stop()
-        if batch_idx == 0 and "histograms" in self.due:  # here an average of the weights is still in place
+        if batch_idx == 0 and "histograms" in self.due:  # here the network still contains averaged weights, if any
             with self.intervals.timed():
                 add_histograms(trainer, "weights", module_of(pl_module).network.named_parameters())
                 add_histograms(trainer, "activations", self.collector.recorded.items())
@@ -150,7 +150,7 @@ class Pictures(Callback):
 
 
 def describe(network: nn.Module, objective: Objective, data: SequenceData) -> str:
-    """A network and what it was trained for, in a line."""
+    """Describe a network and its task in one line."""
     return f"{describe_network(network)}. {objective.describe(data)}"
 
 

@@ -1,4 +1,4 @@
-"""What a run is, for TensorBoard: its settings, how it came out, and its network as a graph."""
+"""Describe a run in TensorBoard: its settings, its test metrics, and the graph of its network."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from seqsum.objectives import StepMean
 from seqsum.recurrent import Recurrent
 from seqsum.run import module_of, tensorboard_writers
 
-GRAPH_STEPS = 3  # of the loop over time, which the graph shows unrolled
+GRAPH_STEPS = 3  # time steps in the graph, which shows the loop unrolled
 
 
 class RunRecord(Callback):
-    """Writes into TensorBoard what tells one run from another.
+    """Write to TensorBoard what distinguishes runs.
 
-    At the start the settings as text and the graph of the network; after the test a row for the HParams tab,
-    settings and test metrics, by which runs compare.
+    At the start, write the settings as text and the graph of the network; after the test, write settings and test
+    metrics to the HParams tab, to compare runs.
 
     Args:
-        configuration: All settings, resolved, as YAML.
+        configuration: All resolved settings as YAML.
         settings: The same by name, such as `data.batch_size`.
     """
 
@@ -48,7 +48,7 @@ class RunRecord(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        if not self.drawn:  # after the step: within it, others may look at the network by hooks
+        if not self.drawn:  # after the step: during it, other callbacks may have hooks on the network
             self.drawn = True
             for writer in tensorboard_writers(trainer):
                 add_graph(writer, module_of(pl_module).network, batch)
@@ -61,14 +61,14 @@ class RunRecord(Callback):
 
 
 def charts(module: SequenceModule) -> dict[str, dict[str, list[Any]]]:
-    """TensorBoard's charts of a metric at all steps together, a line each."""
+    """Layout for TensorBoard: a chart for each metric, with a line for each time step."""
     metrics = module.val_metrics.items(keep_base=True)
     names = [name for name, metric in metrics if isinstance(metric, StepMean) and metric.last is None]
     return {"metrics by step": {name: ["Multiline", [f"val_by_step/{name}_t.*"]] for name in names}}
 
 
 class _OnInputs(nn.Module):
-    """A network that takes the inputs of a batch in place of it, since a trace knows tensors alone."""
+    """Wrap a network so that it takes only the inputs tensor of a batch: a trace accepts nothing but tensors."""
 
     def __init__(self, network: nn.Module, batch: Batch) -> None:
         super().__init__()
@@ -80,19 +80,19 @@ class _OnInputs(nn.Module):
 
 
 def add_graph(writer: SummaryWriter, network: nn.Module, batch: Batch) -> None:
-    """The graph of a network in evaluation, as traced on a copy of it: the network itself stays untouched."""
+    """Trace a copy of the network in evaluation mode, and add its graph."""
     batch = batch.map(lambda tensor: tensor[:1, :GRAPH_STEPS])._replace(mask=None, target_mask=None)
-    inputs = torch.zeros_like(batch.inputs)  # what a mask hides may be NaN
+    inputs = torch.zeros_like(batch.inputs)  # masked inputs may be NaN
     network = _OnInputs(copy.deepcopy(network).eval(), batch)
     for part in network.modules():
-        part._forward_hooks.clear()  # of callbacks that look on
+        part._forward_hooks.clear()  # hooks of other callbacks
         if isinstance(part, Recurrent):
-            part.backend = "eager"  # the plain loop, and no compiled one in its stead
+            part.backend = "eager"  # show the plain loop, not a compiled one
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            # what a trace is bound to, such as its length, does no harm in a graph that is only looked at
+            # a graph that is only displayed may be specialised to this length
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
-            warnings.filterwarnings("ignore", ".*torch.jit.trace.* is deprecated")  # by torch of what it does itself
+            warnings.filterwarnings("ignore", ".*torch.jit.trace.* is deprecated")  # caused by torch itself
             writer.add_graph(network, inputs)
-    except Exception as error:  # of a network of the user's own, which may need more than inputs
-        rank_zero_warn(f"no graph of the network for TensorBoard, since it can't be traced: {error}")
+    except Exception as error:  # a user's own network may need more than the inputs
+        rank_zero_warn(f"TensorBoard shows no graph of the network, since it can't be traced: {error}")

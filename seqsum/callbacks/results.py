@@ -1,4 +1,4 @@
-"""What a test leaves behind: a table, and `results.json`."""
+"""Report the results of a test: a printed table, and `results.json`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from seqsum.run import data_of, module_of, run_folder, spaced
 
 
 class TestReport(Callback):
-    """After a test: a table of the metrics by step, and `results.json`.
+    """Print a table of the metrics by step after a test, and write `results.json`.
 
     Args:
         experiment: Name of the run.
-        seed: What everything random in the run was seeded with.
+        seed: The run's seed.
         verbose: Whether to print the table.
     """
 
-    __test__ = False  # not a test class, whatever pytest makes of its name
+    __test__ = False  # tell pytest that this is not a test class
 
     def __init__(self, experiment: str, seed: int | None, verbose: bool = True) -> None:
         self.experiment = experiment
@@ -55,11 +55,11 @@ class TestReport(Callback):
             if isinstance(metric, StepMean)
         }
         values = {name: metric.by_step().tolist() for name, metric in steps.items()}
-        # JSON knows no NaN: a step at which nothing was scored has no value
+        # null, since JSON has no NaN, for a step at which nothing was scored
         self.by_step = {name: [None if math.isnan(v) else v for v in column] for name, column in values.items()}
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero or trainer.barebones:  # where nothing is logged
+        if not trainer.is_global_zero or trainer.barebones:  # barebones logs no metrics
             return
         self.seconds["test"] = round(time.perf_counter() - self.started, 1)
         results = self._results(trainer, pl_module)
@@ -91,7 +91,7 @@ def _print_table(results: dict[str, Any]) -> None:
     for name in results["test_by_step"]:
         table.add_column(name, justify="right")
     steps = list(enumerate(zip(*results["test_by_step"].values(), strict=True), start=1))
-    for step, values in spaced(steps):  # all of them are in results.json
+    for step, values in spaced(steps):  # results.json has all steps
         table.add_row(str(step), *("–" if value is None else f"{value:.4f}" for value in values))
     others = {name for name in results["test"] if name.removeprefix("test/") not in (*results["test_by_step"], "loss")}
     table.caption = " · ".join(f"{name} {results['test'][name]:.4f}" for name in sorted(others)) or None

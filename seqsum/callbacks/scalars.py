@@ -1,4 +1,4 @@
-"""Curves beside the module's own: learning rate, gradient norm, speed, and the metrics of each step."""
+"""Log more curves: learning rate, gradient norm, speed, and the metrics at each time step."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from seqsum.run import module_of, spaced
 
 
 class Scalars(Callback):
-    """Logs what tells how a training goes, to every logger there is.
+    """Log how a training progresses to all loggers.
 
-    `train/learning_rate` and `train/gradient_norm`, the latter before clipping; `train/images_per_second` of each
-    epoch, or `sequences_per_second` where a step is no image, over all processes, validation and pictures left
-    out; `val_by_step/exact_step_t3` and its like. Lightning's LearningRateMonitor would give each group of
-    parameters a curve, all the same, and its ThroughputMonitor would stop the GPU after every batch.
+    - `train/learning_rate`, and `train/gradient_norm` before clipping
+    - `train/images_per_second` of each epoch (`sequences_per_second` if steps are not images), over all processes,
+      without validation and pictures
+    - metrics at each time step, such as `val_by_step/exact_step_t3`
+
+    Lightning's LearningRateMonitor would draw the same curve for each parameter group, and its ThroughputMonitor would
+    synchronise the GPU after every batch.
     """
 
     def __init__(self) -> None:
-        self.read = 0  # in this unit
+        self.read = 0  # images or sequences, see `unit`
         self.unit = "images"
         self.seconds = 0.0
-        self.last = 0.0  # when the clock was last read
+        self.last = 0.0  # time of the last clock reading
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         if module_of(pl_module).logs_this_step:
@@ -36,7 +39,7 @@ class Scalars(Callback):
             pl_module.log("train/learning_rate", optimizer.param_groups[0]["lr"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._restart()  # a training that goes on from the middle of an epoch does not start that epoch again
+        self._restart()  # resuming within an epoch does not call `on_train_epoch_start`
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restart()
@@ -63,6 +66,6 @@ class Scalars(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, metric in module_of(pl_module).val_metrics.items(keep_base=True):
-            if isinstance(metric, StepMean) and metric.last is None:  # the others have but few
-                steps = spaced(list(enumerate(metric.by_step(), start=1)))  # of all processes, so all come here
+            if isinstance(metric, StepMean) and metric.last is None:  # not metrics of the last few steps alone
+                steps = spaced(list(enumerate(metric.by_step(), start=1)))  # synchronises: call it on all processes
                 pl_module.log_dict({f"val_by_step/{name}_t{t}": mean for t, mean in steps}, sync_dist=True)

@@ -1,4 +1,4 @@
-"""Random numbers that depend on where a training is, and not on how it came there."""
+"""Make random numbers depend on the current step alone, not on what ran before."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from seqsum.data.base import Batch
 
 
 class Seeds(Callback):
-    """Seeds torch's global generator, from which dropout draws, before every training step and every evaluation.
+    """Seed torch's global generator, used by dropout, before every training step and every evaluation.
 
-    So a training that goes on draws what an undisturbed one would, whatever else drew before; one that is
-    killed leaves no state to save; and each process has numbers of its own. The order and the warps of the
-    digits have seeds of their own (`IndexBatches`).
+    So a resumed training draws the same numbers as an uninterrupted one, without any saved generator state, and each
+    process draws different numbers. The order and the warps of the digits are seeded separately (`IndexBatches`).
 
     Args:
-        seed: Of everything random in the run.
+        seed: The run's seed.
     """
 
     def __init__(self, seed: int) -> None:
@@ -27,7 +26,7 @@ class Seeds(Callback):
         self._reseed(trainer, 0, trainer.current_epoch, batch_idx)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._reseed(trainer, 1)  # the same numbers each time, so that epochs compare
+        self._reseed(trainer, 1)  # the same numbers each time, so that epochs are comparable
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._reseed(trainer, 1)
@@ -38,10 +37,10 @@ class Seeds(Callback):
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed torch's generators of the CPU and of a device.
+    """Seed torch's generators of the CPU and of one device.
 
-    `torch.manual_seed` would seed those of all kinds of devices that torch knows. For one that is not in use it
-    writes down a traceback, each time, in case it will be: that takes longer than a step on a GPU.
+    `torch.manual_seed` would seed all kinds of devices. For a kind not in use yet it records a traceback each time,
+    which takes longer than a step on a GPU.
     """
     if device.type not in ("cpu", "cuda"):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Callbacks of Lightning's that a user adds: which of them this program makes room for, and which it must refuse."""
+"""Inspect the callbacks that a user adds: which replace the program's own, and which can't work."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from seqsum.errors import InputError
 from seqsum.module import SequenceModule
 
 BY_STEP = "val_by_step/"  # with the number of the step, which depends on the data
-# known, but hardly a measure of what is best
+# logged, but rarely used as a `monitor`
 SELDOM = (
     *("epoch", "step", "train/learning_rate", "train/gradient_norm"),
     *("train/images_per_second", "train/sequences_per_second"),
 )
-OWN = ("lightning.", "seqsum.")  # packages whose callbacks log nothing that is not known here
+OWN = ("lightning.", "seqsum.")  # callbacks from these packages log no other metrics
 
 
 def has_progress_bar(callbacks: Sequence[Callback]) -> bool:
-    """Whether there is one already: Lightning allows no second."""
+    """Return whether one of the callbacks is a progress bar: Lightning allows only one."""
     return any(isinstance(callback, ProgressBar) for callback in callbacks)
 
 
 def has_checkpoint(callbacks: Sequence[Callback], has_folder: bool) -> bool:
-    """Whether one of the callbacks writes checkpoints.
+    """Return whether one of the callbacks writes checkpoints.
 
     Raises:
-        InputError: Neither the run nor the callback has a folder for them.
+        InputError: Neither the run nor such a callback has a folder.
     """
     found = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
     for callback in found:
         if callback.dirpath is None and not has_folder:
             raise InputError(
-                f"`--trainer.callbacks`: {type(callback).__name__} needs a `dirpath`, for a run without a logger has "
+                f"`--trainer.callbacks`: {type(callback).__name__} needs a `dirpath`, since a run without a logger has "
                 "no folder"
             )
     return bool(found)
 
 
 def check_finders(callbacks: Sequence[Callback], module: SequenceModule) -> None:
-    """Refuse what changes the rate or the number of steps once the schedule is made.
+    """Refuse callbacks that change the learning rate or the number of steps after the schedule was made.
 
     Raises:
-        InputError: As said.
+        InputError: There is such a callback, and the schedule is not constant.
     """
     for callback in callbacks:
         if isinstance(callback, LearningRateFinder | BatchSizeFinder) and module.schedule != "constant":
@@ -62,10 +62,10 @@ def check_finders(callbacks: Sequence[Callback], module: SequenceModule) -> None
 
 
 def check_monitors(callbacks: Sequence[Callback], module: SequenceModule) -> None:
-    """Refuse a `monitor` that nothing logs, unless a callback of the user's own may.
+    """Refuse a `monitor` that nothing logs. A user's own module or callback may log anything, so skip the check then.
 
     Raises:
-        InputError: As said; names what there is.
+        InputError: There is such a `monitor`; the message lists the metrics.
     """
     if type(module) is not SequenceModule or not all(type(each).__module__.startswith(OWN) for each in callbacks):
         return
@@ -81,6 +81,6 @@ def check_monitors(callbacks: Sequence[Callback], module: SequenceModule) -> Non
 
 
 def monitored(module: SequenceModule) -> list[str]:
-    """What a training logs in each epoch, by name."""
+    """Names of the metrics logged in each epoch of a training."""
     metrics = [str(name) for each in (module.val_metrics, module.train_metrics) for name in each]
     return ["val/loss", "train/loss", "train/step_loss", *metrics]

@@ -1,4 +1,4 @@
-"""Lightning's own command line for `SequenceModule` and any DataModule, with what is different here."""
+"""Lightning's command line, adapted to `SequenceModule` and any DataModule."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ TRAINER_DEFAULTS = {
     "max_epochs": 20,
     "gradient_clip_val": 1.0,
     "default_root_dir": "logs",
-    "enable_model_summary": False,  # `RunLines` says what matters in one line
+    "enable_model_summary": False,  # `RunLines` prints a one-line summary
 }
 
 
 class SeqsumCLI(LightningCLI):
-    """Runs a subcommand: settings read back from checkpoints, folders that are never overwritten.
+    """Run a subcommand with settings from flags, files and checkpoint, in a new folder.
 
     Args:
         subcommand: `fit`, `validate`, `test` or `predict`.
-        given: What the command line says.
+        given: Options, files and checkpoint of the command line.
     """
 
     subcommand: str
@@ -64,7 +64,7 @@ class SeqsumCLI(LightningCLI):
         return super().init_parser(files=self.given.files, **kwargs)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Lightning's own warns when a program with arguments passes `args`, as `main` always does."""
+        """Parse `args`; unlike Lightning, don't warn if the program itself was started with arguments."""
         self.config = expand_home(parser.parse_args(cast("list[str]", args)))
         drop_default_encoder(self.config[self.config.subcommand].model)
 
@@ -79,13 +79,13 @@ class SeqsumCLI(LightningCLI):
         parser.add_lightning_class_args(Diagnosis, "diagnosis")
 
     def _parse_ckpt_path(self) -> None:
-        """Lightning would let a checkpoint's settings override the user's flags: see `settings.with_checkpoint`."""
+        """Do nothing: Lightning would override the user's flags by the checkpoint; see `settings.with_checkpoint`."""
 
     def instantiate_classes(self) -> None:
-        """Make module, data and trainer; find out what is wrong with them before any folder is made."""
+        """Make module, data and trainer, and report their errors before any folder is made."""
         try:
             super().instantiate_classes()
-        except (ValueError, TypeError, MisconfigurationException) as error:  # TypeError: for some flags
+        except (ValueError, TypeError, MisconfigurationException) as error:  # some flags raise a TypeError
             raise InputError(str(error)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -101,12 +101,12 @@ class SeqsumCLI(LightningCLI):
         trainer = self._instantiate_trainer({**made.trainer, **kwargs, **changed}, self._callbacks(name, wanted))
         check_processes(trainer)
         use_no_profiler(trainer)
-        if wanted.our_loggers:  # they make the run's folder, now that nothing can go wrong any more
+        if wanted.our_loggers:  # last, after all checks, since they make the run's folder
             trainer.loggers = make_loggers(made.trainer.default_root_dir, name)
         return trainer
 
     def _callbacks(self, name: str, wanted: Wanted) -> list[Callback]:
-        """Those of this program."""
+        """The program's own callbacks."""
         settings, made = self.config[self.subcommand], self.config_init[self.subcommand]
         configuration = self._parser(self.subcommand).dump(settings, skip_none=False)
         found = callbacks.of_every_run(callbacks.Described(name, settings, configuration))
@@ -128,13 +128,13 @@ class SeqsumCLI(LightningCLI):
             check_architecture(path, checkpoint, self.model, going_on=self.subcommand == "fit")
         if settings.get("weights_only") is False:
             raise InputError(
-                "`--weights_only` (=false) must be true: a checkpoint is read as data, nothing in it is run"
+                "`--weights_only` (=false) must be true: a checkpoint is read as data, no code in it is run"
             )
 
     def _prepare_data(self, settings: Namespace) -> None:
-        """Read or download the data, on the first process; note which dataset `auto` turned out to be."""
+        """Read or download the data on the first process, and record which dataset `auto` stands for."""
         if not is_first_process():
-            return  # it gets the data from the first one, see `SequenceData.made_once`
+            return  # receives the data from the first process, see `SequenceData.made_once`
         if self.subcommand != "predict":
             self.datamodule.prepare_data()
         self.datamodule.setup(self.subcommand)
@@ -143,29 +143,29 @@ class SeqsumCLI(LightningCLI):
             self.datamodule.hparams["dataset"] = self.datamodule.dataset
 
     def _note_settings(self, settings: Namespace) -> None:
-        """Give the module the settings of its parts, since checkpoints hold data and no objects."""
+        """Record the settings of the module's parts in its `hparams`: checkpoints contain no objects."""
         for name in (*OBJECTS, "schedule"):
             value = settings.model.get(name)
             self.model.hparams[name] = value.as_dict() if isinstance(value, Namespace) else value
 
     def test(self, **kwargs: Any) -> None:
-        """The subcommand: `TestReport` prints what Lightning's own table would repeat."""
+        """Run the subcommand `test` without Lightning's table, since `TestReport` prints one."""
         self.trainer.test(**{**kwargs, "verbose": False})
 
     def after_predict(self) -> None:
-        """Lightning calls it: say what of the user's input was left out."""
+        """Print which of the user's inputs were skipped (called by Lightning)."""
         if self.trainer.is_global_zero:
             print_left_out(self.datamodule.own)
 
     def test_best(self) -> None:
-        """Test the best checkpoint of the training just finished; the last weights where there is none."""
+        """Test the best checkpoint of the finished training, or the last weights if there is none."""
         self.test(model=self.model, datamodule=self.datamodule, ckpt_path=self._best_checkpoint() or None)
 
     def say_where_everything_is(self) -> None:
-        """The last lines of a training."""
+        """Print the path of the best checkpoint and the TensorBoard command at the end of a training."""
         folder = run_folder(self.trainer)
         if folder and self.trainer.is_global_zero:
-            none = "none, for the training never came to the end of a validation" if self._keeps_best() else "none"
+            none = "none, since no validation was completed" if self._keeps_best() else "none"
             print_line(f"Best checkpoint: {self._best_checkpoint() or none}")
             print_line(f"Curves: tensorboard --logdir {folder}")
 

@@ -1,4 +1,4 @@
-"""Command lines as shells make them of patterns: several values after one flag."""
+"""Join several values after one flag, as a shell produces them from a pattern."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 
 
 def join_values(options: list[str], flag: str) -> list[str]:
-    """All values of a flag as one: `--flag a b --flag=c` becomes `--flag=["a", "b", "c"]`.
+    """Join all values of a flag: `--flag a b --flag=c` becomes `--flag=["a", "b", "c"]`.
 
-    jsonargparse takes one value after a flag that classes define, and of several such flags only the last.
+    For a flag that comes from a class, jsonargparse takes only one value, and the last of repeated flags.
 
     Args:
-        options: Of the command line.
-        flag: With its dashes. Its values end where the next option begins, with a dash.
+        options: Options of the command line.
+        flag: The flag, with its dashes. Its values end before the next option that starts with a dash.
     """
     others, values, is_taking = [], [], False
     for option in options:

@@ -1,4 +1,4 @@
-"""Which callbacks of this program a run has. Their order does not matter."""
+"""Make the program's own callbacks for a run. Their order does not matter."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from seqsum.resume.last import LastCheckpoint
 
 
 class Described(NamedTuple):
-    """A run as its callbacks are told of it.
+    """What the callbacks know of a run.
 
     Attributes:
-        name: Of the run's folder.
-        settings: All of the subcommand.
+        name: Name of the run's folder.
+        settings: All settings of the subcommand.
         configuration: The same as YAML.
     """
 
@@ -40,7 +40,7 @@ class Described(NamedTuple):
 
 
 def of_every_run(run: Described) -> list[Callback]:
-    """Those that any run has."""
+    """Callbacks of every run."""
     seed = seed_of(run.settings.seed_everything)
     return [
         Seeds(seed),
@@ -55,10 +55,10 @@ def of_every_run(run: Described) -> list[Callback]:
 
 
 def checkpoints(objective: Objective) -> list[Callback]:
-    """Those that keep what a training comes to."""
+    """Callbacks that write `best.ckpt` and `last.ckpt`."""
     return [BestCheckpoint(objective), LastCheckpoint()]
 
 
 def progress_bar() -> list[Callback]:
-    """The bar, for those that want one."""
+    """The callback that draws the progress bar."""
     return [ProgressBar()]

@@ -1,4 +1,4 @@
-"""The program from its first word to its exit code: what runs, and one clear line for a user's mistake."""
+"""Run the program, and report a user's mistake in one line."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from contextlib import contextmanager
 import jsonargparse
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from seqsum.allocator import keep_memory
 from seqsum.cli.app import SeqsumCLI
 from seqsum.cli.configurations import dump_settings
 from seqsum.cli.settings import read_settings
 from seqsum.console import fail
 from seqsum.distributed import is_first_process
 from seqsum.errors import InputError, NotFiniteError
-from seqsum.memory import keep_memory
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, no larger file
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
@@ -26,7 +26,7 @@ UNKNOWN_MONITOR = "Early stopping conditioned on metric"  # as Lightning says af
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line; `args` are those of the process by default."""
+    """Run the command line with `args`, by default `sys.argv[1:]`."""
     args = sys.argv[1:] if args is None else args
     _quieten()
     jsonargparse.set_dumper("yaml", dump_settings)
@@ -45,39 +45,39 @@ def main(args: list[str] | None = None) -> None:
 
 @contextmanager
 def _errors_in_a_line() -> Iterator[None]:
-    """Say a user's mistake without a traceback, at whatever moment it shows, and exit."""
+    """Print a user's mistake without a traceback, whenever it is found, and exit."""
     try:
         yield
     except InputError as error:
         fail(str(error))
-    except NotFiniteError as error:  # in all processes alike, of which one says it
+    except NotFiniteError as error:  # raised in all processes: print it once
         fail(str(error) if is_first_process() else None)
-    except MisconfigurationException as error:  # of Lightning, which some flags only reach in the training
+    except MisconfigurationException as error:  # Lightning checks some flags only when the training starts
         fail(str(error))
     except RuntimeError as error:
         if not str(error).startswith(UNKNOWN_MONITOR):
             raise
         fail(str(error))
-    except OSError as error:  # of a logger, which may hide that of the checkpoint before it
+    except OSError as error:  # from a logger; the checkpoint's error may be its context
         if error.errno not in FULL_DISK:
             raise
         first = error.__context__ if isinstance(error.__context__, InputError) else error
         fail(f"{first} (the disk is full: `--trainer.default_root_dir` may name another one)")
-    except KeyboardInterrupt:  # before or after the training, which handles its own
+    except KeyboardInterrupt:  # outside the training loop, which handles its own
         sys.exit(1)
 
 
 def _quieten() -> None:
-    """Leave out what Lightning says on the way that is of no use to a user of this program."""
-    # index tables are made in microseconds: workers would only slow the loading down
+    """Filter out warnings and tips that are of no use to a user of this program."""
+    # index tables take microseconds: workers would only slow the loading down
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    # a file's name in another script is boxes in a picture, and whole in the table and on the page
+    # the picture shows boxes for a file name in another script; the table and the page show it correctly
     warnings.filterwarnings("ignore", r"Glyph .* missing from (current )?font")
-    # the checkpoint callbacks of the training have nothing to do in a test
+    # a test doesn't need the training's checkpoint callbacks
     warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided.*")
-    # a training that goes on has a folder of its own, and so its own best checkpoint
+    # a resumed training has a new folder, and so its own best checkpoint
     warnings.filterwarnings("ignore", "The dirpath has changed from .*")
-    # said by lightning 2.6 of its own code under torch 2.11 and later
+    # lightning 2.6 causes this warning itself under torch 2.11 and later
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
 

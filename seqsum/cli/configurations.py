@@ -1,4 +1,4 @@
-"""Files of settings, looked at before they are used: what is wrong with them is said with their name."""
+"""Read configuration files and check their structure, so that an error names the file."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import yaml
 from seqsum.errors import InputError
 from seqsum.paths import expand_home
 
-LARGEST = 10_000  # values; the largest of this package has about 50
+LARGEST = 10_000  # values in a file; the largest in `configs/` has about 50
 
 
 class Configuration(NamedTuple):
-    """A file of settings.
+    """A configuration file.
 
     Attributes:
-        text: What is in it.
-        settings: The same by names.
+        text: Its text.
+        settings: The parsed text.
     """
 
     text: str
@@ -27,39 +27,39 @@ class Configuration(NamedTuple):
 
 
 def read_files(names: list[str]) -> dict[str, Configuration]:
-    """The files among what `-c` and `--config` name, by name; settings may also be given in place of a file.
+    """Read the files given by `-c` and `--config`, by name; skip values that are settings instead of a file.
 
     Raises:
-        InputError: A file is no YAML, no mapping, gives a setting twice, or would never end.
+        InputError: A file is not YAML, not a mapping, gives a setting twice, refers to itself or is too large.
     """
     return {name: read_configuration(name) for name in names if is_file(name)}
 
 
 def is_file(path: str) -> bool:
-    """Whether it is one."""
+    """Return whether the path is a file; False for text that can't be a path."""
     try:
         return Path(path).is_file()
-    except (OSError, ValueError):  # too long a name, a zero in it
+    except (OSError, ValueError):  # too long, or contains a null character
         return False
 
 
 def read_configuration(path: str) -> Configuration:
-    """Read a file, and refuse one that is no mapping of settings: see `read_files`."""
+    """Read and check one configuration file; see `read_files` for the errors."""
     try:
         text = Path(path).read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if not isinstance(root, yaml.MappingNode):
-            raise InputError(f"`--config` (={path}) must be a mapping of settings, such as `data:` and below it names")
+            raise InputError(f"`--config` (={path}) must be a mapping of settings, such as `data:` and names below it")
         _check_node(root, (), [0])
         return Configuration(text, expand_home(_values(root)))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"`--config` (={path}) is no YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"`--config` (={path}) is not YAML: {' '.join(str(error).split())}") from error
     except _StructureError as error:
         raise InputError(f"`--config` (={path}) {error}") from error
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """The settings of a run, of which it left a file; none where that is gone.
+    """Read a run's settings from its `config.yaml`; empty if there is no such file.
 
     Raises:
         InputError: See `read_files`.
@@ -69,7 +69,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def _values(root: yaml.Node) -> dict[str, Any]:
-    """What PyYAML makes of a tree that it has read; nothing of values that it can't make, of which the parser can."""
+    """Convert a YAML tree to Python; empty for values that only jsonargparse can convert."""
     try:
         return yaml.SafeLoader("").construct_document(root)
     except (ValueError, yaml.YAMLError):
@@ -77,7 +77,7 @@ def _values(root: yaml.Node) -> dict[str, Any]:
 
 
 class _StructureError(Exception):
-    """YAML allows it, and no configuration needs it."""
+    """Valid YAML that no configuration needs."""
 
 
 def _check_node(node: yaml.Node, above: tuple[yaml.Node, ...], counted: list[int]) -> None:
@@ -102,7 +102,7 @@ def _check_node(node: yaml.Node, above: tuple[yaml.Node, ...], counted: list[int
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts quotes around texts such as `1e3`, which PyYAML takes for texts and jsonargparse for numbers."""
+    """Quote strings such as `1e3`, which PyYAML reads as strings and jsonargparse as numbers."""
 
 
 _Dumper.add_implicit_resolver(
@@ -111,5 +111,5 @@ _Dumper.add_implicit_resolver(
 
 
 def dump_settings(settings: Any) -> str:
-    """Settings as YAML that jsonargparse reads as the same settings."""
+    """Dump settings as YAML that jsonargparse reads back unchanged."""
     return yaml.dump(settings, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)

@@ -1,4 +1,4 @@
-"""What flags mean that Lightning brings along and this program changes: the words of `--help`."""
+"""Help texts of Lightning's flags that work differently in this program."""
 
 from __future__ import annotations
 
@@ -7,60 +7,60 @@ import argparse
 RUN = "DEFAULT_ROOT_DIR/EXPERIMENT/version_N"
 MEANINGS = {
     "--seed_everything": (
-        "Seed of the initial weights, of the order and the warps of the data, and of dropout. `true` takes that of "
-        "PL_GLOBAL_SEED in the environment, else 0; `false` draws other initial weights each time, and takes 0 for "
-        "the rest."
+        "Seed of the initial weights, of the order and the warps of the data, and of dropout. `true` takes the seed "
+        "from the environment variable PL_GLOBAL_SEED, else 0; `false` draws different initial weights each time and "
+        "uses 0 for the rest."
     ),
     "--ckpt_path": (
-        "Checkpoint that `fit` goes on from, and without which `validate`, `test` and `predict` do nothing. A file; or "
-        f"`last` or `best`, that of the newest run, {RUN}/checkpoints. Settings of the model and the data come from "
-        "it where neither the command line nor a file gives them. For `fit`, `last` and `best` bring back all "
-        "settings of that run, and start a new run where there is none."
+        "Checkpoint to resume from with `fit`; required for `validate`, `test` and `predict`. A file; or `last` or "
+        f"`best`: the newest run's, in {RUN}/checkpoints. Settings of the model and the data come from the checkpoint "
+        "unless the command line or a file gives them. With `fit`, `last` and `best` restore all settings of that "
+        "run, and start a new run if there is none."
     ),
-    "--weights_only": "Can only be true, which it is: a checkpoint is read as data, and nothing in it is run.",
+    "--weights_only": "Can only be true, the default: a checkpoint is read as data, and no code in it is run.",
     "--verbose": "Whether to print the table of the metrics.",
     "--trainer.logger": (
-        f"By default (null or `true`) a CSV file and TensorBoard, in a folder that is new for each run, {RUN}. "
-        "`false`: the run has no folder, and writes neither logs nor pictures nor checkpoints. Or loggers of your "
-        "own in place of those two; the folder of the first is that of the run."
+        f"By default (null or `true`) a CSV file and TensorBoard, in a new folder for each run, {RUN}. `false`: the "
+        "run has no folder, and writes neither logs nor pictures nor checkpoints. Or your own loggers instead; the "
+        "run uses the folder of the first."
     ),
-    "--trainer.default_root_dir": f"Folder of all runs; each makes one of its own in it, {RUN}.",
-    "--trainer.callbacks": "Callbacks in addition to those of this program.",
+    "--trainer.default_root_dir": f"Folder of all runs; each run makes a new folder in it, {RUN}.",
+    "--trainer.callbacks": "Callbacks in addition to the program's own.",
     "--trainer.max_epochs": (
-        "Epochs of the training. One that goes on from a checkpoint counts those before it. The schedule "
-        "`one_cycle` spans them all; -1, for no end, needs `--model.schedule=constant`. `null`: as many as "
+        "Epochs of the training, including the epochs before the checkpoint that it resumes from. The schedule "
+        "`one_cycle` spans them all; -1, for no limit, needs `--model.schedule=constant`. `null`: as many as "
         "`--trainer.max_steps` or `--trainer.max_time` allows, else 1000."
     ),
     "--trainer.max_steps": (
-        "Steps of the optimizer after which the training stops, unless `--trainer.max_epochs` stops it before; -1 "
-        "for no such limit."
+        "Optimizer steps after which the training stops, unless `--trainer.max_epochs` stops it before; -1 for no "
+        "limit."
     ),
     "--trainer.enable_checkpointing": (
         "By default (null or `true`) a training keeps two checkpoints in its folder: `best.ckpt`, the epoch that is "
-        "best on the validation data, and `last.ckpt`, from which one that was interrupted goes on. Checkpoint "
-        "callbacks of your own come on top of these."
+        "best on the validation data, and `last.ckpt`, from which an interrupted training resumes. Your own "
+        "checkpoint callbacks are added to these."
     ),
     "--trainer.enable_progress_bar": (
-        "Whether there is a progress bar, by default (null) there is. Each epoch leaves a line either way."
+        "Whether to show a progress bar; by default (null) yes. Each epoch prints a line either way."
     ),
     "--trainer.enable_model_summary": (
-        "Whether Lightning prints a table of the modules. By default a line says what the network is."
+        "Whether Lightning prints a table of the modules. By default one line describes the network."
     ),
     "--trainer.gradient_clip_val": (
-        "Norm above which the gradients of a step are scaled down to it, or the largest value, as "
-        "`--trainer.gradient_clip_algorithm` says. `null` for no clipping."
+        "Largest norm of the gradients, or largest value, as `--trainer.gradient_clip_algorithm` says; larger "
+        "gradients are clipped to it. `null` for no clipping."
     ),
     "--trainer.devices": (
-        'How many devices; -1 for all; a list of their numbers, such as "0,1"; or `auto`. Under torchrun, times '
-        "`--trainer.num_nodes`, as many as the processes it starts. `predict` uses the first alone."
+        'Number of devices; -1 for all; a list of indices, such as "0,1"; or `auto`. Under torchrun, devices times '
+        "`--trainer.num_nodes` must be the number of processes. `predict` uses only the first device."
     ),
     "--trainer.use_distributed_sampler": (
-        "Whether Lightning divides data of your own between processes; those of this program divide themselves."
+        "Whether Lightning divides your own data between processes; the built-in data do so themselves."
     ),
 }
 
 
 def explain(options: dict[str, argparse.Action]) -> None:
-    """Give the options of a parser, by name, the words that are true here in place of Lightning's."""
+    """Replace Lightning's help texts of a parser's options, given by name."""
     for flag in MEANINGS.keys() & options.keys():
         options[flag].help = MEANINGS[flag]

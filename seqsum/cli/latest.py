@@ -1,4 +1,4 @@
-"""What `--ckpt_path=last` and `--ckpt_path=best` mean: a checkpoint of the experiment's newest run."""
+"""Find the checkpoint that `--ckpt_path=last` or `best` refers to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from seqsum.versions import versions
 
 
 def find(name: str, root: str, experiment: str) -> Path | None:
-    """The `NAME.ckpt` of the experiment that was written last, on stand-in data or not; None without any."""
+    """Find an experiment's newest `NAME.ckpt`, also from runs on rendered digits; None if there is none."""
     runs = [run for folder in (experiment, f"{experiment}-rendered") for run in versions(Path(root, folder))]
     there = [path for run in runs if (path := run / f"checkpoints/{name}.ckpt").is_file()]
     return max(there, key=lambda path: path.stat().st_mtime_ns, default=None)

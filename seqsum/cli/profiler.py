@@ -1,4 +1,4 @@
-"""No profiler, at no cost."""
+"""Switch profiling off without the cost of Lightning's default profiler."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ NOTHING = nullcontext()
 
 
 class NoProfiler(PassThroughProfiler):
-    """Takes the place of Lightning's own, which makes a generator for every hook of every callback.
+    """Replace Lightning's `PassThroughProfiler`, which makes a generator for every hook of every callback.
 
-    They are a hundred a step, and a tenth of a millisecond: as much as the optimizer's step on a GPU.
+    These are a hundred per step and take a tenth of a millisecond, as long as the optimizer's step on a GPU.
     """
 
-    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]  # nobody reads it
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]  # value unused
         return NOTHING

@@ -1,4 +1,4 @@
-"""What a run is called, what it is seeded with, and the folder that its loggers make."""
+"""Name, seed and loggers of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seqsum.versions import claim_version, number_of
 
 
 def run_name(settings: Namespace, subcommand: str, data: SequenceData) -> str:
-    """Folder of the run below the logs: experiment, what is done to it, and whether on stand-in data."""
+    """Name the run's folder: `experiment[-subcommand][-rendered]`."""
     parts = [settings.experiment]
     if subcommand != "fit":
         parts.append(subcommand)
@@ -25,17 +25,17 @@ def run_name(settings: Namespace, subcommand: str, data: SequenceData) -> str:
 
 
 def seed_of(given: bool | int | None) -> int:
-    """The seed that `--seed_everything` means: Lightning's default where it is but true, 0 for what it leaves out."""
+    """Return the seed that `--seed_everything` means: for true, PL_GLOBAL_SEED or 0; for false or null, 0."""
     if given is True:
         return int(os.environ.get("PL_GLOBAL_SEED", "0"))
     return given or 0
 
 
 def make_loggers(root: str, name: str) -> list[Logger]:
-    """TensorBoard and CSV, both in a new folder `root/name/version_N`."""
+    """Make loggers for CSV and TensorBoard, both in a new folder `root/name/version_N`."""
     version = _claim(Path(root) / name)
     return [
-        # CSV first: it complains of a folder that is not empty
+        # CSV first: it warns if the folder is not empty
         CSVLogger(root, name, version),
         TensorBoardLogger(root, name, version, default_hp_metric=False),
     ]

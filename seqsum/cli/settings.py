@@ -1,4 +1,4 @@
-"""One pass over flags, files and checkpoint: each file is read once, and what was found there is handed on."""
+"""Combine flags, configuration files and checkpoint; each file is read only once."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from seqsum.paths import expand_options
 from seqsum.resume.checkpoint_files import CheckpointFiles
 from seqsum.resume.checkpoints import experiment_in, settings_in
 
-NEWEST = ("last", "best")  # what `--ckpt_path` may be in place of a file
+NEWEST = ("last", "best")  # values of `--ckpt_path` that refer to the newest run
 
 
 class Settings(NamedTuple):
-    """What a command line says, with what its checkpoint adds.
+    """The command line, with the settings that its checkpoint adds.
 
     Attributes:
-        options: Of the parser.
-        files: Text of each file that they name, by its name there.
-        checkpoints: What reads and writes checkpoints, and has read the one that the options name.
+        options: Options for the parser.
+        files: Text of each configuration file, by its name in the options.
+        checkpoints: Reads and writes checkpoints; has already read the one that the options name.
     """
 
     options: list[str]
@@ -34,7 +34,7 @@ class Settings(NamedTuple):
 
 
 class Flags(NamedTuple):
-    """The flags that say which settings there are at all."""
+    """The flags that select the checkpoint whose settings are read."""
 
     checkpoint: str | None
     experiment: str
@@ -42,15 +42,15 @@ class Flags(NamedTuple):
 
 
 def read_settings(subcommand: str, options: list[str]) -> Settings:
-    """Read the files and the checkpoint that options name.
+    """Read the configuration files and the checkpoint that the options name.
 
     Args:
-        subcommand: `fit` can do without a checkpoint: where there is none yet, `last` starts a training, so
-            that a job that is started again and again needs but one command.
-        options: Of the command line.
+        subcommand: With `fit`, `last` starts a new training if there is no checkpoint yet, so that a job can always
+            run the same command.
+        options: Options of the command line.
 
     Raises:
-        InputError: A file can't be what it is named as.
+        InputError: A file is not a valid configuration or checkpoint, or there is no run to test or predict with.
     """
     options = join_values(expand_options(options), "--data.images")
     given = _parse(options)
@@ -70,7 +70,7 @@ def _parse(options: list[str]) -> argparse.Namespace:
 
 
 def _flags(given: argparse.Namespace, files: dict[str, Configuration]) -> Flags:
-    """As the command line or its files say."""
+    """Read these flags from the command line, else from its files, else use the defaults."""
     experiment, root = given.experiment, given.root
     for file in files.values():
         experiment = experiment or file.settings.get("experiment")
@@ -80,10 +80,10 @@ def _flags(given: argparse.Namespace, files: dict[str, Configuration]) -> Flags:
 
 
 def with_checkpoint(subcommand: str, options: list[str], flags: Flags, checkpoints: CheckpointFiles) -> list[str]:
-    """Options with what the checkpoint that they name brings along, before them, so that the user's own win.
+    """Put the settings of the checkpoint before the options, so that the user's options take precedence.
 
-    The settings in it, so that a network is tested on what it was trained on and as it was built. For a
-    training that goes on from `last` or `best` all settings of that run too, from its `config.yaml`.
+    So a network is tested as it was built and on the data that it was trained on. To resume from `last` or `best`, also
+    add all settings of that run from its `config.yaml`.
     """
     path = flags.checkpoint
     if path is None:
@@ -92,14 +92,14 @@ def with_checkpoint(subcommand: str, options: list[str], flags: Flags, checkpoin
         return [_settings_of(checkpoints.read_ahead(path)), *options]
     found = find(path, flags.root, flags.experiment)
     if found is None and subcommand != "fit":
-        raise InputError(f"`--ckpt_path` (={path}) finds no run of {flags.experiment} in {flags.root}")
+        raise InputError(f"`--ckpt_path` (={path}): there is no run of {flags.experiment} in {flags.root}")
     if found is None:
-        rank_zero_info(f"No run of {flags.experiment} in {flags.root} to go on with: a new one starts.")
+        rank_zero_info(f"No run of {flags.experiment} in {flags.root} to resume: starting a new one.")
         return [*options, "--ckpt_path=null"]
-    rank_zero_info(f"`--ckpt_path={path}`: {'going on with' if subcommand == 'fit' else subcommand} {found}")
+    rank_zero_info(f"`--ckpt_path={path}`: {'resuming from' if subcommand == 'fit' else subcommand} {found}")
     run = read_run(found.parents[1]) if subcommand == "fit" else {}
     for option in options:
-        if "+=" in option:  # the same command as before: its additions must not come on top of themselves
+        if "+=" in option:  # the repeated command must not append the same items again
             _leave_out(run, option.removeprefix("--").partition("+=")[0].split("."))
     of_checkpoint = _settings_of(checkpoints.read_ahead(str(found)))
     return [f"--config={json.dumps(run)}", of_checkpoint, *options, f"--ckpt_path={found}"]
@@ -113,7 +113,7 @@ def _leave_out(settings: dict[str, Any], path: list[str]) -> None:
 
 
 def _settings_of(checkpoint: dict[str, Any]) -> str:
-    """The settings in a checkpoint, as an option."""
+    """Return the settings in a checkpoint as an option."""
     experiment = experiment_in(checkpoint)
     named = {"experiment": experiment} if experiment else {}
     return f"--config={json.dumps(settings_in(checkpoint) | named)}"

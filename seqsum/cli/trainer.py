@@ -1,4 +1,4 @@
-"""The Trainer that the settings ask for: what of it is this program's, and what is the user's."""
+"""Choose the Trainer's arguments: which parts are the program's, and which the user's."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from seqsum.resume.checkpoint_files import CheckpointFiles
 
 
 class Wanted(NamedTuple):
-    """What the settings of the Trainer decide about.
+    """What the settings of the Trainer ask for.
 
     Attributes:
         added: The user's callbacks.
-        has_folder: Whether the run has a folder: one without must not write into another's.
-        own_checkpoints: Whether a callback of the user's writes checkpoints.
-        our_checkpoints: Whether this program's do, in a training.
-        our_loggers: Whether the loggers are this program's.
-        progress_bar: Whether this program's bar is shown.
+        has_folder: Whether the run has a folder; if not, it must not write files.
+        own_checkpoints: Whether one of the user's callbacks writes checkpoints.
+        our_checkpoints: Whether the program's callbacks do, in a training.
+        our_loggers: Whether to use the program's loggers.
+        progress_bar: Whether to show the program's progress bar.
     """
 
     added: list[Callback]
@@ -37,10 +37,10 @@ class Wanted(NamedTuple):
 
 
 def read_wanted(settings: Namespace) -> Wanted:
-    """What settings of the Trainer, whose classes are made, ask for.
+    """Read the instantiated settings of the Trainer.
 
     Raises:
-        InputError: A callback of the user's has no folder to write into.
+        InputError: One of the user's callbacks has no folder to write into.
     """
     added = as_list(settings.callbacks)
     has_folder = settings.logger is not False and not settings.barebones
@@ -56,19 +56,19 @@ def read_wanted(settings: Namespace) -> Wanted:
 
 
 def check_added(wanted: Wanted, module: SequenceModule) -> None:
-    """Refuse callbacks of the user's that a training can't have.
+    """Refuse the user's callbacks that can't work in this training.
 
     Raises:
-        InputError: As said.
+        InputError: There is such a callback; see `check_finders` and `check_monitors`.
     """
     check_finders(wanted.added, module)
     check_monitors(wanted.added, module)
 
 
 def arguments_of(settings: Namespace, wanted: Wanted, subcommand: str, checkpoints: CheckpointFiles) -> dict[str, Any]:
-    """What the Trainer is given in place of what the settings say."""
+    """Return the Trainer's arguments that replace the settings."""
     changed: dict[str, Any] = {}
-    if subcommand == "predict":  # a handful of images, which several devices would only tear apart
+    if subcommand == "predict":  # a sequence of a few images must not be split over devices
         changed |= {"devices": first_device(settings.devices), "num_nodes": 1}
     if subcommand != "fit":
         changed["enable_checkpointing"] = wanted.own_checkpoints
@@ -78,16 +78,16 @@ def arguments_of(settings: Namespace, wanted: Wanted, subcommand: str, checkpoin
     if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
         changed["plugins"] = [*plugins, checkpoints]
     if wanted.our_loggers:
-        changed["logger"] = False  # they make a folder, and come when nothing can go wrong any more
+        changed["logger"] = False  # added after all checks, since they make a folder
     return changed
 
 
 def use_no_profiler(trainer: Trainer) -> None:
-    """Put `NoProfiler` in the place of Lightning's, which does nothing either, and takes time for it."""
-    if type(trainer.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]  # set from outside too
+    """Replace Lightning's profiler by `NoProfiler`, unless the user chose one."""
+    if type(trainer.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]  # set outside the class
         trainer.profiler = NoProfiler()  # type: ignore[attr-defined]
 
 
 def as_list(given: Any) -> list[Any]:
-    """What may be given as one, several or none, as a list."""
+    """Convert one value, several values or None to a list."""
     return list(given) if isinstance(given, list | tuple) else [] if given is None else [given]

@@ -49,4 +49,4 @@ class OwnDigits(NamedTuple):
     def left_out(self) -> list[str]:
         """Lines that name what could not be read, and why, and what else was in the folders."""
         skipped = [f"Skipped: {source} {reason}" for source, reason in self.skipped]
-        return skipped + ([f"No images by their names: {', '.join(self.others)}"] if self.others else [])
+        return skipped + ([f"Not images, by their names: {', '.join(self.others)}"] if self.others else [])

@@ -1,8 +1,8 @@
-"""What goes wrong in a training, said in words, once; and the end of a training that has come to a NaN.
+"""Report in words what goes wrong in a training, and stop it at a NaN.
 
-callback      when it looks, and what it says
-observation   what it sees of a network
-findings      the faults it knows, one function each
+callback      decides when to look, and prints findings
+observation   collects what findings need from a network
+findings      the faults it detects, one function each
 finite        NaN and infinity
 broken        parts that are broken on purpose, for `configs/broken/`
 """

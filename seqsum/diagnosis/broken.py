@@ -1,6 +1,6 @@
-"""Parts that are broken on purpose, for the set-ups in `configs/broken/`: what goes wrong, and how it looks.
+"""Parts that are broken on purpose, for the examples in `configs/broken/`.
 
-Each is a mistake that is made in earnest. Never use them for anything else.
+Each contains a common mistake. Never use them for anything else.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from seqsum.recurrent import RNNCell
 
 
 class StandardNormalRNNCell(RNNCell):
-    """Bad initialisation: recurrent weights of standard deviation 1, however many there are.
+    """Bad initialisation: recurrent weights have standard deviation 1 for any number of units.
 
-    With ReLU, a state of `H` units grows about `sqrt(H / 2)` times at each step, and so does its gradient.
+    With ReLU, a state of `H` units grows by a factor of about `sqrt(H / 2)` at each step, and so does its gradient.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -33,7 +33,7 @@ class StandardNormalRNNCell(RNNCell):
 
 
 class UnscaledDigits(DigitSums):
-    """Unscaled input: pixels as they are in the files, 0 to 255."""
+    """Unscaled input: pixels as in the files, 0 to 255."""
 
     def gather(self, batch: IndexBatch) -> Batch:
         scaled = super().gather(batch)
@@ -41,12 +41,12 @@ class UnscaledDigits(DigitSums):
 
 
 class DenseEncoder(Encoder):
-    """Three dense layers without any normalisation, which would make good what is wrong before it.
+    """Three dense layers without normalisation, which would compensate for mistakes before it.
 
     Args:
-        activation: Of the hidden layers. The features are linear.
-        weight_spread: Standard deviation of the weights at the start; None for torch's own, which depends on
-            the number of inputs. 1 drives a sigmoid into saturation.
+        activation: Activation of the hidden layers. The output is linear.
+        weight_spread: Standard deviation of the hidden layers' initial weights; None for torch's initialisation, which
+            depends on the number of inputs. 1 drives a sigmoid into saturation.
         hidden_size: Units of each hidden layer.
         output_size: Features per image, `F`.
     """
@@ -79,7 +79,7 @@ class DenseEncoder(Encoder):
 
 
 class BinarySum(RunningSum):
-    """Wrong loss: binary cross-entropy, which is for targets from 0 to 1, of sums that are not."""
+    """Wrong loss: binary cross-entropy, which needs targets from 0 to 1, for sums outside that range."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,5 +90,5 @@ class BinarySum(RunningSum):
         return masked_mean(of_steps, batch.scored)
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Probabilities, rounded."""
+        """Round the probabilities."""
         return outputs.squeeze(-1).float().sigmoid().round()

@@ -1,4 +1,4 @@
-"""Watches for what goes wrong in training recurrent networks, and says it in words."""
+"""Watch a training for common faults of recurrent networks, and report them in words."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from seqsum.run import module_of
 
 
 class Said(NamedTuple):
-    """A finding as it was told to the user."""
+    """A reported finding."""
 
     name: str
     layer: str
@@ -37,26 +37,26 @@ class Said(NamedTuple):
 
 
 class Diagnosis(Callback):
-    """Says once, with the step and the layer, what goes wrong: see `findings.py` for what it knows.
+    """Report each fault once, with the step and the layer; `findings.py` lists the faults.
 
-    It looks on while the training step goes its way, and then runs the recurrence, not the encoder, once more
-    for its gates and its gradients over time. It changes no weight and draws no random number, so a training
-    with it is the same bit for bit. Gates are those of hand-written cells; torch's own don't show theirs.
-    A loss that is NaN or infinite is `FiniteLoss`'s business.
+    The callback observes the training step through hooks, then runs the recurrence, not the encoder, once more for its
+    gates and its gradients over time. It changes no weight and draws no random number, so the training stays the same
+    bit for bit. Gates are available for hand-written cells, not for torch's. `FiniteLoss` handles a loss that is NaN or
+    infinite.
 
     Args:
-        every_n_steps: Steps from one look to the next; there are some more in the first steps, which is where
-            most goes wrong; 0 for never.
+        every_n_steps: Interval in steps; 0 for never. Within the first interval, where most goes wrong, it also looks
+            at steps 1, 2, 4, 8, ….
 
     Attributes:
-        said: What was said so far.
+        said: Findings reported so far.
 
     Raises:
-        ValueError: `every_n_steps` below zero.
+        ValueError: `every_n_steps` is negative.
     """
 
-    batch: Batch  # the present one
-    settled = 200  # steps after which predictions differ from sequence to sequence in any healthy training
+    batch: Batch  # the current one
+    settled = 200  # steps after which predictions vary between sequences in any healthy training
 
     def __init__(self, every_n_steps: int = 100) -> None:
         if every_n_steps < 0:
@@ -66,8 +66,8 @@ class Diagnosis(Callback):
         self.looked = -1  # step of the last look
         self.first_loss: float | None = None
         self.onlooker = Onlooker()
-        self.before: dict[str, Tensor] = {}  # weights by name, from a look to the end of its step
-        self.sized: list[str] = []  # names of the weights that have a size to measure their changes by
+        self.before: dict[str, Tensor] = {}  # weights by name, before the optimizer step
+        self.sized: list[str] = []  # names of the weights whose relative change is measured
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.said, self.looked, self.first_loss, self.before = [], -1, None, {}
@@ -85,7 +85,7 @@ class Diagnosis(Callback):
             self.onlooker.start(module_of(pl_module).network)
 
     def watches_step(self) -> bool:
-        """Whether the present step must run as it is written, see `seqsum.graphs`."""
+        """Whether the current step must run eagerly, see `seqsum.graphs`."""
         return self.onlooker.looking
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
@@ -106,11 +106,11 @@ class Diagnosis(Callback):
             self.before = {}
 
     def _is_hopeless(self) -> bool:
-        """Whether what is found from now on would only be a consequence of what was said."""
+        """Whether further findings would only be consequences of one already reported."""
         return any(said.name in findings.CAUSES for said in self.said)
 
     def _look(self, trainer: Trainer, pl_module: LightningModule) -> Iterator[Located]:
-        """All findings, or, where there is one of the inputs or the loss, that alone: the rest would follow from it."""
+        """Yield all findings; if the inputs or the loss have one, only that, since the rest would follow from it."""
         inputs = self.batch.inputs if self.batch.mask is None else self.batch.inputs[self.batch.mask]
         if found := findings.unscaled_inputs(inputs):
             yield "inputs", found
@@ -125,7 +125,7 @@ class Diagnosis(Callback):
             yield from look_over_time(cast("SequenceNetwork", module.network), features, mask)
 
     def _look_at_answers(self, objective: Objective, outputs: Tensor, step: int) -> Finding | None:
-        """Outputs `(B, S, K)`: whether something is wrong with the loss or the answers."""
+        """Check the loss and the answers for outputs `(B, S, K)`."""
         loss = objective.loss(outputs, self.batch).item()
         if step == 0:
             self.first_loss = loss
@@ -133,7 +133,7 @@ class Diagnosis(Callback):
         if found is None and self.first_loss is not None:
             found = findings.diverged_loss(loss, self.first_loss)
         answers = objective.answers(outputs, self.batch)
-        # classes are no numbers: one that is likeliest for all may well be an early step on the way
+        # not for classes: predicting one class for everything can be a normal early stage
         if found is None and step >= self.settled and answers.is_floating_point():
             scored = objective.scored(self.batch)
             found = findings.flat_predictions(answers[scored], self.batch.targets[scored])

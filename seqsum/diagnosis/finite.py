@@ -1,4 +1,4 @@
-"""No training goes on, and no checkpoint is written, once a loss or a weight is NaN or infinite."""
+"""Stop a training, and write no checkpoint, once a loss or a weight is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOWN = 8  # rows of a batch that the message lists
 
 
 class Step(NamedTuple):
-    """A training step whose loss was not looked at yet."""
+    """A training step whose loss has not been checked yet."""
 
     step: int
     epoch: int
@@ -32,27 +32,27 @@ class Step(NamedTuple):
 
 
 class FiniteLoss(Callback):
-    """Stops a training whose loss is NaN or infinite; says at which step and batch, and what there is to go back to.
+    """Stop a training whose loss is NaN or infinite; name the step, the batch and the last good checkpoint.
 
-    The loss is that of the batch of all processes, so they all stop, at the same step. It is looked at in every
-    step on the CPU, and after every tenth on a GPU, which would have to wait to be asked; a checkpoint is written
-    only if all losses so far and all weights are finite. A single process on the CPU also says which inputs, weights
-    or layer are the first to be so: elsewhere the weights have changed by the time the loss is looked at.
+    The loss is the mean over all processes, so all stop at the same step. It is checked after every step on the CPU. On
+    a GPU it is checked after every tenth, since reading it makes the CPU wait. A checkpoint is written only if all
+    losses so far and all weights are finite. A single process on the CPU also names the first inputs, weights or layer
+    that are not finite; elsewhere the weights have changed by the time the loss is checked.
 
-    Lightning's `detect_anomaly` finds the operation that made a NaN and slows everything down, its
-    `EarlyStopping(check_finite=True)` looks once an epoch: neither knows the batch.
+    Lightning's `detect_anomaly` finds the operation that produced a NaN, but slows everything down. Its
+    `EarlyStopping(check_finite=True)` checks once per epoch. Neither names the batch.
 
     Raises:
-        NotFiniteError: In the hooks of a training, as said.
+        NotFiniteError: In the training hooks, if a loss or a weight is not finite.
     """
 
-    batch: Batch  # the present one
+    batch: Batch  # the current one
     every_n_steps = 10  # on a GPU
 
     def __init__(self) -> None:
         self.recent: list[Step] = []
         self.step = 0
-        self.source = ""  # of a NaN in the present step, as a sentence
+        self.source = ""  # where a NaN in the current step comes from, as a sentence
         self.error: NotFiniteError | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -62,11 +62,11 @@ class FiniteLoss(Callback):
         self.step, self.batch = trainer.global_step, batch
 
     def watches_step(self) -> bool:
-        """Whether the present step must run as it is written, see `seqsum.graphs`: on a GPU nothing is looked at."""
+        """Whether the current step must run eagerly, see `seqsum.graphs`: no, since a GPU's layers aren't observed."""
         return False
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        # not where other processes would have to run the network too, to normalise over all batches
+        # not with several processes: synchronised normalisation would need all of them to run the network
         if loss.is_cpu and trainer.world_size == 1 and not loss.isfinite():
             layer, clause = first_not_finite(module_of(pl_module).network, self.batch)
             self.source = f" First in {layer}: {clause}."
@@ -114,7 +114,7 @@ class FiniteLoss(Callback):
         return message
 
     def _list(self, trainer: Trainer, step: Step) -> str:
-        """The rows of a step; of many the first, and the file that holds all of them, where there is a folder."""
+        """List the rows of a step; if there are many, list the first ones and write all to a file."""
         rows, folder = cast("Tensor", step.rows).tolist(), run_folder(trainer)
         if folder is None or len(rows) <= SHOWN:
             return ", ".join(map(str, rows))
@@ -125,7 +125,7 @@ class FiniteLoss(Callback):
         return f"{', '.join(map(str, rows[:SHOWN]))} and {len(rows) - SHOWN} more: {file}"
 
     def _way_back(self, trainer: Trainer) -> str:
-        """The last good checkpoint, if there is one, and what to try."""
+        """Name the last good checkpoint, if there is one, and what to try."""
         files = [Path(callback.dirpath or "") / "last.ckpt" for callback in trainer.checkpoint_callbacks
                  if isinstance(callback, ModelCheckpoint)]  # fmt: skip
         last = next((str(file) for file in files if file.is_file()), "none")

@@ -1,4 +1,4 @@
-"""What `Diagnosis` sees of a network: in a training step as it goes by, and over time; and where a NaN comes from."""
+"""Observe a network for `Diagnosis`: during a training step and over time; locate a NaN."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from seqsum.diagnosis.findings import (
 from seqsum.networks import SequenceNetwork
 from seqsum.recurrent import Recurrent, RecurrentCell, trace
 
-Located = tuple[str, Finding]  # the layer, and what was found there
+Located = tuple[str, Finding]  # the layer and the finding
 
 
 class Onlooker:
-    """Sees the next pass of a network: its outputs, and, of a `SequenceNetwork`, what its parts do.
+    """Observe a network's next forward pass: its outputs, and the encoder and features of a `SequenceNetwork`.
 
     Attributes:
-        outputs: Of the network, `(B, S, K)`.
-        features: What the recurrence read, `(B, T, F)`; in a network that runs in windows, of the first of them. None
-            where the network has other parts.
+        outputs: The network's outputs, `(B, S, K)`.
+        features: Inputs of the recurrence, `(B, T, F)`; of the first window if the network runs in windows. None if it
+            is not a `SequenceNetwork`.
         found: Findings in the encoder.
     """
 
@@ -47,11 +47,11 @@ class Onlooker:
 
     @property
     def looking(self) -> bool:
-        """Whether the network is being looked at."""
+        """Whether the network is being observed."""
         return len(self.handles) > 0
 
     def start(self, network: nn.Module) -> None:
-        """Look on from now until `stop`."""
+        """Observe from now until `stop`."""
         self.found, self.features = [], None
         self.handles = [network.register_forward_hook(self._keep_outputs)]
         if not isinstance(network, SequenceNetwork):
@@ -63,7 +63,7 @@ class Onlooker:
                 self.handles.append(module.register_forward_hook(partial(self._look_at_activation, path)))
 
     def stop(self) -> None:
-        """Leave the network as it was."""
+        """Remove the hooks."""
         for handle in self.handles:
             handle.remove()
         self.handles = []
@@ -76,7 +76,7 @@ class Onlooker:
         self.outputs = outputs.detach()
 
     def _look_at_activation(self, path: str, module: nn.Module, _: tuple[Tensor], values: Tensor) -> None:
-        """Activations `(N, U, …)`: time is in the batch here."""
+        """Check activations `(N, U, …)`, where `N` includes time."""
         values = values.detach()
         bounds = next((bounds for kind, bounds in BOUNDS.items() if isinstance(module, kind)), None)
         finding = saturated(values, *bounds) if bounds else dead_units(ever_active(values, axis=1))
@@ -85,26 +85,26 @@ class Onlooker:
 
 
 def look_over_time(network: SequenceNetwork, features: Tensor, mask: Tensor | None) -> Iterator[Located]:
-    """Gates, states and gradients of the recurrence on features `(B, T, F)`, run once more."""
+    """Run the recurrence again on features `(B, T, F)`, and check its gates, states and gradients."""
     recurrence = network.recurrence
     features = features.to(next(recurrence.parameters()).dtype)  # the encoder may have run in a lower precision
     devices = [features.device] if features.is_cuda else []
-    with torch.random.fork_rng(devices):  # dropout must not draw the numbers that belong to the training
+    with torch.random.fork_rng(devices):  # dropout must not draw from the training's random numbers
         if any(isinstance(module, Recurrent) for module in recurrence.modules()):
             with trace(network) as traced:
                 norms = gradient_norms(network, features, mask)
             yield from _look_inside(recurrence, dict(traced), mask)
-        else:  # torch's own
+        else:  # a layer of torch.nn
             norms = gradient_norms(network, features, mask)
     if finding := gradient_over_time(norms, mask):
         yield "network.recurrence", finding
 
 
 def gradient_norms(network: SequenceNetwork, features: Tensor, mask: Tensor | None = None) -> Tensor:
-    """How much the last valid step's output moves with each step's features, `(B, T, F) -> (B, T)`.
+    """Norm of the gradient of the last valid step's output by each step's features, `(B, T, F) -> (B, T)`.
 
-    That output alone, since each step's own loss would hide what comes back from later ones. No parameter's
-    gradient is touched.
+    It uses only that output, since the loss of each step would hide the gradient from later ones. The parameters'
+    gradients stay unchanged.
     """
     leaf = features.requires_grad_()
     with torch.enable_grad():
@@ -119,14 +119,14 @@ def gradient_norms(network: SequenceNetwork, features: Tensor, mask: Tensor | No
 
 
 def _look_inside(recurrence: nn.Module, traced: dict[str, Tensor], mask: Tensor | None) -> Iterator[Located]:
-    """Gates and states by name, `(B, T, H)` each."""
+    """Check gates and states, `(B, T, H)` each, by name."""
     cells = [module for module in recurrence.modules() if hasattr(module, "gate_names")]
     gates = tuple(f"{name}_l" for cell in cells for name in cast("RecurrentCell", cell).gate_names)
     for name, values in traced.items():
         valid = values.flatten(0, 1) if mask is None else values[mask]  # (N, H)
         if not name.rpartition(".")[2].startswith(gates):
             finding = dead_units(ever_active(valid, axis=1))
-        elif valid.min() >= 0 and valid.max() <= 1:  # not what a gate lets in, which may well be a clear -1 or 1
+        elif valid.min() >= 0 and valid.max() <= 1:  # skip candidates such as the cell update, which may be near ±1
             finding = saturated(valid, 0.0, 1.0, SATURATED_GATES)
         else:
             finding = None
@@ -135,22 +135,22 @@ def _look_inside(recurrence: nn.Module, traced: dict[str, Tensor], mask: Tensor 
 
 
 def sized_matrices(network: nn.Module) -> list[str]:
-    """Names of the weights whose changes can be measured by their size.
+    """Names of the weight matrices whose relative change can be measured.
 
-    To be asked for before the first step: vectors such as biases, and matrices such as gains, may start at zero.
+    Call it before the first step: it skips vectors, such as biases, and matrices that start at zero.
     """
     named = network.named_parameters(prefix="network")
     return [name for name, weights in named if weights.dim() > 1 and weights.any()]
 
 
 def copy_weights(network: nn.Module, names: list[str]) -> dict[str, Tensor]:
-    """Those of the weights that learn, by name."""
+    """Copy the named weights that are trainable."""
     weights = dict(network.named_parameters(prefix="network"))
     return {name: weights[name].detach().clone() for name in names if weights[name].requires_grad}
 
 
 def look_at_update(network: nn.Module, before: dict[str, Tensor]) -> Iterator[Located]:
-    """The weights that changed the most beside their size, if that was too much."""
+    """Yield a finding for the weights with the largest relative change, if it is too large."""
     after = dict(network.named_parameters(prefix="network"))
     changes = {name: relative_change(old, after[name].detach()) for name, old in before.items()}
     if changes:
@@ -161,13 +161,13 @@ def look_at_update(network: nn.Module, before: dict[str, Tensor]) -> Iterator[Lo
 
 @torch.no_grad()
 def first_not_finite(network: nn.Module, batch: Batch) -> tuple[str, str]:
-    """Where a NaN or an infinity comes from: the layer, and a clause that says what is the matter with it."""
+    """Locate the origin of a NaN or an infinity: the layer, and a clause that describes it."""
     inputs = batch.inputs if batch.mask is None else batch.inputs[batch.mask]
     if not inputs.isfinite().all():
-        return "inputs", "so are some of the inputs"
+        return "inputs", "some of the inputs are not finite"
     for name, parameter in network.named_parameters(prefix="network"):
         if not parameter.isfinite().all():
-            return name, "so are these weights, since the step before"
+            return name, "these weights have not been finite since the step before"
     found: list[str] = []
 
     def look(path: str, _: nn.Module, __: Any, output: Any) -> None:
@@ -183,5 +183,5 @@ def first_not_finite(network: nn.Module, batch: Batch) -> tuple[str, str]:
         for handle in handles:
             handle.remove()
     if found:
-        return found[0], "the outputs of this layer are the first to be so"
-    return "loss", "all outputs of the network are finite: it is the loss itself that fails"
+        return found[0], "the outputs of this layer are the first that are not finite"
+    return "loss", "all outputs of the network are finite, but the loss is not"

@@ -1,1 +1,1 @@
-"""Tables and figures over several networks or trainings: `python -m seqsum.experiments …`."""
+"""Compare several networks or trainings in tables and figures: `python -m seqsum.experiments …`."""

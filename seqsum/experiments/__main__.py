@@ -1,4 +1,4 @@
-"""The command line of the experiments."""
+"""Run the experiments that compare several networks or trainings."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def main(arguments: list[str] | None = None) -> None:
     for name, experiment in EXPERIMENTS.items():
         command = commands.add_parser(name, help=(experiment.__doc__ or "").strip(), description=experiment.__doc__)
         experiment.add_arguments(command)
-        command.add_argument("--threads", type=int, help="of torch on the CPU; default: its own")
-        command.add_argument("--output", type=Path, help="folder; default: logs/experiments/NAME")
+        command.add_argument("--threads", type=int, help="torch's threads on the CPU; default: torch's choice")
+        command.add_argument("--output", type=Path, help="folder of the results; default: logs/experiments/NAME")
     options = expand_home(parser.parse_args(arguments))
     options.output = options.output or Path("logs/experiments") / options.experiment
     if options.threads:

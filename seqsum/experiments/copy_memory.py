@@ -1,4 +1,4 @@
-"""How well networks of equal size copy symbols, against the number of blanks that they have to wait."""
+"""Measure how well networks of equal size recall symbols after a number of blanks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from seqsum.networks.budget import largest_size
 from seqsum.objectives import Recall
 
 SYMBOLS = 9
-# beside the settings of the configuration; without a gate that keeps the state, its learning rate is too large
+# flags added to the configuration, whose learning rate is too large for cells without gates
 CELLS = {
     "rnn": ["--model.forget_bias=null", "--model.learning_rate=0.001"],
     "irnn": ["--model.forget_bias=null", "--model.learning_rate=0.001"],
@@ -29,18 +29,18 @@ CELLS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment."""
-    parser.add_argument("--config", default="configs/memory_blanks.yaml", help="of all trainings")
+    """Add the options of this experiment."""
+    parser.add_argument("--config", default="configs/memory_blanks.yaml", help="configuration of all trainings")
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
-    parser.add_argument("--blanks", nargs="+", type=int, default=[0, 10, 20, 40], help="between symbols and delimiter")
-    parser.add_argument("--budget", type=int, default=46_210, help="parameters of each network, at most")
+    parser.add_argument("--blanks", nargs="+", type=int, default=[0, 10, 20, 40], help="numbers of blanks to wait")
+    parser.add_argument("--budget", type=int, default=46_210, help="largest number of parameters of a network")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("arguments", nargs="*", help="others of train.py, after --")
+    parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train what is not yet trained, seed by seed; print a table, and write it, its figure and its numbers."""
+    """Train the networks that are not trained yet, seed by seed; print a table, and write table, figure and numbers."""
     sizes = {cell: largest_size(partial(build, cell), options.budget) for cell in options.cells}
     runs: dict[tuple[str, int], list[Run]] = {(cell, n): [] for n in options.blanks for cell in options.cells}
     for seed in options.seeds:
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def build(cell: str, hidden_size: int) -> SequenceModule:
-    """The network without any numbers in it, to be counted."""
+    """Build the network on the meta device, to count its parameters."""
     with torch.device("meta"):
         return SequenceModule(
             cell=cell, hidden_size=hidden_size, encoder=Flatten(SYMBOLS + 2), objective=Recall(SYMBOLS)
@@ -63,7 +63,7 @@ def build(cell: str, hidden_size: int) -> SequenceModule:
 
 
 def train(cell: str, blanks: int, hidden_size: int, seed: int, options: argparse.Namespace) -> Run:
-    """Train one network with one seed, unless that is done already."""
+    """Train one network with one seed, unless it is trained already."""
     arguments = [
         *("-c", options.config, f"--model.cell={cell}", f"--model.hidden_size={hidden_size}", *CELLS[cell]),
         *(f"--data.blank_separation_len={blanks}", f"--trainer.max_epochs={options.epochs}"),
@@ -73,7 +73,7 @@ def train(cell: str, blanks: int, hidden_size: int, seed: int, options: argparse
 
 
 def row(cell: str, blanks: int, hidden_size: int, runs: list[Run]) -> dict[str, Any]:
-    """What the table says of a cell and a number of blanks."""
+    """Make the table's row for a cell and a number of blanks."""
     tests = [run.results["test"] for run in runs]
     return {
         "cell": cell,

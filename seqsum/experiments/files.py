@@ -1,4 +1,4 @@
-"""What every experiment leaves behind beside its numbers."""
+"""Write figures and tables of experiments."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 import rich
 from matplotlib.figure import Figure
 
-DPI = 110  # legible on a page, and a file of a hundred kilobytes or so
+DPI = 110  # legible on a page, with a file of about a hundred kilobytes
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as an image, and say where."""
+    """Write a figure as an image, and print its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI)
     rich.print(f"Picture: {path}")
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
-    """The options of a command as JSON can hold them."""
+    """Convert the options of a command to values that JSON supports."""
     return {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
 
 
 def write_markdown(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows with the same keys as a table in Markdown, and say where."""
+    """Write rows with the same keys as a Markdown table, and print its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(value) for value in row.values()] for row in rows)]
     path.write_text("".join(f"| {' | '.join(cells)} |\n" for cells in lines), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The backward pass by hand against three that are not: autograd, the kernels', and numerical gradients."""
+"""Compare the backward pass by hand with autograd, the `bptt` kernel and numerical gradients."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 from seqsum import RNN
 from seqsum.experiments.by_hand import Weights, backward, forward
 
-TOLERANCES = {"autograd": 1e-12, "kernel bptt": 1e-12, "numerical": 1e-7}  # in float64, of gradients around 1
+TOLERANCES = {"autograd": 1e-12, "kernel bptt": 1e-12, "numerical": 1e-7}  # in float64, for gradients around 1
 
 
 def compare(generator: torch.Generator, steps: int = 12) -> dict[str, float]:
-    """The largest difference of any gradient from those by hand, for a small network drawn at random.
+    """Return the largest difference of each method's gradients from those by hand, for a small random network.
 
-    Gradients of `½ Σ (outputs - targets)²` by all weights, and by the initial state.
+    Compares the gradients of `½ Σ (outputs - targets)²` with respect to all weights and the initial state.
 
     Raises:
-        RuntimeError: A difference is beyond what float64 explains.
+        RuntimeError: A difference is larger than rounding in float64 explains.
     """
     hidden, features, outputs = 7, 5, 3
     shapes = ((hidden, hidden), (hidden, features), (hidden,), (outputs, hidden))
@@ -45,7 +45,7 @@ def compare(generator: torch.Generator, steps: int = 12) -> dict[str, float]:
 
 
 def check(differences: Mapping[str, float], tolerances: Mapping[str, float]) -> None:
-    """Raise a RuntimeError for a difference beyond its tolerance, or one that is no number."""
+    """Raise a RuntimeError if a difference exceeds its tolerance or is NaN."""
     for name, difference in differences.items():
         if not difference <= tolerances[name]:
             raise RuntimeError(
@@ -54,7 +54,7 @@ def check(differences: Mapping[str, float], tolerances: Mapping[str, float]) -> 
 
 
 def numerical_gradients(loss: Callable[..., Tensor], parts: tuple[Tensor, ...], step: float = 1e-6) -> list[Tensor]:
-    """Gradients by moving every number a little both ways: `(loss(x + step) - loss(x - step)) / (2 step)`."""
+    """Compute gradients by central differences: `(loss(x + step) - loss(x - step)) / (2 step)` for every number."""
     gradients = []
     for part in parts:
         gradient, moved = torch.zeros_like(part), part.view(-1)
@@ -74,7 +74,7 @@ def _autograd(run: Callable[..., Tensor], weights: Weights, initial: Tensor, tar
 
 
 def _kernel(weights: Weights, inputs: Tensor, initial: Tensor) -> Tensor:
-    """The same network with the package's RNN, whose hand-written backward is made for speed."""
+    """Run the same network as a `seqsum.RNN` with `backend="bptt"`."""
     layer = RNN(inputs.shape[-1], len(initial), nonlinearity="relu", backend="bptt", recurrent_bias=False)
     own = {"cells.0.weight_hh": weights.hh, "cells.0.weight_ih": weights.hx, "cells.0.bias_ih": weights.b}
     states, _ = torch.func.functional_call(layer, own, (inputs, initial.unsqueeze(0)))

@@ -1,4 +1,4 @@
-"""How gradients vanish and explode on their way back through time, and what clipping does to them."""
+"""Measure how gradients vanish and explode in backpropagation through time, and the effect of clipping."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ SHOWN_DISTANCES = (0, 10, 25, 50)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment."""
+    """Add the options of this experiment."""
     parser.add_argument("--length", type=int, default=50, help="steps of the longest sequence")
     parser.add_argument("--hidden-size", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=32, help="sequences of random inputs")
-    parser.add_argument("--networks", type=int, default=5, help="drawn of each kind; gradients are their mean")
-    parser.add_argument("--threshold", type=float, default=5.0, help="of the clipping, a global norm")
+    parser.add_argument("--networks", type=int, default=5, help="random networks of each kind, to average over")
+    parser.add_argument("--threshold", type=float, default=5.0, help="global norm above which gradients are clipped")
     parser.add_argument("--seed", type=int, default=0)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Check the backward pass by hand, then measure all cells, print a table, and write figure and numbers."""
+    """Check the backward pass by hand, measure all cells, print a table, and write figure and numbers."""
     check_options(options)
     for name, difference in gradient_check.compare(torch.Generator().manual_seed(options.seed)).items():
         rich.print(f"backward by hand against {name}: largest difference {difference:.1e}")
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Raise an InputError for sizes that can't be."""
+    """Raise an InputError for invalid sizes."""
     least = {"length": 2, "hidden_size": 1, "batch_size": 1, "networks": 1}
     for name, lowest in least.items():
         if getattr(options, name) < lowest:
@@ -59,10 +59,10 @@ class Curve(NamedTuple):
     """Mean absolute gradients of one kind of network.
 
     Attributes:
-        by_distance: Of the state, so many steps before the last; that of the longest sequence.
-        by_distance_clipped: The same times the factor by which clipping scales the step.
-        lengths: Of the sequences for the next two.
-        by_length: Of the recurrent weights.
+        by_distance: Gradient of the state 0, 1, … steps before the last, in the longest sequence.
+        by_distance_clipped: The same, scaled by the clipping factor.
+        lengths: Sequence lengths of the next two.
+        by_length: Gradient of the recurrent weights.
         by_length_clipped: The same after clipping.
     """
 
@@ -74,8 +74,8 @@ class Curve(NamedTuple):
 
 
 def measure(make: Callable[[int, int], RecurrentCell], options: argparse.Namespace) -> Curve:
-    """Gradients of networks of one kind, against distance in time and against the length of the sequence."""
-    # from 2 on: the state before the first step is zero, and so is its product with W_hh
+    """Measure the gradients of one kind of network by distance in time and by sequence length."""
+    # from 2 on: in the first step the state is zero, and W_hh has no gradient
     lengths = [length for length in LENGTHS if length < options.length] + [options.length]
     found = []
     for network in range(options.networks):
@@ -95,17 +95,17 @@ def measure(make: Callable[[int, int], RecurrentCell], options: argparse.Namespa
 
 
 def means(rows: list[list[float]]) -> list[float]:
-    """Mean of every column."""
+    """Mean of each column."""
     return [statistics.fmean(column) for column in zip(*rows, strict=True)]
 
 
 class Gradients(NamedTuple):
-    """Mean absolute gradients of one network and one length of sequences.
+    """Mean absolute gradients of one network at one sequence length.
 
     Attributes:
-        by_distance: Of each sequence's loss by the state 0, 1, … steps before the last.
+        by_distance: Gradient of each sequence's loss with respect to the state 0, 1, … steps before the last.
         by_distance_clipped: The same after clipping.
-        of_weight: Of the batch's loss by the recurrent weights.
+        of_weight: Gradient of the batch's loss with respect to the recurrent weights.
         of_weight_clipped: The same after clipping.
     """
 
@@ -116,19 +116,19 @@ class Gradients(NamedTuple):
 
 
 def gradients(cell: RecurrentCell, inputs: Tensor, readout: Tensor, threshold: float) -> Gradients:
-    """Mean absolute gradients of one network, the loss being read from the last output alone.
+    """Compute the mean absolute gradients of one network, with a loss of the last output alone.
 
     Args:
-        cell: Of the network.
+        cell: The recurrent cell.
         inputs: `(T, B, F)`.
-        readout: `(H,)`; the loss of a sequence is its last output times this, that of the batch their mean.
-        threshold: Of the clipping.
+        readout: `(H,)`; a sequence's loss is its last output times this, the batch's loss their mean.
+        threshold: Global norm above which gradients are clipped.
     """
     cell.zero_grad()
     state, states = cell.initial_state(inputs.shape[1], inputs), []
     for projected in cell.project(inputs):
         output, state = cell.step(projected, state)
-        state[-1].retain_grad()  # the hidden state; of an LSTM the cell state, its way through time
+        state[-1].retain_grad()  # the hidden state; in an LSTM the cell state, which carries gradients through time
         states.append(state[-1])
     (output @ readout).mean().backward()
     weight = cell.get_parameter("weight_hh")
@@ -145,21 +145,21 @@ def _mean_absolute_gradient(tensor: Tensor) -> float:
 
 
 def rnn(nonlinearity: Any, start: Callable[[Tensor], Any], input_size: int, hidden_size: int) -> RNNCell:
-    """A simple recurrent network whose recurrent weights start in the given way."""
+    """Make a simple recurrent cell whose recurrent weights are initialised by `start`."""
     cell = RNNCell(input_size, hidden_size, nonlinearity=nonlinearity)
     start(cell.weight_hh)
     return cell
 
 
 def lstm(forget_bias: float, input_size: int, hidden_size: int) -> LSTMCell:
-    """An LSTM whose forget gate has the given bias."""
+    """Make an LSTM cell whose forget gate has the given bias."""
     cell = LSTMCell(input_size, hidden_size)
     nn.init.constant_(cell.get_parameter("bias_ih")[hidden_size : 2 * hidden_size], forget_bias)
     return cell
 
 
 def _small(weight: Tensor) -> None:
-    nn.init.uniform_(weight, -1 / math.sqrt(len(weight)), 1 / math.sqrt(len(weight)))  # torch.nn.RNN's start
+    nn.init.uniform_(weight, -1 / math.sqrt(len(weight)), 1 / math.sqrt(len(weight)))  # as in torch.nn.RNN
 
 
 def _large(weight: Tensor) -> None:
@@ -182,7 +182,7 @@ CELLS: dict[str, dict[str, Callable[[int, int], RecurrentCell]]] = {
 
 
 def flat(curves: dict[str, dict[str, Curve]]) -> list[dict[str, Any]]:
-    """All numbers, an entry for each kind of network."""
+    """Flatten the curves to one entry for each kind of network."""
     return [
         {"cell": cell, "start": start, **curve._asdict()}
         for cell, kinds in curves.items()
@@ -191,7 +191,7 @@ def flat(curves: dict[str, dict[str, Curve]]) -> list[dict[str, Any]]:
 
 
 def table(curves: dict[str, dict[str, Curve]], threshold: float) -> list[dict[str, Any]]:
-    """A row for each kind of network."""
+    """Make the table's rows, one for each kind of network."""
     rows = []
     for cell, kinds in curves.items():
         for start, curve in kinds.items():

@@ -1,4 +1,4 @@
-"""How much the state before the first step matters: networks trained with one, tested with another."""
+"""Test networks with other initial states than they were trained with."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PUBLISHED = {("rows_rnn_128", "zero", "1000"): 0.663, ("rows_rnn_64", "zero", "1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment."""
+    """Add the options of this experiment."""
     names = ["rows_rnn_128", "rows_rnn_64"]
-    parser.add_argument("--names", nargs="+", choices=SET_UPS, default=names, help="of the set-ups")
+    parser.add_argument("--names", nargs="+", choices=SET_UPS, default=names, help="configurations to train")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("arguments", nargs="*", help="others of train.py, after --, such as --data.root=…")
+    parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --, such as --data.root=…")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train with each initial state, test with each; print a table, and write it, its figure and its numbers."""
+    """Train and test with each initial state; print and write a table, its figure and its numbers."""
     found: dict[tuple[str, str, str], list[float]] = {}
     for name in options.names:
         for start in TRAINED:
@@ -48,14 +48,14 @@ def run(options: argparse.Namespace) -> None:
 
 
 def test(run: Run, trained_with: str, initial_state: str, options: argparse.Namespace) -> Run:
-    """Test a training's best checkpoint with another initial state, unless that is done already."""
+    """Test a training's best checkpoint with another initial state, unless it is tested already."""
     if initial_state == trained_with:
         return run
     return tested(options.output, run, f"--model.initial_state={initial_state}")
 
 
 def row(name: str, trained_with: str, tested_with: str, found: list[float]) -> dict[str, Any]:
-    """What the table says of a pair of initial states."""
+    """Make the table's row for a pair of initial states."""
     published = PUBLISHED.get((name, trained_with, tested_with))
     return {
         "configuration": name,

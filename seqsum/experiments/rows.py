@@ -1,4 +1,4 @@
-"""MNIST by rows and columns: twelve published set-ups, each by several seeds, beside the published accuracies."""
+"""Train twelve published networks on MNIST by rows and columns, and compare their accuracies."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from seqsum.figures.comparison import plot_comparison
 
 
 class SetUp(NamedTuple):
-    """One of the published networks: what differs from `configs/rows.yaml`, and how well it did.
+    """One of the published networks: its accuracy, and what differs from `configs/rows.yaml`.
 
     Attributes:
-        published: Test accuracy, of one run.
-        differences: Files in `configs/rows/`, in this order.
+        published: Published test accuracy, of one run.
+        differences: Names of files in `configs/rows/`, in this order.
+        hidden_size: Units per layer, `H`.
+        num_layers: Number of layers, `L`.
     """
 
     published: float
@@ -28,7 +30,7 @@ class SetUp(NamedTuple):
     num_layers: int = 1
 
     def arguments(self) -> list[str]:
-        """Of `train.py`."""
+        """Arguments of `train.py`."""
         files = ["configs/rows.yaml", *(f"configs/rows/{name}.yaml" for name in self.differences)]
         sizes = [f"--model.hidden_size={self.hidden_size}", f"--model.num_layers={self.num_layers}"]
         return [*(f"--config={file}" for file in files), *sizes]
@@ -51,16 +53,16 @@ SET_UPS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment."""
-    parser.add_argument("--names", nargs="+", choices=SET_UPS, default=list(SET_UPS), help="of the set-ups")
+    """Add the options of this experiment."""
+    parser.add_argument("--names", nargs="+", choices=SET_UPS, default=list(SET_UPS), help="configurations to train")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("arguments", nargs="*", help="others of train.py, after --, such as --data.root=…")
+    parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --, such as --data.root=…")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train what is not yet trained, seed by seed; print a table, and write it, its figure and its numbers."""
+    """Train the networks that are not trained yet, seed by seed; print a table, and write table, figure and numbers."""
     runs: dict[str, list[Run]] = {name: [] for name in options.names}
-    for seed in options.seeds:  # all of one seed first: so a table of an interrupted one has all its rows
+    for seed in options.seeds:  # all networks with one seed first, so that an interruption leaves complete seeds
         for name in options.names:
             runs[name].append(train(name, seed, options))
     rows = [row(name, found) for name, found in runs.items()]
@@ -73,14 +75,14 @@ def run(options: argparse.Namespace) -> None:
 
 
 def train(name: str, seed: int, options: argparse.Namespace, *more: str) -> Run:
-    """Train one set-up with one seed, unless that is done already; `more` changes its name and settings."""
+    """Train one network with one seed, unless it is trained already; `more` changes its name and settings."""
     label = "_".join([name, *(argument.rpartition("=")[2] for argument in more), f"seed{seed}"])
     arguments = [*SET_UPS[name].arguments(), *more, f"--seed_everything={seed}", *options.arguments]
     return trained(options.output, label, arguments)
 
 
 def row(name: str, runs: list[Run]) -> dict[str, Any]:
-    """What the table says of a set-up."""
+    """Make the table's row for a network."""
     results = [run.results for run in runs]
     return {
         "configuration": name,

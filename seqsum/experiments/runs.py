@@ -1,4 +1,4 @@
-"""Trainings by the command line that users have, each in a folder of its own, none done twice."""
+"""Run trainings and tests through the command line, each in its own folder and only once."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LISTED = "arguments.json"
 
 
 class Run(NamedTuple):
-    """A training that is done.
+    """A finished training or test.
 
     Attributes:
-        folder: Where everything of it is.
-        results: What is in its `results.json`.
+        folder: The run's folder.
+        results: Content of its `results.json`.
     """
 
     folder: Path
@@ -29,32 +29,33 @@ class Run(NamedTuple):
 
     @property
     def checkpoint(self) -> Path:
-        """The best one."""
+        """Path of the best checkpoint."""
         return self.folder / "checkpoints/best.ckpt"
 
 
 def accuracies(runs: list[Run]) -> list[float]:
-    """Of the test split, over what the objective scores."""
+    """Test accuracies of the runs."""
     return [run.results["test"]["test/accuracy"] for run in runs]
 
 
 def spread(found: list[float]) -> dict[str, str]:
-    """What a table says of the accuracies of several runs."""
+    """Make the table's entries for the accuracies of several runs."""
     return {"accuracy": f"{mean(found):.4f}", "lowest to highest": f"{min(found):.4f} to {max(found):.4f}"}
 
 
 def trained(root: Path, name: str, arguments: list[str]) -> Run:
-    """Run `python train.py` with these arguments below `root/name`, unless that is done already.
+    """Run `python train.py` with these arguments in `root/name`, unless it has finished already.
 
-    A training that was interrupted goes on from its last checkpoint, or starts anew if there is none.
+    An interrupted training resumes from its last checkpoint, or starts again if there is none.
 
     Args:
         root: Folder of the experiment.
-        name: Of the run.
-        arguments: Of `train.py`; but for the folder and the progress bar, which are given here.
+        name: Name of the run.
+        arguments: Arguments of `train.py`, without the folder and the progress bar.
 
     Raises:
-        InputError: The folder holds a run with other arguments.
+        InputError: The folder contains a run with other arguments.
+        RuntimeError: The training has left no results.
     """
     folder = root / name
     claim(folder, arguments)
@@ -64,45 +65,48 @@ def trained(root: Path, name: str, arguments: list[str]) -> Run:
         train([*arguments, *here, *going_on(folder)])
         run = finished(folder)
     if run is None:
-        raise RuntimeError(f"the training in {folder} has left no results.json")
+        raise RuntimeError(f"the training in {folder} wrote no results.json")
     return run
 
 
 def tested(root: Path, run: Run, *arguments: str) -> Run:
-    """Run `python train.py test` on the best checkpoint of a training, unless that is done already.
+    """Run `python train.py test` with the best checkpoint of a training, unless it has finished already.
 
     Args:
         root: Folder of the experiment.
         run: The training.
-        arguments: Of `train.py`; the last part of each is added to the run's name.
+        arguments: Arguments of `train.py`; the value of each is appended to the run's name.
+
+    Raises:
+        RuntimeError: The test has left no results.
     """
     name = "_".join([run.folder.parent.name, *(argument.rpartition("=")[2] for argument in arguments)])
-    folder = root / f"{name}-test"  # the command line's own name for it
+    folder = root / f"{name}-test"  # as the command line names it
     found = finished(folder)
     if found is None:
         here = [f"--experiment={name}", f"--trainer.default_root_dir={root}", "--trainer.enable_progress_bar=false"]
         train(["test", f"--ckpt_path={run.checkpoint}", *arguments, *here])
         found = finished(folder)
     if found is None:
-        raise RuntimeError(f"the test in {folder} has left no results.json")
+        raise RuntimeError(f"the test in {folder} wrote no results.json")
     return found
 
 
 def claim(folder: Path, arguments: list[str]) -> None:
-    """Note the arguments of a run, so that its results are never taken for those of another."""
+    """Record the arguments of a run, or refuse a folder that contains a run with other arguments."""
     listed = folder / LISTED
     if not listed.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(listed, json.dumps(arguments, indent=2) + "\n")
     elif (before := json.loads(listed.read_text(encoding="utf-8"))) != arguments:
         raise InputError(
-            f"`--output` (={folder.parent}) holds a run of {folder.name} with other settings "
+            f"`--output` (={folder.parent}) contains a run of {folder.name} with other settings "
             f"({' '.join(before)}, not {' '.join(arguments)}): name another folder"
         )
 
 
 def finished(folder: Path) -> Run | None:
-    """The last run in a folder, if it got as far as its results."""
+    """Return the newest run in a folder that has results, if any."""
     for version in reversed(versions(folder)):
         if (results := version / "results.json").exists():
             return Run(version, json.loads(results.read_text(encoding="utf-8")))
@@ -110,7 +114,7 @@ def finished(folder: Path) -> Run | None:
 
 
 def going_on(folder: Path) -> list[str]:
-    """The argument by which a training that was interrupted goes on, if it left a checkpoint."""
+    """Return the argument that resumes an interrupted training, or none if it left no checkpoint."""
     for version in reversed(versions(folder)):
         if (checkpoint := version / "checkpoints/last.ckpt").exists():
             return [f"--ckpt_path={checkpoint}"]

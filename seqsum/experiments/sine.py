@@ -1,4 +1,4 @@
-"""How far networks of equal size go on with a sine curve by themselves, and how soon they go astray."""
+"""Measure how long networks of equal size can continue a sine curve on their own predictions."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from seqsum.objectives.next_sample_shown import GIVEN, spread_curves
 
 CELLS = ("rnn", "lstm", "gru", "irnn")
 SHOWN_STEPS = (1, 10, 30, 100, 300)
-CURVES = 1_000  # that the error is the mean of
-TYPICAL = math.sqrt(0.5)  # root mean squared error of always saying 0
+CURVES = 1_000  # curves to average the error over
+TYPICAL = math.sqrt(0.5)  # root mean squared error of always predicting 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment."""
-    parser.add_argument("--config", default="configs/sine.yaml", help="of all trainings")
+    """Add the options of this experiment."""
+    parser.add_argument("--config", default="configs/sine.yaml", help="configuration of all trainings")
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=["rnn", "lstm"])
-    parser.add_argument("--budget", type=int, default=5_067, help="parameters of each network, at most")
-    parser.add_argument("--steps", type=int, default=300, help="to go on by")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="the first one's curves are drawn")
-    parser.add_argument("arguments", nargs="*", help="others of train.py, after --")
+    parser.add_argument("--budget", type=int, default=5_067, help="largest number of parameters of a network")
+    parser.add_argument("--steps", type=int, default=300, help="steps to continue")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="curves are drawn for the first seed")
+    parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train what is not yet trained, let all go on by themselves; print a table, write it, figures and numbers."""
+    """Train all networks that are not trained yet, and let them continue curves; print a table, write all results."""
     if options.steps < 1:
         raise InputError(f"`--steps` (={options.steps}) must be at least 1")
     runs = {(cell, seed): train(cell, seed, options) for seed in options.seeds for cell in options.cells}
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def train(cell: str, seed: int, options: argparse.Namespace) -> Run:
-    """Train one network with one seed, unless that is done already."""
+    """Train one network with one seed, unless it is trained already."""
     size = largest_size(partial(build, cell), options.budget)
     arguments = ["-c", options.config, f"--model.cell={cell}", f"--model.hidden_size={size}"]
     if cell != "lstm":
@@ -70,14 +70,14 @@ def train(cell: str, seed: int, options: argparse.Namespace) -> Run:
 
 
 def build(cell: str, hidden_size: int) -> SequenceModule:
-    """The network without any numbers in it, to be counted."""
+    """Build the network on the meta device, to count its parameters."""
     with torch.device("meta"):
         return SequenceModule(cell=cell, hidden_size=hidden_size, encoder=Flatten(1), objective=NextSample())
 
 
 @torch.no_grad()
 def drift(network: SequenceNetwork, periods: tuple[float, float], steps: int) -> Tensor:
-    """Root mean squared error after 1, 2, … steps of going on alone, `(steps,)`, over the same curves always."""
+    """Root mean squared error after 1, 2, … steps on its own predictions, `(steps,)`, always over the same curves."""
     curves = draw_curves(CURVES, GIVEN + steps, periods, torch.Generator().manual_seed(2))
     samples = free_run(network, curves[:, :GIVEN, None], steps)
     return (samples - curves[:, GIVEN:]).square().mean(0).sqrt()
@@ -85,7 +85,7 @@ def drift(network: SequenceNetwork, periods: tuple[float, float], steps: int) ->
 
 @torch.no_grad()
 def draw(networks: dict[str, SequenceNetwork], periods: tuple[float, float], steps: int) -> Any:
-    """Curves of several frequencies as all networks continue them."""
+    """Plot how all networks continue curves of several frequencies."""
     lengths, curves = spread_curves(periods, GIVEN + steps)
     continued = {cell: free_run(network, curves[:, :GIVEN, None], steps) for cell, network in networks.items()}
     return plot_continuations(
@@ -94,7 +94,7 @@ def draw(networks: dict[str, SequenceNetwork], periods: tuple[float, float], ste
 
 
 def row(cell: str, seed: int, run: Run, errors: Tensor) -> dict[str, Any]:
-    """What the table says of a training."""
+    """Make the table's row for a training."""
     worse = (errors > TYPICAL).nonzero()
     return {
         "cell": cell,

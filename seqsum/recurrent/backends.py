@@ -279,6 +279,8 @@ def _script(loop: Unroll) -> nn.Module:
             with compiling_loop():
                 return torch.jit.script(loop)
     except Exception as error:  # TorchScript documents no exception types
+        for kind in (type(loop), *map(type, loop.cell.modules())):  # or a cell that is mended could not be compiled
+            torch.jit._recursive.concrete_type_store.type_store.pop(kind, None)
         why = explain_compile_error(loop.cell, error)
         for kind in (type(loop), *map(type, loop.cell.modules())):  # or a cell that is mended could not be compiled
             torch.jit._recursive.concrete_type_store.type_store.pop(kind, None)

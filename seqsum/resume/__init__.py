@@ -1,9 +1,9 @@
-"""A training that is interrupted goes on as if it had not been, bit for bit on the CPU.
+"""Resume an interrupted training exactly: bit for bit on the CPU.
 
-lightning_state    the only file that touches Lightning's private state
-checkpoint_files   how checkpoints are written and read: whole, once, and as data
-checkpoints        what is in them: settings and weights, and what is wrong with them
-exact              what they hold beyond Lightning's own, `metric_sums` the sums of an unfinished epoch
-best, last         which of them a training keeps
+lightning_state    the only file that accesses Lightning's private state
+checkpoint_files   writes and reads checkpoint files, atomically and as data
+checkpoints        reads and checks what a checkpoint contains
+exact              saves what Lightning's checkpoints lack; `metric_sums` the sums of an unfinished epoch
+best, last         the checkpoints that a training keeps
 interrupts         Ctrl-C and SIGTERM
 """

@@ -14,9 +14,9 @@ from seqsum.resume.checkpoints import load_checkpoint
 
 
 class BestCheckpoint(CheckpointCallback):
-    """`checkpoints/best.ckpt`: the epoch that is best by the objective's own measure, on the validation data.
+    """Keep `checkpoints/best.ckpt`: the epoch with the best validation score, by the objective's `monitor`.
 
-    A training that goes on takes the best one so far along into its own folder.
+    A resumed training first copies the best checkpoint so far into its own folder.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -32,7 +32,7 @@ class BestCheckpoint(CheckpointCallback):
         if trainer.state.fn != "fit" or not former.is_file():
             return
         best = load_checkpoint(str(former))
-        # not a later one: the training will reach it again
+        # skip a later best.ckpt: the training will reach it again
         if self.state_key in best["callbacks"] and best["global_step"] <= checkpoint["global_step"]:
             path = self.format_checkpoint_name({})
             if trainer.is_global_zero:
@@ -43,5 +43,5 @@ class BestCheckpoint(CheckpointCallback):
             self.best_model_score = self.kth_value = score
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Little: what the file says counts, see `on_load_checkpoint`."""
+        """Load only the current score; `on_load_checkpoint` takes the rest from best.ckpt."""
         self.current_score = state_dict["current_score"]

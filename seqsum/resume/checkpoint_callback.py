@@ -1,4 +1,4 @@
-"""What the callbacks that write checkpoints share."""
+"""Base class of the callbacks that write checkpoints."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 class CheckpointCallback(ModelCheckpoint):
-    """Lightning's own, whose name costs no time in each step."""
+    """Lightning's ModelCheckpoint, with a cached `state_key`."""
 
     @cached_property
     def state_key(self) -> str:
-        """Lightning's own, put together once, and not for each hook of each step."""
+        """Lightning's key, built once instead of for each hook of each step."""
         return super().state_key

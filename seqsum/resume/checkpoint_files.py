@@ -1,4 +1,4 @@
-"""How checkpoints are written and read by Lightning: whole or not at all, and as data."""
+"""Write checkpoints atomically, and read them as data."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from seqsum.resume.checkpoints import load_checkpoint
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Writes a whole checkpoint or none, and reads nothing but data, once.
+    """Write checkpoints atomically, and read each only once, as data.
 
-    Lightning's own would write into the system's temporary folder and move the file from there, which is a
-    copy that can stop halfway where that folder lies on another disk.
+    Lightning would write to the system's temporary folder and move the file. From another disk that is a copy, which
+    can stop halfway.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class CheckpointFiles(TorchCheckpointIO):
         self.ahead: dict[str, dict[str, Any]] = {}
 
     def read_ahead(self, path: str) -> dict[str, Any]:
-        """Read a checkpoint before Lightning asks for it, which then gets the same: a file is read once.
+        """Read a checkpoint in advance, and keep it for Lightning's first request.
 
         Raises:
             InputError: See `load_checkpoint`.
@@ -35,28 +35,28 @@ class CheckpointFiles(TorchCheckpointIO):
         return self.ahead[path]
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint to the disk in place of the one at `path`.
+        """Write a checkpoint to `path`, replacing the file there only when it is complete.
 
         Raises:
-            InputError: The disk is full, or the folder can't be written to. What was at `path` is still there.
+            InputError: The disk is full, or the folder can't be written to. The old file is still there.
         """
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as file:
                 torch.save(checkpoint, file)
-        except (OSError, RuntimeError) as error:  # torch's writer hides what the system said in a RuntimeError
+        except (OSError, RuntimeError) as error:  # torch's writer turns an OSError into a RuntimeError
             kept = f"; the last good one is still at {path}" if path.exists() else ""
             raise InputError(f"the checkpoint {path} can't be written ({_reason(error)}){kept}") from error
 
     def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", weights_only: Any = True) -> dict[str, Any]:
-        """Read it as data, whatever Lightning or the environment would rather have."""
-        found = self.ahead.pop(str(path), None)  # which Lightning changes, so it is not kept
+        """Read a checkpoint as data, even if Lightning or the environment asks for `weights_only=False`."""
+        found = self.ahead.pop(str(path), None)  # not kept, since Lightning changes it
         return load_checkpoint(str(path)) if found is None else found
 
 
 def _reason(error: BaseException) -> str:
-    """What the system said, in this error or in the one behind it."""
+    """Message of the operating system, from this error or its context."""
     if isinstance(error, OSError) or error.__context__ is None:
         return str(error).splitlines()[0]
     return _reason(error.__context__)

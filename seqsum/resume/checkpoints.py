@@ -1,4 +1,4 @@
-"""What is in a checkpoint: the settings it was made with, and whether its weights fit a network."""
+"""Read a checkpoint and its settings, and check that its weights fit a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seqsum.networks.sequence import LEARNED_STATE
 
 
 def settings_in(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What the command line needs to make a checkpoint's network, `model`, and its data, `data`, again."""
+    """Extract the settings to rebuild a checkpoint's network, `model`, and its data, `data`."""
     model = {key: value for key, value in checkpoint.get("hyper_parameters", {}).items() if key[0] != "_"}
     data = dict(checkpoint.get("datamodule_hyper_parameters", {}))
     data.pop("seed", None)  # follows `seed_everything`
@@ -23,7 +23,7 @@ def settings_in(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def experiment_in(checkpoint: dict[str, Any]) -> str | None:
-    """The name of the experiment that a checkpoint belongs to; those of version 0.1.0 may have none."""
+    """Name of a checkpoint's experiment; checkpoints of version 0.1.0 may have none."""
     return checkpoint.get("experiment") or checkpoint.get("hyper_parameters", {}).get("_experiment")
 
 
@@ -34,22 +34,22 @@ KINDS = {
     "callbacks": dict,
     "optimizer_states": list,
     "lr_schedulers": list,
-}  # what Lightning would stumble over otherwise
+}  # with other types, Lightning would fail later without a clear message
 
 
 def load_checkpoint(path: str) -> dict[str, Any]:
-    """Read a checkpoint as data: nothing in it is run.
+    """Read a checkpoint as data; no code in it is run.
 
     Raises:
-        InputError: It is none, or damaged, or holds something else where weights or settings should be.
+        InputError: The file is not a checkpoint of seqsum, is damaged, or contains weights that are NaN or infinite.
     """
     if not Path(path).is_file():
         raise InputError(f"`--ckpt_path` (={path}) is not a file")
     try:
-        with zipfile.ZipFile(path) as archive:  # torch leaves the check sums of what it reads unread
+        with zipfile.ZipFile(path) as archive:  # torch doesn't verify checksums
             damaged = archive.testzip()
         if damaged:
-            raise ValueError(f"the check sum of {damaged} in it is wrong")
+            raise ValueError(f"the checksum of {damaged} in it is wrong")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can make the unpickler fail anywhere
         reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -63,7 +63,7 @@ def load_checkpoint(path: str) -> dict[str, Any]:
 
 
 def _wrong_part(checkpoint: Any) -> str | None:
-    """What in a file is not as in a checkpoint, as a clause."""
+    """Say as a clause what a checkpoint of seqsum would not contain, or return None."""
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         return "it has no `state_dict`"
     for part in ("state_dict", "hyper_parameters", "datamodule_hyper_parameters"):
@@ -74,22 +74,22 @@ def _wrong_part(checkpoint: Any) -> str | None:
         if part in checkpoint and type(checkpoint[part]) is not kind:
             return f"`{part}` in it is a {type(checkpoint[part]).__name__}"
     no_tensors = [name for name, weight in checkpoint["state_dict"].items() if not isinstance(weight, torch.Tensor)]
-    return f"{no_tensors[0]} in it is no tensor" if no_tensors else None
+    return f"{no_tensors[0]} in it is not a tensor" if no_tensors else None
 
 
 def check_architecture(path: str, checkpoint: dict[str, Any], model: torch.nn.Module, going_on: bool = False) -> None:
-    """Compare the weights in a checkpoint with the network that is to take them.
+    """Check that the weights in a checkpoint fit the network.
 
-    A learned initial state in the file may be left out, for another, unless the training goes on.
+    A learned initial state in the file may be ignored, to test with another one, unless the training is resumed.
 
     Args:
-        path: Of the checkpoint, for the message.
-        checkpoint: What is in it.
+        path: Path of the checkpoint, for the message.
+        checkpoint: Content of the checkpoint.
         model: A `SequenceModule`.
-        going_on: Whether the optimizer's state is to be taken too.
+        going_on: Whether the training is resumed, which also loads the optimizer's state.
 
     Raises:
-        InputError: They differ in name or shape; the message names up to five that do.
+        InputError: Weights differ in name or shape; the message names up to five.
     """
     found = {name: tuple(tensor.shape) for name, tensor in checkpoint["state_dict"].items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -100,6 +100,6 @@ def check_architecture(path: str, checkpoint: dict[str, Any], model: torch.nn.Mo
     if differing:
         shown = "; ".join(f"{name}: {found.get(name)} in the file, {wanted.get(name)} here" for name in differing[:5])
         raise InputError(
-            f"`--ckpt_path` (={path}) holds another architecture than the `--model` flags ask for: "
+            f"`--ckpt_path` (={path}) contains another architecture than the `--model` flags ask for: "
             f"{len(differing)} weights differ ({shown})"
         )

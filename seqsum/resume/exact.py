@@ -1,4 +1,4 @@
-"""What a checkpoint must hold beyond Lightning's own, so that a training goes on as if it had never stopped."""
+"""Save what Lightning's checkpoints lack to resume a training exactly."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from seqsum.resume.metric_sums import load_sums, metric_sums, training_metrics
 
 
 class ExactResume(Callback):
-    """Lets a training go on from any checkpoint, between epochs or within one: bit for bit on the CPU.
+    """Resume a training from any checkpoint, between epochs or within one: bit for bit on the CPU.
 
-    Lightning keeps weights, optimizer, schedule and counters. This keeps the sums behind the epoch's metrics, and
-    tells Lightning's loops where to go on. By themselves they leave out a validation that was due or interrupted,
-    start a finished epoch again where the training is measured in steps, and count a step twice in the curves. (Which
-    batches are done the loader knows, see `BatchLoader`; random numbers follow from the place alone, see `Seeds`.)
+    Lightning saves weights, optimizer, schedule and counters. This callback also saves the sums behind the epoch's
+    metrics, and corrects the position of Lightning's loops. Without it, they would skip a validation that was due or
+    interrupted, repeat a finished epoch if the training is measured in steps, and count a step twice in the curves.
+    `BatchLoader` remembers which batches are done, and `Seeds` derives random numbers from the position alone.
 
-    Its place among the callbacks does not matter: Lightning runs those that write checkpoints after all others.
+    It can come anywhere in the list of callbacks: Lightning runs those that write checkpoints last.
 
     Args:
-        experiment: Name of the experiment, which checkpoints keep, so that a later run belongs to it.
+        experiment: Name of the experiment, saved in checkpoints so that later runs belong to it.
     """
 
     def __init__(self, experiment: str | None = None) -> None:
@@ -39,7 +39,7 @@ class ExactResume(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._correct_steps(trainer)
-        self._leave_out(trainer, {"served": 0})  # where all batches of the epoch were, none has been asked for
+        self._leave_out(trainer, {"served": 0})  # the next epoch starts with its first batch
 
     def _correct_steps(self, trainer: Trainer) -> None:
         if self.steps is not None:
@@ -57,13 +57,13 @@ class ExactResume(Callback):
             checkpoint["experiment"] = self.experiment
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if trainer.state.fn == "fit" and "place" in checkpoint:  # not in those of version 0.1.0
+        if trainer.state.fn == "fit" and "place" in checkpoint:  # missing in version 0.1.0
             place, loops = Place(**checkpoint["place"]), checkpoint["loops"]["fit_loop"]
             go_on_at(loops, place)
             self.steps, self.sums, self.loaders = place.steps, checkpoint["metric_sums"], loader_states(loops)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Lightning forgets to, where a schedule has asked it beforehand how many batches there are
+        # Lightning doesn't if a schedule has asked for the number of batches before
         for state in self.loaders:
             self._leave_out(trainer, state)
         for name, metric in training_metrics(pl_module):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, put off until a training can stop without losing its place."""
+"""Defer Ctrl-C and SIGTERM until the training can stop without losing its position."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from types import FrameType
 
 from seqsum.console import print_line
 
-EXIT_STATUS = 128 + signal.SIGTERM  # as of a program that SIGTERM ended, so that a scheduler starts it again
+EXIT_STATUS = 128 + signal.SIGTERM  # the status of a program ended by SIGTERM, so that a scheduler restarts it
 
 
 class Interrupts:
-    """Remembers the first signal of its kind, instead of raising something in the middle of a step.
+    """Remember a signal instead of raising an exception in the middle of a step.
 
-    A second Ctrl-C stops at once. Lightning puts the former handlers back when the training ends.
+    A Ctrl-C after the first signal stops at once. Lightning restores the former handlers when the training ends.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
 
     def listen(self) -> None:
-        """Take over from the handlers there are; only a program's main thread can."""
+        """Install the handlers; does nothing outside the main thread."""
         self.received = None
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._remember)
@@ -29,7 +29,7 @@ class Interrupts:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:
-            print_line(f"{signal.Signals(number).name}: will stop after this batch (Ctrl-C once more: at once)")
+            print_line(f"{signal.Signals(number).name}: stopping after this batch (press Ctrl-C to stop at once)")
             self.received = signal.Signals(number)
         elif number == signal.SIGINT:
             raise KeyboardInterrupt

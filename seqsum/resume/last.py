@@ -1,4 +1,4 @@
-"""The checkpoint from which a training goes on."""
+"""The checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from seqsum.run import run_folder
 
 
 class LastCheckpoint(CheckpointCallback):
-    """`checkpoints/last.ckpt`, from which a training goes on: see `ExactResume`.
+    """Keep `checkpoints/last.ckpt`, to resume from: see `ExactResume`.
 
-    Written before the first epoch and after each one, every ten minutes within longer ones, and when a
-    training is interrupted; always between two batches, when all that came before is done and in the logs.
-    An error leaves the one before in place: what raises in the middle of a step may leave half a step behind.
+    It is written before the first epoch, after each epoch, every ten minutes within longer ones, and when the training
+    is interrupted; always between two batches, when everything before is done and logged. After an error the previous
+    file stays in place: an exception in the middle of a step may leave half a step behind.
     """
 
-    seconds = 600.0  # the most that a machine which fails may cost, save the batch it was at
+    seconds = 600.0  # at most so much training, and one batch, is lost if the machine fails
 
     def __init__(self) -> None:
         super().__init__(filename="last", enable_version_counter=False)
         self.interrupts = Interrupts()
-        self.written = 0.0  # when
+        self.written = 0.0  # time of the last write
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.interrupts.listen()
@@ -41,7 +41,7 @@ class LastCheckpoint(CheckpointCallback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         overdue = time.monotonic() - self.written > self.seconds
-        # gradients that wait for those of further batches would be lost
+        # a checkpoint does not contain accumulated gradients
         between_steps = batch_idx % trainer.accumulate_grad_batches == 0
         if between_steps and self._any(trainer, overdue or self.interrupts.received is not None):
             self._write(trainer)
@@ -61,13 +61,13 @@ class LastCheckpoint(CheckpointCallback):
         self._stop_if_interrupted(trainer)
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Nothing, in Lightning's stead: the batch is not quite done."""
+        """Do nothing, unlike Lightning: the batch is not finished yet."""
 
     def on_validation_end(self, *_: Any) -> None:
-        """Nothing: its figures are not yet in the logs."""
+        """Do nothing: the metrics are not logged yet."""
 
     def on_train_epoch_end(self, *_: Any) -> None:
-        """Nothing: its figures are not yet in the logs."""
+        """Do nothing: the metrics are not logged yet."""
 
     def _write(self, trainer: Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning sets it from outside
@@ -75,7 +75,7 @@ class LastCheckpoint(CheckpointCallback):
             self.written = time.monotonic()
 
     def _any(self, trainer: Trainer, here: bool) -> bool:
-        """Whether it is so in any process: they must stop, and write, at the same batch."""
+        """Whether `here` is true in any process: all must stop and write at the same batch."""
         return here if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(here, all=False)
 
     def _stop_if_interrupted(self, trainer: Trainer) -> None:
@@ -86,7 +86,7 @@ class LastCheckpoint(CheckpointCallback):
             raise KeyboardInterrupt
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Say how to go on, if there is something to go on from."""
+        """Print how to resume, if there is a checkpoint to resume from."""
         last, folder = Path(self.dirpath or "") / "last.ckpt", run_folder(trainer)
         if folder and trainer.global_step > 0 and isinstance(exception, KeyboardInterrupt | SIGTERMException):
-            print_line(f"Interrupted. Go on with: python train.py -c {folder / 'config.yaml'} --ckpt_path={last}")
+            print_line(f"Interrupted. To resume: python train.py -c {folder / 'config.yaml'} --ckpt_path={last}")

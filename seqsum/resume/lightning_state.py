@@ -1,7 +1,7 @@
-"""All that `resume` knows of Lightning's private state, which any new version of Lightning may change.
+"""All access to Lightning's private state, which any new version of Lightning may change.
 
-`PRIVATE` and `LOOPS` list the names. `missing` compares them with the installed Lightning, and says in words what is
-gone; a test of that is the first to fail after an update. What the names mean was read in lightning 2.6.
+`PRIVATE` and `LOOPS` list the names. `missing` looks for them in the installed Lightning and says in words what is
+gone; its test is the first to fail after an update. The code is written for lightning 2.6.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ HERE = "seqsum/resume/lightning_state.py"
 
 
 class Private(NamedTuple):
-    """A private name of Lightning's, or of a library below it, that the package relies on.
+    """A private name of Lightning, or of a library below it, that the package relies on.
 
     Attributes:
-        owner: An attribute of a Trainer, such as `fit_loop.epoch_loop`; or a class.
+        owner: An attribute of the Trainer, such as `fit_loop.epoch_loop`; or a class.
+        name: The private attribute of the owner.
         used_in: The file that uses or overrides it.
     """
 
@@ -37,7 +38,7 @@ PRIVATE = (
     Private("fit_loop.epoch_loop", "_should_check_val_fx", HERE),
     Private("fit_loop.epoch_loop", "_batches_that_stepped", HERE),
     Private(ModelCheckpoint, "_save_checkpoint", HERE),
-    # of which there is nothing to be wrapped: methods to override, and attributes of the class itself
+    # used where they belong instead of wrapped here: overridden methods, and attributes of a subclass's own
     Private(LightningModule, "_trainer", "seqsum/module.py"),
     Private(RichProgressBar, "_get_train_description", "seqsum/callbacks/console.py"),
     Private(LightningCLI, "_parse_ckpt_path", "seqsum/cli/app.py"),
@@ -47,7 +48,7 @@ PRIVATE = (
     Private(LightningArgumentParser, "_actions", "seqsum/defaults.py"),
 )
 COUNTERS = ("ready", "started", "processed", "completed")
-LOOPS = (  # what a checkpoint holds of the training loops, by name
+LOOPS = (  # entries for the training loops in a checkpoint
     *(f"epoch_progress.{span}.{counter}" for span in ("total", "current") for counter in COUNTERS),
     *(f"epoch_loop.batch_progress.{span}.{counter}" for span in ("total", "current") for counter in COUNTERS),
     *(f"epoch_loop.val_loop.batch_progress.{span}.{counter}" for span in ("total", "current") for counter in COUNTERS),
@@ -58,7 +59,7 @@ LOOPS = (  # what a checkpoint holds of the training loops, by name
 
 
 def missing(trainer: Trainer) -> Iterator[str]:
-    """What this Lightning has no longer, a sentence each."""
+    """Yield a sentence for each name that the installed Lightning lacks."""
     for owner, name, used_in in PRIVATE:
         named = owner if isinstance(owner, str) else owner.__name__
         if not _has(trainer, owner, name):
@@ -77,7 +78,7 @@ def _has(trainer: Trainer, owner: str | type, name: str) -> bool:
 
 
 def _is_in(loops: dict[str, Any], name: str) -> bool:
-    """Whether a name leads somewhere; those of parts have dots in themselves."""
+    """Whether a dotted name leads to an entry; the entries' own names may contain dots."""
     if name in loops:
         return True
     parts = [part for part in loops if name.startswith(f"{part}.") and isinstance(loops[part], dict)]
@@ -85,37 +86,37 @@ def _is_in(loops: dict[str, Any], name: str) -> bool:
 
 
 def _sentence(name: str, used_in: str) -> str:
-    return f"lightning {lightning.__version__} has no `{name}` any more: {used_in} relies on it"
+    return f"lightning {lightning.__version__} no longer has `{name}`, which {used_in} relies on"
 
 
 def set_steps(trainer: Trainer, steps: int) -> None:
-    """Set how many training steps Lightning has counted, by which it numbers what is logged."""
+    """Set Lightning's count of training steps, which it logs as the step."""
     trainer.fit_loop.epoch_loop._batches_that_stepped = steps
 
 
 def gradients_wait(trainer: Trainer) -> bool:
-    """Whether gradients of this batch wait for those of further batches: a checkpoint would lose them."""
+    """Whether accumulated gradients wait for further batches: a checkpoint would lose them."""
     return trainer.fit_loop._should_accumulate()
 
 
 def validation_follows(trainer: Trainer) -> bool:
-    """Whether Lightning validates after the present training batch."""
+    """Whether Lightning validates after the current training batch."""
     fetcher = trainer.fit_loop._data_fetcher
     return fetcher is not None and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
 
 
 def save(callback: ModelCheckpoint, trainer: Trainer, path: str) -> None:
-    """Write a checkpoint now, as if the callback had decided so."""
+    """Make the callback write a checkpoint now."""
     callback._save_checkpoint(trainer, path)
 
 
 class Place(NamedTuple):
-    """Where a training is.
+    """The position of a training.
 
     Attributes:
-        epoch_finished: Nothing of the epoch is left to be done.
-        validation_due: One is due after the last training batch, or was interrupted.
-        steps: Training steps before the next one.
+        epoch_finished: Whether the epoch is finished.
+        validation_due: Whether a validation is due after the last training batch, or was interrupted.
+        steps: Number of training steps done.
     """
 
     epoch_finished: bool
@@ -124,32 +125,32 @@ class Place(NamedTuple):
 
 
 def place_of(trainer: Trainer, loops: dict[str, Any], validated: bool) -> Place:
-    """Where the training is whose loops are being saved.
+    """Determine the position of the training whose loops are being saved.
 
     Args:
-        trainer: In a training.
-        loops: Of the checkpoint.
+        trainer: The Trainer, during `fit`.
+        loops: State of the loops in the checkpoint.
         validated: Whether the validation after the last training batch is over.
     """
     epochs, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]["current"]
     ending_batch = batches["completed"] < batches["processed"]
     finished = epochs["processed"] == epochs["started"]
     due = not validated if trainer.validating else ending_batch and validation_follows(trainer)
-    # Lightning counts a step after the batch and its validation
+    # Lightning counts a step only after the batch and its validation
     steps = loops["epoch_loop.state_dict"]["_batches_that_stepped"] + (ending_batch or trainer.validating)
     return Place(finished, not finished and due, steps)
 
 
 def go_on_at(loops: dict[str, Any], place: Place) -> None:
-    """Set the counters of a checkpoint's training loops so that Lightning goes on at a place.
+    """Set the counters of a checkpoint's training loops so that Lightning resumes at `place`.
 
-    Each event has four counters: `ready`, `started`, `processed` and `completed`. An epoch or a validation is
-    under way when the last two lag behind. Of a checkpoint between two hooks they do not tell what Lightning takes for
-    granted, so they are made to: a batch is done or not.
+    Each event has four counters: `ready`, `started`, `processed` and `completed`. During an epoch or a validation the
+    last two lag behind. In a checkpoint written between two hooks they are not in a state that Lightning can resume
+    from, so they are set to one: each batch is either done or not.
 
     Args:
-        loops: Of the checkpoint, changed in place.
-        place: Where to go on.
+        loops: State of the loops in the checkpoint, changed in place.
+        place: Position to resume at.
     """
     epochs, batches = loops["epoch_progress"], loops["epoch_loop.batch_progress"]
     loops["epoch_loop.state_dict"]["_batches_that_stepped"] = place.steps - place.validation_due
@@ -160,12 +161,12 @@ def go_on_at(loops: dict[str, Any], place: Place) -> None:
         begun = int(place.validation_due)
         loops["epoch_loop.val_loop.batch_progress"][span].update(ready=begun, started=begun, processed=0, completed=0)
     for loader in loops["state_dict"].get("combined_loader", []):
-        loader.update(served=batches["current"]["processed"])  # it may have served the next one, which was not used
+        loader.update(served=batches["current"]["processed"])  # it may have prefetched a batch that was not used
     if place.epoch_finished:
         batches.update(current=dict.fromkeys(batches["current"], 0), is_last_batch=False)
         loops["state_dict"].pop("combined_loader", None)
 
 
 def loader_states(loops: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a checkpoint holds of the training's loaders."""
+    """States of the training's loaders in a checkpoint."""
     return loops["state_dict"].get("combined_loader", [])

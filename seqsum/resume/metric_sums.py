@@ -1,4 +1,4 @@
-"""The sums behind the metrics of an unfinished training epoch, which checkpoints keep."""
+"""Save and load the metric sums of an unfinished training epoch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from seqsum.run import module_of
 
 
 def training_metrics(module: LightningModule) -> Iterator[tuple[str, Metric]]:
-    """The metrics that are summed up over a training epoch, by name."""
+    """Yield the metrics that accumulate over a training epoch, with their names."""
     module = module_of(module)
     yield "loss", module.train_loss
     yield from ((name, metric) for name, metric in module.train_metrics.items(keep_base=True))
 
 
 def metric_sums(module: LightningModule) -> dict[str, Any]:
-    """What the training metrics have summed up in this epoch, over all processes: each of them must call it."""
+    """Collect the sums of the training metrics over all processes; call it in each of them."""
     sums = {}
     for name, metric in training_metrics(module):
         with metric.sync_context(dist_sync_fn=metric.dist_sync_fn):
@@ -30,7 +30,7 @@ def metric_sums(module: LightningModule) -> dict[str, Any]:
 
 
 def load_sums(metric: Metric, saved: dict[str, Any], first_process: bool) -> None:
-    """Put sums back; those of all processes together, so into the first alone."""
-    metric._update_count = saved["updates"]  # torchmetrics would warn that it was never updated
+    """Load the sums of all processes into the metric of the first one, and zeros into the others."""
+    metric._update_count = saved["updates"]  # else torchmetrics warns that the metric was never updated
     for key, state in saved["states"].items():
         setattr(metric, key, state.to(metric.device) if first_process else torch.zeros_like(state).to(metric.device))

@@ -1,4 +1,4 @@
-"""A tiny training on real classes, and what it leaves in TensorBoard's files."""
+"""Fixtures: a tiny training on real classes, and its TensorBoard files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seqsum.networks import ConvEncoder
 
 @pytest.fixture
 def make_run(tmp_path, mnist_root):
-    """Trainer, module and data of a training of two epochs of three batches, to be started by the test."""
+    """Make Trainer, module and data for two epochs of three batches; the test starts the training."""
 
     def make(callbacks, logger=False, data=None, module=None, **options):
         torch.manual_seed(0)
@@ -41,13 +41,13 @@ def make_run(tmp_path, mnist_root):
 
 
 def events(folder) -> EventAccumulator:
-    """All that was written for TensorBoard."""
+    """Read everything written for TensorBoard."""
     everything = {"images": 0, "scalars": 0, "histograms": 0, "tensors": 0}
     return EventAccumulator(str(folder), size_guidance=everything).Reload()
 
 
 def hparams(folder) -> dict[str, HParamsPluginData]:
-    """The messages for the HParams tab, by kind."""
+    """Read the messages for the HParams tab, by kind."""
     messages = {}
     for path in sorted(Path(folder).glob("*tfevents*")):
         for event in EventFileLoader(str(path)).Load():

@@ -1,4 +1,4 @@
-"""What a run says while it goes on."""
+"""The progress bar and the lines that a run prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""That other programs use the cores is noticed from what torch's threads wait, and said once."""
+"""Advice is printed once if torch's threads wait for cores that other programs use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SENTENCE = "Other programs use the cores"
 
 @pytest.fixture
 def said(make_run, monkeypatch, capfd):
-    """Train six steps of one second each, with threads that wait for so much of it; give what was said."""
+    """Train six steps of one second, with threads that wait for this share of it; return what was printed."""
 
     def run(waiting, threads=2):
         now = [0.0]
@@ -40,7 +40,7 @@ def said(make_run, monkeypatch, capfd):
 
 @pytest.mark.parametrize(("waiting", "times"), [(0.0, 0), (0.14, 0), (0.74, 1), (1.06, 1)])
 def test_it_is_said_once_where_threads_wait(said, waiting, times):
-    """Figures of two threads on two cores: alone, with little else to do, and beside one and two busy programs."""
+    """Values for two threads on two cores: alone, almost alone, and beside one and two busy programs."""
     assert said(waiting) == [advice(waiting, 2)] * times
 
 
@@ -65,7 +65,7 @@ def test_a_system_that_does_not_count_says_nothing(monkeypatch, tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="only Linux counts the waiting")
 def test_threads_that_share_one_core_wait():
-    """In a process of its own, bound to one core: two busy threads on it wait for one another."""
+    """In a separate process on one core, two busy threads wait for each other."""
     program = f"""
 import hashlib, os, sys, threading, time
 os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})

@@ -1,4 +1,4 @@
-"""Callbacks are independent: whatever their order, a training is the same, bit for bit, and so is one that goes on."""
+"""A training, also a resumed one, is bit for bit the same for any order of callbacks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REVERSED = "reversed"  # in which each two callbacks have changed places
 
 
 class Interrupt(Callback):
-    """Ctrl-C in the eleventh of fifteen batches."""
+    """Interrupt by Ctrl-C in the eleventh of fifteen batches."""
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if batch_idx == 10:
@@ -34,7 +34,7 @@ class Interrupt(Callback):
 
 @pytest.fixture
 def train(tmp_path, mnist_root, monkeypatch, capfd):
-    """Run in a folder with the callbacks in an order drawn from a seed; give back that order."""
+    """Run in a folder with the callbacks in random order; return the order."""
 
     def run(folder, seed, *arguments, added=()):
         orders = []

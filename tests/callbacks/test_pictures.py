@@ -1,4 +1,4 @@
-"""Figures and histograms in TensorBoard: what is there, when, and that the training does not notice."""
+"""TensorBoard gets the right figures and histograms at the right times, and the training stays the same."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [
 
 
 class LightUnit(RecurrentCell):
-    """A cell of one's own, without names for its gates."""
+    """A user's own cell, without gate names."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
@@ -45,7 +45,7 @@ class LightUnit(RecurrentCell):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The arguments of each call of `plot_all`, which draws nothing."""
+    """Record the arguments of each call of `plot_all`, and draw nothing."""
     calls = []
 
     def record(*arguments):
@@ -177,7 +177,7 @@ def test_nothing_happens_without_a_tensorboard_logger(make_run, tmp_path, drawn,
 
 
 def train(make_run, tmp_path, watched):
-    """Train for two epochs; give back the weights and where the random numbers have got to."""
+    """Train for two epochs; return the weights and the next random numbers."""
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  # the global one is what is watched
     callbacks = [Pictures(1, 1), Scalars(), RunRecord("settings", {})] if watched else []
@@ -234,7 +234,7 @@ def test_histograms_leave_out_what_cannot_be_counted(make_run, tmp_path):
 
 
 class Unequal(DigitSums):
-    """Sequences of unequal length, in batches of unequal length; behind their ends there is NaN."""
+    """Sequences and batches of different lengths, padded with NaN."""
 
     def gather(self, batch):
         made = super().gather(batch)
@@ -247,7 +247,7 @@ class Unequal(DigitSums):
 
 @pytest.mark.parametrize("module", [{}, {"cell": "torch_gru"}, {"cell": "gru", "truncate": 2}], ids=str)
 def test_sequences_may_be_of_any_length_in_all_that_is_shown(make_run, mnist_root, tmp_path, module):
-    """Of training, validation and test: nothing fails, and no masked step, which is NaN, shows in anything."""
+    """In training, validation and test, masked steps, which are NaN, don't appear in any figure or histogram."""
     diagnosis, pictures = Diagnosis(every_n_steps=1), Pictures(1, 1)
     callbacks = [pictures, diagnosis, FiniteLoss(), Scalars(), RunRecord("", {}), TestReport("unequal", 0)]
     logger = TensorBoardLogger(tmp_path)

@@ -1,4 +1,4 @@
-"""What tells one run from another in TensorBoard: settings, test metrics, the network's graph."""
+"""TensorBoard gets a run's settings, test metrics and network graph."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ METRICS = {f"test/{name}" for name in ("loss", "exact_step", "exact_final", "mae
 
 @pytest.fixture
 def run(make_run, tmp_path):
-    """A folder with what a training and its test have left."""
+    """Train and test; return the run's folder and metrics."""
     record = RunRecord("model:\n  hidden_size: 8\n", {"model.hidden_size": 8, "model.cell": "lstm", "ckpt_path": None})
     trainer, module, data = make_run([record], TensorBoardLogger(tmp_path), max_epochs=1)
     trainer.fit(module, data)

@@ -1,4 +1,4 @@
-"""The table of a test: one row a step, as long as they fit on a screen."""
+"""The table of a test has a row for each step, unless there are too many."""
 
 import pytest
 

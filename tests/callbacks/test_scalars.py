@@ -1,4 +1,4 @@
-"""Curves: their values against what the trainer and the metrics say."""
+"""Logged curves equal the values of the Trainer and the metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 
 
 class Gradients(Callback):
-    """Keeps the gradient norm after clipping, as the optimizer sees it, and what was before."""
+    """Record the gradient norm before and after clipping."""
 
     def __init__(self):
         self.before, self.after = [], []
@@ -32,7 +32,7 @@ class Gradients(Callback):
 
 @pytest.fixture
 def run(make_run, tmp_path):
-    """A finished training, with its gradients."""
+    """Run a training, and record its gradient norms."""
     gradients = Gradients()
     trainer, module, data = make_run([Scalars(), gradients], TensorBoardLogger(tmp_path), gradient_clip_val=0.01)
     trainer.fit(module, data)
@@ -73,7 +73,7 @@ def test_metrics_by_step_have_the_metric_as_their_mean(run):
 
 
 def test_images_per_second_leave_out_the_validation(make_run, tmp_path, monkeypatch):
-    """By a clock that every training batch moves on by a second, and every validation by a hundred."""
+    """Use a clock that advances by 1 s per training batch and 100 s per validation."""
     now = 0.0
     monkeypatch.setattr("seqsum.callbacks.scalars.time.perf_counter", lambda: now)
 

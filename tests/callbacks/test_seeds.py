@@ -1,4 +1,4 @@
-"""Where a training is, and nothing else, says what is drawn at random."""
+"""Random numbers depend on the current step alone."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def test_the_generator_starts_where_torch_would_start_it(device):
 
 
 def test_devices_that_are_not_in_use_are_left_alone(monkeypatch):
-    """torch would write down a traceback for each of them, in every step."""
+    """torch would record a traceback for each of them at every step."""
     monkeypatch.setattr("torch.manual_seed", None)
     seed_generators(5, torch.device("cpu"))

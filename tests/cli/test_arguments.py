@@ -1,4 +1,4 @@
-"""Several values after one flag, as shells make them of a pattern."""
+"""A flag takes several values, as a shell produces them from a pattern."""
 
 import pytest
 

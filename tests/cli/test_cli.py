@@ -1,4 +1,4 @@
-"""The command line as a user meets it: real runs on a small MNIST, and what happens to mistakes."""
+"""The command line: real runs on a small MNIST, and messages for mistakes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, mnist_root):
-    """A folder in which `python train.py` has run, with what it printed."""
+    """Run `python train.py` in a folder; return the folder and the output."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -159,7 +159,7 @@ def test_predict_reads_a_users_images(here, checkpoint, mnist_root, capfd):
 
 @pytest.fixture
 def three(here, mnist_root):
-    """A folder with three images of a digit each, in the folder to run in."""
+    """Make a folder with three images of one digit each."""
     (here / "digits").mkdir()
     for number, image in enumerate(load_splits("mnist", mnist_root)["test"].images[:3]):
         Image.fromarray(image.numpy()).save(here / f"digits/{number}.png")
@@ -167,7 +167,7 @@ def three(here, mnist_root):
 
 
 def rows_of_table(printed):
-    """Step, sign, digit, running sum and file of each row."""
+    """Return step, sign, digit, running sum and file of each row of the table."""
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in printed.splitlines() if line[:1] == "│"]
     return [(int(step), sign, digit, int(total), file) for step, sign, digit, total, file in cells]
 
@@ -202,7 +202,7 @@ def test_predict_goes_on_without_what_it_cannot_read_and_says_so(three, checkpoi
     assert [row[4] for row in rows_of_table(printed)] == ["0.png", "2.png"]
     assert "1 skipped, see below: the sums go on without it" in " ".join(printed.split())
     assert "Skipped: digits/1.png can't be read as an image (its format is unknown)\n" in printed
-    assert "No images by their names: digits/notes.txt\n" in printed
+    assert "Not images, by their names: digits/notes.txt\n" in printed
     page = Path("logs/sum-predict/version_0/predictions.html").read_text()
     assert "digits/1.png" in page
     assert "<td>2.png</td>" in page
@@ -231,8 +231,8 @@ def test_fast_dev_run_leaves_nothing(here, mnist_root, capfd):
 @pytest.mark.parametrize(
     ("flags", "best"),
     [
-        (["--trainer.max_steps=6"], "none, for the training never came to the end of a validation"),
-        (["--trainer.max_steps=6", "--trainer.limit_val_batches=0"], "none, for the training never came .*"),
+        (["--trainer.max_steps=6"], "none, since no validation was completed"),
+        (["--trainer.max_steps=6", "--trainer.limit_val_batches=0"], "none, since no validation was .*"),
         (["--trainer.max_steps=6", "--trainer.val_check_interval=3"], r"logs/.*/best\.ckpt"),
         (["--trainer.max_steps=6", "--trainer.enable_checkpointing=false"], "none"),
     ],
@@ -292,7 +292,7 @@ def test_averaged_weights_are_what_is_tested_and_resumed(here, mnist_root, capfd
 
 
 def test_two_processes_train_and_test_together(here, mnist_root):
-    """A process that waits for another that does not come would hang: hence the timeout."""
+    """A process that waits for another would hang: hence the timeout."""
     command = [sys.executable, str(REPOSITORY / "train.py"), *SMALL, f"--data.root={mnist_root}"]
     command += [*PICTURES, "--trainer.max_epochs=1", "--trainer.devices=2", "--trainer.strategy=ddp"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
@@ -308,7 +308,7 @@ def test_two_processes_train_and_test_together(here, mnist_root):
 
 
 def test_config_of_a_run_repeats_it(here, finished, capfd):
-    """Same seed, same run: bit for bit on the CPU, from process to process."""
+    """The same seed gives the same run in another process, bit for bit on the CPU."""
     first = finished[0] / "logs/sum/version_0"
     main(["-c", str(first / "config.yaml")])
     weights = [torch.load(run / "checkpoints/last.ckpt")["state_dict"] for run in (first, here / "logs/sum/version_0")]
@@ -325,7 +325,7 @@ def test_a_second_run_gets_a_folder_of_its_own(finished, mnist_root, monkeypatch
 
 
 def test_rendered_digits_stand_in_without_data_and_network(here, monkeypatch, capfd):
-    """No MNIST, no way to it: the run trains all the same, and says everywhere that it is not MNIST."""
+    """Without MNIST and internet, the run trains on rendered digits, and says so everywhere."""
     from tests.conftest import fail_downloads, shrink_rendered
 
     fail_downloads(monkeypatch)
@@ -412,9 +412,8 @@ def test_truncated_file_is_named(here, capfd):
 
 def test_checkpoint_of_another_architecture_is_named(here, checkpoint, capfd):
     arguments = ["test", f"--ckpt_path={checkpoint}", "--model.hidden_size=9"]
-    refused(
-        arguments, capfd, r"best.ckpt\) holds another architecture", r"weight_hh: \(32, 8\) in the file, \(36, 9\) here"
-    )
+    shapes = r"weight_hh: \(32, 8\) in the file, \(36, 9\) here"
+    refused(arguments, capfd, r"best.ckpt\) contains another architecture", shapes)
 
 
 @pytest.mark.parametrize("content", ["text", "truncated", "no weights"])
@@ -469,7 +468,7 @@ def test_interrupt_leaves_a_checkpoint_and_says_how_to_go_on(here, mnist_root, c
                 process.send_signal(signal.SIGINT)
     assert process.returncode == 1
     assert "Traceback" not in printed
-    go_on = re.search(r"Go on with: python train.py (.*)", printed)
+    go_on = re.search(r"To resume: python train.py (.*)", printed)
     assert go_on, printed
     epoch = torch.load(here / "logs/sum/version_0/checkpoints/last.ckpt")["epoch"]
     main([*go_on[1].split(), f"--trainer.max_epochs={epoch + 2}"])

@@ -1,4 +1,4 @@
-"""Defaults belong to one class: what `--print_config` says of a class is what its signature says."""
+"""A class keeps its own defaults: `--print_config` shows those of its signature."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ PACKAGES = {"data": seqsum.data, "model.encoder": seqsum.networks, "model.object
 
 
 def signature_of(made):
-    """Parameters and their defaults."""
+    """Return a class's parameters and their defaults."""
     parameters = inspect.signature(made).parameters.values()
     return plain({parameter.name: parameter.default for parameter in parameters})
 
 
 def plain(values):
-    """As YAML holds them, and without the seed, which follows `seed_everything`."""
+    """Convert defaults to YAML's types, without the seed, which follows `seed_everything`."""
     listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     return {name: value for name, value in listed.items() if name != "seed"}
 
 
 def below(group, settings):
-    """Settings of a group as a file has them, one name below the other."""
+    """Nest a group's settings as in a file."""
     for name in reversed(group.split(".")):
         settings = {name: settings}
     return settings
 
 
 def classes(group):
-    """All that the package has for a group, but for bases, which can't be made or have no defaults."""
+    """List the package's classes for a group, without base classes."""
     exported = vars(PACKAGES[group]).values()
     found = [made for made in exported if isinstance(made, type) and issubclass(made, BASES[group])]
     return [
@@ -57,7 +57,7 @@ def path_of(made):
 
 
 def shared(one, other):
-    """Parameters of both whose defaults differ, which are those that can be mixed up."""
+    """List parameters that two classes share with different defaults."""
     ours, theirs = signature_of(one), signature_of(other)
     return {name: ours[name] for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
 
@@ -67,7 +67,7 @@ PAIRS = [(group, *pair) for group in DEFAULT_CLASSES for pair in permutations(cl
 
 
 def printed(arguments, group, capsys):
-    """The group's part of `--print_config`."""
+    """Return the group's part of `--print_config`."""
     with pytest.raises(SystemExit) as exit_:
         main(["fit", *arguments, "--print_config"])
     assert not exit_.value.code
@@ -91,7 +91,7 @@ def test_a_class_has_its_own_defaults(here, capsys, group, made):
 
 @pytest.mark.parametrize(("group", "first", "second"), PAIRS, ids=lambda value: getattr(value, "__name__", value))
 def test_a_class_has_its_own_defaults_after_another(here, capsys, group, first, second):
-    """The other in a file, as in `-c configs/memory.yaml --data=DigitRows`."""
+    """A flag replaces a class named in a file, as in `-c configs/memory.yaml --data=DigitRows`."""
     (here / "first.yaml").write_text(yaml.safe_dump(below(group, {"class_path": path_of(first)})))
     found = printed(["-c", "first.yaml", f"--{group}={path_of(second)}"], group, capsys)
     assert found == {"class_path": path_of(second), "init_args": signature_of(second)}
@@ -103,7 +103,7 @@ def test_a_class_has_its_own_defaults_after_another(here, capsys, group, first, 
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_what_is_given_is_kept_before_the_class_and_after_it(here, capsys, group, first, second):
-    """Even where it is what the class before has by default."""
+    """Even a value that is the replaced class's default."""
     name, value = next(iter(sorted(shared(first, second).items())))
     given, chosen = f"--{group}.{name}={value}", [f"--{group}={path_of(first)}", f"--{group}={path_of(second)}"]
     expected = {"class_path": path_of(second), "init_args": signature_of(second) | {name: value}}
@@ -113,7 +113,7 @@ def test_what_is_given_is_kept_before_the_class_and_after_it(here, capsys, group
 
 @pytest.mark.parametrize(("group", "made"), ALL, ids=lambda value: getattr(value, "__name__", value))
 def test_settings_that_a_checkpoint_lacks_are_the_defaults_of_its_class(group, made):
-    """An earlier version's, which had fewer parameters."""
+    """A checkpoint of an earlier version, with fewer parameters."""
     settings = below(group, {"class_path": path_of(made), "init_args": {}})
     found = settings_parser().parse_object(settings)[group].init_args.as_dict()
     assert plain(found) == signature_of(made)

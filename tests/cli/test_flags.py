@@ -1,4 +1,4 @@
-"""What `--help` says of the flags that this program changes is what they do."""
+"""`--help` is right about Lightning's flags that work differently here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNTRUE = [  # of what Lightning says
 
 
 def read_help(capfd, *arguments):
-    """All words of the help, without line breaks, and without the hyphens of paths that were broken."""
+    """Return the help as one line, with broken paths joined."""
     with pytest.raises(SystemExit) as exit_:
         main([*arguments, "--help"])
     assert exit_.value.code == 0
@@ -31,7 +31,7 @@ def read_help(capfd, *arguments):
 
 
 def words(text):
-    """For comparing texts that are wrapped at any character."""
+    """Remove whitespace, to compare texts wrapped anywhere."""
     return re.sub(r"\s", "", text)
 
 

@@ -1,4 +1,4 @@
-"""Features of Lightning that change loaders, optimizer or callbacks: they work, or one line refuses them at once."""
+"""Lightning's features that change loaders, optimizer or callbacks work, or are refused at once in one line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_BAR = "--trainer.enable_progress_bar=false"
 
 
 class Seen(Callback):
-    """Keeps the rows of the batches, the learning rates and the sizes of the training that is going on."""
+    """Record the rows of the batches, the learning rates and the sizes of the current training."""
 
     rows, rates, sizes = [], [], []  # of one training after the other
 
@@ -34,14 +34,14 @@ class Seen(Callback):
 
 
 class Logs(Callback):
-    """Logs something of its own after each epoch."""
+    """Log its own metric after each epoch."""
 
     def on_train_epoch_end(self, trainer, pl_module):
         pl_module.log("mine", 1.0)
 
 
 class Misconfigured(Callback):
-    """Finds out in the training what a user did wrong."""
+    """Raise an error for a user's mistake during the training."""
 
     def on_train_epoch_end(self, *_):
         raise MisconfigurationException("this can't be")

@@ -1,4 +1,4 @@
-"""Paths as a user writes them, in whatever option: `~` is the home folder."""
+"""`~` is the home folder in every option."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ PATHS = {
 
 
 class ParsedError(Exception):
-    """Stops the program once it knows its settings."""
+    """Stop the program once the settings are known."""
 
 
 @pytest.fixture
 def settings_of(here, monkeypatch):
-    """All settings that the program makes of a command line."""
+    """Return the settings that a command line produces."""
 
     def stop(cli):
         raise ParsedError(cli.config[cli.subcommand].as_dict())
@@ -64,7 +64,7 @@ def home(tmp_path_factory, monkeypatch):
 
 
 def texts(settings):
-    """All texts in nested settings."""
+    """Yield all strings in nested settings."""
     if isinstance(settings, dict | list):
         inner = settings.values() if isinstance(settings, dict) else settings
         return [text for value in inner for text in texts(value)]
@@ -102,7 +102,7 @@ def test_nothing_and_what_only_holds_a_tilde_stay(settings_of, home):
 
 
 def test_a_whole_run_lies_below_the_home_folder(here, home, mnist_root, capfd):
-    """Trained, gone on with, tested, used and looked into, all by `~`."""
+    """Train, resume, test, predict and inspect, with all paths below `~`."""
     (home / "data").symlink_to(mnist_root)
     where = ["--trainer.default_root_dir=~/runs", "--data.root=~/data"]
     main(["fit", *SMALL, *where, "--trainer.max_epochs=1"])
@@ -147,7 +147,7 @@ NUMBERS = ["1e3", "1E-3", "12", "007", "1_000", "0x10", "1:30", "1.", ".5", ".in
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_folder_whose_name_yaml_reads_as_something_else(settings_of, capsys, name):
-    """It keeps its name, also in the settings that are written, and when those are read again."""
+    """The name stays the same in written settings and when they are read again."""
     options = ["trainer.default_root_dir", "data.root", "data.images", "trainer.logger.save_dir"]
     command = ["fit", "--trainer.logger=CSVLogger", *(f"--{option}={name}" for option in [*options, "experiment"])]
     settings = settings_of(command)
@@ -161,7 +161,7 @@ def test_a_folder_whose_name_yaml_reads_as_something_else(settings_of, capsys, n
 
 
 def test_numbers_are_written_as_numbers(settings_of, capsys):
-    """No quotes where a number is meant, which would then be refused."""
+    """Numbers are not quoted: a quoted number would be refused."""
     command = ["fit", "--model.learning_rate=1e-5", "--model.weight_decay=1e3", "--model.objective.beta=.inf"]
     with pytest.raises(SystemExit):
         main([*command, "--print_config"])

@@ -1,4 +1,4 @@
-"""A run measures nothing that nobody asked for."""
+"""Without `--trainer.profiler`, no profiler takes time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.cli.test_cli import SMALL, pytestmark  # noqa: F401  # the same filte
 
 
 class Keep(Callback):
-    """Keeps the Trainer's profiler."""
+    """Record the Trainer's profiler."""
 
     found: list[object] = []  # noqa: RUF012  # of the class, since the command line makes the object
 

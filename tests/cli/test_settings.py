@@ -1,4 +1,4 @@
-"""Flags, files and checkpoint are gone through once, and each file is read once."""
+"""Configuration files and checkpoints are read only once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.cli.test_cli import SMALL, pytestmark  # noqa: F401  # the same filte
 
 @pytest.fixture
 def opened(monkeypatch):
-    """How often each file was opened for reading, by name."""
+    """Count how often each file is opened for reading, by name."""
     counted = Counter()
     for owner, name in ((builtins, "open"), (Path, "open")):
         real = getattr(owner, name)
@@ -39,7 +39,7 @@ def write(name, settings):
 
 @pytest.fixture
 def loaded(monkeypatch):
-    """The names of the checkpoints that torch loads."""
+    """Record the names of the checkpoints that torch loads."""
     names, load = [], torch.load
     monkeypatch.setattr(torch, "load", lambda path, **options: names.append(str(path)) or load(path, **options))
     return names
@@ -72,7 +72,7 @@ def test_a_checkpoint_is_read_once(here, mnist_root, loaded):
 
 
 def test_paths_in_a_file_start_from_its_folder(here, capsys):
-    """As in jsonargparse, which is handed the text and not the file."""
+    """As in jsonargparse, though it receives the text instead of the file."""
     write("there/data.yaml", {"class_path": "seqsum.data.CopyMemory", "init_args": {"batch_size": 7}})
     write("there/all.yaml", {"data": "data.yaml"})
     with pytest.raises(SystemExit):
@@ -88,7 +88,7 @@ def test_the_first_word_on_where_runs_are_is_the_command_lines(here):
         (["-c", "file.yaml", "--experiment=given"], "given in there"),
         (["-c", "file.yaml", "--trainer.default_root_dir=here"], "from_file in here"),
     ]:
-        with pytest.raises(InputError, match=f"finds no run of {place}$"):
+        with pytest.raises(InputError, match=f"there is no run of {place}$"):
             read_settings("test", ["--ckpt_path=last", *options])
 
 
@@ -97,12 +97,12 @@ def test_a_broken_file_of_a_run_is_named(here):
     checkpoint.parent.mkdir(parents=True)
     torch.save({"state_dict": {}}, checkpoint)
     (checkpoint.parents[1] / "config.yaml").write_text("trainer: [")
-    with pytest.raises(InputError, match=r"`--config` \(=logs/sum/version_0/config.yaml\) is no YAML"):
+    with pytest.raises(InputError, match=r"`--config` \(=logs/sum/version_0/config.yaml\) is not YAML"):
         read_settings("fit", ["--ckpt_path=last"])
 
 
 def test_two_command_lines_after_one_another_share_nothing(here, capsys):
-    """The files of the first are not named in the errors of the second."""
+    """Errors of a second command don't name the files of the first."""
     write("first.yaml", {"experiment": "first"})
     with pytest.raises(SystemExit):
         main(["fit", "-c", "first.yaml", "--no_such_flag=1"])

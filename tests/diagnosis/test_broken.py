@@ -1,4 +1,4 @@
-"""The parts of `configs/broken` are found by their names, those of before too."""
+"""The parts of `configs/broken` are importable by their current and former names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults by name: each finding at both sides of its threshold, and each broken set-up by its right name."""
+"""Each finding is right on both sides of its threshold, and each broken example gets the right name."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_a_training_is_the_same_with_and_without(tmp_path, mnist_root, cell):
 
 @pytest.mark.parametrize("objective", ["sums", "classes"])
 def test_only_numbers_can_be_too_much_alike(tmp_path, mnist_root, objective, capfd, monkeypatch):
-    """The same sequences and the same untrained network, whose answers are all alike: sums must not be, classes may."""
+    """An untrained network gives the same answer to all sequences: a fault for sums, but not for classes."""
     monkeypatch.setattr(Diagnosis, "settled", 1)
     data = None
     if objective == "classes":
@@ -252,14 +252,14 @@ def test_only_numbers_can_be_too_much_alike(tmp_path, mnist_root, objective, cap
 
 
 def test_the_first_window_is_enough(tmp_path, mnist_root, capfd):
-    """Where the backward pass through time is truncated, the recurrence is looked at in the first window alone."""
+    """With truncated backpropagation through time, only the first window is checked."""
     data = DigitSums("mnist", str(mnist_root), sequence_length=5, batch_size=8)
     fit(make_module(truncate=3), mnist_root, tmp_path, 3, Diagnosis(every_n_steps=1), data=data)
     assert names_said(capfd.readouterr().out) == set()
 
 
 class Spoil(Callback):
-    """Makes a weight infinite after a step."""
+    """Set a weight to infinity after a step."""
 
     def on_train_batch_end(self, trainer, pl_module, *_):
         if trainer.global_step == 3:

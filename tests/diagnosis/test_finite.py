@@ -1,4 +1,4 @@
-"""A training that comes to a NaN stops, and says where; what it leaves is from before."""
+"""A training stops at a NaN and names its place; its checkpoints are from before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPOIL = "--trainer.callbacks+=tests.diagnosis.test_finite."
 
 
 class SpoilStep16(Callback):
-    """The second step of the second epoch of 15 is computed with infinite weights."""
+    """Compute the second of 15 steps in the second epoch with infinite weights."""
 
     def on_train_batch_start(self, trainer, pl_module, *_):
         if trainer.global_step == 16:
@@ -34,7 +34,7 @@ class SpoilStep12(Callback):
 
 
 class SpoilUpdate29(Callback):
-    """The last update of the second epoch makes a weight NaN, which no loss of the training shows any more."""
+    """Make a weight NaN in the last update of the second epoch, after the last loss."""
 
     def on_train_batch_end(self, trainer, pl_module, *_):
         if trainer.global_step == 30:
@@ -42,7 +42,7 @@ class SpoilUpdate29(Callback):
 
 
 class SpoilInput16(Callback):
-    """The second batch of the second epoch holds an image that is NaN."""
+    """Put a NaN image into the second batch of the second epoch."""
 
     def on_train_batch_start(self, trainer, pl_module, batch, *_):
         if trainer.global_step == 16:
@@ -75,7 +75,7 @@ def test_a_nan_is_said_with_step_batch_and_checkpoint(spoilt):
     run, error = spoilt("SpoilStep16")
     assert "error: The loss is NaN or infinite at step 16 (epoch 2, batch 2), and the training stops." in error
     assert "Last good checkpoint: logs/sum/version_0/checkpoints/last.ckpt" in error
-    assert "First in network.head.weight: so are these weights, since the step before." in error
+    assert "First in network.head.weight: these weights have not been finite since the step before." in error
     assert len(re.findall("NaN|infinite", error)) == 2, "one sentence says it"
     found = json.loads((run / "not_finite.json").read_text())
     sampler = IndexBatches("train", 600, (2, 2), 20, seed=0)
@@ -90,7 +90,8 @@ def test_a_nan_is_said_with_step_batch_and_checkpoint(spoilt):
 
 def test_a_nan_in_a_step_that_is_looked_at_is_said_once(spoilt):
     _, error = spoilt("SpoilInput16", "--diagnosis.every_n_steps=1")
-    assert "at step 16 (epoch 2, batch 2), and the training stops. First in inputs: so are some of the inputs." in error
+    assert "at step 16 (epoch 2, batch 2), and the training stops." in error
+    assert "First in inputs: some of the inputs are not finite." in error
 
 
 def test_without_a_folder_all_rows_are_listed(spoilt):
@@ -108,7 +109,7 @@ def test_a_weight_that_is_nan_reaches_no_checkpoint(spoilt):
 
 
 class Elsewhere(torch.Tensor):
-    """A loss that is on a GPU, as far as one can tell."""
+    """A loss that claims to be on a GPU."""
 
     is_cpu = False
 

@@ -1,4 +1,4 @@
-"""Backward through time by hand, against autograd, numerical gradients, the kernels and torch's own clipping."""
+"""Backpropagation through time by hand equals autograd, numerical gradients, the kernels and torch's clipping."""
 
 from __future__ import annotations
 

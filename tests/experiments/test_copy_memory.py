@@ -1,4 +1,4 @@
-"""Copy memory as a user runs it: the configurations, a small one that learns, and the comparison of cells."""
+"""Copy memory: the configurations, a small training, and the comparison of cells."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_comparison_with_other_settings_does_not_reuse_the_old_runs(capsys):
         small_comparison("--epochs=2")
     assert exit_.value.code == 2
     error = capsys.readouterr().err
-    assert "`--output` (=logs/experiments/memory) holds a run of irnn_0_seed0 with other settings" in error
+    assert "`--output` (=logs/experiments/memory) contains a run of irnn_0_seed0 with other settings" in error
 
 
 @pytest.mark.parametrize("cell", memory.CELLS)

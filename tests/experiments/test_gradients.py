@@ -1,4 +1,4 @@
-"""Gradients against time where they are known beforehand, and the command that draws them."""
+"""Gradients over time equal known values, and the command draws them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READOUT = torch.tensor([0.3, -0.2, 0.5, -0.4, 0.1], dtype=torch.float64)
 
 
 def open_rnn(recurrent):
-    """All weights and inputs are positive, so all units stay open, and the network is linear."""
+    """All weights and inputs are positive, so all units are active and the network is linear."""
     cell = RNNCell(H, H, nonlinearity="relu").double()
     with torch.no_grad():
         cell.weight_ih.abs_()

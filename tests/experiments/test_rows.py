@@ -1,4 +1,4 @@
-"""The tables over seeds and initial states, on small trainings: run once, gone on with, and true to the results."""
+"""Tables over seeds and initial states, of small trainings that run once and can be resumed."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ pytestmark = [
 
 @pytest.fixture
 def here(here):
-    """With the configurations."""
+    """Change to a folder that contains the configurations."""
     (here / "configs").symlink_to(REPOSITORY / "configs")
     return here
 
 
 @pytest.fixture
 def small(mnist_root):
-    """Arguments of train.py for trainings of a second."""
+    """Arguments of train.py for a training of one second."""
     return [
         "--", f"--data.root={mnist_root}", "--model.hidden_size=4", "--trainer.max_epochs=1",
         "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1", "--trainer.log_every_n_steps=2",
@@ -74,7 +74,7 @@ LISTED = {
 
 
 def settings_of(arguments, capsys):
-    """What the command line makes of arguments."""
+    """Return the settings that the command line parses from arguments."""
     with pytest.raises(SystemExit) as exit_:
         train([*arguments, "--print_config"])
     assert not exit_.value.code

@@ -1,4 +1,4 @@
-"""Trainings of an experiment: done once, gone on with after an interruption, never mixed up."""
+"""Trainings of an experiment run once, resume after an interruption, and are never mixed up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seqsum.experiments.runs import trained
 
 @pytest.fixture
 def train(monkeypatch):
-    """A `train.py` that makes folders as the real one and notes how it was called."""
+    """Replace `train.py` by a function that makes the same folders and records its calls."""
     calls = []
 
     def stand_in(arguments):
@@ -63,7 +63,7 @@ def test_a_run_goes_on_from_the_latest_of_many(train, tmp_path):
 
 def test_results_of_other_settings_are_not_taken(train, tmp_path):
     trained(tmp_path, "lstm", ["--model.hidden_size=4"])
-    with pytest.raises(InputError, match=r"`--output` \(=.*\) holds a run of lstm with other settings .*=4, not .*=5"):
+    with pytest.raises(InputError, match=r"\(=.*\) contains a run of lstm with other settings .*=4, not .*=5"):
         trained(tmp_path, "lstm", ["--model.hidden_size=5"])
 
 

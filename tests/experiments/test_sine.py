@@ -1,4 +1,4 @@
-"""Sine curves as a user runs them: the configuration, a small one that learns, a file that is continued."""
+"""Sine curves: the configuration, a small training, and the continuation of a file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A folder with a small network that has learnt: one frequency, and hardly more to find out than the phase."""
+    """Train a small network on one frequency, so that it only has to find the phase; return its folder."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -153,7 +153,7 @@ def test_a_flipped_bit_of_a_weight_is_noticed(small):
     place = bytes(content).index(weight.numpy().tobytes())
     content[place + 5] ^= 1
     (small / "x.ckpt").write_bytes(content)
-    with pytest.raises(InputError, match=r"x\.ckpt\) is .* a damaged one \(the check sum of .* is wrong"):
+    with pytest.raises(InputError, match=r"x\.ckpt\) is .* a damaged one \(the checksum of .* is wrong"):
         load(str(small / "x.ckpt"))
 
 

@@ -1,4 +1,4 @@
-"""Runs the command line again and again in processes that are killed: `python -m tests.resume.killed_runs`.
+"""Run the command line repeatedly in processes that are killed: `python -m tests.resume.killed_runs`.
 
 Reads one JSON a line from standard input and answers each with one. A process is forked from this one, which has
 imported everything (that takes longer than a small training) and has not computed anything yet.
@@ -26,7 +26,7 @@ from seqsum.resume.last import LastCheckpoint
 
 
 class Bomb:
-    """Counts calls of functions, those written in C too, so that it may go off wherever anything is called."""
+    """Count calls of functions, including C functions, to kill the process at any of them."""
 
     def __init__(self, kill_at: int | None) -> None:
         self.kill_at = kill_at
@@ -53,7 +53,7 @@ class Bomb:
 
 
 def run(job: dict[str, Any], answer: int) -> None:
-    """In the child: run, and say how many calls that took."""
+    """In the child process: run, and report the number of calls."""
     os.chdir(job["folder"])
     log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
@@ -71,7 +71,7 @@ def run(job: dict[str, Any], answer: int) -> None:
 
 
 def serve() -> None:
-    """Fork a process for each line; answer how it ended, and how many calls it made if it got to its end."""
+    """Fork a process for each line; report its exit status, and its number of calls if it finished."""
     for line in sys.stdin:
         reading, writing = os.pipe()
         child = os.fork()

@@ -1,4 +1,4 @@
-"""Checkpoints are whole or not there, are data and no code, and a long training leaves nothing open behind."""
+"""Checkpoints are atomic, contain data and no code, and a long training leaks nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = [
 
 @pytest.fixture
 def full_disk():
-    """No file may grow beyond so many bytes, as the system sees to: a disk that is full by then."""
+    """Limit the size of files by the operating system, to simulate a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -48,7 +48,7 @@ def test_full_disk_keeps_the_last_good_checkpoint(here, full_disk):
 
 
 def test_writing_that_stops_anywhere_leaves_the_old_checkpoint(here, monkeypatch):
-    """A power cut before the new file has its place: what is at the path is whole, whatever was written beside it."""
+    """After a power cut before the file is replaced, the old file at the path is intact."""
     CheckpointFiles().save_checkpoint({"state_dict": {}, "epoch": 1}, here / "last.ckpt")
     for name in ("fsync", "replace"):
         with monkeypatch.context() as patch:
@@ -59,7 +59,7 @@ def test_writing_that_stops_anywhere_leaves_the_old_checkpoint(here, monkeypatch
 
 
 class Malicious:
-    """Makes a file when it is unpickled."""
+    """Create a file when unpickled."""
 
     def __reduce__(self):
         return Path.touch, (Path("ran").absolute(),)
@@ -69,7 +69,7 @@ class Malicious:
     "command", [main, lambda arguments: inspect([arguments[1].removeprefix("--ckpt_path=")])], ids=["train", "inspect"]
 )
 def test_code_in_a_checkpoint_is_never_run(here, monkeypatch, capfd, command):
-    """Not even where the environment tells torch to run it."""
+    """Not even if the environment tells torch to."""
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     torch.save({"state_dict": {}, "callbacks": {"hook": Malicious()}}, "evil.ckpt")
     for subcommand in ("fit", "validate", "test", "predict"):
@@ -112,7 +112,7 @@ def test_a_later_run_belongs_to_the_experiment_of_its_checkpoint(here, mnist_roo
 
 @pytest.mark.slow
 def test_a_long_training_leaks_nothing(here, mnist_root, monkeypatch, capfd):
-    """Memory, open files and threads from epoch to epoch; the curves are written all along."""
+    """Memory, open files and threads don't grow from epoch to epoch, while curves are written."""
     memory, files, threads = [], [], []
 
     def look(*_) -> None:

@@ -1,4 +1,4 @@
-"""The contract with Lightning's private state: every name is there, no other is used, and a broken one is said."""
+"""All private names of Lightning in the list exist, no others are used, and a missing one is reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_private(name):
 
 
 def private_names(trainer):
-    """All that Lightning's objects have which this package holds in its hands; torch's own left out."""
+    """Collect the private names of the Lightning objects that the package uses, without torch's."""
     loops = [trainer.fit_loop, trainer.fit_loop.epoch_loop, trainer.fit_loop.epoch_loop.val_loop]
     parts = [trainer, *loops, LightningModule(), ModelCheckpoint(), RichProgressBar(), LightningCLI]
     names = {name for part in [*parts, LightningArgumentParser()] for name in dir(part)}
@@ -38,14 +38,14 @@ def private_names(trainer):
 
 
 def inherited(made):
-    """Names that a class has from Lightning, those set by its constructors too."""
+    """Return the names that a class inherits from Lightning, including those set by constructors."""
     bases = [base for base in made.__mro__ if base.__module__.partition(".")[0] == "lightning"]
     instances = [base() for base in (LightningModule, LightningArgumentParser) if base in bases]
     return {name for part in [*bases, *instances] for name in dir(part)} - set(dir(torch.nn.Module()))
 
 
 def uses(path, names):
-    """Of these names those that a file reads of others, and those that its classes take over from Lightning."""
+    """Return which of the names a file accesses, or its classes inherit from Lightning."""
     tree = ast.parse(path.read_text())
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in names]
     found = {node.attr for node in attributes if getattr(node.value, "id", "") not in ("self", "cls")}
@@ -67,14 +67,14 @@ def test_a_name_that_is_gone_is_said_in_words(trainer, private, monkeypatch):
     monkeypatch.setattr(lightning_state, "PRIVATE", (renamed,))
     (sentence,) = missing(trainer)
     assert sentence.startswith("lightning 2.")
-    assert f".{renamed.name}` any more: {private.used_in} relies on it" in sentence
+    assert f".{renamed.name}`, which {private.used_in} relies on" in sentence
 
 
 @pytest.mark.parametrize("name", lightning_state.LOOPS)
 def test_a_counter_that_is_gone_is_said_in_words(trainer, name, monkeypatch):
     monkeypatch.setattr(lightning_state, "LOOPS", (f"{name}_by_another_name",))
     (sentence,) = missing(trainer)
-    assert f"has no `{name}_by_another_name in the loops of a checkpoint` any more" in sentence
+    assert f"no longer has `{name}_by_another_name in the loops of a checkpoint`" in sentence
 
 
 @pytest.mark.parametrize("private", PRIVATE, ids=lambda private: private.name)

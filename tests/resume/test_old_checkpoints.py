@@ -1,10 +1,10 @@
-"""A checkpoint that an older version of the project wrote still does everything that a new one does.
+"""A checkpoint of an older version still works like a new one.
 
 `fixtures/last_of_0.1.0.ckpt` was written before checkpoints said which version wrote them, by
 `python train.py fit --data.dataset=mnist --data.sequence_length=2 --data.batch_size=20
 --model.hidden_size=4 --model.encoder.channels=[2] --model.encoder.output_size=4 --model.encoder.dropout=0.1
 --trainer.max_epochs=2 --trainer.limit_val_batches=10`, on the 600 training digits of `tests.conftest.write_mnist`.
-Its figures are what it scored then.
+Its metrics are those measured at the time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A training that is interrupted, anywhere and in any way, goes on as if it had not been: bit for bit."""
+"""A training interrupted anywhere and in any way resumes exactly, bit for bit."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ pytestmark = [
 
 
 def runs(folder: Path) -> list[Path]:
-    """The folders of the runs, in the order of their start."""
+    """List the run folders in the order of their start."""
     return sorted((folder / "logs/sum").glob("version_*"), key=lambda path: int(path.name.removeprefix("version_")))
 
 
 def content(path: Path) -> dict[str, Any]:
-    """A checkpoint without what may differ: its folders, and Lightning's counters of what is over."""
+    """Load a checkpoint without what may differ: folders, and Lightning's counters of finished work."""
     checkpoint = torch.load(path, weights_only=True)
     del checkpoint["loops"]
     states = checkpoint["callbacks"]
@@ -63,7 +63,7 @@ def content(path: Path) -> dict[str, Any]:
 
 
 def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
-    """Where two nested structures of tensors, numbers and strings differ."""
+    """Yield the paths where two nested structures of tensors, numbers and strings differ."""
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         for key in one:
             yield from differences(one[key], other[key], f"{path}/{key}")
@@ -78,7 +78,7 @@ def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
 
 
 def figures(folder: Path) -> dict[tuple[str, str], str]:
-    """Everything logged by all runs of a chain, by step and name; what a later run logged again counts."""
+    """Collect everything logged by a chain of runs, by step and name; later runs override earlier ones."""
     found = {}
     for run in runs(folder):
         if (run / "metrics.csv").exists():
@@ -89,7 +89,7 @@ def figures(folder: Path) -> dict[tuple[str, str], str]:
 
 
 def assert_equal_ends(one: Path, other: Path) -> None:
-    """Two chains of runs end with the same checkpoints and test results, and logged the same on their way."""
+    """Check that two chains of runs have the same checkpoints, test results and logs."""
     for name in ("last.ckpt", "best.ckpt"):
         pair = [content(runs(folder)[-1] / "checkpoints" / name) for folder in (one, other)]
         assert list(differences(*pair)) == []
@@ -99,7 +99,7 @@ def assert_equal_ends(one: Path, other: Path) -> None:
 
 
 class Server:
-    """`tests.resume.killed_runs` as a process."""
+    """Start `tests.resume.killed_runs` as a process."""
 
     def __init__(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -124,7 +124,7 @@ def server():
 
 @pytest.fixture
 def train(tmp_path, mnist_root, monkeypatch, capfd):
-    """Run the command line in a folder, interrupted by a signal at the `n`-th call of a hook; give the exit status."""
+    """Run the command line, interrupted by a signal at the `n`-th call of a hook; return the exit status."""
 
     def run(folder: str, *arguments: str, send: signal.Signals | None = None, at: tuple[str, int] = ("", 0)) -> int:
         (tmp_path / folder).mkdir(exist_ok=True)
@@ -173,7 +173,7 @@ def test_interrupted_training_goes_on_exactly(train, tmp_path, arguments, send, 
 
 
 def first_line(monkeypatch):
-    """Where the first line goes that the command line says about checkpoints."""
+    """Capture the first line that the command line prints about checkpoints."""
     said = []
     monkeypatch.setattr("seqsum.cli.settings.rank_zero_info", said.append)
     return said
@@ -189,7 +189,7 @@ def test_last_and_best_say_which_run_they_mean(tmp_path, monkeypatch, folder):
         torch.save({"state_dict": {}}, checkpoint)
         os.utime(checkpoint, (version, version))
     checkpoint.rename(checkpoint.with_name("best.ckpt"))
-    for subcommand, name, words in (("fit", "last", "going on with"), ("test", "best", "test")):
+    for subcommand, name, words in (("fit", "last", "resuming from"), ("test", "best", "test")):
         options = read_settings(subcommand, [f"--ckpt_path={name}"]).options
         path = f"logs/{folder}/version_{int(name == 'best')}/checkpoints/{name}.ckpt"
         assert said.pop() == f"`--ckpt_path={name}`: {words} {path}"
@@ -200,11 +200,11 @@ def test_last_without_a_run_starts_one(train, tmp_path, monkeypatch):
     said = first_line(monkeypatch)
     assert train("new", "--ckpt_path=last", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2") == 0
     assert (runs(tmp_path / "new")[0] / "checkpoints/last.ckpt").is_file()
-    assert said == ["No run of sum in logs to go on with: a new one starts."]
+    assert said == ["No run of sum in logs to resume: starting a new one."]
 
 
 def test_bare_last_brings_back_all_settings(train, tmp_path, monkeypatch, capfd):
-    """Seed, schedule and number of epochs too, which no checkpoint holds; `best` is found likewise."""
+    """Restore also seed, schedule and number of epochs, which no checkpoint contains; `best` works the same way."""
     assert train("undisturbed", "--trainer.max_epochs=1", "--seed_everything=3") == 0
     train("interrupted", "--trainer.max_epochs=1", "--seed_everything=3", send=signal.SIGTERM, at=(BATCH, 7))
     monkeypatch.chdir(tmp_path / "interrupted")
@@ -235,7 +235,7 @@ def test_bare_last_brings_back_all_settings(train, tmp_path, monkeypatch, capfd)
     ],
 )
 def test_training_goes_on_exactly_from_every_checkpoint(train, tmp_path, arguments, checkpoint, first):
-    """`first` is what was still to be logged of the step before: a validation that was due, or the epoch's end."""
+    """`first` is what was still to be logged for the step before: a due validation, or the end of the epoch."""
     if checkpoint != "best":
         added = [
             "--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint",
@@ -258,7 +258,7 @@ def test_training_goes_on_exactly_from_every_checkpoint(train, tmp_path, argumen
 
 @pytest.mark.slow
 def test_twenty_kills_change_nothing(server, tmp_path, mnist_root):
-    """SIGKILL at random moments: of the start, of training and validation, and of the writing of checkpoints."""
+    """SIGKILL at random moments of the start, of training, of validation, and of writing checkpoints."""
     command = [*SMALL, f"--data.root={mnist_root}", "--data.sequence_length=[1,3]", "--trainer.max_epochs=6"]
     (undisturbed := tmp_path / "undisturbed").mkdir()
     (killed := tmp_path / "killed").mkdir()

@@ -1,4 +1,4 @@
-"""Memory that a step frees is there for the next one."""
+"""The next step reuses the memory that a step frees."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = """
 import resource, sys, torch
-from seqsum.memory import keep_memory
+from seqsum.allocator import keep_memory
 
 def step():
     return [torch.ones(1_000_000 * size) for size in (3, 1, 2)]
@@ -42,8 +42,8 @@ def test_a_step_gets_the_memory_of_the_one_before():
 
 
 def test_a_choice_in_the_environment_wins(monkeypatch):
-    from seqsum import memory
+    from seqsum import allocator
 
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
-    monkeypatch.setattr(memory.ctypes, "CDLL", None)  # not even asked
-    assert memory.keep_memory() is False
+    monkeypatch.setattr(allocator.ctypes, "CDLL", None)  # not even asked
+    assert allocator.keep_memory() is False
