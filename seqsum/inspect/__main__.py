@@ -66,7 +66,7 @@ def inspect(options: argparse.Namespace) -> OwnDigits:
         raise InputError(f"`--sequences` (={options.sequences}) must be at least 1")
     folder = options.output or next_version(Path("logs/inspect"))
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"`--output` (={folder}) is there already: name a new folder")
+        raise InputError(f"`--output` (={folder}) exists already: name a new folder")
     given = {"images": options.images, "curve": options.curve}
     module, data, settings = load(options.checkpoint, options.root, **given)
     look = Look(options.sequences, options.max_length)

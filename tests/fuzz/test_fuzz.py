@@ -140,7 +140,7 @@ def test_checkpoints(small):
             assert all(weight.isfinite().all() for weight in found.values()), number
         except InputError as error:
             message = str(error)
-            assert f"`--ckpt_path` (={path})" in message, number
+            assert f"`path` (={path})" in message, number
             refused += 1
         assert not ran.exists(), number
         assert not Path("ran").exists(), number
