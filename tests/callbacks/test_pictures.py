@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from seqsum import RecurrentCell
-from seqsum.callbacks import Diagnosis, FiniteLoss, Pictures, RunRecord, Scalars, TestReport, intervals
+from seqsum.callbacks import Pictures, RunRecord, Scalars, TestReport, intervals
 from seqsum.callbacks.histograms import add_histograms
 from seqsum.data import DigitSums
+from seqsum.diagnosis import Diagnosis, FiniteLoss
 from seqsum.objectives import running_sum_shown
 from tests.callbacks.conftest import events
 
