@@ -70,6 +70,7 @@ def test_comparison_trains_networks_of_equal_size_once(here, capsys):
     assert "Training" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_comparison_with_other_settings_does_not_reuse_the_old_runs(capsys):
     small_comparison()
     with pytest.raises(SystemExit) as exit_:

@@ -116,6 +116,7 @@ def test_predict_without_a_readable_file_is_refused(finished, here, capfd, optio
     assert not list(here.glob("logs/*/*"))
 
 
+@pytest.mark.slow
 def test_comparison_draws_networks_of_equal_size(here):
     main(["sine", f"--config={CONFIG}", "--budget=200", "--steps=12", "--seeds", "0", "5", "--", *QUIET,
           "--trainer.max_epochs=1", "--data.epoch_size=128", "--data.sequence_length=10"])  # fmt: skip

@@ -119,6 +119,7 @@ def long_step_memory(steps: int, window: int | None) -> int:
     return peak_memory(step, torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_memory_of_a_step_does_not_grow_with_the_sequence():
     """Memory still grows by outputs and by states at the borders, which are negligible beside the activations."""
     short, long, whole = long_step_memory(200, 50), long_step_memory(2_000, 50), long_step_memory(2_000, None)

@@ -152,6 +152,7 @@ def test_a_compiler_that_fails_is_as_none(empty_cache, monkeypatch, tmp_path, sc
         unroll(cell, inputs, state, backend="native")
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_machine_compiles_once(empty_cache, monkeypatch, tmp_path):
     """Two processes compile at once and a third load doesn't: all get the same library."""

@@ -152,14 +152,22 @@ BATCH, VALIDATION = "on_train_batch_start", "on_validation_batch_start"
     ("arguments", "send", "at", "steps"),
     [
         ([EPOCHS], signal.SIGINT, (BATCH, 7), 6),
-        ([EPOCHS, "--model.schedule=constant", "--data.num_workers=1"], signal.SIGTERM, (BATCH, 22), 21),
+        pytest.param(
+            [EPOCHS, "--model.schedule=constant", "--data.num_workers=1"],
+            signal.SIGTERM,
+            (BATCH, 22),
+            21,
+            marks=pytest.mark.slow,
+        ),
         ([EPOCHS], signal.SIGTERM, (VALIDATION, 5), 15),  # the first two are Lightning's sanity check
-        ([EPOCHS, *AVERAGE], signal.SIGINT, (VALIDATION, 10), 30),
+        pytest.param([EPOCHS, *AVERAGE], signal.SIGINT, (VALIDATION, 10), 30, marks=pytest.mark.slow),
         ([EPOCHS, *AVERAGE], signal.SIGTERM, (BATCH, 8), 7),
-        ([EPOCHS, "--trainer.accumulate_grad_batches=4"], signal.SIGTERM, (BATCH, 6), 2),
+        pytest.param(
+            [EPOCHS, "--trainer.accumulate_grad_batches=4"], signal.SIGTERM, (BATCH, 6), 2, marks=pytest.mark.slow
+        ),
         (["--trainer.max_steps=30"], signal.SIGTERM, (BATCH, 20), 19),
-        (HALVES, signal.SIGTERM, (BATCH, 6), 5),  # right after a validation
-        (HALVES, signal.SIGINT, (VALIDATION, 8), 10),
+        pytest.param(HALVES, signal.SIGTERM, (BATCH, 6), 5, marks=pytest.mark.slow),  # right after a validation
+        pytest.param(HALVES, signal.SIGINT, (VALIDATION, 8), 10, marks=pytest.mark.slow),
     ],
 )
 def test_interrupted_training_goes_on_exactly(train, tmp_path, arguments, send, at, steps):
