@@ -74,7 +74,7 @@ def real_root() -> Path:
         pytest.skip("SEQSUM_DATA does not name a folder that holds the real MNIST")
     if not (Path(root) / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
         pytest.skip(f"SEQSUM_DATA (={root}) holds no MNIST")
-    return Path(root)
+    return Path(root).resolve()  # tests change into folders of their own
 
 
 def fail_downloads(monkeypatch: pytest.MonkeyPatch) -> None:

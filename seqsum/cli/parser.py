@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pydoc
 from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -14,6 +15,8 @@ from jsonargparse import Namespace
 from seqsum.cli.flags import explain
 from seqsum.console import fail
 from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser
+
+_files: ContextVar[Mapping[str, str]] = ContextVar("_files", default={})  # noqa: B039  # never changed
 
 
 class Parser(OwnDefaultsParser):
@@ -25,7 +28,9 @@ class Parser(OwnDefaultsParser):
 
     def __init__(self, *args: Any, files: Mapping[str, str] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs, allow_abbrev=False)
-        self.files = dict(files or {})
+        if files is not None:
+            _files.set(files)
+        self.files = _files.get()  # also those of the parsers that jsonargparse makes for the arguments of a class
 
     def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> Namespace:
         """Parse a configuration file; relative paths in it start from its folder."""
