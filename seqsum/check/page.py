@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
+from seqsum.figures.page import embed, make_html
 from seqsum.figures.style import SERIES, new_figure, plain
 
 if TYPE_CHECKING:
@@ -31,20 +31,10 @@ img { max-width: 100%; }
 def make_page(report: Report) -> str:
     """The whole page."""
     like = f", held against {escape(report.like)}" if report.like else ""
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>{escape(report.cell)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>{escape(report.cell)}{like}</h1>
-<p>{_text(f"{report.cell} {report.verdict}." if report.passed else f"{report.verdict}.")}</p>
-{"".join(map(_section, sorted(report.results, key=lambda result: ORDER.index(result.status))))}
-</body>
-</html>
-"""
+    verdict = _text(f"{report.cell} {report.verdict}." if report.passed else f"{report.verdict}.")
+    sections = map(_section, sorted(report.results, key=lambda result: ORDER.index(result.status)))
+    body = f"<h1>{escape(report.cell)}{like}</h1>\n<p>{verdict}</p>\n{''.join(sections)}"
+    return make_html(report.cell, body, STYLE.strip())
 
 
 def _section(result: Result) -> str:
@@ -69,8 +59,7 @@ def _text(text: str) -> str:
 def _image(figure: Figure, title: str) -> str:
     file = io.BytesIO()
     figure.savefig(file, format="png", bbox_inches="tight")
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="{escape(title)}" src="data:image/png;base64,{data}">'
+    return embed(file.getvalue(), title)
 
 
 def draw(data: Mapping[str, Any]) -> Iterator[Figure]:

@@ -82,24 +82,39 @@ def make_files(title: str, lead: str, sections: Sequence[Section], page: str = "
     """
     pictures = {section.name: draw(section.figure) for section in sections if section.figure is not None}
     body = "\n".join(_section(section, pictures.get(section.name)) for section in sections)
-    html = f"""<!doctype html>
+    html = make_html(title, f"<h1>{escape(title)}</h1>\n<p>{escape(lead)}</p>\n{body}")
+    return {f"{name}.png": picture for name, picture in pictures.items()} | {page: html.encode()}
+
+
+def make_html(title: str, body: str, style: str = STYLE) -> str:
+    """Put a body, as HTML, into a whole document.
+
+    Args:
+        title: Shown by the browser as the name of the page.
+        body: Content of the page.
+        style: Its CSS.
+    """
+    return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
 <style>
-{STYLE}
+{style}
 </style>
 </head>
 <body>
-<h1>{escape(title)}</h1>
-<p>{escape(lead)}</p>
 {body}
 </body>
 </html>
 """
-    return {f"{name}.png": picture for name, picture in pictures.items()} | {page: html.encode()}
+
+
+def embed(picture: bytes, title: str) -> str:
+    """Make an HTML element that contains a PNG."""
+    data = base64.b64encode(picture).decode()
+    return f'<img alt="{escape(title)}" src="data:image/png;base64,{data}">'
 
 
 def draw(figure: Figure) -> bytes:
@@ -117,8 +132,7 @@ def _section(section: Section, picture: bytes | None) -> str:
     if items:
         parts.append(f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>")
     if picture is not None:
-        data = base64.b64encode(picture).decode()
-        parts.append(f'<img alt="{escape(section.title)}" src="data:image/png;base64,{data}">')
+        parts.append(embed(picture, section.title))
     if section.table is not None:
         parts.append(_table(section.table))
     long = section.table is not None and len(section.table.rows) > 20
