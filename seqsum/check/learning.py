@@ -34,11 +34,11 @@ def draw_additions(generator: torch.Generator, features: int) -> tuple[Tensor, T
     return inputs, (inputs[..., 0] * inputs[..., 1]).sum(0)
 
 
-def train(cell: RecurrentCell, backend: str = "eager") -> list[float]:
+def train(cell: RecurrentCell) -> list[float]:
     """The errors of all updates of one cell and a linear head on the adding task."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    layer = Recurrent(cell.train(), backend=backend)  # type: ignore[arg-type]
+    layer = Recurrent(cell.train(), backend="eager")
     head = nn.Linear(cell.output_size, 1)
     optimizer = torch.optim.Adam([*layer.parameters(), *head.parameters()], lr=0.01)
     errors = []

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from seqsum.check.equations.mistake import Mistake
-from seqsum.check.equations.reference import Equations, Stage, sigmoid, tanh
+from seqsum.check.equations.reference import Equations, Stage, Values, sigmoid, tanh
 
 FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "tanh": (tanh, "{} a tanh, where the sigmoid belongs"),
@@ -32,6 +32,22 @@ def mistakes_of_gates(equations: Equations, gates: str) -> list[Mistake]:
     return found
 
 
+def hard_sigmoids(which: str, gates: str) -> Mistake:
+    """Hard sigmoids in all gates, as early versions of Keras had them.
+
+    Args:
+        which: "an LSTM" or "a GRU".
+        gates: Those of it.
+    """
+    return Mistake(
+        "hard_sigmoid",
+        f"{which} with hard sigmoids, clamp(0.2 x + 0.5, 0, 1), as early versions of Keras had them",
+        "sigmoids",
+        {gate: _with(lambda x: (0.2 * x + 0.5).clamp(0, 1), gate) for gate in gates},
+        kind="variant",
+    )
+
+
 def _with(function: Callable[[Tensor], Tensor], gate: str) -> Stage:
     return lambda v: function(v.sum(gate))
 
@@ -40,7 +56,7 @@ def reading_cell(equations: Equations, gate: str, new: bool = False) -> Mistake:
     """A gate of the LSTM that reads a cell state where the hidden state belongs."""
     which = "new" if new else "old"
 
-    def stage(v):  # type: ignore[no-untyped-def]  # a stage
+    def stage(v: Values) -> Tensor:
         return sigmoid(v.x(gate) + v.uh(gate, v.cell if new else v.old_cell) + v.c(gate))
 
     return Mistake(

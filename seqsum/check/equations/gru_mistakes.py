@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from seqsum.check.equations.gate_mistakes import mistakes_of_gates
+from seqsum.check.equations.gate_mistakes import hard_sigmoids, mistakes_of_gates
 from seqsum.check.equations.mistake import Mistake
 from seqsum.check.equations.reference import GRU, sigmoid, tanh
 
@@ -161,13 +161,7 @@ OF_STATES = [
 ]
 
 VARIANTS = [
-    Mistake(
-        "hard_sigmoid",
-        "a GRU with hard sigmoids, clamp(0.2 x + 0.5, 0, 1), as early versions of Keras had them",
-        "sigmoids",
-        {gate: lambda v, gate=gate: (0.2 * v.sum(gate) + 0.5).clamp(0, 1) for gate in "rz"},  # type: ignore[misc]
-        kind="variant",
-    ),
+    hard_sigmoids("a GRU", "rz"),
     Mistake(
         "no_reset_gate",
         "your GRU has no reset gate: its candidate reads the whole state",

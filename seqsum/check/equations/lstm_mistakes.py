@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from seqsum.check.equations.gate_mistakes import mistakes_of_gates, reading_cell
+from seqsum.check.equations.gate_mistakes import hard_sigmoids, mistakes_of_gates, reading_cell
 from seqsum.check.equations.mistake import Mistake
 from seqsum.check.equations.reference import LSTM, sigmoid, tanh
 
@@ -270,13 +270,7 @@ VARIANTS = [
         {"f": lambda v: sigmoid(v.sum("f") + 1)},
         kind="variant",
     ),
-    Mistake(
-        "hard_sigmoid",
-        "an LSTM with hard sigmoids, clamp(0.2 x + 0.5, 0, 1), as early versions of Keras had them",
-        "sigmoids",
-        {gate: lambda v, gate=gate: (0.2 * v.sum(gate) + 0.5).clamp(0, 1) for gate in "ifo"},  # type: ignore[misc]
-        kind="variant",
-    ),
+    hard_sigmoids("an LSTM", "ifo"),
     Mistake(
         "peepholes",
         "an LSTM with peepholes (Gers & Schmidhuber, 2000): i and f see the old cell state, o the new one",
