@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from seqsum.callbacks.histograms import add_histograms
 from seqsum.callbacks.intervals import Intervals
 from seqsum.console import print_line
 from seqsum.data.base import Batch, SequenceData
-from seqsum.figures.page import Table, make_files
+from seqsum.figures.page import Table, draw, make_files
 from seqsum.files import write_atomically
 from seqsum.networks.sequence import describe_network
 from seqsum.objectives import Objective, Prediction
@@ -141,11 +141,12 @@ class Pictures(Callback):
         for name, text in shown.files.items():
             write_atomically(folder / name, text)
             print_line(f"File: {folder / name}")
-        _save(folder, shown.figures)
-        if shown.page:
-            lead = describe(module.network, module.objective, data_of(trainer))
-            for name, content in make_files("Your input", lead, shown.page, page=PAGE).items():
-                (folder / name).write_bytes(content)
+        lead = describe(module.network, module.objective, data_of(trainer))
+        files = make_files("Your input", lead, shown.page, page=PAGE) if shown.page else {}
+        _save(folder, shown.figures, drawn=files)
+        for name, content in files.items():
+            write_atomically(folder / name, content)
+        if files:
             print_line(f"Page: {folder / PAGE}")
 
 
@@ -154,9 +155,11 @@ def describe(network: nn.Module, objective: Objective, data: SequenceData) -> st
     return f"{describe_network(network)}. {objective.describe(data)}"
 
 
-def _save(folder: Path, figures: Mapping[str, Figure]) -> None:
+def _save(folder: Path, figures: Mapping[str, Figure], drawn: Container[str] = ()) -> None:
+    """Save figures as PNG, except those whose files are already drawn, and name them all."""
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png")
+        if f"{name}.png" not in drawn:
+            write_atomically(folder / f"{name}.png", draw(figure))
         print_line(f"Picture: {folder / name}.png")
 
 
