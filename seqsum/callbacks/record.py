@@ -85,7 +85,6 @@ def add_graph(writer: SummaryWriter, network: nn.Module, batch: Batch) -> None:
     inputs = torch.zeros_like(batch.inputs)  # masked inputs may be NaN
     network = _OnInputs(copy.deepcopy(network).eval(), batch)
     for part in network.modules():
-        part._forward_hooks.clear()  # hooks of other callbacks
         if isinstance(part, Recurrent):
             part.backend = "eager"  # show the plain loop, not a compiled one
     try:
