@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from seqsum.callbacks.collector import Collector
 from seqsum.data import SequenceData
 from seqsum.errors import InputError
 from seqsum.figures.page import Section, Table
@@ -101,19 +102,17 @@ def _in_evaluation(module: SequenceModule) -> Iterator[None]:
 def _run(module: SequenceModule, data: SequenceData) -> tuple[Evaluation, dict[str, float]]:
     """The whole test split, and its metrics."""
     data.setup("test")
-    objective, first, batches, found = module.objective, None, [], []
+    objective, collector = module.objective, Collector()
     metrics, mean_loss = objective.metrics(), WeightedMean()
     for served in data.test_dataloader():
         batch = data.on_after_batch_transfer(served, 0)
         outputs = module(batch)
         metrics.update(outputs, batch.targets, batch.scored)
         mean_loss.update(objective.loss(outputs, batch), objective.scored(batch).sum())
-        first = first or batch
-        batches.append(batch._replace(inputs=batch.inputs[:0]))
-        found.append(outputs)
-    assert first is not None  # a test split is never empty
+        collector.add(batch, outputs)
+    evaluation = collector.evaluation("test", module.network, data)
+    assert evaluation is not None  # a test split is never empty
     values = {**metrics.compute(), "loss": mean_loss.compute()}
-    evaluation = Evaluation("test", module.network, data, first, batches, found)
     return evaluation, {f"test/{name}": float(value) for name, value in values.items()}
 
 
