@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from seqsum.data.own import OwnDigits
 from seqsum.data.sums import Operation
-from seqsum.figures.page import Section
+from seqsum.figures.page import Section, Table
 
 FIGURES = {
     "sums": (
@@ -155,6 +156,11 @@ def section(name: str, figure: Figure, remark: str = "") -> Section:
     title, text = FIGURES.get(known[1] if known else name, (name.replace("_", " ").capitalize(), ""))
     layer = int(known[3]) + 1 if known and known[3] else 1
     return Section(title.format(layer=layer), f"{text} {remark}".strip(), name, figure)
+
+
+def skipped(own: OwnDigits) -> list[Section]:
+    """Make a section that lists what could not be read of a user's images; none if everything was."""
+    return [Section("Skipped", SKIPPED, table=Table(("file", "why"), own.skipped))] if own.skipped else []
 
 
 def describe_gates(parts: Sequence[str], layer: int, ordered: bool = True) -> tuple[str, str]:

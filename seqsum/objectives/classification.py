@@ -71,11 +71,11 @@ class Classification(Objective):
 
     def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
         """See `draw_decisions`."""
-        return draw_decisions(evaluation)
+        return draw_decisions(evaluation, self.probabilities)
 
     def show(self, prediction: Prediction) -> Shown:
         """See `show_decisions`."""
-        return show_decisions(prediction) or super().show(prediction)
+        return show_decisions(prediction, self.probabilities) or super().show(prediction)
 
 
 class Accuracy(StepMean):

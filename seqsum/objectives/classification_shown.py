@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import chain
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from seqsum.data import DigitRows
 from seqsum.data.base import Batch
 from seqsum.figures import by_layer, plot_decisions, plot_over_time, plot_settling, settled_at
-from seqsum.figures.page import Section, Table
+from seqsum.figures.page import Table
 from seqsum.objectives import captions
 from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
 from seqsum.objectives.reading import trace_batch
@@ -19,14 +20,17 @@ from seqsum.objectives.reading import trace_batch
 IMAGES = {"val": 4, "test": 8}  # images drawn; more would be too small to see
 
 
-def draw_decisions(evaluation: Evaluation) -> dict[str, Figure]:
+Probabilities = Callable[[Tensor], Tensor]  # an objective's, from outputs to probabilities of the classes, (…, K) each
+
+
+def draw_decisions(evaluation: Evaluation, probabilities: Probabilities) -> dict[str, Figure]:
     """Draw the figures of an evaluation: `settling`; for images also `decisions`, and `states_l0`, … of the first."""
     outputs, targets, mask = evaluation.join()
     figures = {"settling": plot_settling(outputs.argmax(-1), targets, mask)}
     data, first = evaluation.data, evaluation.first
     if isinstance(data, DigitRows):
         few = slice(IMAGES[evaluation.split])
-        chances, images = outputs[few].float().softmax(-1), data.as_images(first.inputs[few])
+        chances, images = probabilities(outputs[few]), data.as_images(first.inputs[few])
         figures["decisions"] = plot_decisions(images, chances, data.steps, targets[few, -1])
         layers = by_layer(evaluation.recorded) or trace_batch(evaluation.network, first.map(lambda tensor: tensor[:1]))
         for layer, parts in layers.items():
@@ -34,14 +38,14 @@ def draw_decisions(evaluation: Evaluation) -> dict[str, Figure]:
     return figures
 
 
-def show_decisions(prediction: Prediction) -> Shown | None:
+def show_decisions(prediction: Prediction, probabilities: Probabilities) -> Shown | None:
     """Show the decision after each step and its probability for a user's images; None for other data."""
     data = prediction.data
     if not isinstance(data, DigitRows):
         return None
     batch = Batch(*(torch.cat([getattr(b, name) for b in prediction.batches]) for name in ("inputs", "targets")))
     with torch.no_grad():
-        chances = prediction.network(batch).float().softmax(-1).cpu()  # (N, T, K)
+        chances = probabilities(prediction.network(batch)).cpu()  # (N, T, K)
     names = list(chain.from_iterable(data.own.names()))[: len(chances)]  # a flag of the Trainer may limit the batches
     images = data.as_images(batch.inputs)
     figures = {"decisions": plot_decisions(images, chances, data.steps, names=names)}
@@ -54,9 +58,7 @@ def show_decisions(prediction: Prediction) -> Shown | None:
     page = [captions.section(name, figure) for name, figure in figures.items()]
     readings = Table(("image", "decision", "probability"), [_last(*each) for each in zip(names, chances, strict=True)])
     page[0] = page[0]._replace(table=readings)
-    if data.own.skipped:
-        page.append(Section("Skipped", captions.SKIPPED, table=Table(("file", "why"), data.own.skipped)))
-    return Shown(tables=tables, figures=figures, page=page)
+    return Shown(tables=tables, figures=figures, page=[*page, *captions.skipped(data.own)])
 
 
 def _states(image: Tensor, chances: Tensor, parts: dict[str, Tensor], row: int, data: DigitRows) -> Figure:

@@ -49,7 +49,7 @@ class Recall(Classification):
         outputs, targets, _ = evaluation.join()
         few, first = slice(SEQUENCES), evaluation.first
         steps = first.targets.shape[1]
-        chances = outputs[few, :steps].float().softmax(-1)
+        chances = self.probabilities(outputs[few, :steps])
         symbols = first.inputs[few].argmax(-1)
         return {
             "recall": plot_recall(symbols, chances, first.targets[few], self.blank),

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqsum.data import DigitSums
-from seqsum.data.own import OwnDigits
 from seqsum.data.sums import Operation, read_digits, running_targets, signs
 from seqsum.figures import (
     binomial_interval,
@@ -91,7 +90,7 @@ def show_sums(prediction: Prediction) -> Shown | None:
         for place, sequence in enumerate(zip(names, sums, strict=True), start=1)
     ]
     page = [captions.section("predictions", figure)._replace(table=_readings(names, sums, data.operation))]
-    page += _skipped(data.own)
+    page += captions.skipped(data.own)
     for place, batch in enumerate(prediction.batches[:TRACED], start=1):
         name = f"_{place}" if len(prediction.batches) > 1 else ""
         layers = trace_batch(prediction.network, batch)
@@ -122,12 +121,6 @@ def _readings(names: Sequence[Sequence[str]], sums: Sequence[Tensor], operation:
         for step, (name, one, total) in enumerate(steps, start=1):
             rows.append((str(place), str(step), digit(one), number(total), name))
     return Table(("sequence", "step", "digit", "running sum", "file"), rows)
-
-
-def _skipped(own: OwnDigits) -> list[Section]:
-    if not own.skipped:
-        return []
-    return [Section("Skipped", captions.SKIPPED, table=Table(("file", "why"), own.skipped))]
 
 
 def _sums(name: str, digits: Tensor, sums: Tensor, operation: Operation, targets: Tensor) -> list[Section]:
