@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from seqsum.console import print_line
 from seqsum.data.base import SequenceData
-from seqsum.data.own import OwnDigits
+from seqsum.data.own import OwnInput
 from seqsum.module import SequenceModule
 
 Step = TypeVar("Step")
@@ -43,8 +43,8 @@ def tensorboard_writers(trainer: Trainer) -> list[SummaryWriter]:
     return [logger.experiment for logger in loggers] if trainer.is_global_zero else []
 
 
-def print_left_out(own: OwnDigits) -> None:
-    """Print which of the user's images were skipped and why, and which files in their folders are not images."""
+def print_left_out(own: OwnInput) -> None:
+    """Print what of the user's input was left out, and why."""
     for line in own.left_out():
         print_line(line)
 

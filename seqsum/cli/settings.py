@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from seqsum.cli.arguments import join_values
 from seqsum.cli.configurations import Configuration, read_files, read_run
 from seqsum.cli.latest import find
+from seqsum.data.own import OWN_INPUTS
 from seqsum.errors import InputError
 from seqsum.paths import expand_options
 from seqsum.resume.checkpoint_files import CheckpointFiles
@@ -52,7 +53,9 @@ def read_settings(subcommand: str, options: list[str]) -> Settings:
     Raises:
         InputError: A file is not a valid configuration or checkpoint, or there is no run to test or predict with.
     """
-    options = join_values(expand_options(options), "--data.images")
+    options = expand_options(options)
+    for name in OWN_INPUTS:
+        options = join_values(options, f"--data.{name}")
     given = _parse(options)
     files = read_files(given.config)
     checkpoints = CheckpointFiles()

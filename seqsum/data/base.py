@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from seqsum.data.own import OwnDigits
+from seqsum.data.own import Nothing, OwnInput
 
 
 class Batch(NamedTuple):
@@ -54,14 +54,15 @@ class SequenceData(LightningDataModule):
 
     Attributes:
         dataset: Name of the data actually used, for `results.json` and the run's folder.
-        own: What was found in the user's own images; empty unless the data reads images.
+        own: What was found in the user's own input for `predict`.
     """
 
     dataset: str
+    own: OwnInput
 
     def __init__(self) -> None:
         super().__init__()
-        self.own = OwnDigits([], [], [])
+        self.own = Nothing()
         self.prepare_data_per_node = False  # rank 0 sends what it read to all others
 
     def made_once(self, make: Callable[[], Made]) -> Made:

@@ -26,6 +26,8 @@ class DigitData(IndexedData):
         num_workers: Number of processes that prepare index tables.
     """
 
+    own: OwnDigits
+
     def __init__(
         self,
         dataset: str,
@@ -37,6 +39,7 @@ class DigitData(IndexedData):
         num_workers: int = 0,
     ) -> None:
         super().__init__(lengths, batch_size, seed, num_workers)
+        self.own = OwnDigits([], [], [])
         self.dataset: str = dataset
         self.root = root
         self.images = [images] if isinstance(images, str) else images or []

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
-import socket
-import tempfile
 import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import HTTPException
 from math import prod
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 from torchvision import datasets
 
+from seqsum.data.downloads import MissingDataError, downloading
 from seqsum.data.rendered import render_digits
 from seqsum.errors import InputError
 
@@ -31,10 +27,6 @@ class Digits(NamedTuple):
 
     images: Tensor
     labels: Tensor
-
-
-class MissingDataError(InputError):
-    """A dataset is not on disk and can't be downloaded."""
 
 
 def resolve_dataset(name: str, root: str | Path) -> str:
@@ -144,37 +136,16 @@ def _download(name: str, root: str | Path) -> tuple[Digits, Digits]:
     """
     family, arguments = _FAMILY[name]
     root = Path(root).expanduser()
-    created = [folder for folder in (root, *root.parents) if not folder.exists()]  # innermost first
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as fresh, _timeout(seconds=20):
-            for train in (True, False):
-                family(fresh, train=train, download=True, **arguments)
-            for file in _idx_files(Path(fresh) / family.__name__ / "raw"):
-                place = root / file.relative_to(fresh)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(file, place)
-    except (RuntimeError, OSError, HTTPException) as error:  # RuntimeError: every mirror failed
-        for folder in created:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-        reason = " ".join(str(error).split())  # on one line
-        message = f"`--data.root` (={root}) does not hold {name}, and downloading it failed ({reason})."
-        raise MissingDataError(message) from error
+    with downloading(name, root) as fresh:
+        for train in (True, False):
+            family(fresh, train=train, download=True, **arguments)
+        for file in _idx_files(fresh / family.__name__ / "raw"):
+            place = root / file.relative_to(fresh)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, place)
     splits = _read(name, root)
     assert splits is not None, "every file has just been moved into place"
     return splits
-
-
-@contextmanager
-def _timeout(seconds: float) -> Iterator[None]:
-    """Set a socket timeout: torchvision has none, and would hang for ever on a network that drops packets."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _idx_files(folder: Path) -> list[Path]:

@@ -25,12 +25,22 @@ class IndexBatch(NamedTuple):
         rows: Positions in the split, `(B, T)`; those of all processes.
         seed: Seed of the batch's random numbers, below 2³².
         share: This process's rows.
+        steps: Length of the batch, where sequences of different lengths are padded to it. Known here, where no GPU
+            has to be asked for it.
     """
 
     split: Split
     rows: Tensor
     seed: int
     share: slice = slice(None)
+    steps: int | None = None
+
+
+class Table(NamedTuple):
+    """Rows `(B, T)` of the split that form a batch, and the length to pad them to, if they are padded."""
+
+    rows: Tensor
+    steps: int | None = None
 
 
 class IndexBatches(DistributedSampler[IndexBatch]):
@@ -75,23 +85,36 @@ class IndexBatches(DistributedSampler[IndexBatch]):
     def __iter__(self) -> Iterator[IndexBatch]:
         entropy = [self.seed, self.epoch if self.split == "train" else 0]
         share = slice(self.rank, None, self.num_replicas)
-        of_lengths, of_digits = (torch.Generator().manual_seed(_seed_from(*entropy, use)) for use in (0, 1))
+        # one generator for each use: which digits form a sequence must not depend on batch_size
+        of_batches, of_rows = (torch.Generator().manual_seed(_seed_from(*entropy, use)) for use in (0, 1))
+        for step, (rows, steps) in enumerate(self.tables(of_batches, of_rows)):
+            yield IndexBatch(self.split, rows, _seed_from(*entropy, 2, step, 0), share, steps)
+
+    def tables(self, of_batches: torch.Generator, of_rows: torch.Generator) -> Iterator[Table]:
+        """Deal an epoch into the tables of its batches, those of all processes.
+
+        Args:
+            of_batches: Source of the random order of the batches.
+            of_rows: Source of the random order of the rows.
+        """
         # the last batch takes what is left, so it stays the last
-        order = torch.randperm(len(self) - 1, generator=of_lengths).tolist()
+        order = torch.randperm(len(self) - 1, generator=of_batches).tolist()
         lengths = [self.lengths[k] for k in order] + self.lengths[-1:]
-        # a generator of their own for the digits: which of them form a sequence must not depend on batch_size
-        for step, table in enumerate(deal(self.count, lengths, self.rows, of_digits)):
-            yield IndexBatch(self.split, table, _seed_from(*entropy, 2, step, 0), share)
+        yield from map(Table, deal(self.count, lengths, self.rows, of_rows))
 
 
-class RepeatedBatches(IndexBatches, SequentialSampler):  # type: ignore[misc]  # Samplers of different things
-    """Deals the first epoch in every epoch, for `--trainer.overfit_batches`.
+class Repeated:
+    """Makes every epoch of a sampler the first, for `--trainer.overfit_batches`."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing."""
+
+
+class RepeatedBatches(Repeated, IndexBatches, SequentialSampler):  # type: ignore[misc]  # Samplers of different things
+    """Deals the first epoch in every epoch.
 
     It subclasses `SequentialSampler` because Lightning replaces any other sampler by one of its own.
     """
-
-    def set_epoch(self, epoch: int) -> None:
-        """Do nothing, so that every epoch is the first."""
 
 
 class Passthrough(Dataset[IndexBatch]):

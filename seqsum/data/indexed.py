@@ -61,17 +61,18 @@ class IndexedData(SequenceData):
         return self._dataloader("test")
 
     def _dataloader(self, split: Split) -> DataLoader[IndexBatch]:
-        low, high = self.lengths
         overfits = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
-        sampler = (RepeatedBatches if overfits else IndexBatches)(
-            split,
-            self.count(split),
-            (low, high) if split == "train" else (high, high),
-            self.batch_size,
-            self.seed if split == "train" else 0,
-            *((self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)),
-        )
+        seed = self.seed if split == "train" else 0
+        rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        sampler = self.make_sampler(split, overfits, seed, rank, processes)
         return BatchLoader(Passthrough(), batch_size=None, sampler=sampler, num_workers=self.num_workers)
+
+    def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
+        """Make the sampler of a split's index tables; a `repeated` one serves the same epoch again and again."""
+        low, high = self.lengths
+        lengths = (low, high) if split == "train" else (high, high)
+        kind = RepeatedBatches if repeated else IndexBatches
+        return kind(split, self.count(split), lengths, self.batch_size, seed, rank, processes)
 
     def on_after_batch_transfer(self, batch: IndexBatch | Batch, dataloader_idx: int) -> Batch:
         if not isinstance(batch, IndexBatch):

@@ -1,11 +1,35 @@
-"""What `read_images` found in a user's own images."""
+"""What was found in a user's own input, for `predict`."""
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
+
+OWN_INPUTS = ("images", "curve", "texts")  # arguments of DataModules for a user's own input
+
+
+class OwnInput(Protocol):
+    """What was found in a user's own files."""
+
+    @property
+    def skipped(self) -> Sequence[Skipped]:
+        """What could not be read."""
+
+    def left_out(self) -> list[str]:
+        """Lines that name what was left out, and why."""
+
+
+class Nothing(NamedTuple):
+    """Nothing, in DataModules that read no files of a user."""
+
+    skipped: tuple[Skipped, ...] = ()
+
+    def left_out(self) -> list[str]:
+        """Nothing was left out."""
+        return []
 
 
 class OwnSequence(NamedTuple):

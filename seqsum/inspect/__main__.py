@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seqsum.callbacks import describe
 from seqsum.console import fail, print_line
-from seqsum.data.own import OwnDigits
+from seqsum.data.own import OWN_INPUTS, OwnInput
 from seqsum.errors import InputError
 from seqsum.figures.page import Section, Table, make_files
 from seqsum.files import write_folder
@@ -23,8 +23,7 @@ from seqsum.versions import next_version
 FLAGS = {
     "`path`": "`CHECKPOINT`",
     "`root`": "`--root`",
-    "`images`": "`--images`",
-    "`curve`": "`--curve`",
+    **{f"`{name}`": f"`--{name}`" for name in OWN_INPUTS},
     "`longest`": "`--max-length`",
 }
 
@@ -40,6 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--root", help="folder of the datasets; default: the one in the checkpoint")
     parser.add_argument("--images", nargs="+", help="your own digits instead of the test split: files, or a folder")
     parser.add_argument("--curve", help="your own curve instead, for a network that continues curves: a CSV file")
+    parser.add_argument("--texts", nargs="+", help="your own texts, for a network that reads words: files, or a folder")
     parser.add_argument("--output", type=Path, help="a new folder; default: the next logs/inspect/version_N")
     parser.add_argument("--sequences", type=int, default=6, help="test sequences that are drawn one by one")
     parser.add_argument("--max-length", type=int, default=100, help="where the curve of lengths ends")
@@ -56,18 +56,18 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
 
 
-def inspect(options: argparse.Namespace) -> OwnDigits:
+def inspect(options: argparse.Namespace) -> OwnInput:
     """Find out what is wrong, read, draw, and write at last, so that a mistake leaves nothing behind.
 
     Returns:
-        What was found in the user's images.
+        What was found in the user's own input.
     """
     if options.sequences < 1:
         raise InputError(f"`--sequences` (={options.sequences}) must be at least 1")
     folder = options.output or next_version(Path("logs/inspect"))
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"`--output` (={folder}) exists already: name a new folder")
-    given = {"images": options.images, "curve": options.curve}
+    given = {name: getattr(options, name) for name in OWN_INPUTS}
     module, data, settings = load(options.checkpoint, options.root, **given)
     look = Look(options.sequences, options.max_length)
     sections = [*(predict(module, data) if any(given.values()) else report(module, data, look)).page]

@@ -67,8 +67,8 @@ def predict(module: SequenceModule, data: SequenceData, **own: Any) -> Shown:
     Args:
         module: On the CPU; its mode stays as it is.
         data: What the network was trained on. They stay as they are.
-        own: The input, by the name of the data's argument: `images`, files, folders and patterns, for digits; `curve`
-            for sines. Without any, that which `data` were made with.
+        own: The input, by the name of the data's argument: `images` for digits, `curve` for
+            sines, `texts` for words. Without any, that which `data` were made with.
 
     Returns:
         `tables` and `figures`, `page`, both with what to look at, and `lines`, which name what could not be read.
@@ -135,7 +135,9 @@ def _with_input(data: SequenceData, own: Mapping[str, Any]) -> SequenceData:
         if name not in known:
             raise InputError(f"`{name}` (={value}) does not go with {kind.__name__}, whose arguments are {list(known)}")
     settings = {name: value for name, value in data.hparams.items() if name in known}
-    return kind(**settings | {name: as_text(value) for name, value in own.items()})
+    made = kind(**settings | {name: as_text(value) for name, value in own.items()})
+    made.load_state_dict(data.state_dict())
+    return made
 
 
 def as_text(paths: Any) -> Any:

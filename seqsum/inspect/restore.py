@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from jsonargparse import ArgumentError, Namespace
 
 from seqsum.data import SequenceData
+from seqsum.data.own import OWN_INPUTS
 from seqsum.defaults import OwnDefaultsParser, by_flag, drop_default_encoder
 from seqsum.errors import InputError
 from seqsum.inspect.argument_names import python_names
@@ -17,7 +18,7 @@ from seqsum.inspect.look import as_text
 from seqsum.module import SequenceModule
 from seqsum.resume.checkpoints import check_architecture, load_checkpoint, settings_in
 
-OWN = ("data.images", "data.curve")  # a user's input, which is not a setting
+OWN = [f"data.{name}" for name in OWN_INPUTS]  # not settings
 
 
 class Restored(NamedTuple):
@@ -57,6 +58,8 @@ def load(
     module = module or made
     _check_weights(path, checkpoint, module)
     module.load_state_dict(checkpoint["state_dict"])
+    if of_data := checkpoint.get(type(data).__qualname__):
+        data.load_state_dict(of_data)
     seed = checkpoint.get("datamodule_hyper_parameters", {}).get("seed", "unknown")
     trained = {
         "seed": seed,

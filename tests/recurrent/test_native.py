@@ -9,6 +9,7 @@ import torch
 
 from seqsum import GRUCell, LSTMCell, RNNCell
 from seqsum.recurrent import resolve_backend, unroll
+from seqsum.recurrent.cache import cache_folder
 from seqsum.recurrent.kernels.native import build
 from tests.recurrent.oracles import NO_COMPILER
 
@@ -170,7 +171,7 @@ def test_a_machine_compiles_once(empty_cache, monkeypatch, tmp_path):
 @pytest.mark.parametrize("home", ["/proc/nowhere", "/dev/null"])
 def test_a_home_that_can_not_be_written_to_is_no_obstacle(monkeypatch, home):
     monkeypatch.setenv("XDG_CACHE_HOME", home)
-    folder = build._cache_folder()
+    folder = cache_folder()
     (folder / "library").write_text("")
     assert home not in str(folder)
     shutil.rmtree(folder)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import torch
 
+from seqsum.recurrent.cache import cache_folder
+
 FLAGS = ("-std=c++17", "-O2", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 REALS = {torch.float32: "float", torch.float64: "double"}
 SECONDS = 120  # treat a compiler that takes longer as missing
@@ -44,7 +46,7 @@ def _compiled(compiler: str, real: str) -> Path:
     sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.h")) + sorted(folder.glob("*.cpp")))
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=SECONDS).stdout
     key = hashlib.sha256(repr((sources, version, FLAGS, _processor())).encode()).hexdigest()[:16]
-    library = _cache_folder() / f"{real}-{key}.so"
+    library = cache_folder() / f"{real}-{key}.so"
     if not library.exists():
         arguments = [compiler, *FLAGS, f"-DREAL={real}", str(folder / "kernels.cpp"), "-o"]
         with tempfile.TemporaryDirectory(dir=library.parent) as private:  # one for each process
@@ -61,12 +63,3 @@ def _processor() -> str:
     except OSError:  # not Linux
         return platform.processor() or platform.machine()
     return "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
-
-
-def _cache_folder() -> Path:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqsum"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # the home folder isn't writable
-        return Path(tempfile.mkdtemp(prefix="seqsum-"))
-    return folder if os.access(folder, os.W_OK) else Path(tempfile.mkdtemp(prefix="seqsum-"))

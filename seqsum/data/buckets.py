@@ -1,0 +1,63 @@
+"""Batches of sequences of similar length, so that little of a batch is padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import SequentialSampler
+
+from seqsum.data.digits import Split
+from seqsum.data.index_tables import IndexBatches, Repeated, Table
+
+POOL = 100  # batches
+POOLS = 4  # at least, in an epoch: a single pool would form the same batches in every epoch
+
+
+class BucketBatches(IndexBatches):
+    """Cuts a shuffled epoch into pools, sorts each pool by length into batches, and shuffles the batches.
+
+    So the batches of an epoch are new in every epoch, each has sequences of similar length, and short and long ones
+    follow each other at random. Every sequence comes once.
+
+    Args:
+        split: Name of the split; `train` is shuffled anew in each epoch, the others never.
+        lengths: Length of each sequence of the split, `(M,)`.
+        batch_size: Sequences per process and batch, `B`.
+        seed: Seed of the shuffling, together with the epoch.
+        rank, world_size: Rank of this process, and number of processes.
+        pool: Most batches per pool; 1 to ignore the lengths.
+        steps: Length of all batches; by default each is as long as its longest sequence.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        lengths: Tensor,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        pool: int = POOL,
+        steps: int | None = None,
+    ) -> None:
+        super().__init__(split, len(lengths), (1, 1), batch_size, seed, rank, world_size)
+        self.of_sequences = lengths
+        self.pool = max(1, min(pool, len(self) // POOLS))
+        self.steps = steps
+
+    def tables(self, of_batches: torch.Generator, of_rows: torch.Generator) -> Iterator[Table]:
+        batches: list[Tensor] = []
+        for pool in torch.randperm(self.count, generator=of_rows).split(self.pool * self.rows):
+            by_length = pool[self.of_sequences[pool].argsort(stable=True)] if self.pool > 1 else pool
+            batches += by_length.split(self.rows)
+        # the last batch may be short, so it stays the last
+        order = torch.randperm(len(batches) - 1, generator=of_batches).tolist()
+        for place in [*order, len(batches) - 1]:
+            longest = int(self.of_sequences[batches[place]].max())
+            yield Table(batches[place].unsqueeze(1), self.steps or longest)
+
+
+class RepeatedBuckets(Repeated, BucketBatches, SequentialSampler):  # type: ignore[misc]  # see `RepeatedBatches`
+    """Serves the first epoch in every epoch, for `--trainer.overfit_batches`."""

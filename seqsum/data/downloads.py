@@ -1,0 +1,52 @@
+"""Downloads that leave nothing incomplete behind."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+
+from seqsum.errors import InputError
+
+
+class MissingDataError(InputError):
+    """A dataset is not on disk and can't be downloaded."""
+
+
+@contextmanager
+def downloading(what: str, root: Path) -> Iterator[Path]:
+    """Yield a temporary folder inside `root` to download into; move complete files from there to their place.
+
+    Args:
+        what: Name of the dataset, for the message.
+        root: Folder of the datasets; made, and deleted again if the download fails.
+
+    Raises:
+        MissingDataError: The download failed, or `root` can't be written to.
+    """
+    created = [folder for folder in (root, *root.parents) if not folder.exists()]  # innermost first
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as fresh, _timeout(seconds=20):
+            yield Path(fresh)
+    except (RuntimeError, OSError, HTTPException) as error:  # RuntimeError: every mirror failed, or a wrong checksum
+        for folder in created:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        reason = " ".join(str(error).split())  # on one line
+        message = f"`--data.root` (={root}) does not hold {what}, and downloading it failed ({reason})."
+        raise MissingDataError(message) from error
+
+
+@contextmanager
+def _timeout(seconds: float) -> Iterator[None]:
+    """Set a socket timeout: torchvision has none, and would hang for ever on a network that drops packets."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,269 @@
+"""Film reviews as sequences of words, each with one label: negative or positive."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from seqsum.data.base import Batch, unlabelled
+from seqsum.data.buckets import POOL, BucketBatches, RepeatedBuckets
+from seqsum.data.counter_random import random_uniform
+from seqsum.data.digits import Split
+from seqsum.data.downloads import MissingDataError
+from seqsum.data.index_tables import IndexBatch, IndexBatches
+from seqsum.data.indexed import IndexedData, check_at_least
+from seqsum.data.made_reviews import make_reviews
+from seqsum.data.own import Skipped
+from seqsum.data.own_texts import OwnText, OwnTexts, read_texts
+from seqsum.data.review_corpus import Corpus, Reviews, encode, load_corpus
+from seqsum.data.review_download import download_corpus
+from seqsum.data.review_files import find_corpus
+from seqsum.data.text import UNKNOWN, Vocabulary
+from seqsum.data.text.ragged import pad
+from seqsum.errors import InputError
+
+Dataset = Literal["auto", "imdb", "made"]
+Beyond = Literal["keep_end", "keep_start", "drop"]
+CHOICES = {
+    "dataset": ("auto", "imdb", "made"),
+    "beyond": ("keep_end", "keep_start", "drop"),
+    "padding": ("after", "before"),
+    "pad_to": ("batch", "longest"),
+}
+
+
+class FilmReviews(IndexedData):
+    """The Large Movie Review Dataset (Maas et al., 2011): 50,000 reviews of films, half of them for the test.
+
+    Inputs are word ids `(B, T)`, 0 where there is padding and 1 for words that are not in the vocabulary; the targets
+    are one label a review, `(B, 1)`, 0 for negative and 1 for positive. Validation takes whole films out of the train
+    split, a tenth of it. Reviews are held as one flat tensor and cut and padded on the device.
+
+    Args:
+        dataset: `imdb`, the Large Movie Review Dataset; `made`, a small one of made-up sentences; or `auto`, which is
+            `imdb` if it is on disk or can be downloaded, else `made`.
+        root: Folder with `aclImdb.tar.gz`, `aclImdb_v1.tar.gz` or the unpacked `aclImdb`.
+        vocabulary_size: Number of word ids: two for padding and unknown words, the others for the most frequent words
+            of the training reviews.
+        longest: Most words of a review; null for no limit.
+        beyond: What happens to longer reviews: `keep_end`, `keep_start`, or `drop` them from every split.
+        crop: Words of a random piece that each training review is cut to, another one in each epoch; null for none.
+        padding: Whether shorter reviews are padded `after` their end or `before` their start.
+        pad_to: Length to pad to: the longest review of the `batch`, or `longest` for all batches.
+        bucketing: Whether batches have reviews of similar length.
+        mask: Whether the network is told what is padding. Without, it reads padding as a word.
+        batch_size: Reviews per batch on each device, `B`.
+        seed: Seed of the order and the pieces in training; the command line passes `seed_everything`.
+        texts: For `predict`: text files, folders of them, patterns such as `reviews/*.txt`, or a text itself.
+    """
+
+    label_names = ("negative", "positive")
+    own: OwnTexts
+
+    def __init__(
+        self,
+        dataset: Dataset = "auto",
+        root: str = "data",
+        vocabulary_size: int = 20_000,
+        longest: int | None = 400,
+        beyond: Beyond = "keep_end",
+        crop: int | None = None,
+        padding: Literal["after", "before"] = "after",
+        pad_to: Literal["batch", "longest"] = "batch",
+        bucketing: bool = True,
+        mask: bool = True,
+        batch_size: int = 64,
+        seed: int = 0,
+        texts: str | list[str] | None = None,
+    ) -> None:
+        super().__init__((1, 1), batch_size, seed)
+        for name, value in {"dataset": dataset, "beyond": beyond, "padding": padding, "pad_to": pad_to}.items():
+            if value not in CHOICES[name]:
+                raise InputError(f"`--data.{name}` (={value}) must be one of {CHOICES[name]}")
+        check_at_least("--data.vocabulary_size", vocabulary_size, 3)
+        for name, limit in (("longest", longest), ("crop", crop)):
+            if limit is not None:
+                check_at_least(f"--data.{name}", limit, 1)
+        if pad_to == "longest" and longest is None:
+            raise InputError("`--data.pad_to` (=longest) needs a length, `--data.longest`")
+        self.save_hyperparameters(ignore=["texts"])
+        self.dataset: str = dataset
+        self.root = root
+        self.vocabulary_size = vocabulary_size
+        self.longest = longest
+        self.beyond = beyond
+        self.crop = crop
+        self.pads_before = padding == "before"
+        self.pads_all = pad_to == "longest"
+        self.bucketing = bucketing
+        self.mask = mask
+        self.texts = [texts] if isinstance(texts, str) else texts or []
+        self.own = OwnTexts([], [], [])
+        self.corpus: Corpus | None = None
+        self.splits: dict[Split, Reviews] = {}
+        self.vocabulary = Vocabulary([])
+        self.ids: Tensor | None = None  # from ids of the corpus to those of the vocabulary, `(V,)`
+
+    def prepare_data(self) -> None:
+        """Read the corpus on one process, so that errors show before any folder is made."""
+        if self.trainer is None or self.trainer.state.fn != "predict":
+            self.load()
+
+    def setup(self, stage: str) -> None:
+        if stage == "predict":
+            self.own = self.own if self.own.texts else self._read_texts()
+        elif not self.splits:
+            self.dataset, corpus = self.made_once(self._read)
+            self._take(corpus)
+
+    def load(self) -> None:
+        """Read the corpus, and say which it is."""
+        self.dataset, self.corpus = self._read()
+
+    def _read(self) -> tuple[str, Corpus]:
+        """Read the corpus, unless that was done before; return its name, too."""
+        if self.corpus is not None:
+            return self.dataset, self.corpus
+        if self.dataset == "made":
+            return "made", encode(make_reviews())
+        root = Path(self.root)
+        try:
+            return "imdb", load_corpus(find_corpus(root) or download_corpus(root))
+        except MissingDataError as error:
+            if self.dataset == "imdb":
+                raise
+            warnings.warn(
+                f"THESE ARE NOT REAL REVIEWS: the run uses made-up sentences. {error} "
+                "Its figures can't be compared with those of real reviews.",
+                stacklevel=2,
+            )
+            return "made", encode(make_reviews())
+
+    def _take(self, corpus: Corpus) -> None:
+        """Keep the splits of a corpus, without the reviews to drop, and choose the vocabulary."""
+        self.corpus = corpus
+        self.splits = dict(corpus.splits)
+        if self.beyond == "drop" and self.longest is not None:
+            for split, reviews in corpus.splits.items():
+                kept = reviews.select((reviews.words.lengths <= self.longest).nonzero().squeeze(1))
+                if len(kept.labels) == 0:
+                    raise InputError(f"`--data.longest` (={self.longest}) drops all reviews of the {split} split")
+                self.splits[split] = kept
+        if len(self.vocabulary) == len(Vocabulary([])):  # otherwise it is that of a checkpoint
+            self.vocabulary = corpus.vocabulary.most_frequent(self.vocabulary_size)
+        self.ids = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the words that the network knows, for checkpoints: its weights mean nothing without them."""
+        return {"words": "\n".join(self.vocabulary.words[UNKNOWN + 1 :])}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Encode everything by the words of a checkpoint."""
+        self.vocabulary = Vocabulary(state_dict["words"].split("\n"))
+        self.ids = None
+
+    def count(self, split: Split) -> int:
+        return len(self.splits[split].labels)
+
+    def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
+        """Make the sampler, which puts reviews of similar length together."""
+        lengths = self.splits[split].words.lengths
+        for limit in (self.longest, self.crop if split == "train" else None):
+            lengths = lengths if limit is None else lengths.clamp(max=limit)
+        kind = RepeatedBuckets if repeated else BucketBatches
+        pool, steps = POOL if self.bucketing else 1, self.longest if self.pads_all else None
+        return kind(split, lengths, self.batch_size, seed, rank, processes, pool, steps)
+
+    def gather(self, batch: IndexBatch) -> Batch:
+        """Turn this process's rows of an index table `(B, 1)` into word ids `(B, T)` and labels `(B, 1)`."""
+        reviews = self._reviews_on(batch.split, batch.rows.device)
+        rows = batch.rows[batch.share].squeeze(-1)
+        starts, lengths = self._pieces(reviews, rows, batch)
+        assert batch.steps is not None, "the sampler of this class sets it"
+        inputs, mask = self._padded(reviews.words.values, starts, lengths, batch.steps)
+        labels = reviews.labels[rows].unsqueeze(1)
+        if not self.mask:
+            return Batch(inputs, labels, rows=batch.rows)
+        return Batch(inputs, labels, mask, torch.ones_like(labels, dtype=torch.bool), batch.rows)
+
+    def _reviews_on(self, split: Split, device: torch.device) -> Reviews:
+        """Return a split, moved to the device on first use."""
+        reviews = self.splits[split]
+        if reviews.labels.device != device:
+            words, labels, origins = reviews
+            reviews = self.splits[split] = Reviews(words.to(device), labels.to(device), origins)
+        return reviews
+
+    def _pieces(self, reviews: Reviews, rows: Tensor, batch: IndexBatch) -> tuple[Tensor, Tensor]:
+        """Choose the part of each review that is read: where it starts in the flat words, and its length."""
+        starts = reviews.words.offsets[rows]
+        lengths = reviews.words.offsets[rows + 1] - starts
+        if self.longest is not None:
+            kept = lengths.clamp(max=self.longest)
+            starts = starts + (lengths - kept) if self.beyond == "keep_end" else starts
+            lengths = kept
+        if self.crop is not None and batch.split == "train":
+            kept = lengths.clamp(max=self.crop)
+            places = torch.arange(len(batch.rows), device=rows.device)[batch.share]  # of all processes' reviews
+            share = (random_uniform(batch.seed, places, 1).squeeze(1) + 1) / 2  # from 0 to 1
+            most = lengths - kept
+            starts = starts + torch.minimum((share * (most + 1)).long(), most)  # a product may round up
+            lengths = kept
+        return starts, lengths
+
+    def _padded(self, values: Tensor, starts: Tensor, lengths: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """Pad pieces of the corpus, and translate them into ids of the vocabulary."""
+        if self.ids is None:
+            assert self.corpus is not None, "`_take` keeps it before any batch is made"
+            self.ids = self.corpus.vocabulary.translation(self.vocabulary)
+        if self.ids.device != values.device:
+            self.ids = self.ids.to(values.device)
+        padded, mask = pad(values, starts, lengths, steps, self.pads_before)
+        return self.ids[padded].long(), mask
+
+    def _read_texts(self) -> OwnTexts:
+        if not self.texts:
+            raise InputError("`--data.texts` must give a text to predict from: a file, a folder, or the text itself")
+        found = read_texts(self.texts)
+        if self.beyond != "drop" or self.longest is None:
+            return found
+        kept = [text for text in found.texts if len(text.words) <= self.longest]
+        dropped = [
+            Skipped(source, f"has {len(words):,} words; `--data.longest` (={self.longest}) drops it")
+            for words, source in found.texts
+            if len(words) > self.longest
+        ]
+        if not kept:
+            raise InputError(f"`--data.longest` (={self.longest}) drops every text of `--data.texts`")
+        return OwnTexts(kept, [*found.skipped, *dropped], found.others)
+
+    def words_read(self, text: OwnText) -> list[str]:
+        """Return the words of a user's text that the network reads, at most `longest`."""
+        if self.longest is None or len(text.words) <= self.longest:
+            return text.words
+        return text.words[-self.longest :] if self.beyond == "keep_end" else text.words[: self.longest]
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Serve the user's texts as batches of one, inputs `(1, T)`."""
+        batches = []
+        for text in self.own.texts:
+            ids = torch.tensor(self.vocabulary.encode(self.words_read(text)))
+            steps = self.longest if self.pads_all and self.longest is not None else len(ids)
+            inputs, mask = pad(ids, torch.zeros(1, dtype=torch.long), torch.tensor([len(ids)]), steps, self.pads_before)
+            batches.append(unlabelled(inputs, mask if self.mask else None))
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
+
+    def describe(self) -> str:
+        counts = ", ".join(f"{len(reviews.labels):,} {split}" for split, reviews in self.splits.items())
+        limits = {
+            "keep_end": "the end of longer ones",
+            "keep_start": "the start of longer ones",
+            "drop": "no longer ones",
+        }
+        length = "" if self.longest is None else f", up to {self.longest} words ({limits[self.beyond]})"
+        return f"{self.dataset} film reviews ({counts}), {len(self.vocabulary):,} known words{length}"

@@ -1,0 +1,105 @@
+"""A user's own texts: files, folders, patterns, or the text itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from glob import glob
+from pathlib import Path
+from typing import NamedTuple
+
+from seqsum.data.own import Skipped
+from seqsum.data.text import decode, tokenize
+from seqsum.data.text.tokens import NotTextError
+from seqsum.errors import InputError
+
+SUFFIX = ".txt"
+
+
+class OwnText(NamedTuple):
+    """A text as words, and its file's path, or its beginning if it was given itself."""
+
+    words: list[str]
+    source: str
+
+
+class OwnTexts(NamedTuple):
+    """A user's own texts.
+
+    Attributes:
+        texts: Those that could be read.
+        skipped: Files that could not be read, and empty texts.
+        others: Files in the given folders that are not named as texts are.
+    """
+
+    texts: list[OwnText]
+    skipped: list[Skipped]
+    others: list[str]
+
+    def left_out(self) -> list[str]:
+        """Lines that name what could not be read, and why, and what else was in the folders."""
+        skipped = [f"Skipped: {source} {reason}" for source, reason in self.skipped]
+        return skipped + ([f"Not texts, by their names: {', '.join(self.others)}"] if self.others else [])
+
+
+def read_texts(given: Sequence[str]) -> OwnTexts:
+    """Read texts.
+
+    Args:
+        given: Each a file, a folder, whose `.txt` files are read in the order of their names, a pattern such as
+            `reviews/*.txt`, or a text.
+
+    Raises:
+        InputError: A name that looks like a file's is none, or there is no text at all.
+    """
+    found = OwnTexts([], [], [])
+    for item in given:
+        for source, text in _texts(item, found):
+            if words := tokenize(text):
+                found.texts.append(OwnText(words, source))
+            else:
+                found.skipped.append(Skipped(source, "has no words"))
+    if not found.texts:
+        reasons = "; ".join(found.left_out()) or "the folder is empty"
+        raise InputError(f"`--data.texts` (={', '.join(given)}) has no text to read: {reasons}")
+    return found
+
+
+def _texts(item: str, found: OwnTexts) -> Iterator[tuple[str, str]]:
+    """Yield source and text of everything that an item names."""
+    if (paths := _paths(item, found)) is None:
+        yield _beginning(item), item
+        return
+    for path in paths:
+        try:
+            yield str(path), decode(path.read_bytes())
+        except NotTextError as error:
+            found.skipped.append(Skipped(str(path), str(error)))
+        except OSError as error:
+            found.skipped.append(Skipped(str(path), f"can't be read: {error.strerror or error}"))
+
+
+def _paths(item: str, found: OwnTexts) -> list[Path] | None:
+    """Return the files that an item names; None if it is a text."""
+    path = Path(item).expanduser()
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, ValueError):  # longer than a name may be, or with a zero byte
+        return None
+    if is_folder:
+        files = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+        found.others.extend(str(entry) for entry in files if entry.suffix.lower() != SUFFIX)
+        return [entry for entry in files if entry.suffix.lower() == SUFFIX]
+    if is_file:
+        return [path]
+    if matches := sorted(glob(str(path))):
+        return [Path(match) for match in matches]
+    if re.search(r"\s", item.strip()) is None and (path.suffix or "/" in item):
+        raise InputError(f"`--data.texts` (={item}) is no file; a text itself has more than one word")
+    return None
+
+
+def _beginning(text: str, most: int = 40) -> str:
+    """Return the first words of a text, as its name."""
+    line = " ".join(text.split())
+    return f"“{line}”" if len(line) <= most else f"“{line[:most].rsplit(' ', 1)[0]} …”"

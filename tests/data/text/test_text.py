@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from seqsum.data.text import PADDING, UNKNOWN, Ragged, Vocabulary, decode, tokenize
+from seqsum.data.text.ragged import pad
+from seqsum.data.text.tokens import NotTextError
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("It's GREAT!", ["it's", "great", "!"]),
+        ("A film.<br /><br />Really?", ["a", "film", "really", "?"]),
+        ("so-called <i>art</i>", ["so", "called", "art"]),
+        ("don’t 'quote'", ["don't", "quote"]),
+        ("3 < 4 and 5 > 2", ["3", "4", "and", "5", "2"]),
+        ("Ünïcode café 10/10", ["ünïcode", "café", "10", "10"]),
+        ("... -- ,", []),
+        ("", []),
+    ],
+)
+def test_words_are_lower_case_without_markup_and_punctuation(text, words):
+    assert tokenize(text) == words
+
+
+def test_every_word_of_a_text_is_found_whatever_stands_between_them():
+    chance = random.Random(0)
+    for _ in range(200):
+        words = ["".join(chance.choices("abcxyz019", k=chance.randint(1, 6))) for _ in range(chance.randint(0, 9))]
+        between = [chance.choice((" ", ", ", "<br />", ".", " - ", "\n\n", "<b>", '" ')) for _ in range(9)]
+        text = "".join(word + gap for word, gap in zip(words, between, strict=False)).upper()
+        assert tokenize(text) == words
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_texts_with_and_without_a_byte_order_mark_are_read(encoding):
+    assert decode("Café, naïve — 好".encode(encoding)) == "Café, naïve — 好"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("café".encode("latin-1"), r"not UTF-8 text: byte 0xe9 at place 3"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "no text: it has zero bytes"),
+        (b"abc\0def", "no text: it has zero bytes"),
+    ],
+)
+def test_what_is_no_text_is_named(content, reason):
+    with pytest.raises(NotTextError, match=reason):
+        decode(content)
+
+
+def test_a_word_beyond_the_vocabulary_is_unknown():
+    vocabulary = Vocabulary(["the", "film", "good"])
+    assert vocabulary.encode(["good", "the", "bad"]) == [4, 2, UNKNOWN]
+    assert vocabulary.most_frequent(4).encode(["good", "the", "bad"]) == [UNKNOWN, 2, UNKNOWN]
+    assert len(vocabulary.most_frequent(4)) == 4
+
+
+def test_a_translation_gives_the_same_words_the_ids_of_another_vocabulary():
+    chance = random.Random(1)
+    words = [f"w{number}" for number in range(50)]
+    for _ in range(20):
+        first, second = (Vocabulary(chance.sample(words, chance.randint(1, 50))) for _ in range(2))
+        text = chance.choices(words, k=30)
+        ids = first.translation(second)[torch.tensor(first.encode(text))].tolist()
+        expected = [second.encode([word])[0] if word in first.ids else UNKNOWN for word in text]
+        assert ids == expected
+        assert first.translation(second)[PADDING] == PADDING
+
+
+def draw_ragged(generator: torch.Generator) -> tuple[Ragged, list[list[int]]]:
+    lengths = torch.randint(1, 9, (7,), generator=generator)
+    lists = [torch.randint(1, 100, (int(length),), generator=generator).tolist() for length in lengths]
+    offsets = torch.tensor([0, *lengths.cumsum(0)])
+    return Ragged(torch.tensor([value for of_one in lists for value in of_one]), offsets), lists
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_selected_sequences_are_those_of_the_rows(seed):
+    generator = torch.Generator().manual_seed(seed)
+    ragged, lists = draw_ragged(generator)
+    rows = torch.randperm(7, generator=generator)[: seed + 1]
+    selected = ragged.select(rows)
+    found = [part.tolist() for part in selected.values.split(selected.lengths.tolist())]
+    assert found == [lists[row] for row in rows]
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_padded_pieces_are_the_values_and_zeros(seed, before):
+    generator = torch.Generator().manual_seed(seed)
+    ragged, lists = draw_ragged(generator)
+    steps = int(ragged.lengths.max()) + seed
+    padded, mask = pad(ragged.values, ragged.offsets[:-1], ragged.lengths, steps, before)
+    for row, values in enumerate(lists):
+        zeros = [0] * (steps - len(values))
+        assert padded[row].tolist() == (zeros + values if before else values + zeros)
+        assert padded[row][mask[row]].tolist() == values
