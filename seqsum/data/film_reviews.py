@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,23 +13,19 @@ from torch.utils.data import DataLoader
 
 from seqsum.data.base import Batch, unlabelled
 from seqsum.data.buckets import POOL, BucketBatches, RepeatedBuckets
-from seqsum.data.counter_random import random_uniform
 from seqsum.data.digits import Split
 from seqsum.data.downloads import MissingDataError
 from seqsum.data.index_tables import IndexBatch, IndexBatches
 from seqsum.data.indexed import IndexedData, check_at_least
-from seqsum.data.made_reviews import make_reviews
 from seqsum.data.own import Skipped
-from seqsum.data.own_texts import OwnText, OwnTexts, read_texts
-from seqsum.data.review_corpus import Corpus, Reviews, encode, load_corpus
-from seqsum.data.review_download import download_corpus
-from seqsum.data.review_files import find_corpus
+from seqsum.data.reviews import Corpus, Reviews, download_corpus, encode, find_corpus, load_corpus, make_reviews
 from seqsum.data.text import UNKNOWN, Vocabulary
+from seqsum.data.text.own import OwnText, OwnTexts, read_texts
+from seqsum.data.text.pieces import Beyond, Pieces
 from seqsum.data.text.ragged import pad
 from seqsum.errors import InputError
 
 Dataset = Literal["auto", "imdb", "made"]
-Beyond = Literal["keep_end", "keep_start", "drop"]
 CHOICES = {
     "dataset": ("auto", "imdb", "made"),
     "beyond": ("keep_end", "keep_start", "drop"),
@@ -95,9 +92,7 @@ class FilmReviews(IndexedData):
         self.dataset: str = dataset
         self.root = root
         self.vocabulary_size = vocabulary_size
-        self.longest = longest
-        self.beyond = beyond
-        self.crop = crop
+        self.pieces = Pieces(longest, beyond, crop)
         self.pads_before = padding == "before"
         self.pads_all = pad_to == "longest"
         self.bucketing = bucketing
@@ -147,13 +142,11 @@ class FilmReviews(IndexedData):
     def _take(self, corpus: Corpus) -> None:
         """Keep the splits of a corpus, without the reviews to drop, and choose the vocabulary."""
         self.corpus = corpus
-        self.splits = dict(corpus.splits)
-        if self.beyond == "drop" and self.longest is not None:
-            for split, reviews in corpus.splits.items():
-                kept = reviews.select((reviews.words.lengths <= self.longest).nonzero().squeeze(1))
-                if len(kept.labels) == 0:
-                    raise InputError(f"`--data.longest` (={self.longest}) drops all reviews of the {split} split")
-                self.splits[split] = kept
+        for split, reviews in corpus.splits.items():
+            kept = self.pieces.keeps(reviews.words.lengths)
+            if not kept.any():
+                raise InputError(f"`--data.longest` (={self.pieces.longest}) drops all reviews of the {split} split")
+            self.splits[split] = reviews if kept.all() else reviews.select(kept.nonzero().squeeze(1))
         if len(self.vocabulary) == len(Vocabulary([])):  # otherwise it is that of a checkpoint
             self.vocabulary = corpus.vocabulary.most_frequent(self.vocabulary_size)
         self.ids = None
@@ -172,20 +165,19 @@ class FilmReviews(IndexedData):
 
     def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
         """Make the sampler, which puts reviews of similar length together."""
-        lengths = self.splits[split].words.lengths
-        for limit in (self.longest, self.crop if split == "train" else None):
-            lengths = lengths if limit is None else lengths.clamp(max=limit)
+        lengths = self.pieces.lengths(self.splits[split].words.lengths, training=split == "train")
         kind = RepeatedBuckets if repeated else BucketBatches
-        pool, steps = POOL if self.bucketing else 1, self.longest if self.pads_all else None
+        pool, steps = POOL if self.bucketing else 1, self.pieces.longest if self.pads_all else None
         return kind(split, lengths, self.batch_size, seed, rank, processes, pool, steps)
 
     def gather(self, batch: IndexBatch) -> Batch:
         """Turn this process's rows of an index table `(B, 1)` into word ids `(B, T)` and labels `(B, 1)`."""
         reviews = self._reviews_on(batch.split, batch.rows.device)
         rows = batch.rows[batch.share].squeeze(-1)
-        starts, lengths = self._pieces(reviews, rows, batch)
+        starts, ends = reviews.words.offsets[rows], reviews.words.offsets[rows + 1]
+        pieces = self.pieces.cut(starts, ends - starts, batch)
         assert batch.steps is not None, "the sampler of this class sets it"
-        inputs, mask = self._padded(reviews.words.values, starts, lengths, batch.steps)
+        inputs, mask = self._padded(reviews.words.values, *pieces, batch.steps)
         labels = reviews.labels[rows].unsqueeze(1)
         if not self.mask:
             return Batch(inputs, labels, rows=batch.rows)
@@ -198,23 +190,6 @@ class FilmReviews(IndexedData):
             words, labels, origins = reviews
             reviews = self.splits[split] = Reviews(words.to(device), labels.to(device), origins)
         return reviews
-
-    def _pieces(self, reviews: Reviews, rows: Tensor, batch: IndexBatch) -> tuple[Tensor, Tensor]:
-        """Choose the part of each review that is read: where it starts in the flat words, and its length."""
-        starts = reviews.words.offsets[rows]
-        lengths = reviews.words.offsets[rows + 1] - starts
-        if self.longest is not None:
-            kept = lengths.clamp(max=self.longest)
-            starts = starts + (lengths - kept) if self.beyond == "keep_end" else starts
-            lengths = kept
-        if self.crop is not None and batch.split == "train":
-            kept = lengths.clamp(max=self.crop)
-            places = torch.arange(len(batch.rows), device=rows.device)[batch.share]  # of all processes' reviews
-            share = (random_uniform(batch.seed, places, 1).squeeze(1) + 1) / 2  # from 0 to 1
-            most = lengths - kept
-            starts = starts + torch.minimum((share * (most + 1)).long(), most)  # a product may round up
-            lengths = kept
-        return starts, lengths
 
     def _padded(self, values: Tensor, starts: Tensor, lengths: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """Pad pieces of the corpus, and translate them into ids of the vocabulary."""
@@ -230,40 +205,36 @@ class FilmReviews(IndexedData):
         if not self.texts:
             raise InputError("`--data.texts` must give a text to predict from: a file, a folder, or the text itself")
         found = read_texts(self.texts)
-        if self.beyond != "drop" or self.longest is None:
-            return found
-        kept = [text for text in found.texts if len(text.words) <= self.longest]
-        dropped = [
-            Skipped(source, f"has {len(words):,} words; `--data.longest` (={self.longest}) drops it")
-            for words, source in found.texts
-            if len(words) > self.longest
-        ]
-        if not kept:
-            raise InputError(f"`--data.longest` (={self.longest}) drops every text of `--data.texts`")
-        return OwnTexts(kept, [*found.skipped, *dropped], found.others)
+        keeps = self.pieces.keeps(torch.tensor([len(text.words) for text in found.texts])).tolist()
+        if not any(keeps):
+            raise InputError(f"`--data.longest` (={self.pieces.longest}) drops every text of `--data.texts`")
+        for text, kept in zip(found.texts, keeps, strict=True):
+            if not kept:
+                reason = f"has {len(text.words):,} words; `--data.longest` (={self.pieces.longest}) drops it"
+                found.skipped.append(Skipped(text.source, reason))
+        return found._replace(texts=[*compress(found.texts, keeps)])
 
     def words_read(self, text: OwnText) -> list[str]:
-        """Return the words of a user's text that the network reads, at most `longest`."""
-        if self.longest is None or len(text.words) <= self.longest:
-            return text.words
-        return text.words[-self.longest :] if self.beyond == "keep_end" else text.words[: self.longest]
+        """Return the words of a user's text that the network reads."""
+        return self.pieces.cut_words(text.words)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Serve the user's texts as batches of one, inputs `(1, T)`."""
         batches = []
         for text in self.own.texts:
             ids = torch.tensor(self.vocabulary.encode(self.words_read(text)))
-            steps = self.longest if self.pads_all and self.longest is not None else len(ids)
+            steps = self.pieces.longest if self.pads_all and self.pieces.longest is not None else len(ids)
             inputs, mask = pad(ids, torch.zeros(1, dtype=torch.long), torch.tensor([len(ids)]), steps, self.pads_before)
             batches.append(unlabelled(inputs, mask if self.mask else None))
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
 
     def describe(self) -> str:
         counts = ", ".join(f"{len(reviews.labels):,} {split}" for split, reviews in self.splits.items())
-        limits = {
+        longest, beyond, _ = self.pieces
+        longer = {
             "keep_end": "the end of longer ones",
             "keep_start": "the start of longer ones",
             "drop": "no longer ones",
         }
-        length = "" if self.longest is None else f", up to {self.longest} words ({limits[self.beyond]})"
+        length = "" if longest is None else f", up to {longest} words ({longer[beyond]})"
         return f"{self.dataset} film reviews ({counts}), {len(self.vocabulary):,} known words{length}"

@@ -11,7 +11,7 @@ from seqsum.data import Batch, FilmReviews
 from seqsum.data.text import UNKNOWN, tokenize
 from seqsum.errors import InputError
 from tests.conftest import fail_downloads
-from tests.data.reviews import some_reviews, write_folder
+from tests.data.reviews.written import some_reviews, write_folder
 
 
 @pytest.fixture(autouse=True, scope="module")

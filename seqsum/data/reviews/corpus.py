@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqsum.data.digits import Split
-from seqsum.data.review_files import ReviewFile, read_files, review_name
+from seqsum.data.reviews.files import ReviewFile, read_files, review_name
 from seqsum.data.text import UNKNOWN, Ragged, Vocabulary, tokenize
 from seqsum.data.text.tokens import RULE
 from seqsum.errors import InputError

@@ -6,8 +6,8 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from seqsum.data.made_reviews import make_reviews
-from seqsum.data.review_files import ReviewFile
+from seqsum.data.reviews.files import ReviewFile
+from seqsum.data.reviews.made import make_reviews
 
 
 def some_reviews(of_class: int = 30) -> list[ReviewFile]:

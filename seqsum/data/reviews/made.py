@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from seqsum.data.review_files import ReviewFile
+from seqsum.data.reviews.files import ReviewFile
 
 GOOD = ("wonderful", "brilliant", "moving", "funny", "superb", "charming", "gripping", "delightful")
 BAD = ("awful", "boring", "dull", "terrible", "wooden", "tedious", "silly", "annoying")

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from seqsum.data import review_corpus, review_download
 from seqsum.data.downloads import MissingDataError
-from seqsum.data.made_reviews import make_reviews
-from seqsum.data.review_corpus import Corpus, encode, load_corpus
-from seqsum.data.review_download import download_corpus
-from seqsum.data.review_files import ReviewFile, find_corpus, read_files
+from seqsum.data.reviews import corpus as review_corpus
+from seqsum.data.reviews import download as review_download
+from seqsum.data.reviews.corpus import Corpus, encode, load_corpus
+from seqsum.data.reviews.download import download_corpus
+from seqsum.data.reviews.files import ReviewFile, find_corpus, read_files
+from seqsum.data.reviews.made import make_reviews
 from seqsum.data.text import UNKNOWN, tokenize
 from seqsum.errors import InputError
-from tests.data.reviews import some_reviews, write_archive, write_folder
+from tests.data.reviews.written import some_reviews, write_archive, write_folder
 
 
 @pytest.fixture(autouse=True)
