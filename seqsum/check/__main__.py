@@ -13,10 +13,7 @@ from pathlib import Path
 
 from seqsum.check.equations.catalogue import CATALOGUE
 from seqsum.check.grading import find_submissions, grade, make_table, to_json
-from seqsum.check.loading import load
-from seqsum.check.registry import to_result
-from seqsum.check.report import Fault, Report
-from seqsum.check.run import LIKES, MADE, check_cell, ordered_checks
+from seqsum.check.run import LIKES, check_target, ordered_checks
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,10 +73,7 @@ def list_all(like: str | None) -> str:
 def check_one(options: argparse.Namespace) -> int:
     """Check one cell and print the report."""
     with redirect_stdout(sys.stderr):  # what a user's file prints is not part of it
-        try:
-            report = check_cell(load(options.cells[0], options.like), options.like, learn=options.learn)
-        except Fault as fault:
-            report = Report(options.cells[0], options.like, (to_result(MADE, fault),))
+        report = check_target(options.cells[0], options.like, learn=options.learn)
     if options.html is not None:
         report.to_html(options.html)
     print(report.to_json() if options.json else report)
@@ -91,9 +85,7 @@ def grade_all(options: argparse.Namespace) -> int:
     files = find_submissions(options.cells)
     if options.html is not None:
         options.html.mkdir(parents=True, exist_ok=True)
-    flags = [f"--like={options.like}"] if options.like else []
-    flags += ["--learn"] if options.learn else []
-    grades = grade(files, flags, options.timeout, options.html)
+    grades = grade(files, options.like, learn=options.learn, timeout=options.timeout, pages=options.html)
     print(to_json(grades) if options.json else make_table(grades))
     return 0 if grades and all(grade.passed for grade in grades) else 1
 

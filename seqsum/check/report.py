@@ -160,6 +160,12 @@ class Report(Sequence[Result]):
             "results": [asdict(result) for result in self.results],
         }
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Report:
+        """The report that `to_dict` gave."""
+        results = tuple(Result(**result) for result in values["results"])
+        return cls(values["cell"], values["like"], results, values["seconds"])
+
     def to_json(self) -> str:
         """All of it as JSON."""
         return json.dumps(self.to_dict(), indent=2)
