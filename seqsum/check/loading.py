@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from seqsum.check.constructing import describe_error
-from seqsum.check.report import Fault
+from seqsum.check.report import USER_ERRORS, Fault
 from seqsum.check.subject import find_frame, short
 from seqsum.recurrent import RecurrentCell
 
@@ -69,7 +69,7 @@ def _import(run: Callable[[], ModuleType], name: str) -> ModuleType:
     except SyntaxError as error:
         where = f"{short(error.filename or name)}:{error.lineno}: {(error.text or '').strip()}"
         raise Fault(f"{name} can't be imported: {describe_error(error)}", where=where) from error
-    except (Exception, SystemExit) as error:  # whatever a user's file does
+    except USER_ERRORS as error:  # whatever a user's file does
         where = find_frame(error, "")
         raise Fault(f"{name} can't be imported: {describe_error(error)}", expected=FORMS, where=where) from error
 

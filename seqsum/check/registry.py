@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from seqsum.check.constructing import describe_error
-from seqsum.check.report import Fault, Result
+from seqsum.check.report import USER_ERRORS, Fault, Result
 from seqsum.check.subject import Subject
 
 Function = Callable[[Subject], str | None] | Callable[[Subject], None]
@@ -60,7 +60,7 @@ def run_check(check: Check, subject: Subject, earlier: dict[str, Result]) -> Res
         remark = check.run(subject)
     except Fault as fault:
         return to_result(check, fault)
-    except Exception as error:  # the user's: whatever it is, it is a finding
+    except USER_ERRORS as error:  # the user's: whatever it is, it is a finding
         where = subject.place_in(error)
         message = f"{describe_error(error)}, raised {'here' if where else 'while the cell was checked'}"
         return to_result(check, Fault(message, expected=check.explanation, where=where or subject.where()))

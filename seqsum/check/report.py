@@ -14,6 +14,8 @@ Status = Literal["passed", "noted", "failed", "skipped"]
 MARKS: dict[str, str] = {"passed": "ok  ", "noted": "note", "failed": "FAIL", "skipped": "  - "}
 MANY = 12  # checks that are not made are named up to here
 
+USER_ERRORS = (Exception, SystemExit)  # what a user's code may raise, `sys.exit()` too; Ctrl-C is the user's own
+
 
 class Fault(Exception):  # noqa: N818  # not an error of the program, but what a check has found
     """Something is wrong with a cell.
