@@ -53,7 +53,7 @@ def run_check(check: Check, subject: Subject, earlier: dict[str, Result]) -> Res
         earlier[name] for name in check.needs if name in earlier and earlier[name].status in ("failed", "skipped")
     ]
     if blocked:
-        return Result(check.name, check.title, "skipped", f"not checked, since `{blocked[0].check}` is not right yet")
+        return Result(check.name, check.title, "skipped", _why_skipped(blocked[0]))
     subject.renew()
     subject.pictures = {}
     try:
@@ -65,6 +65,13 @@ def run_check(check: Check, subject: Subject, earlier: dict[str, Result]) -> Res
         message = f"{describe_error(error)}, raised {'here' if where else 'while the cell was checked'}"
         return to_result(check, Fault(message, expected=check.explanation, where=where or subject.where()))
     return Result(check.name, check.title, "passed", remark or "", data=subject.pictures)
+
+
+def _why_skipped(blocking: Result) -> str:
+    """The check that failed, however many between it and this one were not made for it."""
+    if blocking.status == "skipped":
+        return blocking.message
+    return f'not checked until "{blocking.title}" is right'
 
 
 def to_result(check: Check, fault: Fault) -> Result:

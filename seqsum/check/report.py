@@ -143,9 +143,9 @@ class Report(Sequence[Result]):
             self.results, key=lambda result: result.message if result.status == "skipped" else ""
         ):
             if message:
-                names = [f"`{result.check}`" for result in group]
+                names = [result.title for result in group]
                 lines.append(
-                    f"{MARKS['skipped']} {message}: {', '.join(names) if len(names) < MANY else 'all the rest'}"
+                    f"{MARKS['skipped']} {message}: {'; '.join(names) if len(names) < MANY else 'all the rest'}"
                 )
             else:
                 lines += map(str, group)
