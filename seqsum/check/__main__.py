@@ -15,6 +15,8 @@ from seqsum.check.equations.catalogue import CATALOGUE
 from seqsum.check.grading import find_submissions, grade, make_table, to_json
 from seqsum.check.run import LIKES, check_target, ordered_checks
 
+TIMEOUT = 120.0  # seconds for each of several files
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check one cell, or grade several files; the exit code."""
@@ -27,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("name a cell, such as my_cells.MyLSTM")
     try:
         if len(options.cells) > 1 or Path(options.cells[0]).is_dir():
-            return grade_all(options)
+            return grade_all(options, parser)
+        if options.timeout is not None:
+            parser.error("--timeout is for a folder or several files; one cell is checked until it ends")
         return check_one(options)
     except OSError as error:
         parser.exit(2, f"error: {error.filename} can't be read or written ({error.strerror})\n")
@@ -55,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--list", action="store_true", help="only list the checks, and the mistakes that are recognised"
     )
-    parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS", help="for each of several files")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="for each of several files (120)")
     return parser
 
 
@@ -80,12 +84,20 @@ def check_one(options: argparse.Namespace) -> int:
     return 0 if report.passed else 1
 
 
-def grade_all(options: argparse.Namespace) -> int:
+def grade_all(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Check several files and print the table."""
     files = find_submissions(options.cells)
+    if not files:
+        parser.error(f"there are no Python files in {', '.join(options.cells)} (names that begin with _ do not count)")
     if options.html is not None:
         options.html.mkdir(parents=True, exist_ok=True)
-    grades = grade(files, options.like, learn=options.learn, timeout=options.timeout, pages=options.html)
+    grades = grade(
+        files,
+        options.like,
+        learn=options.learn,
+        timeout=TIMEOUT if options.timeout is None else options.timeout,
+        pages=options.html,
+    )
     print(to_json(grades) if options.json else make_table(grades))
     return 0 if grades and all(grade.passed for grade in grades) else 1
 

@@ -11,7 +11,7 @@ import torch
 from seqsum.check.report import USER_ERRORS, Fault
 from seqsum.check.subject import HIDDEN_SIZE, INPUT_SIZE, find_frame, place_of, source_file
 
-HOW = "write `__init__(self, input_size, hidden_size)`, or give an instance with these attributes: `check_cell(MyCell(…))`"
+HOW = "write `__init__(self, input_size, hidden_size)`, or give an instance that has both: `check_cell(MyCell(...))`"
 SIZES = {"input_size": INPUT_SIZE, "hidden_size": HIDDEN_SIZE}
 NAMES = {  # what parameters of constructors are called
     "hidden_size": r"hid|units|^out|output|n_h|h_dim|^h$|state|cells",

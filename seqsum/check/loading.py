@@ -35,6 +35,8 @@ def load(target: str, like: str | None = None) -> Any:
     if file.endswith(".py"):
         module = load_file(Path(file))
         return _named(module, name) if name else _only(module, like)
+    if Path(target).name != target:
+        raise Fault(f"there is no file or folder {target} with cells in it", expected=FORMS)
     path, _, name = target.rpartition(".")
     if not path:
         raise Fault(f"`{target}` names no class", expected=FORMS, came=target)

@@ -73,6 +73,7 @@ def test_the_page_says_the_same_with_a_picture(here):
         ("x = 1\n", "a.py:Mine", "there is no `Mine`"),
         ("x = 1\n", "b.py", "there is no file b.py"),
         ("x = 1\n", "nowhere", "`nowhere` names no class"),
+        ("x = 1\n", "nowhere/", "there is no file or folder nowhere/"),
         ("x = 1\n", "no.such.Cell", "No module named 'no'"),
         (
             "from torch import nn\nclass A(nn.LSTMCell):\n  def forward(s): 0\nclass B(A):\n  def forward(s): 0\n",
@@ -102,6 +103,18 @@ def test_a_page_that_can_not_be_written_is_an_error_of_the_command(here, capsys)
         main(["ada.py", "--html=missing/page.html"])
     assert ended.value.code == 2
     assert "error: missing/page.html can't be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(["."], "there are no Python files in ."), (["ada.py", "--timeout=3"], "--timeout is for a folder")],
+)
+def test_what_the_command_can_not_do_is_an_error_of_it(here, capsys, arguments, says):
+    (here / "_shared.py").write_text("")
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
 
 
 def test_a_folder_becomes_a_table_whatever_the_submissions_do(here, capsys):
