@@ -13,10 +13,9 @@ from pathlib import Path
 
 from seqsum.check.equations.catalogue import CATALOGUE
 from seqsum.check.grading import find_submissions, grade, make_table, to_json
-from seqsum.check.loading import load
-from seqsum.check.registry import to_result
-from seqsum.check.report import Fault, Report
-from seqsum.check.run import LIKES, MADE, check_cell, ordered_checks
+from seqsum.check.run import LIKES, check_target, ordered_checks
+
+TIMEOUT = 120.0  # seconds for each of several files
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("name a cell, such as my_cells.MyLSTM")
     try:
         if len(options.cells) > 1 or Path(options.cells[0]).is_dir():
-            return grade_all(options)
+            return grade_all(options, parser)
+        if options.timeout is not None:
+            parser.error("--timeout is for a folder or several files; one cell is checked until it ends")
         return check_one(options)
     except OSError as error:
         parser.exit(2, f"error: {error.filename} can't be read or written ({error.strerror})\n")
@@ -58,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--list", action="store_true", help="only list the checks, and the mistakes that are recognised"
     )
-    parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS", help="for each of several files")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="for each of several files (120)")
     return parser
 
 
@@ -76,24 +77,27 @@ def list_all(like: str | None) -> str:
 def check_one(options: argparse.Namespace) -> int:
     """Check one cell and print the report."""
     with redirect_stdout(sys.stderr):  # what a user's file prints is not part of it
-        try:
-            report = check_cell(load(options.cells[0], options.like), options.like, learn=options.learn)
-        except Fault as fault:
-            report = Report(options.cells[0], options.like, (to_result(MADE, fault),))
+        report = check_target(options.cells[0], options.like, learn=options.learn)
     if options.html is not None:
         report.to_html(options.html)
     print(report.to_json() if options.json else report)
     return 0 if report.passed else 1
 
 
-def grade_all(options: argparse.Namespace) -> int:
+def grade_all(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Check several files and print the table."""
     files = find_submissions(options.cells)
+    if not files:
+        parser.error(f"there are no Python files in {', '.join(options.cells)} (names that begin with _ do not count)")
     if options.html is not None:
         options.html.mkdir(parents=True, exist_ok=True)
-    flags = [f"--like={options.like}"] if options.like else []
-    flags += ["--learn"] if options.learn else []
-    grades = grade(files, flags, options.timeout, options.html)
+    grades = grade(
+        files,
+        options.like,
+        learn=options.learn,
+        timeout=TIMEOUT if options.timeout is None else options.timeout,
+        pages=options.html,
+    )
     print(to_json(grades) if options.json else make_table(grades))
     return 0 if grades and all(grade.passed for grade in grades) else 1
 

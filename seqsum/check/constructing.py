@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from seqsum.check.report import Fault
+from seqsum.check.report import USER_ERRORS, Fault
 from seqsum.check.subject import HIDDEN_SIZE, INPUT_SIZE, find_frame, place_of, source_file
 
-HOW = "write `__init__(self, input_size, hidden_size)`, or give an instance: `check_cell(MyCell(...))`"
+HOW = "write `__init__(self, input_size, hidden_size)`, or give an instance that has both: `check_cell(MyCell(...))`"
 SIZES = {"input_size": INPUT_SIZE, "hidden_size": HIDDEN_SIZE}
 NAMES = {  # what parameters of constructors are called
     "hidden_size": r"hid|units|^out|output|n_h|h_dim|^h$|state|cells",
@@ -30,7 +30,7 @@ def make(kind: type, sizes: dict[str, int] = SIZES) -> Any:
         positional, named = _arguments(kind, list(parameters), sizes)
         try:
             return kind(*positional, **named)
-        except Exception as error:
+        except USER_ERRORS as error:
             first = "`super().__init__()` as the first line" if "Module.__init__()" in str(error) else HOW
             message = f"`__init__` of {kind.__name__} raised {describe_error(error)}"
             raise broken(kind, message, error, expected=first) from error

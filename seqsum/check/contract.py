@@ -95,6 +95,28 @@ def shapes(subject: Subject) -> None:
                 )
 
 
+@check("results are finite", needs=("shapes",))
+def finite(subject: Subject) -> None:
+    """Outputs and states hold no NaN and no infinity after a step on random numbers."""
+    cell = subject.fresh()
+    with torch.no_grad():
+        output, new = cell.step(cell.project(subject.inputs(BATCH)), subject.state())
+    for name, tensor in (
+        ("output", output),
+        *((f"state `{n}`", s) for n, s in zip(cell.state_names, new, strict=False)),
+    ):
+        if not tensor.isfinite().all():
+            wrong = tensor[~tensor.isfinite()]
+            raise Fault(
+                f"the {name} is not finite",
+                expected="numbers: no logarithm or root of what may be negative, no division by what may be 0, and "
+                "weights that are given values (`torch.empty` gives none)",
+                came=f"{wrong[0].item()} in {len(wrong)} of {tensor.numel()} places",
+                example=f"one step on {BATCH} rows of random numbers",
+                where=subject.find_in_step(r"log|sqrt|\*\*|/|exp") or subject.find("empty") or subject.where(),
+            )
+
+
 @check("TorchScript can compile it", needs=("step_returns",))
 def compiles(subject: Subject) -> None:
     """Annotations are what TorchScript needs; without, the cell runs as Python, slower."""

@@ -41,7 +41,7 @@ def _first(tensor: Tensor) -> str:
     return f"{tensor.flatten()[0].item():.4f}"
 
 
-@check("evaluation is deterministic", needs=("step_returns",))
+@check("evaluation is deterministic", needs=("step_returns", "finite"))
 def deterministic(subject: Subject) -> None:
     """In evaluation the same input and state give the same result, also after other steps."""
     cell = subject.fresh()

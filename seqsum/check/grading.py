@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
+
+from seqsum.check.isolated import Ended, call_isolated
+from seqsum.check.report import Report
+from seqsum.check.run import Like, check_target
 
 
 @dataclass(frozen=True)
@@ -44,33 +45,46 @@ def find_submissions(targets: Sequence[str]) -> list[Path]:
 
 
 def grade(
-    files: Iterable[Path], options: Sequence[str] = (), timeout: float = 120, pages: Path | None = None
+    files: Iterable[Path],
+    like: Like | None = None,
+    *,
+    learn: bool = False,
+    timeout: float = 120,
+    pages: Path | None = None,
 ) -> list[Grade]:
     """Check files side by side, as many at a time as there are processors.
 
     Args:
         files: One cell in each.
-        options: Of `python -m seqsum.check`, for each of them.
+        like, learn: As for `check_cell`.
         timeout: Seconds after which one is given up.
         pages: A folder for a page of each.
     """
+
+    def grade_one(file: Path) -> Grade:
+        return read_grade(file, call_isolated(make_report, str(file), like, learn, timeout=timeout), timeout)
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(partial(_grade_one, options=list(options), timeout=timeout, pages=pages), files))
+        grades = list(pool.map(grade_one, files))
+    for grade in grades:  # here, where matplotlib is imported once and not by each process
+        if pages is not None and grade.report:
+            Report.from_dict(grade.report).to_html(pages / f"{Path(grade.file).stem}.html")
+    return grades
 
 
-def _grade_one(file: Path, options: list[str], timeout: float, pages: Path | None) -> Grade:
-    command = [sys.executable, "-m", "seqsum.check", str(file), "--json", *options]
-    command += [f"--html={pages / file.stem}.html"] if pages is not None else []
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
-    except subprocess.TimeoutExpired:
+def make_report(file: str, like: Like | None, learn: bool) -> str:
+    """The report of one file as JSON."""
+    return check_target(file, like, learn=learn).to_json()
+
+
+def read_grade(file: Path, ended: Ended, timeout: float) -> Grade:
+    """The grade that follows from how the process of a file ended."""
+    if ended.code is None:
         return Grade(str(file), False, f"not finished within {timeout:g} s")
-    try:
-        report = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
-        return Grade(str(file), False, f"the process ended with code {done.returncode}: {last}")
+    if not ended.result:
+        last = (ended.said.strip().splitlines() or ["nothing said"])[-1]
+        return Grade(str(file), False, f"the process ended with code {ended.code}: {last}")
+    report = json.loads(ended.result)
     failed = [result for result in report["results"] if result["status"] == "failed"]
     noted = [result for result in report["results"] if result["status"] == "noted" and result["check"] == "equations"]
     first = (failed or noted or [{"title": "", "message": ""}])[0]

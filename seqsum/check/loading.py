@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from seqsum.check.constructing import describe_error
-from seqsum.check.report import Fault
+from seqsum.check.report import USER_ERRORS, Fault
 from seqsum.check.subject import find_frame, short
 from seqsum.recurrent import RecurrentCell
 
@@ -35,6 +35,8 @@ def load(target: str, like: str | None = None) -> Any:
     if file.endswith(".py"):
         module = load_file(Path(file))
         return _named(module, name) if name else _only(module, like)
+    if Path(target).name != target:
+        raise Fault(f"there is no file or folder {target} with cells in it", expected=FORMS)
     path, _, name = target.rpartition(".")
     if not path:
         raise Fault(f"`{target}` names no class", expected=FORMS, came=target)
@@ -69,7 +71,7 @@ def _import(run: Callable[[], ModuleType], name: str) -> ModuleType:
     except SyntaxError as error:
         where = f"{short(error.filename or name)}:{error.lineno}: {(error.text or '').strip()}"
         raise Fault(f"{name} can't be imported: {describe_error(error)}", where=where) from error
-    except (Exception, SystemExit) as error:  # whatever a user's file does
+    except USER_ERRORS as error:  # whatever a user's file does
         where = find_frame(error, "")
         raise Fault(f"{name} can't be imported: {describe_error(error)}", expected=FORMS, where=where) from error
 

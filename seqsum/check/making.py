@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 
 from seqsum.check.adapter import Form, ModuleCell, read_result
 from seqsum.check.constructing import SIZES, broken, describe_error, make
-from seqsum.check.report import Fault
+from seqsum.check.report import USER_ERRORS, Fault
 from seqsum.check.subject import (
     BATCH,
     HIDDEN_SIZE,
@@ -29,6 +31,7 @@ from seqsum.recurrent.cells import require_cell
 from seqsum.recurrent.explain import describe
 
 FORWARD = "`forward(input, hx)` for one step, with an input (B, F), that returns the new hidden state or (hidden, cell)"
+END = sys.maxsize  # how far `forward` came that returned
 OR_CELL = f"a RecurrentCell with `project` and `step`, or a module with {FORWARD}"
 
 
@@ -67,7 +70,7 @@ def _copy(module: nn.Module) -> nn.Module:
                 )
     try:
         return copy.deepcopy(module).cpu()
-    except Exception as error:  # of whatever it holds
+    except USER_ERRORS as error:  # of whatever it holds
         raise broken(
             type(module), f"it can't be copied: {describe_error(error)}", error, "modules and tensors"
         ) from error
@@ -78,7 +81,7 @@ def resize(given: Any, cell: RecurrentCell, input_size: int, hidden_size: int) -
     sizes = {"input_size": input_size, "hidden_size": hidden_size}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        with suppress(Exception):  # one that can't be made again is taken as it is
+        with suppress(*USER_ERRORS):  # one that can't be made again is taken as it is
             made = make(given, sizes) if isinstance(given, type) else given.like(input_size, hidden_size=hidden_size)
             if isinstance(cell, ModuleCell):
                 made = ModuleCell(made, **sizes, states=len(cell.state_size), form=cell.form)
@@ -111,7 +114,7 @@ def wrap(module: nn.Module, like: str | None, sizes: dict[str, int]) -> ModuleCe
             expected="attributes `input_size` and `hidden_size`, or the class instead of an instance",
             where=place_of(type(module)),
         )
-    first: Fault | None = None
+    faults: list[tuple[int, Fault]] = []  # of each form, with how far it came
     for states, form in _forms(module, like):
         cell = ModuleCell(module, **sizes, states=states, form=form)
         try:
@@ -119,19 +122,50 @@ def wrap(module: nn.Module, like: str | None, sizes: dict[str, int]) -> ModuleCe
                 result = copy.deepcopy(cell).call(
                     torch.ones(BATCH, cell.input_size), [torch.ones(BATCH, cell.hidden_size)] * states
                 )
-        except Exception as error:
+        except USER_ERRORS as error:
             taken = {"tensor": "hx", "tuple": f"({'hidden, cell' if states == 2 else 'hidden,'})", "several": "*states"}
             call = f"`forward(input, {taken[form]})`"
-            first = first or broken(type(module), f"{call} raised {describe_error(error)}", error, expected=FORWARD)
+            fault = broken(type(module), f"{call} raised {describe_error(error)}", error, expected=FORWARD)
+            faults.append((_reached(error, module), fault))
         else:
             if like is not None or _fits(result, states):
                 return cell
-            first = first or Fault(
-                "what `forward` returns is not understood", expected=FORWARD, where=place_of(type(module).forward)
-            )
-    raise first or Fault(
-        f"`forward` of {type(module).__name__} takes no state", expected=OR_CELL, where=place_of(type(module).forward)
+            where = place_of(inspect.unwrap(type(module).forward))
+            message = "what `forward` returns is not understood"
+            faults.append((END, Fault(message, expected=FORWARD, came=_told(result), where=where)))
+    if like is not None and faults:
+        _require_states(module, like, sizes)
+    if faults:
+        raise max(faults, key=lambda found: found[0])[1]  # the form that was meant comes farthest
+    where = place_of(inspect.unwrap(type(module).forward))
+    raise Fault(f"`forward` of {type(module).__name__} takes no state", expected=OR_CELL, where=where)
+
+
+def _reached(error: BaseException, module: nn.Module) -> int:
+    """The line of `forward` in which an error arose; 0 if it could not be called."""
+    code = getattr(inspect.unwrap(type(module).forward), "__code__", None)
+    lines = (line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code is code)
+    return max(lines, default=0)
+
+
+def _require_states(module: nn.Module, like: str, sizes: dict[str, int]) -> None:
+    """Say so, where it is a cell with another number of states than the reference's."""
+    try:
+        states = len(wrap(module, None, sizes).state_size)
+    except Fault:
+        return  # it is no cell in any form
+    raise Fault(
+        f"{'a GRU' if like == 'gru' else f'an {like.upper()}'} has another number of states",
+        expected="2: hidden, cell" if like == "lstm" else "1: hidden",
+        came=f"{states}, by what `forward` takes and returns",
+        where=place_of(inspect.unwrap(type(module).forward)),
     )
+
+
+def _told(result: Any) -> str:
+    """What was returned, in a few words, with what is in it."""
+    parts = f": {', '.join(map(describe, result))}" if isinstance(result, tuple | list) else ""
+    return describe(result) + parts
 
 
 def _fits(result: Any, states: int) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from seqsum.check.constructing import describe_error
-from seqsum.check.report import Fault, Result
+from seqsum.check.report import USER_ERRORS, Fault, Result
 from seqsum.check.subject import Subject
 
 Function = Callable[[Subject], str | None] | Callable[[Subject], None]
@@ -53,18 +53,25 @@ def run_check(check: Check, subject: Subject, earlier: dict[str, Result]) -> Res
         earlier[name] for name in check.needs if name in earlier and earlier[name].status in ("failed", "skipped")
     ]
     if blocked:
-        return Result(check.name, check.title, "skipped", f"not checked, since `{blocked[0].check}` is not right yet")
+        return Result(check.name, check.title, "skipped", _why_skipped(blocked[0]))
     subject.renew()
     subject.pictures = {}
     try:
         remark = check.run(subject)
     except Fault as fault:
         return to_result(check, fault)
-    except Exception as error:  # the user's: whatever it is, it is a finding
+    except USER_ERRORS as error:  # the user's: whatever it is, it is a finding
         where = subject.place_in(error)
         message = f"{describe_error(error)}, raised {'here' if where else 'while the cell was checked'}"
         return to_result(check, Fault(message, expected=check.explanation, where=where or subject.where()))
     return Result(check.name, check.title, "passed", remark or "", data=subject.pictures)
+
+
+def _why_skipped(blocking: Result) -> str:
+    """The check that failed, however many between it and this one were not made for it."""
+    if blocking.status == "skipped":
+        return blocking.message
+    return f'not checked until "{blocking.title}" is right'
 
 
 def to_result(check: Check, fault: Fault) -> Result:

@@ -14,6 +14,8 @@ Status = Literal["passed", "noted", "failed", "skipped"]
 MARKS: dict[str, str] = {"passed": "ok  ", "noted": "note", "failed": "FAIL", "skipped": "  - "}
 MANY = 12  # checks that are not made are named up to here
 
+USER_ERRORS = (Exception, SystemExit)  # what a user's code may raise, `sys.exit()` too; Ctrl-C is the user's own
+
 
 class Fault(Exception):  # noqa: N818  # not an error of the program, but what a check has found
     """Something is wrong with a cell.
@@ -141,9 +143,9 @@ class Report(Sequence[Result]):
             self.results, key=lambda result: result.message if result.status == "skipped" else ""
         ):
             if message:
-                names = [f"`{result.check}`" for result in group]
+                names = [result.title for result in group]
                 lines.append(
-                    f"{MARKS['skipped']} {message}: {', '.join(names) if len(names) < MANY else 'all the rest'}"
+                    f"{MARKS['skipped']} {message}: {'; '.join(names) if len(names) < MANY else 'all the rest'}"
                 )
             else:
                 lines += map(str, group)
@@ -159,6 +161,12 @@ class Report(Sequence[Result]):
             "seconds": round(self.seconds, 2),
             "results": [asdict(result) for result in self.results],
         }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Report:
+        """The report that `to_dict` gave."""
+        results = tuple(Result(**result) for result in values["results"])
+        return cls(values["cell"], values["like"], results, values["seconds"])
 
     def to_json(self) -> str:
         """All of it as JSON."""

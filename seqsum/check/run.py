@@ -13,6 +13,7 @@ import torch
 # the modules in the order of their checks: what to mend first comes first
 from seqsum.check import contract, effects, gradients, learning, recurrence, speed, weights  # noqa: F401  # register
 from seqsum.check.equations import verdict  # noqa: F401  # registers
+from seqsum.check.loading import load
 from seqsum.check.making import make_subject
 from seqsum.check.registry import CHECKS, Check, run_check, to_result
 from seqsum.check.report import Fault, Report, Result
@@ -55,6 +56,14 @@ def check_cell(cell: Any, like: Like | None = None, *, learn: bool = False) -> R
         results = tuple(_results(cell, like, learn))
     name = getattr(cell, "__name__", type(cell).__name__)
     return Report(name, like, results, time.perf_counter() - start)
+
+
+def check_target(target: str, like: Like | None = None, *, learn: bool = False) -> Report:
+    """Check the class that a dotted path or a file names; that it can't be loaded is a result as any other."""
+    try:
+        return check_cell(load(target, like), like, learn=learn)
+    except Fault as fault:
+        return Report(target, like, (to_result(MADE, fault),))
 
 
 def _results(cell: Any, like: str | None, learn: bool) -> Iterator[Result]:

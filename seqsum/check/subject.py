@@ -112,6 +112,7 @@ def find_frame(error: BaseException, file: str) -> str:
 
 def find_line(thing: Any, pattern: str) -> str:
     """`file:line: code` of the first line in the source of a class or function that matches; "" if none does."""
+    thing = inspect.unwrap(thing) if callable(thing) else thing  # below `@torch.no_grad()` and the like
     try:
         lines, start = inspect.getsourcelines(thing)
     except (OSError, TypeError):

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.overrides import TorchFunctionMode
 
+from seqsum.check.report import USER_ERRORS
+
 CUTS = {
     "detach": "`detach()` cuts the gradient",
     "detach_": "`detach_()` cuts the gradient",
@@ -77,6 +79,6 @@ def _user_line() -> str:
 def watch(call: Callable[[], Any]) -> list[Call]:
     """What `call` does that may break gradients, in order; errors that it raises are its own."""
     watcher = Watcher()
-    with suppress(Exception), watcher:  # it is run for what it does on the way
+    with suppress(*USER_ERRORS), watcher:  # it is run for what it does on the way
         call()
     return watcher.calls

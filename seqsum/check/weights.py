@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsum.check.registry import check
-from seqsum.check.report import Fault
+from seqsum.check.report import USER_ERRORS, Fault
 from seqsum.check.subject import BATCH, Subject
 
 MAKES_WEIGHTS = r"nn\.(Linear|Parameter)\(|torch\.(randn|rand|empty|normal)"
@@ -69,7 +69,7 @@ def makes_no_weights(subject: Subject) -> None:
 
     hook = torch.nn.modules.module.register_module_parameter_registration_hook(remember)
     try:
-        with suppress(Exception):  # a step that fails is what the next checks are for
+        with suppress(*USER_ERRORS):  # a step that fails is what the next checks are for
             projected = cell.project(torch.ones(BATCH, cell.input_size))
             cell.step(projected, [torch.ones(BATCH, size) for size in cell.state_size])
     finally:

@@ -1,6 +1,7 @@
 """The command: a report, JSON, a page, a table for a folder, and exit codes for graders."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,7 @@ def test_the_page_says_the_same_with_a_picture(here):
         ("x = 1\n", "a.py:Mine", "there is no `Mine`"),
         ("x = 1\n", "b.py", "there is no file b.py"),
         ("x = 1\n", "nowhere", "`nowhere` names no class"),
+        ("x = 1\n", "nowhere/", "there is no file or folder nowhere/"),
         ("x = 1\n", "no.such.Cell", "No module named 'no'"),
         (
             "from torch import nn\nclass A(nn.LSTMCell):\n  def forward(s): 0\nclass B(A):\n  def forward(s): 0\n",
@@ -103,6 +105,18 @@ def test_a_page_that_can_not_be_written_is_an_error_of_the_command(here, capsys)
     assert "error: missing/page.html can't be" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(["."], "there are no Python files in ."), (["ada.py", "--timeout=3"], "--timeout is for a folder")],
+)
+def test_what_the_command_can_not_do_is_an_error_of_it(here, capsys, arguments, says):
+    (here / "_shared.py").write_text("")
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
+
+
 def test_a_folder_becomes_a_table_whatever_the_submissions_do(here, capsys):
     write(here, "ada.py")
     write(here, "ben.py", OLD)
@@ -119,10 +133,42 @@ def test_a_folder_becomes_a_table_whatever_the_submissions_do(here, capsys):
 
 def test_a_submission_that_does_not_end_is_given_up(here):
     (here / "endless.py").write_text("while True: pass\n")
-    (found,) = grade(find_submissions([str(here)]), timeout=8)
+    (found,) = grade(find_submissions([str(here)]), timeout=0.5)
     assert not found.passed
-    assert found.verdict == "not finished within 8 s"
+    assert found.verdict == "not finished within 0.5 s"
     assert "WRONG" in make_table([found])
+
+
+def test_nothing_a_submission_prints_starts_or_reads_changes_its_grade(here):
+    told = "print('{}'); import sys; sys.stdout.close()\n"
+    forks = "import os, time\nif os.fork() == 0:\n    time.sleep(60)\n"
+    for name, first in {
+        "prints": told,
+        "forks": forks,
+        "reads": "input()\n",
+        "ends": "import os; os._exit(0)\n",
+    }.items():
+        path = write(here, f"{name}.py")
+        path.write_text(first + path.read_text())
+    start = time.monotonic()
+    ends, forked, printed, reads = grade(find_submissions([str(here)]), "lstm", timeout=50)
+    assert time.monotonic() - start < 50, "waits for no process that a submission left"
+    assert forked.passed
+    assert printed.passed
+    assert "EOFError" in reads.verdict
+    assert ends.verdict == "the process ended with code 0: nothing said"
+    assert not ends.passed
+
+
+def test_what_a_submission_started_ends_with_it(here):
+    path = write(here, "ada.py")
+    beat = "import os, time\nif os.fork() == 0:\n  while True: open('alive', 'a').write('x'); time.sleep(0.02)\n"
+    path.write_text(beat + "time.sleep(0.2)\n" + path.read_text())
+    assert grade([path], "lstm")[0].passed
+    size = Path("alive").stat().st_size
+    assert size > 0
+    time.sleep(0.3)
+    assert Path("alive").stat().st_size == size
 
 
 def test_grades_as_json_hold_the_reports(here, capsys):

@@ -202,8 +202,11 @@ def test_a_fault_is_found_by_its_check_and_shown_with_its_line(mutate, fault):
 def test_what_needs_a_failed_check_is_not_made_and_says_why(mutate):
     report = check_cell(mutate("lstm", (RETURN, "return h_new")), like="lstm")
     assert [result.check for result in report.failures] == ["step_returns"]
-    assert report.find("gradients_right").message.startswith("not checked, since ")
-    assert report.find("equations").status == "skipped"
+    why = 'not checked until "a step returns (output, state)" is right'
+    skipped = [result for result in report if result.status == "skipped"]
+    assert {"gradients_right", "equations"} <= {result.check for result in skipped}
+    assert {result.message for result in skipped} == {why}, "the check that failed, not one between"
+    assert f"{why}: all the rest" in str(report)
     assert "Mend first: a step returns (output, state)" in str(report)
 
 
@@ -321,6 +324,100 @@ class Broken(nn.Module):
 
     def forward(self, x, hx):
         return self.linear(x) + undefined  # noqa: F821
+
+
+class Plain(nn.Module):
+    """A plain network, whose candidate some of the cells below get wrong."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.linear = nn.Linear(input_size + hidden_size, hidden_size)
+
+    def candidate(self, x, h):
+        return torch.tanh(self.linear(torch.cat([x, h], 1)))
+
+
+class Pair(Plain):
+    def forward(self, x, state):
+        h, c = state
+        h = self.candidate(x, h)
+        return h, (h, c + h)
+
+
+class PairBroken(Plain):
+    def forward(self, x, state):
+        h, _ = state
+        return self.candidate(x, h), undefined  # noqa: F821
+
+
+class Exits(Plain):
+    def forward(self, x, h):
+        raise SystemExit(0)
+
+
+class Rooted(Plain):
+    def forward(self, x, h):
+        return torch.sqrt(self.candidate(x, h))
+
+
+class Keeps(Plain):
+    def forward(self, x, h):
+        self.h = self.candidate(x, h)
+
+
+class Detached(Plain):
+    @torch.no_grad()
+    def forward(self, x, h):
+        return torch.tanh(self.linear(torch.cat([x, h], 1)))
+
+
+def test_of_several_forms_of_the_state_the_error_of_the_one_that_was_meant_is_told():
+    result = check_cell(PairBroken).find("made")
+    assert result.message == "`forward(input, (hidden, cell))` raised NameError: name 'undefined' is not defined"
+    assert "self.candidate(x, h), undefined" in result.where
+
+
+@pytest.mark.parametrize(
+    ("cell", "like", "expected"), [(Pair, "gru", "1: hidden"), (Rooted, "lstm", "2: hidden, cell")]
+)
+def test_a_plain_module_with_another_number_of_states_is_told_so(cell, like, expected):
+    result = check_cell(cell, like=like).find("made")
+    assert "has another number of states" in result.message
+    assert result.expected == expected
+
+
+def test_what_exits_in_a_step_is_a_fault_and_does_not_end_the_check():
+    result = check_cell(Exits).find("made")
+    assert result.message == "`forward(input, hx)` raised SystemExit: 0"
+    assert "raise SystemExit(0)" in result.where
+
+
+def test_what_exits_only_later_is_a_fault_of_the_check_that_meets_it():
+    class Later(Plain):
+        def forward(self, x, h):
+            if len(x) == 1:
+                raise SystemExit(0)
+            return self.candidate(x, h)
+
+    result = check_cell(Later).find("shapes")
+    assert result.status == "failed"
+    assert result.message == "SystemExit: 0, raised here"
+
+
+def test_nan_is_called_by_its_name_and_not_chance():
+    report = check_cell(Rooted)
+    assert [result.check for result in report.failures] == ["finite"]
+    assert report.find("finite").came.startswith("nan in ")
+    assert "return torch.sqrt(" in report.find("finite").where
+
+
+def test_what_forward_returned_is_said_where_it_is_not_understood():
+    assert check_cell(Keeps).find("made").came == "None"
+
+
+def test_a_line_below_a_decorator_is_shown_with_the_users_file():
+    where = check_cell(Detached).find("parameters_used").where
+    assert "test_faults.py" in where
 
 
 @pytest.mark.parametrize(

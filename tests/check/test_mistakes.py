@@ -107,11 +107,6 @@ GRU = {
     "another tanh": (NEW, "h_new = torch.tanh((1 - z) * n + z * h)", "new state goes through another tanh"),
     "kept state reset": (NEW, "h_new = (1 - z) * n + z * r * h", "old state is reset where it is kept"),
     "candidate alone": (NEW, "h_new = n", "the update gate is not used"),
-    "reset before": (
-        CANDIDATE,
-        "n = torch.tanh(x_n + (r * h) @ self.h2h.weight.chunk(3)[2].T + self.h2h.bias.chunk(3)[2])",
-        "reset gate comes before the product",
-    ),
     "bias outside": (
         CANDIDATE,
         "n = torch.tanh(x_n + r * (h_n - self.h2h.bias.chunk(3)[2]) + self.h2h.bias.chunk(3)[2])",
@@ -122,6 +117,11 @@ GRU = {
     "reset on input": (CANDIDATE, "n = torch.tanh(r * x_n + h_n)", "input's part of the candidate, not the state's"),
     "reset outside": (CANDIDATE, "n = r * torch.tanh(x_n + h_n)", "scales the candidate after its tanh"),
     "reset inverted": (CANDIDATE, "n = torch.tanh(x_n + (1 - r) * h_n)", "reset gate is the wrong way round"),
+    "update reads reset": (
+        "z = torch.sigmoid(x_z + h_z)",
+        "z = torch.sigmoid(x_z + (r * h) @ self.h2h.weight.chunk(3)[1].T + self.h2h.bias.chunk(3)[1])",
+        "update gate reads the state after its reset",
+    ),
     "update resets": (CANDIDATE, "n = torch.tanh(x_n + z * h_n)", "update gate stands where the reset gate"),
     "tanh missing": (CANDIDATE, "n = x_n + r * h_n", "the tanh of your candidate is missing"),
     "sigmoid for tanh": (CANDIDATE, "n = torch.sigmoid(x_n + r * h_n)", "candidate has a sigmoid, where tanh"),
@@ -179,9 +179,35 @@ def test_a_known_mistake_is_named(mutate, kind, name):
     assert result.where
 
 
+class Cho(torch.nn.Module):
+    """The GRU of Cho et al. (2014), equations 5 to 8: the reset gate scales the state before its product."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        for gate in ("z", "r", "n"):
+            setattr(self, f"W_{gate}", torch.nn.Linear(input_size, hidden_size, bias=False))
+            setattr(self, f"U_{gate}", torch.nn.Linear(hidden_size, hidden_size, bias=False))
+
+    def forward(self, x, h):
+        r = torch.sigmoid(self.W_r(x) + self.U_r(h))
+        z = torch.sigmoid(self.W_z(x) + self.U_z(h))
+        n = torch.tanh(self.W_n(x) + self.U_n(r * h))
+        return z * h + (1 - z) * n
+
+
 def test_the_line_of_the_mistake_is_shown(mutate):
     result = check_cell(mutate("lstm", (HIDDEN, "h_new = o * torch.tanh(c)")), like="lstm").find("equations")
     assert result.where.endswith(".py:30: h_new = o * torch.tanh(c)")
+
+
+def test_a_candidate_is_not_shown_for_the_new_state():
+    class Squashed(Cho):
+        def forward(self, x, h):
+            z, r = torch.sigmoid(self.W_z(x) + self.U_z(h)), torch.sigmoid(self.W_r(x) + self.U_r(h))
+            h_tilde = torch.tanh(self.W_n(x) + self.U_n(r * h))
+            return torch.tanh(z * h + (1 - z) * h_tilde)
+
+    assert "return torch.tanh(z * h" in check_cell(Squashed, like="gru").find("equations").where
 
 
 def test_the_smallest_input_that_shows_a_mistake_has_as_many_zeros_as_possible(mutate):
@@ -195,6 +221,41 @@ def test_two_mistakes_at_once_are_both_named(mutate):
     cell = mutate("lstm", (CELL, "c_new = f * c + g"), ("o = torch.sigmoid(o)", "o = torch.tanh(o)"))
     message = check_cell(cell, like="lstm").find("equations").message
     assert "the input gate does not scale it; and your output gate has a tanh" in message
+
+
+def test_the_gru_as_it_was_published_is_no_mistake():
+    report = check_cell(Cho, like="gru")
+    assert report.passed
+    assert report.find("equations").status == "noted"
+    assert "reset gate comes before the product" in report.find("equations").message
+
+
+OF_CHO = {
+    "kept state reset": "your old state is reset where it is kept",
+    "update reads reset": "your update gate reads the state after its reset",
+    "reset inverted": "your reset gate is the wrong way round",
+    "tanh missing": "the tanh of your candidate is missing",
+    "another tanh": "your new state goes through another tanh",
+}
+
+
+@pytest.mark.parametrize("name", OF_CHO)
+def test_a_mistake_in_the_published_gru_is_named_first(name):
+    class Wrong(Cho):
+        def forward(self, x, h):
+            r = torch.sigmoid(self.W_r(x) + self.U_r(h))
+            z = torch.sigmoid(self.W_z(x) + self.U_z(r * h if name == "update reads reset" else h))
+            reset = (1 - r) * h if name == "reset inverted" else r * h
+            n = self.W_n(x) + self.U_n(reset)
+            n = n if name == "tanh missing" else torch.tanh(n)
+            h = reset if name == "kept state reset" else h
+            new = z * h + (1 - z) * n
+            return torch.tanh(new) if name == "another tanh" else new
+
+    result = check_cell(Wrong, like="gru").find("equations")
+    assert result.status == "failed"
+    assert result.message.startswith(OF_CHO[name])
+    assert "; else a GRU whose reset gate comes before the product" in result.message
 
 
 def test_what_is_not_recognised_is_said_plainly_with_the_first_difference(mutate):

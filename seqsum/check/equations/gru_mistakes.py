@@ -65,23 +65,16 @@ OF_THE_HIDDEN_STATE = [
 
 OF_THE_CANDIDATE = [
     Mistake(
-        "reset_before",
-        "your reset gate comes before the product, U (r * hidden), as in Cho et al. (2014) and Keras with "
-        "reset_after=False; torch resets after it",
-        CANDIDATE,
-        {"n": lambda v: tanh(v.x("n") + v.uh("n", v.r * v.old_hidden) + v.c("n"))},
-    ),
-    Mistake(
         "reset_before_bias",
         "the bias of your candidate's recurrent product is outside of the reset gate",
         CANDIDATE,
-        {"n": lambda v: tanh(v.x("n") + v.r * v.uh("n") + v.c("n"))},
+        {"recalled": lambda v: v.r * v.uh("n") + v.c("n")},
     ),
     Mistake(
         "reset_unused",
         "your reset gate is not used in the candidate",
         CANDIDATE,
-        {"n": lambda v: tanh(v.sum("n"))},
+        {"recalled": lambda v: v.h("n")},
     ),
     Mistake(
         "reset_on_all",
@@ -105,37 +98,38 @@ OF_THE_CANDIDATE = [
         "reset_inverted",
         "your reset gate is the wrong way round, `1 − r`",
         CANDIDATE,
-        {"n": lambda v: tanh(v.x("n") + (1 - v.r) * v.h("n"))},
+        {"r": lambda v: 1 - sigmoid(v.sum("r"))},
+        pattern=r"\b1(\.0*)?\s*-\s*r",
     ),
     Mistake(
         "candidate_without_tanh",
         "the tanh of your candidate is missing",
         CANDIDATE,
-        {"n": lambda v: v.x("n") + v.r * v.h("n")},
+        {"n": lambda v: v.x("n") + v.recalled},
     ),
     Mistake(
         "candidate_sigmoid",
         "your candidate has a sigmoid, where tanh belongs",
         CANDIDATE,
-        {"n": lambda v: sigmoid(v.x("n") + v.r * v.h("n"))},
+        {"n": lambda v: sigmoid(v.x("n") + v.recalled)},
     ),
     Mistake(
         "candidate_tanh_twice",
         "your candidate goes through tanh twice",
         CANDIDATE,
-        {"n": lambda v: tanh(tanh(v.x("n") + v.r * v.h("n")))},
+        {"n": lambda v: tanh(tanh(v.x("n") + v.recalled))},
     ),
     Mistake(
         "candidate_relu",
         "your candidate has a relu, where tanh belongs",
         CANDIDATE,
-        {"n": lambda v: torch.relu(v.x("n") + v.r * v.h("n"))},
+        {"n": lambda v: torch.relu(v.x("n") + v.recalled)},
     ),
     Mistake(
         "candidate_adds_state",
         "your candidate reads the reset state without its weights, r * hidden",
         CANDIDATE,
-        {"n": lambda v: tanh(v.x("n") + v.r * v.old_hidden)},
+        {"recalled": lambda v: v.r * v.old_hidden},
     ),
 ]
 
@@ -160,8 +154,26 @@ OF_STATES = [
     ),
 ]
 
+OF_GATES = [
+    Mistake(
+        "update_reads_reset",
+        "your update gate reads the state after its reset: both gates read the old one",
+        "z = σ(W x + b + U hidden + c)",
+        {"z": lambda v: sigmoid(v.x("z") + v.uh("z", v.r * v.old_hidden) + v.c("z"))},
+    ),
+    *mistakes_of_gates(GRU, "rz"),
+]
+
 VARIANTS = [
     hard_sigmoids("a GRU", "rz"),
+    Mistake(
+        "reset_before",
+        "a GRU whose reset gate comes before the product, U (r * hidden), as in Cho et al. (2014) and Keras with "
+        "reset_after=False; torch resets after it",
+        CANDIDATE,
+        {"recalled": lambda v: v.uh("n", v.r * v.old_hidden) + v.c("n")},
+        kind="variant",
+    ),
     Mistake(
         "no_reset_gate",
         "your GRU has no reset gate: its candidate reads the whole state",
@@ -176,7 +188,7 @@ VARIANTS = [
         {
             "r": lambda v: v.inputs.new_zeros(()),
             "z": lambda v: sigmoid(v.sum("z")),
-            "n": lambda v: tanh(v.x("n") + v.uh("n", v.z * v.old_hidden) + v.c("n")),
+            "recalled": lambda v: v.uh("n", v.z * v.old_hidden) + v.c("n"),
             "hidden": lambda v: v.z * v.n + (1 - v.z) * v.old_hidden,
         },
         kind="variant",
@@ -185,4 +197,4 @@ VARIANTS = [
 ]
 
 
-MISTAKES = [*OF_THE_HIDDEN_STATE, *OF_THE_CANDIDATE, *OF_STATES, *mistakes_of_gates(GRU, "rz"), *VARIANTS]
+MISTAKES = [*OF_THE_HIDDEN_STATE, *OF_THE_CANDIDATE, *OF_STATES, *OF_GATES, *VARIANTS]

@@ -204,7 +204,8 @@ GRU = Equations(
     stages={
         "r": lambda v: sigmoid(v.sum("r")),
         "z": lambda v: sigmoid(v.sum("z")),
-        "n": lambda v: tanh(v.x("n") + v.r * v.h("n")),
+        "recalled": lambda v: v.r * v.h("n"),
+        "n": lambda v: tanh(v.x("n") + v.recalled),
         "hidden": lambda v: (1 - v.z) * v.n + v.z * v.old_hidden,
         "output": lambda v: v.hidden,
         "returned": lambda v: (v.hidden,),

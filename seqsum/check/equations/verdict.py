@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from seqsum.check.equations.examples import numbers_of, smallest_example
 from seqsum.check.equations.lines import LINES
+from seqsum.check.equations.mistake import Mistake
 from seqsum.check.equations.reference import REFERENCES, Equations
 from seqsum.check.equations.search import EXACT, Match, Search
 from seqsum.check.equations.standing import remarks, require_names, require_one_order, require_straight, unlikelihood
@@ -100,21 +103,29 @@ def _article(reference: Equations) -> str:
 
 def _known(subject: Subject, search: Search, match: Match) -> Fault:
     """The fault that a match with mistakes is."""
-    variant = all(mistake.kind == "variant" for mistake in match.mistakes)
+    variants = [mistake for mistake in match.mistakes if mistake.kind == "variant"]
+    mistakes = [mistake for mistake in match.mistakes if mistake.kind == "mistake"]
+    named = mistakes or variants  # beside a mistake, a variant is no reason to change anything
     example, expected, came = smallest_example(search, match.layout)
-    stages = [stage for mistake in match.mistakes for stage in (*mistake.stages, *mistake.factors)]
-    patterns = [mistake.pattern for mistake in match.mistakes if mistake.pattern]
-    patterns += [LINES[stage] for stage in stages if stage in LINES]
-    lines = (subject.find_in_step(pattern) for pattern in patterns)
+    sentence = "; and ".join(mistake.sentence for mistake in named)
     return Fault(
-        "; and ".join(mistake.sentence for mistake in match.mistakes),
-        expected="; ".join([*dict.fromkeys(mistake.instead for mistake in match.mistakes), expected]),
+        "; else ".join([sentence, *(mistake.sentence for mistake in variants if mistakes)]),
+        expected="; ".join([*dict.fromkeys(mistake.instead for mistake in named), expected]),
         came=came,
         example=example,
-        where=next(filter(None, lines), "") or subject.where(),
-        status="noted" if variant else "failed",
+        where=_line_of(subject, named) or subject.where(),
+        status="failed" if mistakes else "noted",
         data={"mistakes": [mistake.name for mistake in match.mistakes], **numbers_of(search, match.layout)},
     )
+
+
+def _line_of(subject: Subject, mistakes: Sequence[Mistake]) -> str:
+    """The first line that looks like one of the mistakes, or like one that computes what they change."""
+    stages = [stage for mistake in mistakes for stage in (*mistake.stages, *mistake.factors)]
+    patterns = [mistake.pattern for mistake in mistakes if mistake.pattern]
+    patterns += [LINES[stage] for stage in stages if stage in LINES]
+    patterns += [LINES["output"]] if "hidden" in stages else []  # many return it without giving it a name
+    return next(filter(None, map(subject.find_in_step, patterns)), "")
 
 
 def _unknown(subject: Subject, search: Search, match: Match | None) -> Fault:
