@@ -11,6 +11,7 @@ from seqsum.networks.encoders import Encoder
 
 PADDING, UNKNOWN = 0, 1  # ids that are no word of the vocabulary
 STD = 0.1  # of the initial vectors
+MISSING_SIZE = "`--model.encoder.vocabulary_size` must be given: these data have no `vocabulary_size` that it follows"
 
 
 class WordEncoder(Encoder):
@@ -34,9 +35,7 @@ class WordEncoder(Encoder):
     def __init__(self, vocabulary_size: int | None = None, output_size: int = 128, word_dropout: float = 0.0) -> None:
         super().__init__()
         if vocabulary_size is None:
-            raise InputError(
-                "`--model.encoder.vocabulary_size` must be given: these data have no `vocabulary_size` that it follows"
-            )
+            raise InputError(MISSING_SIZE)
         if vocabulary_size <= UNKNOWN:
             raise ValueError(
                 f"`vocabulary_size` (={vocabulary_size}) must be at least 2, for padding and the unknown word"
