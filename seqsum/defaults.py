@@ -11,6 +11,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from seqsum.errors import InputError
 from seqsum.module import is_same
+from seqsum.networks.words import MISSING_SIZE, WordEncoder
 
 DEFAULT_CLASSES = {
     "data": "seqsum.data.DigitSums",
@@ -43,6 +44,33 @@ def _is_default(group: str, setting: Namespace) -> bool:
     return all(is_same(value, parameters[name].default) for name, value in given.items())
 
 
+def follow_data(settings: Namespace) -> Namespace:
+    """Copy the settings, with the encoder's `vocabulary_size` set to that of the data, where both have one.
+
+    The settings themselves, which are saved, keep what the user gave: with other data, the encoder follows those.
+
+    Raises:
+        InputError: The user has given the encoder another one, or an encoder of words has none.
+    """
+    size = settings.get("data.init_args.vocabulary_size")
+    encoder = settings.get("model.encoder.init_args") or Namespace()
+    if "vocabulary_size" not in encoder:
+        return settings
+    given = encoder.vocabulary_size
+    if size is None:
+        if given is None and issubclass(cast("type", pydoc.locate(settings.model.encoder.class_path)), WordEncoder):
+            raise InputError(MISSING_SIZE)  # without the parser's words around it
+        return settings
+    if given not in (None, size):
+        raise InputError(
+            f"`--model.encoder.vocabulary_size` (={given}) must be left out, or be the `--data.vocabulary_size` "
+            f"(={size}), which it follows"
+        )
+    settings = settings.clone()
+    settings["model.encoder.init_args.vocabulary_size"] = size
+    return settings
+
+
 def by_flag(settings: Namespace) -> dict[str, Any]:
     """Return settings by the names of their flags, such as `data.batch_size`, without the names of files."""
     values = vars(settings.as_flat())
@@ -66,3 +94,7 @@ class OwnDefaultsParser(LightningArgumentParser):
         for group in DEFAULT_CLASSES.keys() & {action.dest for action in self._actions}:
             defaults[group] = Namespace(class_path=DEFAULT_CLASSES[group])
         return defaults
+
+    def instantiate_classes(self, cfg: Namespace, instantiate_groups: bool = True) -> Namespace:
+        """Make the classes' objects; see `follow_data`."""
+        return super().instantiate_classes(follow_data(cfg), instantiate_groups=instantiate_groups)

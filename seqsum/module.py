@@ -15,6 +15,7 @@ from torchmetrics import Metric, MetricCollection
 import seqsum
 from seqsum.data.base import Batch
 from seqsum.distributed import of_all_processes
+from seqsum.errors import InputError
 from seqsum.graphs import CudaGraph, GraphedModule
 from seqsum.networks import SequenceNetwork, build_network
 from seqsum.objectives import Objective, RunningSum, WeightedMean
@@ -50,6 +51,8 @@ class SequenceModule(GraphedModule):
         objective: Loss and metrics; `RunningSum` by default.
         optimizer: A class of torch.optim, with its arguments; AdamW by default.
         learning_rate: Learning rate of AdamW; the peak of `one_cycle`.
+        encoder_learning_rate: Learning rate of AdamW for the network's encoder, whose schedule has the same shape; by
+            default that of all others.
         weight_decay: Weight decay of AdamW; applied to weight matrices but not to biases and normalisation.
         schedule: `one_cycle` (Smith & Topin, 2018) over the whole training, `constant`, or a class of
             torch.optim.lr_scheduler, with its arguments.
@@ -73,12 +76,14 @@ class SequenceModule(GraphedModule):
         weight_decay: float = WEIGHT_DECAY,
         schedule: Schedule = "one_cycle",
         cuda_graph: CudaGraph = "auto",
+        encoder_learning_rate: float | None = None,
         **options: Any,
     ) -> None:
         super().__init__(cuda_graph)
-        _check_rates(learning_rate, weight_decay, optimizer)
+        _check_rates(learning_rate, weight_decay, encoder_learning_rate, optimizer)
         self.save_hyperparameters(ignore=[*OBJECTS, *(["schedule"] if callable(schedule) else [])])
         self.learning_rate = learning_rate
+        self.encoder_learning_rate = encoder_learning_rate
         self.weight_decay = weight_decay
         self.optimizer = optimizer
         self.schedule = schedule
@@ -88,6 +93,11 @@ class SequenceModule(GraphedModule):
         else:
             _check_network(network, self.objective, options)
             self.network = network
+            if encoder_learning_rate is not None and not isinstance(getattr(network, "encoder", None), nn.Module):
+                raise ValueError(
+                    f"`encoder_learning_rate` (={encoder_learning_rate}) needs a network with an `encoder`, which "
+                    f"{type(network).__name__} has not"
+                )
         metrics = self.objective.metrics()
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
@@ -172,7 +182,9 @@ class SequenceModule(GraphedModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         if self.optimizer is None:
-            optimizer = adamw(self, self.learning_rate, self.weight_decay, self._fused(self.device))
+            encoder = getattr(self.network, "encoder", None)
+            rates = self.learning_rate, self.weight_decay
+            optimizer = adamw(self, *rates, self._fused(self.device), encoder, self.encoder_learning_rate)
         else:
             optimizer = self.optimizer(self.parameters())
         schedule = make_schedule(self.schedule, optimizer, self)
@@ -202,7 +214,9 @@ class SequenceModule(GraphedModule):
         going_on = self._trainer is not None and self._trainer.state.fn == "fit"
         own = self.optimizer is None and type(self).configure_optimizers is SequenceModule.configure_optimizers
         if going_on and own:
-            for group in (group for state in checkpoint.get("optimizer_states", []) for group in state["param_groups"]):
+            groups = [group for state in checkpoint.get("optimizer_states", []) for group in state["param_groups"]]
+            _check_groups(len(groups), self.encoder_learning_rate)
+            for group in groups:
                 group["fused"] = self._fused(self.trainer.strategy.root_device)
 
 
@@ -214,14 +228,29 @@ def parts_of(module: SequenceModule) -> SequenceNetwork:
 OBJECTS = ("network", "encoder", "objective", "optimizer")  # arguments whose settings, not objects, go into checkpoints
 
 
-def _check_rates(learning_rate: float, weight_decay: float, optimizer: OptimizerCallable | None) -> None:
-    if learning_rate <= 0:
-        raise ValueError(f"`learning_rate` (={learning_rate}) must be above 0")
+def _check_rates(
+    learning_rate: float, weight_decay: float, encoder_learning_rate: float | None, optimizer: OptimizerCallable | None
+) -> None:
+    for name, rate in (("learning_rate", learning_rate), ("encoder_learning_rate", encoder_learning_rate)):
+        if rate is not None and rate <= 0:
+            raise ValueError(f"`{name}` (={rate}) must be above 0")
     if weight_decay < 0:
         raise ValueError(f"`weight_decay` (={weight_decay}) must be at least 0")
     if optimizer is not None:
-        given = {"learning_rate": learning_rate, "weight_decay": weight_decay}
-        _check_unused(given, {"learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY}, "optimizer", "lr, say")
+        given: dict[str, float | None] = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+        given["encoder_learning_rate"] = encoder_learning_rate
+        defaults = {"learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY, "encoder_learning_rate": None}
+        _check_unused(given, defaults, "optimizer", "lr, say")
+
+
+def _check_groups(count: int, encoder_learning_rate: float | None) -> None:
+    """Check that a checkpoint's `count` of parameter groups is that of the training that goes on."""
+    before = count > len(("matrices", "vectors"))
+    if count and before != (encoder_learning_rate is not None):
+        raise InputError(
+            f"`--model.encoder_learning_rate` (={encoder_learning_rate}) can't be changed when a training goes on: "
+            f"it was begun with{'' if before else 'out'} one"
+        )
 
 
 def _check_network(network: nn.Module, objective: Objective, options: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -18,15 +19,38 @@ Schedule = Literal["one_cycle", "constant"] | LRSchedulerCallable
 __all__ = ["LRSchedulerCallable", "OptimizerCallable", "Schedule", "adamw", "make_schedule"]
 
 
-def adamw(module: nn.Module, learning_rate: float, weight_decay: float, fused: bool | None = None) -> Optimizer:
-    """Make AdamW (Loshchilov & Hutter, 2019) with weight decay for weight matrices only, not for 1-D parameters."""
-    matrices = [parameter for parameter in module.parameters() if parameter.dim() > 1]
-    vectors = [parameter for parameter in module.parameters() if parameter.dim() <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+def adamw(
+    module: nn.Module,
+    learning_rate: float,
+    weight_decay: float,
+    fused: bool | None = None,
+    encoder: nn.Module | None = None,
+    encoder_learning_rate: float | None = None,
+) -> Optimizer:
+    """Make AdamW (Loshchilov & Hutter, 2019) with weight decay for weight matrices only, not for 1-D parameters.
+
+    Args:
+        module: Module whose parameters to optimise.
+        learning_rate: Learning rate.
+        weight_decay: Weight decay of matrices.
+        fused: Whether to fuse the update; see torch.optim.AdamW.
+        encoder: Part of `module` with a learning rate of its own.
+        encoder_learning_rate: That rate; None for the same as the others, in the same two parameter groups.
+    """
+    own = set() if encoder is None or encoder_learning_rate is None else set(encoder.parameters())
+    groups = _groups([weight for weight in module.parameters() if weight not in own], weight_decay)
+    if own:
+        of_encoder = [weight for weight in module.parameters() if weight in own]
+        groups += [group | {"lr": encoder_learning_rate} for group in _groups(of_encoder, weight_decay)]
     return torch.optim.AdamW(groups, lr=learning_rate, fused=fused)
+
+
+def _groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Make AdamW's groups: matrices, which decay, and vectors, which don't."""
+    return [
+        {"params": [parameter for parameter in parameters if parameter.dim() > 1], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in parameters if parameter.dim() <= 1], "weight_decay": 0.0},
+    ]
 
 
 def make_schedule(schedule: Schedule, optimizer: Optimizer, module: LightningModule) -> dict[str, Any] | None:

@@ -104,8 +104,10 @@ def test_options_are_these(parsed):
     assert list(settings["diagnosis"]) == ["every_n_steps"]
     assert list(settings["model"]) == [
         "network", "objective", "optimizer", "learning_rate", "weight_decay", "schedule", "cuda_graph",
+        "encoder_learning_rate",
         "cell", "hidden_size", "num_layers", "backend", "output_activation", "bias", "initial_state",
-        "forget_bias", "encoder", "head_sizes", "truncate",
+        "forget_bias", "encoder", "head_sizes", "truncate", "bidirectional", "readout", "dropout", "recurrent_dropout",
+        "input_dropout", "readout_dropout",
     ]  # fmt: skip
     assert list(settings["model"]["encoder"]["init_args"]) == [
         "channels",

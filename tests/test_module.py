@@ -133,3 +133,53 @@ def test_a_gpu_has_its_optimizer_fused_unless_gradients_are_scaled():
     assert module._fused(torch.device("cpu")) is None
     module._trainer = SimpleNamespace(scaler=torch.amp.GradScaler("cpu"))
     assert module._fused(gpu) is None
+
+
+def test_encoder_may_have_a_learning_rate_of_its_own():
+    module = make_module(encoder_learning_rate=1e-4, weight_decay=0.3, schedule="constant")
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    rates = {id(weight): group["lr"] for group in groups for weight in group["params"]}
+    decays = {id(weight): group["weight_decay"] for group in groups for weight in group["params"]}
+    assert len(rates) == len(list(module.parameters()))
+    for name, weight in module.named_parameters():
+        assert rates[id(weight)] == (1e-4 if name.startswith("network.encoder.") else module.learning_rate), name
+        assert decays[id(weight)] == (0.3 if weight.dim() > 1 else 0), name
+    assert len(make_module(schedule="constant").configure_optimizers()["optimizer"].param_groups) == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_one_cycle_keeps_the_ratio_of_the_rates(tmp_path, mnist_root):
+    ratios = []
+
+    def note(trainer, *_):
+        ratios.extend(
+            group["lr"] / trainer.optimizers[0].param_groups[0]["lr"] for group in trainer.optimizers[0].param_groups
+        )
+
+    module = make_module(learning_rate=0.01, encoder_learning_rate=0.001)
+    data = DigitSums(root=str(mnist_root), dataset="mnist", batch_size=8, num_workers=0)
+    trainer = make_trainer(
+        tmp_path, max_epochs=1, limit_train_batches=5, limit_val_batches=0,
+        callbacks=[LambdaCallback(on_train_batch_end=note)],
+    )  # fmt: skip
+    trainer.fit(module, data)
+    assert ratios == pytest.approx([1, 1, 0.1, 0.1] * 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"encoder_learning_rate": 0.0}, r"`encoder_learning_rate` \(=0.0\) must be above 0"),
+        (
+            {"encoder_learning_rate": 0.1, "optimizer": torch.optim.SGD},
+            r"`encoder_learning_rate` \(=0.1\) is of the default optimizer",
+        ),
+        (
+            {"encoder_learning_rate": 0.1, "network": torch.nn.Linear(2, 1)},
+            r"`encoder_learning_rate` \(=0.1\) needs a network with an `encoder`, which Linear has not",
+        ),
+    ],
+)
+def test_an_encoder_rate_without_effect_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SequenceModule(**arguments)

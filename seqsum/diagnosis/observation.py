@@ -103,13 +103,15 @@ def look_over_time(network: SequenceNetwork, features: Tensor, mask: Tensor | No
 def gradient_norms(network: SequenceNetwork, features: Tensor, mask: Tensor | None = None) -> Tensor:
     """Norm of the gradient of the last valid step's output by each step's features, `(B, T, F) -> (B, T)`.
 
+    Where the network has one output for each sequence, it is that of this output.
+
     It uses only that output, since the loss of each step would hide the gradient from later ones. The parameters'
     gradients stay unchanged.
     """
     leaf = features.requires_grad_()
     with torch.enable_grad():
-        outputs = network.head(network.recur(leaf, mask=mask)[0])
-        if mask is None:
+        outputs = network.read(network.recur(leaf, mask=mask)[0], mask)
+        if mask is None or not network.readout.every_step:
             last = outputs[:, -1]
         else:
             valid = mask.to(outputs)

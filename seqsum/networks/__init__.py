@@ -4,21 +4,28 @@ from seqsum.networks.build import build_network
 from seqsum.networks.encoders import ConvEncoder, Encoder, Flatten
 from seqsum.networks.heads import build_head
 from seqsum.networks.initial_state import InitialState
+from seqsum.networks.readouts import Readout, ReadoutName, make_readout
 from seqsum.networks.recurrences import Bias, build_recurrence
 from seqsum.networks.sequence import SequenceNetwork
 from seqsum.networks.time_distributed import TimeDistributed
 from seqsum.networks.windows import run_in_windows
+from seqsum.networks.words import Embed, OneHot
 
 __all__ = [
     "Bias",
     "ConvEncoder",
+    "Embed",
     "Encoder",
     "Flatten",
     "InitialState",
+    "OneHot",
+    "Readout",
+    "ReadoutName",
     "SequenceNetwork",
     "TimeDistributed",
     "build_head",
     "build_network",
     "build_recurrence",
+    "make_readout",
     "run_in_windows",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from seqsum.networks.encoders import ConvEncoder, Encoder
 from seqsum.networks.heads import build_head
 from seqsum.networks.initial_state import InitialState
+from seqsum.networks.readouts import ReadoutName, make_readout
 from seqsum.networks.recurrences import Bias, build_recurrence
 from seqsum.networks.sequence import SequenceNetwork
 from seqsum.recurrent.backends import Backend
@@ -26,6 +27,12 @@ def build_network(
     encoder: Encoder | None = None,
     head_sizes: Sequence[int] = (),
     truncate: int | None = None,
+    bidirectional: bool = False,
+    readout: ReadoutName = "every",
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    input_dropout: float = 0.0,
+    readout_dropout: float = 0.0,
 ) -> SequenceNetwork:
     """Build an encoder, a recurrence and a head with matching sizes.
 
@@ -55,6 +62,19 @@ def build_network(
             empty for a linear head.
         truncate: Number of steps after which gradients through time stop, to save memory on long sequences; see
             `run_in_windows`. By default they go back to the first step.
+        bidirectional: Whether each layer also reads the sequence backwards; the head then gets the states of both
+            directions, `2·H` numbers. Each output depends on the whole sequence, so don't predict what comes next.
+        readout: Outputs at `every` step, or one for each sequence, `(B, 1, K)`: from the `last` state, which is
+            that of both ends if `bidirectional`; from `mean_states` or their maximum, `max`, or both concatenated,
+            `mean_max`; or from the outputs at all steps, by `mean_logits` or `mean_probabilities`. Masked steps are
+            left out.
+        dropout: Probability, in training, of dropping an output of any recurrent layer except the last; needs two
+            layers.
+        recurrent_dropout: Probability, in training, of hiding a unit of the hidden state from the gates, the same at
+            all steps of a sequence (Gal & Ghahramani, 2016). Only for hand-written cells.
+        input_dropout: Probability, in training, of dropping a feature that the recurrence reads, the same at all steps
+            of a sequence (Gal & Ghahramani, 2016).
+        readout_dropout: Probability, in training, of dropping a number that the head reads.
 
     Raises:
         ValueError: An option is unknown, below its minimum, or not supported by the cell.
@@ -70,6 +90,11 @@ def build_network(
         bias,
         learn_initial_state=initial_state == "learned",
         forget_bias=forget_bias,
+        bidirectional=bidirectional,
+        dropout=dropout,
+        recurrent_dropout=recurrent_dropout,
     )
-    head = build_head(hidden_size, head_sizes, output_size)
-    return SequenceNetwork(encoder, recurrence, head, initial_state, truncate)
+    directions = 2 if bidirectional else 1
+    head = build_head(hidden_size * directions * make_readout(readout).width, head_sizes, output_size)
+    dropouts = {"input_dropout": input_dropout, "readout_dropout": readout_dropout}
+    return SequenceNetwork(encoder, recurrence, head, initial_state, truncate, readout=readout, **dropouts)

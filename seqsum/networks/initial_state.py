@@ -20,7 +20,7 @@ def check_initial_state(initial_state: InitialState) -> None:
 
 
 def make_state(initial_state: InitialState, recurrence: nn.Module, batch_size: int, training: bool) -> States | None:
-    """Make the states before the first step, `(L, B, S)` each; None for zero and learned, which the recurrence has.
+    """Make the states before the first step, `(L·D, B, S)` each; None for zero and learned, which the recurrence has.
 
     Args:
         initial_state: `random` draws from a standard normal distribution for each sequence: in training from torch's
@@ -48,4 +48,5 @@ def _shapes(recurrence: nn.Module, batch_size: int) -> list[tuple[int, int, int]
         sizes = cast("list[int]", recurrence.cells[0].state_size)
         return [(len(recurrence.cells), batch_size, size) for size in sizes]
     layers = cast("nn.RNNBase", recurrence)
-    return [(layers.num_layers, batch_size, layers.hidden_size)] * (2 if isinstance(layers, nn.LSTM) else 1)
+    rows = layers.num_layers * (2 if layers.bidirectional else 1)
+    return [(rows, batch_size, layers.hidden_size)] * (2 if isinstance(layers, nn.LSTM) else 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
@@ -27,15 +28,18 @@ def build_recurrence(
     bias: Bias = "two",
     learn_initial_state: bool = False,
     forget_bias: float | Mapping[str, float] | None = None,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
 ) -> nn.Module:
-    """Build the recurrent layers of a `cell`: batch first, `(B, T, F)` -> `(B, T, H)`.
+    """Build the recurrent layers of a `cell`: batch first, `(B, T, F)` -> `(B, T, D·H)`.
 
     Args:
         cell: One of the hand-written `LAYERS`; one of `TORCH_LAYERS`, torch's own with the initial weights that the
             hand-written one has under the same seed; or the path of a class that follows the contract of
             `RecurrentCell`, such as `my_cells.MyCell`, constructed from input and hidden size.
         input_size: Features per step, `F`.
-        hidden_size: Units of each layer, `H`.
+        hidden_size: Units of each layer and direction, `H`.
         num_layers: Number of layers, `L`.
         backend: How the hand-written loop over time runs.
         output_activation: For `lstm` only. None is "identity", because running sums grow beyond those seen in
@@ -44,6 +48,11 @@ def build_recurrence(
         learn_initial_state: Whether the initial state is learned; not supported by torch's own layers.
         forget_bias: Initial bias of the gate that keeps the state, for `lstm` and `gru` only; or initial biases of
             several gates by name. None is 1 for the LSTM's forget gate and 0 for all other gates.
+        bidirectional: Whether each layer also reads the sequence backwards; `D` is then 2, otherwise 1.
+        dropout: Probability, in training, of dropping an output of any layer except the last; needs two layers.
+        recurrent_dropout: Probability, in training, of hiding a unit of the hidden state from the gates, the same at
+            all steps of a sequence; not supported by torch's own layers, nor by your own cell classes unless they have
+            an argument of that name.
 
     Raises:
         ValueError: The cell is unknown, a size is below one, or the cell lacks an option or a gate.
@@ -55,34 +64,69 @@ def build_recurrence(
             f"`forget_bias` (={forget_bias}) must be left out for `cell` {cell!r} with `bias` {bias!r}: "
             f"it sets a gate's bias, which only {' and '.join(KEEPING_GATES)} with biases have"
         )
+    check_probability("dropout", dropout)
+    check_probability("recurrent_dropout", recurrent_dropout)
+    if dropout and num_layers == 1:
+        raise ValueError(f"`dropout` (={dropout}) works between layers, so `num_layers` (=1) must be at least 2")
+    options: dict[str, Any] = {"num_layers": num_layers, "batch_first": True}
+    options |= {"bidirectional": bidirectional, "dropout": dropout}
     if cell in TORCH_LAYERS:
-        if backend != "auto":
-            raise ValueError(f"`backend` (={backend!r}) must be 'auto' for `cell` {cell!r}, which is torch's own")
-        if bias == "one":
-            raise ValueError(f"`bias` (={bias!r}) must be 'two' or 'none' for `cell` {cell!r}, which is torch's own")
-        if learn_initial_state:
-            raise ValueError(f"`initial_state` (='learned') does not go with `cell` {cell!r}, which is torch's own")
-        return _torch_layers(cell, input_size, hidden_size, num_layers, bias != "none")
-    options: dict[str, Any] = {"num_layers": num_layers, "batch_first": True, "backend": backend}
-    options["learn_initial_state"] = learn_initial_state
+        _refuse_for_torch(cell, backend, bias, learn_initial_state, recurrent_dropout)
+        return _torch_layers(cell, input_size, hidden_size, bias=bias != "none", **options)
+    options |= {"backend": backend, "learn_initial_state": learn_initial_state}
+    if cell not in LAYERS:
+        return Recurrent(_own_cell(cell, input_size, hidden_size, recurrent_dropout), **options)
     if cell == "lstm":
         options["output_activation"] = output_activation or "identity"
-    if cell in LAYERS:
-        biases = {"bias": bias != "none", "recurrent_bias": bias == "two"}
-        layers = LAYERS[cell](input_size, hidden_size, **options, **biases)
-        if forget_bias is not None:
-            starts = forget_bias if isinstance(forget_bias, Mapping) else {KEEPING_GATES[cell]: forget_bias}
-            _start_gates(layers, starts)
-        return layers
-    return Recurrent(_import_cell(cell)(input_size, hidden_size), **options)
+    options |= {"bias": bias != "none", "recurrent_bias": bias == "two", "recurrent_dropout": recurrent_dropout}
+    layers = LAYERS[cell](input_size, hidden_size, **options)
+    if forget_bias is not None:
+        starts = forget_bias if isinstance(forget_bias, Mapping) else {KEEPING_GATES[cell]: forget_bias}
+        _start_gates(layers, starts)
+    return layers
 
 
-def _torch_layers(cell: str, input_size: int, hidden_size: int, num_layers: int, bias: bool) -> nn.Module:
+def check_probability(name: str, value: float) -> None:
+    """Raise a ValueError unless the option called `name` is a probability."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"`{name}` (={value}) must be between 0 and 1")
+
+
+def _refuse_for_torch(
+    cell: str, backend: Backend, bias: Bias, learn_initial_state: bool, recurrent_dropout: float
+) -> None:
+    """Refuse what torch's own layers don't have."""
+    if backend != "auto":
+        raise ValueError(f"`backend` (={backend!r}) must be 'auto' for `cell` {cell!r}, which is torch's own")
+    if bias == "one":
+        raise ValueError(f"`bias` (={bias!r}) must be 'two' or 'none' for `cell` {cell!r}, which is torch's own")
+    if learn_initial_state:
+        raise ValueError(f"`initial_state` (='learned') does not go with `cell` {cell!r}, which is torch's own")
+    if recurrent_dropout:
+        raise ValueError(
+            f"`recurrent_dropout` (={recurrent_dropout}) does not go with `cell` {cell!r}, which is torch's own"
+        )
+
+
+def _torch_layers(cell: str, input_size: int, hidden_size: int, **options: Any) -> nn.Module:
     torch_class, hand_written = TORCH_LAYERS[cell]
     with torch.device("meta"):  # skip torch's initialisation, whose random numbers would shift all later ones
-        layers = torch_class(input_size, hidden_size, num_layers, bias=bias, batch_first=True).to_empty(device="cpu")
-    layers.load_state_dict(hand_written(input_size, hidden_size, num_layers, bias=bias).torch_state_dict())
+        layers = torch_class(input_size, hidden_size, **options).to_empty(device="cpu")
+    layers.load_state_dict(hand_written(input_size, hidden_size, **options).torch_state_dict())
     return layers
+
+
+def _own_cell(path: str, input_size: int, hidden_size: int, recurrent_dropout: float) -> Any:
+    """Make a user's own cell; dropout, which not all have, is passed only if it is wanted."""
+    found = _import_cell(path)
+    if not recurrent_dropout:
+        return found(input_size, hidden_size)
+    if "recurrent_dropout" not in inspect.signature(found).parameters:
+        raise ValueError(
+            f"`recurrent_dropout` (={recurrent_dropout}) does not go with `cell` {path!r}, "
+            "which has no argument of that name"
+        )
+    return found(input_size, hidden_size, recurrent_dropout=recurrent_dropout)
 
 
 def _identity_rnn(input_size: int, hidden_size: int, **options: Any) -> RNN:
@@ -104,7 +148,7 @@ def _start_gates(layers: TorchLike, starts: Mapping[str, float]) -> None:
             nn.init.constant_(of_gates[name], value)
 
 
-def _import_cell(path: str) -> Callable[[int, int], Any]:
+def _import_cell(path: str) -> Callable[..., Any]:
     module_name, _, class_name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), class_name) if module_name else None

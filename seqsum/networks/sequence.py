@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from seqsum.data.base import Batch
+from seqsum.errors import InputError
 from seqsum.networks.budget import count_parameters
 from seqsum.networks.encoders import Encoder
 from seqsum.networks.initial_state import InitialState, check_initial_state, make_state
 from seqsum.networks.masked import run_masked
+from seqsum.networks.readouts import ReadoutName, make_readout
+from seqsum.networks.recurrences import check_probability
 from seqsum.networks.time_distributed import TimeDistributed
 from seqsum.networks.windows import run_in_windows
 from seqsum.recurrent.recurrent import States
@@ -23,14 +28,20 @@ class SequenceNetwork(nn.Module):
 
     Args:
         encoder: Maps one step's input to `encoder.output_size` features.
-        recurrence: Maps `(B, T, F)` to outputs `(B, T, H)` and a final state, as torch.nn's layers do.
-        head: Maps `(…, H)` to `(…, K)`; all steps share its weights.
+        recurrence: Maps `(B, T, F)` to outputs `(B, T, D·H)` and a final state, as torch.nn's layers do. Its attribute
+            `bidirectional`, if it has one, says whether it has two directions.
+        head: Maps `(…, D·H)` to `(…, K)`; all steps share its weights. The readout `mean_max` gives it `2·D·H`.
         initial_state: Initial state of the recurrence if `run` gets none, see `make_state`.
         truncate: Number of steps after which gradients through time stop, see `run_in_windows`. By default they go
             back to the first step.
+        readout: How outputs are read from the states of the recurrence, see `networks/readouts.py`.
+        input_dropout: Probability, in training, of dropping a feature that the recurrence reads, the same at all steps
+            of a sequence (Gal & Ghahramani, 2016).
+        readout_dropout: Probability, in training, of dropping a number that the head reads.
 
     Raises:
-        ValueError: `initial_state` is unknown, or `truncate` is below one.
+        ValueError: `initial_state` or `readout` is unknown, `truncate` is below one or combined with what needs the
+            whole sequence at once, or a probability is outside [0, 1].
     """
 
     encoder: TimeDistributed
@@ -42,11 +53,21 @@ class SequenceNetwork(nn.Module):
         head: nn.Module,
         initial_state: InitialState = "zero",
         truncate: int | None = None,
+        *,
+        readout: ReadoutName = "every",
+        input_dropout: float = 0.0,
+        readout_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         check_initial_state(initial_state)
-        if truncate is not None and truncate < 1:
-            raise ValueError(f"`truncate` (={truncate}) must be at least 1")
+        check_probability("input_dropout", input_dropout)
+        check_probability("readout_dropout", readout_dropout)
+        self.bidirectional: bool = getattr(recurrence, "bidirectional", False)
+        self.readout = make_readout(readout, 2 if self.bidirectional else 1)
+        self.input_dropout = input_dropout
+        self.readout_dropout = readout_dropout
+        if truncate is not None:
+            self._check_truncate(truncate, recurrence)
         self.encoder = TimeDistributed(encoder)
         self.recurrence = recurrence
         self.head = head
@@ -55,7 +76,18 @@ class SequenceNetwork(nn.Module):
         self.register_load_state_dict_pre_hook(_leave_out_learned_state)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Map a batch with inputs `(B, T, …)` to outputs `(B, T, K)`, which are meaningless at masked steps."""
+        """Map a batch with inputs `(B, T, …)` to outputs: `(B, T, K)` for the readout `every`, else `(B, 1, K)`.
+
+        Outputs of `every` are meaningless at masked steps.
+
+        Raises:
+            InputError: There is an output for each sequence, but the batch has targets for several steps.
+        """
+        if not self.readout.every_step and batch.targets.shape[1] > 1:
+            raise InputError(
+                f"`--model.readout` (={self.readout.name}) gives one output for each sequence, but these data have "
+                f"{batch.targets.shape[1]} targets for each: use every"
+            )
         if self.truncate is None or batch.inputs.shape[1] <= self.truncate:
             return self.run(batch.inputs, mask=batch.mask)[0]
         return run_in_windows(self, batch.inputs, batch.mask, self.truncate)
@@ -63,6 +95,25 @@ class SequenceNetwork(nn.Module):
     def features(self, batch: Batch) -> Tensor:
         """Compute the features that the recurrence reads, `(B, T, F)`."""
         return self.encoder(batch.inputs, batch.mask)
+
+    def by_step(self, batch: Batch) -> Tensor:
+        """Ask for the output after every step, `(B, T, K)`: what `forward` would give had the sequence ended there.
+
+        For `every`, these are its outputs. For other readouts, step `t` is the readout of the first `t` steps: for
+        means and maxima a running mean or maximum. At a masked step, it is that of the valid step before. With
+        two directions, the recurrence reads each beginning of the sequence anew, which takes about `T / 2` times as
+        long. Call it in evaluation, because dropout draws anew for every step.
+        """
+        if self.readout.every_step:
+            return self(batch)
+        features, mask = self.features(batch), batch.mask
+        states = None if self.bidirectional else self.recur(features, mask=mask)[0]
+        outputs = []
+        for end in range(1, features.shape[1] + 1):
+            valid = None if mask is None else mask[:, :end]
+            seen = self.recur(features[:, :end], mask=valid)[0] if states is None else states[:, :end]
+            outputs.append(self.read(seen, valid))
+        return torch.cat(outputs, dim=1)
 
     def run(self, inputs: Tensor, state: States | None = None, *, mask: Tensor | None = None) -> tuple[Tensor, States]:
         """Run the network from a given state, for instance to process a long sequence piece by piece.
@@ -73,13 +124,35 @@ class SequenceNetwork(nn.Module):
             mask: `(B, T)`, True where a step exists; other steps are skipped.
 
         Returns:
-            Outputs of the head `(B, T, K)`, and the state after the last step.
+            Outputs `(B, T, K)`, or `(B, 1, K)` as read from these steps, and the state after the last step.
+
+        Raises:
+            InputError: A state is given to a network whose outputs need the whole sequence: one with two directions, or
+                with a readout other than `every` and `last`.
         """
-        outputs, state = self.recur(self.encoder(inputs, mask), state, mask=mask)
-        return self.head(outputs), state  # (B, T, K)
+        if state is not None and (self.bidirectional or self.readout.name not in ("every", "last")):
+            flag = "bidirectional" if self.bidirectional else "readout"
+            value = "true" if self.bidirectional else self.readout.name
+            raise InputError(
+                f"`--model.{flag}` (={value}) needs whole sequences, which can't be continued from a state"
+            )
+        states, state = self.recur(self.encoder(inputs, mask), state, mask=mask)
+        return self.read(states, mask), state
+
+    def read(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Apply readout and head to states `(B, T, D·H)`: outputs `(B, T, K)`, or `(B, 1, K)` for each sequence."""
+        return self.readout(states, mask, self._apply_head)
+
+    def _apply_head(self, states: Tensor) -> Tensor:
+        if self.readout_dropout:
+            states = F.dropout(states, self.readout_dropout, self.training)
+        return self.head(states)
 
     def recur(self, features: Tensor, state: States | None = None, *, mask: Tensor | None = None) -> tuple[Any, States]:
-        """Run only the recurrence: features `(B, T, F)` -> outputs `(B, T, H)` and the state after the last step."""
+        """Run only the recurrence: features `(B, T, F)` -> outputs `(B, T, D·H)` and the state after the last step."""
+        if self.input_dropout and self.training:
+            kept = F.dropout(torch.ones_like(features[:, :1]), self.input_dropout)  # (B, 1, F)
+            features = features * kept
         if state is None:
             state = make_state(self.initial_state, self.recurrence, len(features), self.training)
         if mask is None:
@@ -87,6 +160,19 @@ class SequenceNetwork(nn.Module):
         if isinstance(self.recurrence, nn.RNNBase):
             return run_masked(self.recurrence, features, state, mask)
         return self.recurrence(features, state, mask=mask)
+
+    def _check_truncate(self, truncate: int, recurrence: nn.Module) -> None:
+        if truncate < 1:
+            raise ValueError(f"`truncate` (={truncate}) must be at least 1")
+        whole: dict[str, object] = {"bidirectional": self.bidirectional, "input_dropout": self.input_dropout}
+        whole["readout"] = "" if self.readout.every_step else self.readout.name
+        whole["recurrent_dropout"] = max(getattr(part, "recurrent_dropout", 0.0) for part in recurrence.modules())
+        for name, value in whole.items():
+            if value:
+                raise ValueError(
+                    f"`truncate` (={truncate}) does not go with `{name}` (={value!r}), which needs the whole sequence "
+                    "at once"
+                )
 
     def describe(self) -> str:
         """Name the parts and their numbers of parameters, in one line for the user."""

@@ -74,7 +74,9 @@ class Objective(nn.Module):
         tables: list[Table] = []
         for batch, answers in zip(prediction.batches, prediction.answers, strict=True):
             for row, of_sequence in enumerate(answers.tolist()):
-                valid = of_sequence if batch.mask is None else list(compress(of_sequence, batch.mask[row].tolist()))
+                valid = of_sequence
+                if batch.mask is not None and len(of_sequence) == batch.mask.shape[1]:  # not one for the whole sequence
+                    valid = list(compress(of_sequence, batch.mask[row].tolist()))
                 rows = [(str(step), f"{answer:g}") for step, answer in enumerate(valid, start=1)]
                 tables.append(Table(("step", "answer"), rows, f"Sequence {len(tables) + 1}"))
         return Shown(tables=tables)

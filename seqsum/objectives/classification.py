@@ -24,25 +24,32 @@ class Classification(Objective):
     may decide at any step; `accuracy` scores the final decision, and `accuracy_step` the decisions at all steps.
 
     Args:
-        num_classes: Number of classes, `K`.
+        num_classes: Number of classes, `C`.
         scored: Steps to score in each sequence: the `last` valid step, `every` valid step, or a number of valid
             steps at the end.
+        sigmoid: Whether the network has one output `z`, whose sigmoid is the probability of class 1, instead of one
+            for each of two classes; it is the same as two outputs 0 and `z`.
 
     Raises:
-        ValueError: There are fewer than two classes, or the number of steps is below one.
+        ValueError: There are fewer than two classes, or more with `sigmoid`; or the number of steps is below one.
     """
 
     monitor = "val/accuracy"
     monitor_mode = "max"
 
-    def __init__(self, num_classes: int = 10, scored: Literal["last", "every"] | int = "last") -> None:
+    def __init__(
+        self, num_classes: int = 10, scored: Literal["last", "every"] | int = "last", sigmoid: bool = False
+    ) -> None:
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"`num_classes` (={num_classes}) must be at least 2")
         named = {"last": 1, "every": None}
         if (isinstance(scored, int) and scored < 1) or (isinstance(scored, str) and scored not in named):
             raise ValueError(f"`scored` (={scored!r}) must be one of {[*named]}, or a number of at least 1")
-        self.output_size = num_classes
+        if sigmoid and num_classes != 2:
+            raise ValueError(f"`sigmoid` (=true) needs `num_classes` (={num_classes}) to be 2")
+        self.sigmoid = sigmoid
+        self.output_size = 1 if sigmoid else num_classes
         self.last = named[scored] if isinstance(scored, str) else scored
 
     def scored(self, batch: Batch) -> Tensor:
@@ -50,6 +57,7 @@ class Classification(Objective):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Compute the mean over scored steps from outputs `(B, T, K)` and classes `(B, T)`: a scalar, in nats."""
+        outputs = class_logits(outputs)
         outputs, targets = without_masked(outputs, batch.scored), without_masked(batch.targets, batch.scored)
         of_steps = F.cross_entropy(outputs.float().movedim(-1, 1), targets, reduction="none")  # (B, T)
         return masked_mean(of_steps, self.scored(batch))
@@ -62,16 +70,17 @@ class Classification(Objective):
         return MetricCollection(members, compute_groups=False)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
-        """Compute the probability of each class after each step, `(B, T, K)`."""
-        return outputs.float().softmax(-1)
+        """Compute the probability of each class after each step, `(B, T, C)`, from outputs `(B, T, K)`."""
+        return class_logits(outputs).float().softmax(-1)
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the most probable class after each step."""
-        return outputs.argmax(-1)
+        return class_logits(outputs).argmax(-1)
 
     def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
         """See `draw_decisions`."""
-        return draw_decisions(evaluation, self.probabilities)
+        logits = [class_logits(outputs) for outputs in evaluation.outputs]
+        return draw_decisions(evaluation._replace(outputs=logits), self.probabilities)
 
     def show(self, prediction: Prediction) -> Shown:
         """See `show_decisions`."""
@@ -82,4 +91,9 @@ class Accuracy(StepMean):
     """Share of steps whose most probable class is the right one."""
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return outputs.argmax(-1) == targets
+        return class_logits(outputs).argmax(-1) == targets
+
+
+def class_logits(outputs: Tensor) -> Tensor:
+    """Return a logit for each class: outputs themselves, but 0 and `z` for a single output `z`."""
+    return F.pad(outputs, (1, 0)) if outputs.shape[-1] == 1 else outputs

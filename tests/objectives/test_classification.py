@@ -74,3 +74,47 @@ def test_answers_are_the_likeliest_classes():
 def test_wrong_settings_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Classification(**arguments)
+
+
+@pytest.mark.parametrize("scored", ["last", "every", 2])
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_one_sigmoid_output_equals_two_softmax_outputs(scored, mask):
+    torch.manual_seed(0)
+    single = (3 * torch.randn(2, 3, 1)).requires_grad_()
+    double = torch.cat([torch.zeros(2, 3, 1), single.detach()], dim=-1).requires_grad_()
+    batch = labelled(torch.tensor([[1, 1, 1], [0, 0, 0]]), mask)
+    sigmoid, softmax = Classification(2, scored, sigmoid=True), Classification(2, scored)
+    assert (sigmoid.output_size, softmax.output_size) == (1, 2)
+    losses = sigmoid.loss(single, batch), softmax.loss(double, batch)
+    torch.testing.assert_close(*losses)
+    scored_steps = sigmoid.scored(batch)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        single[..., 0][scored_steps], batch.targets[scored_steps].float()
+    )
+    torch.testing.assert_close(losses[0].float(), expected)
+    for loss in losses:
+        loss.backward()
+    torch.testing.assert_close(single.grad[..., 0], double.grad[..., 1])
+    assert torch.equal(sigmoid.probabilities(single), softmax.probabilities(double))
+    torch.testing.assert_close(sigmoid.probabilities(single)[..., 1], single[..., 0].sigmoid())
+    assert torch.equal(sigmoid.answers(single, batch), (single[..., 0] > 0).long())
+    metrics = [objective.metrics() for objective in (sigmoid, softmax)]
+    for of_objective, outputs in zip(metrics, (single, double), strict=True):
+        of_objective.update(outputs, batch.targets, batch.scored)
+    assert metrics[0].compute() == metrics[1].compute()
+    right = ((single[..., 0] > 0) == batch.targets)[scored_steps]
+    if scored != 2:
+        assert metrics[0]["accuracy"].compute().item() == pytest.approx(right.float().mean().item())
+
+
+def test_extreme_sigmoid_outputs_have_finite_losses():
+    outputs = torch.tensor([[[300.0]], [[-300.0]]], requires_grad=True)
+    loss = Classification(2, sigmoid=True).loss(outputs, labelled(torch.tensor([[0], [1]])))
+    assert loss.item() == 300
+    loss.backward()
+    assert outputs.grad.flatten().tolist() == [0.5, -0.5]
+
+
+def test_a_sigmoid_tells_only_two_classes_apart():
+    with pytest.raises(ValueError, match=r"`sigmoid` \(=true\) needs `num_classes` \(=3\) to be 2"):
+        Classification(3, sigmoid=True)

@@ -1,0 +1,102 @@
+"""Encoders of words: ids to learned vectors, by look-up or as a one-hot vector times a matrix."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqsum.errors import InputError
+from seqsum.networks.encoders import Encoder
+
+PADDING, UNKNOWN = 0, 1  # ids that are no word of the vocabulary
+STD = 0.1  # of the initial vectors
+MISSING_SIZE = "`--model.encoder.vocabulary_size` must be given: these data have no `vocabulary_size` that it follows"
+
+
+class WordEncoder(Encoder):
+    """Base class: one learned vector for each word id, `weight (V, F)`, drawn from a normal distribution of std 0.1.
+
+    torch's std of 1 would start with features so large that they saturate a recurrence's gates.
+
+    Args:
+        vocabulary_size: Number of word ids, `V`: 0 is padding, 1 the unknown word. On the command line it follows the
+            data's argument of that name.
+        output_size: Features per word, `F`.
+        word_dropout: Probability, in training, of replacing a word by the unknown word, whose vector is thus trained
+            too (Iyyer et al., 2015). Padding stays padding.
+
+    Raises:
+        ValueError: The vocabulary size is missing, a size is below its minimum, or the probability is outside [0, 1];
+            in `forward`, the inputs are not ids of the vocabulary. On a GPU, which the host would have to wait for,
+            torch reports ids outside the vocabulary as a failed assertion.
+    """
+
+    def __init__(self, vocabulary_size: int | None = None, output_size: int = 128, word_dropout: float = 0.0) -> None:
+        super().__init__()
+        if vocabulary_size is None:
+            raise InputError(MISSING_SIZE)
+        if vocabulary_size <= UNKNOWN:
+            raise ValueError(
+                f"`vocabulary_size` (={vocabulary_size}) must be at least 2, for padding and the unknown word"
+            )
+        if output_size < 1:
+            raise ValueError(f"`output_size` (={output_size}) must be at least 1")
+        if not 0 <= word_dropout <= 1:
+            raise ValueError(f"`word_dropout` (={word_dropout}) must be between 0 and 1")
+        self.vocabulary_size = vocabulary_size
+        self.output_size = output_size
+        self.word_dropout = word_dropout
+        self.weight = nn.Parameter(torch.empty(vocabulary_size, output_size))
+        nn.init.normal_(self.weight, std=STD)
+
+    def forward(self, words: Tensor) -> Tensor:
+        """Map word ids `(N,)` to vectors `(N, F)`."""
+        self._check(words)
+        if self.training and self.word_dropout:
+            dropped = torch.rand(words.shape, device=words.device) < self.word_dropout
+            words = words.masked_fill(dropped & (words != PADDING), UNKNOWN)
+        return self.look_up(words.long())
+
+    def look_up(self, words: Tensor) -> Tensor:
+        """Map ids `(N,)`, int64, to vectors `(N, F)`."""
+        raise NotImplementedError(f"{type(self).__name__} must define `look_up`")
+
+    def _check(self, words: Tensor) -> None:
+        if words.dim() != 1 or words.is_floating_point() or words.dtype == torch.bool:
+            raise InputError(
+                f"`--model.encoder` (={type(self).__name__}) reads one word id, a whole number, at each step; "
+                f"these inputs are of type {words.dtype} and shape {tuple(words.shape[1:])}"
+            )
+        if words.is_cpu and len(words) > 0:
+            least, most = map(int, words.aminmax())
+            if least < 0 or most >= self.vocabulary_size:
+                wrong = least if least < 0 else most
+                raise InputError(
+                    f"`--model.encoder.vocabulary_size` (={self.vocabulary_size}) has ids 0 to "
+                    f"{self.vocabulary_size - 1}, but the inputs contain {wrong}"
+                )
+
+
+class Embed(WordEncoder):
+    """Looks a word's vector up: the same numbers as `OneHot` without its product.
+
+    Args:
+        vocabulary_size, output_size, word_dropout: See `WordEncoder`.
+    """
+
+    def look_up(self, words: Tensor) -> Tensor:
+        return F.embedding(words, self.weight)
+
+
+class OneHot(WordEncoder):
+    """Multiplies a word's one-hot vector `(V,)` by a matrix `(V, F)`: what an embedding is, at its full cost.
+
+    It takes `V` numbers of memory for each word of a batch.
+
+    Args:
+        vocabulary_size, output_size, word_dropout: See `WordEncoder`.
+    """
+
+    def look_up(self, words: Tensor) -> Tensor:
+        return F.one_hot(words, self.vocabulary_size).to(self.weight.dtype) @ self.weight

@@ -1,0 +1,173 @@
+"""Both directions and the dropouts of the recurrence: shapes, states, and what is dropped where."""
+
+import pytest
+import torch
+from torch import nn
+
+from seqsum import RecurrentCell, RNNCell
+from seqsum.data.base import unlabelled
+from seqsum.networks import Flatten, build_network, build_recurrence
+from seqsum.networks.initial_state import make_state
+from seqsum.networks.masked import run_masked
+
+PAIRS = [("rnn", "torch_rnn"), ("lstm", "torch_lstm"), ("gru", "torch_gru")]
+
+
+def states_of(state):
+    return list(state) if isinstance(state, tuple) else [state]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+@pytest.mark.parametrize("seed", range(3))
+def test_both_directions_of_torch_take_masks_as_ours_do(ours, theirs, seed):
+    layers = []
+    for cell in (ours, theirs):
+        torch.manual_seed(seed)
+        layers.append(build_recurrence(cell, 3, 4, 2, output_activation="tanh", bidirectional=True).double())
+    mask = torch.rand(6, 7) < torch.rand(6, 1)
+    mask[0], mask[1] = False, True
+    inputs = torch.randn(6, 7, 3, dtype=torch.double).masked_fill(~mask.unsqueeze(-1), torch.nan)
+    start = [torch.randn(4, 6, 4, dtype=torch.double) for _ in range(2 if ours == "lstm" else 1)]
+    start = tuple(start) if ours == "lstm" else start[0]
+    ours_outputs, ours_final = layers[0](inputs, start, mask=mask)
+    theirs_outputs, theirs_final = run_masked(layers[1], inputs, start, mask)
+    assert theirs_outputs.shape == (6, 7, 8)
+    torch.testing.assert_close(theirs_outputs, ours_outputs)
+    for found, expected in zip(states_of(theirs_final), states_of(ours_final), strict=True):
+        torch.testing.assert_close(found, expected)
+    gradients = torch.autograd.grad(theirs_outputs.square().sum(), [*layers[1].parameters()])
+    assert all(gradient.isfinite().all() for gradient in gradients), "an empty sequence may hold NaN"
+
+
+@pytest.mark.parametrize("cell", [cell for pair in PAIRS for cell in pair])
+@pytest.mark.parametrize("initial_state", [0.5, "random"])
+def test_every_direction_starts_from_a_state_of_its_own(cell, initial_state):
+    layers = build_recurrence(cell, 3, 4, 2, bidirectional=True)
+    states = states_of(make_state(initial_state, layers, 6, training=False))
+    assert len(states) == (2 if "lstm" in cell else 1)
+    assert all(state.shape == (4, 6, 4) for state in states)
+    layers(torch.randn(6, 5, 3), make_state(initial_state, layers, 6, training=False))
+    if initial_state == "random":
+        assert not torch.equal(states[0][0], states[0][1])
+
+
+def test_both_directions_learn_their_initial_states():
+    network = build_network(
+        2, "gru", 4, encoder=Flatten(3), bidirectional=True, initial_state="learned", readout="last"
+    )
+    assert network.recurrence.initial_state[0].shape == (2, 4)
+    network(unlabelled(torch.randn(5, 6, 3))).sum().backward()
+    assert (network.recurrence.initial_state[0].grad.abs().sum(1) > 0).all()
+
+
+def test_head_reads_both_directions():
+    for readout, size in (("every", 8), ("last", 8), ("max", 8), ("mean_logits", 8), ("mean_max", 16)):
+        network = build_network(3, "lstm", 4, encoder=Flatten(3), bidirectional=True, readout=readout)
+        assert network.head.in_features == size
+        assert build_network(3, "lstm", 4, encoder=Flatten(3), readout=readout).head.in_features == size // 2
+
+
+@pytest.mark.parametrize("cell", ["lstm", "torch_gru", "tests.networks.test_recurrences.Plain"])
+def test_dropout_is_between_layers_in_training_only(cell):
+    layers = build_recurrence(cell, 3, 4, 2, dropout=0.5)
+    inputs = torch.randn(2, 5, 3)
+    assert not torch.equal(layers(inputs)[0], layers(inputs)[0])
+    first, again = (states_of(layers(inputs)[1])[0][0] for _ in range(2))
+    assert torch.equal(first, again), "the first layer reads its inputs as they are"
+    assert torch.equal(layers.eval()(inputs)[0], layers(inputs)[0])
+    with pytest.raises(ValueError, match=r"`dropout` \(=0.5\) works between layers, so `num_layers` \(=1\) must be"):
+        build_recurrence(cell, 3, 4, dropout=0.5)
+
+
+class Plain(RecurrentCell):
+    """A user's own cell without dropout."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.read = nn.Linear(input_size, hidden_size)
+
+    def project(self, input: torch.Tensor) -> torch.Tensor:
+        return self.read(input)
+
+    def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        hidden = torch.tanh(0.5 * state[0] + projected)
+        return hidden, [hidden]
+
+
+class Dropped(RNNCell):
+    """A user's own cell with dropout."""
+
+    def __init__(self, input_size: int, hidden_size: int, recurrent_dropout: float = 0.0) -> None:
+        super().__init__(input_size, hidden_size, recurrent_dropout=recurrent_dropout)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "irnn", "tests.networks.test_recurrences.Dropped"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_recurrent_dropout_reaches_every_cell(cell, bidirectional):
+    layers = build_recurrence(cell, 3, 4, 2, recurrent_dropout=0.25, bidirectional=bidirectional)
+    assert [inner.recurrent_dropout for inner in layers.cells] == [0.25] * (4 if bidirectional else 2)
+    inputs = torch.randn(20, 5, 3)
+    assert not torch.equal(layers(inputs)[0], layers(inputs)[0])
+    assert torch.equal(layers.eval()(inputs)[0], layers(inputs)[0])
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("torch_lstm", "which is torch's own"),
+        ("tests.networks.test_recurrences.Plain", "which has no argument of that name"),
+    ],
+)
+def test_recurrent_dropout_is_refused_where_there_is_none(cell, reason):
+    with pytest.raises(ValueError, match=rf"`recurrent_dropout` \(=0.25\) does not go with `cell` '{cell}', {reason}"):
+        build_recurrence(cell, 3, 4, recurrent_dropout=0.25)
+
+
+def dropping(**options):
+    torch.manual_seed(0)
+    network = build_network(2, "rnn", 4, encoder=Flatten(5), **options)
+    read = {}
+    network.recurrence.register_forward_pre_hook(lambda _, inputs: read.update(features=inputs[0]))
+    network.head.register_forward_pre_hook(lambda _, inputs: read.update(states=inputs[0]))
+    return network, read
+
+
+def test_input_dropout_drops_the_same_features_at_all_steps_of_a_sequence():
+    network, read = dropping(input_dropout=0.25)
+    inputs = 2.0 ** torch.randint(4, (400, 6, 5))  # so that quotients are exact
+    network(unlabelled(inputs))
+    kept = read["features"] / inputs  # (B, T, F)
+    assert (kept == kept[:, :1]).all()
+    assert not (kept == kept[:1]).all(), "each sequence has a mask of its own"
+    dropped = kept == 0
+    assert dropped.float().mean().item() == pytest.approx(0.25, abs=0.03)
+    torch.testing.assert_close(kept[~dropped], torch.full_like(kept[~dropped], 4 / 3))
+    network.eval()(unlabelled(inputs))
+    assert torch.equal(read["features"], inputs)
+
+
+@pytest.mark.parametrize("readout", ["every", "last"])
+def test_readout_dropout_drops_what_the_head_reads(readout):
+    network, read = dropping(readout_dropout=0.25, readout=readout)
+    inputs = torch.rand(400, 6, 5)
+    network(unlabelled(inputs))
+    dropped = read["states"] == 0
+    assert dropped.float().mean().item() == pytest.approx(0.25, abs=0.03)
+    network.eval()(unlabelled(inputs))
+    assert not (read["states"] == 0).any()
+
+
+@pytest.mark.parametrize("name", ["dropout", "recurrent_dropout", "input_dropout", "readout_dropout"])
+@pytest.mark.parametrize("value", [-0.1, 1.1])
+def test_a_dropout_is_a_probability(name, value):
+    with pytest.raises(ValueError, match=rf"`{name}` \(={value}\) must be between 0 and 1"):
+        build_network(2, "gru", 4, 2, encoder=Flatten(5), **{name: value})
+
+
+def test_without_dropout_no_random_number_is_drawn():
+    network, _ = dropping()
+    torch.manual_seed(1)
+    network(unlabelled(torch.ones(2, 3, 5)))
+    found = torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(found, torch.rand(1))
