@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqsum.data.text import PADDING, UNKNOWN
 from seqsum.errors import InputError
 from seqsum.networks.encoders import Encoder
 
-PADDING, UNKNOWN = 0, 1  # ids that are no word of the vocabulary
 STD = 0.1  # of the initial vectors
 MISSING_SIZE = "`--model.encoder.vocabulary_size` must be given: these data have no `vocabulary_size` that it follows"
 
