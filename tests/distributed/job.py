@@ -16,13 +16,14 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 
-from seqsum.data import Batch, DigitSums
+from seqsum.data import Batch, DigitSums, FilmReviews
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.rendered import render_digits
 from seqsum.diagnosis import FiniteLoss
 from seqsum.errors import NotFiniteError
 from seqsum.module import SequenceModule
-from seqsum.networks import ConvEncoder, Encoder
+from seqsum.networks import ConvEncoder, Embed, Encoder
+from seqsum.objectives import Classification
 
 TRAIN, VALIDATION, TEST = 600, 101, 203
 EVEN = {"sequence_length": 7}  # 85 sequences
@@ -59,6 +60,19 @@ class Watched(DigitSums):
         return gathered._replace(mask=rows % (rows[:, :1] % 5 + 1) == 0) if self.masked else gathered
 
 
+class WatchedReviews(FilmReviews):
+    """Keeps which reviews this process trains on, and the pieces that it cuts out of them."""
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__(dataset="made", crop=9, vocabulary_size=60, batch_size=batch_size, seed=3)
+        self.used: list[Tensor] = []
+
+    def gather(self, batch: IndexBatch) -> Batch:
+        if batch.split == "train":
+            self.used.append(batch.rows[batch.share].cpu())
+        return super().gather(batch)
+
+
 class Gradients(Callback):
     """Keeps the gradients of each step, and holds the weights still."""
 
@@ -84,8 +98,18 @@ def make_trainer(**arguments: Any) -> Trainer:
 
 def training(batch_size: int, **settings: Any) -> dict[str, Any]:
     torch.manual_seed(0)
-    data = Watched(batch_size=batch_size, **settings)
     module = SequenceModule(hidden_size=8, encoder=PixelEncoder(), schedule="constant")
+    return watched(Watched(batch_size=batch_size, **settings), module)
+
+
+def training_on_reviews(batch_size: int) -> dict[str, Any]:
+    torch.manual_seed(0)
+    options = {"cell": "gru", "bidirectional": True, "readout": "mean_max", "hidden_size": 4, "schedule": "constant"}
+    module = SequenceModule(None, Classification(2, sigmoid=True), encoder=Embed(60, 8), **options)
+    return watched(WatchedReviews(batch_size), module)
+
+
+def watched(data: Watched | WatchedReviews, module: SequenceModule) -> dict[str, Any]:
     gradients = Gradients()
     make_trainer(max_epochs=EPOCHS, limit_val_batches=0, callbacks=[gradients]).fit(module, data)
     return {"used": data.used, "gradients": gradients.steps, "losses": gradients.losses}
@@ -141,6 +165,7 @@ def compute(global_batch_size: int) -> dict[str, Any]:
         found = {
             "even": training(batch_size, **EVEN),
             "range": training(batch_size, masked=True, **RANGE),
+            "reviews": training_on_reviews(batch_size),
             "evaluation": evaluation(batch_size, **EVEN),
             "masked evaluation": evaluation(batch_size, masked=True, **RANGE),
             "learning": learning(batch_size),
