@@ -13,6 +13,12 @@ from seqsum.inspect.__main__ import main as inspect
 from seqsum.networks import ReadoutName
 
 ONE = get_args(ReadoutName)[1:]
+FEW = {("last", "lstm"), ("mean_probabilities", "torch_lstm"), ("mean_max", "gru")}  # by default
+PAIRS = [
+    pytest.param(readout, cell, marks=() if (readout, cell) in FEW else pytest.mark.slow)
+    for readout in ONE
+    for cell in ("lstm", "gru", "torch_lstm")
+]
 COMMON = [
     "--data=tests.networks.word_data.FirstWord", "--model.encoder=Embed", "--model.encoder.output_size=6",
     "--model.hidden_size=8", "--model.objective=Classification", "--model.objective.num_classes=2",
@@ -25,8 +31,7 @@ EVERYTHING = [
 ]
 
 
-@pytest.mark.parametrize("readout", ONE)
-@pytest.mark.parametrize("cell", ["lstm", "gru", "torch_lstm"])
+@pytest.mark.parametrize(("readout", "cell"), PAIRS)
 def test_every_readout_trains_in_both_directions_with_all_that_watches(here, monkeypatch, capfd, readout, cell):
     figures = []
     monkeypatch.setattr(
