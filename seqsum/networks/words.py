@@ -23,8 +23,9 @@ class WordEncoder(Encoder):
         vocabulary_size: Number of word ids, `V`: 0 is padding, 1 the unknown word. On the command line it follows the
             data's argument of that name.
         output_size: Features per word, `F`.
-        word_dropout: Probability, in training, of replacing a word by the unknown word, whose vector is thus trained
-            too (Iyyer et al., 2015). Padding stays padding.
+        word_dropout: Probability, in training, of dropping a word of the vocabulary: wherever it stands in the batch, it
+            is read as the unknown word, whose vector is thus trained, too (Gal & Ghahramani, 2016). Padding stays
+            padding.
 
     Raises:
         ValueError: The vocabulary size is missing, a size is below its minimum, or the probability is outside [0, 1];
@@ -53,10 +54,11 @@ class WordEncoder(Encoder):
     def forward(self, words: Tensor) -> Tensor:
         """Map word ids `(N,)` to vectors `(N, F)`."""
         self._check(words)
+        words = words.long()
         if self.training and self.word_dropout:
-            dropped = torch.rand(words.shape, device=words.device) < self.word_dropout
-            words = words.masked_fill(dropped & (words != PADDING), UNKNOWN)
-        return self.look_up(words.long())
+            dropped = torch.rand(self.vocabulary_size, device=words.device) < self.word_dropout
+            words = words.masked_fill(dropped[words] & (words != PADDING), UNKNOWN)
+        return self.look_up(words)
 
     def look_up(self, words: Tensor) -> Tensor:
         """Map ids `(N,)`, int64, to vectors `(N, F)`."""
