@@ -9,6 +9,7 @@ import time
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import rich
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -19,9 +20,14 @@ from seqsum.files import write_atomically
 from seqsum.objectives import StepMean
 from seqsum.run import data_of, module_of, run_folder, spaced
 
+STEP_SECONDS = ("training_step", "training_step_of_processor")  # of the mean step, by the clock and of the processor
+
 
 class TestReport(Callback):
     """Print a table of the metrics by step after a test, and write `results.json`.
+
+    Its seconds are those of the training, the test, and the mean training step since the start or the resumption: by
+    the clock, and of the processor.
 
     Args:
         experiment: Name of the run.
@@ -37,13 +43,27 @@ class TestReport(Callback):
         self.verbose = verbose
         self.started = 0.0
         self.seconds: dict[str, float] = {}
+        self.steps = 0
+        self.in_steps = np.zeros(2)  # seconds by the clock, and of this process's threads, spent in training steps
+        self.step_started = np.zeros(2)
         self.by_step: dict[str, list[float | None]] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.step_started = clocks()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.steps += 1
+        self.in_steps += clocks() - self.step_started
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.seconds["fit"] = round(time.perf_counter() - self.started, 1)
+        if self.steps:
+            self.seconds |= dict(zip(STEP_SECONDS, (self.in_steps / self.steps).round(6).tolist(), strict=True))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
@@ -83,6 +103,11 @@ class TestReport(Callback):
             "versions": {"python": platform.python_version(), "seqsum": seqsum.__version__}
             | {name: version(name) for name in ("torch", "torchvision", "lightning", "torchmetrics")},
         }
+
+
+def clocks() -> np.ndarray:
+    """Read the clock and the processor seconds of all threads, of which a busy machine takes hardly more."""
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def _print_table(results: dict[str, Any]) -> None:

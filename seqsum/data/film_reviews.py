@@ -170,6 +170,16 @@ class FilmReviews(IndexedData):
         pool, steps = POOL if self.bucketing else 1, self.pieces.longest if self.pads_all else None
         return kind(split, lengths, self.batch_size, seed, rank, processes, pool, steps)
 
+    def padding_share(self, split: Split) -> float:
+        """Compute the share of padding among all steps of the batches of an epoch, the first for `train`."""
+        read, computed = 0, 0
+        of_reviews = self.pieces.lengths(self.splits[split].words.lengths, training=split == "train")
+        for batch in self._dataloader(split):
+            assert batch.steps is not None, "the sampler of this class sets it"
+            read += int(of_reviews[batch.rows].sum())
+            computed += len(batch.rows) * batch.steps
+        return 1 - read / computed
+
     def gather(self, batch: IndexBatch) -> Batch:
         """Turn this process's rows of an index table `(B, 1)` into word ids `(B, T)` and labels `(B, 1)`."""
         reviews = self._reviews_on(batch.split, batch.rows.device)

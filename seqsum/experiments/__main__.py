@@ -9,7 +9,7 @@ import torch
 
 from seqsum.console import fail
 from seqsum.errors import InputError
-from seqsum.experiments import copy_memory, gradients, initial_states, rows, sine
+from seqsum.experiments import copy_memory, gradients, initial_states, reviews, rows, sine
 from seqsum.paths import expand_home
 
 EXPERIMENTS = {
@@ -18,6 +18,7 @@ EXPERIMENTS = {
     "sine": sine,
     "rows": rows,
     "initial_states": initial_states,
+    "reviews": reviews,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from statistics import mean
@@ -41,6 +42,16 @@ def accuracies(runs: list[Run]) -> list[float]:
 def spread(found: list[float]) -> dict[str, str]:
     """Make the table's entries for the accuracies of several runs."""
     return {"accuracy": f"{mean(found):.4f}", "lowest to highest": f"{min(found):.4f} to {max(found):.4f}"}
+
+
+def logged(run: Run, name: str) -> dict[int, float]:
+    """Read a metric from the `metrics.csv` of a run and of its interrupted parts, by the number of steps done."""
+    found: dict[int, float] = {}
+    for path in (version / "metrics.csv" for version in versions(run.folder.parent)):
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as lines:
+                found |= {int(line["step"]) + 1: float(line[name]) for line in csv.DictReader(lines) if line.get(name)}
+    return found
 
 
 def trained(root: Path, name: str, arguments: list[str]) -> Run:

@@ -1,8 +1,10 @@
 """The table of a test has a row for each step, unless there are too many."""
 
+import numpy as np
 import pytest
 
-from seqsum.callbacks.results import _print_table
+from seqsum.callbacks import results
+from seqsum.callbacks.results import TestReport, _print_table
 
 
 @pytest.mark.parametrize(("length", "expected"), [
@@ -28,3 +30,22 @@ def test_metrics_that_have_no_steps_stand_below_the_table(capsys):
     printed = capsys.readouterr().out
     assert "test/bleu 0.1250" in printed
     assert "test/loss" not in printed
+
+
+def test_the_mean_training_step_is_timed_by_the_clock_and_the_processor(monkeypatch):
+    """A step takes what lies between its start and its end, not what passes between steps."""
+    report = TestReport("words", 0)
+    read = iter(np.array([(10, 1), (12, 2), (50, 9), (56, 9.5)], dtype=float))
+    monkeypatch.setattr(results, "clocks", lambda: next(read))
+    for step in range(2):
+        report.on_train_batch_start(None, None, None, step)
+        report.on_train_batch_end(None, None, None, None, step)
+    report.on_fit_end(None, None)
+    assert report.seconds["training_step"] == 4
+    assert report.seconds["training_step_of_processor"] == 0.75
+
+
+def test_a_training_without_steps_has_no_time_of_a_step():
+    report = TestReport("words", 0)
+    report.on_fit_end(None, None)
+    assert [*report.seconds] == ["fit"]

@@ -120,6 +120,19 @@ def test_batches_are_as_long_as_their_longest_review_or_all_alike(root):
     assert {batch.inputs.shape[1] for batch in epoch_of(made(root, longest=50, pad_to="longest"))} == {50}
 
 
+@pytest.mark.parametrize("pad_to", ["batch", "longest"])
+@pytest.mark.parametrize("values", [*itertools.product(*CHOICES.values())], ids=str)
+def test_share_of_padding_is_that_of_the_masks(root, values, pad_to):
+    options = dict(zip(CHOICES, values, strict=True))
+    if pad_to == "longest" and options["longest"] is None:
+        options["longest"] = 1_000
+    data = made(root, pad_to=pad_to, **options)
+    for split in ("train", "val"):
+        masks = [batch.mask for batch in epoch_of(data, split)]
+        padded = sum(int((~mask).sum()) for mask in masks) / sum(mask.numel() for mask in masks)
+        assert data.padding_share(split) == pytest.approx(padded, abs=1e-12)
+
+
 def test_without_a_mask_padding_is_a_word(root):
     batch = epoch_of(made(root, mask=False, bucketing=False))[0]
     assert batch.mask is None

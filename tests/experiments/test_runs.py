@@ -70,3 +70,15 @@ def test_results_of_other_settings_are_not_taken(train, tmp_path):
 def test_two_runs_have_two_folders(train, tmp_path):
     assert trained(tmp_path, "lstm", ["-c", "x"]).folder != trained(tmp_path, "gru", ["-c", "x"]).folder
     assert len(train.calls) == 2
+
+
+def test_what_a_run_and_its_interrupted_part_logged_is_read_by_the_steps_done(train, tmp_path):
+    run = trained(tmp_path, "lstm", [])
+    resumed = tmp_path / "lstm/version_1"
+    resumed.mkdir()
+    (run.folder / "metrics.csv").write_text("epoch,step,val/accuracy\n0,9,0.5\n0,10,\n1,19,0.7\n")
+    (resumed / "metrics.csv").write_text("epoch,step,val/accuracy,train/loss\n1,19,0.75,\n2,29,0.8,1.0\n")
+    found = runs.Run(resumed, {})
+    assert runs.logged(found, "val/accuracy") == {10: 0.5, 20: 0.75, 30: 0.8}
+    assert runs.logged(found, "train/loss") == {30: 1.0}
+    assert runs.logged(found, "other") == {}
