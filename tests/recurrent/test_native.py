@@ -170,7 +170,7 @@ def test_a_machine_compiles_once(empty_cache, monkeypatch, tmp_path):
 @pytest.mark.parametrize("home", ["/proc/nowhere", "/dev/null"])
 def test_a_home_that_can_not_be_written_to_is_no_obstacle(monkeypatch, home):
     monkeypatch.setenv("XDG_CACHE_HOME", home)
-    folder = build._cache_folder()
+    folder = build.cache_folder()
     (folder / "library").write_text("")
     assert home not in str(folder)
     shutil.rmtree(folder)

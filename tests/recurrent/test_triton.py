@@ -222,7 +222,7 @@ def _exchange(
     for k in tl.static_range(chunks):
         unit = k * (padded // chunks) + tl.arange(0, padded // chunks)[:, None]
         products = products + (tl.load(mine + unit * rows + row),)  # noqa: RUF005
-    total = persistent._exchange(exchanged, products, back, wanted != 0, padded, units, rows, chunks)
+    total = persistent.exchange(exchanged, products, back, wanted != 0, padded, units, rows, chunks)
     own = program * units + tl.arange(0, units)[:, None]
     tl.store(sums + (group * padded + own) * rows + row, total)
 
@@ -393,9 +393,9 @@ def test_weights_are_refused_where_or_as_no_kernel_takes_them(device, dtype, cap
 def test_an_older_triton_is_refused(found, fits, monkeypatch):
     monkeypatch.setattr(triton_kernels, "version", lambda _: found)
     monkeypatch.setattr(launch, "INTERPRETED", True)
-    triton_kernels._problem_with_triton.cache_clear()
+    triton_kernels.problem_with_triton.cache_clear()
     obstacle = triton_kernels.triton_obstacle(LSTMCell(F, H))
-    triton_kernels._problem_with_triton.cache_clear()
+    triton_kernels.problem_with_triton.cache_clear()
     assert obstacle == (None if fits else f"the kernels need triton 3.6 or later, and {found} is installed")
 
 

@@ -44,7 +44,7 @@ def _compiled(compiler: str, real: str) -> Path:
     sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.h")) + sorted(folder.glob("*.cpp")))
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=SECONDS).stdout
     key = hashlib.sha256(repr((sources, version, FLAGS, _processor())).encode()).hexdigest()[:16]
-    library = _cache_folder() / f"{real}-{key}.so"
+    library = cache_folder() / f"{real}-{key}.so"
     if not library.exists():
         arguments = [compiler, *FLAGS, f"-DREAL={real}", str(folder / "kernels.cpp"), "-o"]
         with tempfile.TemporaryDirectory(dir=library.parent) as private:  # one for each process
@@ -63,7 +63,8 @@ def _processor() -> str:
     return "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Return the folder for compiled libraries: the user's cache, or a temporary one if that can't be written."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqsum"
     try:
         folder.mkdir(parents=True, exist_ok=True)
