@@ -102,7 +102,7 @@ class SequenceModule(GraphedModule):
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
-        self._loss_read = 0.0  # time of the last reading, see SECONDS
+        self.loss_read = 0.0  # time of the last reading, see SECONDS
         self.train_loss, self.val_loss, self.test_loss = WeightedMean(), WeightedMean(), WeightedMean()
 
     def forward(self, batch: Batch) -> Tensor:
@@ -142,9 +142,9 @@ class SequenceModule(GraphedModule):
 
     def _loss_is_due(self) -> bool:
         """Whether to read this step's loss: if the loggers are due, or after `SECONDS` for the progress bar."""
-        due = self.logs_this_step or time.monotonic() - self._loss_read > SECONDS
+        due = self.logs_this_step or time.monotonic() - self.loss_read > SECONDS
         if due:
-            self._loss_read = time.monotonic()
+            self.loss_read = time.monotonic()
         return due
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -13,6 +13,9 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Some tests have a home folder of their own, in which they would compile the kernels in C++ anew.
+os.environ.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+
 import torch
 from torch import Tensor
 

@@ -127,12 +127,13 @@ def test_the_optimizer_runs_as_the_device_at_hand_wants_it(tmp_path, mnist_root,
     assert [group["fused"] for group in trainer.optimizers[0].param_groups] == [None, None]
 
 
-def test_a_gpu_has_its_optimizer_fused_unless_gradients_are_scaled():
-    module, gpu = make_module(), torch.device("cuda")
-    assert module._fused(gpu) is True
-    assert module._fused(torch.device("cpu")) is None
-    module._trainer = SimpleNamespace(scaler=torch.amp.GradScaler("cpu"))
-    assert module._fused(gpu) is None
+def test_a_gpu_has_its_optimizer_fused_unless_gradients_are_scaled(monkeypatch):
+    module = SequenceModule(hidden_size=4, schedule="constant")
+    assert module.configure_optimizers()["optimizer"].defaults["fused"] is None
+    monkeypatch.setattr(SequenceModule, "device", torch.device("cuda"))  # all that is asked of a device
+    assert module.configure_optimizers()["optimizer"].defaults["fused"] is True
+    module.trainer = SimpleNamespace(scaler=torch.amp.GradScaler("cpu"))
+    assert module.configure_optimizers()["optimizer"].defaults["fused"] is None
 
 
 def test_encoder_may_have_a_learning_rate_of_its_own():

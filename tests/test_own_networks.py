@@ -12,6 +12,12 @@ from seqsum.data import Batch, DigitSums
 from seqsum.module import SequenceModule
 from seqsum.objectives import Classification
 
+SHORT = [
+    *("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=2", "--trainer.limit_test_batches=2"),
+    *("--trainer.log_every_n_steps=1", "--tensorboard.figures_every_n_epochs=0"),
+]
+DEFAULT = [*SHORT, "--model.hidden_size=4", "--model.encoder.channels=[2]", "--trainer.accelerator=cpu"]
+
 
 class EncoderDecoder(nn.Module):
     """Read digits, and output their classes backwards and an end token: one more target than inputs."""
@@ -56,12 +62,12 @@ def test_a_network_of_ones_own_may_give_other_steps_than_it_reads(here, mnist_ro
         *("--model.network=tests.test_own_networks.EncoderDecoder", "--model.network.hidden_size=8"),
         *("--model.objective=seqsum.objectives.Classification", "--model.objective.num_classes=11"),
         *("--model.objective.scored=every", "--trainer.max_epochs=2", "--trainer.accelerator=cpu"),
-        *("--trainer.limit_train_batches=3", "--trainer.log_every_n_steps=1", "--data.batch_size=8"),
+        *(*SHORT, "--data.batch_size=8"),
     ])  # fmt: skip
     printed = capfd.readouterr().out
     assert "EncoderDecoder" in printed
     checkpoint = next(here.glob("logs/sum/version_0/checkpoints/best.ckpt"))
-    main(["test", f"--ckpt_path={checkpoint}"])
+    main(["test", f"--ckpt_path={checkpoint}", *SHORT])
     results = json.loads(next(here.glob("logs/sum-test/version_0/results.json")).read_text())
     assert len(results["test_by_step"]["accuracy"]) == 5, "of four digits and the end"
 
@@ -93,15 +99,13 @@ def test_optimizers_and_schedules_come_from_torch(here, mnist_root):
         *("fit", f"--data.root={mnist_root}", "--data.dataset=mnist", "--trainer.max_epochs=2"),
         *("--model.optimizer=SGD", "--model.optimizer.lr=0.25", "--model.optimizer.momentum=0.5"),
         *("--model.schedule=StepLR", "--model.schedule.step_size=1", "--model.schedule.gamma=0.5"),
-        *("--trainer.limit_train_batches=2", "--trainer.log_every_n_steps=1"),
-        *("--trainer.accelerator=cpu", "--model.hidden_size=4"),
+        *DEFAULT,
     ])  # fmt: skip
     file = here / "logs/sum/version_0/checkpoints/last.ckpt"
     checkpoint = torch.load(file, weights_only=True)
     (group,) = checkpoint["optimizer_states"][0]["param_groups"]
     assert (group["momentum"], group["initial_lr"], group["lr"]) == (0.5, 0.25, 0.25 * 0.5**2)
-    few = ["--trainer.limit_train_batches=2", "--trainer.log_every_n_steps=1"]
-    main(["fit", f"--ckpt_path={file}", "--trainer.max_epochs=3", *few])
+    main(["fit", f"--ckpt_path={file}", "--trainer.max_epochs=3", *SHORT])
     checkpoint = torch.load(here / "logs/sum/version_1/checkpoints/last.ckpt", weights_only=True)
     assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == 0.25 * 0.5**3, "the checkpoint says which"
 
@@ -109,10 +113,9 @@ def test_optimizers_and_schedules_come_from_torch(here, mnist_root):
 def test_a_schedule_may_wait_for_a_metric(here, mnist_root):
     main([
         *("fit", f"--data.root={mnist_root}", "--data.dataset=mnist", "--trainer.max_epochs=3"),
-        "--model.hidden_size=4",
+        *DEFAULT,
         *("--model.schedule=lightning.pytorch.cli.ReduceLROnPlateau", "--model.schedule.monitor=val/loss"),
         *("--model.schedule.patience=0", "--model.schedule.threshold=1000", "--model.schedule.threshold_mode=abs"),
-        *("--trainer.limit_train_batches=2", "--trainer.log_every_n_steps=1", "--trainer.accelerator=cpu"),
     ])  # fmt: skip
     checkpoint = torch.load(here / "logs/sum/version_0/checkpoints/last.ckpt", weights_only=True)
     assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.005 * 0.1**2)

@@ -15,7 +15,7 @@ from seqsum.cli import main
 from seqsum.data import DigitRows
 from seqsum.data.digits import load_splits
 from seqsum.experiments.rows import SET_UPS
-from seqsum.inspect.restore import _instantiate
+from seqsum.inspect.restore import instantiate
 from seqsum.module import SequenceModule
 from seqsum.networks import Flatten
 from seqsum.objectives import Classification
@@ -60,6 +60,7 @@ SMALL = [
     "--trainer.enable_progress_bar=false",
     "--trainer.accelerator=cpu",
     "--tensorboard.histograms_every_n_epochs=0",
+    "--trainer.limit_test_batches=1",
 ]
 
 
@@ -69,7 +70,7 @@ def test_parameter_counts_are_the_published_ones(name, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main([*SET_UPS[name].arguments(), "--print_config"])
     settings = yaml.safe_load(capsys.readouterr().out)
-    module, data, _ = _instantiate(name, {"model": settings["model"], "data": settings["data"]}, None, {})
+    module, data, _ = instantiate(name, {"model": settings["model"], "data": settings["data"]}, None, {})
     assert sum(parameter.numel() for parameter in module.parameters()) == COUNTS[name]
     assert isinstance(data, DigitRows)
 
@@ -128,22 +129,16 @@ def test_a_run_draws_decisions_and_states(finished):
     assert found["test_by_step"]["accuracy"][27] == found["test"]["test/accuracy"]
 
 
-@pytest.mark.parametrize("dataset", FOLDERS)
+@pytest.mark.parametrize(
+    "dataset", ["emnist_digits", *(pytest.param(name, marks=pytest.mark.slow) for name in FOLDERS if name[0] != "e")]
+)
 def test_every_dataset_of_the_family_is_trained_on_and_predicted_from(dataset, tmp_path, monkeypatch, capfd):
     """Files with random images in each publisher's format."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("seqsum.data.digits.VALIDATION_SIZE", VALIDATION)
     write_family(tmp_path / "data", dataset)
-    short = ["--trainer.log_every_n_steps=1", "--trainer.limit_test_batches=1"]
-    main(
-        [
-            *SMALL,
-            *short,
-            f"--data.dataset={dataset}",
-            f"--experiment={dataset}",
-            "--tensorboard.figures_every_n_epochs=0",
-        ]
-    )
+    short = ["--trainer.log_every_n_steps=1", "--tensorboard.figures_every_n_epochs=0"]
+    main([*SMALL, *short, f"--data.dataset={dataset}", f"--experiment={dataset}"])
     run = tmp_path / f"logs/{dataset}/version_0"
     assert results(run)["dataset"] == dataset
     assert (run / "decisions.png").stat().st_size > 1_000
@@ -154,7 +149,8 @@ def test_every_dataset_of_the_family_is_trained_on_and_predicted_from(dataset, t
 def test_another_initial_state_can_be_tried_in_a_test(checkpoint, capfd):
     figures = {}
     for state in ("zero", "1000"):
-        main(["test", f"--ckpt_path={checkpoint}", f"--model.initial_state={state}", f"--experiment={state}"])
+        given = [f"--model.initial_state={state}", f"--experiment={state}", "--trainer.limit_test_batches=1"]
+        main(["test", f"--ckpt_path={checkpoint}", *given])
         figures[state] = results(Path(f"logs/{state}-test/version_0"))["test"]
     trained = results(checkpoint.parents[1])["test"]
     assert figures["zero"] == trained
@@ -162,13 +158,15 @@ def test_another_initial_state_can_be_tried_in_a_test(checkpoint, capfd):
 
 
 def test_a_learned_initial_state_is_trained_and_can_be_replaced_in_a_test(checkpoint, mnist_root, capfd):
-    main([*SMALL, f"--data.root={mnist_root}", "--model.initial_state=learned", "--experiment=learned"])
+    quick = ["--trainer.limit_train_batches=5", "--tensorboard.figures_every_n_epochs=0"]
+    main([*SMALL, *quick, f"--data.root={mnist_root}", "--model.initial_state=learned", "--experiment=learned"])
     learned = Path("logs/learned/version_0")
     weights = torch.load(learned / "checkpoints/best.ckpt")["state_dict"]["network.recurrence.initial_state.0"]
     assert weights.shape == (1, 8)
     assert weights.any()
     path = learned / "checkpoints/best.ckpt"
-    main(["test", f"--ckpt_path={path}", "--model.initial_state=zero", "--experiment=other"])
+    given = ["--model.initial_state=zero", "--experiment=other", "--trainer.limit_test_batches=1"]
+    main(["test", f"--ckpt_path={path}", *given])
     assert results(Path("logs/other-test/version_0"))["test"] != results(learned)["test"]
     with pytest.raises(SystemExit):
         main(["fit", f"--ckpt_path={path}", "--model.initial_state=zero"])

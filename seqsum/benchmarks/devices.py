@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, A
     counted. Efficiency is the speed per device relative to the speed of a single device.
     """
     counts = sorted({1, *(arguments.devices or default_counts(device))})
-    launches = {str(n): partial(_seconds_an_image, n, arguments, device) for n in counts}
+    launches = {str(n): partial(seconds_an_image, n, arguments, device) for n in counts}
     timings = take_turns(launches, "1", arguments.launches) if arguments.launches else {}
     return [
         {
@@ -57,7 +57,8 @@ def default_counts(device: torch.device) -> list[int]:
     return [*(2**k for k in range(most.bit_length()) if 2**k < most), most]
 
 
-def _seconds_an_image(n: int, arguments: argparse.Namespace, device: torch.device) -> float:
+def seconds_an_image(n: int, arguments: argparse.Namespace, device: torch.device) -> float:
+    """Train on `n` devices in processes of their own; return the seconds for each image."""
     with TemporaryDirectory(prefix="seqsum-devices-") as folder:
         command = [
             *(sys.executable, str(SCRIPT), "fit"),

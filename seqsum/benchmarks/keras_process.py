@@ -51,10 +51,10 @@ class KerasRival:
         np.savez(folder / "digits.npz", images=digits.images.cpu().numpy(), labels=digits.labels.cpu().numpy())
         weights = keras_layout(network, [weight.detach().cpu() for weight in network.parameters()])
         np.savez(folder / "weights.npz", *(weight.numpy() for weight in weights))
-        self._errors = folder / "errors.txt"
+        self.errors = folder / "errors.txt"
         options = [f"--sequence-length={sequence_length}", f"--threads={torch.get_num_threads()}"]
-        with self._errors.open("w") as errors:
-            self._process = subprocess.Popen(
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
                 [sys.executable, str(script), str(folder), *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -68,8 +68,8 @@ class KerasRival:
 
     def __exit__(self, *_: object) -> None:
         """Kill the process, which has nothing to save; merely closing its input may fail if forked workers hold it."""
-        self._process.kill()
-        self._process.communicate()
+        self.process.kill()
+        self.process.communicate()
         self._folder.cleanup()
 
     def numbers(self, rows: Tensor) -> Numbers:
@@ -84,14 +84,14 @@ class KerasRival:
         return answer["seconds"], answer["losses"]
 
     def _ask(self, **request: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         with suppress(BrokenPipeError):  # the process has ended; the missing answer is handled below
-            print(json.dumps(request), file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
+            print(json.dumps(request), file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
         if not answer:
-            said = self._errors.read_text()[-2000:]
-            raise RuntimeError(f"Keras's process ended with exit status {self._process.wait()}:\n{said}")
+            said = self.errors.read_text()[-2000:]
+            raise RuntimeError(f"Keras's process ended with exit status {self.process.wait()}:\n{said}")
         return json.loads(answer)
 
 

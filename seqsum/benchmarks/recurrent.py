@@ -75,12 +75,13 @@ def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, A
     shapes = arguments.shapes or fitting
     combinations = itertools.product(arguments.dtypes, arguments.cells, shapes, arguments.modes)
     with float32_products(arguments.precision):
-        return [row for given in combinations for row in _compare(*given, arguments, device)]
+        return [row for given in combinations for row in compare(*given, arguments, device)]
 
 
-def _compare(
+def compare(
     type_name: str, cell: str, shape_name: str, mode: str, arguments: argparse.Namespace, device: torch.device
 ) -> list[dict[str, Any]]:
+    """Measure a row for each contestant at one shape, after checking that all compute the same."""
     dtype = getattr(torch, type_name)
     numbers = "tf32" if type_name == "float32" and arguments.precision == "tf32" else type_name
     shape = {**SHAPES, **LENGTHS_SHAPES}[shape_name]

@@ -55,7 +55,7 @@ def _compare(
     augment: bool, with_keras: bool, arguments: argparse.Namespace, device: torch.device
 ) -> list[dict[str, Any]]:
     data = loading.make_data(arguments, augment)
-    modules = _same_modules()
+    modules = same_modules()
     rows = _few_rows(data, device)
     expected = _exact_numbers(modules[RIVAL], data, rows)
     for name, module in modules.items():
@@ -63,10 +63,10 @@ def _compare(
     with ExitStack() as stack:
         trainings = {name: _training(modules[name], data, None, arguments, device) for name in modules if name != RIVAL}
         if arguments.precision == "32-true":
-            trainings[CONVOLUTIONS] = _convolutions(modules["seqsum"], data, arguments, device)
+            trainings[CONVOLUTIONS] = convolutions_alone(modules["seqsum"], data, arguments, device)
         if with_keras:
             keras = KerasRival(modules[RIVAL].network, data.splits["train"], arguments.sequence_length)
-            trainings[KERAS] = _keras_training(stack.enter_context(keras), modules[RIVAL], data, arguments)
+            trainings[KERAS] = keras_training(stack.enter_context(keras), modules[RIVAL], data, arguments)
         plain = {n: _training(modules[RIVAL], data, n, arguments, device) for n in arguments.workers}
         best = min(plain, key=lambda n: min(plain[n]() for _ in range(2)))
         trainings[RIVAL] = plain[best]
@@ -82,7 +82,7 @@ def _compare(
     ]
 
 
-def _same_modules() -> dict[str, SequenceModule]:
+def same_modules() -> dict[str, SequenceModule]:
     """Make the contestants in torch, all with the same weights."""
     torch.manual_seed(0)
     modules = {
@@ -95,13 +95,14 @@ def _same_modules() -> dict[str, SequenceModule]:
     return modules
 
 
-def _random_rows(data: DigitSums, batch_size: int, device: torch.device) -> IndexBatch:
+def random_rows(data: DigitSums, batch_size: int, device: torch.device) -> IndexBatch:
+    """Draw the digits of a training batch."""
     rows = torch.randint(len(data.splits["train"].labels), (batch_size, data.lengths[1]))
     return IndexBatch("train", rows.to(device), seed=0)
 
 
 def _few_rows(data: DigitSums, device: torch.device) -> IndexBatch:
-    return _random_rows(data, max(1, 16 // data.lengths[1]), device)
+    return random_rows(data, max(1, 16 // data.lengths[1]), device)
 
 
 def _exact_numbers(module: SequenceModule, data: DigitSums, rows: IndexBatch) -> Numbers:
@@ -114,7 +115,7 @@ def _exact_numbers(module: SequenceModule, data: DigitSums, rows: IndexBatch) ->
     return compute_numbers(copy.deepcopy(module).double(), batch._replace(inputs=batch.inputs.double()))
 
 
-def _keras_training(
+def keras_training(
     keras: KerasRival, rival: SequenceModule, data: DigitSums, arguments: argparse.Namespace
 ) -> Callable[[], float]:
     """Make Keras a contestant, after checking that it computes the rival's numbers from the same weights."""
@@ -124,13 +125,13 @@ def _keras_training(
     check_same_numbers(KERAS, keras.numbers(rows.rows), in_its_layout)
 
     def call() -> float:
-        batches = [_random_rows(data, arguments.batch_size, rows.rows.device) for _ in range(arguments.batches + 1)]
+        batches = [random_rows(data, arguments.batch_size, rows.rows.device) for _ in range(arguments.batches + 1)]
         return keras.train(torch.stack([batch.rows for batch in batches]))[0]
 
     return call
 
 
-def _convolutions(
+def convolutions_alone(
     module: SequenceModule, data: DigitSums, arguments: argparse.Namespace, device: torch.device
 ) -> Callable[[], float]:
     """Time only the convolutions, forward and backward, of as many steps as the contestants take."""
@@ -143,7 +144,7 @@ def _convolutions(
     network = copy.deepcopy(module.network).to(device)
     convolutions = [part for part in network.modules() if isinstance(part, nn.Conv2d)]
     hooks = [convolution.register_forward_hook(note) for convolution in convolutions]
-    network(data.gather(_random_rows(data, arguments.batch_size, device)))
+    network(data.gather(random_rows(data, arguments.batch_size, device)))
     for hook in hooks:
         hook.remove()
 

@@ -84,7 +84,7 @@ class TestReport(Callback):
         self.seconds["test"] = round(time.perf_counter() - self.started, 1)
         results = self._results(trainer, pl_module)
         if self.verbose:
-            _print_table(results)
+            print_table(results)
         if folder := run_folder(trainer):
             write_atomically(folder / "results.json", json.dumps(results, indent=2) + "\n")
 
@@ -110,7 +110,12 @@ def clocks() -> np.ndarray:
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def _print_table(results: dict[str, Any]) -> None:
+def print_table(results: dict[str, Any]) -> None:
+    """Print a test's metrics by step, and below them those that have no steps.
+
+    Args:
+        results: Content of `results.json`.
+    """
     table = Table(title=f"Test of {results['experiment']} on {results['dataset']}", title_justify="left")
     table.add_column("step", justify="right")
     for name in results["test_by_step"]:

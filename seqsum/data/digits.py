@@ -162,7 +162,7 @@ def unpack(packed: Path) -> None:
     try:
         with gzip.open(packed) as source, fresh.open("wb") as target:
             for part in iter(lambda: source.read(2**20), b""):
-                if target.tell() > _LARGEST_FILE:
+                if target.tell() > LARGEST_FILE:
                     raise InputError("it holds more than the largest of its kind does")
                 target.write(part)
         check_idx(fresh)
@@ -193,7 +193,7 @@ def check_idx(file: Path) -> None:
     if f"-idx{magic[3]}-" not in file.name or sizes[1:] not in ([], [8], [28, 28]):  # labels, QMNIST's labels, images
         raise InputError(f"{file} is corrupt: its header says {sizes}, which is not what its name says.")
     expected = 4 + 4 * magic[3] + prod(sizes) * _IDX_BYTES[magic[2]]
-    if expected > _LARGEST_FILE:
+    if expected > LARGEST_FILE:
         raise InputError(f"{file} is corrupt: {expected:,} bytes by its header, more than the largest of its kind has.")
     if file.stat().st_size != expected:
         raise InputError(
@@ -202,5 +202,5 @@ def check_idx(file: Path) -> None:
         )
 
 
-_LARGEST_FILE = 10**9  # bytes, five times EMNIST's, the largest
+LARGEST_FILE = 10**9  # bytes, five times EMNIST's, the largest
 _IDX_BYTES = {0x08: 1, 0x09: 1, 0x0B: 2, 0x0C: 4, 0x0D: 4, 0x0E: 8}  # bytes per number, by type code

@@ -24,7 +24,7 @@ FONTS = (
     "STIXGeneralBol", "cmr10", "cmss10", "cmtt10",
 )  # fmt: skip
 GLYPH_SIZE = 56  # twice the final size: warping samples it down to 28 without jagged edges
-_CHUNK = 5_000  # digits warped at once, which limits memory to a few hundred MB
+CHUNK = 5_000  # digits warped at once, which limits memory to a few hundred MB
 
 
 def render_digits(count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -40,7 +40,7 @@ def render_digits(count: int, seed: int) -> tuple[Tensor, Tensor]:
     variants = torch.randint(len(glyphs), (count,), generator=generator)
     images = [
         _draw(glyphs[variant, label], generator)
-        for variant, label in zip(variants.split(_CHUNK), labels.split(_CHUNK), strict=True)
+        for variant, label in zip(variants.split(CHUNK), labels.split(CHUNK), strict=True)
     ]
     return torch.cat(images), labels
 

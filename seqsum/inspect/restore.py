@@ -54,7 +54,7 @@ def load(
     path = os.fspath(path)
     checkpoint = load_checkpoint(path)
     inputs = {name: as_text(value) for name, value in own.items()}
-    made, data, settings = _instantiate(path, settings_in(checkpoint), root, inputs)
+    made, data, settings = instantiate(path, settings_in(checkpoint), root, inputs)
     module = module or made
     _check_weights(path, checkpoint, module)
     module.load_state_dict(checkpoint["state_dict"])
@@ -98,7 +98,7 @@ def settings_parser() -> OwnDefaultsParser:
     return parser
 
 
-def _instantiate(
+def instantiate(
     path: str, settings: dict[str, Any], root: str | None, own: Mapping[str, Any]
 ) -> tuple[SequenceModule, SequenceData, dict[str, Any]]:
     """Module and data as the command line would make them, and their settings under the names of its flags."""

@@ -23,8 +23,8 @@ class WordEncoder(Encoder):
         vocabulary_size: Number of word ids, `V`: 0 is padding, 1 the unknown word. On the command line it follows the
             data's argument of that name.
         output_size: Features per word, `F`.
-        word_dropout: Probability, in training, of dropping a word of the vocabulary. Wherever it stands in the batch, it
-            is then read as the unknown word, whose vector is thus trained too (Gal & Ghahramani, 2016).
+        word_dropout: Probability, in training, of dropping a word of the vocabulary. Wherever it stands in the batch,
+            it is then read as the unknown word, whose vector is thus trained too (Gal & Ghahramani, 2016).
 
     Raises:
         ValueError: The vocabulary size is missing, a size is below its minimum, or the probability is outside [0, 1];

@@ -136,7 +136,7 @@ def resolve_backend(
     if native_obstacle(cell) is None:  # only on a CPU, which has no rule
         return "native"
     for candidate in (*fastest_backends(cell, batch, steps), *WITHOUT_A_RULE):
-        if _CAN_RUN[candidate](cell):
+        if CAN_RUN[candidate](cell):
             return cast("Backend", candidate)
     return "eager"
 
@@ -144,22 +144,22 @@ def resolve_backend(
 def _say_that_it_is_edited(cell: RecurrentCell) -> None:
     """Warn, once for each built-in class, that it was edited and therefore runs without the kernels."""
     kind = type(cell)
-    if kind in FINGERPRINTS and kind not in _said_to_be_edited and (why := edited(cell)):
-        _said_to_be_edited.add(kind)
+    if kind in FINGERPRINTS and kind not in said_to_be_edited and (why := edited(cell)):
+        said_to_be_edited.add(kind)
         warnings.warn(f"{kind.__name__} runs as edited, without the kernels for the original: {why}", stacklevel=3)
 
 
-_said_to_be_edited: set[type] = set()
+said_to_be_edited: set[type] = set()
 
 
 def _is_scriptable(cell: RecurrentCell) -> bool:
     """Whether TorchScript can compile the cell; warns once for each class that it can't."""
-    if type(cell) in _not_scriptable or _is_changing(cell):
+    if type(cell) in not_scriptable or _is_changing(cell):
         return False
     try:
         _scripted(Unroll(cell))
     except RuntimeError as error:
-        _not_scriptable.add(type(cell))
+        not_scriptable.add(type(cell))
         warnings.warn(f"{type(cell).__name__} runs eagerly, since {error}", stacklevel=3)
         return False
     return True
@@ -172,9 +172,9 @@ def _is_changing(cell: nn.Module) -> bool:
     return any(part._forward_pre_hooks or part._forward_hooks or is_parametrized(part) for part in cell.modules())
 
 
-_not_scriptable: set[type] = set()
+not_scriptable: set[type] = set()
 WITHOUT_A_RULE: tuple[Backend, ...] = ("bptt", "script")
-_CAN_RUN: dict[str, Callable[[RecurrentCell], bool]] = {
+CAN_RUN: dict[str, Callable[[RecurrentCell], bool]] = {
     "triton": lambda cell: triton_obstacle(cell) is None,
     "bptt": lambda cell: find_kernel(cell) is not None,
     "script": _is_scriptable,

@@ -396,6 +396,7 @@ def fail(device):
     raise RuntimeError("no such kernel")
 
 
+@pytest.mark.slow
 def test_processes_that_compile_say_what_they_have_done():
     assert ahead.Pool([succeed, fail, succeed], CPU, Deadline(100)).finish() == (
         "2 of 3 groups of kernels are compiled; the first that is not: RuntimeError: no such kernel"
@@ -528,6 +529,7 @@ def test_a_part_that_hangs_is_stopped_with_all_that_it_started(monkeypatch):
     assert not patience.passed()
 
 
+@pytest.mark.slow
 def test_the_whole_command(tmp_path, capfd):
     """Run one part in its process without any time, so that it leaves out all measurements."""
     options = ["--output", str(tmp_path), "--parts", "rule", "--seconds", "0", "--device", "cpu"]

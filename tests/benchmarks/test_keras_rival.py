@@ -53,7 +53,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def network():
-    return training._same_modules()[training.RIVAL].network
+    return training.same_modules()[training.RIVAL].network
 
 
 @pytest.fixture
@@ -83,9 +83,9 @@ def test_process_and_its_files_are_gone_afterwards(tmp_path, network, digits):
     script = tmp_path / "deaf.py"
     script.write_text("import time\nprint('{}', flush=True)\ntime.sleep(600)")
     with KerasRival(network, digits, 2, script) as process:
-        assert process._process.poll() is None
-    assert process._process.poll() is not None
-    assert not process._errors.parent.exists()
+        assert process.process.poll() is None
+    assert process.process.poll() is not None
+    assert not process.errors.parent.exists()
 
 
 def test_what_the_process_says_when_it_ends_is_passed_on(fake):
@@ -162,16 +162,16 @@ class InTorch:
 
 @pytest.mark.parametrize("mistake", ["none", "gates swapped", "one weight", "epsilon", "loss"])
 def test_keras_is_timed_only_if_it_computes_the_same(data, mistake):
-    rival = training._same_modules()[training.RIVAL]
+    rival = training.same_modules()[training.RIVAL]
     wrong = copy.deepcopy(rival)
     if mistake != "none":
         MISTAKES[mistake](wrong)
     arguments = Namespace(sequence_length=4, batch_size=4, batches=7)
     if mistake == "none":
-        assert training._keras_training(InTorch(wrong, data), rival, data, arguments)() == 1.0
+        assert training.keras_training(InTorch(wrong, data), rival, data, arguments)() == 1.0
     else:
         with pytest.raises(AssertionError, match="Keras on TensorFlow differs from the rival"):
-            training._keras_training(InTorch(wrong, data), rival, data, arguments)
+            training.keras_training(InTorch(wrong, data), rival, data, arguments)
 
 
 @torch.no_grad()
@@ -201,15 +201,15 @@ MISTAKES = {"gates swapped": swap_gates, "one weight": turn_kernels, "epsilon": 
 
 @needs_keras
 def test_keras_computes_the_same_and_learns(data):
-    rival = training._same_modules()[training.RIVAL]
+    rival = training.same_modules()[training.RIVAL]
     arguments = Namespace(sequence_length=4, batch_size=4, batches=2)
     with KerasRival(rival.network, data.splits["train"], 4) as keras:
-        assert training._keras_training(keras, rival, data, arguments)() > 0
+        assert training.keras_training(keras, rival, data, arguments)() > 0
         for mistake in MISTAKES.values():
             wrong = copy.deepcopy(rival)
             mistake(wrong)
             with pytest.raises(AssertionError, match="Keras on TensorFlow differs from the rival"):
-                training._keras_training(keras, wrong, data, arguments)
+                training.keras_training(keras, wrong, data, arguments)
         rows = torch.randint(100, (1, 8, 4)).expand(30, 8, 4)
         seconds, losses = keras.train(rows)
     assert seconds > 0
@@ -243,7 +243,7 @@ def test_optimizer_is_that_of_the_main_job():
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(SCRIPT.parent)}
     command = [sys.executable, "-c", OPTIMIZE, start, steps]
     answer = json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
-    optimizer = module.configure_optimizers()
+    optimizer = module.configure_optimizers()["optimizer"]
     for step in gradients:
         for weight, gradient in zip(weights, step, strict=True):
             weight.grad = gradient.clone()

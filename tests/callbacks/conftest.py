@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -47,12 +48,17 @@ def events(folder) -> EventAccumulator:
 
 
 def hparams(folder) -> dict[str, HParamsPluginData]:
-    """Read the messages for the HParams tab, by kind."""
+    """Read the messages for the HParams tab, by kind: the last one of each."""
     messages = {}
-    for path in sorted(Path(folder).glob("*tfevents*")):
+    for path in sorted(Path(folder).glob("*tfevents*"), key=numbers_in):
         for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
                 if value.metadata.plugin_data.plugin_name == "hparams":
                     data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
                     messages[data.WhichOneof("data")] = data
     return messages
+
+
+def numbers_in(path: Path) -> list[int]:
+    """Numbers in the name of a file of events: second, process, and a counter of the process, after 9 comes 10."""
+    return [int(number) for number in re.findall(r"\d+", path.name)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import hashlib
+import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -65,21 +67,21 @@ def test_a_system_that_does_not_count_says_nothing(monkeypatch, tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="only Linux counts the waiting")
 def test_threads_that_share_one_core_wait():
-    """In a separate process on one core, two busy threads wait for each other."""
-    program = f"""
-import hashlib, os, sys, threading, time
-os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
-from {cores.__name__} import waiting_time
-block = bytes(10_000_000)
-def busy():
-    while True:
-        hashlib.sha256(block)  # without Python's lock
-before = waiting_time()
-for _ in range(2):
-    threading.Thread(target=busy, daemon=True).start()
-time.sleep(0.8)
-print(waiting_time() - before, flush=True)
-os._exit(0)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert float(done.stdout) > 0.4, done.stderr
+    """Two busy threads on one core wait for each other."""
+    block, done = bytes(10_000_000), threading.Event()
+
+    def keep_busy():
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # of this thread alone
+        while not done.is_set():
+            hashlib.sha256(block)  # without Python's lock
+
+    threads = [threading.Thread(target=keep_busy) for _ in range(2)]
+    before = waiting_time()
+    for thread in threads:
+        thread.start()
+    time.sleep(0.8)
+    waited = waiting_time() - before  # of the threads that are there
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert waited > 0.4

@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard import SummaryWriter, summary
 
 from seqsum.callbacks import RunRecord
 from seqsum.callbacks.record import add_graph
@@ -39,6 +39,16 @@ def test_runs_compare_by_settings_and_test_metrics(run):
     scalars = events(folder)
     for name in METRICS:
         assert scalars.Scalars(name)[-1].value == pytest.approx(metrics[name]), "where the tab looks for it"
+
+
+def test_the_last_of_several_files_counts_whatever_its_number(tmp_path):
+    """A process counts the files of events that it writes: behind other tests, a run's two may be the 9th and 10th."""
+    for number in range(12):
+        with SummaryWriter(str(tmp_path)) as writer:
+            for message in summary.hparams({"number": number}, {}):
+                writer.file_writer.add_summary(message)
+    settings = hparams(tmp_path)["session_start_info"].session_start_info.hparams
+    assert settings["number"].number_value == 11
 
 
 def test_configuration_is_there_as_text(run):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqsum.callbacks import results
-from seqsum.callbacks.results import TestReport, _print_table
+from seqsum.callbacks.results import TestReport, print_table
 
 
 @pytest.mark.parametrize(("length", "expected"), [
@@ -12,7 +12,7 @@ from seqsum.callbacks.results import TestReport, _print_table
 ])  # fmt: skip
 def test_long_sequences_have_every_so_many_steps_in_the_table(length, expected, capsys):
     by_step = [None, *(0.001 * step for step in range(2, length + 1))][:length]
-    _print_table(
+    print_table(
         {"experiment": "sine", "dataset": "curves", "test": {"test/mse": 0.5}, "test_by_step": {"mse": by_step}}
     )
     rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
@@ -21,7 +21,7 @@ def test_long_sequences_have_every_so_many_steps_in_the_table(length, expected, 
 
 
 def test_metrics_that_have_no_steps_stand_below_the_table(capsys):
-    _print_table(
+    print_table(
         {
             **{"experiment": "mine", "dataset": "digits", "test_by_step": {"mae": [0.5]}},
             "test": {"test/mae": 0.5, "test/loss": 0.25, "test/bleu": 0.125},

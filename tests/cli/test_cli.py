@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from seqsum.callbacks import RunLines
 from seqsum.cli import main
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import load_splits
@@ -44,20 +44,16 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, mnist_root):
-    """Run `python train.py` in a folder; return the folder and the output."""
+    """Run `python train.py` in a folder; return the folder, what it printed and what it imported."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         command = [
-            sys.executable,
-            str(REPOSITORY / "train.py"),
-            *SMALL,
-            *PICTURES,
-            f"--data.root={mnist_root}",
-            "--trainer.max_epochs=2",
+            *(sys.executable, "-X", "importtime", str(REPOSITORY / "train.py")),
+            *(*SMALL, *PICTURES, f"--data.root={mnist_root}", "--trainer.max_epochs=2"),
         ]
-        printed = subprocess.run(command, check=True, capture_output=True, text=True)
-    return folder, printed.stdout
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return folder, done.stdout, set(re.findall(r"^import time: .*\| +(\S+)$", done.stderr, flags=re.MULTILINE))
 
 
 @pytest.fixture
@@ -79,7 +75,7 @@ def refused(arguments, capfd, *messages):
 
 
 def test_run_leaves_everything_it_promises(finished):
-    folder, _ = finished
+    folder, *_ = finished
     run = folder / "logs/sum/version_0"
     names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     expected = {"config.yaml", "metrics.csv", "results.json", "test_sequences.png"}
@@ -109,7 +105,7 @@ def test_run_leaves_everything_it_promises(finished):
 
 
 def test_hparams_are_all_settings_by_the_names_of_their_flags(finished):
-    folder, _ = finished
+    folder, *_ = finished
     found = hparams(folder / "logs/sum/version_0")
     settings = found["session_start_info"].session_start_info.hparams
     assert settings["data.batch_size"].number_value == 20
@@ -120,7 +116,7 @@ def test_hparams_are_all_settings_by_the_names_of_their_flags(finished):
 
 
 def test_run_says_what_it_does_and_where_everything_is(finished):
-    _, printed = finished
+    _, printed, _ = finished
     assert "mnist digits (600 train, 5,000 val, 200 test) in sequences of 2, targets +d1 -d2 +d3 …" in printed
     assert re.search(r"ConvEncoder [\d,]+ → LSTM [\d,]+ → Linear 9", printed)
     assert re.search(r"epoch 2/2 .*val/exact_final", printed)
@@ -217,9 +213,10 @@ def test_predict_names_everything_if_it_can_read_nothing(here, checkpoint, capfd
     )
 
 
-def test_trainings_do_not_import_what_reads_a_users_images():
-    code = "import sys, seqsum.cli; sys.exit('skimage' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+def test_trainings_do_not_import_what_reads_a_users_images(finished):
+    _, _, imported = finished
+    assert "seqsum.cli.app" in imported
+    assert "skimage" not in imported
 
 
 def test_fast_dev_run_leaves_nothing(here, mnist_root, capfd):
@@ -291,6 +288,7 @@ def test_averaged_weights_are_what_is_tested_and_resumed(here, mnist_root, capfd
     assert "epoch 3/3" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_test_together(here, mnist_root):
     """A process that waits for another would hang: hence the timeout."""
     command = [sys.executable, str(REPOSITORY / "train.py"), *SMALL, f"--data.root={mnist_root}"]
@@ -316,7 +314,7 @@ def test_config_of_a_run_repeats_it(here, finished, capfd):
 
 
 def test_a_second_run_gets_a_folder_of_its_own(finished, mnist_root, monkeypatch, capfd):
-    folder, _ = finished
+    folder, *_ = finished
     monkeypatch.chdir(folder)
     before = {path: path.read_bytes() for path in (folder / "logs/sum/version_0").rglob("*") if path.is_file()}
     main([*SMALL, f"--data.root={mnist_root}", "--trainer.max_epochs=1", "--trainer.limit_train_batches=5"])
@@ -450,28 +448,24 @@ def test_file_that_is_no_image_is_named(here, checkpoint, capfd):
 
 # What Lightning tells the user of an epoch that was interrupted is so, and no mistake of the test's
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
-def test_interrupt_leaves_a_checkpoint_and_says_how_to_go_on(here, mnist_root, capfd):
-    command = [sys.executable, "-u", str(REPOSITORY / "train.py"), *SMALL, f"--data.root={mnist_root}"]
-    printed = ""
-    with subprocess.Popen(
-        [*command, "--trainer.max_epochs=1000"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # tests that run in the background may have been told to ignore Ctrl-C, and children inherit that
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        for line in process.stdout:
-            printed += line
-            if line.startswith("epoch 1/"):
-                time.sleep(0.3)  # into the next epoch
-                process.send_signal(signal.SIGINT)
-    assert process.returncode == 1
-    assert "Traceback" not in printed
+def test_interrupt_leaves_a_checkpoint_and_says_how_to_go_on(here, mnist_root, monkeypatch, capfd):
+    with monkeypatch.context() as patch:
+        patch.setattr(RunLines, "on_train_epoch_start", lambda _, trainer, *__: press_ctrl_c(trainer.current_epoch))
+        with pytest.raises(SystemExit) as exit_:
+            main([*SMALL, f"--data.root={mnist_root}", "--trainer.max_epochs=1000"])
+    assert exit_.value.code == 1
+    printed, error = capfd.readouterr()
+    assert "Traceback" not in printed + error
     go_on = re.search(r"To resume: python train.py (.*)", printed)
     assert go_on, printed
-    epoch = torch.load(here / "logs/sum/version_0/checkpoints/last.ckpt")["epoch"]
-    main([*go_on[1].split(), f"--trainer.max_epochs={epoch + 2}"])
+    assert torch.load(here / "logs/sum/version_0/checkpoints/last.ckpt")["epoch"] == 1
+    main([*go_on[1].split(), "--trainer.max_epochs=3"])
     printed = capfd.readouterr().out
-    assert f"epoch {epoch + 2}/{epoch + 2}" in printed
+    assert "epoch 3/3" in printed
     assert "epoch 1/" not in printed
+
+
+def press_ctrl_c(epoch):
+    """Send what Ctrl-C does, in the second epoch."""
+    if epoch == 1:
+        signal.raise_signal(signal.SIGINT)

@@ -143,7 +143,15 @@ def test_a_monitor_that_nothing_logs_is_refused(refuse, callback):
     refuse(flags, rf"{callback}'s `monitor` \(='val_loss'\) must be one of val/loss, .*val/exact_final")
 
 
-@pytest.mark.parametrize("monitor", ["val/loss", "train/exact_step", "val_by_step/mae_t2", "train/images_per_second"])
+@pytest.mark.parametrize(
+    "monitor",
+    [
+        "val/loss",
+        pytest.param("train/exact_step", marks=pytest.mark.slow),
+        "val_by_step/mae_t2",
+        "train/images_per_second",
+    ],
+)
 def test_every_monitor_that_is_logged_is_taken(fit, monitor):
     flags = [f"{LIGHTNING}EarlyStopping", f"--trainer.callbacks.monitor={monitor}", "--trainer.limit_train_batches=5"]
     assert fit(*flags, epochs=1).is_dir()

@@ -143,9 +143,12 @@ def test_home_in_the_other_programs(here, home, monkeypatch, program, arguments)
 
 
 NUMBERS = ["1e3", "1E-3", "12", "007", "1_000", "0x10", "1:30", "1.", ".5", ".inf", "2024-01-01", "yes", "true"]
+MOST = ("1e3", "007", "1:30", "2024-01-01", "yes")  # a float, an integer, base 60, a date, a truth value
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in MOST else pytest.mark.slow) for name in NUMBERS]
+)
 def test_a_folder_whose_name_yaml_reads_as_something_else(settings_of, capsys, name):
     """The name stays the same in written settings and when they are read again."""
     options = ["trainer.default_root_dir", "data.root", "data.images", "trainer.logger.save_dir"]

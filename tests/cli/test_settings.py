@@ -55,19 +55,24 @@ def test_each_file_of_settings_is_read_once(here, mnist_root, opened):
 
 
 def test_a_checkpoint_is_read_once(here, mnist_root, loaded):
-    quick = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=5", f"--data.root={mnist_root}"]
-    main(["fit", *SMALL, *quick])
+    few = [
+        *SMALL,
+        *(f"--trainer.limit_{split}_batches=1" for split in ("train", "val", "test")),
+        f"--data.root={mnist_root}",
+    ]
+    few += ["--trainer.log_every_n_steps=1"]
+    main(["fit", *few, "--trainer.max_epochs=1"])
     loaded.clear()
     best, last = (f"logs/sum/version_0/checkpoints/{name}.ckpt" for name in ("best", "last"))
     for subcommand in ("validate", "test"):
-        main([subcommand, f"--ckpt_path={best}", "--trainer.enable_progress_bar=false"])
+        main([subcommand, f"--ckpt_path={best}", *few])
         assert loaded == [best]
         loaded.clear()
-    main(["fit", f"--ckpt_path={last}", *SMALL, *quick[1:], "--trainer.max_epochs=2"])
+    main(["fit", f"--ckpt_path={last}", *few, "--trainer.max_epochs=2"])
     assert sorted(loaded) == [best, last]  # the best one so far is taken along
     loaded.clear()
     write("named.yaml", {"ckpt_path": best})
-    main(["test", "-c", "named.yaml", *SMALL, f"--data.root={mnist_root}"])
+    main(["test", "-c", "named.yaml", *few])
     assert loaded == [best]
 
 

@@ -148,7 +148,7 @@ def test_a_damaged_packed_file_is_named_and_leaves_nothing(tmp_path, monkeypatch
         packed[-1].mkdir()
     elif damage == "too large":
         packed[-1].write_bytes(gzip.compress(bytes(3 * 2**20)))
-        monkeypatch.setattr(digits, "_LARGEST_FILE", 2**20)
+        monkeypatch.setattr(digits, "LARGEST_FILE", 2**20)
     else:
         damaged = {
             "truncated": before[:-9],

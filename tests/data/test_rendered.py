@@ -60,7 +60,7 @@ def test_centroids_of_one_set_read_another(drawn):
 @pytest.mark.parametrize("count", [1, 9, 64, 65])
 def test_digits_drawn_in_chunks_are_as_many_as_asked_for(count, monkeypatch):
     labels = render_digits(count, seed=2)[1]
-    monkeypatch.setattr(rendered, "_CHUNK", 32)
+    monkeypatch.setattr(rendered, "CHUNK", 32)
     images, labels_in_chunks = render_digits(count, seed=2)
     assert len(images) == count
     assert torch.equal(labels_in_chunks, labels)

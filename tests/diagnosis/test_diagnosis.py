@@ -314,7 +314,8 @@ def names_said(printed):
 def run_small(mnist_root, *flags):
     # fmt: off
     small = ["--data.batch_size=20", "--trainer.limit_val_batches=1", "--trainer.enable_progress_bar=false",
-             "--trainer.accelerator=cpu", "--trainer.enable_checkpointing=false", "--trainer.log_every_n_steps=1"]
+             "--trainer.accelerator=cpu", "--trainer.enable_checkpointing=false", "--trainer.log_every_n_steps=1",
+             "--tensorboard.figures_every_n_epochs=0"]
     # fmt: on
     main(["fit", *flags, *small, f"--data.root={mnist_root}", "--data.dataset=mnist"])
 

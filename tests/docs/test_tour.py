@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:zmq"),
 ]
 EPOCHS = "EPOCHS = 4"
+runs = pytest.mark.slow  # a kernel's start takes as long as what it runs
 
 
 @pytest.fixture(scope="module")
@@ -53,22 +54,26 @@ def found(pattern, text):
     return match
 
 
+@runs
 def test_targets_are_the_alternating_sums_of_the_digits(printed):
     digits = torch.tensor(ast.literal_eval(found(r"digits +(\[.+\])", printed)))
     assert ast.literal_eval(found(r"targets +(\[.+\])", printed)) == scan_targets(digits).int().tolist()
 
 
+@runs
 def test_shapes_are_those_of_the_package(printed):
     assert "inputs  (128, 4, 1, 28, 28) (B, T, C, Y, X)" in printed
     assert f"(512, 1, 28, 28) -> (128, 4, {ConvEncoder().output_size})" in printed
     assert "(128, 4, 128) by the backend script" in printed
 
 
+@runs
 def test_the_cell_is_right(printed):
     assert "ok   its equations: torch.nn.LSTMCell's" in printed
     assert "MyLSTM: is right" in printed
 
 
+@runs
 def test_the_step_adds_up(printed):
     """New cell state = forget gate * old + input gate * update, of what the tour prints, rounded as it is."""
     rows = re.findall(r"^ +\d+" + r" +(-?\d+\.\d+)" * 5 + "$", printed, flags=re.MULTILINE)
@@ -93,6 +98,7 @@ def read(state, images):
     return torch.stack(sums, dim=1)
 
 
+@runs
 def test_metrics_are_those_of_the_checkpoint_read_by_hand(ran, printed, mnist_root):
     """The oracle has torch's own cell, with the weights that the tour left in its checkpoint."""
     checkpoint = torch.load(ran[0] / "tour.ckpt", weights_only=True)
@@ -112,6 +118,7 @@ def test_metrics_are_those_of_the_checkpoint_read_by_hand(ran, printed, mnist_ro
     assert (again, before) == pytest.approx([expected["mae"].item()] * 2, abs=2e-3)
 
 
+@runs
 def test_predictions_are_those_of_the_checkpoint(ran, printed, mnist_root):
     images, labels = load_splits("mnist", mnist_root)["test"]
     sums = read(torch.load(ran[0] / "tour.ckpt", weights_only=True)["state_dict"], images[None, :4])[0].round()
@@ -124,6 +131,7 @@ def test_predictions_are_those_of_the_checkpoint(ran, printed, mnist_root):
     ]
 
 
+@runs
 def test_figures_show_themselves(ran):
     pictures = [out.data["image/png"] for cell in ran[1].cells for out in cell.get("outputs", []) if "data" in out
                 and "image/png" in out.data]  # fmt: skip

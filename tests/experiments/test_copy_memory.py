@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -43,17 +44,26 @@ def test_a_small_one_learns_in_seconds(here):
     assert test["test/loss"] < 0.1
 
 
-def small_comparison(*arguments):
-    main(["memory", f"--config={CONFIGS / 'memory_blanks.yaml'}", "--budget=900", "--epochs=1", "--cells", "irnn",
-          "lstm", "--blanks", "0", "2", "--seeds", "0", "5", *arguments, "--", *QUIET, "--data.to_remember_len=1",
-          "--data.epoch_size=128", "--trainer.log_every_n_steps=1"])  # fmt: skip
+def small_comparison(cells, blanks, *arguments):
+    main(["memory", f"--config={CONFIGS / 'memory_blanks.yaml'}", "--budget=900", "--epochs=1", "--cells", *cells,
+          "--blanks", *map(str, blanks), "--seeds", "0", "5", *arguments, "--", *QUIET, "--data.to_remember_len=1",
+          "--data.epoch_size=128", "--trainer.log_every_n_steps=1", "--tensorboard.figures_every_n_epochs=0",
+          "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=2"])  # fmt: skip
 
 
-def test_comparison_trains_networks_of_equal_size_once(here, capsys):
-    small_comparison()
+@pytest.mark.parametrize(
+    ("cells", "blanks"),
+    [
+        (["irnn"], [0, 2]),
+        (["irnn", "lstm"], [2]),
+        pytest.param(["irnn", "lstm"], [0, 2], marks=pytest.mark.slow),
+    ],
+)
+def test_comparison_trains_networks_of_equal_size_once(here, capsys, cells, blanks):
+    small_comparison(cells, blanks)
     folder = here / "logs/experiments/memory"
     found = json.loads((folder / "memory.json").read_text())["rows"]
-    assert [(row["cell"], row["blanks"]) for row in found] == [("irnn", 0), ("lstm", 0), ("irnn", 2), ("lstm", 2)]
+    assert [(row["cell"], row["blanks"]) for row in found] == [(cell, n) for n in blanks for cell in cells]
     for row in found:
         assert 0.9 * 900 < row["parameters"] <= 900
         runs = [results(folder / f"{row['cell']}_{row['blanks']}_seed{seed}") for seed in (0, 5)]
@@ -62,19 +72,21 @@ def test_comparison_trains_networks_of_equal_size_once(here, capsys):
         assert row["accuracy"] == f"{(low + high) / 2:.4f}"
         assert row["lowest to highest"] == f"{low:.4f} to {high:.4f}"
         assert row["exact recall"] == f"{sum(run['test']['test/exact_recall'] for run in runs) / 2:.3f}"
-    assert len((folder / "memory.md").read_text().splitlines()) == 2 + 4
+    assert re.findall(r"^\| (\w+) \| (\d+) ", (folder / "memory.md").read_text(), flags=re.MULTILINE) == [
+        (row["cell"], str(row["blanks"])) for row in found
+    ]
     with Image.open(folder / "memory.png") as image:
         assert image.width > 500
     capsys.readouterr()
-    small_comparison()
+    small_comparison(cells, blanks)
     assert "Training" not in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_comparison_with_other_settings_does_not_reuse_the_old_runs(capsys):
-    small_comparison()
+    small_comparison(["irnn"], [0])
     with pytest.raises(SystemExit) as exit_:
-        small_comparison("--epochs=2")
+        small_comparison(["irnn"], [0], "--epochs=2")
     assert exit_.value.code == 2
     error = capsys.readouterr().err
     assert "`--output` (=logs/experiments/memory) contains a run of irnn_0_seed0 with other settings" in error

@@ -48,7 +48,7 @@ def test_idx_files(tmp_path, monkeypatch):
     monkeypatch.setattr(digits, "VALIDATION_SIZE", 20)
     source, refused = random.Random(SEED), 0
     raw = write_mnist(tmp_path, train=53, test=31) / "MNIST/raw"
-    for number in range(cases(150)):
+    for number in range(cases(75)):
         name, count = source.choice([("train-images-idx3-ubyte", 53), ("t10k-labels-idx1-ubyte", 31)])
         good = (raw / name).read_bytes()
         wrong = files.damage(good, source) if source.random() < 0.4 else files.idx(source, count, "images" in name)
@@ -64,7 +64,7 @@ def test_idx_files(tmp_path, monkeypatch):
             assert str(raw) in message, number
             refused += 1
         (raw / name).write_bytes(good)
-    assert refused > cases(150) / 3
+    assert refused > cases(75) / 3
 
 
 @given(
@@ -108,7 +108,7 @@ def test_a_folder_in_the_place_of_an_idx_file_is_named(tmp_path):
 
 def test_images(tmp_path):
     source, refused = random.Random(SEED), 0
-    for number in range(cases(200)):
+    for number in range(cases(100)):
         suffix, content = files.image(source)
         path = tmp_path / f"digit.{suffix}"
         path.write_bytes(files.damage(content, source) if source.random() < 0.6 else content)
@@ -121,7 +121,7 @@ def test_images(tmp_path):
             message = str(error)
             assert f"`--data.images`: {path} " in message, number
             refused += 1
-    assert 0 < refused < cases(200)
+    assert 0 < refused < cases(100)
 
 
 def test_checkpoints(small):
@@ -129,7 +129,7 @@ def test_checkpoints(small):
     good, content = torch.load(CHECKPOINT, weights_only=True), CHECKPOINT.read_bytes()
     weights = load(str(CHECKPOINT)).module.state_dict()
     source, refused, path, ran = random.Random(SEED), 0, small / "x.ckpt", small / "ran"
-    for number in range(cases(150)):
+    for number in range(cases(75)):
         damaged = source.random() < 0.5
         wrong = files.damage(content, source) if damaged else files.other_checkpoint(good, source, ran)
         path.write_bytes(wrong)
@@ -144,7 +144,7 @@ def test_checkpoints(small):
             refused += 1
         assert not ran.exists(), number
         assert not Path("ran").exists(), number
-    assert refused > cases(150) / 4
+    assert refused > cases(75) / 4
 
 
 def test_a_flipped_bit_of_a_weight_is_noticed(small):

@@ -18,7 +18,9 @@ pytestmark = [
 WHOLE = ["--model.backend=bptt", "--tensorboard.histograms_every_n_epochs=1", "--diagnosis.every_n_steps=6"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["--data.sequence_length=[1,3]", *AVERAGE]])
+@pytest.mark.parametrize(
+    "arguments", [pytest.param([], marks=pytest.mark.slow), ["--data.sequence_length=[1,3]", *AVERAGE]]
+)
 def test_logs_and_checkpoints_are_the_same(train, tmp_path, request, arguments):  # noqa: F811
     assert train("plain", EPOCHS, *arguments, *WHOLE) == 0
     request.getfixturevalue("stand_in")
@@ -31,8 +33,8 @@ def test_logs_and_checkpoints_are_the_same(train, tmp_path, request, arguments):
     ("arguments", "send", "at", "graphs_again"),
     [
         ([EPOCHS], signal.SIGTERM, (BATCH, 12), True),  # after steps that were graphs
-        (HALVES, signal.SIGINT, (BATCH, 27), True),
-        ([EPOCHS], signal.SIGTERM, (BATCH, 25), False),
+        pytest.param(HALVES, signal.SIGINT, (BATCH, 27), True, marks=pytest.mark.slow),
+        pytest.param([EPOCHS], signal.SIGTERM, (BATCH, 25), False, marks=pytest.mark.slow),
     ],
 )
 def test_a_training_with_graphs_goes_on_exactly(train, tmp_path, request, arguments, send, at, graphs_again):  # noqa: F811

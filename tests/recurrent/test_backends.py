@@ -323,7 +323,7 @@ def test_auto_survives_the_removal_of_torchscript(monkeypatch, removal):
         monkeypatch.delattr(torch.jit, "script")
     else:
         monkeypatch.setattr(torch.jit, "script", script)
-    monkeypatch.setattr(backends, "_not_scriptable", set())
+    monkeypatch.setattr(backends, "not_scriptable", set())
     cell, inputs, state = make(LSTMCell(3, 5, layer_norm=True))
     with pytest.warns(UserWarning, match="LSTMCell runs eagerly"):
         outputs, _ = unroll(cell, inputs, state)

@@ -15,10 +15,15 @@ from tests.recurrent.test_recurrent import MinimalGatedUnit
 
 DYNAMIC = torch.export.Dim.DYNAMIC
 SIZES = [(T, B), (1, 2), (11, 3)]  # steps and sequences: as in the example, fewer, more
-pytestmark = [
-    pytest.mark.filterwarnings("default"),  # torch warns about its own code, and about shape checks in a trace
-    pytest.mark.filterwarnings("error:torch.jit.trace records"),
+EXPECTED_WARNINGS = [
+    # checks of shapes, which hold for the example; that the trace holds for other sizes is what the tests show
+    "ignore:Converting a tensor to a Python (boolean|number) might cause the trace:torch.jit.TracerWarning",
+    "ignore:.torch.jit.(trace|trace_method|script). is deprecated",  # by torch 2.14, in its own code too
+    "ignore:You are using the legacy TorchScript-based ONNX export:DeprecationWarning",  # as asked for
+    "ignore:The feature will be removed:DeprecationWarning",  # by torch of its own code in that export
+    "ignore:Exporting a model to ONNX with a batch_size other than 1:UserWarning",  # without a state, which is ours
 ]
+pytestmark = [pytest.mark.filterwarnings(expected) for expected in EXPECTED_WARNINGS]
 MORE = {  # layers that torch.nn lacks
     "own cell": lambda: Recurrent(MinimalGatedUnit(F, H), bidirectional=True),
     "layer_norm": lambda: GRU(F, H, layer_norm=True, learn_initial_state=True),
@@ -66,12 +71,14 @@ def flat(results):
 
 def make(kind, name=None, **arguments):
     layer = MORE[kind]() if kind in MORE else pair(kind, torch.float32, bidirectional=True, **arguments)[0]
-    return Given(layer.eval(), name)
+    return Given(layer, name).eval()
 
 
 def export(model, name, strict=False):
     given, shapes = draw(name, T, B, model.layer), dynamic_shapes(name, model.layer)
-    return torch.export.export(model, given, dynamic_shapes=shapes, strict=strict).module()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.export warns of its own code; ours warns in torch.jit.trace alone
+        return torch.export.export(model, given, dynamic_shapes=shapes, strict=strict).module()
 
 
 def check_sizes(written, model, name):
@@ -137,7 +144,10 @@ def check_onnx(model, name, path, dynamo):
         names = ["inputs", *(model.layer.cells[0].state_names if name else ())]
         axes = {key: {0: "T", 1: "B"} if key == "inputs" else {1: "B"} for key in names}
         options = {"input_names": names, "dynamic_axes": axes}
-    torch.onnx.export(model, given, str(path), dynamo=dynamo, **options)
+    with warnings.catch_warnings():
+        if dynamo:
+            warnings.simplefilter("ignore")  # as in `export`
+        torch.onnx.export(model, given, str(path), dynamo=dynamo, **options)
     session = onnxruntime.InferenceSession(str(path))
     for steps, batch in SIZES:
         given = draw(name, steps, batch, model.layer)
@@ -147,15 +157,15 @@ def check_onnx(model, name, path, dynamo):
         torch.testing.assert_close(actual, [tensor.detach() for tensor in flat(model(*given))], atol=1e-5, rtol=1e-5)
 
 
-def test_onnx_by_dynamo_computes_the_same(tmp_path):
-    check_onnx(make("gru", "lengths"), "lengths", tmp_path / "layer.onnx", dynamo=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "name"), [("rnn_tanh", None), ("lstm", "lengths"), ("lstm_proj", "hx"), *((kind, "mask") for kind in MORE)]
+    ("kind", "name"),
+    [
+        *(("rnn_tanh", None), ("gru", "lengths"), ("lstm", "lengths"), ("lstm_proj", "hx")),
+        *((kind, "mask") for kind in MORE),
+    ],
 )
-def test_onnx_by_dynamo_computes_the_same_of_any_kind(kind, name, tmp_path):
+def test_onnx_by_dynamo_computes_the_same(kind, name, tmp_path):
     with torch.no_grad():
         check_onnx(make(kind, name), name, tmp_path / "layer.onnx", dynamo=True)
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from seqsum.benchmarks.precision import float32_products
 from seqsum.recurrent.cells import PackedCell
 from seqsum.recurrent.kernels import triton_obstacle
+from tests.covering import covering
 from tests.recurrent.oracles import BACKENDS, KINDS, LENGTHS, B, F, H, T, assert_same, fits, pair, random_state, run
 
-LAYERS = list(itertools.product(KINDS, (1, 2, 3), (False, True), (True, False)))
+LAYERS = covering(KINDS, (1, 2, 3), (False, True), (True, False))
 FORMS = list(itertools.product(("single", "plain", "packed", "lengths"), (False, True)))
 # batch_first doesn't matter for a single sequence: the float32 tests set it, these don't
 AXES = [(form, given, first) for form, given in FORMS for first in (False, True) if form != "single" or not first]
@@ -178,9 +179,10 @@ def test_dropout_between_layers_matches_torch_under_the_same_seed(kind):
     assert_same(run(layer, inputs), run(oracle, inputs), 1e-10)
 
 
-@pytest.mark.parametrize("kind", ["rnn_tanh", "lstm", "lstm_proj", "gru"])  # relu has a kink
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("masked", [False, True])
+SMOOTH = ("rnn_tanh", "lstm", "lstm_proj", "gru")  # relu has a kink
+
+
+@pytest.mark.parametrize(("kind", "backend", "masked"), covering(SMOOTH, BACKENDS, (False, True)))
 def test_first_and_second_derivatives_match_finite_differences(kind, backend, masked):
     check_derivatives(small_layer(kind, backend, bidirectional=True), masked)
 
@@ -192,7 +194,7 @@ def test_derivatives_with_layer_norm_match_finite_differences(kind, backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", ["rnn_tanh", "lstm", "lstm_proj", "gru"])
+@pytest.mark.parametrize("kind", SMOOTH)
 def test_derivatives_with_recurrent_dropout_match_finite_differences(kind, backend):
     layer = small_layer(kind, backend, recurrent_dropout=0.4, learn_initial_state=True)
     check_derivatives(layer, masked=True)

@@ -10,6 +10,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 from seqsum import GRU, LSTM, GRUCell, LSTMCell, Recurrent
 from seqsum.recurrent import resolve_backend, unroll
+from tests.covering import covering
 from tests.recurrent.oracles import BACKENDS, KINDS, B, F, H, T, assert_same, fits, pair, run, torch_name
 from tests.recurrent.test_recurrent import MinimalGatedUnit
 
@@ -49,6 +50,7 @@ CHANGES = {  # functions that make a weight computed, and functions that undo it
     "two parametrizations": (parametrize_twice, parametrize.remove_parametrizations),
 }
 everything = pytest.mark.parametrize("change", CHANGES)
+matrix = pytest.mark.parametrize(("kind", "backend", "change"), covering(KINDS, RUNNERS, CHANGES))
 hooks_of_torch_are_deprecated = pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
 pytestmark = hooks_of_torch_are_deprecated
 
@@ -90,9 +92,7 @@ def check_plain(kind, layer, inputs):
     assert_same(run(layer, inputs), run(oracle, inputs), 1e-10, label="plain")
 
 
-@everything
-@pytest.mark.parametrize("backend", RUNNERS)
-@pytest.mark.parametrize("kind", KINDS)
+@matrix
 def test_a_weight_changed_by_torchs_name_is_that_of_torch(kind, backend, change):
     layer, oracle = make(kind, backend, change)
     inputs = torch.randn(T, B, F, dtype=torch.float64)
@@ -113,9 +113,7 @@ def test_a_weight_changed_by_torchs_name_is_that_of_torch(kind, backend, change)
     check_plain(kind, layer, inputs)
 
 
-@everything
-@pytest.mark.parametrize("backend", RUNNERS)
-@pytest.mark.parametrize("kind", KINDS)
+@matrix
 def test_a_weight_changed_in_its_cell_is_that_of_torch(kind, backend, change):
     layer, oracle = pair(kind, num_layers=2, bidirectional=True, backend=backend)
     if not fits(backend, layer):

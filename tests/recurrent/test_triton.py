@@ -20,6 +20,7 @@ import torch
 from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from seqsum.recurrent import unroll
 from seqsum.recurrent.kernels import triton as triton_kernels
+from tests.covering import covering
 from tests.recurrent.oracles import LENGTHS, B, F, H, T, assert_same, pair, parameter_gradients, random_state, run
 
 triton = pytest.importorskip("triton")
@@ -91,6 +92,12 @@ def form(request, monkeypatch, compiler):
     return request.param
 
 
+DIRECTIONS = (False, True)
+# a GPU runs all cases in seconds, the interpreter needs them for some
+CASES = list(itertools.product(CELLS, DIRECTIONS, FORMS)) if CUDA else covering(CELLS, DIRECTIONS, FORMS)
+matrix = pytest.mark.parametrize(("kind", "reverse", "form"), CASES, indirect=["form"])
+
+
 def make(kind, size=H, rows=B, steps=3, dtype=DTYPE, masked=False, dropout=False, **options):
     """Make a cell, its inputs and state, none contiguous; with `dropout`, the state includes the dropout mask."""
     torch.manual_seed(0)
@@ -143,8 +150,7 @@ def test_layer_matches_torch_on_one_step_without_bias(kind, compiler):
 
 
 @runs
-@pytest.mark.parametrize("kind", CELLS)
-@pytest.mark.parametrize("reverse", [False, True])
+@matrix
 def test_every_option_matches_the_plain_loop(kind, reverse, form):
     """Mask with holes, recurrent dropout, identity output, ReLU; more rows than a program has.
 
@@ -159,8 +165,7 @@ def test_every_option_matches_the_plain_loop(kind, reverse, form):
 
 
 @runs
-@pytest.mark.parametrize("kind", CELLS)
-@pytest.mark.parametrize("reverse", [False, True])
+@matrix
 def test_steps_behind_all_of_a_programs_rows_are_left_out(kind, reverse, form):
     """With rows sorted by length, the second program has two steps of five. Old contents of memory must not show."""
     cell, inputs, state, _ = make(kind, 20, 16, 5)
@@ -175,8 +180,7 @@ def test_steps_behind_all_of_a_programs_rows_are_left_out(kind, reverse, form):
 
 
 @runs
-@pytest.mark.parametrize("kind", CELLS)
-@pytest.mark.parametrize("reverse", [False, True])
+@matrix
 def test_what_is_masked_takes_no_part(kind, reverse, form):
     """Puts NaN in the inputs of masked steps and in the gradients of their outputs."""
     cell, inputs, state, mask = make(kind, 20, 9, masked=True)
@@ -218,7 +222,7 @@ def _exchange(
     for k in tl.static_range(chunks):
         unit = k * (padded // chunks) + tl.arange(0, padded // chunks)[:, None]
         products = products + (tl.load(mine + unit * rows + row),)  # noqa: RUF005
-    total = persistent._exchange(exchanged, products, back, wanted != 0, padded, units, rows, chunks)
+    total = persistent.exchange(exchanged, products, back, wanted != 0, padded, units, rows, chunks)
     own = program * units + tl.arange(0, units)[:, None]
     tl.store(sums + (group * padded + own) * rows + row, total)
 
@@ -389,9 +393,9 @@ def test_weights_are_refused_where_or_as_no_kernel_takes_them(device, dtype, cap
 def test_an_older_triton_is_refused(found, fits, monkeypatch):
     monkeypatch.setattr(triton_kernels, "version", lambda _: found)
     monkeypatch.setattr(launch, "INTERPRETED", True)
-    triton_kernels._problem_with_triton.cache_clear()
+    triton_kernels.problem_with_triton.cache_clear()
     obstacle = triton_kernels.triton_obstacle(LSTMCell(F, H))
-    triton_kernels._problem_with_triton.cache_clear()
+    triton_kernels.problem_with_triton.cache_clear()
     assert obstacle == (None if fits else f"the kernels need triton 3.6 or later, and {found} is installed")
 
 

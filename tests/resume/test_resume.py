@@ -142,6 +142,25 @@ def train(tmp_path, mnist_root, monkeypatch, capfd):
     return run
 
 
+@pytest.fixture(scope="module")
+def trained():
+    """The folders that `undisturbed` keeps, by the arguments."""
+    return {}
+
+
+@pytest.fixture
+def undisturbed(train, tmp_path, trained):
+    """Train without an interruption, once for each list of arguments; return the folder."""
+
+    def run(*arguments: str) -> Path:
+        if arguments not in trained:
+            assert train("undisturbed", *arguments) == 0
+            trained[arguments] = tmp_path / "undisturbed"
+        return trained[arguments]
+
+    return run
+
+
 EPOCHS = "--trainer.max_epochs=2"  # of 15 batches each
 HALVES = ["--trainer.val_check_interval=5", EPOCHS]
 AVERAGE = ["--trainer.callbacks+=seqsum.callbacks.AveragedWeights", "--trainer.callbacks.decay=0.5"]
@@ -165,19 +184,18 @@ BATCH, VALIDATION = "on_train_batch_start", "on_validation_batch_start"
         pytest.param(
             [EPOCHS, "--trainer.accumulate_grad_batches=4"], signal.SIGTERM, (BATCH, 6), 2, marks=pytest.mark.slow
         ),
-        (["--trainer.max_steps=30"], signal.SIGTERM, (BATCH, 20), 19),
+        pytest.param(["--trainer.max_steps=30"], signal.SIGTERM, (BATCH, 20), 19, marks=pytest.mark.slow),
         pytest.param(HALVES, signal.SIGTERM, (BATCH, 6), 5, marks=pytest.mark.slow),  # right after a validation
         pytest.param(HALVES, signal.SIGINT, (VALIDATION, 8), 10, marks=pytest.mark.slow),
     ],
 )
-def test_interrupted_training_goes_on_exactly(train, tmp_path, arguments, send, at, steps):
-    assert train("undisturbed", *arguments) == 0
+def test_interrupted_training_goes_on_exactly(train, undisturbed, tmp_path, arguments, send, at, steps):
     status = train("interrupted", *arguments, send=send, at=at)
     assert status == (143 if send == signal.SIGTERM else 1)
     last = runs(tmp_path / "interrupted")[0] / "checkpoints/last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == steps
     assert train("interrupted", *arguments, "--ckpt_path=last") == 0
-    assert_equal_ends(tmp_path / "undisturbed", tmp_path / "interrupted")
+    assert_equal_ends(undisturbed(*arguments), tmp_path / "interrupted")
 
 
 def first_line(monkeypatch):

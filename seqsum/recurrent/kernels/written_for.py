@@ -52,11 +52,11 @@ def fingerprint(kind: type[RecurrentCell]) -> str:
         OSError: There is no source code.
     """
     own = {name: method for name, method in _ORIGINAL[kind].items() if method is not getattr(RecurrentCell, name, None)}
-    words = [f"{name}: {' '.join(_words(method))}" for name, method in own.items()]
+    words = [f"{name}: {' '.join(words_of(method))}" for name, method in own.items()]
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
-def _words(method: Callable[..., Any]) -> list[str]:
+def words_of(method: Callable[..., Any]) -> list[str]:
     """Return a function's tokens without comments, docstring and layout, but with indentation levels."""
     source = textwrap.dedent(inspect.getsource(method))
     words = ["NEWLINE"]

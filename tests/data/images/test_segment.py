@@ -15,12 +15,22 @@ INKS = rendered(24)
 BIG = [draw(ink, 6) for ink in INKS]  # 100 to 160 pixels high
 
 
+CLEAN: dict[bytes, np.ndarray] = {}  # digits cut from clean drawings, by their ink
+
+
+def cut_clean(ink: np.ndarray) -> np.ndarray:
+    """Cut the digit from a clean drawing, once for all tests."""
+    if (key := ink.tobytes()) not in CLEAN:
+        (CLEAN[key],) = cut_digits(1 - np.pad(ink, 20))
+    return CLEAN[key]
+
+
 def looks_like(grey: np.ndarray, *inks: np.ndarray, least: float = 0.9) -> None:
     """Assert that the image yields exactly these digits, looking as from a clean drawing of each."""
     found = cut_digits(grey)
     assert len(found) == len(inks)
     for digit, ink in zip(found, inks, strict=True):
-        (expected,) = cut_digits(1 - np.pad(ink, 20))
+        expected = cut_clean(ink)
         assert (digit.shape, digit.dtype) == ((28, 28), np.uint8)
         assert likeness(digit, expected) > least
 
@@ -31,7 +41,7 @@ def looks_like(grey: np.ndarray, *inks: np.ndarray, least: float = 0.9) -> None:
 @pytest.fixture(scope="module")
 def mnist_like():
     """Return digits in the form that `cut_digits` gives them."""
-    return [cut_digits(1 - np.pad(ink, 20))[0] for ink in BIG]
+    return [cut_clean(ink) for ink in BIG]
 
 
 @pytest.mark.parametrize("inverted", [False, True])
@@ -120,7 +130,7 @@ def test_a_digit_may_touch_all_four_borders(inverted, k):
 # Photographs ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("k", range(6))
+@pytest.mark.parametrize("k", range(3))
 @pytest.mark.parametrize("shadow", [1.0, 0.5])
 def test_uneven_light_and_a_shadow_across_the_digit_change_nothing(k, shadow):
     looks_like(photograph(page(BIG[k], 320, 340, 80, 100), shadow=shadow), BIG[k])
@@ -131,14 +141,14 @@ def test_chalk_on_a_board_in_uneven_light(shadow):
     looks_like(1 - photograph(page(BIG[2], 320, 340, 80, 100), shadow=shadow), BIG[2])
 
 
-@pytest.mark.parametrize("k", range(6))
+@pytest.mark.parametrize("k", range(3))
 def test_a_pale_pencil_is_found_whole(k):
     looks_like(photograph(page(BIG[k], 320, 340, 80, 100), contrast=0.2), BIG[k])
 
 
 @pytest.mark.parametrize("table", [0.05, 0.15, 0.3])
 def test_a_dark_table_around_the_sheet_is_no_ink(table):
-    for ink in BIG[:4]:
+    for ink in BIG[:2]:
         sheet = 0.9 - 0.6 * page(ink, 260, 260, 60, 60)
         looks_like(ndimage.gaussian_filter(table + page(sheet - table, 340, 340, 40, 40), 1), ink)
 
@@ -146,7 +156,7 @@ def test_a_dark_table_around_the_sheet_is_no_ink(table):
 @pytest.mark.parametrize("squared", [False, True])
 @pytest.mark.parametrize(("dark", "slope"), [(0.25, 0.0), (0.5, 0.02), (0.9, -0.03)])
 def test_lines_of_the_paper_are_no_ink(squared, dark, slope):
-    for ink in BIG[:4]:
+    for ink in BIG[:2]:
         ruled = rule(page(ink, 320, 340, 80, 100), 37, dark, slope, squared)
         looks_like(photograph(ruled), ink)
         looks_like(1 - ruled, ink)
@@ -227,7 +237,7 @@ def test_digits_below_each_other_are_refused():
 @pytest.mark.parametrize("factor", [1, 3])
 @pytest.mark.parametrize("inverted", [False, True])
 def test_a_strip_saved_as_jpeg_has_as_many_digits_as_before(quality, factor, inverted):
-    for first in range(0, 24, 4):
+    for first in range(0, 12, 4):
         strip = enlarge(np.concatenate(INKS[first : first + 4], axis=1), factor)
         assert len(cut_digits(jpeg(1 - strip if inverted else strip, quality))) == 4
 

@@ -33,7 +33,7 @@ def triton_obstacle(cell: RecurrentCell) -> str | None:
         return "the kernels are for RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or `proj_size`"
     if why := edited(cell):
         return why
-    if problem := _problem_with_triton():
+    if problem := problem_with_triton():
         return problem
     from seqsum.recurrent.kernels.triton.launch import INTERPRETED
 
@@ -41,7 +41,8 @@ def triton_obstacle(cell: RecurrentCell) -> str | None:
 
 
 @cache
-def _problem_with_triton() -> str | None:
+def problem_with_triton() -> str | None:
+    """Explain why the installed Triton can't be used; None if it can. The answer is kept."""
     if find_spec("triton") is None:
         return "the package triton is not installed"
     found = version("triton")

@@ -130,7 +130,7 @@ def backward(
     approximate: tl.constexpr, alone: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
     chunks: tl.constexpr,
 ):  # fmt: skip
-    """Run all steps backwards; see `launch.Backward` for the tensors and `_exchange` for `exchanged`."""
+    """Run all steps backwards; see `launch.Backward` for the tensors and `exchange` for `exchanged`."""
     dtype: tl.constexpr = tl.float64 if weight.dtype.element_ty == tl.float64 else tl.float32
     rows = tl.program_id(1) * block_rows + tl.arange(0, block_rows)
     units = tl.program_id(0) * block_units + tl.arange(0, block_units)
@@ -180,7 +180,7 @@ def backward(
             d_hidden += products[0] * factors
         else:
             wanted = more | (d_initial_hidden is not None)
-            d_hidden += _exchange(exchanged, products, back, wanted, padded, block_units, block_rows, chunks) * factors
+            d_hidden += exchange(exchanged, products, back, wanted, padded, block_units, block_rows, chunks) * factors
     if d_initial_hidden is not None:
         tl.store(d_initial_hidden + place, d_hidden, mask=inside)
     if d_initial_cell_state is not None:
@@ -188,7 +188,7 @@ def backward(
 
 
 @triton.jit
-def _exchange(
+def exchange(
     exchanged, products, back, wanted, padded: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
     chunks: tl.constexpr,
 ):  # fmt: skip
