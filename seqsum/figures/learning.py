@@ -47,7 +47,7 @@ def plot_learning(curves: Sequence[Learning]) -> Figure:
     losses.set(xlabel="training step", ylabel="training loss, nats")
     accuracies.set(xlabel="training step", ylabel="validation accuracy, %")
     lines = labelled(losses)
-    figure.legend(list(lines.values()), list(lines), loc="upper center", ncols=3, frameon=False, fontsize=9)
+    figure.legend(list(lines.values()), list(lines), loc="upper center", ncols=len(colours), frameon=False, fontsize=9)
     figure.tight_layout(rect=(0, 0, 1, 0.86))
     return figure
 
