@@ -40,6 +40,11 @@ class Mistake(NamedTuple):
         """The last words, as far as they are not in the beginning."""
         return " ".join(self.words[WORDS:][-WORDS:])
 
+    @property
+    def summary(self) -> str:
+        """Beginning and end in one line."""
+        return " … ".join(part for part in (self.beginning, self.end) if part)
+
 
 def plot_mistakes(mistakes: Sequence[Mistake], note: str = "") -> Figure:
     """List mistakes, each with its beginning and its end.

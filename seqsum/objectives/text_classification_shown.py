@@ -39,8 +39,8 @@ def report_texts(evaluation: Evaluation, look: Look, logits: Logits) -> list[Sec
     """Make the page of a test: accuracy against length, the surest mistakes, and texts with their words in colour."""
     title, text = captions.FIGURES["surest_mistakes"]
     mistakes = _mistakes(evaluation, logits)
-    head = ("text", "label", "answer", "probability", "beginning", "end")
-    rows = [(m.name or "?", m.label, m.answer, m.chance, m.beginning, m.end) for m in mistakes]
+    head = ("text", "label", "answer", "beginning and end")
+    rows = [(m.name or "?", m.label, f"{m.answer} {m.chance}", m.summary) for m in mistakes]
     remark = "" if not mistakes or mistakes[0].name else f" {NAMELESS}"
     sections = [
         captions.section("accuracy_by_length", _draw_by_length(evaluation, logits)),
