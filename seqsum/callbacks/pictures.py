@@ -134,12 +134,14 @@ class Pictures(Callback):
         shown = module.objective.show(Prediction(module.network, data_of(trainer), batches, answers))
         for table in shown.tables:
             _print(table)
+        for text in shown.texts:
+            rich.get_console().print(text)
         for line in shown.lines:
             print_line(line)
         if folder is None:
             return
-        for name, text in shown.files.items():
-            write_atomically(folder / name, text)
+        for name, content_of_file in shown.files.items():
+            write_atomically(folder / name, content_of_file)
             print_line(f"File: {folder / name}")
         lead = describe(module.network, module.objective, data_of(trainer))
         files = make_files("Your input", lead, shown.page, page=PAGE) if shown.page else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
@@ -224,18 +225,43 @@ class FilmReviews(IndexedData):
                 found.skipped.append(Skipped(text.source, reason))
         return found._replace(texts=[*compress(found.texts, keeps)])
 
+    def text_of(self, split: Split, row: int) -> OwnText:
+        """Return the words of a review, whether or not the network knows them, and its file name in the corpus."""
+        assert self.corpus is not None, "`setup` has read it"
+        reviews = self.splits[split]
+        start, end = reviews.words.offsets[row : row + 2].tolist()
+        words = self.corpus.vocabulary.words
+        return OwnText([words[number] for number in reviews.words.values[start:end].tolist()], reviews.name(row))
+
     def words_read(self, text: OwnText) -> list[str]:
-        """Return the words of a user's text that the network reads."""
+        """Return the words of a text that the network reads."""
         return self.pieces.cut_words(text.words)
 
+    def part_read(self, text: OwnText) -> str:
+        """Say which part of a text the network reads, such as `the last 400 of 1,234 words`."""
+        count, read = len(text.words), len(self.words_read(text))
+        if read == count:
+            return "1 word" if count == 1 else f"all {count:,} words"
+        return f"the {'last' if self.pieces.beyond == 'keep_end' else 'first'} {read:,} of {count:,} words"
+
+    def known(self, words: Sequence[str]) -> list[bool]:
+        """Return for each word whether it is in the network's vocabulary."""
+        return [number != UNKNOWN for number in self.vocabulary.encode(words)]
+
+    def lengths_read(self, split: Split) -> Tensor:
+        """Return how many words of each review the network reads outside training, `(M,)`, on the CPU."""
+        return self.pieces.lengths(self.splits[split].words.lengths.cpu(), training=False)
+
+    def as_batch(self, text: OwnText) -> Batch:
+        """Make an unlabelled batch of one text, inputs `(1, T)`, on the CPU."""
+        ids = torch.tensor(self.vocabulary.encode(self.words_read(text)))
+        steps = self.pieces.longest if self.pads_all and self.pieces.longest is not None else len(ids)
+        inputs, mask = pad(ids, torch.zeros(1, dtype=torch.long), torch.tensor([len(ids)]), steps, self.pads_before)
+        return unlabelled(inputs, mask if self.mask else None)
+
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """Serve the user's texts as batches of one, inputs `(1, T)`."""
-        batches = []
-        for text in self.own.texts:
-            ids = torch.tensor(self.vocabulary.encode(self.words_read(text)))
-            steps = self.pieces.longest if self.pads_all and self.pieces.longest is not None else len(ids)
-            inputs, mask = pad(ids, torch.zeros(1, dtype=torch.long), torch.tensor([len(ids)]), steps, self.pads_before)
-            batches.append(unlabelled(inputs, mask if self.mask else None))
+        """Serve the user's texts as batches of one."""
+        batches = [self.as_batch(text) for text in self.own.texts]
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
 
     def describe(self) -> str:

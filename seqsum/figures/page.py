@@ -58,6 +58,7 @@ class Section(NamedTuple):
         text: Caption; the first line is a paragraph, further lines are items of a list.
         name: Name of the figure's file, without suffix.
         figure, table: What it shows.
+        html: Shown at the end as it is: whoever makes it escapes what is in it.
     """
 
     title: str
@@ -65,6 +66,7 @@ class Section(NamedTuple):
     name: str = ""
     figure: Figure | None = None
     table: Table | None = None
+    html: str = ""
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -135,7 +137,9 @@ def _section(section: Section, picture: bytes | None) -> str:
         parts.append(embed(picture, section.title))
     if section.table is not None:
         parts.append(_table(section.table))
-    long = section.table is not None and len(section.table.rows) > 20
+    if section.html:
+        parts.append(section.html)
+    long = section.html or (section.table is not None and len(section.table.rows) > 20)
     return "\n".join([f"<section{' class=long' if long else ''}>", *parts, "</section>"])
 
 

@@ -119,11 +119,12 @@ def _run(module: SequenceModule, data: SequenceData) -> tuple[Evaluation, dict[s
 def _metrics_section(evaluation: Evaluation, metrics: Mapping[str, float]) -> Section:
     sequences = sum(map(len, evaluation.outputs))
     longest = max(outputs.shape[1] for outputs in evaluation.outputs)
-    up_to = "up to " if evaluation.first.mask is not None else ""
+    steps = f"of {'up to ' if evaluation.first.mask is not None else ''}{longest} steps"
+    answers = "with one answer each" if longest == 1 else steps
     rows = [
         (name, f"{value:.4f}", captions.METRICS.get(name.removeprefix("test/"), "")) for name, value in metrics.items()
     ]
-    text = f"{sequences:,} sequences of {up_to}{longest} steps from the test split."
+    text = f"{sequences:,} sequences {answers} from the test split."
     return Section("Test", text, table=Table(("metric", "value", "meaning"), rows))
 
 

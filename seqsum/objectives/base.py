@@ -67,7 +67,7 @@ class Objective(nn.Module):
         """Make the page of `python -m seqsum.inspect`: a test's figures, and gates and states of its first sequence."""
         figures = self.figures(evaluation)
         sections = [captions.section(name, figure) for name, figure in figures.items()]
-        return sections if any(name.startswith("states") for name in figures) else sections + _gates(evaluation)
+        return sections if any(name.startswith("states") for name in figures) else sections + inside(evaluation)
 
     def show(self, prediction: Prediction) -> Shown:
         """Make what `predict` shows for a user's input: the answers at each step."""
@@ -82,7 +82,7 @@ class Objective(nn.Module):
         return Shown(tables=tables)
 
 
-def _gates(evaluation: Evaluation) -> list[Section]:
+def inside(evaluation: Evaluation) -> list[Section]:
     """Draw gates and states of each layer while it reads the first sequence."""
     first = evaluation.first.map(lambda tensor: tensor[:1])
     steps = slice(GATE_STEPS) if first.mask is None else first.mask[0].nonzero().squeeze(1)[:GATE_STEPS]

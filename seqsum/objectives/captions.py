@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from seqsum.data.own import OwnDigits
+from seqsum.data.own import OwnInput
 from seqsum.data.sums import Operation
 from seqsum.figures.page import Section, Table
 
@@ -104,6 +104,22 @@ FIGURES |= {
     ),
 }
 
+FIGURES |= {
+    "accuracy_by_length": (
+        "Accuracy against length",
+        "Texts sorted by the number of words that the network read, in groups of about the same size; below each group "
+        "are its lengths and the number of its texts. Dots are the share of right answers, lines are 95 % intervals "
+        "(Wilson). If the dots fall to the right, the network forgets; if the interval of a group lies on the dashed "
+        "line, the mean of all, its length makes no difference that these texts could show.",
+    ),
+    "surest_mistakes": (
+        "Mistakes that the network was surest of",
+        "Wrong answers with the highest probabilities. Look for the kind of mistake: irony, praise for another film, a "
+        "mixed verdict, or a label that you would not have given either.",
+    ),
+    "own_texts": ("Your texts", "The answer to each text, and the probability that the network gives it."),
+}
+
 FIGURES["continuations"] = FIGURES["test_continuations"]
 
 GATES = (
@@ -124,6 +140,15 @@ PARTS = {
     "cell_state": "The cell state carries the count from step to step: look for rows that rise and fall with the sum.",
     "hidden": "The hidden state is what the next step and the next layer read.",
 }
+
+WORDS = (
+    "The network was asked after every word. The colour of a word is the change that it made to the log-odds, "
+    "log(p / (1 − p)) for the probability p of the label on the right of the scale: +0.69 doubles the odds. Unlike "
+    "changes of p itself, which shrink towards 0 and 1 however strong a word is, they add up, from even odds to the "
+    "answer. In a network that averages over words, the later of many words move it less. Point at a word for its "
+    "value. Words underlined with dots are not in the vocabulary: the network reads them all as the same word."
+)
+NO_WORDS = "This network can't be asked after every word, which needs a method `by_step`: no words are coloured."
 
 SKIPPED = "These could not be read; the results leave them out."
 
@@ -158,8 +183,8 @@ def section(name: str, figure: Figure, remark: str = "") -> Section:
     return Section(title.format(layer=layer), f"{text} {remark}".strip(), name, figure)
 
 
-def skipped(own: OwnDigits) -> list[Section]:
-    """Make a section that lists what could not be read of a user's images; none if everything was."""
+def skipped(own: OwnInput) -> list[Section]:
+    """Make a section that lists what could not be read of a user's input; none if everything was."""
     return [Section("Skipped", SKIPPED, table=Table(("file", "why"), own.skipped))] if own.skipped else []
 
 

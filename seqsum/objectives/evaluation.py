@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
+from rich.text import Text
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -112,6 +113,7 @@ class Shown(NamedTuple):
     Attributes:
         lines: Lines to print.
         tables: Tables to print.
+        texts: Texts to print, in colour where the terminal has colours.
         figures: Figures to save, by name.
         files: Contents of further text files, by name.
         page: Sections of `predictions.html`; empty for no page.
@@ -122,6 +124,7 @@ class Shown(NamedTuple):
     figures: Mapping[str, Figure] = {}  # never changed
     files: Mapping[str, str] = {}
     page: Sequence[Section] = ()
+    texts: Sequence[Text] = ()
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the lines, and the page or, where there is none, tables and figures."""

@@ -263,6 +263,28 @@ def test_a_long_text_is_cut_as_the_reviews_are(root):
     assert [skipped.reason for skipped in some.own.skipped] == ["has 10 words; `--data.longest` (=3) drops it"]
 
 
+def test_a_review_is_found_by_its_row_with_all_its_words(root):
+    data = made(root, vocabulary_size=10, longest=12)
+    texts = {review.name: tokenize(review.text) for review in some_reviews()}
+    for row in range(len(data.splits["test"].labels)):
+        review = data.text_of("test", row)
+        assert review.words == texts[review.source], "even words that the network does not know"
+        assert len(data.words_read(review)) == data.lengths_read("test")[row] == min(12, len(review.words))
+        assert data.known(review.words) == [word in data.vocabulary.words for word in review.words]
+    batch = next(iter(data.test_dataloader()))
+    row = int(batch.rows[0])
+    alone, together = data.as_batch(data.text_of("test", row)), data.gather(batch)
+    assert alone.inputs[0].tolist() == together.inputs[0][together.mask[0]].tolist()
+
+
+def test_the_part_of_a_text_that_is_read_is_said(root):
+    long, short = " ".join(["film"] * 1_234), "film"
+    data = own(root, [long, short, "a film"], longest=5)
+    assert [data.part_read(text) for text in data.own.texts] == ["the last 5 of 1,234 words", "1 word", "all 2 words"]
+    start = own(root, long, longest=5, beyond="keep_start")
+    assert start.part_read(start.own.texts[0]) == "the first 5 of 1,234 words"
+
+
 # The real reviews ----------------------------------------------------------------------------------------
 
 
