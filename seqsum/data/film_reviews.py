@@ -19,7 +19,16 @@ from seqsum.data.downloads import MissingDataError
 from seqsum.data.index_tables import IndexBatch, IndexBatches
 from seqsum.data.indexed import IndexedData, check_at_least
 from seqsum.data.own import Skipped
-from seqsum.data.reviews import Corpus, Reviews, download_corpus, encode, find_corpus, load_corpus, make_reviews
+from seqsum.data.reviews import (
+    Corpus,
+    Reviews,
+    download_corpus,
+    encode,
+    find_corpus,
+    join,
+    load_corpus,
+    make_reviews,
+)
 from seqsum.data.text import UNKNOWN, Vocabulary
 from seqsum.data.text.own import OwnText, OwnTexts, read_texts
 from seqsum.data.text.pieces import Beyond, Pieces
@@ -29,6 +38,7 @@ from seqsum.errors import InputError
 Dataset = Literal["auto", "imdb", "made"]
 CHOICES = {
     "dataset": ("auto", "imdb", "made"),
+    "train_on": ("train", "all"),
     "beyond": ("keep_end", "keep_start", "drop"),
     "padding": ("after", "before"),
     "pad_to": ("batch", "longest"),
@@ -46,6 +56,8 @@ class FilmReviews(IndexedData):
         dataset: `imdb`, the Large Movie Review Dataset; `made`, a small one of made-up sentences; or `auto`, which is
             `imdb` if it is on disk or can be downloaded, else `made`.
         root: Folder with `aclImdb.tar.gz`, `aclImdb_v1.tar.gz` or the unpacked `aclImdb`.
+        train_on: Reviews to train on: the `train` split, or `all` but the test split, as in publications without a
+            validation split. With `all`, validation reviews are trained on too, so their metrics prove nothing.
         vocabulary_size: Number of word ids: two for padding and unknown words, the others for the most frequent words
             of the training reviews.
         longest: Most words of a review; null for no limit.
@@ -67,6 +79,7 @@ class FilmReviews(IndexedData):
         self,
         dataset: Dataset = "auto",
         root: str = "data",
+        train_on: Literal["train", "all"] = "train",
         vocabulary_size: int = 20_000,
         longest: int | None = 400,
         beyond: Beyond = "keep_end",
@@ -80,7 +93,8 @@ class FilmReviews(IndexedData):
         texts: str | list[str] | None = None,
     ) -> None:
         super().__init__((1, 1), batch_size, seed)
-        for name, value in {"dataset": dataset, "beyond": beyond, "padding": padding, "pad_to": pad_to}.items():
+        given = (dataset, train_on, beyond, padding, pad_to)
+        for name, value in zip(CHOICES, given, strict=True):
             if value not in CHOICES[name]:
                 raise InputError(f"`--data.{name}` (={value}) must be one of {CHOICES[name]}")
         check_at_least("--data.vocabulary_size", vocabulary_size, 3)
@@ -92,6 +106,7 @@ class FilmReviews(IndexedData):
         self.save_hyperparameters(ignore=["texts"])
         self.dataset: str = dataset
         self.root = root
+        self.trains_on_all = train_on == "all"
         self.vocabulary_size = vocabulary_size
         self.pieces = Pieces(longest, beyond, crop)
         self.pads_before = padding == "before"
@@ -143,7 +158,10 @@ class FilmReviews(IndexedData):
     def _take(self, corpus: Corpus) -> None:
         """Keep the splits of a corpus, without the reviews to drop, and choose the vocabulary."""
         self.corpus = corpus
-        for split, reviews in corpus.splits.items():
+        splits = dict(corpus.splits)
+        if self.trains_on_all:
+            splits["train"] = join(splits["train"], splits["val"])
+        for split, reviews in splits.items():
             kept = self.pieces.keeps(reviews.words.lengths)
             if not kept.any():
                 raise InputError(f"`--data.longest` (={self.pieces.longest}) drops all reviews of the {split} split")

@@ -86,6 +86,17 @@ def test_batches_hold_the_right_words_of_every_review_whatever_the_choices(root,
         assert max(map(len, originals(data, "train"))) <= 30
 
 
+def test_all_but_the_test_reviews_may_be_trained_on(root):
+    data, alone = made(root, train_on="all"), made(root)
+    assert originals(data, "train") == originals(alone, "train") + originals(alone, "val")
+    assert data.vocabulary.words == alone.vocabulary.words
+    for batch in epoch_of(data):
+        for row, place in enumerate(batch.rows.flatten().tolist()):
+            assert words_of(data, batch, row) == [
+                word if word in data.vocabulary.ids else "<unknown>" for word in originals(data, "train")[place]
+            ]
+
+
 def test_pieces_of_a_review_change_with_the_epoch_and_reach_both_ends(root):
     data = made(root, crop=5)
     texts, at_start, at_end = originals(data, "train"), False, False
@@ -181,6 +192,7 @@ def test_imdb_is_an_error_when_there_are_no_real_reviews(tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({"dataset": "films"}, r"`--data\.dataset` \(=films\) must be one of"),
+        ({"train_on": "test"}, r"`--data\.train_on` \(=test\) must be one of"),
         ({"beyond": "cut"}, r"`--data\.beyond` \(=cut\) must be one of"),
         ({"padding": "left"}, r"`--data\.padding` \(=left\) must be one of"),
         ({"pad_to": "all"}, r"`--data\.pad_to` \(=all\) must be one of"),

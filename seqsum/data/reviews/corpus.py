@@ -50,6 +50,12 @@ class Reviews(NamedTuple):
         return Reviews(self.words.select(rows), self.labels[rows], self.origins[rows])
 
 
+def join(first: Reviews, second: Reviews) -> Reviews:
+    """Join two splits."""
+    tensors = (torch.cat(pair) for pair in zip(first[1:], second[1:], strict=True))
+    return Reviews(first.words.join(second.words), *tensors)
+
+
 class Corpus(NamedTuple):
     """All reviews, and all words of the training reviews, the most frequent first."""
 

@@ -31,6 +31,12 @@ class Ragged(NamedTuple):
         within = torch.arange(int(offsets[-1])) - offsets[:-1].repeat_interleave(lengths)
         return Ragged(self.values[self.offsets[rows].repeat_interleave(lengths) + within], offsets)
 
+    def join(self, other: Ragged) -> Ragged:
+        """Return these sequences and then those of another."""
+        return Ragged(
+            torch.cat([self.values, other.values]), torch.cat([self.offsets, self.offsets[-1] + other.offsets[1:]])
+        )
+
     def to(self, device: torch.device) -> Ragged:
         """Return a copy on another device."""
         return Ragged(self.values.to(device), self.offsets.to(device))
