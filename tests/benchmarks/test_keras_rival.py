@@ -243,7 +243,7 @@ def test_optimizer_is_that_of_the_main_job():
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(SCRIPT.parent)}
     command = [sys.executable, "-c", OPTIMIZE, start, steps]
     answer = json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
-    optimizer = module.configure_optimizers()
+    optimizer = module.configure_optimizers()["optimizer"]
     for step in gradients:
         for weight, gradient in zip(weights, step, strict=True):
             weight.grad = gradient.clone()
