@@ -14,6 +14,7 @@ from seqsum.benchmarks.reviews.batches import Source, draw_reviews, read_reviews
 from seqsum.benchmarks.reviews.keras_process import KerasReviews, keras_layout
 from seqsum.benchmarks.reviews.networks import compute_numbers, make_network, run_masked, run_packed, run_padded
 from seqsum.benchmarks.same_numbers import check_same_numbers
+from seqsum.errors import InputError
 from seqsum.recurrent import GRU, gru_from_keras, lstm_from_keras
 from tests.data.reviews.written import some_reviews, write_folder
 
@@ -72,7 +73,7 @@ def test_all_contestants_read_the_same_reviews(source):
 def test_a_sample_is_no_larger_than_the_epoch():
     few = Source("", torch.arange(1, 11), lambda rows, steps: None)
     for count in (0, 4):
-        with pytest.raises(ValueError, match=rf"`batches` \(={count}\) must be between 1 and 3"):
+        with pytest.raises(InputError, match=rf"`--batches` \(={count}\) must be between 1 and 3"):
             take_sample(few, count, 3)
 
 

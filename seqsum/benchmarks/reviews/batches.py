@@ -14,6 +14,7 @@ from seqsum.data.buckets import BucketBatches
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.text import UNKNOWN, Ragged
 from seqsum.data.text.ragged import pad
+from seqsum.errors import InputError
 
 LONGEST = 500  # words; longer reviews lose their start
 VOCABULARY = 20_000
@@ -77,11 +78,11 @@ def take_sample(source: Source, batches: int, batch_size: int, seed: int = 0) ->
     """Take batches across all lengths from an epoch in buckets, and shuffle their reviews into other batches.
 
     Raises:
-        ValueError: There are fewer full batches than asked for.
+        InputError: There are fewer full batches than asked for.
     """
     epoch = list(BucketBatches("train", source.lengths, batch_size, seed))[:-1]  # the last may be short
     if not 1 <= batches <= len(epoch):
-        raise ValueError(f"`batches` (={batches}) must be between 1 and {len(epoch)}, the full ones of an epoch")
+        raise InputError(f"`--batches` (={batches}) must be between 1 and {len(epoch)}, the full ones of an epoch")
     epoch.sort(key=lambda batch: batch.steps or 0)
     places = ((torch.arange(batches) + 0.5) * len(epoch) / batches).long().tolist()
     tables = [epoch[place].rows.squeeze(1) for place in places]
