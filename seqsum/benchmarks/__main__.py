@@ -5,16 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
-from seqsum.benchmarks import gpu, loading, recurrent, scaling, training
+from seqsum.benchmarks import gpu, loading, recurrent, reviews, scaling, training
 from seqsum.benchmarks.timing import show, write
 from seqsum.console import fail
 from seqsum.errors import InputError
 from seqsum.paths import expand_home
 
-BENCHMARKS = {"recurrent": recurrent, "training": training, "loading": loading, "scaling": scaling}
+BENCHMARKS: dict[str, ModuleType] = {
+    "recurrent": recurrent,
+    "reviews": reviews,
+    "training": training,
+    "loading": loading,
+    "scaling": scaling,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Runs `keras_rival.py` in a process of its own, and converts torch's weights to Keras's layout."""
+"""Runs Keras in a process of its own, and converts torch's weights to Keras's layout."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from seqsum.data.digits import Digits
 
 SCRIPT = Path(__file__).with_name("keras_rival.py")
 ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+Process = TypeVar("Process", bound="KerasProcess")
 
 
 def reason_against(device: torch.device, precision: str) -> str | None:
@@ -33,29 +34,27 @@ def reason_against(device: torch.device, precision: str) -> str | None:
     return None
 
 
-class KerasRival:
+class KerasProcess:
     """Keras in a process of its own: in one process, threads of TensorFlow and torch would compete for the cores.
 
     Between requests it waits for its standard input, which takes no processor time.
 
     Args:
-        network: Network with torch.nn's LSTM, whose weights Keras starts from.
-        digits: Digits to train on.
-        sequence_length: Steps, `T`.
-        script: Script that the process runs.
+        script: Script that the process runs, such as `keras_rival.py`.
+        files: Arrays for it by name, for each of the `.npz` files that it reads.
+        options: Its further arguments.
     """
 
-    def __init__(self, network: nn.Module, digits: Digits, sequence_length: int, script: Path = SCRIPT) -> None:
+    def __init__(self, script: Path, files: Mapping[str, Mapping[str, Tensor]], options: Sequence[str]) -> None:
         self._folder = TemporaryDirectory(prefix="seqsum-keras-")
         folder = Path(self._folder.name)
-        np.savez(folder / "digits.npz", images=digits.images.cpu().numpy(), labels=digits.labels.cpu().numpy())
-        weights = keras_layout(network, [weight.detach().cpu() for weight in network.parameters()])
-        np.savez(folder / "weights.npz", *(weight.numpy() for weight in weights))
+        for name, tensors in files.items():
+            arrays: dict[str, Any] = {key: tensor.detach().cpu().numpy() for key, tensor in tensors.items()}
+            np.savez(folder / f"{name}.npz", **arrays)
         self.errors = folder / "errors.txt"
-        options = [f"--sequence-length={sequence_length}", f"--threads={torch.get_num_threads()}"]
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, str(script), str(folder), *options],
+                [sys.executable, str(script), str(folder), *options, f"--threads={torch.get_num_threads()}"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -63,7 +62,7 @@ class KerasRival:
                 env={**os.environ, **ENVIRONMENT},
             )
 
-    def __enter__(self) -> KerasRival:
+    def __enter__(self: Process) -> Process:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,18 +71,12 @@ class KerasRival:
         self.process.communicate()
         self._folder.cleanup()
 
-    def numbers(self, rows: Tensor) -> Numbers:
-        """Compute loss, predictions and gradients, in Keras's layout, for the digits at `(B, T)`, without training."""
-        with np.load(self._ask(do="numbers", rows=rows.tolist())["file"]) as file:
-            loss, predictions, *gradients = (torch.from_numpy(array) for array in file.values())
-        return Numbers(loss, predictions, gradients)
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Send a request and return the answer.
 
-    def train(self, rows: Tensor) -> tuple[float, list[float]]:
-        """Train on index tables `(N, B, T)`; return the seconds of all steps but the first, and each step's loss."""
-        answer = self._ask(do="train", rows=rows.tolist())
-        return answer["seconds"], answer["losses"]
-
-    def _ask(self, **request: Any) -> dict[str, Any]:
+        Raises:
+            RuntimeError: The process has ended; the message is what it said.
+        """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with suppress(BrokenPipeError):  # the process has ended; the missing answer is handled below
@@ -93,6 +86,42 @@ class KerasRival:
             said = self.errors.read_text()[-2000:]
             raise RuntimeError(f"Keras's process ended with exit status {self.process.wait()}:\n{said}")
         return json.loads(answer)
+
+    def ask_for_numbers(self, **request: Any) -> Numbers:
+        """Ask for loss, predictions and gradients, in Keras's layout, of one batch, without training on it."""
+        with np.load(self.ask(do="numbers", **request)["file"]) as file:
+            loss, predictions, *gradients = (torch.from_numpy(array) for array in file.values())
+        return Numbers(loss, predictions, gradients)
+
+
+class KerasRival(KerasProcess):
+    """The main job in Keras.
+
+    Args:
+        network: Network with torch.nn's LSTM, whose weights Keras starts from.
+        digits: Digits to train on.
+        sequence_length: Steps, `T`.
+        script: Script that the process runs.
+    """
+
+    def __init__(self, network: nn.Module, digits: Digits, sequence_length: int, script: Path = SCRIPT) -> None:
+        weights = keras_layout(network, list(network.parameters()))
+        files = {"digits": digits._asdict(), "weights": in_order(weights)}
+        super().__init__(script, files, [f"--sequence-length={sequence_length}"])
+
+    def numbers(self, rows: Tensor) -> Numbers:
+        """Compute loss, predictions and gradients, in Keras's layout, for the digits at `(B, T)`, without training."""
+        return self.ask_for_numbers(rows=rows.tolist())
+
+    def train(self, rows: Tensor) -> tuple[float, list[float]]:
+        """Train on index tables `(N, B, T)`; return the seconds of all steps but the first, and each step's loss."""
+        answer = self.ask(do="train", rows=rows.tolist())
+        return answer["seconds"], answer["losses"]
+
+
+def in_order(tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Name tensors by their order, for a file from which they are read in that order."""
+    return {f"arr_{index}": tensor for index, tensor in enumerate(tensors)}
 
 
 def keras_layout(network: nn.Module, values: Sequence[Tensor]) -> list[Tensor]:

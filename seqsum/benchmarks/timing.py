@@ -22,13 +22,15 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Timing:
-    """Times of one contestant in seconds, and its speed relative to the rival's in the same rounds."""
+    """Times of one contestant in seconds, and its speed relative to the rival's in the same rounds, with quartiles."""
 
     n: int
     median: float
     lower_quartile: float
     upper_quartile: float
     speed: float
+    lower_speed: float
+    upper_speed: float
 
 
 def time_in_turn(
@@ -80,9 +82,13 @@ def seconds_of(call: Callable[[], Any], device: torch.device) -> float:
 
 
 def _summary(samples: list[float], rival: list[float]) -> Timing:
-    lower, median, upper = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
-    speed = statistics.median(theirs / ours for ours, theirs in zip(samples, rival, strict=True))
-    return Timing(len(samples), median, lower, upper, speed)
+    lower, median, upper = _quartiles(samples)
+    lower_speed, speed, upper_speed = _quartiles([theirs / ours for ours, theirs in zip(samples, rival, strict=True)])
+    return Timing(len(samples), median, lower, upper, speed, lower_speed, upper_speed)
+
+
+def _quartiles(values: list[float]) -> list[float]:
+    return statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
 
 
 def peak_memory(call: Callable[[], Any], device: torch.device) -> int:
@@ -160,6 +166,14 @@ def write(path: Path, device: torch.device, settings: dict[str, Any], rows: list
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": machine(device), "settings": settings, "rows": rows}, indent=2) + "\n")
     rich.print(f"Written to {path}")
+
+
+def write_markdown(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows with the same keys as a Markdown table, and print its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    path.write_text("".join(f"| {' | '.join(cells)} |\n" for cells in lines), encoding="utf-8")
+    rich.print(f"Table: {path}")
 
 
 def row(timing: Timing) -> dict[str, Any]:

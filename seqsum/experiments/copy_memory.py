@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from seqsum.benchmarks.timing import show, write
-from seqsum.experiments.files import save, settings_of, write_markdown
+from seqsum.benchmarks.timing import show, write, write_markdown
+from seqsum.experiments.files import save, settings_of
 from seqsum.experiments.runs import Run, accuracies, spread, trained
 from seqsum.figures.copy_memory import plot_memory
 from seqsum.module import SequenceModule

@@ -22,11 +22,3 @@ def save(figure: Figure, path: Path) -> None:
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """Convert the options of a command to values that JSON supports."""
     return {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
-
-
-def write_markdown(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows with the same keys as a Markdown table, and print its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(value) for value in row.values()] for row in rows)]
-    path.write_text("".join(f"| {' | '.join(cells)} |\n" for cells in lines), encoding="utf-8")
-    rich.print(f"Table: {path}")

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from seqsum.benchmarks.timing import show, write
-from seqsum.experiments.files import save, settings_of, write_markdown
+from seqsum.benchmarks.timing import show, write, write_markdown
+from seqsum.experiments.files import save, settings_of
 from seqsum.experiments.rows import SET_UPS, train
 from seqsum.experiments.runs import Run, accuracies, spread, tested
 from seqsum.figures.comparison import plot_comparison

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, cast
 
 import torch
 
-from seqsum.benchmarks.timing import show, write
+from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.callbacks.results import STEP_SECONDS
 from seqsum.data import FilmReviews
 from seqsum.errors import InputError
-from seqsum.experiments.files import save, settings_of, write_markdown
+from seqsum.experiments.files import save, settings_of
 from seqsum.experiments.review_set_ups import (
     CURVES,
     FULL,

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqsum.benchmarks.timing import show, write
+from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.data.sine_curves import SineCurves, draw_curves
 from seqsum.errors import InputError
-from seqsum.experiments.files import save, settings_of, write_markdown
+from seqsum.experiments.files import save, settings_of
 from seqsum.experiments.runs import Run, trained
 from seqsum.figures.continuations import plot_continuations, plot_drift
 from seqsum.inspect.restore import load
