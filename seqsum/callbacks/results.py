@@ -111,7 +111,7 @@ def clocks() -> np.ndarray:
 
 
 def print_table(results: dict[str, Any]) -> None:
-    """Print a test's metrics by step, and below them those that have no steps.
+    """Print a test's metrics by step, if there are several, and over all; and below them those that have no steps.
 
     Args:
         results: Content of `results.json`.
@@ -121,7 +121,7 @@ def print_table(results: dict[str, Any]) -> None:
     for name in results["test_by_step"]:
         table.add_column(name, justify="right")
     steps = list(enumerate(zip(*results["test_by_step"].values(), strict=True), start=1))
-    for step, values in spaced(steps):  # results.json has all steps
+    for step, values in spaced(steps) if len(steps) > 1 else ():  # results.json has all steps
         table.add_row(str(step), *("–" if value is None else f"{value:.4f}" for value in values))
     others = {name for name in results["test"] if name.removeprefix("test/") not in (*results["test_by_step"], "loss")}
     table.caption = " · ".join(f"{name} {results['test'][name]:.4f}" for name in sorted(others)) or None

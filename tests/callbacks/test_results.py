@@ -8,7 +8,7 @@ from seqsum.callbacks.results import TestReport, print_table
 
 
 @pytest.mark.parametrize(("length", "expected"), [
-    (0, []), (1, [1]), (32, list(range(1, 33))), (33, list(range(2, 33, 2))), (100, list(range(4, 101, 4))),
+    (0, []), (1, []), (2, [1, 2]), (32, list(range(1, 33))), (33, list(range(2, 33, 2))), (100, list(range(4, 101, 4))),
 ])  # fmt: skip
 def test_long_sequences_have_every_so_many_steps_in_the_table(length, expected, capsys):
     by_step = [None, *(0.001 * step for step in range(2, length + 1))][:length]
