@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from itertools import compress
 from pathlib import Path
@@ -15,20 +14,10 @@ from torch.utils.data import DataLoader
 from seqsum.data.base import Batch, unlabelled
 from seqsum.data.buckets import POOL, BucketBatches, RepeatedBuckets
 from seqsum.data.digits import Split
-from seqsum.data.downloads import MissingDataError
 from seqsum.data.index_tables import IndexBatch, IndexBatches
 from seqsum.data.indexed import IndexedData, check_at_least
 from seqsum.data.own import Skipped
-from seqsum.data.reviews import (
-    Corpus,
-    Reviews,
-    download_corpus,
-    encode,
-    find_corpus,
-    join,
-    load_corpus,
-    make_reviews,
-)
+from seqsum.data.reviews import Corpus, Reviews, join, obtain_corpus
 from seqsum.data.text import UNKNOWN, Vocabulary
 from seqsum.data.text.own import OwnText, OwnTexts, read_texts
 from seqsum.data.text.pieces import Beyond, Pieces
@@ -140,20 +129,7 @@ class FilmReviews(IndexedData):
         """Read the corpus, unless that was done before; return its name, too."""
         if self.corpus is not None:
             return self.dataset, self.corpus
-        if self.dataset == "made":
-            return "made", encode(make_reviews())
-        root = Path(self.root)
-        try:
-            return "imdb", load_corpus(find_corpus(root) or download_corpus(root))
-        except MissingDataError as error:
-            if self.dataset == "imdb":
-                raise
-            warnings.warn(
-                f"THESE ARE NOT REAL REVIEWS: the run uses made-up sentences. {error} "
-                "Its figures can't be compared with those of real reviews.",
-                stacklevel=2,
-            )
-            return "made", encode(make_reviews())
+        return obtain_corpus(self.dataset, Path(self.root))
 
     def _take(self, corpus: Corpus) -> None:
         """Keep the splits of a corpus, without the reviews to drop, and choose the vocabulary."""
@@ -184,15 +160,19 @@ class FilmReviews(IndexedData):
 
     def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
         """Make the sampler, which puts reviews of similar length together."""
-        lengths = self.pieces.lengths(self.splits[split].words.lengths, training=split == "train")
+        lengths = self._lengths(split)
         kind = RepeatedBuckets if repeated else BucketBatches
         pool, steps = POOL if self.bucketing else 1, self.pieces.longest if self.pads_all else None
         return kind(split, lengths, self.batch_size, seed, rank, processes, pool, steps)
 
+    def _lengths(self, split: Split) -> Tensor:
+        """Return the length of what is read of each review, `(M,)`, on the CPU, where the sampler needs it."""
+        return self.pieces.lengths(self.splits[split].words.lengths.cpu(), training=split == "train")
+
     def padding_share(self, split: Split) -> float:
         """Compute the share of padding among all steps of the batches of an epoch, the first for `train`."""
         read, computed = 0, 0
-        of_reviews = self.pieces.lengths(self.splits[split].words.lengths, training=split == "train")
+        of_reviews = self._lengths(split)
         for batch in self._dataloader(split):
             assert batch.steps is not None, "the sampler of this class sets it"
             read += int(of_reviews[batch.rows].sum())
