@@ -64,7 +64,7 @@ def test_every_benchmark_of_the_readme_and_the_docs_parses(command):
 def test_readme_shows_commands():
     assert len(COMMANDS) > 10
     assert len(BENCHMARKS) > 8
-    assert {command[0] for command in BENCHMARKS} == {"recurrent", "training", "loading", "scaling", "gpu"}
+    assert {command[0] for command in BENCHMARKS} == {"recurrent", "training", "loading", "scaling", "gpu", "reviews"}
 
 
 def test_sum_yaml_is_the_default(parsed):

@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from seqsum.callbacks import RunLines
 from seqsum.cli import main
+from seqsum.data import FilmReviews
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import load_splits
 from tests.callbacks.conftest import hparams
@@ -262,15 +263,25 @@ def test_options_run(here, mnist_root, capfd, flags):
     main(["fit", *SMALL, f"--data.root={mnist_root}", "--trainer.fast_dev_run=2", *flags])
 
 
-@pytest.mark.parametrize("config", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+OFFLINE = {  # data of the configurations, and what they need to run here; the others are drawn
+    DigitData: "--data.root={mnist_root}",
+    FilmReviews: "--data.dataset=made",
+}
+BASES = sorted((REPOSITORY / "configs").glob("*.yaml"))
+DIFFERENCES = [path for base in BASES for path in sorted((REPOSITORY / "configs" / base.stem).glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("config", [*BASES, *DIFFERENCES], ids=lambda path: path.stem)
 def test_every_configuration_runs(here, mnist_root, capfd, config):
-    assert f"python train.py -c configs/{config.name}" in config.read_text().split("\n\n")[0], (
-        "its header says how to run it"
-    )
-    data = yaml.safe_load(config.read_text())["data"]["class_path"]
-    digits = issubclass(pydoc.locate(data), DigitData)  # others are drawn
-    root = [f"--data.root={mnist_root}"] if digits else []
-    main(["-c", str(config), *root, "--trainer.fast_dev_run=1", "--trainer.accelerator=cpu"])
+    """Files in a folder are differences from the file of the folder's name."""
+    files = [config] if config in BASES else [config.parent.with_suffix(".yaml"), config]
+    first = config.read_text().splitlines()[0]
+    assert first.startswith("# python train.py -c "), "its header says how to run it"
+    assert all(f"-c {path.relative_to(REPOSITORY).as_posix()}" in first for path in files)
+    data = pydoc.locate(yaml.safe_load(files[0].read_text())["data"]["class_path"])
+    offline = [flag.format(mnist_root=mnist_root) for kind, flag in OFFLINE.items() if issubclass(data, kind)]
+    options = [option for path in files for option in ("-c", str(path))]
+    main([*options, *offline, "--trainer.fast_dev_run=1", "--trainer.accelerator=cpu"])
 
 
 def test_averaged_weights_are_what_is_tested_and_resumed(here, mnist_root, capfd):
