@@ -203,6 +203,7 @@ def test_scaling_trains_on_one_device_and_on_two(monkeypatch, tmp_path, capsys, 
     assert "efficiency" in text
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:THIS IS NOT MNIST")
 @pytest.mark.parametrize("benchmark", ["loading", "training"])
 def test_data_and_training(benchmark, monkeypatch, tmp_path, capsys, mnist_root):

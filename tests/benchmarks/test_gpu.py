@@ -305,6 +305,7 @@ def write_repository(folder, **files):
         path.write_text(textwrap.dedent(text))
 
 
+@pytest.mark.slow
 def test_the_tests_that_use_a_gpu_run_and_say_what_failed(tmp_path, monkeypatch):
     write_repository(tmp_path / "repository")
     monkeypatch.setattr(checks, "ROOT", tmp_path / "repository")
@@ -321,6 +322,7 @@ def test_the_tests_that_use_a_gpu_run_and_say_what_failed(tmp_path, monkeypatch)
     assert "- tests.recurrent.test_triton::test_wrong: AssertionError: one is not two" in text
 
 
+@pytest.mark.slow
 def test_tests_that_take_too_long_are_interrupted_and_report_what_they_have(tmp_path, monkeypatch):
     endless = """
         import pathlib, time

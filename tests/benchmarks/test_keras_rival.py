@@ -199,6 +199,7 @@ def change_loss(module):
 MISTAKES = {"gates swapped": swap_gates, "one weight": turn_kernels, "epsilon": raise_epsilon, "loss": change_loss}
 
 
+@pytest.mark.slow
 @needs_keras
 def test_keras_computes_the_same_and_learns(data):
     rival = training.same_modules()[training.RIVAL]
@@ -228,6 +229,7 @@ print(json.dumps({"weights": [v.numpy().tolist() for v in variables], "torch": "
 """
 
 
+@pytest.mark.slow
 @needs_keras
 def test_optimizer_is_that_of_the_main_job():
     torch.manual_seed(0)

@@ -131,6 +131,7 @@ def test_layout_is_that_of_keras(cell):
     assert [tuple(array.shape) for array in arrays[7:]] == [(10, 1), (1,)]
 
 
+@pytest.mark.slow
 @needs_keras
 @CELLS
 def test_keras_computes_the_same_and_trains_on_the_batches(cell, sample):

@@ -89,6 +89,7 @@ def test_the_order_of_callbacks_changes_nothing(train, as_made, tmp_path, seeds)
     assert len(orders) == 1 + len(seeds)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_in_another_order(train, as_made, tmp_path):
     train("shuffled", 1, added=[Interrupt])
     assert not (runs(tmp_path / "shuffled")[0] / "results.json").exists()

@@ -1,5 +1,6 @@
 """The slower checks: a right cell learns, and one that can't is told so; gradients, states and speed in numbers."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -59,12 +60,14 @@ def test_additions_are_those_of_the_two_marked_numbers():
     assert inputs[..., 2].abs().max() == 0
 
 
+@pytest.mark.slow
 def test_a_plain_module_is_told_what_would_make_it_faster():
     report = check_cell(nn.GRUCell, like="gru", learn=True)
     assert "by the backend `eager`" in report.find("fast").message
     assert "as a RecurrentCell, with `project` and `step`, it could be compiled" in report.find("fast").message
 
 
+@pytest.mark.slow
 def test_why_a_cell_runs_eagerly_is_said(mutate):
     cell = mutate("lstm", ("state: list[Tensor])", "state)"))
     assert "annotate `state: list[Tensor]`" in check_cell(cell, learn=True).find("fast").message

@@ -131,6 +131,7 @@ def test_the_learning_rate_that_is_found_is_trained_with(fit):
     assert kept["hyper_parameters"]["learning_rate"] == rate
 
 
+@pytest.mark.slow
 def test_the_batch_size_that_is_found_is_trained_with(fit):
     fit(f"{LIGHTNING}BatchSizeFinder", "--trainer.callbacks.max_trials=3", f"{HERE}Seen", CONSTANT)
     assert Seen.sizes[0] != 20

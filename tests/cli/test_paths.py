@@ -101,6 +101,7 @@ def test_nothing_and_what_only_holds_a_tilde_stay(settings_of, home):
     assert expand_home(["~/a", ("~/b", 1), {"c": Path("~/c")}]) == [f"{home}/a", (f"{home}/b", 1), {"c": home / "c"}]
 
 
+@pytest.mark.slow
 def test_a_whole_run_lies_below_the_home_folder(here, home, mnist_root, capfd):
     """Train, resume, test, predict and inspect, with all paths below `~`."""
     (home / "data").symlink_to(mnist_root)

@@ -54,6 +54,7 @@ def test_each_file_of_settings_is_read_once(here, mnist_root, opened):
     assert (opened["one.yaml"], opened["two.yaml"]) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_read_once(here, mnist_root, loaded):
     few = [
         *SMALL,

@@ -300,6 +300,7 @@ def test_the_part_of_a_text_that_is_read_is_said(root):
 # The real reviews ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_real_reviews_are_all_read(real_root):
     if not (real_root / "aclImdb.tar.gz").exists():
         pytest.skip("SEQSUM_DATA holds no film reviews")

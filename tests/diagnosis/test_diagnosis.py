@@ -349,6 +349,7 @@ def test_it_can_be_switched_off(mnist_root, tmp_path, monkeypatch, capfd):
     assert "Diagnosis" not in capfd.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [

@@ -101,6 +101,7 @@ def test_without_a_folder_all_rows_are_listed(spoilt):
     assert not run.exists()
 
 
+@pytest.mark.slow
 def test_a_weight_that_is_nan_reaches_no_checkpoint(spoilt):
     run, error = spoilt("SpoilUpdate29")
     assert re.search(r"error: network.head.bias is NaN or infinite after step 29\. Last good .*last.ckpt", error)
@@ -114,6 +115,7 @@ class Elsewhere(torch.Tensor):
     is_cpu = False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "place"), [("SpoilStep16", "16 (epoch 2, batch 2)"), ("SpoilStep12", "12 (epoch 1, batch 13)")]
 )

@@ -101,6 +101,7 @@ def test_torchrun_without_the_flag_for_devices_is_refused_and_leaves_nothing(tmp
     assert not list(tmp_path.glob("logs/*/*"))
 
 
+@pytest.mark.slow
 def test_no_thread_of_a_process_group_outlives_the_interpreter():
     """One that does aborts the process now and then, whether the training went well or not."""
     done = subprocess.run(

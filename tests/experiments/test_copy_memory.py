@@ -51,6 +51,7 @@ def small_comparison(cells, blanks, *arguments):
           "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=2"])  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cells", "blanks"),
     [

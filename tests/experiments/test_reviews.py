@@ -176,6 +176,7 @@ def test_with_a_mask_padding_before_and_after_give_the_same_numbers(cell, bidire
 # What is reported ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_tables_say_what_the_runs_reached_and_no_run_is_done_twice(here, capsys, monkeypatch):
     command = ["reviews", "--groups", "outputs", "--names", "two_outputs", "--seeds", "0", "1", "--", *SMALL]
     main(command)

@@ -18,6 +18,7 @@ pytestmark = [
 WHOLE = ["--model.backend=bptt", "--tensorboard.histograms_every_n_epochs=1", "--diagnosis.every_n_steps=6"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [pytest.param([], marks=pytest.mark.slow), ["--data.sequence_length=[1,3]", *AVERAGE]]
 )

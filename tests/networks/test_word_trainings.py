@@ -107,6 +107,7 @@ def test_the_vocabulary_of_the_encoder_follows_the_data(here, capfd):
     assert message in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_printed_settings_train_with_the_vocabulary_of_their_data(here, capfd):
     with pytest.raises(SystemExit):
         main(["fit", *COMMON, "--model.readout=last", "--data.vocabulary_size=17", "--print_config"])

@@ -88,6 +88,7 @@ def check_sizes(written, model, name):
             torch.testing.assert_close(flat(written(*given)), flat(model(*given)))
 
 
+@pytest.mark.slow
 def test_exported_layers_take_any_number_of_steps_and_check_lengths():
     model = make("lstm", "lengths")
     exported = export(model, "lengths")

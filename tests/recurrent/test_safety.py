@@ -138,6 +138,7 @@ def assert_same_outcome(actual, expected):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_every_backend_does_as_the_plain_loop(data):

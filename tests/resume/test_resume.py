@@ -229,6 +229,7 @@ def test_last_without_a_run_starts_one(train, tmp_path, monkeypatch):
     assert said == ["No run of sum in logs to resume: starting a new one."]
 
 
+@pytest.mark.slow
 def test_bare_last_brings_back_all_settings(train, tmp_path, monkeypatch, capfd):
     """Restore also seed, schedule and number of epochs, which no checkpoint contains; `best` works the same way."""
     assert train("undisturbed", "--trainer.max_epochs=1", "--seed_everything=3") == 0
