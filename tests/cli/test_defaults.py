@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import pytest
 import yaml
@@ -64,6 +64,7 @@ def shared(one, other):
 
 ALL = [(group, made) for group in DEFAULT_CLASSES for made in classes(group)]
 PAIRS = [(group, *pair) for group in DEFAULT_CLASSES for pair in permutations(classes(group), 2)]
+FEW = [(group, *pair) for group in DEFAULT_CLASSES for pair in pairwise([*classes(group), classes(group)[0]])]
 
 
 def printed(arguments, group, capsys):
@@ -89,7 +90,11 @@ def test_a_class_has_its_own_defaults(here, capsys, group, made):
     assert found == {"class_path": path_of(made), "init_args": signature_of(made)}
 
 
-@pytest.mark.parametrize(("group", "first", "second"), PAIRS, ids=lambda value: getattr(value, "__name__", value))
+@pytest.mark.parametrize(
+    ("group", "first", "second"),
+    [pair if pair in FEW else pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS],
+    ids=lambda value: getattr(value, "__name__", value),
+)
 def test_a_class_has_its_own_defaults_after_another(here, capsys, group, first, second):
     """A flag replaces a class named in a file, as in `-c configs/memory.yaml --data=DigitRows`."""
     (here / "first.yaml").write_text(yaml.safe_dump(below(group, {"class_path": path_of(first)})))
