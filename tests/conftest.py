@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections import defaultdict
 from pathlib import Path
 from urllib.error import URLError
 
@@ -24,6 +25,22 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 from seqsum.data.rendered import render_digits
+
+MOST = 8  # cases of a test by default
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test with many cases, run a sample by default, spread evenly over them; all others are slow."""
+    by_test: dict[tuple[Path, str], list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if not {"slow", "gpu"} & {mark.name for mark in item.iter_markers()}:
+            by_test[item.path, item.nodeid.partition("[")[0]].append(item)
+    for cases in by_test.values():
+        kept = {len(cases) * place // MOST for place in range(MOST)}
+        for place, item in enumerate(cases):
+            if len(cases) > MOST and place not in kept:
+                item.add_marker(pytest.mark.slow)
 
 
 def write_idx(path: Path, array: Tensor) -> None:
