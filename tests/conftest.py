@@ -31,12 +31,16 @@ MOST = 8  # cases of a test by default
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a test with many cases, run a sample by default, spread evenly over them; all others are slow."""
-    by_test: dict[tuple[Path, str], list[pytest.Item]] = defaultdict(list)
+    """Of a test with many cases, run a sample by default, spread evenly over them; all others are slow.
+
+    A test that marks some of its cases slow itself, as `tests.covering` does, has chosen those that run by default.
+    """
+    by_test: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if not {"slow", "gpu"} & {mark.name for mark in item.iter_markers()}:
-            by_test[item.path, item.nodeid.partition("[")[0]].append(item)
+        by_test[item.nodeid.partition("[")[0]].append(item)
     for cases in by_test.values():
+        if any(item.get_closest_marker(chosen) for item in cases for chosen in ("slow", "gpu")):
+            continue
         kept = {len(cases) * place // MOST for place in range(MOST)}
         for place, item in enumerate(cases):
             if len(cases) > MOST and place not in kept:
