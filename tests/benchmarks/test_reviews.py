@@ -110,9 +110,9 @@ class OneDirection(GRU):
 
 @pytest.mark.parametrize("altered", [WithoutMask, OneDirection])
 def test_an_altered_contestant_is_refused(altered, sample, monkeypatch):
-    monkeypatch.setitem(networks.CELLS, "gru", networks.Cell(nn.GRU, altered))
+    monkeypatch.setitem(networks.CELLS, "gru", (nn.GRU, altered))
     with pytest.raises(AssertionError, match="seqsum differs from the rival"):
-        command._compare("gru", 5, sample, False, None, torch.device("cpu"))
+        command.compare_contestants("gru", 5, sample, False, None, torch.device("cpu"))
 
 
 @CELLS

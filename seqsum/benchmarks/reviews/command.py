@@ -16,7 +16,7 @@ from seqsum.benchmarks.keras_process import reason_against
 from seqsum.benchmarks.reviews.batches import Sample, draw_reviews, read_reviews, share_of_padding, take_sample
 from seqsum.benchmarks.reviews.keras_process import KerasReviews, keras_layout
 from seqsum.benchmarks.reviews.networks import (
-    CELLS,
+    KINDS,
     Run,
     compute_numbers,
     make_network,
@@ -41,7 +41,7 @@ RUNS: dict[str, Run] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     parser.add_argument("--data-root", help="folder with aclImdb; default: random words, with lengths like the real")
-    parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
+    parser.add_argument("--cells", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--sizes", nargs="+", type=int, default=[64, 128], help="units per direction")
     parser.add_argument("--batches", type=int, default=20, help="batches per round of each contestant")
     parser.add_argument("--batch-size", type=int, default=64)
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, A
     rows = []
     for cell in arguments.cells:
         for hidden_size in arguments.sizes:
-            found = _compare(cell, hidden_size, sample, reason is None, arguments, device)
+            found = compare_contestants(cell, hidden_size, sample, reason is None, arguments, device)
             rows += _rows(cell, hidden_size, found, arguments.batches)
     write_markdown(arguments.markdown, rows)
     return rows
@@ -80,7 +80,7 @@ def describe(what: str, sample: Sample) -> str:
     return f"{what}. {batches}; padding {bucketed:.1%} in buckets, {shuffled:.1%} without."
 
 
-def _compare(
+def compare_contestants(
     cell: str, hidden_size: int, sample: Sample, with_keras: bool, arguments: argparse.Namespace, device: torch.device
 ) -> dict[str, Timing]:
     """Check that all contestants compute the same, then time them in turn."""

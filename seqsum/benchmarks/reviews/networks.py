@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from seqsum.benchmarks.recurrent import CELLS
 from seqsum.benchmarks.reviews.batches import VOCABULARY
 from seqsum.benchmarks.same_numbers import Numbers
 from seqsum.data.base import Batch
-from seqsum.recurrent import GRU, LSTM
 
 FEATURES = 64  # of a word
 STD = 0.1  # of the words' initial vectors
 LEARNING_RATE = 1e-3
 
 
-class Cell(NamedTuple):
-    """The recurrent layers in torch.nn and in seqsum."""
-
-    torch: Callable[..., nn.RNNBase]
-    seqsum: Callable[..., nn.Module]
-
-
-CELLS = {"lstm": Cell(nn.LSTM, LSTM), "gru": Cell(nn.GRU, GRU)}
+KINDS = ("lstm", "gru")
 Run = Callable[[nn.Module, Tensor, Tensor], Tensor]  # layer, features (B, T, F) and mask -> mean state (B, 2·H)
 
 
@@ -79,15 +72,15 @@ def make_network(cell: str, hidden_size: int, run: Run) -> ReviewNetwork:
     An LSTM's second biases are zero, because Keras has only one.
     """
     torch.manual_seed(0)
-    layers = CELLS[cell]
-    oracle = layers.torch(FEATURES, hidden_size, batch_first=True, bidirectional=True)
+    torch_class, hand_written = CELLS[cell]
+    oracle = torch_class(FEATURES, hidden_size, batch_first=True, bidirectional=True)
     if cell == "lstm":
         for name, weight in oracle.named_parameters():
             if name.startswith("bias_hh"):
                 nn.init.zeros_(weight)
     network = ReviewNetwork(oracle, run, hidden_size)
     if run is run_masked:
-        network.recurrence = layers.seqsum(FEATURES, hidden_size, batch_first=True, bidirectional=True)
+        network.recurrence = hand_written(FEATURES, hidden_size, batch_first=True, bidirectional=True)
         network.recurrence.load_state_dict(oracle.state_dict())
     return network
 
