@@ -46,11 +46,6 @@ class DigitData(IndexedData):
         self.splits: dict[Split, Digits] = {}
         self.is_shared = False  # whether all ranks have the data that rank 0 read
 
-    def prepare_data(self) -> None:
-        """Download on one process, so that errors show before any folder is made."""
-        if self.trainer is None or self.trainer.state.fn != "predict":
-            self.load()
-
     def setup(self, stage: str) -> None:
         if stage == "predict":
             self.own = self.own if self.own.sequences else self._read_images()

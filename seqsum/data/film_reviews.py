@@ -109,11 +109,6 @@ class FilmReviews(IndexedData):
         self.vocabulary = Vocabulary([])
         self.ids: Tensor | None = None  # from ids of the corpus to those of the vocabulary, `(V,)`
 
-    def prepare_data(self) -> None:
-        """Read the corpus on one process, so that errors show before any folder is made."""
-        if self.trainer is None or self.trainer.state.fn != "predict":
-            self.load()
-
     def setup(self, stage: str) -> None:
         if stage == "predict":
             self.own = self.own if self.own.texts else self._read_texts()
@@ -160,19 +155,15 @@ class FilmReviews(IndexedData):
 
     def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
         """Make the sampler, which puts reviews of similar length together."""
-        lengths = self._lengths(split)
+        lengths = self.lengths_read(split, training=split == "train")
         kind = RepeatedBuckets if repeated else BucketBatches
         pool, steps = POOL if self.bucketing else 1, self.pieces.longest if self.pads_all else None
         return kind(split, lengths, self.batch_size, seed, rank, processes, pool, steps)
 
-    def _lengths(self, split: Split) -> Tensor:
-        """Return the length of what is read of each review, `(M,)`, on the CPU, where the sampler needs it."""
-        return self.pieces.lengths(self.splits[split].words.lengths.cpu(), training=split == "train")
-
     def padding_share(self, split: Split) -> float:
         """Compute the share of padding among all steps of the batches of an epoch, the first for `train`."""
         read, computed = 0, 0
-        of_reviews = self._lengths(split)
+        of_reviews = self.lengths_read(split, training=split == "train")
         for batch in self._dataloader(split):
             assert batch.steps is not None, "the sampler of this class sets it"
             read += int(of_reviews[batch.rows].sum())
@@ -246,9 +237,9 @@ class FilmReviews(IndexedData):
         """Return for each word whether it is in the network's vocabulary."""
         return [number != UNKNOWN for number in self.vocabulary.encode(words)]
 
-    def lengths_read(self, split: Split) -> Tensor:
-        """Return how many words of each review the network reads outside training, `(M,)`, on the CPU."""
-        return self.pieces.lengths(self.splits[split].words.lengths.cpu(), training=False)
+    def lengths_read(self, split: Split, training: bool = False) -> Tensor:
+        """Return how many words of each review the network reads, `(M,)`, on the CPU, where the sampler needs them."""
+        return self.pieces.lengths(self.splits[split].words.lengths.cpu(), training)
 
     def as_batch(self, text: OwnText) -> Batch:
         """Make an unlabelled batch of one text, inputs `(1, T)`, on the CPU."""

@@ -43,6 +43,14 @@ class IndexedData(SequenceData):
         self.seed = seed
         self.num_workers = num_workers
 
+    def prepare_data(self) -> None:
+        """Read or download the data on one process, so that errors show before any folder is made."""
+        if self.trainer is None or self.trainer.state.fn != "predict":
+            self.load()
+
+    def load(self) -> None:
+        """Read the data; nothing here, for data that are drawn."""
+
     def count(self, split: Split) -> int:
         """Return the number of items in an epoch of the split."""
         raise NotImplementedError(f"{type(self).__name__} must define `count`")
