@@ -36,7 +36,6 @@ from seqsum.figures.ladder import Rung, plot_ladder
 from seqsum.figures.learning import Learning, plot_learning
 from seqsum.networks import Embed, ReadoutName, build_network
 
-REPOSITORY = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
@@ -50,14 +49,7 @@ SMALL = [
 
 
 @pytest.fixture
-def here(here):
-    """Change to a folder that contains the configurations."""
-    (here / "configs").symlink_to(REPOSITORY / "configs")
-    return here
-
-
-@pytest.fixture
-def of_files(here):
+def of_files(with_configs):
     """Return the flags of the two configurations."""
     return read_flags(SCRATCH), read_flags(FULL)
 
@@ -143,7 +135,7 @@ def test_the_arguments_of_the_full_network_give_its_settings(of_files, capsys):
     assert yaml.safe_load(printed)["experiment"] == "reviews_scratch"
 
 
-def test_the_configuration_from_scratch_trains(here, capfd):
+def test_the_configuration_from_scratch_trains(with_configs, capfd):
     train(["-c", SCRATCH, *SMALL, "--trainer.fast_dev_run=true"])
     assert "made film reviews" in capfd.readouterr().out
 
@@ -177,10 +169,10 @@ def test_with_a_mask_padding_before_and_after_give_the_same_numbers(cell, bidire
 
 
 @pytest.mark.slow
-def test_tables_say_what_the_runs_reached_and_no_run_is_done_twice(here, capsys, monkeypatch):
+def test_tables_say_what_the_runs_reached_and_no_run_is_done_twice(with_configs, capsys, monkeypatch):
     command = ["reviews", "--groups", "outputs", "--names", "two_outputs", "--seeds", "0", "1", "--", *SMALL]
     main(command)
-    folder = here / "logs/experiments/reviews"
+    folder = with_configs / "logs/experiments/reviews"
     results = [json.loads((folder / f"two_outputs_seed{seed}/version_0/results.json").read_text()) for seed in (0, 1)]
     table = json.loads((folder / "outputs.json").read_text())["rows"]
     assert [line["set-up"] for line in table] == ["two_outputs"]
@@ -207,10 +199,10 @@ def test_tables_say_what_the_runs_reached_and_no_run_is_done_twice(here, capsys,
 
 
 @pytest.mark.slow
-def test_learning_with_and_without_a_mask_is_drawn(here, capsys):
+def test_learning_with_and_without_a_mask_is_drawn(with_configs, capsys):
     names = ["curve_400_masked", "curve_400_unmasked"]
     main(["reviews", "--groups", "curves", "--names", *names, "--seeds", "0", "--", *SMALL])
-    folder = here / "logs/experiments/reviews"
+    folder = with_configs / "logs/experiments/reviews"
     table = json.loads((folder / "curves.json").read_text())["rows"]
     assert [line["set-up"] for line in table] == names
     assert len({line["test loss"] for line in table}) == 2
@@ -222,9 +214,9 @@ def test_learning_with_and_without_a_mask_is_drawn(here, capsys):
 
 
 @pytest.mark.slow
-def test_what_drops_long_reviews_is_also_tested_on_all(here, capsys):
+def test_what_drops_long_reviews_is_also_tested_on_all(with_configs, capsys):
     main(["reviews", "--groups", "truncating", "--names", "drop", "--seeds", "0", "--", *SMALL])
-    folder = here / "logs/experiments/reviews"
+    folder = with_configs / "logs/experiments/reviews"
     dropped, of_all = json.loads((folder / "truncating.json").read_text())["rows"]
     again = json.loads((folder / "drop_seed0_keep_end-test/version_0/results.json").read_text())
     assert (dropped["set-up"], of_all["set-up"]) == ("drop", "drop, tested on all")
@@ -232,7 +224,7 @@ def test_what_drops_long_reviews_is_also_tested_on_all(here, capsys):
     assert dropped["test reviews"] < of_all["test reviews"] == 1_000
 
 
-def test_an_unknown_set_up_is_named(here, capsys):
+def test_an_unknown_set_up_is_named(with_configs, capsys):
     with pytest.raises(SystemExit):
         main(["reviews", "--groups", "outputs", "--names", "gru", "max", "--", *SMALL])
     assert re.search(r"`--names` \(=max\) must be among gru, two_outputs", capsys.readouterr().err)

@@ -26,13 +26,6 @@ pytestmark = [
 
 
 @pytest.fixture
-def here(here):
-    """Change to a folder that contains the configurations."""
-    (here / "configs").symlink_to(REPOSITORY / "configs")
-    return here
-
-
-@pytest.fixture
 def small(mnist_root):
     """Arguments of train.py for a training of one second."""
     return [
@@ -97,7 +90,7 @@ def test_every_set_up_is_listed():
 
 
 @pytest.mark.parametrize("name", LISTED)
-def test_base_and_differences_give_the_settings_listed(here, capsys, name):
+def test_base_and_differences_give_the_settings_listed(with_configs, capsys, name):
     model, data = LISTED[name]
     found, default = settings_of(rows.SET_UPS[name].arguments(), capsys), defaults(capsys)
     binary = data["threshold"] is not None
@@ -112,17 +105,17 @@ def test_base_and_differences_give_the_settings_listed(here, capsys, name):
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs/rows").iterdir()), ids=lambda path: path.stem)
-def test_every_difference_says_how_to_run_it_and_is_used(here, path, capsys):
+def test_every_difference_says_how_to_run_it_and_is_used(with_configs, path, capsys):
     (command,) = re.findall(r"^# python train.py (-c .*)$", path.read_text(), flags=re.MULTILINE)
     assert f"configs/rows/{path.name}" in command
     assert settings_of(command.split(), capsys)["experiment"] == "rows"
     assert any(path.stem in set_up.differences for set_up in rows.SET_UPS.values())
 
 
-def test_table_says_what_the_runs_reached_and_no_run_is_done_twice(here, small, capsys, monkeypatch):
+def test_table_says_what_the_runs_reached_and_no_run_is_done_twice(with_configs, small, capsys, monkeypatch):
     command = ["rows", "--names", "rows_rnn_64", "--seeds", "0", "1", *small]
     main(command)
-    folder = here / "logs/experiments/rows"
+    folder = with_configs / "logs/experiments/rows"
     found = [
         json.loads((folder / f"rows_rnn_64_seed{seed}/version_0/results.json").read_text())["test"]["test/accuracy"]
         for seed in (0, 1)
@@ -144,11 +137,11 @@ def test_table_says_what_the_runs_reached_and_no_run_is_done_twice(here, small, 
 
 
 @pytest.mark.slow
-def test_each_training_is_tested_with_each_initial_state(here, small, capsys, monkeypatch):
+def test_each_training_is_tested_with_each_initial_state(with_configs, small, capsys, monkeypatch):
     monkeypatch.setattr(initial_states, "TESTED", ("zero", "1000"))  # without another second for each
     command = ["initial_states", "--names", "rows_rnn_64", "--seeds", "0", *small]
     main(command)
-    folder = here / "logs/experiments/initial_states"
+    folder = with_configs / "logs/experiments/initial_states"
     table = json.loads((folder / "initial_states.json").read_text())["rows"]
     assert [(line["trained with"], line["tested with"]) for line in table] == [
         ("zero", "zero"), ("zero", "1000"),

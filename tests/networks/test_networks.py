@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from seqsum import RecurrentCell
 from seqsum.data.base import unlabelled
 from seqsum.networks import ConvEncoder, Flatten, SequenceNetwork, TimeDistributed, build_head, build_recurrence
 
@@ -99,23 +98,8 @@ def test_torch_layers_start_from_the_same_weights(cell, torch_class):
     assert isinstance(theirs.recurrence, torch_class)
 
 
-class HalfLife(RecurrentCell):
-    """A user's own cell, which forgets half of its state in each step."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(input_size, hidden_size)
-        self.read = nn.Linear(input_size, hidden_size)
-
-    def project(self, input: torch.Tensor) -> torch.Tensor:
-        return self.read(input)
-
-    def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        hidden = 0.5 * state[0] + projected
-        return hidden, [hidden]
-
-
 def test_a_class_path_is_a_cell_of_ones_own():
-    network = make_network(cell="tests.networks.test_networks.HalfLife", num_layers=2, backend="eager").eval()
+    network = make_network(cell="tests.networks.own_cells.HalfLife", num_layers=2, backend="eager").eval()
     assert [type(cell).__name__ for cell in network.recurrence.cells] == ["HalfLife"] * 2
     assert network.recurrence.backend == "eager"
     assert network(unlabelled(torch.randn(2, 4, 1, 28, 28))).shape == (2, 4, 1)

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
 
-from seqsum import RecurrentCell, RNNCell
+from seqsum import RNNCell
 from seqsum.data.base import unlabelled
 from seqsum.networks import Flatten, build_network, build_recurrence
 from seqsum.networks.initial_state import make_state
@@ -67,7 +66,7 @@ def test_head_reads_both_directions():
         assert build_network(3, "lstm", 4, encoder=Flatten(3), readout=readout).head.in_features == size // 2
 
 
-@pytest.mark.parametrize("cell", ["lstm", "torch_gru", "tests.networks.test_recurrences.Plain"])
+@pytest.mark.parametrize("cell", ["lstm", "torch_gru", "tests.networks.own_cells.HalfLife"])
 def test_dropout_is_between_layers_in_training_only(cell):
     layers = build_recurrence(cell, 3, 4, 2, dropout=0.5)
     inputs = torch.randn(2, 5, 3)
@@ -77,21 +76,6 @@ def test_dropout_is_between_layers_in_training_only(cell):
     assert torch.equal(layers.eval()(inputs)[0], layers(inputs)[0])
     with pytest.raises(ValueError, match=r"`dropout` \(=0.5\) works between layers, so `num_layers` \(=1\) must be"):
         build_recurrence(cell, 3, 4, dropout=0.5)
-
-
-class Plain(RecurrentCell):
-    """A user's own cell without dropout."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(input_size, hidden_size)
-        self.read = nn.Linear(input_size, hidden_size)
-
-    def project(self, input: torch.Tensor) -> torch.Tensor:
-        return self.read(input)
-
-    def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        hidden = torch.tanh(0.5 * state[0] + projected)
-        return hidden, [hidden]
 
 
 class Dropped(RNNCell):
@@ -115,7 +99,7 @@ def test_recurrent_dropout_reaches_every_cell(cell, bidirectional):
     ("cell", "reason"),
     [
         ("torch_lstm", "which is torch's own"),
-        ("tests.networks.test_recurrences.Plain", "which has no argument of that name"),
+        ("tests.networks.own_cells.HalfLife", "which has no argument of that name"),
     ],
 )
 def test_recurrent_dropout_is_refused_where_there_is_none(cell, reason):

@@ -1,0 +1,21 @@
+"""Cells as a user would write them, for tests that name them by their paths."""
+
+import torch
+from torch import nn
+
+from seqsum.recurrent import RecurrentCell
+
+
+class HalfLife(RecurrentCell):
+    """A user's own cell, which forgets half of its state in each step."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.read = nn.Linear(input_size, hidden_size)
+
+    def project(self, input: torch.Tensor) -> torch.Tensor:
+        return self.read(input)
+
+    def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        hidden = 0.5 * state[0] + projected
+        return hidden, [hidden]
