@@ -110,11 +110,7 @@ def make_words_text(text: ReadText, directions: Directions, limit: float, title:
     """Make a text for the terminal: in colour where there are colours, and with what matters in words.
 
     Args:
-        text: The text.
-        directions: Names of the two directions.
-        limit: Change that gets the strongest colour.
-        title: Name of the text, in bold.
-        verdict: What the network made of it.
+        text, directions, limit, title, verdict: See `make_words_html`.
     """
     printed = Text.assemble((title, "bold"), f": {verdict}\n")
     for place, (word, change, _, known) in enumerate(zip(*text, strict=True)):
