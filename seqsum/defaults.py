@@ -71,6 +71,15 @@ def follow_data(settings: Namespace) -> Namespace:
     return settings
 
 
+def go_on(settings: Namespace) -> Namespace:
+    """Copy the settings without `start_from` if there is a checkpoint, whose weights replace those of the start."""
+    if not settings.get("ckpt_path") or settings.get("model.encoder.init_args.start_from") is None:
+        return settings
+    settings = settings.clone()
+    settings["model.encoder.init_args.start_from"] = None
+    return settings
+
+
 def by_flag(settings: Namespace) -> dict[str, Any]:
     """Return settings by the names of their flags, such as `data.batch_size`, without the names of files."""
     values = vars(settings.as_flat())
@@ -96,5 +105,5 @@ class OwnDefaultsParser(LightningArgumentParser):
         return defaults
 
     def instantiate_classes(self, cfg: Namespace, instantiate_groups: bool = True) -> Namespace:
-        """Make the classes' objects; see `follow_data`."""
-        return super().instantiate_classes(follow_data(cfg), instantiate_groups=instantiate_groups)
+        """Make the classes' objects; see `follow_data` and `go_on`."""
+        return super().instantiate_classes(go_on(follow_data(cfg)), instantiate_groups=instantiate_groups)

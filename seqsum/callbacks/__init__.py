@@ -3,6 +3,7 @@
 from seqsum.callbacks.averaging import AveragedWeights
 from seqsum.callbacks.console import ProgressBar, RunLines
 from seqsum.callbacks.cores import SharedCores
+from seqsum.callbacks.dropout import EndRecurrentDropout
 from seqsum.callbacks.pictures import Pictures, describe
 from seqsum.callbacks.record import RunRecord
 from seqsum.callbacks.results import TestReport
@@ -11,6 +12,7 @@ from seqsum.callbacks.seeds import Seeds
 
 __all__ = [
     "AveragedWeights",
+    "EndRecurrentDropout",
     "Pictures",
     "ProgressBar",
     "RunLines",

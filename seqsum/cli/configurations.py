@@ -76,6 +76,9 @@ def _values(root: yaml.Node) -> dict[str, Any]:
         return {}
 
 
+NAMES = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float")}  # numbers name entries of a mapping
+
+
 class _StructureError(Exception):
     """Valid YAML that no configuration needs."""
 
@@ -91,7 +94,7 @@ def _check_node(node: yaml.Node, above: tuple[yaml.Node, ...], counted: list[int
     if isinstance(node, yaml.MappingNode):
         names: set[str] = set()
         for name, value in node.value:
-            if name.tag != "tag:yaml.org,2002:str":
+            if name.tag not in NAMES:
                 raise _StructureError(f"has a name in line {name.start_mark.line + 1} that is no text")
             if name.value in names:
                 raise _StructureError(f"gives `{name.value}` twice, the second time in line {name.start_mark.line + 1}")

@@ -9,8 +9,9 @@ from torch.utils.data import DataLoader
 from seqsum.data.base import Batch, unlabelled
 from seqsum.data.counter_random import random_uniform
 from seqsum.data.digit_data import DigitData
-from seqsum.data.digits import DatasetName
-from seqsum.data.index_tables import IndexBatch
+from seqsum.data.digits import DatasetName, Split
+from seqsum.data.growing import GrowingBatches, Growth, RepeatedGrowing
+from seqsum.data.index_tables import IndexBatch, IndexBatches
 from seqsum.data.sums import Operation, running_targets, signs
 from seqsum.data.warps import AFFINE_NUMBERS, ELASTIC_NUMBERS, random_affine, random_elastic, warp
 from seqsum.errors import InputError
@@ -22,10 +23,12 @@ class DigitSums(DigitData):
     Args:
         dataset: Dataset to use. `auto` is MNIST if it is on disk or can be downloaded, else `rendered`.
         root: Folder of the torchvision datasets.
-        sequence_length: Digits per sequence, `T`; or [shortest, longest], where each training batch has a
-            length in this range, and validation and test use the longest.
+        sequence_length: Digits per sequence, `T`. Or [shortest, longest], where each training batch has a length in
+            this range. Or lengths by the share of the training at which they begin, such as
+            `{0: 10, 0.4: 50, 0.7: 200}`. Validation and test use the longest.
         operation: `alternating` for +d1 -d2 +d3 …, `sum` for +d1 +d2 +d3 ….
-        batch_size: Sequences per batch on each device, `B`.
+        batch_size: Sequences per batch on each device, `B`. Where lengths grow, those of the first length: later
+            batches have about as many digits, in fewer sequences.
         augment: Whether to rotate, stretch, shear and shift training images at random.
         elastic: Largest additional elastic displacement, in pixels (Simard et al., 2003), if `augment` is on.
         num_workers: Number of processes that prepare index tables. A table takes microseconds, so 0 is best.
@@ -41,7 +44,7 @@ class DigitSums(DigitData):
         self,
         dataset: DatasetName = "auto",
         root: str = "data",
-        sequence_length: int | tuple[int, int] = 4,
+        sequence_length: int | tuple[int, int] | dict[float, int] = 4,
         operation: Operation = "alternating",
         batch_size: int = 128,
         augment: bool = True,
@@ -50,11 +53,8 @@ class DigitSums(DigitData):
         seed: int = 0,
         images: str | list[str] | None = None,
     ) -> None:
-        low, high = (sequence_length, sequence_length) if isinstance(sequence_length, int) else sequence_length
-        if not 1 <= low <= high:
-            raise InputError(
-                f"`--data.sequence_length` (={sequence_length}) must be at least 1, or [shortest, longest]"
-            )
+        self.growth = Growth(sequence_length) if isinstance(sequence_length, dict) else None
+        low, high = self._shortest_and_longest(sequence_length)
         if elastic < 0:
             raise InputError(f"`--data.elastic` (={elastic}) must be at least 0")
         super().__init__(dataset, root, (low, high), batch_size, seed, images, num_workers)
@@ -63,15 +63,39 @@ class DigitSums(DigitData):
         self.augment = augment
         self.elastic = elastic
 
+    def _shortest_and_longest(self, sequence_length: int | tuple[int, int] | dict[float, int]) -> tuple[int, int]:
+        if self.growth:
+            return self.growth.shortest, self.growth.longest
+        low, high = (sequence_length, sequence_length) if isinstance(sequence_length, int) else sequence_length
+        if not 1 <= low <= high:
+            raise InputError(
+                f"`--data.sequence_length` (={sequence_length}) must be at least 1, or [shortest, longest]"
+            )
+        return low, high
+
+    def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
+        """Make the sampler; training sequences may grow."""
+        if self.growth is None or split != "train":
+            return super().make_sampler(split, repeated, seed, rank, processes)
+        kind = RepeatedGrowing if repeated else GrowingBatches
+        return kind(split, self.count(split), self.growth, self._epochs(), self.batch_size, seed, rank, processes)
+
+    def _epochs(self) -> int:
+        """Return the epochs of the training, on which the length of the sequences depends."""
+        epochs = self.trainer.max_epochs if self.trainer else None
+        if not epochs or epochs < 1:
+            raise InputError("`--data.sequence_length` by share of the training needs `--trainer.max_epochs`")
+        return epochs
+
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Serve the user's images as batches of one sequence, inputs `(1, T, C, Y, X)`."""
         batches = [unlabelled(scale(digits)[None]) for digits, _ in self.own.sequences]
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
 
     def describe(self) -> str:
-        shortest, longest = self.lengths
         terms = " ".join(f"{'+' if sign > 0 else '-'}d{t}" for t, sign in enumerate(signs(3, self.operation), start=1))
-        length = str(longest) if shortest == longest else f"{shortest} to {longest}"
+        shortest, longest = self.lengths
+        length = str(self.growth or (longest if shortest == longest else f"{shortest} to {longest}"))
         return f"{self.describe_digits()} in sequences of {length}, targets {terms} …"
 
     def gather(self, batch: IndexBatch) -> Batch:

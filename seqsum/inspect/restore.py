@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentError, Namespace
 
+from seqsum.checkpoint_file import load_checkpoint
 from seqsum.data import SequenceData
 from seqsum.data.own import OWN_INPUTS
 from seqsum.defaults import OwnDefaultsParser, by_flag, drop_default_encoder
@@ -16,7 +17,7 @@ from seqsum.errors import InputError
 from seqsum.inspect.argument_names import python_names
 from seqsum.inspect.look import as_text
 from seqsum.module import SequenceModule
-from seqsum.resume.checkpoints import check_architecture, load_checkpoint, settings_in
+from seqsum.resume.checkpoints import check_architecture, settings_in
 
 OWN = [f"data.{name}" for name in OWN_INPUTS]  # not settings
 

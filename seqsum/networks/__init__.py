@@ -1,6 +1,7 @@
 """Networks: an encoder applied to each step, a recurrence over the steps, a head applied to each step."""
 
 from seqsum.networks.build import build_network
+from seqsum.networks.by_step import StepNetwork
 from seqsum.networks.encoders import ConvEncoder, Encoder, Flatten
 from seqsum.networks.heads import build_head
 from seqsum.networks.initial_state import InitialState
@@ -22,6 +23,7 @@ __all__ = [
     "Readout",
     "ReadoutName",
     "SequenceNetwork",
+    "StepNetwork",
     "TimeDistributed",
     "build_head",
     "build_network",

@@ -4,20 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqsum.networks.starts import load_encoder
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing's own from Python 3.11 on
+
 Stem = Literal["strided", "pooled"]
-Activation = Literal["relu", "softmax"]
+Activation = Literal["relu", "softmax", "choice"]
 
 
 class Encoder(nn.Module):
-    """Maps one step's input `(N, …)` to features `(N, output_size)`."""
+    """Maps one step's input `(N, …)` to features `(N, output_size)`.
+
+    Attributes:
+        output_size: Features, `F`.
+        frozen: Whether the encoder stays as it is, always in evaluation, while the rest of the network learns.
+    """
 
     output_size: int
+    frozen: bool = False
+
+    def freeze(self) -> None:
+        """Stop learning: weights and running statistics stay as they are."""
+        self.frozen = True
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, which for a frozen encoder is always evaluation."""
+        return super().train(mode and not self.frozen)
 
 
 class Flatten(Encoder):
@@ -60,14 +80,18 @@ class ConvEncoder(Encoder):
         depth: Convolutions per block; the stem always has one.
         output_size: Features per image, `F`.
         activation: Activation of the features: `softmax` over all `F`, a soft codebook in which a clear image
-            activates one feature; or `relu`. Between a 4 and a 9, readings from ReLU features slide through the
-            numbers between, which are all wrong; readings from a codebook jump.
+            activates one feature; `choice`, a codebook that chooses one feature for every image, see `_Codebook`; or
+            `relu`. Between a 4 and a 9, readings from ReLU features slide through the numbers between, which are all
+            wrong; readings from a codebook jump.
         dropout: Probability of dropping a flattened feature before the linear layer.
         image_size: Pixel rows and columns of the square input.
+        start_from: Checkpoint of another training, whose encoder's weights this one starts from.
+        frozen: Whether the encoder stays as it starts, always in evaluation, while the rest of the network learns.
 
     Raises:
         ValueError: There are no channels, a size is below one, the image is too small for the halvings, or
             `stem` or `activation` is unknown.
+        InputError: `start_from` is no checkpoint, or contains another encoder.
     """
 
     def __init__(
@@ -79,6 +103,8 @@ class ConvEncoder(Encoder):
         activation: Activation = "softmax",
         dropout: float = 0.0,
         image_size: int = 28,
+        start_from: str | None = None,
+        frozen: bool = False,
     ) -> None:
         super().__init__()
         if len(channels) == 0 or min(channels) < 1:
@@ -105,8 +131,12 @@ class ConvEncoder(Encoder):
             nn.Flatten(),
             nn.Dropout(dropout),
             nn.Linear(channels[-1] * pixels**2, output_size),
-            nn.ReLU() if activation == "relu" else _Codebook(output_size),
+            nn.ReLU() if activation == "relu" else _Codebook(output_size, chooses=activation == "choice"),
         ).to(memory_format=torch.channels_last)
+        if start_from is not None:
+            load_encoder(self, start_from)
+        if frozen:
+            self.freeze()
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode images `(N, 1, Y, X)` into features `(N, F)`."""
@@ -135,18 +165,42 @@ class _BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
 
 
 class _Codebook(nn.Module):
-    """Normalises, sharpens and softmaxes features `(N, F)`, scaled to about the size of ReLU features."""
+    """Normalises, sharpens and softmaxes features `(N, F)`, scaled to about the size of ReLU features.
+
+    An image that might be a 4 or a 9 gives a mixture of both codes, and what a recurrence adds for it is a mixture too,
+    which is always wrong. A codebook that chooses gives the largest code alone. In training it does so for a random
+    half of the images, and the gradient passes straight through the choice (Bengio et al., 2013); the other half keeps
+    the mixture, which tells the encoder what the other codes would have given. With a choice for every image, few codes
+    stay in use, and the network reads worse.
+
+    Args:
+        size: Features, `F`.
+        chooses: Whether to choose.
+    """
 
     sharpness = 6.0  # initial value; the best of 1, 3, 6 and 12
     scale = 10.0
+    chosen = 0.5  # share of the training images for which it chooses
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, chooses: bool = False) -> None:
         super().__init__()
+        self.chooses = chooses
         self.norm = _BatchNorm1d(size)
         nn.init.constant_(self.norm.weight, self.sharpness)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.scale * torch.softmax(self.norm(features), dim=-1)
+        codes = torch.softmax(self.norm(features), dim=-1)
+        if self.chooses:
+            codes = self._choose(codes)
+        return self.scale * codes
+
+    def _choose(self, codes: Tensor) -> Tensor:
+        """Replace the codes `(N, F)` by the largest one, in training for some images only."""
+        largest = F.one_hot(codes.argmax(-1), codes.shape[-1]).to(codes.dtype)
+        if not self.training:
+            return largest
+        chosen = torch.rand_like(codes[:, :1]) < self.chosen
+        return codes + (chosen * (largest - codes)).detach()
 
 
 def _block(in_channels: int, out_channels: int, halve: bool = True) -> nn.Sequential:

@@ -6,6 +6,7 @@ An experiment is a DataModule, an objective and a YAML file; `SequenceModule` tr
 from seqsum.objectives.base import Objective
 from seqsum.objectives.classification import Accuracy, Classification
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
+from seqsum.objectives.increments import Increments, ReadingAccuracy
 from seqsum.objectives.masks import masked_mean, scored_steps
 from seqsum.objectives.metrics import StepMean, Sums, WeightedMean
 from seqsum.objectives.next_sample import MeanSquaredError, NextSample
@@ -19,12 +20,14 @@ __all__ = [
     "Evaluation",
     "ExactRecall",
     "ExactStep",
+    "Increments",
     "Look",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "NextSample",
     "Objective",
     "Prediction",
+    "ReadingAccuracy",
     "Recall",
     "RecalledAccuracy",
     "RunningSum",

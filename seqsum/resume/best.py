@@ -7,10 +7,10 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
+from seqsum.checkpoint_file import load_checkpoint
 from seqsum.objectives import Objective
 from seqsum.resume.checkpoint_callback import CheckpointCallback
 from seqsum.resume.checkpoint_files import CheckpointFiles
-from seqsum.resume.checkpoints import load_checkpoint
 
 
 class BestCheckpoint(CheckpointCallback):

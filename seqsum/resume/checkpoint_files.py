@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from seqsum.checkpoint_file import load_checkpoint
 from seqsum.errors import InputError
 from seqsum.files import replacing
-from seqsum.resume.checkpoints import load_checkpoint
 
 
 class CheckpointFiles(TorchCheckpointIO):

@@ -1,0 +1,64 @@
+"""Read a checkpoint as data, and refuse what is none."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqsum.errors import InputError
+
+KINDS = {
+    "epoch": int,
+    "global_step": int,
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}  # with other types, Lightning would fail later without a clear message
+
+
+def load_checkpoint(path: str, flag: str = "--ckpt_path") -> dict[str, Any]:
+    """Read a checkpoint as data; no code in it is run.
+
+    Args:
+        path: The file.
+        flag: The flag that named it, for messages.
+
+    Raises:
+        InputError: The file is not a checkpoint of seqsum, is damaged, or contains weights that are NaN or infinite.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"`{flag}` (={path}) is not a file")
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch doesn't verify checksums
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"the checksum of {damaged} in it is wrong")
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can make the unpickler fail anywhere
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"`{flag}` (={path}) is not a checkpoint, or a damaged one ({reason})") from error
+    if wrong := _wrong_part(checkpoint):
+        raise InputError(f"`{flag}` (={path}) is not a checkpoint of seqsum: {wrong}")
+    for name, weight in checkpoint["state_dict"].items():
+        if weight.is_floating_point() and not weight.isfinite().all():
+            raise InputError(f"`{flag}` (={path}) can't be used: {name} in it is NaN or infinite")
+    return checkpoint
+
+
+def _wrong_part(checkpoint: Any) -> str | None:
+    """Say as a clause what a checkpoint of seqsum would not contain, or return None."""
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        return "it has no `state_dict`"
+    for part in ("state_dict", "hyper_parameters", "datamodule_hyper_parameters"):
+        found = checkpoint.get(part, {})
+        if not isinstance(found, dict) or not all(isinstance(name, str) and name for name in found):
+            return f"its `{part}` has no names"
+    for part, kind in KINDS.items():
+        if part in checkpoint and type(checkpoint[part]) is not kind:
+            return f"`{part}` in it is a {type(checkpoint[part]).__name__}"
+    no_tensors = [name for name, weight in checkpoint["state_dict"].items() if not isinstance(weight, torch.Tensor)]
+    return f"{no_tensors[0]} in it is not a tensor" if no_tensors else None

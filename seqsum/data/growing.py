@@ -1,0 +1,97 @@
+"""Sequences that grow longer during a training: first short ones, from which a network learns, then long ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch.utils.data import SequentialSampler
+
+from seqsum.data.digits import Split
+from seqsum.data.index_tables import IndexBatches, Repeated, Table
+from seqsum.errors import InputError
+
+
+class Growth:
+    """The length of the training's sequences at each of its epochs (Elman, 1993; Bengio et al., 2009).
+
+    Args:
+        begins: Lengths `T` by the share of the training at which they begin, such as `{0: 10, 0.4: 50, 0.7: 200}`.
+
+    Raises:
+        InputError: No length begins at 0, a share is not a number from 0 to below 1, or a length is below one.
+    """
+
+    def __init__(self, begins: Mapping[float, int]) -> None:
+        wrong = f"`--data.sequence_length` (={dict(begins)})"
+        try:
+            self.begins = sorted((float(share), length) for share, length in begins.items())
+        except ValueError as error:
+            raise InputError(f"{wrong} must give lengths by shares of the training: {error}") from error
+        shares, lengths = zip(*self.begins, strict=True) if self.begins else ((), ())
+        if not shares or shares[0] != 0 or shares[-1] >= 1 or len(set(shares)) < len(shares):
+            raise InputError(f"{wrong} must give lengths by different shares of the training, from 0 to below 1")
+        if min(lengths) < 1:
+            raise InputError(f"{wrong} must have lengths of at least 1")
+        self.first: int = lengths[0]
+        self.shortest, self.longest = min(lengths), max(lengths)
+
+    def at(self, epoch: int, epochs: int) -> int:
+        """Return the length in an epoch, counted from 0, of a training of so many epochs."""
+        return [length for share, length in self.begins if share * epochs <= epoch][-1]
+
+    def __str__(self) -> str:
+        """Write the lengths for the user: `10, 50 (from 40 % of the training on)`."""
+        later = [f"{length} (from {100 * share:g} % of the training on)" for share, length in self.begins[1:]]
+        return ", ".join([str(self.first), *later])
+
+
+class GrowingBatches(IndexBatches):
+    """Deals each epoch into as many batches, with as many digits in each, of sequences as long as its epoch asks for.
+
+    So an epoch has the same number of steps at every length, as the learning-rate schedule needs, and costs about the
+    same. All sequences of an epoch have the same length, and the numbers of sequences in its batches differ by one at
+    most.
+
+    Args:
+        split: Name of the split, dealt anew in each epoch.
+        count: Digits in the split.
+        growth: Length in each epoch.
+        epochs: Epochs of the training.
+        batch_size: Sequences per process and batch at the first length.
+        seed: Seed of the deal, together with the epoch.
+        rank, world_size: Rank of this process, and number of processes.
+
+    Raises:
+        InputError: At its longest, an epoch would have fewer sequences than batches.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        count: int,
+        growth: Growth,
+        epochs: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(split, count, (growth.first, growth.first), batch_size, seed, rank, world_size)
+        if count // growth.longest < len(self):
+            raise InputError(
+                f"`--data.sequence_length`: {count:,} digits are {count // growth.longest} sequences of "
+                f"{growth.longest}, fewer than the {len(self)} batches of `--data.batch_size` (={batch_size})"
+            )
+        self.growth = growth
+        self.epochs = epochs
+
+    def tables(self, of_batches: torch.Generator, of_rows: torch.Generator) -> Iterator[Table]:
+        length = self.growth.at(self.epoch, self.epochs)
+        digits = torch.randperm(self.count, generator=of_rows)
+        sequences = digits[: self.count // length * length].view(-1, length)
+        yield from map(Table, sequences.tensor_split(len(self)))
+
+
+class RepeatedGrowing(Repeated, GrowingBatches, SequentialSampler):  # type: ignore[misc]  # see `RepeatedBatches`
+    """Serves the first epoch in every epoch, for `--trainer.overfit_batches`."""

@@ -1,0 +1,33 @@
+"""A network without memory: each step's output depends on that step alone."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from seqsum.data.base import Batch
+from seqsum.networks.encoders import ConvEncoder, Encoder
+from seqsum.networks.time_distributed import TimeDistributed
+
+
+class StepNetwork(nn.Module):
+    """Encodes each step and applies a linear layer, without a recurrence.
+
+    It trains an encoder, from which a network with a recurrence may start, and shows what can be done without memory.
+
+    Args:
+        output_size: Outputs per step, `K`.
+        encoder: Maps one step's input to `encoder.output_size` features; a `ConvEncoder` by default.
+    """
+
+    encoder: TimeDistributed
+
+    def __init__(self, output_size: int = 10, encoder: Encoder | None = None) -> None:
+        super().__init__()
+        encoder = encoder or ConvEncoder()
+        self.output_size = output_size
+        self.encoder = TimeDistributed(encoder)
+        self.head = nn.Linear(encoder.output_size, output_size)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Map a batch with inputs `(B, T, …)` to outputs `(B, T, K)`."""
+        return self.head(self.encoder(batch.inputs, batch.mask))
