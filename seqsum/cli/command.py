@@ -79,6 +79,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", "The dirpath has changed from .*")
     # lightning 2.6 causes this warning itself under torch 2.11 and later
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
+    # a frozen encoder is meant to be
+    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
 
 

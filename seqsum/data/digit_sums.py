@@ -54,24 +54,14 @@ class DigitSums(DigitData):
         images: str | list[str] | None = None,
     ) -> None:
         self.growth = Growth(sequence_length) if isinstance(sequence_length, dict) else None
-        low, high = self._shortest_and_longest(sequence_length)
+        shortest, longest = _ends(sequence_length)
         if elastic < 0:
             raise InputError(f"`--data.elastic` (={elastic}) must be at least 0")
-        super().__init__(dataset, root, (low, high), batch_size, seed, images, num_workers)
+        super().__init__(dataset, root, (shortest, longest), batch_size, seed, images, num_workers)
         self.save_hyperparameters(ignore=["images", "num_workers"])
         self.operation: Operation = operation
         self.augment = augment
         self.elastic = elastic
-
-    def _shortest_and_longest(self, sequence_length: int | tuple[int, int] | dict[float, int]) -> tuple[int, int]:
-        if self.growth:
-            return self.growth.shortest, self.growth.longest
-        low, high = (sequence_length, sequence_length) if isinstance(sequence_length, int) else sequence_length
-        if not 1 <= low <= high:
-            raise InputError(
-                f"`--data.sequence_length` (={sequence_length}) must be at least 1, or [shortest, longest]"
-            )
-        return low, high
 
     def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
         """Make the sampler; training sequences may grow."""
@@ -123,6 +113,16 @@ class DigitSums(DigitData):
         affine = random_affine(numbers[:, :AFFINE_NUMBERS])
         elastic = random_elastic(numbers[:, AFFINE_NUMBERS:], strength=self.elastic) if self.elastic else None
         return warp(pixels, affine, elastic)
+
+
+def _ends(sequence_length: int | tuple[int, int] | dict[float, int]) -> tuple[int, int]:
+    """Return the shortest and the longest length."""
+    if isinstance(sequence_length, dict):
+        return min(sequence_length.values()), max(sequence_length.values())
+    low, high = (sequence_length, sequence_length) if isinstance(sequence_length, int) else sequence_length
+    if not 1 <= low <= high:
+        raise InputError(f"`--data.sequence_length` (={sequence_length}) must be at least 1, or [shortest, longest]")
+    return low, high
 
 
 def scale(images: Tensor) -> Tensor:

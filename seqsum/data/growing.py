@@ -34,7 +34,7 @@ class Growth:
         if min(lengths) < 1:
             raise InputError(f"{wrong} must have lengths of at least 1")
         self.first: int = lengths[0]
-        self.shortest, self.longest = min(lengths), max(lengths)
+        self.longest = max(lengths)
 
     def at(self, epoch: int, epochs: int) -> int:
         """Return the length in an epoch, counted from 0, of a training of so many epochs."""

@@ -5,7 +5,15 @@ import torch
 from torch import nn
 
 from seqsum.data.base import unlabelled
-from seqsum.networks import ConvEncoder, Flatten, SequenceNetwork, TimeDistributed, build_head, build_recurrence
+from seqsum.networks import (
+    ConvEncoder,
+    Flatten,
+    SequenceNetwork,
+    StepNetwork,
+    TimeDistributed,
+    build_head,
+    build_recurrence,
+)
 
 
 def make_network(initial_state="zero", **arguments):
@@ -61,7 +69,7 @@ def test_codebook_features_are_shares_of_a_whole():
         ({"depth": 0}, r"`depth` \(=0\) must be at least 1"),
         ({"channels": [8] * 5}, r"`channels` \(=\[8, 8, 8, 8, 8\]\) halve the image of `image_size` \(=28\) too often"),
         ({"stem": "pool"}, r"`stem` \(='pool'\) must be one of \('strided', 'pooled'\)"),
-        ({"activation": "tanh"}, r"`activation` \(='tanh'\) must be one of \('relu', 'softmax'\)"),
+        ({"activation": "tanh"}, r"`activation` \(='tanh'\) must be one of \('relu', 'softmax', 'choice'\)"),
         ({"dropout": 2.0}, "dropout probability has to be between 0 and 1, but got 2.0"),
     ],
 )
@@ -248,3 +256,61 @@ def test_no_image_at_all_leaves_running_statistics_as_they_are():
     encoder(torch.rand(0, 1, 28, 28)).sum().backward()
     assert all(torch.equal(value, dict(encoder.named_buffers())[name]) for name, value in before.items())
     assert all((weight.grad == 0).all() for weight in encoder.parameters())
+
+
+def codebook(**arguments):
+    torch.manual_seed(0)
+    return ConvEncoder((4,), output_size=10, activation="choice", **arguments)
+
+
+def test_a_codebook_that_chooses_gives_one_code_in_evaluation():
+    soft, choosing, images = ConvEncoder((4,), output_size=10).eval(), codebook().eval(), torch.randn(30, 1, 28, 28)
+    soft.load_state_dict(choosing.state_dict())  # it adds no weights
+    codes = choosing(images)
+    assert torch.equal(codes.amax(-1), torch.full((30,), 10.0))
+    assert torch.equal(codes.count_nonzero(-1), torch.ones(30, dtype=torch.long))
+    assert torch.equal(codes.argmax(-1), soft(images).argmax(-1))
+    assert codes.argmax(-1).unique().numel() > 1
+
+
+def test_a_codebook_chooses_for_about_half_of_the_training_images():
+    codes = codebook()(torch.randn(1_000, 1, 28, 28))
+    assert 0.45 < (codes.amax(-1) == 10).float().mean() < 0.55
+
+
+def test_the_gradient_passes_straight_through_the_choice():
+    book, soft = codebook().layers[-1], ConvEncoder((4,), output_size=10).layers[-1]
+    features, to = torch.randn(20, 10, requires_grad=True), torch.randn(20, 10)
+    (passed,) = torch.autograd.grad((book(features) * to).sum(), features)
+    (expected,) = torch.autograd.grad((soft(features) * to).sum(), features)
+    torch.testing.assert_close(passed, expected)
+    assert expected.abs().max() > 0.1
+
+
+def test_a_frozen_encoder_stays_as_it_is_while_the_rest_learns():
+    torch.manual_seed(0)
+    encoder = codebook(frozen=True)
+    network = SequenceNetwork(encoder, build_recurrence("lstm", 10, 5), nn.Linear(5, 1)).train()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.1)
+    batch = unlabelled(torch.randn(8, 3, 1, 28, 28))
+    features = network.features(batch)
+    network(batch).sum().backward()
+    optimizer.step()
+    assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
+    assert torch.equal(network.features(batch), features)  # in evaluation: each image gets one code
+    assert not encoder.training
+    assert network.recurrence.training
+    assert network.head.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_network_without_memory_gives_each_step_what_it_gives_it_alone(masked):
+    torch.manual_seed(0)
+    network = StepNetwork(3, ConvEncoder((4,), output_size=10)).eval()
+    inputs, mask = torch.randn(2, 4, 1, 28, 28), torch.tensor([[True] * 4, [True, False, True, False]])
+    batch = unlabelled(inputs, mask if masked else None)
+    alone = network(unlabelled(inputs.flatten(0, 1).unsqueeze(1)))[:, 0].view(2, 4, 3)
+    valid = mask if masked else torch.ones_like(mask)
+    torch.testing.assert_close(network(batch)[valid], alone[valid])
+    assert network.output_size == 3

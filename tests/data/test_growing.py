@@ -1,0 +1,112 @@
+"""Training sequences grow with the share of the training that is done; steps per epoch stay the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightning.pytorch import Trainer
+
+from seqsum.data import DigitSums
+from seqsum.data.growing import GrowingBatches, Growth
+from seqsum.errors import InputError
+
+BEGINS = {0: 10, 0.4: 50, 0.7: 200}
+
+
+def batches_of(epoch, begins=None, epochs=10, count=6_000, batch_size=32, rank=0, world_size=1):
+    batches = GrowingBatches("train", count, Growth(begins or BEGINS), epochs, batch_size, 3, rank, world_size)
+    batches.set_epoch(epoch)
+    return list(batches)
+
+
+def test_each_length_begins_at_its_share_of_the_training():
+    lengths = [Growth(BEGINS).at(epoch, 10) for epoch in range(12)]
+    assert lengths == [10] * 4 + [50] * 3 + [200] * 5  # a training may be continued beyond its end
+
+
+def test_the_order_in_which_lengths_are_given_is_of_no_account():
+    assert Growth({0.7: 200, 0: 10, 0.4: 50}).begins == Growth(BEGINS).begins
+    assert Growth({"0": 10, "0.4": 50}).begins == Growth({0: 10, 0.4: 50}).begins  # names in JSON are text
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 4), st.integers(1, 12), st.integers(1, 60), st.integers(500, 4_000))
+def test_an_epoch_has_the_same_steps_at_every_length_and_uses_all_digits_but_a_rest(
+    batch_size, world_size, short, long, count
+):
+    growth = Growth({0: short, 0.5: long})
+    try:
+        sampler = GrowingBatches("train", count, growth, 2, batch_size, 3, 0, world_size)
+    except InputError:
+        assert count // max(short, long) < -(-(count // short) // (batch_size * world_size))
+        return
+    for epoch, length in enumerate((short, long)):
+        batches = batches_of(epoch, {0: short, 0.5: long}, 2, count, batch_size, 0, world_size)
+        sizes = [len(batch.rows) for batch in batches]
+        used = torch.cat([batch.rows.flatten() for batch in batches])
+        assert len(batches) == len(sampler)
+        assert {batch.rows.shape[1] for batch in batches} == {length}
+        assert max(sizes) - min(sizes) <= 1
+        assert min(sizes) >= 1
+        assert used.unique().numel() == used.numel() > count - length
+
+
+def test_epochs_differ_and_processes_share_every_batch():
+    first, later = batches_of(0), batches_of(1)
+    assert not torch.equal(first[0].rows, later[0].rows)
+    assert first[0].seed != later[0].seed
+    for epoch in (0, 9):
+        whole = batches_of(epoch)
+        shares = [batches_of(epoch, batch_size=16, rank=rank, world_size=2) for rank in range(2)]
+        for batch, one, other in zip(whole, *shares, strict=True):
+            mine = torch.cat([one.rows[one.share], other.rows[other.share]])
+            assert sorted(mine.flatten().tolist()) == sorted(batch.rows.flatten().tolist())
+            assert one.seed == other.seed == batch.seed
+
+
+@pytest.mark.parametrize(
+    "begins", [{}, {0.4: 10}, {0: 10, 1: 20}, {0: 10, -0.5: 20}, {0: 0}, {0: 10, "x": 20}, {0: 10, "0": 20}]
+)
+def test_lengths_that_make_no_schedule_are_refused(begins):
+    with pytest.raises(InputError, match=r"`--data\.sequence_length` \(=.*\) must"):
+        DigitSums(sequence_length=begins)
+
+
+def test_sequences_too_long_for_the_batches_are_refused():
+    with pytest.raises(InputError, match=r"600 digits are 3 sequences of 200, fewer than the 8 batches"):
+        batches_of(0, count=600, batch_size=8)
+
+
+def digits(mnist_root, **arguments):
+    return DigitSums("mnist", str(mnist_root), {0: 2, 0.5: 5}, batch_size=20, augment=False, **arguments)
+
+
+def test_validation_and_test_use_the_longest(mnist_root):
+    data = digits(mnist_root)
+    data.setup("fit")
+    for loader in (data.val_dataloader(), data.test_dataloader()):
+        assert {batch.rows.shape[1] for batch in loader} == {5}
+    assert "in sequences of 2, 5 (from 50 % of the training on)" in data.describe()
+
+
+def test_a_training_of_unknown_length_is_refused(mnist_root):
+    data = digits(mnist_root)
+    data.setup("fit")
+    with pytest.raises(InputError, match=r"needs `--trainer\.max_epochs`"):
+        data.train_dataloader()
+    data.trainer = Trainer(max_epochs=-1, max_steps=5, logger=False, accelerator="cpu")
+    with pytest.raises(InputError, match=r"needs `--trainer\.max_epochs`"):
+        data.train_dataloader()
+
+
+def test_overfitted_batches_stay_the_same(mnist_root):
+    data = digits(mnist_root)
+    data.setup("fit")
+    data.trainer = Trainer(max_epochs=2, overfit_batches=3, logger=False, accelerator="cpu")
+    loader = data.train_dataloader()
+    first = [batch.rows for batch in loader]
+    loader.sampler.set_epoch(1)
+    assert all(map(torch.equal, first, [batch.rows for batch in loader]))
+    assert first[0].shape == (20, 2)

@@ -1,0 +1,78 @@
+"""A network that counts starts from the encoder of a network that reads; its checkpoints don't need that file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqsum.cli import main
+from seqsum.errors import InputError
+from seqsum.inspect.restore import load
+from seqsum.networks import ConvEncoder
+
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:.*{part}")
+    for part in ("does not have many workers", "module\\(s\\) in eval mode")
+]
+CONFIGS = Path(__file__).parents[2] / "configs"
+TINY = ["channels=[2]", "output_size=6", "activation=choice"]
+SHORT = [
+    *("--trainer.max_epochs=2", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"),
+    *("--trainer.limit_test_batches=1", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1"),
+    *("--tensorboard.figures_every_n_epochs=0", "--data.batch_size=16"),
+]
+BEST = "checkpoints/best.ckpt"
+
+
+def read(mnist_root, *more):
+    encoder = [f"--model.network.encoder.{setting}" for setting in TINY]
+    main(["-c", str(CONFIGS / "reading.yaml"), f"--data.root={mnist_root}", *SHORT, *encoder, *more])
+
+
+def count(mnist_root, *more):
+    encoder = [f"--model.encoder.{setting}" for setting in TINY]
+    grows = "--data.sequence_length={0: 2, 0.5: 4}"
+    main(
+        [
+            *("-c", str(CONFIGS / "count.yaml"), f"--data.root={mnist_root}", *SHORT, *encoder, grows),
+            *("--model.hidden_size=4", "--model.encoder.depth=2", *more),
+        ]
+    )
+
+
+@pytest.fixture
+def encoder_of():
+    def weights(path):
+        state = torch.load(path, weights_only=True)["state_dict"]
+        return {name: weight for name, weight in state.items() if name.startswith("network.encoder.")}
+
+    return weights
+
+
+def test_reading_then_counting(here, mnist_root, encoder_of, capfd):
+    read(mnist_root)
+    start = here / "logs/reading/version_0" / BEST
+    count(mnist_root, f"--model.encoder.start_from={start}")
+    run = here / "logs/count/version_0"
+    before, after = encoder_of(start), encoder_of(run / BEST)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)  # frozen
+    assert f"start_from: {start}" in (run / "config.yaml").read_text()
+    start.unlink()  # all that follows needs the run alone
+    main(["test", f"--ckpt_path={run / BEST}", f"--data.root={mnist_root}"])
+    assert load(run / BEST).module.network.encoder.module.frozen
+    main(["-c", str(run / "config.yaml"), f"--ckpt_path={run / 'checkpoints/last.ckpt'}", "--trainer.max_epochs=3"])
+    assert torch.load(here / "logs/count/version_1/checkpoints/last.ckpt", weights_only=True)["global_step"] == 6
+    assert "error" not in capfd.readouterr().err
+
+
+def test_another_encoder_or_no_file_is_refused(here, mnist_root):
+    read(mnist_root)
+    start = str(here / "logs/reading/version_0" / BEST)
+    ConvEncoder((2,), depth=2, output_size=6, activation="choice", start_from=start)
+    with pytest.raises(InputError, match=r"start_from` \(=.*\) contains another encoder .* weights differ, layers"):
+        ConvEncoder((3,), depth=2, output_size=6, start_from=start)
+    with pytest.raises(InputError, match=r"`--model\.encoder\.start_from` \(=nowhere\) is not a file"):
+        ConvEncoder(start_from="nowhere")
