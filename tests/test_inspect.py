@@ -28,7 +28,7 @@ from seqsum.inspect.restore import load
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Encoder, SequenceNetwork
 from seqsum.objectives import Look, Objective, Prediction, RunningSum
-from seqsum.objectives.reading import encode, exact_by_length, read, trace_layers
+from seqsum.objectives.reading import encode, exact_by_length, read, read_right, sequences_of, trace_layers
 from tests.conftest import fail_downloads
 
 pytestmark = [
@@ -203,14 +203,14 @@ def test_length_curve_matches_the_whole_network(here, checkpoint):
     images, labels = data.splits["test"]
     with torch.no_grad():  # so that some sums are right, and some are not
         module.network.head.bias += 1
-    scores = exact_by_length(module.network, encode(module.network, images), labels, "alternating", 3)
-    assert [(score.length, score.sequences) for score in scores] == [(1, 200), (2, 100), (3, 66)]
+    scores = exact_by_length(module.network, encode(module.network, images), labels, "alternating", (1, 2, 3, 9), 60)
+    assert [(score.length, score.sequences) for score in scores] == [(1, 200), (2, 100), (3, 66), (9, 60)]
     for length, right, sequences in scores:
-        rows = torch.randperm(200, generator=torch.Generator().manual_seed(length))[: sequences * length]
-        inputs = scale(images[rows]).unflatten(0, (sequences, length))
+        rows = sequences_of(200, length, 60)
+        inputs = scale(images[rows.flatten()]).unflatten(0, (sequences, length))
         with torch.no_grad():
             sums = module.predict_step(unlabelled(inputs), 0)
-        targets = scan_targets(labels[rows].view(sequences, length))
+        targets = scan_targets(labels[rows])
         assert right == int((sums[:, -1] == targets[:, -1]).sum())
     assert 0 < scores[0].right < 200
 
@@ -238,13 +238,25 @@ def test_length_curve_of_a_faultless_adder_is_what_misread_digits_leave():
     misread = torch.arange(300) % 10 == 0
     images = (labels + misread)[:, None, None].expand(-1, 28, 28).to(torch.uint8)
     network = SequenceNetwork(FirstPixel(), Adder(), nn.Identity())
-    scores = exact_by_length(network, encode(network, images), labels, "sum", 10)
-    assert [score.length for score in scores] == [1, 2, 3, 4, 6, 8, 10]
+    features = encode(network, images)
+    scores = exact_by_length(network, features, labels, "sum", (1, 2, 4, 20, 100), 70)
+    assert [(score.length, score.sequences) for score in scores] == [(1, 300), (2, 150), (4, 75), (20, 70), (100, 70)]
     assert scores[0].right == 270
-    for length, right, sequences in scores:
-        order = torch.randperm(300, generator=torch.Generator().manual_seed(length))
-        rows = order[: sequences * length].view(sequences, length)
-        assert right == int((~misread[rows].any(dim=1)).sum())
+    for length, right, _ in scores:
+        assert right == int((~misread[sequences_of(300, length, 70)].any(dim=1)).sum())
+    assert torch.equal(read_right(network, features, labels), ~misread)
+    kept = ~misread
+    perfect = exact_by_length(network, features[kept], labels[kept], "sum", (1, 100), 70)
+    assert [score.right for score in perfect] == [270, 70]
+
+
+def test_digits_are_used_once_where_that_makes_enough_sequences():
+    once, again = sequences_of(200, 4, 50), sequences_of(200, 4, 51)
+    assert once.shape == (50, 4)
+    assert once.unique().numel() == 200
+    assert again.shape == (51, 4)
+    assert again.unique().numel() < 200
+    assert torch.equal(again, sequences_of(200, 4, 51))
 
 
 def test_trace_gives_what_was_read(here, checkpoint):
@@ -338,7 +350,7 @@ def test_mistakes_are_named(here, checkpoint, mnist_root, monkeypatch, capfd):
         ([checkpoint, "--images=nowhere"], "`--images`: nowhere does not exist"),
         ([checkpoint, "--images=blank.png"], "`--images`: blank.png can't be read"),
         ([checkpoint, "--output=full"], r"`--output` \(=full\) exists already"),
-        ([checkpoint, "--max-length=201"], r"`--max-length` \(=201\) must be from 1 to 200"),
+        ([checkpoint, "--max-length=0"], r"`--max-length` \(=0\) must be at least 1"),
         ([checkpoint, "--sequences=0"], r"`--sequences` \(=0\) must be"),
     ]:
         refused(arguments, capfd, message)

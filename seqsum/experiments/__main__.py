@@ -9,7 +9,7 @@ import torch
 
 from seqsum.console import fail
 from seqsum.errors import InputError
-from seqsum.experiments import copy_memory, gradients, initial_states, reviews, rows, sine
+from seqsum.experiments import copy_memory, count, gradients, initial_states, reviews, rows, sine
 from seqsum.paths import expand_home
 
 EXPERIMENTS = {
@@ -19,6 +19,7 @@ EXPERIMENTS = {
     "rows": rows,
     "initial_states": initial_states,
     "reviews": reviews,
+    "count": count,
 }
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
-from seqsum.figures.style import GIVEN, INK, WRONG, new_figure, plain, shown
+from seqsum.figures.style import GIVEN, INK, SERIES, WRONG, new_figure, plain, shown
 
-TICKS = (1, 2, 4, 8, 16, 32, 64, 100, 128, 200, 400, 800)
+Numbers = NDArray[np.int64]
+TICKS = (1, 2, 4, 10, 20, 50, 100, 200, 500, 1000)
 
 
 def binomial_interval(hits: Tensor, trials: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,18 +52,53 @@ def plot_length_curve(
     steps, share = np.asarray(lengths), (shown(right) / shown(counts)).numpy()
     low, high = (100 * end.numpy() for end in binomial_interval(right, counts))
     figure = new_figure(5.6, 3.8)
-    axes = plain(figure.add_axes((0.12, 0.13, 0.85, 0.77), xlabel="length T of the sequence (logarithmic)"))
-    axes.set_xscale("log")
+    axes = _axes(figure, steps)
     if trained is not None:
         axes.axvspan(trained[0] / 1.06, trained[1] * 1.06, color=GIVEN, alpha=0.25, linewidth=0, label="in training")
-    fine = np.geomspace(1, steps[-1], 200)
-    label = f"ceiling of independent digits: {digit_accuracy:.4f}$^T$"
-    axes.plot(fine, 100 * digit_accuracy**fine, color=WRONG, linestyle="--", label=label)
+    _ceiling(axes, steps, digit_accuracy)
     axes.vlines(steps, low, high, color=INK, linewidth=1)
     axes.plot(steps, 100 * share, color=INK, marker="o", markersize=5, label="this network", clip_on=False, zorder=3)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3, frameon=False, fontsize=9, columnspacing=1)
+    return figure
+
+
+def plot_length_curves(lengths: Sequence[int], shares: Mapping[str, Tensor], digit_accuracy: float) -> Figure:
+    """Draw the share of sequences with the right final sum against their length, one line for each network.
+
+    Args:
+        lengths: Sequence lengths `T`, in ascending order.
+        shares: Share of right sums at each length, `(N,)`, by the network's name.
+        digit_accuracy: Share of single digits that are read correctly, `p`; `p**T` is drawn dashed.
+    """
+    steps = np.asarray(lengths)
+    figure = new_figure(5.6, 3.8)
+    axes = _axes(figure, steps)
+    _ceiling(axes, steps, digit_accuracy)
+    for place, (name, share) in enumerate(shares.items()):
+        axes.plot(
+            steps,
+            100 * shown(share).numpy(),
+            color=SERIES[place % len(SERIES)],
+            marker="o",
+            markersize=4,
+            label=name,
+            zorder=3,
+        )
+    axes.legend(loc="lower left", frameon=False, fontsize=9)
+    return figure
+
+
+def _axes(figure: Figure, steps: Numbers) -> Axes:
+    axes = plain(figure.add_axes((0.12, 0.13, 0.85, 0.77), xlabel="length T of the sequence (logarithmic)"))
+    axes.set_xscale("log")
     axes.set_xlim(0.9, 1.1 * steps[-1])
     axes.set(ylabel="sequences with the right last sum, %", ylim=(0, 102))
     axes.set_xticks([tick for tick in TICKS if tick <= steps[-1]], [str(tick) for tick in TICKS if tick <= steps[-1]])
     axes.set_xticks([], minor=True)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3, frameon=False, fontsize=9, columnspacing=1)
-    return figure
+    return axes
+
+
+def _ceiling(axes: Axes, steps: Numbers, digit_accuracy: float) -> None:
+    fine = np.geomspace(1, steps[-1], 200)
+    label = f"ceiling of independent digits: {digit_accuracy:.4f}$^T$"
+    axes.plot(fine, 100 * digit_accuracy**fine, color=WRONG, linestyle="--", label=label)

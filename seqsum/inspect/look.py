@@ -49,7 +49,7 @@ def report(module: SequenceModule, data: SequenceData, look: Look | None = None)
         `figures` by name, `tables`, of which the first has the metrics, and `page`, both with what to look at.
 
     Raises:
-        InputError: The dataset is not there, or holds fewer digits than `look.longest`.
+        InputError: The dataset is not there, or `look.longest` is below one.
     """
     with _in_evaluation(module):
         evaluation, metrics = _run(module, data)

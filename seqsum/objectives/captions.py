@@ -33,7 +33,8 @@ FIGURES = {
     "length_curve": (
         "How far it counts",
         "Black dots: the share of sequences of each length that end in exactly the right sum. The lines through them "
-        "are 95 % intervals (Wilson), wide where the test split has digits for only a few sequences. The dashed line "
+        "are 95 % intervals (Wilson). There are at least 2,000 sequences of each length: each test digit is used once "
+        "where that makes enough of them; otherwise digits are drawn with replacement. The dashed line "
         "is the ceiling for independent digits: if one digit is read correctly with probability p, all T are with "
         "probability p to the power of T. Dots on the line mean that the network adds perfectly and only misreads "
         "digits; dots below it mean that it loses count. Dots slightly above it are possible, because two misread "

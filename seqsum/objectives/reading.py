@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,9 @@ from seqsum.networks import SequenceNetwork
 from seqsum.recurrent import Recurrent, trace
 
 CHUNK = 500  # digits or sequences per call, which limits memory
-LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 80)
+STEPS = 100_000  # likewise, of all sequences of a call
+LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 100, 200, 300, 500)
+SEQUENCES = 2_000  # of each length
 
 
 @torch.no_grad()
@@ -70,23 +73,43 @@ class LengthScore(NamedTuple):
 
 
 def exact_by_length(
-    network: SequenceNetwork, features: Tensor, labels: Tensor, operation: Operation, longest: int
+    network: SequenceNetwork,
+    features: Tensor,
+    labels: Tensor,
+    operation: Operation,
+    lengths: Sequence[int],
+    sequences: int = SEQUENCES,
 ) -> list[LengthScore]:
-    """Count the sequences with the right final sum for each length 1, 2, 3, 4, 6, 8 … up to `longest`.
+    """Count the sequences with the right final sum for each length.
 
-    For each length all digits are dealt anew without replacement, in the same way in every call.
+    The sequences of a length are the same in every call. They use each digit once, if that makes enough of them;
+    otherwise digits are drawn with replacement.
 
     Args:
         network: The network whose recurrence and head to run.
         features: Features of all digits, `(N, F)`.
         labels: Labels of all digits, `(N,)`.
         operation: Signs of the steps.
-        longest: Longest sequence, at most `N`.
+        lengths: Lengths of the sequences.
+        sequences: Sequences of each length, at least.
     """
     scores = []
-    for length in [*(length for length in LENGTHS if length < longest), longest]:
-        (rows,) = deal(len(labels), [length], len(labels), torch.Generator().manual_seed(length))
-        _, sums = read(network, features[rows])
-        right = sums[:, -1].round() == running_targets(labels[rows], operation)[:, -1]
+    for length in lengths:
+        rows = sequences_of(len(labels), length, sequences)
+        sums = torch.cat([read(network, features[chunk])[1][:, -1] for chunk in rows.split(max(1, STEPS // length))])
+        right = sums.round() == running_targets(labels[rows], operation)[:, -1]
         scores.append(LengthScore(length, int(right.sum()), len(right)))
     return scores
+
+
+def sequences_of(count: int, length: int, sequences: int) -> Tensor:
+    """Make at least so many sequences of a length from `count` digits: places `(B, T)`, the same in every call."""
+    generator = torch.Generator().manual_seed(length)
+    if count >= sequences * length:
+        return deal(count, [length], count, generator)[0]
+    return torch.randint(count, (sequences, length), generator=generator)
+
+
+def read_right(network: SequenceNetwork, features: Tensor, labels: Tensor) -> Tensor:
+    """Return which of the digits the network reads correctly if it reads one alone, bool `(N,)`."""
+    return read(network, features.unsqueeze(1))[1][:, 0].round() == labels

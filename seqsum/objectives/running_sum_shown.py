@@ -29,7 +29,7 @@ from seqsum.figures.together import first_sequences
 from seqsum.networks import SequenceNetwork
 from seqsum.objectives import captions
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
-from seqsum.objectives.reading import LengthScore, encode, exact_by_length, read, trace_batch, trace_layers
+from seqsum.objectives.reading import LENGTHS, LengthScore, encode, exact_by_length, read, trace_batch, trace_layers
 
 STEPS, GATE_STEPS = 16, 12  # most steps of a test sequence drawn; more would be too small to see
 DOTS = 1_000  # most states on the number line
@@ -55,7 +55,7 @@ def report_sums(evaluation: Evaluation, look: Look) -> list[Section]:
     if not (isinstance(data, DigitSums) and isinstance(network, SequenceNetwork)):
         return []
     operation, (digits, labels) = data.operation, data.splits["test"]
-    look.check_longest(len(labels))
+    look.check_longest()
     features = encode(network, digits)  # (N, F)
     rows = torch.cat([batch.rows for batch in evaluation.batches if batch.rows is not None])  # (B, T)
     targets = running_targets(labels[rows], operation)
@@ -63,7 +63,8 @@ def report_sums(evaluation: Evaluation, look: Look) -> list[Section]:
     wrong = (sums.round() != targets)[:, :STEPS].any(dim=1)
     few = slice(max(1, DOTS // rows.shape[1]))
     layers = trace_layers(network, features[rows[few]])
-    scores = exact_by_length(network, features, labels, operation, look.longest)
+    lengths = [*(length for length in LENGTHS if length < look.longest), look.longest]
+    scores = exact_by_length(network, features, labels, operation, lengths)
     return [
         *_sums("sums", digits[rows[: look.sequences]], sums, operation, targets),
         *_sums("wrong_sums", digits[rows[wrong][: look.sequences]], sums[wrong], operation, targets[wrong]),

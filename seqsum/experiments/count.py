@@ -1,0 +1,114 @@
+"""Train networks that count to a thousand, and test how far they come."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from shlex import split
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from seqsum.benchmarks.timing import show, write, write_markdown
+from seqsum.data import DigitSums
+from seqsum.errors import InputError
+from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.runs import Run, trained
+from seqsum.figures.lengths import plot_length_curves
+from seqsum.inspect.restore import load
+from seqsum.module import parts_of
+from seqsum.objectives.reading import LengthScore, encode, exact_by_length, read_right
+
+CONFIGS = {"count": "configs/count.yaml", "count_10": "configs/count_10.yaml"}
+LENGTHS = (1, 4, 10, 20, 50, 100, 300, 1000)
+
+
+class Scores(NamedTuple):
+    """How far a network counts.
+
+    Attributes:
+        test: Scores with all test digits, by length.
+        read_right: Scores with only those digits that it reads correctly if it reads one alone.
+    """
+
+    test: list[LengthScore]
+    read_right: list[LengthScore]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this experiment."""
+    parser.add_argument("--names", nargs="+", choices=CONFIGS, default=list(CONFIGS), help="configurations to train")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--sequences", type=int, default=2_000, help="test sequences of each length, at least")
+    parser.add_argument("--reading", default="", help="other flags for the trainings that read, in quotation marks")
+    parser.add_argument("--counting", default="", help="other flags for the trainings that count, likewise")
+    parser.add_argument("arguments", nargs="*", help="other flags for all trainings, after --, such as --data.root=…")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train what is not trained yet, seed by seed; print a table, and write table, figure and numbers."""
+    if options.sequences < 1:
+        raise InputError(f"`--sequences` (={options.sequences}) must be at least 1")
+    scores: dict[str, dict[int, Scores]] = {name: {} for name in options.names}
+    for seed in options.seeds:  # all networks with one seed first, so that an interruption leaves complete seeds
+        start = read(seed, options)
+        for name in options.names:
+            scores[name][seed] = test(count(name, seed, start, options).checkpoint, options.sequences)
+    rows = [row(name, seed, found) for name, seeds in scores.items() for seed, found in seeds.items()]
+    show("share of exactly right sums by length", rows)
+    write_markdown(options.output / "count.md", rows)
+    write(options.output / "count.json", torch.device("cpu"), settings_of(options), rows)
+    means = {name: mean_shares(list(seeds.values())) for name, seeds in scores.items()}
+    digit = float(torch.stack(list(means.values()))[:, 0].mean())
+    save(plot_length_curves(LENGTHS, means, digit), options.output / "count.png")
+
+
+def read(seed: int, options: argparse.Namespace) -> Run:
+    """Train the encoder of a seed, unless it is trained already."""
+    arguments = ["-c", "configs/reading.yaml", f"--seed_everything={seed}", *split(options.reading), *options.arguments]
+    return trained(options.output, f"reading_seed{seed}", arguments)
+
+
+def count(name: str, seed: int, start: Run, options: argparse.Namespace) -> Run:
+    """Train a network that counts from the encoder of a run, unless it is trained already."""
+    begin = [f"--model.encoder.start_from={start.checkpoint}", f"--seed_everything={seed}"]
+    arguments = ["-c", CONFIGS[name], *begin, *split(options.counting), *options.arguments]
+    return trained(options.output, f"{name}_seed{seed}", arguments)
+
+
+def test(checkpoint: Path, sequences: int) -> Scores:
+    """Test a network by length, on sequences of the test split's digits."""
+    module, data, _ = load(checkpoint)
+    if not isinstance(data, DigitSums):
+        raise InputError(f"{checkpoint} was not trained on digit sums")
+    data.load()
+    network, (images, labels) = parts_of(module), data.splits["test"]
+    features = encode(network, images)
+    kept = read_right(network, features, labels)
+
+    def scored(which: Tensor) -> list[LengthScore]:
+        return exact_by_length(network, features[which], labels[which], data.operation, LENGTHS, sequences)
+
+    return Scores(scored(torch.ones_like(kept)), scored(kept))
+
+
+def row(name: str, seed: int, scores: Scores) -> dict[str, Any]:
+    """Make the table's row for a training."""
+    perfect = {f"{score.length}, read right": share(score) for score in scores.read_right if score.length >= 100}
+    return {
+        "configuration": name,
+        "seed": seed,
+        **{str(score.length): share(score) for score in scores.test},
+        **perfect,
+    }
+
+
+def share(score: LengthScore) -> float:
+    """Share of right sums, as the table shows it: four digits for single digits, else three."""
+    return round(score.right / score.sequences, 4 if score.length == 1 else 3)
+
+
+def mean_shares(runs: list[Scores]) -> Tensor:
+    """Compute the mean share of right sums over several seeds, at each length."""
+    return torch.tensor([[score.right / score.sequences for score in run.test] for run in runs]).mean(0)

@@ -1,0 +1,49 @@
+"""Networks that read, then count, are trained once, and tested by length."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from seqsum.experiments.__main__ import main
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*in eval mode at the start of training"),
+]
+
+
+@pytest.fixture
+def arguments(mnist_root):
+    """Arguments of the experiment for trainings of a second."""
+    small = ["channels=[2]", "output_size=6"]
+    return [
+        *("count", "--output=out", "--seeds", "0", "--sequences=50", "--names", "count"),
+        "--reading=" + " ".join(f"--model.network.encoder.{setting}" for setting in small),
+        "--counting=--model.hidden_size=4 '--data.sequence_length={0: 2, 0.5: 4}' "
+        + " ".join(f"--model.encoder.{setting}" for setting in small),
+        *("--", f"--data.root={mnist_root}", "--data.batch_size=16", "--trainer.max_epochs=2"),
+        *("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1"),
+        *("--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1", "--tensorboard.figures_every_n_epochs=0"),
+    ]
+
+
+def test_reading_and_counting_are_trained_once_and_tested_by_length(with_configs, arguments, capfd):
+    main(arguments)
+    (row,) = json.loads((with_configs / "out/count.json").read_text())["rows"]
+    assert row["configuration"] == "count"
+    assert list(row)[2:] == ["1", "4", "10", "20", "50", "100", "300", "1000"] + [
+        f"{length}, read right" for length in (100, 300, 1000)
+    ]
+    assert all(0 <= row[name] <= 1 for name in list(row)[2:])
+    assert "| count" in (with_configs / "out/count.md").read_text()
+    assert (with_configs / "out/count.png").stat().st_size > 1_000
+    start = with_configs / "out/reading_seed0/version_0/checkpoints/best.ckpt"
+    assert (
+        f"start_from: {start.relative_to(with_configs)}"
+        in next((with_configs / "out/count_seed0").glob("*/config.yaml")).read_text()
+    )
+    capfd.readouterr()
+    main(arguments)
+    assert "Training" not in capfd.readouterr().out
