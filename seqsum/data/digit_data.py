@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seqsum.data.digits import Digits, Split, load_splits, resolve_dataset
+from seqsum.data.growing import Growth
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.indexed import IndexedData
 from seqsum.data.own import OwnDigits
@@ -19,7 +20,7 @@ class DigitData(IndexedData):
     Args:
         dataset: Dataset to use. `auto` is MNIST if it is on disk or can be downloaded, else `rendered`.
         root: Folder of the torchvision datasets.
-        lengths: Digits in the shortest and the longest sequence.
+        lengths: Digits in the shortest and the longest sequence; or lengths that grow during the training.
         batch_size: Sequences per batch on each device, `B`.
         seed: Seed of everything random in training. Validation and test are the same for every seed.
         images: For `predict`: image files, folders of images, and patterns such as `digits/*.png`.
@@ -32,7 +33,7 @@ class DigitData(IndexedData):
         self,
         dataset: str,
         root: str,
-        lengths: tuple[int, int],
+        lengths: tuple[int, int] | Growth,
         batch_size: int,
         seed: int,
         images: str | list[str] | None,

@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader
 from seqsum.data.base import Batch, unlabelled
 from seqsum.data.counter_random import random_uniform
 from seqsum.data.digit_data import DigitData
-from seqsum.data.digits import DatasetName, Split
-from seqsum.data.growing import GrowingBatches, Growth, RepeatedGrowing
-from seqsum.data.index_tables import IndexBatch, IndexBatches
+from seqsum.data.digits import DatasetName
+from seqsum.data.growing import describe_lengths, lengths_of
+from seqsum.data.index_tables import IndexBatch
 from seqsum.data.sums import Operation, running_targets, signs
 from seqsum.data.warps import AFFINE_NUMBERS, ELASTIC_NUMBERS, random_affine, random_elastic, warp
 from seqsum.errors import InputError
@@ -53,29 +53,13 @@ class DigitSums(DigitData):
         seed: int = 0,
         images: str | list[str] | None = None,
     ) -> None:
-        self.growth = Growth(sequence_length) if isinstance(sequence_length, dict) else None
-        shortest, longest = _ends(sequence_length)
         if elastic < 0:
             raise InputError(f"`--data.elastic` (={elastic}) must be at least 0")
-        super().__init__(dataset, root, (shortest, longest), batch_size, seed, images, num_workers)
+        super().__init__(dataset, root, lengths_of(sequence_length), batch_size, seed, images, num_workers)
         self.save_hyperparameters(ignore=["images", "num_workers"])
         self.operation: Operation = operation
         self.augment = augment
         self.elastic = elastic
-
-    def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
-        """Make the sampler; training sequences may grow."""
-        if self.growth is None or split != "train":
-            return super().make_sampler(split, repeated, seed, rank, processes)
-        kind = RepeatedGrowing if repeated else GrowingBatches
-        return kind(split, self.count(split), self.growth, self._epochs(), self.batch_size, seed, rank, processes)
-
-    def _epochs(self) -> int:
-        """Return the epochs of the training, on which the length of the sequences depends."""
-        epochs = self.trainer.max_epochs if self.trainer else None
-        if not epochs or epochs < 1:
-            raise InputError("`--data.sequence_length` by share of the training needs `--trainer.max_epochs`")
-        return epochs
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Serve the user's images as batches of one sequence, inputs `(1, T, C, Y, X)`."""
@@ -84,8 +68,7 @@ class DigitSums(DigitData):
 
     def describe(self) -> str:
         terms = " ".join(f"{'+' if sign > 0 else '-'}d{t}" for t, sign in enumerate(signs(3, self.operation), start=1))
-        shortest, longest = self.lengths
-        length = str(self.growth or (longest if shortest == longest else f"{shortest} to {longest}"))
+        length = describe_lengths(self.lengths, self.growth)
         return f"{self.describe_digits()} in sequences of {length}, targets {terms} …"
 
     def gather(self, batch: IndexBatch) -> Batch:
@@ -113,16 +96,6 @@ class DigitSums(DigitData):
         affine = random_affine(numbers[:, :AFFINE_NUMBERS])
         elastic = random_elastic(numbers[:, AFFINE_NUMBERS:], strength=self.elastic) if self.elastic else None
         return warp(pixels, affine, elastic)
-
-
-def _ends(sequence_length: int | tuple[int, int] | dict[float, int]) -> tuple[int, int]:
-    """Return the shortest and the longest length."""
-    if isinstance(sequence_length, dict):
-        return min(sequence_length.values()), max(sequence_length.values())
-    low, high = (sequence_length, sequence_length) if isinstance(sequence_length, int) else sequence_length
-    if not 1 <= low <= high:
-        raise InputError(f"`--data.sequence_length` (={sequence_length}) must be at least 1, or [shortest, longest]")
-    return low, high
 
 
 def scale(images: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Growth:
         if min(lengths) < 1:
             raise InputError(f"{wrong} must have lengths of at least 1")
         self.first: int = lengths[0]
-        self.longest = max(lengths)
+        self.shortest, self.longest = min(lengths), max(lengths)
 
     def at(self, epoch: int, epochs: int) -> int:
         """Return the length in an epoch, counted from 0, of a training of so many epochs."""
@@ -95,3 +95,23 @@ class GrowingBatches(IndexBatches):
 
 class RepeatedGrowing(Repeated, GrowingBatches, SequentialSampler):  # type: ignore[misc]  # see `RepeatedBatches`
     """Serves the first epoch in every epoch, for `--trainer.overfit_batches`."""
+
+
+def lengths_of(sequence_length: int | tuple[int, int] | dict[float, int]) -> tuple[int, int] | Growth:
+    """Read the setting `sequence_length`: one length, [shortest, longest], or lengths by share of the training.
+
+    Raises:
+        InputError: A length is below one, or the setting is none of these.
+    """
+    if isinstance(sequence_length, dict):
+        return Growth(sequence_length)
+    low, high = (sequence_length, sequence_length) if isinstance(sequence_length, int) else sequence_length
+    if not 1 <= low <= high:
+        raise InputError(f"`--data.sequence_length` (={sequence_length}) must be at least 1, or [shortest, longest]")
+    return low, high
+
+
+def describe_lengths(lengths: tuple[int, int], growth: Growth | None) -> str:
+    """Write the lengths for the user: `4`, `2 to 8`, or `10, 50 (from 40 % of the training on)`."""
+    shortest, longest = lengths
+    return str(growth or (longest if shortest == longest else f"{shortest} to {longest}"))

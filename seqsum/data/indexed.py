@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from seqsum.data.base import Batch, SequenceData
 from seqsum.data.digits import Split
+from seqsum.data.growing import GrowingBatches, Growth, RepeatedGrowing
 from seqsum.data.index_tables import IndexBatch, IndexBatches, Passthrough, RepeatedBatches
 from seqsum.data.loader import BatchLoader
 from seqsum.errors import InputError
@@ -19,7 +20,7 @@ class IndexedData(SequenceData):
     Subclasses define the number of items of a split in `count`, and how a table becomes a batch in `gather`.
 
     Args:
-        lengths: Items in the shortest and the longest sequence.
+        lengths: Items in the shortest and the longest sequence; or lengths that grow during the training.
         batch_size: Sequences per batch on each device, `B`.
         seed: Seed of everything random in training. Validation and test are the same for every seed.
         num_workers: Number of processes that prepare index tables.
@@ -34,11 +35,12 @@ class IndexedData(SequenceData):
     is_capturable = False
     make_batch: Callable[[IndexBatch], Batch] | None = None
 
-    def __init__(self, lengths: tuple[int, int], batch_size: int, seed: int, num_workers: int = 0) -> None:
+    def __init__(self, lengths: tuple[int, int] | Growth, batch_size: int, seed: int, num_workers: int = 0) -> None:
         super().__init__()
         check_at_least("--data.batch_size", batch_size, 1)
         check_at_least("--seed_everything", seed, 0)
-        self.lengths = lengths
+        self.growth = lengths if isinstance(lengths, Growth) else None
+        self.lengths = (lengths.shortest, lengths.longest) if isinstance(lengths, Growth) else lengths
         self.batch_size = batch_size
         self.seed = seed
         self.num_workers = num_workers
@@ -77,10 +79,21 @@ class IndexedData(SequenceData):
 
     def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
         """Make the sampler of a split's index tables; a `repeated` one serves the same epoch again and again."""
+        given = self.batch_size, seed, rank, processes
+        if self.growth and split == "train":
+            grows = RepeatedGrowing if repeated else GrowingBatches
+            return grows(split, self.count(split), self.growth, self._epochs(), *given)
         low, high = self.lengths
         lengths = (low, high) if split == "train" else (high, high)
         kind = RepeatedBatches if repeated else IndexBatches
-        return kind(split, self.count(split), lengths, self.batch_size, seed, rank, processes)
+        return kind(split, self.count(split), lengths, *given)
+
+    def _epochs(self) -> int:
+        """Return the epochs of the training, on which the length of the sequences depends."""
+        epochs = self.trainer.max_epochs if self.trainer else None
+        if not epochs or epochs < 1:
+            raise InputError("`--data.sequence_length` by share of the training needs `--trainer.max_epochs`")
+        return epochs
 
     def on_after_batch_transfer(self, batch: IndexBatch | Batch, dataloader_idx: int) -> Batch:
         if not isinstance(batch, IndexBatch):

@@ -142,6 +142,13 @@ class ConvEncoder(Encoder):
         """Encode images `(N, 1, Y, X)` into features `(N, F)`."""
         return self.layers(images.contiguous(memory_format=torch.channels_last))
 
+    def shares(self, images: Tensor) -> Tensor | None:
+        """Compute each code's share of images `(N, 1, Y, X)` before any choice, `(N, F)`; None without a codebook."""
+        codebook = self.layers[-1]
+        if not isinstance(codebook, _Codebook):
+            return None
+        return codebook.shares(self.layers[:-1](images.contiguous(memory_format=torch.channels_last)))
+
 
 class _BatchNorm(nn.modules.batchnorm._BatchNorm):
     """BatchNorm that also accepts a single value per channel, normalised as in evaluation; torch raises an error.
@@ -189,18 +196,20 @@ class _Codebook(nn.Module):
         nn.init.constant_(self.norm.weight, self.sharpness)
 
     def forward(self, features: Tensor) -> Tensor:
-        codes = torch.softmax(self.norm(features), dim=-1)
-        if self.chooses:
-            codes = self._choose(codes)
-        return self.scale * codes
+        shares = self.shares(features)
+        return self.scale * (self._choose(shares) if self.chooses else shares)
 
-    def _choose(self, codes: Tensor) -> Tensor:
-        """Replace the codes `(N, F)` by the largest one, in training for some images only."""
-        largest = F.one_hot(codes.argmax(-1), codes.shape[-1]).to(codes.dtype)
+    def shares(self, features: Tensor) -> Tensor:
+        """Compute each code's share, before any choice: `(N, F)` -> `(N, F)`."""
+        return torch.softmax(self.norm(features), dim=-1)
+
+    def _choose(self, shares: Tensor) -> Tensor:
+        """Give the code with the largest share `(N, F)` all of it, in training for some images only."""
+        largest = F.one_hot(shares.argmax(-1), shares.shape[-1]).to(shares.dtype)
         if not self.training:
             return largest
-        chosen = torch.rand_like(codes[:, :1]) < self.chosen
-        return codes + (chosen * (largest - codes)).detach()
+        chosen = torch.rand_like(shares[:, :1]) < self.chosen
+        return shares + (chosen * (largest - shares)).detach()
 
 
 def _block(in_channels: int, out_channels: int, halve: bool = True) -> nn.Sequential:

@@ -40,6 +40,31 @@ FIGURES = {
         "digits; dots below it mean that it loses count. Dots slightly above it are possible, because two misread "
         "digits can cancel. Lengths outside the grey band were never seen in training.",
     ),
+    "increment_errors": (
+        "What goes wrong on long sequences",
+        "Sequences of digits that the network reads correctly if it reads one alone, so every error is one of "
+        "counting. Left: the root mean square error of what a step adds, by step; right: the same by the level of the "
+        "sum before it. If a curve rises, what a digit adds has come to depend on the time that has passed or on the "
+        "count itself. An error above about 0.5 divided by the root of the number of steps spoils the sum.",
+    ),
+    "long_run": (
+        "One long sequence",
+        "Above: the sum and what the network says. Below: the cell state of the three units that rise most with the "
+        "sum and the three that fall most. Units that count follow the sum at every level; units that leak or saturate "
+        "flatten.",
+    ),
+    "leaks": (
+        "How much each unit forgets",
+        "Each dot is a unit: to the right, how much of its cell state it loses in a step on average; upwards, how much "
+        "the sum depends on it. A count survives T steps in units that lose much less than 1/T, so the upper dots must "
+        "be far to the left.",
+    ),
+    "codes": (
+        "How ambiguous digits are passed on",
+        "The test digits whose largest code has the smallest share. Below each are the shares of its two largest codes "
+        "(black: the one that is passed on, if the codebook chooses) with the digit that each alone is read as; then "
+        "what the mixture of all codes is read as. A mixture of a 4 and a 9 is read as neither.",
+    ),
     "errors": (
         "Errors along the sequence",
         "Each step adds a digit that may be misread, and mistakes stay in the sum, so both curves rise. Misread digits "

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from seqsum.data import DigitSums
-from seqsum.data.sums import Operation, read_digits, running_targets, signs
+from seqsum.data.digit_sums import scale
+from seqsum.data.sums import Operation, increments, read_digits, running_targets, signs
 from seqsum.figures import (
     binomial_interval,
     last_states,
     order_units,
     plot_all,
+    plot_codes,
     plot_confusion,
     plot_errors,
     plot_gates,
+    plot_increment_errors,
+    plot_leaks,
     plot_length_curve,
+    plot_long_run,
     plot_number_line,
     plot_predictions,
     plot_sums,
@@ -26,13 +33,26 @@ from seqsum.figures import (
 from seqsum.figures.page import Section, Table
 from seqsum.figures.style import digit, number
 from seqsum.figures.together import first_sequences
-from seqsum.networks import SequenceNetwork
+from seqsum.networks import ConvEncoder, SequenceNetwork
 from seqsum.objectives import captions
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
-from seqsum.objectives.reading import LENGTHS, LengthScore, encode, exact_by_length, read, trace_batch, trace_layers
+from seqsum.objectives.reading import (
+    CHUNK,
+    LENGTHS,
+    LengthScore,
+    encode,
+    exact_by_length,
+    read,
+    read_right,
+    sequences_of,
+    trace_batch,
+    trace_layers,
+)
 
 STEPS, GATE_STEPS = 16, 12  # most steps of a test sequence drawn; more would be too small to see
 DOTS = 1_000  # most states on the number line
+LONG, RUNS = 10, 20  # steps of a long sequence, at least, and sequences that show why the network loses count
+AMBIGUOUS = 6  # digits whose codes are drawn
 TRACED = 4  # most of the user's sequences whose gates are drawn
 
 
@@ -69,6 +89,8 @@ def report_sums(evaluation: Evaluation, look: Look) -> list[Section]:
         *_sums("sums", digits[rows[: look.sequences]], sums, operation, targets),
         *_sums("wrong_sums", digits[rows[wrong][: look.sequences]], sums[wrong], operation, targets[wrong]),
         _length_curve(scores, data.lengths),
+        *_long_run(network, features, labels, operation, look.longest),
+        *_ambiguous(network, digits, features),
         captions.section("errors", plot_errors(sums, targets)),
         captions.section("predicted_against_true", plot_predictions(sums, targets)),
         captions.section("confusion", plot_confusion(sums, targets, operation)),
@@ -146,6 +168,48 @@ def _length_curve(scores: list[LengthScore], trained: tuple[int, int]) -> Sectio
     figure = plot_length_curve(lengths, torch.tensor(right), torch.tensor(counts), accuracy, trained)
     table = Table(("length", "sequences", "exactly right", "95 % interval", "ceiling"), rows)
     return captions.section("length_curve", figure)._replace(table=table)
+
+
+def _long_run(
+    network: SequenceNetwork, features: Tensor, labels: Tensor, operation: Operation, length: int
+) -> list[Section]:
+    """Show why the network loses count, on long sequences of digits that it reads correctly if it reads one alone."""
+    kept = read_right(network, features, labels)
+    if length < LONG or not kept.any():
+        return []
+    rows = sequences_of(int(kept.sum()), length, RUNS)[:RUNS]
+    long, targets = features[kept][rows], running_targets(labels[kept][rows], operation)
+    _, sums = read(network, long)
+    errors = increments(sums) - increments(targets)
+    sections = [captions.section("increment_errors", plot_increment_errors(errors, targets))]
+    layers = list(trace_layers(network, long).values())
+    if layers and layers[-1].keys() >= {"cell_state", "forget_gate"}:  # the head reads the last layer
+        cell_state, forget_gate = layers[-1]["cell_state"], layers[-1]["forget_gate"]
+        run = plot_long_run(sums[0], targets[0], cell_state[0], order_units(cell_state, targets))
+        sections.append(captions.section("long_run", run))
+        if isinstance(network.head, nn.Linear):
+            sections.append(captions.section("leaks", plot_leaks(forget_gate, network.head.weight[0])))
+    return sections
+
+
+@torch.no_grad()
+def _ambiguous(network: SequenceNetwork, digits: Tensor, features: Tensor) -> list[Section]:
+    """Show which codes share the most ambiguous digits, and what is read from the codes and from their mixture."""
+    encoder = network.encoder.module
+    if not isinstance(encoder, ConvEncoder) or encoder.shares(scale(digits[:1])) is None:
+        return []
+    shares = torch.cat([cast("Tensor", encoder.shares(scale(chunk))) for chunk in digits.split(CHUNK)])
+    least = shares.amax(-1).argsort()[:AMBIGUOUS]
+    whole = features.sum(-1).mean()  # to what the features of a digit add up
+
+    def read_codes(codes: Tensor) -> Tensor:
+        return read(network, (whole * codes).unsqueeze(1))[1][:, 0]
+
+    largest = shares[least].topk(2).indices
+    one, other = (read_codes(F.one_hot(largest[:, place], shares.shape[1]).float()) for place in (0, 1))
+    numbers = torch.stack([one, other, read_codes(shares[least])], dim=-1).tolist()
+    figure = plot_codes(digits[least], shares[least], features[least].argmax(-1), numbers)
+    return [captions.section("codes", figure)]
 
 
 def _gates(

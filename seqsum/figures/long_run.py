@@ -1,0 +1,120 @@
+"""Why a network loses count on long sequences: errors of its increments, leaks of its units, and ambiguous codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from seqsum.figures.style import CARD, FONT, INK, SERIES, WRONG, black_on_white, few_ticks, new_figure, plain, shown
+
+BINS = 12  # groups of levels
+UNITS = 6  # units whose cell state is drawn
+
+
+def plot_increment_errors(errors: Tensor, sums: Tensor) -> Figure:
+    """Draw the root mean square error of an increment against the step and against the level of the sum before it.
+
+    Args:
+        errors: What each step added to the network's sum, less what it should have added, `(B, T)`.
+        sums: True running sums, `(B, T)`.
+    """
+    errors, sums = shown(errors), shown(sums)
+    levels = torch.cat([torch.zeros_like(sums[:, :1]), sums[:, :-1]], dim=1).abs().flatten()
+    figure = new_figure(*CARD)
+    by_step, by_level = (
+        plain(figure.add_axes((0.13 + 0.49 * place, 0.2, 0.36, 0.68), xlabel=label))
+        for place, label in enumerate(("step t (logarithmic)", "level of the sum"))
+    )
+    steps = np.arange(1, errors.shape[1] + 1)
+    edges = np.unique(np.geomspace(1, len(steps) + 1, 2 * BINS).round().astype(int)) - 1
+    parts = [errors[:, start:end] for start, end in pairwise(edges)]
+    middles = [steps[start:end].mean() for start, end in pairwise(edges)]
+    by_step.plot(middles, [_rms(part) for part in parts], color=INK, marker="o", markersize=3)
+    by_step.set_xscale("log")
+    order = levels.argsort()
+    groups = [group for group in order.tensor_split(BINS) if len(group)]
+    values = [_rms(errors.flatten()[group]) for group in groups]
+    by_level.plot([float(levels[group].mean()) for group in groups], values, color=INK, marker="o", markersize=3)
+    by_level.xaxis.set_major_locator(few_ticks())
+    for axes in (by_step, by_level):
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_locator(few_ticks())
+        axes.xaxis.label.set_fontsize(FONT)
+    by_step.set_title("rms error of an increment", fontsize=FONT, loc="left")
+    return figure
+
+
+def plot_long_run(sums: Tensor, true: Tensor, cell_state: Tensor, order: Tensor) -> Figure:
+    """Draw a sequence's sums, and below them the cell state of the units that follow the sum most closely.
+
+    Args:
+        sums: The network's running sums, `(T,)`.
+        true: True running sums, `(T,)`.
+        cell_state: `(T, H)`.
+        order: Units from the one that rises most with the sum to the one that falls most, `(H,)`.
+    """
+    above, below = (figure := new_figure(6.4, 4.2)).subplots(2, 1, sharex=True)
+    steps = np.arange(1, len(sums) + 1)
+    plain(above).plot(steps, shown(true).numpy(), color=WRONG, linewidth=1, label="true sum")
+    above.plot(steps, shown(sums).numpy(), color=INK, linewidth=0.8, linestyle="--", label="the network's")
+    above.legend(frameon=False, fontsize=FONT)
+    followers = torch.cat([order[: UNITS // 2], order[-(UNITS // 2) :]])
+    for place, unit in enumerate(followers.tolist()):
+        colour = SERIES[place % len(SERIES)]
+        plain(below).plot(steps, shown(cell_state[:, unit]).numpy(), color=colour, linewidth=0.8, label=f"unit {unit}")
+    below.legend(frameon=False, fontsize=FONT, ncols=3)
+    below.set_xlabel("step t", fontsize=FONT)
+    below.set_ylabel("cell state", fontsize=FONT)
+    return figure
+
+
+def plot_leaks(forget_gate: Tensor, weights: Tensor) -> Figure:
+    """Draw how much of its cell state each unit loses in a step, and how much of it the sum is read from.
+
+    Args:
+        forget_gate: `(B, T, H)`.
+        weights: Weight of each unit's output in the sum, `(H,)`.
+    """
+    leak = 1 - forget_gate.detach().double().mean(dim=(0, 1)).cpu()  # double, because a gate is close to 1
+    figure = new_figure(*CARD)
+    axes = plain(figure.add_axes((0.15, 0.2, 0.8, 0.68)))
+    axes.plot(leak.clamp(min=1e-8).numpy(), shown(weights).abs().numpy(), "o", color=INK, markersize=3, alpha=0.6)
+    axes.set_xscale("log")
+    axes.set_xlabel("leak of the unit, 1 − mean forget gate (logarithmic)", fontsize=FONT)
+    axes.set_title("weight of the unit in the sum", fontsize=FONT, loc="left")
+    axes.set_ylim(bottom=0)
+    return figure
+
+
+def plot_codes(images: Tensor, codes: Tensor, chosen: Tensor, read: Sequence[Sequence[float]]) -> Figure:
+    """Draw ambiguous digits with the codes that share each of them, and what is read from the mixture and the choice.
+
+    Args:
+        images: Pixels `(N, Y, X)`, light on dark.
+        codes: Share of each code, `(N, F)`; shares add up to 1.
+        chosen: Code that is passed on, `(N,)`.
+        read: Digit that is read from the two largest codes alone and from their mixture, `N` times three numbers.
+    """
+    figure = new_figure(1.05 * len(images) + 0.3, 2.3)
+    for place, (image, shares, one, numbers) in enumerate(zip(images, shown(codes), chosen, read, strict=True)):
+        left, width = (0.15 + 1.05 * place) / figure.get_figwidth(), 0.9 / figure.get_figwidth()
+        figure.add_axes((left, 0.55, width, 0.4)).imshow(black_on_white(image), cmap="gray", vmin=0, vmax=1)
+        figure.axes[-1].set_axis_off()
+        axes = plain(figure.add_axes((left, 0.25, width, 0.25)))
+        largest = shares.topk(2)
+        colours = [INK if int(code) == int(one) else WRONG for code in largest.indices]
+        axes.barh([0, 1], largest.values.numpy(), color=colours, height=0.7)
+        axes.set(xlim=(0, 1), ylim=(1.6, -0.6), xticks=(), yticks=())
+        for row in range(2):
+            axes.text(0.03, row, f"{numbers[row]:.1f}", fontsize=8, va="center", color="gray")
+        figure.text(left, 0.1, f"mixture {numbers[2]:.2f}", fontsize=8)
+    return figure
+
+
+def _rms(errors: Tensor) -> float:
+    return float(errors.square().mean().sqrt())
