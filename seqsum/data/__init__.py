@@ -6,6 +6,7 @@ from seqsum.data.digit_data import DigitData
 from seqsum.data.digit_rows import DigitRows
 from seqsum.data.digit_sums import DigitSums
 from seqsum.data.digits import Digits, load_splits, resolve_dataset
+from seqsum.data.encoded_sums import EncodedSums
 from seqsum.data.film_reviews import FilmReviews
 from seqsum.data.sine_curves import SineCurves
 from seqsum.data.sums import deal, increments, read_digits, running_targets, scan_targets, signs
@@ -17,6 +18,7 @@ __all__ = [
     "DigitRows",
     "DigitSums",
     "Digits",
+    "EncodedSums",
     "FilmReviews",
     "SequenceData",
     "SineCurves",

@@ -93,13 +93,20 @@ def exact_by_length(
         lengths: Lengths of the sequences.
         sequences: Sequences of each length, at least.
     """
-    scores = []
-    for length in lengths:
-        rows = sequences_of(len(labels), length, sequences)
-        sums = torch.cat([read(network, features[chunk])[1][:, -1] for chunk in rows.split(max(1, STEPS // length))])
-        right = sums.round() == running_targets(labels[rows], operation)[:, -1]
-        scores.append(LengthScore(length, int(right.sum()), len(right)))
-    return scores
+    finals = (final_sums(network, features, labels, operation, length, sequences) for length in lengths)
+    return [
+        LengthScore(length, int((sums.round() == targets).sum()), len(targets))
+        for length, (sums, targets) in zip(lengths, finals, strict=True)
+    ]
+
+
+def final_sums(
+    network: SequenceNetwork, features: Tensor, labels: Tensor, operation: Operation, length: int, sequences: int
+) -> tuple[Tensor, Tensor]:
+    """Compute final sums, not rounded, and true ones, `(B,)` each, of the sequences of `exact_by_length`."""
+    rows = sequences_of(len(labels), length, sequences)
+    sums = torch.cat([read(network, features[chunk])[1][:, -1] for chunk in rows.split(max(1, STEPS // length))])
+    return sums, running_targets(labels[rows], operation)[:, -1]
 
 
 def sequences_of(count: int, length: int, sequences: int) -> Tensor:
