@@ -126,6 +126,8 @@ class SequenceModule(GraphedModule):
                 return f"{type(self).__name__} has a `{name}` of its own"
         if truncate := getattr(self.network, "truncate", None):
             return f"with `--model.truncate` (={truncate}) the backward pass runs the network again"
+        if carry := getattr(self.network, "carry", 0):
+            return f"with `--model.carry` (={carry}) steps read different numbers of sequences"
         return None
 
     def training_metrics(self) -> Sequence[Metric]:

@@ -33,6 +33,7 @@ def build_network(
     recurrent_dropout: float = 0.0,
     input_dropout: float = 0.0,
     readout_dropout: float = 0.0,
+    carry: int = 0,
 ) -> SequenceNetwork:
     """Build an encoder, a recurrence and a head with matching sizes.
 
@@ -75,6 +76,8 @@ def build_network(
         input_dropout: Probability, in training, of dropping a feature that the recurrence reads, the same at all steps
             of a sequence (Gal & Ghahramani, 2016).
         readout_dropout: Probability, in training, of dropping a number that the head reads.
+        carry: For outputs that add up: most other sequences of the batch that the network reads before each training
+            sequence, half of the time, to go on from where they lead. It learns to count far from short sequences.
 
     Raises:
         ValueError: An option is unknown, below its minimum, or not supported by the cell.
@@ -96,5 +99,14 @@ def build_network(
     )
     directions = 2 if bidirectional else 1
     head = build_head(hidden_size * directions * make_readout(readout).width, head_sizes, output_size)
-    dropouts = {"input_dropout": input_dropout, "readout_dropout": readout_dropout}
-    return SequenceNetwork(encoder, recurrence, head, initial_state, truncate, readout=readout, **dropouts)
+    return SequenceNetwork(
+        encoder,
+        recurrence,
+        head,
+        initial_state,
+        truncate,
+        readout=readout,
+        input_dropout=input_dropout,
+        readout_dropout=readout_dropout,
+        carry=carry,
+    )

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from seqsum.data.base import Batch
 from seqsum.errors import InputError
 from seqsum.networks.budget import count_parameters
+from seqsum.networks.carried import run_carried
 from seqsum.networks.encoders import Encoder
 from seqsum.networks.initial_state import InitialState, check_initial_state, make_state
 from seqsum.networks.masked import run_masked
@@ -38,10 +39,12 @@ class SequenceNetwork(nn.Module):
         input_dropout: Probability, in training, of dropping a feature that the recurrence reads, the same at all steps
             of a sequence (Gal & Ghahramani, 2016).
         readout_dropout: Probability, in training, of dropping a number that the head reads.
+        carry: Most other sequences of the batch after which a training sequence starts, see `run_carried`.
 
     Raises:
         ValueError: `initial_state` or `readout` is unknown, `truncate` is below one or combined with what needs the
-            whole sequence at once, or a probability is outside [0, 1].
+            whole sequence at once, a probability is outside [0, 1], or `carry` is below two or combined with what
+            can't be continued.
     """
 
     encoder: TimeDistributed
@@ -57,6 +60,7 @@ class SequenceNetwork(nn.Module):
         readout: ReadoutName = "every",
         input_dropout: float = 0.0,
         readout_dropout: float = 0.0,
+        carry: int = 0,
     ) -> None:
         super().__init__()
         check_initial_state(initial_state)
@@ -68,11 +72,13 @@ class SequenceNetwork(nn.Module):
         self.readout_dropout = readout_dropout
         if truncate is not None:
             self._check_truncate(truncate, recurrence)
+        self._check_carry(carry, truncate)
         self.encoder = TimeDistributed(encoder)
         self.recurrence = recurrence
         self.head = head
         self.initial_state = initial_state
         self.truncate = truncate
+        self.carry = carry
         self.register_load_state_dict_pre_hook(_leave_out_learned_state)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -81,13 +87,18 @@ class SequenceNetwork(nn.Module):
         Outputs of `every` are meaningless at masked steps.
 
         Raises:
-            InputError: There is an output for each sequence, but the batch has targets for several steps.
+            InputError: There is an output for each sequence, but the batch has targets for several steps; or sequences
+                of unequal length are to be carried on.
         """
         if not self.readout.every_step and batch.targets.shape[1] > 1:
             raise InputError(
                 f"`--model.readout` (={self.readout.name}) gives one output for each sequence, but these data have "
                 f"{batch.targets.shape[1]} targets for each: use every"
             )
+        if self.carry and self.training:
+            if batch.mask is not None:
+                raise InputError(f"`--model.carry` (={self.carry}) does not go with data of unequal lengths")
+            return run_carried(self, batch, self.carry)
         if self.truncate is None or batch.inputs.shape[1] <= self.truncate:
             return self.run(batch.inputs, mask=batch.mask)[0]
         return run_in_windows(self, batch.inputs, batch.mask, self.truncate)
@@ -173,6 +184,14 @@ class SequenceNetwork(nn.Module):
                     f"`truncate` (={truncate}) does not go with `{name}` (={value!r}), which needs the whole sequence "
                     "at once"
                 )
+
+    def _check_carry(self, carry: int, truncate: int | None) -> None:
+        if carry != 0 and carry < 2:
+            raise ValueError(f"`carry` (={carry}) must be at least 2, or 0")
+        others = {"bidirectional": self.bidirectional, "readout": not self.readout.every_step, "truncate": truncate}
+        for name, given in others.items():
+            if carry and given:
+                raise ValueError(f"`carry` (={carry}) does not go with `{name}`")
 
     def describe(self) -> str:
         """Name the parts and their numbers of parameters, in one line for the user."""

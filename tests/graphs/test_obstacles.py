@@ -91,6 +91,7 @@ def assert_runs_as_written(train, request):
         ({"module_class": Regularised}, "Regularised has a `training_step` of its own"),
         ({"module": {"objective": WithTorchMetrics()}}, "Error is not a metric derived from"),
         ({"module": {"objective": WithGroups()}}, "metrics share their sums in compute groups"),
+        ({"module": {"carry": 2}}, "with `--model.carry` (=2) steps read different numbers of sequences"),
         ({"module": {"truncate": 2}}, "with `--model.truncate` (=2) the backward pass runs the network again"),
         ({"accumulate_grad_batches": 2}, "`--trainer.accumulate_grad_batches` (=2) is not 1"),
         ({"detect_anomaly": True}, "`--trainer.detect_anomaly` checks every operation"),
