@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import os
 import struct
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import pytest
@@ -18,6 +23,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 os.environ.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
 
 import torch
+from jsonargparse import _signatures
 from torch import Tensor
 
 # Triton reads this when it is imported, itself and the kernels: without a GPU they run in its interpreter.
@@ -26,8 +32,17 @@ if not torch.cuda.is_available():
 
 from seqsum.data.rendered import render_digits
 
-MOST = 8  # cases of a test by default; of more than these
-SAMPLE = 4  # run
+# What is imported and collected stays until the end: looking for garbage in it takes a fifth of the time.
+gc.disable()
+
+MOST = 8  # cases of a test that all run by default
+SAMPLE = 4  # cases that do of a test with more
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage again, but not in what is there by now."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -46,6 +61,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for place, item in enumerate(cases):
             if len(cases) > MOST and place not in kept:
                 item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signatures_read_once() -> Iterator[None]:
+    """Let jsonargparse read the source of a class once in a process, not in each of a command's many parsers.
+
+    What it finds depends on the class alone.
+    """
+    read = cache(_signatures.get_signature_parameters)
+
+    def copied(kind: Callable[..., Any], method: str | None, logger: Any) -> list[Any]:
+        return [copy.copy(parameter) for parameter in read(kind, method)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_signatures, "get_signature_parameters", copied)
+        yield
 
 
 def write_idx(path: Path, array: Tensor) -> None:
