@@ -78,7 +78,7 @@ def as_made(train, tmp_path, made):
 
 
 @pytest.mark.parametrize(
-    "seeds", [(REVERSED,), pytest.param(range(1, 8), marks=pytest.mark.slow)], ids=["one", "seven"]
+    "seeds", [(REVERSED,), pytest.param((1, 2, 3), marks=pytest.mark.slow)], ids=["one", "three"]
 )
 def test_the_order_of_callbacks_changes_nothing(train, as_made, tmp_path, seeds):
     folder, order = as_made
