@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import ctypes
+import gc
 import os
 import struct
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
 import pytest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Tests run side by side, a process a core: with threads as well they would take turns on the cores.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -17,16 +26,35 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # Some tests have a home folder of their own, in which they would compile the kernels in C++ anew.
 os.environ.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
 
-import torch
-from torch import Tensor
+
+def count_gpus() -> int:
+    """Ask the driver: importing torch takes seconds, in which the process that starts the others would hold them up."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int()
+    failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+    return 0 if failed else count.value
+
+
+HAS_GPU = count_gpus() > 0
 
 # Triton reads this when it is imported, itself and the kernels: without a GPU they run in its interpreter.
-if not torch.cuda.is_available():
+if not HAS_GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-from seqsum.data.rendered import render_digits
+# What is imported and collected stays until the end: looking for garbage in it takes a fifth of the time.
+gc.disable()
 
-MOST = 8  # cases of a test by default
+MOST = 8  # cases of a test that all run by default
+SAMPLE = 4  # cases that do of a test with more
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage again, but not in what is there by now."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -41,10 +69,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for cases in by_test.values():
         if any(item.get_closest_marker(chosen) for item in cases for chosen in ("slow", "gpu")):
             continue
-        kept = {len(cases) * place // MOST for place in range(MOST)}
+        kept = {len(cases) * place // SAMPLE for place in range(SAMPLE)}
         for place, item in enumerate(cases):
             if len(cases) > MOST and place not in kept:
                 item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signatures_read_once() -> Iterator[None]:
+    """Let jsonargparse read the source of a class once in a process, not in each of a command's many parsers.
+
+    What it finds depends on the class alone. It takes about a tenth of a second of each command.
+    """
+    from jsonargparse import _signatures
+
+    read = cache(_signatures.get_signature_parameters)
+
+    def copied(kind: Callable[..., Any], method: str | None, logger: Any) -> list[Any]:
+        return [copy.copy(parameter) for parameter in read(kind, method)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_signatures, "get_signature_parameters", copied)
+        yield
 
 
 def write_idx(path: Path, array: Tensor) -> None:
@@ -56,6 +102,8 @@ def write_idx(path: Path, array: Tensor) -> None:
 
 def write_mnist(root: Path, train: int, test: int, folder: str = "MNIST") -> Path:
     """Write rendered digits under MNIST's file names below `root`."""
+    from seqsum.data.rendered import render_digits
+
     for prefix, count, seed in (("train", train, 0), ("t10k", test, 1)):
         images, labels = render_digits(count, seed)
         write_idx(root / folder / "raw" / f"{prefix}-images-idx3-ubyte", images)
@@ -68,7 +116,7 @@ def write_mnist(root: Path, train: int, test: int, folder: str = "MNIST") -> Pat
         "cpu",
         pytest.param(
             "cuda",
-            marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")],
+            marks=[pytest.mark.gpu, pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")],
         ),
     ]
 )
@@ -112,6 +160,8 @@ def fail_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shrink_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Render only a tenth of the digits, to save time."""
+    from seqsum.data.rendered import render_digits
+
     monkeypatch.setattr("seqsum.data.digits.render_digits", lambda count, seed: render_digits(count // 10, seed))
 
 

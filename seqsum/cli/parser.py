@@ -39,6 +39,10 @@ class Parser(OwnDefaultsParser):
         with jsonargparse.Path(cfg_path, mode="fr").relative_path_context():
             return self.parse_string(self.files[str(cfg_path)], Path(cfg_path).name, *args, **kwargs)
 
+    def dump(self, *args: Any, **kwargs: Any) -> str:
+        """Dump settings; don't validate them again by default, since parsing has done so, which takes half the time."""
+        return super().dump(*args, **{"skip_validation": True, **kwargs})
+
     def format_help(self) -> str:
         """Explain every option, including those of the default data, encoder and objective."""
         if "--experiment" not in self._option_string_actions:  # the main parser, not a subcommand's

@@ -77,9 +77,7 @@ def as_made(train, tmp_path, made):
     return made["folder"], made["order"]
 
 
-@pytest.mark.parametrize(
-    "seeds", [(REVERSED,), pytest.param(range(1, 8), marks=pytest.mark.slow)], ids=["one", "seven"]
-)
+@pytest.mark.parametrize("seeds", [(REVERSED,), pytest.param((1, 2, 3), marks=pytest.mark.slow)], ids=["one", "three"])
 def test_the_order_of_callbacks_changes_nothing(train, as_made, tmp_path, seeds):
     folder, order = as_made
     orders = {tuple(order)}

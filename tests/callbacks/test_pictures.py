@@ -143,7 +143,7 @@ def test_by_default_slow_pictures_are_made_less_often_but_for_the_last(make_run,
 
     def slow(*arguments):
         epochs.append(trainer.current_epoch + 1)
-        until = time.thread_time() + 0.5  # more than 2.5 % of all epochs together
+        until = time.thread_time() + 0.3  # more than 2.5 % of all epochs together
         while time.thread_time() < until:
             pass
         return {}

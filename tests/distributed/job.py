@@ -1,12 +1,8 @@
-"""What one process and several compute alike: `python -m torch.distributed.run … job.py FOLDER BATCH_SIZE`.
-
-Each process writes what it saw to `FOLDER/RANK.pt`.
-"""
+"""What one process and several compute alike."""
 
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -174,8 +170,8 @@ def compute(global_batch_size: int) -> dict[str, Any]:
     return found | {"drawn": draw.call_count, "made": 6}
 
 
-if __name__ == "__main__":
-    folder, size = Path(sys.argv[1]), int(sys.argv[2])
+def compute_as_one_of_several(folder: Path, global_batch_size: int, environment: dict[str, str | int]) -> None:
+    """Compute it in a process with these variables of torchrun's, and write it to `FOLDER/RANK.pt`."""
+    os.environ.update({name: str(value) for name, value in environment.items()})
     torch.set_num_threads(1)
-    found = compute(size)
-    torch.save(found, folder / f"{os.environ['RANK']}.pt")
+    torch.save(compute(global_batch_size), folder / f"{environment['RANK']}.pt")

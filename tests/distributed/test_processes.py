@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
 
 from tests.distributed import job
 
@@ -23,12 +22,22 @@ def alone():
 
 @pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
 def together(request, tmp_path_factory):
-    """What each of several processes saw. One that waits for another would hang: hence the timeout."""
+    """What each of several processes saw. One that waits for another would hang: hence the timeout.
+
+    They are forked from one process that has imported everything: torchrun's would each do so.
+    """
     folder = tmp_path_factory.mktemp("processes")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={request.param}"]
-    command = [*launch, "-m", "tests.distributed.job", str(folder), str(BATCH_SIZE)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([job.__name__])
+    address = {"MASTER_ADDR": "localhost", "MASTER_PORT": find_free_network_port()}
+    group = {**address, "WORLD_SIZE": request.param, "TORCHELASTIC_RUN_ID": "tests"}
+    arguments = [(folder, BATCH_SIZE, {**group, "RANK": rank, "LOCAL_RANK": rank}) for rank in range(request.param)]
+    processes = [context.Process(target=job.compute_as_one_of_several, args=each, daemon=True) for each in arguments]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=300)
+    assert [process.exitcode for process in processes] == [0] * request.param
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(request.param)]
 
 

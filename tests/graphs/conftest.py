@@ -82,7 +82,13 @@ def stand_in(monkeypatch):
 
 
 @pytest.fixture
-def train(tmp_path, mnist_root):
+def batch_size():
+    """Sequences in a batch: 24 of 200, so that an epoch has eight full batches and a shorter one."""
+    return 24
+
+
+@pytest.fixture
+def train(tmp_path, mnist_root, batch_size):
     """Train a small network; return the Trainer, the module and the record."""
 
     def run(
@@ -108,7 +114,7 @@ def train(tmp_path, mnist_root):
             **dict.fromkeys(quiet, False),
             **{**defaults, **options},
         )
-        digits = {"dataset": "mnist", "root": str(mnist_root), "sequence_length": 3, "batch_size": 24}
+        digits = {"dataset": "mnist", "root": str(mnist_root), "sequence_length": 3, "batch_size": batch_size}
         arguments = {**(digits if issubclass(data_class, DigitSums) else {}), **(data or {})}
         trainer.fit(network, data_class(**arguments))
         return trainer, network, course

@@ -23,7 +23,13 @@ from tests.graphs.stand_in import StandIn
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 PARTS = 3  # forward, backward, clipping
-FULL = 24  # full batches in three epochs of 600 digits; the last of each epoch is a shorter one
+FULL = 15  # full batches in three epochs of 600 digits; the last of each epoch is a shorter one
+
+
+@pytest.fixture
+def batch_size():
+    """Larger than elsewhere: fewer steps show as much."""
+    return 36
 
 
 class MaskedSums(DigitSums):
@@ -43,7 +49,7 @@ class MaskedSums(DigitSums):
         {"module": {"cell": "torch_lstm", "backend": "auto"}},
         {"module": {"initial_state": "learned", "head_sizes": [5]}},
         {"module": {"initial_state": "random", "schedule": "constant"}},
-        {"data": {"sequence_length": (2, 4), "batch_size": 10, "elastic": 0.5}},
+        {"data": {"sequence_length": (2, 4), "batch_size": 16, "elastic": 0.5}},
         {"data_class": MaskedSums, "module": {"encoder": Flatten(784)}},
         {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"},
         {"gradient_clip_val": None},
@@ -63,8 +69,8 @@ def test_graphs_change_nothing(assert_same, settings):
     ("data_class", "data", "objective", "features"),
     [
         (DigitRows, {"batch_size": 100}, Classification(), 28),
-        (CopyMemory, {"epoch_size": 640}, Recall(), 11),
-        (SineCurves, {"epoch_size": 640, "sequence_length": 9}, NextSample(), 1),
+        (CopyMemory, {"epoch_size": 160}, Recall(), 11),
+        (SineCurves, {"epoch_size": 160, "sequence_length": 9}, NextSample(), 1),
     ],
 )
 def test_other_experiments_are_graphs_too(assert_same, mnist_root, data_class, data, objective, features):
@@ -77,14 +83,14 @@ def test_other_experiments_are_graphs_too(assert_same, mnist_root, data_class, d
 def test_each_shape_is_captured_after_three_steps_and_no_sooner(train, stand_in):
     train(max_epochs=4)
     assert StandIn.captured == 2 * PARTS  # full batches, and the last ones of the epochs
-    assert StandIn.replayed == (32 - 3 + 4 - 3) * PARTS
+    assert StandIn.replayed == (20 - 3 + 4 - 3) * PARTS
 
 
 def test_no_more_shapes_are_captured_than_allowed(train, stand_in, monkeypatch):
     monkeypatch.setattr("seqsum.graphs.steps.MAX_SHAPES", 1)
     train(max_epochs=4)
     assert StandIn.captured == PARTS
-    assert StandIn.replayed == (32 - 3) * PARTS
+    assert StandIn.replayed == (20 - 3) * PARTS
 
 
 class Onlooker(Callback):
@@ -104,9 +110,9 @@ class Onlooker(Callback):
 
 
 def test_a_step_that_is_watched_runs_as_it_is_written(assert_same):
-    *_, course = assert_same(lambda: [Onlooker((5, 6, 13))])
+    *_, course = assert_same(lambda: [Onlooker((3, 4, 9))])
     assert StandIn.replayed == (FULL - 3 - 3) * PARTS
-    assert len(course.losses) == 27
+    assert len(course.losses) == 18
 
 
 @pytest.mark.parametrize(
@@ -124,12 +130,12 @@ def test_what_hangs_on_modules_and_weights_is_seen(assert_same, hang):
 
     def make():
         handles = []
-        start = lambda trainer, module, *_: trainer.global_step == 10 and handles.append(hang(module))  # noqa: E731
+        start = lambda trainer, module, *_: trainer.global_step == 7 and handles.append(hang(module))  # noqa: E731
         end = lambda *_: [handles.pop().remove() for _ in [*handles]]  # noqa: E731
         return [LambdaCallback(on_train_batch_start=start, on_train_epoch_end=end)]
 
     assert_same(make)
-    assert StandIn.replayed == (5 + 1 + 8) * PARTS
+    assert StandIn.replayed == (2 + 1 + 5) * PARTS
 
 
 class TraceOfStep(Callback):
@@ -152,7 +158,7 @@ class TraceOfStep(Callback):
 
 def test_a_trace_sees_its_step(assert_same):
     callbacks = []
-    assert_same(lambda: callbacks.append(TraceOfStep(6)) or callbacks[-1:])
+    assert_same(lambda: callbacks.append(TraceOfStep(4)) or callbacks[-1:])
     assert "recurrence.hidden_l0" in callbacks[-1].names
     assert StandIn.replayed == (FULL - 3 - 1) * PARTS
 
@@ -195,7 +201,7 @@ def reset_metrics(module: SequenceModule) -> None:
     [(more_dropout, 2), (freeze, 2), (replace_weights, 2), (set_weights, 1), (read_metrics, 1), (reset_metrics, 1)],
 )
 def test_what_a_callback_changes_takes_effect(assert_same, change, captured):
-    assert_same(lambda: [at_step(12, change)])
+    assert_same(lambda: [at_step(8, change)])
     assert StandIn.captured == captured * PARTS
     assert StandIn.replayed == (FULL - 3) * PARTS
 
@@ -211,7 +217,7 @@ def clip_values(module: SequenceModule) -> None:
 @pytest.mark.parametrize("change", [clip_more, clip_values])
 def test_gradients_are_clipped_as_the_trainer_has_it_now(assert_same, change):
     """Steps run eagerly and are captured again, as for a new shape."""
-    assert_same(lambda: [at_step(12, change)], gradient_clip_val=0.1)
+    assert_same(lambda: [at_step(8, change)], gradient_clip_val=0.1)
     assert StandIn.captured == 2 * PARTS
     assert StandIn.replayed == (FULL - 3 - 3) * PARTS
 
@@ -225,21 +231,21 @@ class Accumulating(Callback):
 
 def test_steps_over_several_batches_run_as_they_are_written(assert_same):
     assert_same(lambda: [Accumulating()])
-    assert StandIn.replayed == (16 - 3) * PARTS
+    assert StandIn.replayed == (10 - 3) * PARTS
 
 
 class Replaced(Callback):
     """Replaces the gradients that the graph computed."""
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
-        if trainer.global_step > 9:
+        if trainer.global_step > 6:
             weight = pl_module.network.head.weight
             weight.grad = weight.grad * 100
 
 
 def test_gradients_that_were_replaced_are_clipped(assert_same):
     assert_same(lambda: [Replaced()])
-    assert StandIn.replayed == (FULL - 3) * 2 + 6  # six steps as whole graphs, the others without the clipping
+    assert StandIn.replayed == (FULL - 3) * 2 + 3  # three steps as whole graphs, the others without the clipping
 
 
 @pytest.mark.parametrize("make_callbacks", [lambda: [AveragedWeights(decay=0.9)], lambda: [Diagnosis(every_n_steps=7)]])
@@ -249,10 +255,10 @@ def test_our_callbacks_do_with_graphs_what_they_do_without(assert_same, make_cal
 
 
 def test_a_diagnosis_looks_at_steps_that_run_as_they_are_written(train, stand_in):
-    diagnosis = Diagnosis(every_n_steps=5)  # at 0, 1, 2, 4, 5, 10, 15, 20, 25
+    diagnosis = Diagnosis(every_n_steps=5)  # at 0, 1, 2, 4, 5, 10, 15; 5 is a shorter batch
     train(callbacks=[diagnosis])
-    assert diagnosis.looked == 25
-    assert StandIn.replayed == (FULL - 3 - 6) * PARTS
+    assert diagnosis.looked == 15
+    assert StandIn.replayed == (FULL - 3 - 3) * PARTS
 
 
 class Growing(DigitSums):
