@@ -6,8 +6,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from seqsum.data import DigitSums
 from seqsum.data.base import Batch, SequenceData
-from seqsum.data.sums import increments
+from seqsum.data.sums import increments, running_targets
+from seqsum.figures import plot_confusion
 from seqsum.objectives.base import Objective
 from seqsum.objectives.classification import Accuracy, Classification
 from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
@@ -39,8 +41,13 @@ class Increments(Classification):
         return f"Trained on {data.dataset} digits to say each digit"
 
     def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
-        """Draw nothing: there are no decisions that settle over time."""
-        return {}
+        """Draw which digit is taken for which."""
+        data = evaluation.data
+        if not isinstance(data, DigitSums):
+            return {}
+        outputs, targets, mask = evaluation.join()
+        sums = running_targets(outputs.argmax(-1), data.operation)
+        return {"confusion": plot_confusion(sums, targets, data.operation, mask)}
 
     def show(self, prediction: Prediction) -> Shown:
         """Show the digit at every step."""

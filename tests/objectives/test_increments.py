@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
+from seqsum.data import DigitSums, SineCurves
 from seqsum.data.sums import running_targets
-from seqsum.objectives import Increments
+from seqsum.objectives import Evaluation, Increments
 from tests.objectives.batches import labelled
 
 MASK = torch.rand(6, 9, generator=torch.Generator().manual_seed(3)) < 0.6
@@ -46,3 +48,17 @@ def test_masked_steps_are_left_out(operation):
     metrics = Increments().metrics()
     metrics.update(outputs, sums, MASK)
     assert metrics.compute()["accuracy"] == (outputs.argmax(-1) == labels)[MASK].float().mean()
+
+
+@pytest.mark.parametrize("operation", ["alternating", "sum"])
+def test_a_test_shows_which_digit_is_taken_for_which(operation):
+    """Every 3 is read as 8; texts off the diagonal are the confusions."""
+    labels = torch.arange(10).repeat(6, 1)
+    outputs = F.one_hot(labels.where(labels != 3, 8), 10).float()
+    batch = labelled(running_targets(labels, operation))
+    seen = Evaluation("test", nn.Identity(), DigitSums(operation=operation), batch, [batch], [outputs])
+    axes = Increments().figures(seen)["confusion"].axes[0]
+    taken = {(text.get_position(), text.get_text()) for text in axes.texts if text.get_fontweight() == "bold"}
+    assert taken == {((8, 3), "6")}
+    other = seen._replace(data=SineCurves())
+    assert Increments().figures(other) == {}
