@@ -67,7 +67,7 @@ def plot_long_run(sums: Tensor, true: Tensor, cell_state: Tensor, order: Tensor)
     for place, unit in enumerate(followers.tolist()):
         colour = SERIES[place % len(SERIES)]
         plain(below).plot(steps, shown(cell_state[:, unit]).numpy(), color=colour, linewidth=0.8, label=f"unit {unit}")
-    below.legend(frameon=False, fontsize=FONT, ncols=3)
+    below.legend(frameon=False, fontsize=FONT, ncols=UNITS, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     below.set_xlabel("step t", fontsize=FONT)
     below.set_ylabel("cell state", fontsize=FONT)
     return figure
@@ -111,7 +111,7 @@ def plot_codes(images: Tensor, codes: Tensor, chosen: Tensor, read: Sequence[Seq
         axes.barh([0, 1], largest.values.numpy(), color=colours, height=0.7)
         axes.set(xlim=(0, 1), ylim=(1.6, -0.6), xticks=(), yticks=())
         for row in range(2):
-            axes.text(0.03, row, f"{numbers[row]:.1f}", fontsize=8, va="center", color="gray")
+            axes.text(float(largest.values[row]) + 0.04, row, f"{abs(numbers[row]):.1f}", fontsize=8, va="center")
         figure.text(left, 0.1, f"mixture {numbers[2]:.2f}", fontsize=8)
     return figure
 
