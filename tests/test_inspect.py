@@ -35,7 +35,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
 ]
-FIGURES = {"sums", "wrong_sums", "length_curve", "errors", "predicted_against_true", "confusion", "number_line"}
+FIGURES = {
+    "codes",
+    "sums",
+    "wrong_sums",
+    "length_curve",
+    "errors",
+    "predicted_against_true",
+    "confusion",
+    "number_line",
+}
 
 
 class Page(HTMLParser):
@@ -63,12 +72,13 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def save_checkpoint(path, root, model=None, data=None, encoder=(2, 4), objective=None):
+def save_checkpoint(path, root, model=None, data=None, encoder=(2, 4), objective=None, activation="softmax"):
     """Write a checkpoint of an untrained network."""
     torch.manual_seed(0)
     model = {"cell": "lstm", "hidden_size": 8, **(model or {})}
-    module = SequenceModule(**model, encoder=ConvEncoder(encoder, output_size=6), objective=objective)
-    settings = {"class_path": "seqsum.networks.ConvEncoder", "init_args": {"channels": list(encoder), "output_size": 6}}
+    arguments = {"channels": list(encoder), "output_size": 6, "activation": activation}
+    module = SequenceModule(**model, encoder=ConvEncoder(**arguments), objective=objective)
+    settings = {"class_path": "seqsum.networks.ConvEncoder", "init_args": arguments}
     checkpoint = {
         "state_dict": module.state_dict(),
         "epoch": 1,
@@ -147,6 +157,30 @@ def test_everything_is_there(here, mnist_root, capfd, model, data, gates):
     assert "<td>seed</td><td>7</td>" in text
     assert str(mnist_root) not in text, "a page that is handed on tells nothing of the machine"
     assert "page/index.html" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ({}, {"increment_errors", "long_run", "leaks", "codes"}),
+        ({"model": {"head_sizes": [3]}}, {"increment_errors", "long_run", "codes"}),
+        ({"model": {"cell": "gru"}}, {"increment_errors", "codes"}),
+        ({"model": {"cell": "torch_lstm"}}, {"increment_errors", "codes"}),
+        ({"activation": "relu"}, {"increment_errors", "long_run", "leaks"}),
+        ({"activation": "choice"}, {"increment_errors", "long_run", "leaks", "codes"}),
+    ],
+)
+def test_a_page_shows_why_long_sequences_go_wrong(here, mnist_root, options, shown):
+    module, data, _ = load(save_checkpoint(here / "tiny.ckpt", mnist_root, **options))
+    head = module.network.head if isinstance(module.network.head, nn.Linear) else module.network.head[-1]
+    with torch.no_grad():
+        head.bias.fill_(1)  # so that some digits are read correctly, and no others
+        head.weight.zero_()
+    figures = report(module, data, Look(longest=12)).figures.keys()
+    assert figures & {"increment_errors", "long_run", "leaks", "codes"} == shown
+    with torch.no_grad():
+        head.bias.fill_(12)
+    assert "increment_errors" not in report(module, data, Look(longest=12)).figures, "no digit is read correctly"
 
 
 def test_metrics_are_those_of_a_test(here, checkpoint, capfd):

@@ -104,8 +104,8 @@ def test_report_has_metrics_and_figures(trained):
     assert {"sums", "confusion", "gates_l0", "number_line"} <= shown.figures.keys()
     rows = {name: value for name, value, _ in shown.tables[0].rows}
     assert rows == {name: f"{value:.4f}" for name, value in evaluate(module, data).items()}
-    with pytest.raises(InputError, match=r"^`longest` \(=201\) must be from 1 to 200"):
-        report(module, data, Look(longest=201))
+    with pytest.raises(InputError, match=r"^`longest` \(=0\) must be at least 1"):
+        report(module, data, Look(longest=0))
 
 
 def test_predict_reads_files_and_says_what_it_could_not_read(trained, files):

@@ -205,7 +205,8 @@ class _Codebook(nn.Module):
 
     def _choose(self, shares: Tensor) -> Tensor:
         """Give the code with the largest share `(N, F)` all of it, in training for some images only."""
-        largest = F.one_hot(shares.argmax(-1), shares.shape[-1]).to(shares.dtype)
+        # not one_hot, for which the host would wait for the device to check the codes
+        largest = torch.zeros_like(shares).scatter(-1, shares.argmax(-1, keepdim=True), 1.0)
         if not self.training:
             return largest
         chosen = torch.rand_like(shares[:, :1]) < self.chosen

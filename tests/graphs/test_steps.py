@@ -16,7 +16,7 @@ from seqsum.data import Batch, CopyMemory, DigitRows, DigitSums, SineCurves
 from seqsum.data.index_tables import IndexBatch
 from seqsum.diagnosis import Diagnosis
 from seqsum.module import SequenceModule
-from seqsum.networks import Flatten
+from seqsum.networks import ConvEncoder, Flatten
 from seqsum.objectives import Classification, NextSample, Recall
 from seqsum.recurrent import trace
 from tests.graphs.stand_in import StandIn
@@ -49,6 +49,7 @@ class MaskedSums(DigitSums):
         {"module": {"cell": "torch_lstm", "backend": "auto"}},
         {"module": {"initial_state": "learned", "head_sizes": [5]}},
         {"module": {"initial_state": "random", "schedule": "constant"}},
+        {"module": {"encoder": ConvEncoder((2, 4), activation="choice")}},
         {"data": {"sequence_length": (2, 4), "batch_size": 16, "elastic": 0.5}},
         {"data_class": MaskedSums, "module": {"encoder": Flatten(784)}},
         {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"},
