@@ -117,8 +117,10 @@ def test_options_are_these(parsed):
         "activation",
         "dropout",
         "image_size",
+        "start_from",
+        "frozen",
     ]
-    assert list(settings["model"]["objective"]["init_args"]) == ["beta", "increment_weight"]
+    assert list(settings["model"]["objective"]["init_args"]) == ["beta", "increment_weight", "monitor"]
     assert list(settings["data"]["init_args"]) == [
         "dataset", "root", "sequence_length", "operation", "batch_size", "augment", "elastic", "num_workers", "images",
     ]  # fmt: skip

@@ -20,7 +20,8 @@ from seqsum.inspect.restore import load
 from seqsum.module import parts_of
 from seqsum.objectives.reading import LengthScore, encode, exact_by_length, read_right
 
-CONFIGS = {"count": "configs/count.yaml", "count_10": "configs/count_10.yaml"}
+BASE = ["-c", "configs/count.yaml"]
+CONFIGS = {"count": BASE, "count_10": [*BASE, "-c", "configs/count/count_10.yaml"]}
 LENGTHS = (1, 4, 10, 20, 50, 100, 300, 1000)
 
 
@@ -73,7 +74,7 @@ def read(seed: int, options: argparse.Namespace) -> Run:
 def count(name: str, seed: int, start: Run, options: argparse.Namespace) -> Run:
     """Train a network that counts from the encoder of a run, unless it is trained already."""
     begin = [f"--model.encoder.start_from={start.checkpoint}", f"--seed_everything={seed}"]
-    arguments = ["-c", CONFIGS[name], *begin, *split(options.counting), *options.arguments]
+    arguments = [*CONFIGS[name], *begin, *split(options.counting), *options.arguments]
     return trained(options.output, f"{name}_seed{seed}", arguments)
 
 

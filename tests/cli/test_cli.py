@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from seqsum.callbacks import RunLines
 from seqsum.cli import main
-from seqsum.data import FilmReviews
+from seqsum.data import EncodedSums, FilmReviews
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import load_splits
 from tests.callbacks.conftest import hparams
@@ -266,6 +266,7 @@ def test_options_run(here, mnist_root, capfd, flags):
 OFFLINE = {  # data of the configurations, and what they need to run here; the others are drawn
     DigitData: "--data.root={mnist_root}",
     FilmReviews: "--data.dataset=made",
+    EncodedSums: "--data.features={features}",
 }
 BASES = sorted((REPOSITORY / "configs").glob("*.yaml"))
 DIFFERENCES = [path for base in BASES for path in sorted((REPOSITORY / "configs" / base.stem).glob("*.yaml"))]
@@ -279,7 +280,10 @@ def test_every_configuration_runs(here, mnist_root, capfd, config):
     assert first.startswith("# python train.py -c "), "its header says how to run it"
     assert all(f"-c {path.relative_to(REPOSITORY).as_posix()}" in first for path in files)
     data = pydoc.locate(yaml.safe_load(files[0].read_text())["data"]["class_path"])
-    offline = [flag.format(mnist_root=mnist_root) for kind, flag in OFFLINE.items() if issubclass(data, kind)]
+    split = {"features": torch.zeros(100, 128), "labels": torch.zeros(100, dtype=torch.long)}
+    torch.save(dict.fromkeys(("train", "val", "test"), split), "features.pt")
+    places = {"mnist_root": mnist_root, "features": "features.pt"}
+    offline = [flag.format(**places) for kind, flag in OFFLINE.items() if issubclass(data, kind)]
     options = [option for path in files for option in ("-c", str(path))]
     main([*options, *offline, "--trainer.fast_dev_run=1", "--trainer.accelerator=cpu"])
 
