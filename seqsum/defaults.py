@@ -73,10 +73,12 @@ def follow_data(settings: Namespace) -> Namespace:
 
 def go_on(settings: Namespace) -> Namespace:
     """Copy the settings without `start_from` if there is a checkpoint, whose weights replace those of the start."""
-    if not settings.get("ckpt_path") or settings.get("model.encoder.init_args.start_from") is None:
+    if not settings.get("ckpt_path"):
         return settings
     settings = settings.clone()
-    settings["model.encoder.init_args.start_from"] = None
+    for name in vars(settings.as_flat()):
+        if name.startswith("model.") and name.endswith(".start_from"):
+            settings[name] = None
     return settings
 
 

@@ -200,7 +200,7 @@ class SequenceModule(GraphedModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["seqsum_version"] = seqsum.__version__
-        checkpoint["hyper_parameters"] = _without_start(checkpoint.get("hyper_parameters", {}))
+        checkpoint["hyper_parameters"] = _without_starts(checkpoint.get("hyper_parameters", {}))
         if data := checkpoint.get("datamodule_hyper_parameters"):  # which, made in Python, don't say of what class
             kind = type(self.trainer.datamodule)  # type: ignore[attr-defined]  # set by Trainer.fit and its like
             data.setdefault("_class_path", f"{kind.__module__}.{kind.__qualname__}")
@@ -231,13 +231,11 @@ def parts_of(module: SequenceModule) -> SequenceNetwork:
 OBJECTS = ("network", "encoder", "objective", "optimizer")  # arguments whose settings, not objects, go into checkpoints
 
 
-def _without_start(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy a checkpoint's settings without the file that its encoder started from: it has the encoder's weights."""
-    encoder = settings.get("encoder")
-    if not isinstance(encoder, Mapping) or "start_from" not in encoder.get("init_args", {}):
-        return dict(settings)
-    arguments = {**encoder["init_args"], "start_from": None}
-    return {**settings, "encoder": {**encoder, "init_args": arguments}}
+def _without_starts(settings: Any) -> Any:
+    """Copy a checkpoint's settings without the files that encoders started from: it has the encoders' weights."""
+    if not isinstance(settings, Mapping):
+        return settings
+    return {name: None if name == "start_from" else _without_starts(inner) for name, inner in settings.items()}
 
 
 def _check_rates(

@@ -65,8 +65,10 @@ class EncodedSums(IndexedData):
 
     def gather(self, batch: IndexBatch) -> Batch:
         """Turn this process's rows of an index table `(B, T)` into features `(B, T, F)` and running sums `(B, T)`."""
-        digits = {name: tensor.to(batch.rows.device) for name, tensor in self.splits[batch.split].items()}
-        rows = batch.rows[batch.share]
+        digits, rows = self.splits[batch.split], batch.rows[batch.share]
+        if digits["labels"].device != rows.device:  # once
+            digits = {name: tensor.to(rows.device) for name, tensor in digits.items()}
+            self.splits[batch.split] = digits
         targets = running_targets(digits["labels"][rows], self.operation)
         return Batch(digits["features"][rows], targets, rows=batch.rows)
 

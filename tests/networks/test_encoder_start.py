@@ -68,6 +68,17 @@ def test_reading_then_counting(here, mnist_root, encoder_of, capfd):
     assert "error" not in capfd.readouterr().err
 
 
+def test_an_encoder_of_ones_own_network_starts_too(here, mnist_root):
+    read(mnist_root)
+    start = here / "logs/reading/version_0" / BEST
+    read(mnist_root, f"--model.network.encoder.start_from={start}", "--experiment=again")
+    start.unlink()
+    run = here / "logs/again/version_0"
+    main(["test", f"--ckpt_path={run / BEST}", f"--data.root={mnist_root}"])
+    main(["-c", str(run / "config.yaml"), f"--ckpt_path={run / 'checkpoints/last.ckpt'}", "--trainer.max_epochs=3"])
+    assert (here / "logs/again/version_1/results.json").is_file()
+
+
 def test_another_encoder_or_no_file_is_refused(here, mnist_root):
     read(mnist_root)
     start = str(here / "logs/reading/version_0" / BEST)
