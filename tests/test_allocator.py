@@ -35,7 +35,7 @@ def page_faults(*arguments, environment=None):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="about the GNU C library")
 def test_a_step_gets_the_memory_of_the_one_before():
     pages = 6_000_000 * 4 // 4096
-    assert page_faults("keep") < 0.1 * 5 * pages
+    assert page_faults("keep") < 0.25 * 5 * pages  # the smallest of the three, a sixth, may come anew
     # what it can be without: the library raises its thresholds by what it sees, but for those in the environment
     defaults = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
     assert page_faults(environment={**os.environ, **defaults}) > 0.5 * 5 * pages
