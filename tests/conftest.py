@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import gc
 import os
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 import pytest
@@ -73,24 +70,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for place, item in enumerate(cases):
             if len(cases) > MOST and place not in kept:
                 item.add_marker(pytest.mark.slow)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def signatures_read_once() -> Iterator[None]:
-    """Let jsonargparse read the source of a class once in a process, not in each of a command's many parsers.
-
-    What it finds depends on the class alone. It takes about a tenth of a second of each command.
-    """
-    from jsonargparse import _signatures
-
-    read = cache(_signatures.get_signature_parameters)
-
-    def copied(kind: Callable[..., Any], method: str | None, logger: Any) -> list[Any]:
-        return [copy.copy(parameter) for parameter in read(kind, method)]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_signatures, "get_signature_parameters", copied)
-        yield
 
 
 def write_idx(path: Path, array: Tensor) -> None:

@@ -163,11 +163,13 @@ def test_everything_is_there(here, mnist_root, capfd, model, data, gates):
     ("options", "shown"),
     [
         ({}, {"increment_errors", "long_run", "leaks", "codes"}),
-        ({"model": {"head_sizes": [3]}}, {"increment_errors", "long_run", "codes"}),
+        pytest.param({"model": {"head_sizes": [3]}}, {"increment_errors", "long_run", "codes"}, marks=pytest.mark.slow),
         ({"model": {"cell": "gru"}}, {"increment_errors", "codes"}),
-        ({"model": {"cell": "torch_lstm"}}, {"increment_errors", "codes"}),
+        pytest.param({"model": {"cell": "torch_lstm"}}, {"increment_errors", "codes"}, marks=pytest.mark.slow),
         ({"activation": "relu"}, {"increment_errors", "long_run", "leaks"}),
-        ({"activation": "choice"}, {"increment_errors", "long_run", "leaks", "codes"}),
+        pytest.param(
+            {"activation": "choice"}, {"increment_errors", "long_run", "leaks", "codes"}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_page_shows_why_long_sequences_go_wrong(here, mnist_root, options, shown):

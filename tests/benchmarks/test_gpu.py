@@ -338,7 +338,7 @@ def test_tests_that_take_too_long_are_interrupted_and_report_what_they_have(tmp_
         while not (tmp_path / "begun").exists() and not patience.passed():
             time.sleep(0.1)
         assert run.interrupt()
-        run.wait(30)
+        run.wait(120)
     finally:
         run.end()
     row = run.row()

@@ -47,6 +47,7 @@ def features(with_configs):
     return with_configs
 
 
+@pytest.mark.slow
 def test_networks_are_trained_once_and_compared(features, capfd):
     arguments = [
         *("counting", "--output=out", "--seeds", "0", "1", "--names", "lstm", "--operations", "sum"),

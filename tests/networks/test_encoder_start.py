@@ -68,6 +68,7 @@ def test_reading_then_counting(here, mnist_root, encoder_of, capfd):
     assert "error" not in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_encoder_of_ones_own_network_starts_too(here, mnist_root):
     read(mnist_root)
     start = here / "logs/reading/version_0" / BEST
@@ -79,10 +80,12 @@ def test_an_encoder_of_ones_own_network_starts_too(here, mnist_root):
     assert (here / "logs/again/version_1/results.json").is_file()
 
 
-def test_another_encoder_or_no_file_is_refused(here, mnist_root):
-    read(mnist_root)
-    start = str(here / "logs/reading/version_0" / BEST)
-    ConvEncoder((2,), depth=2, output_size=6, activation="choice", start_from=start)
+def test_another_encoder_or_no_file_is_refused(here):
+    encoder, start = ConvEncoder((2,), depth=2, output_size=6), "start.ckpt"
+    weights = {f"network.encoder.module.{name}": weight for name, weight in encoder.state_dict().items()}
+    torch.save({"state_dict": {**weights, "network.head.bias": torch.zeros(10)}}, start)
+    again = ConvEncoder((2,), depth=2, output_size=6, activation="choice", start_from=start)
+    assert all(torch.equal(weight, encoder.state_dict()[name]) for name, weight in again.state_dict().items())
     with pytest.raises(InputError, match=r"start_from` \(=.*\) contains another encoder .* weights differ, layers"):
         ConvEncoder((3,), depth=2, output_size=6, start_from=start)
     with pytest.raises(InputError, match=r"`--model\.encoder\.start_from` \(=nowhere\) is not a file"):
