@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import textwrap
@@ -323,7 +324,9 @@ def test_the_tests_that_use_a_gpu_run_and_say_what_failed(tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
-def test_tests_that_take_too_long_are_interrupted_and_report_what_they_have(tmp_path, monkeypatch):
+@pytest.mark.parametrize("ignored", [False, True])
+def test_tests_that_take_too_long_are_interrupted_and_report_what_they_have(tmp_path, monkeypatch, ignored):
+    """Also where a shell runs the command in the background, which then ignores SIGINT."""
     endless = """
         import pathlib, time
         def test_right(): pass
@@ -333,12 +336,14 @@ def test_tests_that_take_too_long_are_interrupted_and_report_what_they_have(tmp_
         """
     write_repository(tmp_path, **{checks.KERNEL_TESTS: endless})
     monkeypatch.setattr(checks, "ROOT", tmp_path)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else signal.getsignal(signal.SIGINT)
     run, patience = checks.Run(tmp_path / "report", [checks.KERNEL_TESTS]), Deadline(60)
+    signal.signal(signal.SIGINT, before)
     try:
         while not (tmp_path / "begun").exists() and not patience.passed():
             time.sleep(0.1)
         assert run.interrupt()
-        run.wait(120)
+        run.wait(30)
     finally:
         run.end()
     row = run.row()

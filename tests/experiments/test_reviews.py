@@ -205,7 +205,8 @@ def test_learning_with_and_without_a_mask_is_drawn(with_configs, capsys):
     folder = with_configs / "logs/experiments/reviews"
     table = json.loads((folder / "curves.json").read_text())["rows"]
     assert [line["set-up"] for line in table] == names
-    assert len({line["test loss"] for line in table}) == 2
+    losses = [json.loads(path.read_text())["test"]["test/loss"] for path in folder.glob("*/version_0/results.json")]
+    assert len(set(losses)) == 2  # the table rounds them, and three steps make little difference
     assert [table[0][cost] for cost in ("padding, %", "parameters")] == [
         table[1][cost] for cost in ("padding, %", "parameters")
     ]

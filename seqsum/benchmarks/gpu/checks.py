@@ -79,7 +79,9 @@ class Run:
         ]
         self.interrupted = False
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+            streams: dict[str, Any] = {"stdout": log, "stderr": subprocess.STDOUT}
+            # the function takes no lock that a thread of this process may hold
+            self.process = subprocess.Popen(command, cwd=ROOT, preexec_fn=_heed_interrupts, **streams)  # noqa: PLW1509
 
     def wait(self, seconds: float) -> None:
         """Wait until it is done, at most `seconds`."""
@@ -119,3 +121,8 @@ class Run:
     def output(self) -> str:
         """Return the end of its output."""
         return self.log.read_text()[-TAIL:]
+
+
+def _heed_interrupts() -> None:
+    """Heed SIGINT again, which shells make all that they start in the background ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
