@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import gc
+import importlib
 import os
 import struct
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
 import pytest
@@ -70,6 +74,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for place, item in enumerate(cases):
             if len(cases) > MOST and place not in kept:
                 item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signatures_read_once() -> Iterator[None]:
+    """Let jsonargparse read the source of a class once in a process, not in each of a command's many parsers.
+
+    What it finds depends on the class alone. Without this, the suite takes a tenth longer.
+    """
+    signatures = importlib.import_module("jsonargparse._signatures")
+    if not hasattr(signatures, "get_signature_parameters"):  # in another version of it
+        yield
+        return
+    read = cache(signatures.get_signature_parameters)
+
+    def copied(kind: Callable[..., Any], method: str | None, logger: Any) -> list[Any]:
+        return [copy.copy(parameter) for parameter in read(kind, method)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signatures, "get_signature_parameters", copied)
+        yield
 
 
 def write_idx(path: Path, array: Tensor) -> None:
