@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from seqsum.errors import InputError
 
@@ -47,6 +49,12 @@ def load_checkpoint(path: str, flag: str = "--ckpt_path") -> dict[str, Any]:
         if weight.is_floating_point() and not weight.isfinite().all():
             raise InputError(f"`{flag}` (={path}) can't be used: {name} in it is NaN or infinite")
     return checkpoint
+
+
+def differing_weights(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """Return the names, sorted, of weights that only one of two state dicts has, or that have another shape in it."""
+    shapes, others = ({name: tensor.shape for name, tensor in state.items()} for state in (found, wanted))
+    return sorted(name for name in shapes.keys() | others.keys() if shapes.get(name) != others.get(name))
 
 
 def _wrong_part(checkpoint: Any) -> str | None:

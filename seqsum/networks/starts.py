@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from seqsum.checkpoint_file import load_checkpoint
+from seqsum.checkpoint_file import differing_weights, load_checkpoint
 from seqsum.errors import InputError
 
 PREFIX = "network.encoder.module."  # of the encoder's weights in a checkpoint, which a `TimeDistributed` holds
@@ -19,13 +19,7 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
     """
     weights = load_checkpoint(path, "--model.encoder.start_from")["state_dict"]
     found = {name.removeprefix(PREFIX): weight for name, weight in weights.items() if name.startswith(PREFIX)}
-    here = encoder.state_dict()
-    differing = sorted(
-        name
-        for name in found.keys() | here.keys()
-        if name not in found or name not in here or found[name].shape != here[name].shape
-    )
-    if differing:
+    if differing := differing_weights(found, encoder.state_dict()):
         raise InputError(
             f"`--model.encoder.start_from` (={path}) contains another encoder than the flags ask for: "
             f"{len(differing)} weights differ, {differing[0]} first"

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from seqsum.checkpoint_file import differing_weights
 from seqsum.errors import InputError
 from seqsum.networks.sequence import LEARNED_STATE
 
@@ -39,14 +40,14 @@ def check_architecture(path: str, checkpoint: dict[str, Any], model: torch.nn.Mo
     Raises:
         InputError: Weights differ in name or shape; the message names up to five.
     """
-    found = {name: tuple(tensor.shape) for name, tensor in checkpoint["state_dict"].items()}
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found, wanted = checkpoint["state_dict"], model.state_dict()
+    differing = differing_weights(found, wanted)
     if not going_on:
         left_out = {name for name in found.keys() - wanted.keys() if name.startswith(f"network.{LEARNED_STATE}")}
-        found = {name: shape for name, shape in found.items() if name not in left_out}
-    differing = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+        differing = [name for name in differing if name not in left_out]
     if differing:
-        shown = "; ".join(f"{name}: {found.get(name)} in the file, {wanted.get(name)} here" for name in differing[:5])
+        in_file, here = ({name: tuple(tensor.shape) for name, tensor in state.items()} for state in (found, wanted))
+        shown = "; ".join(f"{name}: {in_file.get(name)} in the file, {here.get(name)} here" for name in differing[:5])
         raise InputError(
             f"`--ckpt_path` (={path}) contains another architecture than the `--model` flags ask for: "
             f"{len(differing)} weights differ ({shown})"
