@@ -9,7 +9,7 @@ import torch
 
 from seqsum.console import fail
 from seqsum.errors import InputError
-from seqsum.experiments import copy_memory, count, counting, gradients, initial_states, reviews, rows, sine
+from seqsum.experiments import copy_memory, count, counting, gradients, initial_states, parts, reviews, rows, sine
 from seqsum.paths import expand_home
 
 EXPERIMENTS = {
@@ -21,6 +21,7 @@ EXPERIMENTS = {
     "reviews": reviews,
     "count": count,
     "counting": counting,
+    "parts": parts,
 }
 
 

@@ -12,17 +12,19 @@ from torch import Tensor
 
 from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.data import DigitSums
+from seqsum.data.sums import Operation
 from seqsum.errors import InputError
 from seqsum.experiments.files import save, settings_of
 from seqsum.experiments.runs import Run, trained
 from seqsum.figures.lengths import plot_length_curves
 from seqsum.inspect.restore import load
 from seqsum.module import parts_of
+from seqsum.networks import SequenceNetwork
 from seqsum.objectives.reading import LengthScore, encode, exact_by_length, read_right
 
 BASE = ["-c", "configs/count.yaml"]
 CONFIGS = {"count": BASE, "count_10": [*BASE, "-c", "configs/count/count_10.yaml"]}
-LENGTHS = (1, 4, 10, 20, 50, 100, 300, 1000)
+LENGTHS = (1, 4, 8, 10, 20, 50, 100, 300, 1000)
 
 
 class Scores(NamedTuple):
@@ -55,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     for seed in options.seeds:  # all networks with one seed first, so that an interruption leaves complete seeds
         start = read(seed, options)
         for name in options.names:
-            scores[name][seed] = test(count(name, seed, start, options).checkpoint, options.sequences)
+            scores[name][seed] = test(restore(count(name, seed, start, options).checkpoint), options.sequences)
     rows = [row(name, seed, found) for name, seeds in scores.items() for seed, found in seeds.items()]
     show("share of exactly right sums by length", rows)
     write_markdown(options.output / "count.md", rows)
@@ -78,20 +80,40 @@ def count(name: str, seed: int, start: Run, options: argparse.Namespace) -> Run:
     return trained(options.output, f"{name}_seed{seed}", arguments)
 
 
-def test(checkpoint: Path, sequences: int) -> Scores:
-    """Test a network by length, on sequences of the test split's digits."""
+class Digits(NamedTuple):
+    """A trained network, and digits of the test split as it encodes them.
+
+    Attributes:
+        network: The network.
+        features: `(N, F)`.
+        labels: `(N,)`.
+        operation: Signs of the sums that the network was trained on.
+    """
+
+    network: SequenceNetwork
+    features: Tensor
+    labels: Tensor
+    operation: Operation
+
+    def read_right(self) -> Digits:
+        """Keep the digits that the network reads correctly if it reads one alone."""
+        kept = read_right(self.network, self.features, self.labels)
+        return self._replace(features=self.features[kept], labels=self.labels[kept])
+
+
+def restore(checkpoint: Path) -> Digits:
+    """Restore a trained network, and let it encode the test split."""
     module, data, _ = load(checkpoint)
     if not isinstance(data, DigitSums):
         raise InputError(f"{checkpoint} was not trained on digit sums")
     data.load()
     network, (images, labels) = parts_of(module), data.splits["test"]
-    features = encode(network, images)
-    kept = read_right(network, features, labels)
+    return Digits(network, encode(network, images), labels, data.operation)
 
-    def scored(which: Tensor) -> list[LengthScore]:
-        return exact_by_length(network, features[which], labels[which], data.operation, LENGTHS, sequences)
 
-    return Scores(scored(torch.ones_like(kept)), scored(kept))
+def test(digits: Digits, sequences: int) -> Scores:
+    """Test a network by length."""
+    return Scores(*(exact_by_length(*which, LENGTHS, sequences) for which in (digits, digits.read_right())))
 
 
 def row(name: str, seed: int, scores: Scores) -> dict[str, Any]:

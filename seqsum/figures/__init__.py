@@ -6,7 +6,7 @@ They need no Trainer and no display: a notebook shows the returned figure, `figu
 from seqsum.figures.decisions import plot_decisions, plot_settling, settled_at
 from seqsum.figures.errors import count_readings, plot_confusion, plot_errors, plot_predictions
 from seqsum.figures.lengths import binomial_interval, plot_length_curve, plot_length_curves
-from seqsum.figures.long_run import plot_codes, plot_increment_errors, plot_leaks, plot_long_run
+from seqsum.figures.long_run import plot_causes, plot_codes, plot_increment_errors, plot_leaks, plot_long_run
 from seqsum.figures.over_time import plot_over_time
 from seqsum.figures.states import order_units, plot_gates, plot_number_line, principal_components
 from seqsum.figures.style import GIVEN, INK, WRONG
@@ -23,6 +23,7 @@ __all__ = [
     "last_states",
     "order_units",
     "plot_all",
+    "plot_causes",
     "plot_codes",
     "plot_confusion",
     "plot_decisions",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from seqsum.figures.style import CARD, FONT, INK, SERIES, WRONG, black_on_white, few_ticks, new_figure, plain, shown
 
+Points = tuple[list[float], list[float]]
 BINS = 12  # groups of levels
 UNITS = 6  # units whose cell state is drawn
 
@@ -23,23 +25,14 @@ def plot_increment_errors(errors: Tensor, sums: Tensor) -> Figure:
         errors: What each step added to the network's sum, less what it should have added, `(B, T)`.
         sums: True running sums, `(B, T)`.
     """
-    errors, sums = shown(errors), shown(sums)
-    levels = torch.cat([torch.zeros_like(sums[:, :1]), sums[:, :-1]], dim=1).abs().flatten()
     figure = new_figure(*CARD)
     by_step, by_level = (
         plain(figure.add_axes((0.13 + 0.49 * place, 0.2, 0.36, 0.68), xlabel=label))
         for place, label in enumerate(("step t (logarithmic)", "level of the sum"))
     )
-    steps = np.arange(1, errors.shape[1] + 1)
-    edges = np.unique(np.geomspace(1, len(steps) + 1, 2 * BINS).round().astype(int)) - 1
-    parts = [errors[:, start:end] for start, end in pairwise(edges)]
-    middles = [steps[start:end].mean() for start, end in pairwise(edges)]
-    by_step.plot(middles, [_rms(part) for part in parts], color=INK, marker="o", markersize=3)
+    by_step.plot(*_by_step(errors), color=INK, marker="o", markersize=3)
     by_step.set_xscale("log")
-    order = levels.argsort()
-    groups = [group for group in order.tensor_split(BINS) if len(group)]
-    values = [_rms(errors.flatten()[group]) for group in groups]
-    by_level.plot([float(levels[group].mean()) for group in groups], values, color=INK, marker="o", markersize=3)
+    by_level.plot(*_by_level(errors, sums), color=INK, marker="o", markersize=3)
     by_level.xaxis.set_major_locator(few_ticks())
     for axes in (by_step, by_level):
         axes.set_ylim(bottom=0)
@@ -114,6 +107,55 @@ def plot_codes(images: Tensor, codes: Tensor, chosen: Tensor, read: Sequence[Seq
             axes.text(float(largest.values[row]) + 0.04, row, f"{abs(numbers[row]):.1f}", fontsize=8, va="center")
         figure.text(left, 0.1, f"mixture {numbers[2]:.2f}", fontsize=8)
     return figure
+
+
+def plot_causes(found: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> Figure:
+    """Draw side by side why networks lose count: digits read as no number, and errors that grow with step and level.
+
+    Args:
+        found: By the network's name: what it reads from single digits, `(N,)`; errors of its increments, `(B, T)`; and
+            true running sums, `(B, T)`.
+    """
+    figure = new_figure(9.6, 3.4)
+    labels = ("distance of a digit's reading from a number", "step t (logarithmic)", "level of the sum")
+    titles = ("digits read as far from a number, %", "rms error of an increment", "rms error of an increment")
+    axes = [
+        plain(figure.add_axes((0.055 + 0.32 * place, 0.26, 0.265, 0.64), xlabel=label))
+        for place, label in enumerate(labels)
+    ]
+    for place, (name, (readings, errors, sums)) in enumerate(found.items()):
+        away = (shown(readings) - shown(readings).round()).abs().sort(descending=True).values
+        shares = 100 * np.arange(1, len(away) + 1) / len(away)
+        style: dict[str, Any] = {"color": SERIES[place % len(SERIES)], "linewidth": 1.2, "label": name}
+        axes[0].plot(away.numpy(), shares, **style)
+        axes[1].plot(*_by_step(errors), **style)
+        axes[2].plot(*_by_level(errors, sums), **style)
+    axes[0].set(xlim=(0, 0.5), yscale="log")
+    axes[1].set_xscale("log")
+    for one in axes[1:]:
+        one.set_yscale("log")
+    for one, title in zip(axes, titles, strict=True):
+        one.set_title(title, fontsize=FONT, loc="left")
+        one.xaxis.label.set_fontsize(FONT)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="lower center", ncols=len(found), frameon=False, fontsize=FONT)
+    return figure
+
+
+def _by_step(errors: Tensor) -> Points:
+    """Group the steps of errors `(B, T)`, finely at the start; return middles and root mean square errors."""
+    errors = shown(errors)
+    edges = np.unique(np.geomspace(1, errors.shape[1] + 1, 2 * BINS).round().astype(int)) - 1
+    groups = list(pairwise(edges))
+    return [(start + 1 + end) / 2 for start, end in groups], [_rms(errors[:, start:end]) for start, end in groups]
+
+
+def _by_level(errors: Tensor, sums: Tensor) -> Points:
+    """Group errors `(B, T)` by the level of the sum before them; return mean levels and root mean square errors."""
+    errors, sums = shown(errors), shown(sums)
+    levels = torch.cat([torch.zeros_like(sums[:, :1]), sums[:, :-1]], dim=1).abs().flatten()
+    groups = [group for group in levels.argsort().tensor_split(BINS) if len(group)]
+    return [float(levels[group].mean()) for group in groups], [_rms(errors.flatten()[group]) for group in groups]
 
 
 def _rms(errors: Tensor) -> float:

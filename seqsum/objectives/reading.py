@@ -10,7 +10,7 @@ from torch import Tensor
 
 from seqsum.data.base import Batch
 from seqsum.data.digit_sums import scale
-from seqsum.data.sums import Operation, deal, running_targets
+from seqsum.data.sums import Operation, deal, increments, running_targets
 from seqsum.figures import by_layer
 from seqsum.networks import SequenceNetwork
 from seqsum.recurrent import Recurrent, trace
@@ -115,6 +115,34 @@ def sequences_of(count: int, length: int, sequences: int) -> Tensor:
     if count >= sequences * length:
         return deal(count, [length], count, generator)[0]
     return torch.randint(count, (sequences, length), generator=generator)
+
+
+class LongRun(NamedTuple):
+    """What a network makes of some sequences of one length.
+
+    Attributes:
+        features: What the recurrence reads, `(B, T, F)`.
+        sums: Running sums that the network gives, `(B, T)`.
+        targets: True running sums, `(B, T)`.
+    """
+
+    features: Tensor
+    sums: Tensor
+    targets: Tensor
+
+    @property
+    def errors(self) -> Tensor:
+        """What each step added to the network's sum, less what it should have added, `(B, T)`."""
+        return increments(self.sums) - increments(self.targets)
+
+
+def run_long(
+    network: SequenceNetwork, features: Tensor, labels: Tensor, operation: Operation, length: int, sequences: int
+) -> LongRun:
+    """Run a network on the first sequences of a length that `exact_by_length` counts."""
+    rows = sequences_of(len(labels), length, sequences)[:sequences]
+    read_from = features[rows]
+    return LongRun(read_from, read(network, read_from)[1], running_targets(labels[rows], operation))
 
 
 def read_right(network: SequenceNetwork, features: Tensor, labels: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from seqsum.data import DigitSums
 from seqsum.data.digit_sums import scale
-from seqsum.data.sums import Operation, increments, read_digits, running_targets, signs
+from seqsum.data.sums import Operation, read_digits, running_targets, signs
 from seqsum.figures import (
     binomial_interval,
     last_states,
@@ -44,7 +44,7 @@ from seqsum.objectives.reading import (
     exact_by_length,
     read,
     read_right,
-    sequences_of,
+    run_long,
     trace_batch,
     trace_layers,
 )
@@ -177,12 +177,10 @@ def _long_run(
     kept = read_right(network, features, labels)
     if length < LONG or not kept.any():
         return []
-    rows = sequences_of(int(kept.sum()), length, RUNS)[:RUNS]
-    long, targets = features[kept][rows], running_targets(labels[kept][rows], operation)
-    _, sums = read(network, long)
-    errors = increments(sums) - increments(targets)
-    sections = [captions.section("increment_errors", plot_increment_errors(errors, targets))]
-    layers = list(trace_layers(network, long).values())
+    found = run_long(network, features[kept], labels[kept], operation, length, RUNS)
+    sums, targets = found.sums, found.targets
+    sections = [captions.section("increment_errors", plot_increment_errors(found.errors, targets))]
+    layers = list(trace_layers(network, found.features).values())
     if layers and layers[-1].keys() >= {"cell_state", "forget_gate"}:  # the head reads the last layer
         cell_state, forget_gate = layers[-1]["cell_state"], layers[-1]["forget_gate"]
         run = plot_long_run(sums[0], targets[0], cell_state[0], order_units(cell_state, targets))

@@ -33,7 +33,7 @@ def test_reading_and_counting_are_trained_once_and_tested_by_length(with_configs
     main(arguments)
     (row,) = json.loads((with_configs / "out/count.json").read_text())["rows"]
     assert row["configuration"] == "count"
-    assert list(row)[2:] == ["1", "4", "10", "20", "50", "100", "300", "1000"] + [
+    assert list(row)[2:] == ["1", "4", "8", "10", "20", "50", "100", "300", "1000"] + [
         f"{length}, read right" for length in (100, 300, 1000)
     ]
     assert all(0 <= row[name] <= 1 for name in list(row)[2:])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgba
 
-from seqsum.figures import plot_codes, plot_increment_errors, plot_leaks, plot_length_curves, plot_long_run
+from seqsum.figures import plot_causes, plot_codes, plot_increment_errors, plot_leaks, plot_length_curves, plot_long_run
 from seqsum.figures.style import INK, WRONG
 
 
@@ -66,3 +66,19 @@ def test_length_curves_have_a_line_for_each_network_and_the_ceiling():
         "one": [99, 90],
         "other": [100, 50],
     }
+
+
+def test_causes_are_drawn_side_by_side_for_each_network():
+    """One network reads every digit as a number, the other every second one 0.4 off; its errors are twice as large."""
+    sums = torch.arange(64.0).expand(5, 64)
+    found = {
+        "reads": (torch.arange(10.0), torch.full((5, 64), 0.1), sums),
+        "mixes": (torch.tensor([1.0, 2.4, 3.0, 3.6]), torch.full((5, 64), -0.2), sums),
+    }
+    away, by_step, by_level = plot_causes(found).axes
+    assert [line.get_label() for line in away.lines] == ["reads", "mixes"]
+    distances, shares = away.lines[1].get_data()
+    assert distances == pytest.approx([0.4, 0.4, 0, 0], abs=1e-6)
+    assert shares.tolist() == [25, 50, 75, 100]
+    for axes in (by_step, by_level):
+        assert [line.get_ydata() for line in axes.lines] == [pytest.approx(0.1), pytest.approx(0.2)]

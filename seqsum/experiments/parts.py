@@ -1,0 +1,86 @@
+"""Measure what each part of counting does alone: the main job with one part added, and how far it counts."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torch import Tensor
+
+from seqsum.benchmarks.timing import show, write, write_markdown
+from seqsum.errors import InputError
+from seqsum.experiments.count import Digits, Scores, mean_shares, restore, row, test
+from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.runs import Run, trained
+from seqsum.figures import plot_causes
+from seqsum.objectives.reading import final_sums, run_long
+
+WITHOUT = ["-c", "configs/sum.yaml", "--model.encoder.activation=softmax"]
+READ_FIRST = "read first"
+LONG, RUNS = 1000, 50  # steps and number of the sequences on which errors grow
+PARTS = {
+    "none": [],
+    "choice": ["--model.encoder.activation=choice"],
+    "recurrent dropout": ["--model.recurrent_dropout=0.3", "--trainer.callbacks=seqsum.callbacks.EndRecurrentDropout"],
+    "growing": ["--data.sequence_length={0: 4, 0.5: 8}"],
+    READ_FIRST: [],  # and the encoder of `read`
+    "carry": ["--model.carry=20"],
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this experiment."""
+    parser.add_argument("--names", nargs="+", choices=PARTS, default=list(PARTS), help="parts to add")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--sequences", type=int, default=2_000, help="test sequences of each length, at least")
+    parser.add_argument("arguments", nargs="*", help="other flags for all trainings, after --, such as --data.root=…")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train what is not trained yet, seed by seed; print a table of means, and write it with numbers and a figure."""
+    if options.sequences < 1:
+        raise InputError(f"`--sequences` (={options.sequences}) must be at least 1")
+    scores: dict[str, list[Scores]] = {name: [] for name in options.names}
+    causes = {}
+    for seed in options.seeds:  # all parts with one seed first, so that an interruption leaves complete seeds
+        for name in options.names:
+            digits = restore(train(name, seed, options).checkpoint)
+            scores[name].append(test(digits, options.sequences))
+            if seed == options.seeds[0]:
+                causes[name] = cause(digits)
+    means = [mean(name, found) for name, found in scores.items()]
+    runs = [row(name, seed, found) for name in scores for seed, found in zip(options.seeds, scores[name], strict=True)]
+    show(f"share of exactly right sums by length, mean of {len(options.seeds)} seeds", means)
+    write_markdown(options.output / "parts.md", means)
+    write(options.output / "parts.json", torch.device("cpu"), settings_of(options), [*means, *runs])
+    save(plot_causes(causes), options.output / "parts.png")
+
+
+def cause(digits: Digits) -> tuple[Tensor, Tensor, Tensor]:
+    """Find why a network loses count, for `plot_causes`; long runs have only digits that it reads correctly."""
+    readings = final_sums(*digits, 1, 1)[0]
+    run = run_long(*digits.read_right(), LONG, RUNS)
+    return readings, run.errors, run.targets
+
+
+def train(name: str, seed: int, options: argparse.Namespace) -> Run:
+    """Train the main job with a part and a seed, unless it is trained already."""
+    more = [f"--seed_everything={seed}", *options.arguments]
+    start = [f"--model.encoder.start_from={read(more, seed, options).checkpoint}"] if name == READ_FIRST else []
+    folder = f"{name.replace(' ', '_')}_seed{seed}"
+    return trained(options.output, folder, [*WITHOUT, *PARTS[name], *start, *more])
+
+
+def read(more: list[str], seed: int, options: argparse.Namespace) -> Run:
+    """Train the main job's encoder to read, in half of its epochs, unless it is trained already."""
+    encoder = ["--model.network.encoder.depth=1", "--model.network.encoder.activation=softmax"]
+    arguments = ["-c", "configs/reading.yaml", "--trainer.max_epochs=10", *encoder, *more]
+    return trained(options.output, f"reading_seed{seed}", arguments)
+
+
+def mean(name: str, found: list[Scores]) -> dict[str, object]:
+    """Make the table's row for a part: mean shares over the seeds."""
+    lengths = [score.length for score in found[0].test]
+    return {"part": name} | {
+        str(length): round(float(share), 4) for length, share in zip(lengths, mean_shares(found), strict=True)
+    }
