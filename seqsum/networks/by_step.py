@@ -17,16 +17,27 @@ class StepNetwork(nn.Module):
     Args:
         output_size: Outputs per step, `K`.
         encoder: Maps one step's input to `encoder.output_size` features; a `ConvEncoder` by default.
+        linear: Whether the head is a linear layer. Otherwise features are the outputs: with the encoder's
+            `activation=logits`, its code `k` learns to stand for class `k`, and a choice among the codes is the most
+            likely class.
+
+    Raises:
+        ValueError: Without a linear layer, the encoder's `output_size` is another.
     """
 
     encoder: TimeDistributed
 
-    def __init__(self, output_size: int = 10, encoder: Encoder | None = None) -> None:
+    def __init__(self, output_size: int = 10, encoder: Encoder | None = None, linear: bool = True) -> None:
         super().__init__()
         encoder = encoder or ConvEncoder()
         self.output_size = output_size
         self.encoder = TimeDistributed(encoder)
-        self.head = nn.Linear(encoder.output_size, output_size)
+        if not linear and encoder.output_size != output_size:
+            raise ValueError(
+                f"`output_size` (={encoder.output_size}) of the encoder must be the {output_size} outputs if `linear` "
+                "is off"
+            )
+        self.head = nn.Linear(encoder.output_size, output_size) if linear else nn.Identity()
 
     def forward(self, batch: Batch) -> Tensor:
         """Map a batch with inputs `(B, T, …)` to outputs `(B, T, K)`."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
 
 Stem = Literal["strided", "pooled"]
-Activation = Literal["relu", "softmax", "choice"]
+Activation = Literal["relu", "softmax", "choice", "logits"]
 
 
 class Encoder(nn.Module):
@@ -82,7 +82,8 @@ class ConvEncoder(Encoder):
         activation: Activation of the features: `softmax` over all `F`, a soft codebook in which a clear image
             activates one feature; `choice`, a codebook that chooses one feature for every image, see `_Codebook`; or
             `relu`. Between a 4 and a 9, readings from ReLU features slide through the numbers between, which are all
-            wrong; readings from a codebook jump.
+            wrong; readings from a codebook jump. `logits` are what a codebook takes the softmax of: they train its
+            codes as classes, see `StepNetwork`.
         dropout: Probability of dropping a flattened feature before the linear layer.
         image_size: Pixel rows and columns of the square input.
         start_from: Checkpoint of another training, whose encoder's weights this one starts from.
@@ -131,7 +132,7 @@ class ConvEncoder(Encoder):
             nn.Flatten(),
             nn.Dropout(dropout),
             nn.Linear(channels[-1] * pixels**2, output_size),
-            nn.ReLU() if activation == "relu" else _Codebook(output_size, chooses=activation == "choice"),
+            nn.ReLU() if activation == "relu" else _Codebook(output_size, activation),
         ).to(memory_format=torch.channels_last)
         if start_from is not None:
             load_encoder(self, start_from)
@@ -182,22 +183,24 @@ class _Codebook(nn.Module):
 
     Args:
         size: Features, `F`.
-        chooses: Whether to choose.
+        gives: What it gives: `softmax`, the mixture; `choice`; or `logits`, of which the mixture is the softmax.
     """
 
     sharpness = 6.0  # initial value; the best of 1, 3, 6 and 12
     scale = 10.0
     chosen = 0.5  # share of the training images for which it chooses
 
-    def __init__(self, size: int, chooses: bool = False) -> None:
+    def __init__(self, size: int, gives: Activation = "softmax") -> None:
         super().__init__()
-        self.chooses = chooses
+        self.gives = gives
         self.norm = _BatchNorm1d(size)
         nn.init.constant_(self.norm.weight, self.sharpness)
 
     def forward(self, features: Tensor) -> Tensor:
+        if self.gives == "logits":
+            return self.norm(features)
         shares = self.shares(features)
-        return self.scale * (self._choose(shares) if self.chooses else shares)
+        return self.scale * (self._choose(shares) if self.gives == "choice" else shares)
 
     def shares(self, features: Tensor) -> Tensor:
         """Compute each code's share, before any choice: `(N, F)` -> `(N, F)`."""

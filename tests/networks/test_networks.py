@@ -69,7 +69,7 @@ def test_codebook_features_are_shares_of_a_whole():
         ({"depth": 0}, r"`depth` \(=0\) must be at least 1"),
         ({"channels": [8] * 5}, r"`channels` \(=\[8, 8, 8, 8, 8\]\) halve the image of `image_size` \(=28\) too often"),
         ({"stem": "pool"}, r"`stem` \(='pool'\) must be one of \('strided', 'pooled'\)"),
-        ({"activation": "tanh"}, r"`activation` \(='tanh'\) must be one of \('relu', 'softmax', 'choice'\)"),
+        ({"activation": "tanh"}, r"`activation` \(='tanh'\) must be one of \('relu', 'softmax', 'choice', 'logits'\)"),
         ({"dropout": 2.0}, "dropout probability has to be between 0 and 1, but got 2.0"),
     ],
 )
@@ -314,3 +314,20 @@ def test_a_network_without_memory_gives_each_step_what_it_gives_it_alone(masked)
     valid = mask if masked else torch.ones_like(mask)
     torch.testing.assert_close(network(batch)[valid], alone[valid])
     assert network.output_size == 3
+
+
+def test_codes_trained_as_classes_are_the_classes_that_an_encoder_chooses():
+    torch.manual_seed(0)
+    reads = StepNetwork(10, ConvEncoder((4,), output_size=10, activation="logits"), linear=False).eval()
+    outputs = reads(unlabelled(inputs := torch.randn(2, 4, 1, 28, 28)))
+    encoders = {name: ConvEncoder((4,), output_size=10, activation=name).eval() for name in ("choice", "softmax")}
+    for encoder in encoders.values():
+        encoder.load_state_dict(reads.encoder.module.state_dict())
+    digits = inputs.flatten(0, 1)
+    assert torch.equal(encoders["choice"](digits).argmax(-1), outputs.flatten(0, 1).argmax(-1))
+    torch.testing.assert_close(encoders["softmax"](digits), 10 * outputs.flatten(0, 1).softmax(-1))
+
+
+def test_without_a_linear_layer_features_must_be_as_many_as_outputs():
+    with pytest.raises(ValueError, match=r"`output_size` \(=10\) of the encoder must be the 3 outputs"):
+        StepNetwork(3, ConvEncoder((4,), output_size=10, activation="logits"), linear=False)
