@@ -87,7 +87,9 @@ def test_learns_and_hand_written_equals_torch(tmp_path, mnist_root):
     for cell in ("lstm", "torch_lstm"):
         seed_everything(0, verbose=False)
         data = DigitSums("mnist", str(mnist_root), sequence_length=2, batch_size=10, augment=False)
-        module = make_module(cell=cell, output_activation="tanh", objective=RunningSum(beta=math.inf))
+        torch.manual_seed(0)
+        encoder = ConvEncoder((4, 8), activation="softmax")  # without random choices
+        module = make_module(cell=cell, output_activation="tanh", objective=RunningSum(beta=math.inf), encoder=encoder)
         recorded = losses[cell] = []
         record = LambdaCallback(
             on_train_epoch_end=lambda _, module, recorded=recorded: recorded.append(module.train_loss.compute().item())
@@ -184,3 +186,25 @@ def test_one_cycle_keeps_the_ratio_of_the_rates(tmp_path, mnist_root):
 def test_an_encoder_rate_without_effect_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         SequenceModule(**arguments)
+
+
+def test_a_checkpoint_from_before_choices_were_the_default_still_reads_mixtures(tmp_path, mnist_root):
+    """The command line's checkpoints say what the encoder gives; those made in Python left it to the default."""
+    module, data = SequenceModule(hidden_size=4), DigitSums("mnist", str(mnist_root), batch_size=8)
+    trainer = make_trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+    trainer.fit(module, data)
+    trainer.save_checkpoint(tmp_path / "new.ckpt")
+    checkpoint = torch.load(tmp_path / "new.ckpt", weights_only=True)
+    codebook = "network.encoder.module.layers.6"
+    assert checkpoint["state_dict"]._metadata[codebook] == {"version": 2}
+    checkpoint["state_dict"]._metadata[codebook]["version"] = 1
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    batch = unlabelled(torch.randn(2, 3, 1, 28, 28))
+    features = {}
+    for name in ("old", "new"):
+        found = SequenceModule.load_from_checkpoint(tmp_path / f"{name}.ckpt").eval()
+        features[name] = found.network.features(batch)
+    assert torch.equal(features["new"], module.eval().network.features(batch))
+    assert (features["new"] > 0).sum() == 6  # one for each image
+    assert (features["old"] > 0).sum() > 6
+    assert torch.equal(features["old"].argmax(-1), features["new"].argmax(-1))

@@ -51,10 +51,10 @@ class DigitSequences(Dataset[tuple[Tensor, Tensor]]):
 
 
 class PlainEncoder(ConvEncoder):
-    """`ConvEncoder` with torch's default memory format, channels first."""
+    """`ConvEncoder` with torch's default memory format, channels first; it passes on mixtures of codes."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(activation="softmax")
         self.to(memory_format=torch.contiguous_format)
 
     def forward(self, images: Tensor) -> Tensor:

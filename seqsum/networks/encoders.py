@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -79,8 +79,8 @@ class ConvEncoder(Encoder):
             together: `strided`, 5×5 with stride 2, is cheaper; `pooled` reads slightly better.
         depth: Convolutions per block; the stem always has one.
         output_size: Features per image, `F`.
-        activation: Activation of the features: `softmax` over all `F`, a soft codebook in which a clear image
-            activates one feature; `choice`, a codebook that chooses one feature for every image, see `_Codebook`; or
+        activation: Activation of the features: `choice`, a codebook that chooses one feature for every image, see
+            `_Codebook`; `softmax` over all `F`, a soft codebook in which a clear image activates one feature; or
             `relu`. Between a 4 and a 9, readings from ReLU features slide through the numbers between, which are all
             wrong; readings from a codebook jump. `logits` are what a codebook takes the softmax of: they train its
             codes as classes, see `StepNetwork`.
@@ -101,7 +101,7 @@ class ConvEncoder(Encoder):
         stem: Stem = "strided",
         depth: int = 1,
         output_size: int = 128,
-        activation: Activation = "softmax",
+        activation: Activation = "choice",
         dropout: float = 0.0,
         image_size: int = 28,
         start_from: str | None = None,
@@ -189,10 +189,11 @@ class _Codebook(nn.Module):
     sharpness = 6.0  # initial value; the best of 1, 3, 6 and 12
     scale = 10.0
     chosen = 0.5  # share of the training images for which it chooses
+    _version = 2  # of its state dict; by the first no codebook had chosen
 
-    def __init__(self, size: int, gives: Activation = "softmax") -> None:
+    def __init__(self, size: int, gives: Activation) -> None:
         super().__init__()
-        self.gives = gives
+        self.gives: Activation = gives
         self.norm = _BatchNorm1d(size)
         nn.init.constant_(self.norm.weight, self.sharpness)
 
@@ -201,6 +202,14 @@ class _Codebook(nn.Module):
             return self.norm(features)
         shares = self.shares(features)
         return self.scale * (self._choose(shares) if self.gives == "choice" else shares)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *args: Any
+    ) -> None:
+        """Give mixtures, as before, if the weights were trained when a `choice` was not yet the default."""
+        if local_metadata.get("version") == 1 and self.gives == "choice":
+            self.gives = "softmax"
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     def shares(self, features: Tensor) -> Tensor:
         """Compute each code's share, before any choice: `(N, F)` -> `(N, F)`."""

@@ -18,7 +18,7 @@ from seqsum.networks import (
 
 def make_network(initial_state="zero", **arguments):
     torch.manual_seed(0)
-    encoder = ConvEncoder(channels=(2, 3), output_size=4)
+    encoder = ConvEncoder(channels=(2, 3), output_size=4, activation="softmax")  # without random choices
     recurrence = build_recurrence(**{"cell": "lstm", "input_size": 4, "hidden_size": 5, **arguments})
     return SequenceNetwork(encoder, recurrence, nn.Linear(5, 1), initial_state)
 
