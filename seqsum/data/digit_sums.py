@@ -16,6 +16,8 @@ from seqsum.data.sums import Operation, running_targets, signs
 from seqsum.data.warps import AFFINE_NUMBERS, ELASTIC_NUMBERS, random_affine, random_elastic, warp
 from seqsum.errors import InputError
 
+SEQUENCE_LENGTH: dict[float, int] = {0: 4, 0.3: 8, 0.8: 4}
+
 
 class DigitSums(DigitData):
     """Sequences of handwritten digits with the running sum after each of them.
@@ -24,8 +26,9 @@ class DigitSums(DigitData):
         dataset: Dataset to use. `auto` is MNIST if it is on disk or can be downloaded, else `rendered`.
         root: Folder of the torchvision datasets.
         sequence_length: Digits per sequence, `T`. Or [shortest, longest], where each training batch has a length in
-            this range. Or lengths by the share of the training at which they begin, such as
-            `{0: 10, 0.4: 50, 0.7: 200}`. Validation and test use the longest.
+            this range; validation and test use the longest. Or lengths by the share of the training at which they
+            begin, such as `{0: 10, 0.4: 50, 0.7: 200}`; validation and test use the last. By default it is 4, and 8 for
+            a while, from which a network learns to count beyond what it is trained on.
         operation: `alternating` for +d1 -d2 +d3 …, `sum` for +d1 +d2 +d3 ….
         batch_size: Sequences per batch on each device, `B`. Where lengths grow, those of the first length: later
             batches have about as many digits, in fewer sequences.
@@ -44,7 +47,7 @@ class DigitSums(DigitData):
         self,
         dataset: DatasetName = "auto",
         root: str = "data",
-        sequence_length: int | tuple[int, int] | dict[float, int] = 4,
+        sequence_length: int | tuple[int, int] | dict[float, int] = SEQUENCE_LENGTH,
         operation: Operation = "alternating",
         batch_size: int = 128,
         augment: bool = True,

@@ -1,4 +1,4 @@
-"""Sequences that grow longer during a training: first short ones, from which a network learns, then long ones."""
+"""Sequences whose length changes during a training: first short ones, from which a network learns, then long ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Growth:
     """The length of the training's sequences at each of its epochs (Elman, 1993; Bengio et al., 2009).
 
     Args:
-        begins: Lengths `T` by the share of the training at which they begin, such as `{0: 10, 0.4: 50, 0.7: 200}`.
+        begins: Lengths `T` by the share of the training at which they begin, such as `{0: 10, 0.4: 50, 0.7: 200}`. They
+            may shrink again.
 
     Raises:
         InputError: No length begins at 0, a share is not a number from 0 to below 1, or a length is below one.
@@ -33,7 +34,7 @@ class Growth:
             raise InputError(f"{wrong} must give lengths by different shares of the training, from 0 to below 1")
         if min(lengths) < 1:
             raise InputError(f"{wrong} must have lengths of at least 1")
-        self.first: int = lengths[0]
+        self.first, self.last = lengths[0], lengths[-1]
         self.shortest, self.longest = min(lengths), max(lengths)
 
     def at(self, epoch: int, epochs: int) -> int:

@@ -26,6 +26,9 @@ class IndexedData(SequenceData):
         num_workers: Number of processes that prepare index tables.
 
     Attributes:
+        lengths: Items in the shortest and the longest sequence.
+        evaluated_length: Items in each sequence of validation and test: in the longest, or where lengths grow in the
+            last.
         is_capturable: Whether a CUDA graph can capture `gather`: it must run on the device and depend only on the
             table's rows and seed and on numbers among the attributes. Not inherited: each class sets it for itself,
             because a subclass may gather in another way.
@@ -41,6 +44,7 @@ class IndexedData(SequenceData):
         check_at_least("--seed_everything", seed, 0)
         self.growth = lengths if isinstance(lengths, Growth) else None
         self.lengths = (lengths.shortest, lengths.longest) if isinstance(lengths, Growth) else lengths
+        self.evaluated_length = lengths.last if isinstance(lengths, Growth) else lengths[1]
         self.batch_size = batch_size
         self.seed = seed
         self.num_workers = num_workers
@@ -82,18 +86,24 @@ class IndexedData(SequenceData):
         given = self.batch_size, seed, rank, processes
         if self.growth and split == "train":
             grows = RepeatedGrowing if repeated else GrowingBatches
-            return grows(split, self.count(split), self.growth, self._epochs(), *given)
-        low, high = self.lengths
-        lengths = (low, high) if split == "train" else (high, high)
+            batches = len(IndexBatches(split, self.count(split), (self.growth.first, self.growth.first), *given))
+            return grows(split, self.count(split), self.growth, self._epochs(batches), *given)
+        lengths = self.lengths if split == "train" else (self.evaluated_length, self.evaluated_length)
         kind = RepeatedBatches if repeated else IndexBatches
         return kind(split, self.count(split), lengths, *given)
 
-    def _epochs(self) -> int:
-        """Return the epochs of the training, on which the length of the sequences depends."""
-        epochs = self.trainer.max_epochs if self.trainer else None
-        if not epochs or epochs < 1:
-            raise InputError("`--data.sequence_length` by share of the training needs `--trainer.max_epochs`")
-        return epochs
+    def _epochs(self, batches: int) -> int:
+        """Return the epochs of the training, each of so many batches: on them the length of the sequences depends."""
+        if self.trainer is None:
+            return 1
+        epochs, steps = self.trainer.max_epochs or -1, self.trainer.max_steps
+        limits = [limit for limit in (epochs, -(-steps // batches)) if limit > 0]
+        if not limits:
+            raise InputError(
+                "`--data.sequence_length` by share of the training needs `--trainer.max_epochs` or "
+                "`--trainer.max_steps`; or give one length"
+            )
+        return min(limits)
 
     def on_after_batch_transfer(self, batch: IndexBatch | Batch, dataloader_idx: int) -> Batch:
         if not isinstance(batch, IndexBatch):

@@ -79,7 +79,7 @@ def same(first: list[Batch], second: list[Batch]) -> bool:
     ("split", "sizes"), [("train", [16] * 9 + [6]), ("val", [16] * 78 + [2]), ("test", [16, 16, 16, 2])]
 )
 def test_batches_have_the_documented_form(mnist_root, split, sizes):
-    for size, batch in zip(sizes, batches(data_on(mnist_root), split), strict=True):
+    for size, batch in zip(sizes, batches(data_on(mnist_root, sequence_length=4), split), strict=True):
         assert isinstance(batch, Batch)
         assert (batch.inputs.shape, batch.inputs.dtype) == ((size, 4, 1, 28, 28), torch.float32)
         assert (batch.targets.shape, batch.targets.dtype) == ((size, 4), torch.float32)
@@ -177,9 +177,9 @@ def test_workers_change_nothing(mnist_root):
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_processes_of_a_trainer_share_each_batch_warps_included(mnist_root, split, world_size):
-    whole = batches(data_on(mnist_root, batch_size=18, elastic=0.5), split)
+    whole = batches(data_on(mnist_root, batch_size=18, elastic=0.5, sequence_length=4), split)
     for rank in range(world_size):
-        data = data_on(mnist_root, batch_size=18 // world_size, elastic=0.5)
+        data = data_on(mnist_root, batch_size=18 // world_size, elastic=0.5, sequence_length=4)
         data.trainer = SimpleNamespace(
             global_rank=rank, world_size=world_size, precision_plugin=Precision(), overfit_batches=0.0
         )
@@ -378,7 +378,11 @@ def test_missing_data_are_found_before_training_starts(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sequences"),
     [
-        ({}, "sequences of 4, targets +d1 -d2 +d3 …"),
+        (
+            {},
+            "sequences of 4, 8 (from 30 % of the training on), 4 (from 80 % of the training on), targets +d1 -d2 +d3 …",
+        ),
+        ({"sequence_length": 5}, "sequences of 5, targets +d1 -d2 +d3 …"),
         ({"sequence_length": [3, 9], "operation": "sum"}, "sequences of 3 to 9, targets +d1 +d2 +d3 …"),
     ],
 )
@@ -393,7 +397,7 @@ def test_auto_tells_which_digits_were_really_used(mnist_root, tmp_path, monkeypa
     assert here.dataset == "mnist"
     monkeypatch.setattr(digits, "render_digits", lambda count, seed: render_digits(count // 500, seed))
     monkeypatch.setattr(digits, "VALIDATION_SIZE", 20)
-    elsewhere = DigitSums("auto", str(tmp_path / "new"), batch_size=8)
+    elsewhere = DigitSums("auto", str(tmp_path / "new"), batch_size=8, sequence_length=4)
     with pytest.warns(UserWarning, match="NOT MNIST"):
         elsewhere.prepare_data()
     elsewhere.setup("fit")  # does not warn again

@@ -80,24 +80,43 @@ def test_sequences_too_long_for_the_batches_are_refused():
 
 
 def digits(mnist_root, **arguments):
-    return DigitSums("mnist", str(mnist_root), {0: 2, 0.5: 5}, batch_size=20, augment=False, **arguments)
+    return DigitSums("mnist", str(mnist_root), **({"sequence_length": {0: 2, 0.5: 5}, "batch_size": 20} | arguments))
 
 
-def test_validation_and_test_use_the_longest(mnist_root):
-    data = digits(mnist_root)
+@pytest.mark.parametrize(("begins", "last"), [({0: 2, 0.5: 5}, 5), ({0: 2, 0.3: 6, 0.8: 3}, 3)])
+def test_validation_and_test_use_the_last_length(mnist_root, begins, last):
+    data = digits(mnist_root, sequence_length=begins)
     data.setup("fit")
+    assert data.lengths == (2, max(begins.values()))
     for loader in (data.val_dataloader(), data.test_dataloader()):
-        assert {batch.rows.shape[1] for batch in loader} == {5}
-    assert "in sequences of 2, 5 (from 50 % of the training on)" in data.describe()
+        assert {batch.rows.shape[1] for batch in loader} == {last}
 
 
-def test_a_training_of_unknown_length_is_refused(mnist_root):
+@pytest.mark.parametrize(
+    ("limits", "epochs"),
+    [
+        ({"max_epochs": 4}, 4),
+        ({"max_epochs": -1, "max_steps": 1}, 1),
+        ({"max_epochs": 9, "max_steps": 10_000}, 9),
+        ({"max_epochs": 9_000, "max_steps": 10}, 1),
+    ],
+)
+def test_lengths_begin_by_share_of_the_shorter_limit(mnist_root, limits, epochs):
     data = digits(mnist_root)
     data.setup("fit")
-    with pytest.raises(InputError, match=r"needs `--trainer\.max_epochs`"):
-        data.train_dataloader()
-    data.trainer = Trainer(max_epochs=-1, max_steps=5, logger=False, accelerator="cpu")
-    with pytest.raises(InputError, match=r"needs `--trainer\.max_epochs`"):
+    data.trainer = Trainer(**limits, logger=False, accelerator="cpu")
+    loader = data.train_dataloader()
+    assert loader.sampler.epochs == epochs
+    if "max_steps" in limits and epochs < limits["max_epochs"]:
+        assert len(loader) >= limits["max_steps"]  # an epoch is enough
+
+
+def test_a_training_without_end_is_refused(mnist_root):
+    data = digits(mnist_root)
+    data.setup("fit")
+    assert next(iter(data.train_dataloader())).rows.shape[1] == 2  # without a training, the first length
+    data.trainer = Trainer(max_epochs=-1, logger=False, accelerator="cpu")
+    with pytest.raises(InputError, match=r"needs `--trainer\.max_epochs` or `--trainer\.max_steps`; or"):
         data.train_dataloader()
 
 
