@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from scipy.stats import t as student
@@ -20,8 +20,10 @@ from seqsum.experiments.runs import trained
 from seqsum.files import replacing
 from seqsum.inspect.restore import load
 from seqsum.module import parts_of
+from seqsum.networks import ConvEncoder
 from seqsum.objectives.reading import encode, final_sums
 
+VIEWS = 5  # as in configs/count.yaml
 LENGTHS = (1, 10, 100, 1000)
 OPERATIONS: tuple[Operation, ...] = ("sum", "alternating")
 ACCUMULATOR = "accumulator"
@@ -87,8 +89,10 @@ def write_features(options: argparse.Namespace) -> Path:
     if not isinstance(data, DigitSums):
         raise InputError(f"`--encoder` (={checkpoint}) was not trained on digit sums")
     data.load()
+    network = parts_of(module)
+    cast("ConvEncoder", network.encoder.module).choose(VIEWS)
     encoded = {
-        split: {"features": encode(parts_of(module), digits.images), "labels": digits.labels}
+        split: {"features": encode(network, digits.images), "labels": digits.labels}
         for split, digits in data.splits.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)

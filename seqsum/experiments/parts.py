@@ -15,16 +15,23 @@ from seqsum.experiments.runs import Run, trained
 from seqsum.figures import plot_causes
 from seqsum.objectives.reading import final_sums, run_long
 
-WITHOUT = ["-c", "configs/sum.yaml", "--model.encoder.activation=softmax"]
+WITHOUT = ["-c", "configs/sum.yaml", "--model.encoder.activation=softmax", "--data.sequence_length=4"]
 READ_FIRST = "read first"
+ENCODER = {"depth": 1, "output_size": 128, "activation": "softmax", "dropout": 0}
+READING = [  # the main job's encoder and data, half as long
+    *(f"--model.network.encoder.{name}={value}" for name, value in ENCODER.items()),
+    *("--model.network.linear=true", "--model.learning_rate=0.005", "--model.weight_decay=0.01"),
+    *("--data.batch_size=128", "--data.elastic=0", "--trainer.max_epochs=10"),
+]
 LONG, RUNS = 1000, 50  # steps and number of the sequences on which errors grow
 PARTS = {
     "none": [],
     "choice": ["--model.encoder.activation=choice"],
     "recurrent dropout": ["--model.recurrent_dropout=0.3", "--trainer.callbacks=seqsum.callbacks.EndRecurrentDropout"],
-    "growing": ["--data.sequence_length={0: 4, 0.5: 8}"],
+    "longer": ["--data.sequence_length={0: 4, 0.3: 8, 0.8: 4}"],
     READ_FIRST: [],  # and the encoder of `read`
     "carry": ["--model.carry=20"],
+    "the default": ["--model.encoder.activation=choice", "--data.sequence_length={0: 4, 0.3: 8, 0.8: 4}"],
 }
 
 
@@ -72,10 +79,8 @@ def train(name: str, seed: int, options: argparse.Namespace) -> Run:
 
 
 def read(more: list[str], seed: int, options: argparse.Namespace) -> Run:
-    """Train the main job's encoder to read, in half of its epochs, unless it is trained already."""
-    encoder = ["--model.network.encoder.depth=1", "--model.network.encoder.activation=softmax"]
-    arguments = ["-c", "configs/reading.yaml", "--trainer.max_epochs=10", *encoder, *more]
-    return trained(options.output, f"reading_seed{seed}", arguments)
+    """Train the main job's encoder to read, unless it is trained already."""
+    return trained(options.output, f"reading_seed{seed}", ["-c", "configs/reading.yaml", *READING, *more])
 
 
 def mean(name: str, found: list[Scores]) -> dict[str, object]:

@@ -35,7 +35,7 @@ class Classification(Objective):
     """
 
     monitor = "val/accuracy"
-    monitor_mode = "max"
+    monitor_mode: Literal["min", "max"] = "max"
 
     def __init__(
         self, num_classes: int = 10, scored: Literal["last", "every"] | int = "last", sigmoid: bool = False

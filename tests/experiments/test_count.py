@@ -17,12 +17,11 @@ pytestmark = [
 @pytest.fixture
 def arguments(mnist_root):
     """Arguments of the experiment for trainings of a second."""
-    small = ["channels=[2]", "output_size=6"]
+    small = "channels=[2]"
     return [
         *("count", "--output=out", "--seeds", "0", "--sequences=50", "--names", "count"),
-        "--reading=" + " ".join(f"--model.network.encoder.{setting}" for setting in small),
-        "--counting=--model.hidden_size=4 '--data.sequence_length={0: 2, 0.5: 4}' "
-        + " ".join(f"--model.encoder.{setting}" for setting in small),
+        f"--reading=--model.network.encoder.{small}",
+        f"--counting=--model.hidden_size=4 '--data.sequence_length={{0: 2, 0.5: 4}}' --model.encoder.{small}",
         *("--", f"--data.root={mnist_root}", "--data.batch_size=16", "--trainer.max_epochs=2"),
         *("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1"),
         *("--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1", "--tensorboard.figures_every_n_epochs=0"),

@@ -41,7 +41,7 @@ def features(with_configs):
     """One-hot features of perfectly read digits, where the experiment looks for them."""
     torch.manual_seed(0)
     labels = {split: torch.randint(0, 10, (count,)) for split, count in (("train", 2_000), ("val", 200), ("test", 300))}
-    splits = {split: {"features": 10.0 * F.one_hot(of, 128), "labels": of} for split, of in labels.items()}
+    splits = {split: {"features": 10.0 * F.one_hot(of, 10), "labels": of} for split, of in labels.items()}
     (with_configs / "out").mkdir()
     torch.save(splits, with_configs / "out/features.pt")
     return with_configs

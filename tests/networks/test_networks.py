@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from seqsum.data.base import unlabelled
 from seqsum.networks import (
@@ -331,3 +332,49 @@ def test_codes_trained_as_classes_are_the_classes_that_an_encoder_chooses():
 def test_without_a_linear_layer_features_must_be_as_many_as_outputs():
     with pytest.raises(ValueError, match=r"`output_size` \(=10\) of the encoder must be the 3 outputs"):
         StepNetwork(3, ConvEncoder((4,), output_size=10, activation="logits"), linear=False)
+
+
+def test_views_are_averaged_before_the_choice_and_only_in_evaluation():
+    torch.manual_seed(0)
+    once, often = (ConvEncoder((4,), output_size=10, views=views).eval() for views in (1, 5))
+    often.load_state_dict(once.state_dict())
+    images = torch.randn(40, 1, 28, 28)
+    features = often(images)
+    assert torch.equal(often(images), features)
+    assert torch.equal(features, 10 * F.one_hot(often.shares(images).argmax(-1), 10).float())
+    assert not torch.equal(features, once(images))
+    flat = torch.rand(3, 1, 1, 1).expand(3, 1, 28, 28)  # warped, they stay as they are, to their borders
+    torch.testing.assert_close(often.shares(flat), once.shares(flat))
+    torch.manual_seed(1)
+    expected = once.train()(images)
+    torch.manual_seed(1)
+    assert torch.equal(often.train()(images), expected)
+
+
+def test_a_frozen_encoder_looks_once_while_the_rest_learns():
+    torch.manual_seed(0)
+    encoder = ConvEncoder((4,), output_size=10, views=5)
+    encoder.freeze()
+    images = torch.randn(40, 1, 28, 28)
+    once = ConvEncoder((4,), output_size=10).eval()
+    once.load_state_dict(encoder.state_dict())
+    often = encoder.eval()(images)
+    assert torch.equal(encoder.train()(images), once(images))
+    assert not encoder.training
+    assert torch.equal(encoder.eval()(images), often)
+    assert not torch.equal(often, once(images))
+
+
+@pytest.mark.parametrize("activation", ["logits", "softmax", "choice"])
+def test_codes_trained_as_classes_are_chosen_from(activation):
+    torch.manual_seed(0)
+    encoder = ConvEncoder((4,), output_size=10, activation=activation).eval()
+    images = torch.randn(40, 1, 28, 28)
+    shares = encoder.shares(images)
+    encoder.choose()
+    assert torch.equal(encoder(images), 10 * F.one_hot(shares.argmax(-1), 10).float())
+
+
+def test_without_codes_none_can_be_chosen():
+    with pytest.raises(ValueError, match="no codes to choose from"):
+        ConvEncoder((4,), activation="relu").choose()
