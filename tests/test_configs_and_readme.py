@@ -117,6 +117,7 @@ def test_options_are_these(parsed):
         "activation",
         "dropout",
         "image_size",
+        "views",
         "start_from",
         "frozen",
     ]
