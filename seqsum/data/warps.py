@@ -76,7 +76,10 @@ def warp(
     centres = torch.arange(1, 2 * size, 2, device=images.device) / size - 1  # of the pixels
     x, y = centres.expand(size, size), centres.unsqueeze(1).expand(size, size)
     places = torch.stack([x, y, torch.ones_like(x)]).flatten(1)  # (3, Y·X)
-    grid = (affine.to(images).reshape(-1, 3) @ places).view(-1, 2, size, size).permute(0, 2, 3, 1)  # (N, Y, X, 2)
+    grid = (
+        (affine.to(images.device).reshape(-1, 3) @ places).view(-1, 2, size, size).permute(0, 2, 3, 1)
+    )  # (N, Y, X, 2)
     if displacement is not None:
         grid = grid + displacement.to(images)
-    return F.grid_sample(images, grid, padding_mode=outside, align_corners=False)
+    sampled = images if images.dtype == torch.float64 else images.float()  # 16 bits are too few for places
+    return F.grid_sample(sampled, grid.to(sampled.dtype), padding_mode=outside, align_corners=False).to(images.dtype)

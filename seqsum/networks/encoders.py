@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
 
 Stem = Literal["strided", "pooled"]
+VIEWS = 3
 VIEWED = 0.5  # warps of `views`, as a share of the training's
 Activation = Literal["relu", "softmax", "choice", "logits"]
 
@@ -93,8 +94,7 @@ class ConvEncoder(Encoder):
         dropout: Probability of dropping a flattened feature before the linear layer.
         image_size: Pixel rows and columns of the square input.
         views: In evaluation, how often to look at an image, each time slightly warped; features are averaged before
-            their activation. It reads better, above all if trained with `--data.elastic`, and takes as many times as
-            long. Training looks once.
+            their activation. That reads better and takes as many times as long. Training looks once.
         start_from: Checkpoint of another training, whose encoder's weights this one starts from.
         frozen: Whether the encoder stays as it starts, always in evaluation, while the rest of the network learns.
 
@@ -103,6 +103,8 @@ class ConvEncoder(Encoder):
             `stem` or `activation` is unknown.
         InputError: `start_from` is no checkpoint, or contains another encoder.
     """
+
+    _version = 2  # of its state dict
 
     def __init__(
         self,
@@ -113,7 +115,7 @@ class ConvEncoder(Encoder):
         activation: Activation = "choice",
         dropout: float = 0.0,
         image_size: int = 28,
-        views: int = 1,
+        views: int = VIEWS,
         start_from: str | None = None,
         frozen: bool = False,
     ) -> None:
@@ -161,7 +163,7 @@ class ConvEncoder(Encoder):
         codebook = self.layers[-1]
         return codebook.shares(self._before_activation(images)) if isinstance(codebook, _Codebook) else None
 
-    def choose(self, views: int = 1) -> None:
+    def choose(self, views: int) -> None:
         """From now on pass on one code for each image, after so many views of it: for codes trained as classes.
 
         Raises:
@@ -171,6 +173,17 @@ class ConvEncoder(Encoder):
         if not isinstance(codebook, _Codebook):
             raise ValueError("an encoder with `activation` (='relu') has no codes to choose from")
         codebook.gives, self.views = "choice", views
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *args: Any
+    ) -> None:
+        """Replace today's defaults by those of 0.1.0 if the weights are of then, so that results stay the same."""
+        if local_metadata.get("version") == 1:
+            codebook = self.layers[-1]
+            if isinstance(codebook, _Codebook) and codebook.gives == "choice":
+                codebook.gives = "softmax"
+            self.views = 1 if self.views == VIEWS else self.views
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     @property
     def _looks_once(self) -> bool:
@@ -188,7 +201,9 @@ def _views(images: Tensor, count: int) -> Iterator[Tensor]:
     rows, columns = images.shape[-2:]
     numbers = VIEWED * random_uniform(0, torch.arange(count, device=images.device), AFFINE_NUMBERS)
     for affine in random_affine(numbers, size=columns):
-        yield warp(images, affine.expand(len(images), 2, 3), size=rows, outside="border")
+        with torch.autocast(images.device.type, enabled=False):  # 16 bits are too few for places
+            warped = warp(images, affine.expand(len(images), 2, 3), size=rows, outside="border")
+        yield warped
 
 
 class _BatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -229,7 +244,6 @@ class _Codebook(nn.Module):
     sharpness = 6.0  # initial value; the best of 1, 3, 6 and 12
     scale = 10.0
     chosen = 0.5  # share of the training images for which it chooses
-    _version = 2  # of its state dict; by the first no codebook had chosen
 
     def __init__(self, size: int, gives: Activation) -> None:
         super().__init__()
@@ -242,14 +256,6 @@ class _Codebook(nn.Module):
             return self.norm(features)
         shares = self.shares(features)
         return self.scale * (self._choose(shares) if self.gives == "choice" else shares)
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *args: Any
-    ) -> None:
-        """Give mixtures, as before, if the weights were trained when a `choice` was not yet the default."""
-        if local_metadata.get("version") == 1 and self.gives == "choice":
-            self.gives = "softmax"
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     def shares(self, features: Tensor) -> Tensor:
         """Compute each code's share, before any choice: `(N, F)` -> `(N, F)`."""

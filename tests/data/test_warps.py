@@ -142,3 +142,13 @@ def test_warp_matches_affine_grid():
     grid = torch.nn.functional.affine_grid(affine, [3, 1, 28, 28], align_corners=False)
     expected = torch.nn.functional.grid_sample(images, grid, align_corners=False)
     torch.testing.assert_close(warp(images, affine), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_images_of_any_type_are_warped_by_the_same_places(dtype):
+    torch.manual_seed(0)
+    images = torch.rand(3, 1, 28, 28).to(dtype)
+    affine = random_affine(torch.rand(3, 6))
+    warped = warp(images, affine)
+    assert warped.dtype == dtype
+    torch.testing.assert_close(warped, warp(images.float(), affine).to(dtype), atol=1e-5, rtol=1e-2)
