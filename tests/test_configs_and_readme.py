@@ -117,8 +117,10 @@ def test_options_are_these(parsed):
         "activation",
         "dropout",
         "image_size",
+        "views",
         "start_from",
         "frozen",
+        "in_channels",
     ]
     assert list(settings["model"]["objective"]["init_args"]) == ["beta", "increment_weight", "monitor"]
     assert list(settings["data"]["init_args"]) == [
