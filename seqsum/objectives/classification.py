@@ -24,7 +24,7 @@ class Classification(Objective):
     may decide at any step; `accuracy` scores the final decision, and `accuracy_step` the decisions at all steps.
 
     Args:
-        num_classes: Number of classes, `C`.
+        num_classes: Number of classes, `C`. On the command line it follows the data, if they know it; 10 otherwise.
         scored: Steps to score in each sequence: the `last` valid step, `every` valid step, or a number of valid
             steps at the end.
         sigmoid: Whether the network has one output `z`, whose sigmoid is the probability of class 1, instead of one
@@ -38,9 +38,10 @@ class Classification(Objective):
     monitor_mode: Literal["min", "max"] = "max"
 
     def __init__(
-        self, num_classes: int = 10, scored: Literal["last", "every"] | int = "last", sigmoid: bool = False
+        self, num_classes: int | None = None, scored: Literal["last", "every"] | int = "last", sigmoid: bool = False
     ) -> None:
         super().__init__()
+        num_classes = 10 if num_classes is None else num_classes
         if num_classes < 2:
             raise ValueError(f"`num_classes` (={num_classes}) must be at least 2")
         named = {"last": 1, "every": None}
