@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from seqsum.cli import main
 from seqsum.inspect import evaluate, load
+from seqsum.inspect.__main__ import main as inspect
 from tests.data.cifar_files import write_cifar
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -48,6 +50,11 @@ def test_every_configuration_trains_on_grey_and_on_colours(here, mnist_root, cif
     run = here / f"logs/images_{name}/version_0"
     results = json.loads((run / "results.json").read_text())
     assert results["dataset"] == dataset
+    events = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
+    convolutional = name in ("cnn", "densenet")
+    for kind in ("misread", "filters_layers.0.0", "feature_maps_layers.0.0"):
+        assert (f"figures/{kind}" in events.Tags()["images"]) == (convolutional or kind == "misread")
+        assert (run / f"{kind}.png").is_file() == (convolutional or kind == "misread")
     assert 0 <= results["test"]["test/accuracy"] <= 1
 
 
@@ -81,7 +88,7 @@ def test_another_size_than_that_of_the_data_is_refused(here, cifar_root, flag, m
     assert not (here / "logs").exists()
 
 
-def test_dense_net_reads_for_the_main_job(here, mnist_root):
+def test_dense_net_reads_for_the_main_job_and_its_convolutions_are_looked_into(here, mnist_root, capsys):
     encoder = [
         "--model.encoder=seqsum.networks.DenseEncoder",
         "--model.encoder.growth=4",
@@ -89,3 +96,12 @@ def test_dense_net_reads_for_the_main_job(here, mnist_root):
     ]
     main([*encoder, f"--data.root={mnist_root}", "--model.hidden_size=8", *SMALL])
     assert "test/exact_final" in json.loads((here / "logs/sum/version_0/results.json").read_text())["test"]
+    checkpoint = "logs/sum/version_0/checkpoints/best.ckpt"
+    inspect([checkpoint, "--output=page", "--max-length=2", "--convolutions", "layers.1.layers.0.2"])
+    assert {"filters_layers.1.layers.0.2.png", "feature_maps_layers.1.layers.0.2.png", "confusion.png"} <= {
+        path.name for path in (here / "page").iterdir()
+    }
+    with pytest.raises(SystemExit):
+        inspect([checkpoint, "--output=other", "--convolutions=first"])
+    assert "`--convolutions` (=first) must be one of layers.0.0, layers.1.layers.0.2" in capsys.readouterr().err
+    assert not (here / "other").exists()
