@@ -9,7 +9,18 @@ import torch
 
 from seqsum.console import fail
 from seqsum.errors import InputError
-from seqsum.experiments import copy_memory, count, counting, gradients, initial_states, parts, reviews, rows, sine
+from seqsum.experiments import (
+    copy_memory,
+    count,
+    counting,
+    gradients,
+    initial_states,
+    parts,
+    reviews,
+    rows,
+    sine,
+    starts,
+)
 from seqsum.paths import expand_home
 
 EXPERIMENTS = {
@@ -22,6 +33,7 @@ EXPERIMENTS = {
     "count": count,
     "counting": counting,
     "parts": parts,
+    "starts": starts,
 }
 
 
