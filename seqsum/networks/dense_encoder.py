@@ -42,7 +42,7 @@ class DenseEncoder(ImageEncoder):
 
     def __init__(
         self,
-        blocks: Sequence[int] = (4, 4),
+        blocks: Sequence[int] = (4, 4, 4),
         growth: int = 12,
         compression: float = 0.5,
         output_size: int = 128,

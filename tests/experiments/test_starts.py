@@ -61,9 +61,10 @@ def test_figure_has_a_panel_an_activation_and_a_line_a_start():
     assert [axes.get_title() for axes in figure.axes] == ["relu", "tanh"]
     for place, axes in enumerate(figure.axes):
         guessing, he, dots, zeros, _ = axes.lines
-        np.testing.assert_allclose(guessing.get_ydata(), 10)
+        np.testing.assert_allclose(guessing.get_ydata(), 90)
         np.testing.assert_allclose(he.get_xdata(), [4, 16, 64])
-        np.testing.assert_allclose(he.get_ydata(), 100 * values[place, :, 0].mean(-1))
-        np.testing.assert_allclose(zeros.get_ydata(), 100 * values[place, :, 1].mean(-1))
-        np.testing.assert_allclose(dots.get_ydata(), 100 * values[place, :, 0].flatten())
+        np.testing.assert_allclose(he.get_ydata(), 100 - 100 * values[place, :, 0].mean(-1))
+        np.testing.assert_allclose(zeros.get_ydata(), 100 - 100 * values[place, :, 1].mean(-1))
+        np.testing.assert_allclose(dots.get_ydata(), 100 - 100 * values[place, :, 0].flatten())
+    assert plot_starts({("relu", 4, "he"): [1.0]}, chance=0.1).axes[0].lines[1].get_ydata() == [0.01]
     assert [text.get_text() for text in figure.legends[0].texts] == ["guessing", "he", "zeros"]
