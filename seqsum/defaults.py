@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import pydoc
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
+from seqsum.data.base import SequenceData
 from seqsum.errors import InputError
 from seqsum.module import is_same
 from seqsum.networks.words import MISSING_SIZE, WordEncoder
@@ -45,30 +47,55 @@ def _is_default(group: str, setting: Namespace) -> bool:
 
 
 def follow_data(settings: Namespace) -> Namespace:
-    """Copy the settings, with the encoder's `vocabulary_size` set to that of the data, where both have one.
+    """Copy the settings, and set what follows the sizes of the data, such as an encoder's `vocabulary_size`.
 
-    The settings themselves, which are saved, keep what the user gave: with other data, the encoder follows those.
+    See `SequenceData.sizes`. The settings themselves, which are saved, keep what the user gave: with other data, the
+    model follows those.
 
     Raises:
-        InputError: The user has given the encoder another one, or an encoder of words has none.
+        InputError: The user has given such an argument another size, or an encoder of words has none.
     """
-    size = settings.get("data.init_args.vocabulary_size")
-    encoder = settings.get("model.encoder.init_args") or Namespace()
-    if "vocabulary_size" not in encoder:
+    data = settings.get("data") or Namespace()
+    if data.get("class_path") is None or settings.get("model") is None:
         return settings
-    given = encoder.vocabulary_size
-    if size is None:
-        if given is None and issubclass(cast("type", pydoc.locate(settings.model.encoder.class_path)), WordEncoder):
-            raise InputError(MISSING_SIZE)  # without the parser's words around it
-        return settings
-    if given not in (None, size):
-        raise InputError(
-            f"`--model.encoder.vocabulary_size` (={given}) must be left out, or be the `--data.vocabulary_size` "
-            f"(={size}), which it follows"
-        )
+    kind = cast("type[SequenceData]", pydoc.locate(data.class_path))
+    sizes = kind.sizes(vars(data.get("init_args") or Namespace()))
     settings = settings.clone()
-    settings["model.encoder.init_args.vocabulary_size"] = size
+    for place, part in _classes("model", settings.model):
+        made = cast("type", pydoc.locate(part.class_path))
+        for argument, size in _followed(made, sizes).items():
+            given = part.init_args.get(argument)
+            if given not in (None, size):
+                raise InputError(_conflict(place, argument, given, size, data))
+            part.init_args[argument] = size
+        if issubclass(made, WordEncoder) and part.init_args.get("vocabulary_size") is None:
+            raise InputError(MISSING_SIZE)  # without the parser's words around it
     return settings
+
+
+def _classes(place: str, setting: Namespace) -> Iterator[tuple[str, Namespace]]:
+    """Yield every class with arguments in a setting, and the flag that names it."""
+    if setting.get("class_path") is not None and isinstance(setting.get("init_args"), Namespace):
+        yield place, setting
+        setting = setting.init_args
+    for name, inner in vars(setting).items():
+        if isinstance(inner, Namespace):
+            yield from _classes(f"{place}.{name}", inner)
+
+
+def _followed(made: type, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return the arguments of a class that follow the data, with their sizes: those that have no default."""
+    named = getattr(made, "follows", {})
+    parameters = inspect.signature(made).parameters.values()
+    free = [each.name for each in parameters if each.default is None or each.default is inspect.Parameter.empty]
+    return {name: sizes[named.get(name, name)] for name in free if named.get(name, name) in sizes}
+
+
+def _conflict(place: str, argument: str, given: Any, size: int, data: Namespace) -> str:
+    followed = f"the `--data.{argument}` (={size}), which it follows"
+    if argument not in data.init_args:
+        followed = f"{size}, which it follows from the data"
+    return f"`--{place}.{argument}` (={given}) must be left out, or be {followed}"
 
 
 def go_on(settings: Namespace) -> Namespace:

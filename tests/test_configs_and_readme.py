@@ -120,6 +120,7 @@ def test_options_are_these(parsed):
         "views",
         "start_from",
         "frozen",
+        "in_channels",
     ]
     assert list(settings["model"]["objective"]["init_args"]) == ["beta", "increment_weight", "monitor"]
     assert list(settings["data"]["init_args"]) == [

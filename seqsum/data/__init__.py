@@ -9,6 +9,7 @@ from seqsum.data.digits import Digits, load_splits, resolve_dataset
 from seqsum.data.encoded_sums import EncodedSums
 from seqsum.data.film_reviews import FilmReviews
 from seqsum.data.sine_curves import SineCurves
+from seqsum.data.single_images import Images
 from seqsum.data.sums import deal, increments, read_digits, running_targets, scan_targets, signs
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Digits",
     "EncodedSums",
     "FilmReviews",
+    "Images",
     "SequenceData",
     "SineCurves",
     "deal",

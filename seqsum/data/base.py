@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -64,6 +64,19 @@ class SequenceData(LightningDataModule):
         super().__init__()
         self.own = Nothing()
         self.prepare_data_per_node = False  # rank 0 sends what it read to all others
+
+    @classmethod
+    def sizes(cls, settings: Mapping[str, Any]) -> dict[str, int]:
+        """Return sizes by name that a network or an objective follows where it leaves them out.
+
+        On the command line, an argument whose default is None follows the size of the same name, or that which its
+        class names in `follows`. Here it is `vocabulary_size`, if the data have such an argument.
+
+        Args:
+            settings: Arguments of the data.
+        """
+        size = settings.get("vocabulary_size")
+        return {} if size is None else {"vocabulary_size": size}
 
     def made_once(self, make: Callable[[], Made]) -> Made:
         """Call `make` on rank 0 and broadcast its result; every rank must call this.

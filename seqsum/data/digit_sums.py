@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from seqsum.data.augment import augment
 from seqsum.data.base import Batch, unlabelled
-from seqsum.data.counter_random import random_uniform
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import DatasetName
 from seqsum.data.growing import describe_lengths, lengths_of
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.sums import Operation, running_targets, signs
-from seqsum.data.warps import AFFINE_NUMBERS, ELASTIC_NUMBERS, random_affine, random_elastic, warp
 from seqsum.errors import InputError
 
 SEQUENCE_LENGTH: dict[float, int] = {0: 4, 0.3: 8, 0.8: 4}
@@ -84,21 +82,9 @@ class DigitSums(DigitData):
         # faster than images[rows], which copies byte by byte
         pixels = digits.images.index_select(0, rows.flatten()).unsqueeze(1) / 255  # (B·T, 1, Y, X)
         if batch.split == "train" and self.augment and len(pixels) > 0:
-            pixels = self._warp(pixels, batch)
+            pixels = augment(pixels, batch, self.elastic)
         inputs = standardise(pixels).unflatten(0, rows.shape)  # (B, T, 1, Y, X)
         return Batch(inputs, running_targets(digits.labels[rows], self.operation), rows=batch.rows)
-
-    def _warp(self, pixels: Tensor, batch: IndexBatch) -> Tensor:
-        """Warp each image by random numbers that depend on the batch's seed and the image's place in the batch.
-
-        The place counts the images of all processes, so the number of processes changes nothing.
-        """
-        places = torch.arange(batch.rows.numel(), device=pixels.device).view(batch.rows.shape)[batch.share].flatten()
-        draws = AFFINE_NUMBERS + (ELASTIC_NUMBERS if self.elastic else 0)
-        numbers = random_uniform(batch.seed, places, draws)
-        affine = random_affine(numbers[:, :AFFINE_NUMBERS])
-        elastic = random_elastic(numbers[:, AFFINE_NUMBERS:], strength=self.elastic) if self.elastic else None
-        return warp(pixels, affine, elastic)
 
 
 def scale(images: Tensor) -> Tensor:

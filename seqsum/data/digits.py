@@ -1,4 +1,4 @@
-"""Loads the MNIST family into memory: per split one uint8 tensor of images and one of labels."""
+"""Loads datasets of images into memory: per split one uint8 tensor of images and one of labels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 from torchvision import datasets
 
+from seqsum.data.cifar import CIFAR, load_cifar
 from seqsum.data.downloads import MissingDataError, downloading
 from seqsum.data.rendered import render_digits
 from seqsum.errors import InputError
@@ -23,7 +24,7 @@ VALIDATION_SIZE = 5_000  # the last images of the train split, as in Madsen & Jo
 
 
 class Digits(NamedTuple):
-    """One split: uint8 images `(N, 28, 28)` and int64 labels `(N,)` from 0 to 9."""
+    """One split: uint8 images `(N, 28, 28)`, or in colours `(N, 3, 32, 32)`, and int64 labels `(N,)` from 0."""
 
     images: Tensor
     labels: Tensor
@@ -54,7 +55,7 @@ def load_splits(name: str, root: str | Path) -> dict[Split, Digits]:
     """Read a dataset; download it first if it is not below `root`.
 
     Args:
-        name: Any `DatasetName` but `auto`; see `resolve_dataset`.
+        name: `cifar10`, `cifar100`, or any `DatasetName` but `auto`; see `resolve_dataset`.
         root: Folder of the torchvision datasets.
 
     Returns:
@@ -66,6 +67,8 @@ def load_splits(name: str, root: str | Path) -> dict[Split, Digits]:
     """
     if name == "rendered":
         train, test = Digits(*render_digits(60_000, seed=0)), Digits(*render_digits(10_000, seed=1))
+    elif name in CIFAR:
+        train, test = (Digits(*split) for split in load_cifar(name, root))
     else:
         train, test = _read(name, root) or _download(name, root)
     if len(train.labels) <= VALIDATION_SIZE:

@@ -68,7 +68,7 @@ def warp(
     size: int = 28,
     outside: Literal["zeros", "border"] = "zeros",
 ) -> Tensor:
-    """Resample float images `(N, 1, Y, X)` by affine maps and displacements into `(N, 1, size, size)`.
+    """Resample float images `(N, C, Y, X)` by affine maps and displacements into `(N, C, size, size)`.
 
     Places outside of an image are black, 0, or like the pixel on its border.
     """

@@ -20,6 +20,7 @@ from seqsum.experiments import (
     reviews,
     rows,
     sine,
+    starts,
 )
 from seqsum.paths import expand_home
 
@@ -34,6 +35,7 @@ EXPERIMENTS = {
     "counting": counting,
     "parts": parts,
     "orders": orders,
+    "starts": starts,
 }
 
 

@@ -25,6 +25,7 @@ FLAGS = {
     "`root`": "`--root`",
     **{f"`{name}`": f"`--{name}`" for name in OWN_INPUTS},
     "`longest`": "`--max-length`",
+    "`convolutions`": "`--convolutions`",
 }
 
 
@@ -43,6 +44,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, help="a new folder; default: the next logs/inspect/version_N")
     parser.add_argument("--sequences", type=int, default=6, help="test sequences that are drawn one by one")
     parser.add_argument("--max-length", type=int, default=100, help="where the curve of lengths ends")
+    parser.add_argument(
+        "--convolutions",
+        nargs="+",
+        metavar="NAME",
+        help="convolutions whose filters and feature maps are drawn, such as layers.0.0; default: up to the objective",
+    )
     options = expand_home(parser.parse_args(arguments))
     try:
         own = inspect(options)
@@ -69,7 +76,7 @@ def inspect(options: argparse.Namespace) -> OwnInput:
         raise InputError(f"`--output` (={folder}) exists already: name a new folder")
     given = {name: getattr(options, name) for name in OWN_INPUTS}
     module, data, settings = load(options.checkpoint, options.root, **given)
-    look = Look(options.sequences, options.max_length)
+    look = Look(options.sequences, options.max_length, options.convolutions)
     sections = [*(predict(module, data) if any(given.values()) else report(module, data, look)).page]
     rows = [(name, str(value)) for name, value in settings.items()]
     sections.append(Section("Settings", "How it was made and trained.", table=Table(("setting", "value"), rows)))

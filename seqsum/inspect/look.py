@@ -17,6 +17,7 @@ from seqsum.figures.page import Section, Table
 from seqsum.inspect.argument_names import python_names
 from seqsum.module import SequenceModule
 from seqsum.objectives import Evaluation, Look, Prediction, Shown, WeightedMean, captions
+from seqsum.objectives.convolutions import describe_convolutions
 
 
 @python_names()
@@ -49,11 +50,15 @@ def report(module: SequenceModule, data: SequenceData, look: Look | None = None)
         `figures` by name, `tables`, of which the first has the metrics, and `page`, both with what to look at.
 
     Raises:
-        InputError: The dataset is not there, or `look.longest` is below one.
+        InputError: The dataset is not there, `look.longest` is below one, or the network lacks a convolution of
+            `look.convolutions`.
     """
     with _in_evaluation(module):
         evaluation, metrics = _run(module, data)
-        sections = [_metrics_section(evaluation, metrics), *module.objective.report(evaluation, look or Look())]
+        look = look or Look()
+        sections = [_metrics_section(evaluation, metrics), *module.objective.report(evaluation, look)]
+        if look.convolutions is not None:
+            sections += describe_convolutions(evaluation, look.convolutions)
     figures = {section.name: section.figure for section in sections if section.figure is not None}
     return Shown(tables=[section.table for section in sections if section.table], figures=figures, page=sections)
 

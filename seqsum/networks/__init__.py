@@ -2,8 +2,11 @@
 
 from seqsum.networks.build import build_network
 from seqsum.networks.by_step import StepNetwork
-from seqsum.networks.encoders import ConvEncoder, Encoder, Flatten
+from seqsum.networks.conv_encoder import ConvEncoder
+from seqsum.networks.dense_encoder import DenseEncoder
+from seqsum.networks.encoders import Encoder, Flatten
 from seqsum.networks.heads import build_head
+from seqsum.networks.hidden_layers import HiddenLayers
 from seqsum.networks.initial_state import InitialState
 from seqsum.networks.readouts import Readout, ReadoutName, make_readout
 from seqsum.networks.recurrences import Bias, build_recurrence
@@ -15,9 +18,11 @@ from seqsum.networks.words import Embed, OneHot
 __all__ = [
     "Bias",
     "ConvEncoder",
+    "DenseEncoder",
     "Embed",
     "Encoder",
     "Flatten",
+    "HiddenLayers",
     "InitialState",
     "OneHot",
     "Readout",

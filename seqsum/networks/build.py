@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from seqsum.networks.encoders import ConvEncoder, Encoder
+from seqsum.networks.conv_encoder import ConvEncoder
+from seqsum.networks.encoders import Encoder
 from seqsum.networks.heads import build_head
 from seqsum.networks.initial_state import InitialState
 from seqsum.networks.readouts import ReadoutName, make_readout

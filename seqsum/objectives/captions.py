@@ -146,6 +146,29 @@ FIGURES |= {
     "own_texts": ("Your texts", "The answer to each text, and the probability that the network gives it."),
 }
 
+FIGURES |= {
+    "misread": (
+        "Misread images",
+        "Wrong answers with the highest probabilities: the answer with its probability in orange, then the true class "
+        "with the probability that the network gave it. Would you have read them right?",
+    ),
+    "mistaken": ("Which class is taken for which", "The most frequent mistakes of the test."),
+    "own_images": (
+        "Your images",
+        "Each image as the network reads it, its answer, and how probable the network thinks it is.",
+    ),
+    "filters": (
+        "Filters",
+        "Weights of the convolution: blue is negative, red is positive. A filter answers where an image looks like it: "
+        "in a first layer often edges and strokes of one direction.",
+    ),
+    "feature_maps": (
+        "Feature maps",
+        "What the convolution makes of the image on the left, before normalisation and activation: red where a filter "
+        "fits, blue where its opposite would. Deeper maps have fewer pixels, and each sees more of the image.",
+    ),
+}
+
 FIGURES["continuations"] = FIGURES["test_continuations"]
 
 GATES = (

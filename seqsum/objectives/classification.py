@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from matplotlib.figure import Figure
@@ -10,9 +11,12 @@ from torch.nn import functional as F
 from torchmetrics import Metric, MetricCollection
 
 from seqsum.data.base import Batch
+from seqsum.data.labelled_images import LabelledImages
+from seqsum.figures.page import Section
 from seqsum.objectives.base import Objective
 from seqsum.objectives.classification_shown import draw_decisions, show_decisions
-from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
+from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
+from seqsum.objectives.image_classification_shown import draw_images, report_images, show_images
 from seqsum.objectives.masks import masked_mean, scored_steps, without_masked
 from seqsum.objectives.metrics import StepMean
 
@@ -24,11 +28,13 @@ class Classification(Objective):
     may decide at any step; `accuracy` scores the final decision, and `accuracy_step` the decisions at all steps.
 
     Args:
-        num_classes: Number of classes, `C`.
+        num_classes: Number of classes, `C`. On the command line it follows the data, if they know it; 10 otherwise.
         scored: Steps to score in each sequence: the `last` valid step, `every` valid step, or a number of valid
             steps at the end.
         sigmoid: Whether the network has one output `z`, whose sigmoid is the probability of class 1, instead of one
             for each of two classes; it is the same as two outputs 0 and `z`.
+        convolutions: Names of convolutions whose filters and feature maps are drawn, such as `layers.0.0`, if the data
+            are single images; by default the first and the last.
 
     Raises:
         ValueError: There are fewer than two classes, or more with `sigmoid`; or the number of steps is below one.
@@ -38,9 +44,14 @@ class Classification(Objective):
     monitor_mode: Literal["min", "max"] = "max"
 
     def __init__(
-        self, num_classes: int = 10, scored: Literal["last", "every"] | int = "last", sigmoid: bool = False
+        self,
+        num_classes: int | None = None,
+        scored: Literal["last", "every"] | int = "last",
+        sigmoid: bool = False,
+        convolutions: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
+        num_classes = 10 if num_classes is None else num_classes
         if num_classes < 2:
             raise ValueError(f"`num_classes` (={num_classes}) must be at least 2")
         named = {"last": 1, "every": None}
@@ -49,6 +60,7 @@ class Classification(Objective):
         if sigmoid and num_classes != 2:
             raise ValueError(f"`sigmoid` (=true) needs `num_classes` (={num_classes}) to be 2")
         self.sigmoid = sigmoid
+        self.convolutions = convolutions
         self.output_size = 1 if sigmoid else num_classes
         self.last = named[scored] if isinstance(scored, str) else scored
 
@@ -78,13 +90,24 @@ class Classification(Objective):
         return class_logits(outputs).argmax(-1)
 
     def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
-        """See `draw_decisions`."""
+        """See `draw_images` for single images, otherwise `draw_decisions`."""
+        if isinstance(evaluation.data, LabelledImages):
+            return draw_images(evaluation, class_logits, self.convolutions)
         logits = [class_logits(outputs) for outputs in evaluation.outputs]
         return draw_decisions(evaluation._replace(outputs=logits), self.probabilities)
 
+    def report(self, evaluation: Evaluation, look: Look) -> list[Section]:
+        """See `report_images` for single images; of others all figures, gates and states."""
+        if isinstance(evaluation.data, LabelledImages):
+            return report_images(evaluation, look, class_logits, self.convolutions)
+        return super().report(evaluation, look)
+
     def show(self, prediction: Prediction) -> Shown:
-        """See `show_decisions`."""
-        return show_decisions(prediction, self.probabilities) or super().show(prediction)
+        """See `show_images` and `show_decisions`."""
+        for show in (show_images, show_decisions):
+            if shown := show(prediction, self.probabilities):
+                return shown
+        return super().show(prediction)
 
 
 class Accuracy(StepMean):

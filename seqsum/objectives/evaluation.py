@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Literal, NamedTuple
 
@@ -16,6 +16,8 @@ from seqsum.data.base import Batch, SequenceData
 from seqsum.errors import InputError
 from seqsum.figures.page import Section, Table
 from seqsum.objectives.masks import scored_steps
+
+Logits = Callable[[Tensor], Tensor]  # from outputs (…, K) to a logit for each class, (…, C)
 
 
 class Joined(NamedTuple):
@@ -92,10 +94,12 @@ class Look(NamedTuple):
     Attributes:
         sequences: Number of sequences to draw.
         longest: Longest sequence of the curve of lengths, in experiments that have one.
+        convolutions: Names of convolutions whose filters and feature maps are drawn; None for what the objective draws.
     """
 
     sequences: int = 6
     longest: int = 100
+    convolutions: Sequence[str] | None = None
 
     def check_longest(self) -> None:
         """Check that the longest sequence has a step.

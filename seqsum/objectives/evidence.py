@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -14,10 +13,9 @@ from seqsum.data.text import PADDING
 from seqsum.data.text.labelled import LabelledTexts
 from seqsum.data.text.own import OwnText
 from seqsum.figures.texts import Directions, ReadText
+from seqsum.objectives.evaluation import Logits
 
 LONGEST = 1_000  # words of a text that is read word by word: with two directions the time grows with the square
-
-Logits = Callable[[Tensor], Tensor]  # from outputs (…, K) to a logit for each class, (…, C)
 
 
 class Verdict(NamedTuple):

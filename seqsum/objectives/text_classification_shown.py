@@ -16,8 +16,9 @@ from seqsum.figures.mistakes import Mistake, plot_mistakes
 from seqsum.figures.page import Section, Table
 from seqsum.figures.texts import limit_of, make_legend, make_words_html, make_words_text, write_chance, write_change
 from seqsum.objectives import captions
-from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
-from seqsum.objectives.evidence import LONGEST, Logits, Verdict, can_be_asked, judge, name_of
+from seqsum.objectives.evaluation import Evaluation, Logits, Look, Prediction, Shown
+from seqsum.objectives.evidence import LONGEST, Verdict, can_be_asked, judge, name_of
+from seqsum.objectives.mistakes import rows_of, surest_mistakes
 
 MISTAKES = 8  # listed
 COLOURED = 12  # most of a user's texts whose words are coloured
@@ -51,7 +52,7 @@ def report_texts(evaluation: Evaluation, look: Look, logits: Logits) -> list[Sec
 
 def _word_by_word(evaluation: Evaluation, count: int, logits: Logits) -> list[Section]:
     """Show the words of the surest mistakes and of the first texts; nothing where texts are not known."""
-    data, rows = evaluation.data, _rows(evaluation)
+    data, rows = evaluation.data, rows_of(evaluation)
     if not isinstance(data, LabelledTexts) or rows is None:
         return []
     targets, device = evaluation.join().targets, evaluation.first.inputs.device
@@ -90,18 +91,9 @@ def show_texts(prediction: Prediction, logits: Logits) -> Shown | None:
     return Shown(lines, [table], page=[*page, *captions.skipped(data.own)], texts=_printed(coloured[:PRINTED], data))
 
 
-def surest_mistakes(evaluation: Evaluation, logits: Logits) -> Tensor:
-    """Return the places of the wrong answers `(n,)`, those with the highest probability first."""
-    outputs, targets, _ = evaluation.join()
-    of_classes = logits(outputs)[:, -1].double()  # (N, C)
-    wrong = (of_classes.argmax(-1) != targets[:, -1]).nonzero().squeeze(1)
-    first, second = of_classes[wrong].topk(2, dim=-1).values.unbind(-1)  # probabilities of 1 can't be ordered
-    return wrong[(first - second).argsort(descending=True, stable=True)].cpu()
-
-
 def _mistakes(evaluation: Evaluation, logits: Logits) -> list[Mistake]:
     outputs, targets, _ = evaluation.join()
-    data, rows, mistakes = evaluation.data, _rows(evaluation), []
+    data, rows, mistakes = evaluation.data, rows_of(evaluation), []
     for place in surest_mistakes(evaluation, logits)[:MISTAKES].tolist():
         of_classes = logits(outputs)[place, -1].double()
         answer, label = int(of_classes.argmax()), int(targets[place, -1])
@@ -114,18 +106,10 @@ def _mistakes(evaluation: Evaluation, logits: Logits) -> list[Mistake]:
     return mistakes
 
 
-def _rows(evaluation: Evaluation) -> Tensor | None:
-    """Return the position in the split of each output, `(N,)`; None if they are not known."""
-    rows = [batch.rows for batch in evaluation.batches if batch.rows is not None]
-    # those of a batch are of all processes, which have their own outputs only
-    counts = [len(outputs) for outputs in evaluation.outputs]
-    return torch.cat(rows).flatten().cpu() if [of_batch.numel() for of_batch in rows] == counts else None
-
-
 def _draw_by_length(evaluation: Evaluation, logits: Logits) -> Figure:
     outputs, targets, _ = evaluation.join()
     right = logits(outputs)[:, -1].argmax(-1) == targets[:, -1]
-    data, rows = evaluation.data, _rows(evaluation)
+    data, rows = evaluation.data, rows_of(evaluation)
     if not isinstance(data, LabelledTexts):
         return plot_accuracy_by_length(_steps(evaluation), right, "steps")
     return plot_accuracy_by_length(

@@ -57,9 +57,14 @@ def path_of(made):
 
 
 def shared(one, other):
-    """List parameters that two classes share with different defaults."""
+    """List parameters of one type that two classes share with different defaults; None can't be given to all."""
     ours, theirs = signature_of(one), signature_of(other)
-    return {name: ours[name] for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
+    types = [
+        {name: str(parameter.annotation).removesuffix(" | None") for name, parameter in parameters.items()}
+        for parameters in (inspect.signature(made).parameters for made in (one, other))
+    ]
+    names = [name for name in ours.keys() & theirs.keys() if types[0][name] == types[1][name]]
+    return {name: ours[name] for name in names if ours[name] not in (None, theirs[name])}
 
 
 ALL = [(group, made) for group in DEFAULT_CLASSES for made in classes(group)]

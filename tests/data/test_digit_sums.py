@@ -13,7 +13,7 @@ from lightning.pytorch.plugins.precision import Precision
 from PIL import Image
 from torch import Tensor
 
-from seqsum.data import Batch, Digits, DigitSums, digit_sums, digits, running_targets
+from seqsum.data import Batch, Digits, DigitSums, digits, running_targets
 from seqsum.data.counter_random import random_uniform
 from seqsum.data.digit_sums import scale
 from seqsum.data.images.segment import cut_digits
@@ -196,7 +196,7 @@ def test_a_process_draws_numbers_for_its_own_images_alone(mnist_root, monkeypatc
         drawn.append((seed, rows.tolist(), draws))
         return random_uniform(seed, rows, draws)
 
-    monkeypatch.setattr(digit_sums, "random_uniform", draw)
+    monkeypatch.setattr("seqsum.data.augment.random_uniform", draw)
     rows = torch.arange(10).view(5, 2)
     data_on(mnist_root).gather(IndexBatch("train", rows, 7, slice(1, None, 3)))
     data_on(mnist_root, elastic=1.0).gather(IndexBatch("train", rows, 7, slice(2, None, 3)))

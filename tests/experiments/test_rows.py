@@ -39,7 +39,7 @@ READ = {  # what all twelve read and decide with
     "encoder": {"class_path": "seqsum.networks.Flatten", "init_args": {"output_size": 28}},
     "objective": {
         "class_path": "seqsum.objectives.Classification",
-        "init_args": {"num_classes": 10, "scored": "last", "sigmoid": False},
+        "init_args": {"num_classes": 10, "scored": "last", "sigmoid": False, "convolutions": None},
     },
     "learning_rate": 0.001, "weight_decay": 0.0, "schedule": "constant",
 }  # fmt: skip

@@ -14,7 +14,7 @@ from seqsum.networks import (
     TimeDistributed,
     build_head,
     build_recurrence,
-    encoders,
+    image_encoders,
 )
 
 
@@ -385,6 +385,8 @@ def test_views_are_the_same_in_mixed_precision():
     """Places in 16 bits would be off by a twentieth of a pixel."""
     torch.manual_seed(0)
     images = torch.rand(4, 1, 28, 28)
-    expected = list(encoders._views(images, 2))
+    expected = list(image_encoders._views(images, 2))
     with torch.autocast("cpu", torch.bfloat16):
-        assert all(torch.equal(one, other) for one, other in zip(encoders._views(images, 2), expected, strict=True))
+        assert all(
+            torch.equal(one, other) for one, other in zip(image_encoders._views(images, 2), expected, strict=True)
+        )

@@ -13,7 +13,8 @@ from seqsum.errors import InputError
 from seqsum.figures.page import make_files
 from seqsum.objectives import Evaluation, Look, Prediction, TextClassification
 from seqsum.objectives.evidence import LONGEST
-from seqsum.objectives.text_classification_shown import COLOURED, NAMELESS, PADDED, PRINTED, surest_mistakes
+from seqsum.objectives.mistakes import surest_mistakes
+from seqsum.objectives.text_classification_shown import COLOURED, NAMELESS, PADDED, PRINTED
 from tests.objectives.batches import labelled
 from tests.objectives.texts import Texts, WeightOfWords
 

@@ -1,0 +1,154 @@
+"""What all encoders of images share: the ending, looking several times, and starting from another training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+from seqsum.data.counter_random import random_uniform
+from seqsum.data.warps import AFFINE_NUMBERS, random_affine, warp
+from seqsum.networks.codebook import Activation, Codebook
+from seqsum.networks.encoders import Encoder, check_sizes
+from seqsum.networks.starts import load_encoder
+
+IN_CHANNELS, IMAGE_SIZE = 1, 28  # where neither arguments nor data say
+VIEWS = 3
+VIEWED = 0.5  # warps of `views`, as a share of the training's
+
+
+class ImageEncoder(Encoder):
+    """Base class: blocks that turn images into maps, then one linear layer and the activation of the features.
+
+    Images and weights are channels-last, which is faster on CPUs and with tensor cores.
+
+    Args:
+        blocks: Modules that turn images `(N, in_channels, image_size, image_size)` into maps.
+        numbers: Numbers of an image's maps, which the linear layer reads.
+        in_channels: Colours of an image, `C`.
+        image_size: Pixel rows and columns of the square input.
+        output_size: Features per image, `F`.
+        activation: Activation of the features, see `ConvEncoder`.
+        dropout: Probability of dropping one of the maps' numbers before the linear layer.
+        views: In evaluation, how often to look at an image, see `ConvEncoder`.
+        start_from: Checkpoint of another training, whose encoder's weights this one starts from.
+        frozen: Whether the encoder stays as it starts, always in evaluation, while the rest of the network learns.
+
+    Raises:
+        ValueError: A size is below one, or `activation` is unknown; in `forward`, images of another size.
+        InputError: `start_from` is no checkpoint, or contains another encoder.
+    """
+
+    _version = 2  # of its state dict
+
+    def __init__(
+        self,
+        blocks: Sequence[nn.Module],
+        numbers: int,
+        in_channels: int,
+        image_size: int,
+        output_size: int,
+        activation: Activation,
+        dropout: float,
+        views: int,
+        start_from: str | None,
+        frozen: bool,
+    ) -> None:
+        super().__init__()
+        check_sizes(output_size=output_size, views=views)
+        if activation not in get_args(Activation):
+            raise ValueError(f"`activation` (={activation!r}) must be one of {get_args(Activation)}")
+        self.in_channels, self.image_size = in_channels, image_size
+        self.output_size = output_size
+        self.views = views
+        self.layers = nn.Sequential(
+            *blocks,
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(numbers, output_size),
+            nn.ReLU() if activation == "relu" else Codebook(output_size, activation),
+        ).to(memory_format=torch.channels_last)
+        if start_from is not None:
+            load_encoder(self, start_from)
+        if frozen:
+            self.freeze()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode images `(N, C, Y, X)` into features `(N, F)`."""
+        self._check(images)
+        if self._looks_once:
+            return self.layers(images.contiguous(memory_format=torch.channels_last))
+        return self.layers[-1](self._before_activation(images))
+
+    def shares(self, images: Tensor) -> Tensor | None:
+        """Compute each code's share of images `(N, C, Y, X)` before any choice, `(N, F)`; None without a codebook."""
+        codebook = self.layers[-1]
+        return codebook.shares(self._before_activation(images)) if isinstance(codebook, Codebook) else None
+
+    def choose(self, views: int) -> None:
+        """From now on pass on one code for each image, after so many views of it: for codes trained as classes.
+
+        Raises:
+            ValueError: The encoder has no codebook.
+        """
+        codebook = self.layers[-1]
+        if not isinstance(codebook, Codebook):
+            raise ValueError("an encoder with `activation` (='relu') has no codes to choose from")
+        codebook.gives, self.views = "choice", views
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *args: Any
+    ) -> None:
+        """Replace today's defaults by those of 0.1.0 if the weights are of then, so that results stay the same."""
+        if local_metadata.get("version") == 1:
+            codebook = self.layers[-1]
+            if isinstance(codebook, Codebook) and codebook.gives == "choice":
+                codebook.gives = "softmax"
+            self.views = 1 if self.views == VIEWS else self.views
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+    def _check(self, images: Tensor) -> None:
+        """Check the images' sizes, which would otherwise fail in a layer that says nothing of its arguments."""
+        if images.shape[1] != self.in_channels:
+            raise ValueError(
+                f"`in_channels` (={self.in_channels}) of the encoder must be that of the images, {images.shape[1]}"
+            )
+        if images.shape[2:] != (self.image_size, self.image_size):
+            rows, columns = images.shape[2:]
+            raise ValueError(
+                f"`image_size` (={self.image_size}) of the encoder must be that of the images, {rows}×{columns}"
+            )
+
+    @property
+    def _looks_once(self) -> bool:
+        return self.views == 1 or self.training or self.hurries
+
+    def _before_activation(self, images: Tensor) -> Tensor:
+        """Compute what the activation gets, the mean of all views: `(N, C, Y, X)` -> `(N, F)`."""
+        body = self.layers[:-1]
+        views = [images] if self._looks_once else [images, *_views(images, self.views - 1)]
+        return sum(body(view.contiguous(memory_format=torch.channels_last)) for view in views) / len(views)
+
+
+def _views(images: Tensor, count: int) -> Iterator[Tensor]:
+    """Warp images `(N, C, Y, X)` slightly, in as many ways, which are always the same."""
+    rows, columns = images.shape[-2:]
+    numbers = VIEWED * random_uniform(0, torch.arange(count, device=images.device), AFFINE_NUMBERS)
+    for affine in random_affine(numbers, size=columns):
+        with torch.autocast(images.device.type, enabled=False):  # 16 bits are too few for places
+            warped = warp(images, affine.expand(len(images), 2, 3), size=rows, outside="border")
+        yield warped
+
+
+def sizes_of(in_channels: int | None, image_size: int | None) -> tuple[int, int]:
+    """Return colours and pixel rows of the images, MNIST's by default.
+
+    Raises:
+        ValueError: One is below one.
+    """
+    colours = IN_CHANNELS if in_channels is None else in_channels
+    rows = IMAGE_SIZE if image_size is None else image_size
+    check_sizes(in_channels=colours, image_size=rows)
+    return colours, rows
