@@ -280,7 +280,7 @@ def test_every_configuration_runs(here, mnist_root, capfd, config):
     assert first.startswith("# python train.py -c "), "its header says how to run it"
     assert all(f"-c {path.relative_to(REPOSITORY).as_posix()}" in first for path in files)
     data = pydoc.locate(yaml.safe_load(files[0].read_text())["data"]["class_path"])
-    split = {"features": torch.zeros(100, 128), "labels": torch.zeros(100, dtype=torch.long)}
+    split = {"features": torch.zeros(100, 10), "labels": torch.zeros(100, dtype=torch.long)}
     torch.save(dict.fromkeys(("train", "val", "test"), split), "features.pt")
     places = {"mnist_root": mnist_root, "features": "features.pt"}
     offline = [flag.format(**places) for kind, flag in OFFLINE.items() if issubclass(data, kind)]
