@@ -24,6 +24,7 @@ from seqsum.objectives.reading import LengthScore, encode, exact_by_length, read
 
 BASE = ["-c", "configs/count.yaml"]
 CONFIGS = {"count": BASE, "count_10": [*BASE, "-c", "configs/count/count_10.yaml"]}
+DRAWN = 200_000  # digits, at least, of sequences that are drawn: two thousand of ten are off by half a percent
 LENGTHS = (1, 4, 8, 10, 20, 50, 100, 300, 1000)
 
 
@@ -113,7 +114,16 @@ def restore(checkpoint: Path) -> Digits:
 
 def test(digits: Digits, sequences: int) -> Scores:
     """Test a network by length."""
-    return Scores(*(exact_by_length(*which, LENGTHS, sequences) for which in (digits, digits.read_right())))
+    return Scores(by_length(digits, sequences), by_length(digits.read_right(), sequences))
+
+
+def by_length(digits: Digits, sequences: int) -> list[LengthScore]:
+    """Test a network on at least so many sequences of each length, of all digits once or else of many drawn ones."""
+    found = []
+    for length in LENGTHS:
+        drawn = sequences * length > len(digits.labels)
+        found += exact_by_length(*digits, [length], max(sequences, DRAWN // length) if drawn else sequences)
+    return found
 
 
 def row(name: str, seed: int, scores: Scores) -> dict[str, Any]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
+from torch.nn import functional as F
 
+from seqsum.experiments import count
 from seqsum.experiments.__main__ import main
+from seqsum.networks import Flatten, build_network
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -28,7 +32,8 @@ def arguments(mnist_root):
     ]
 
 
-def test_reading_and_counting_are_trained_once_and_tested_by_length(with_configs, arguments, capfd):
+def test_reading_and_counting_are_trained_once_and_tested_by_length(with_configs, arguments, capfd, monkeypatch):
+    monkeypatch.setattr(count, "DRAWN", 1_000)
     main(arguments)
     (row,) = json.loads((with_configs / "out/count.json").read_text())["rows"]
     assert row["configuration"] == "count"
@@ -46,3 +51,14 @@ def test_reading_and_counting_are_trained_once_and_tested_by_length(with_configs
     capfd.readouterr()
     main(arguments)
     assert "Training" not in capfd.readouterr().out
+
+
+def test_where_digits_are_too_few_many_are_drawn():
+    """300 digits make 50 sequences of 4, each of which has other digits; longer ones are drawn."""
+    network = build_network(1, hidden_size=4, encoder=Flatten(10)).eval()
+    labels = torch.arange(300) % 10
+    digits = count.Digits(network, F.one_hot(labels, 10).float(), labels, "alternating")
+    scores = {score.length: score.sequences for score in count.by_length(digits, 50)}
+    assert list(scores) == list(count.LENGTHS)
+    assert (scores[1], scores[4]) == (300, 75)
+    assert (scores[8], scores[100], scores[1000]) == (25_000, 2_000, 200)

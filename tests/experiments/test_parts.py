@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from seqsum.experiments import count
 from seqsum.experiments.__main__ import main
 
 pytestmark = [
@@ -14,7 +15,8 @@ pytestmark = [
 ]
 
 
-def test_parts_are_trained_alone_and_compared(with_configs, mnist_root, capfd):
+def test_parts_are_trained_alone_and_compared(with_configs, mnist_root, capfd, monkeypatch):
+    monkeypatch.setattr(count, "DRAWN", 1_000)
     short = [
         *(f"--data.root={mnist_root}", "--data.batch_size=16", "--trainer.max_epochs=2", "--trainer.accelerator=cpu"),
         *("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1"),
