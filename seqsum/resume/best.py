@@ -40,8 +40,12 @@ class BestCheckpoint(CheckpointCallback):
             score = best["callbacks"][self.state_key]["best_model_score"]
             self.best_k_models = {path: score}
             self.best_model_path = self.kth_best_model_path = path
-            self.best_model_score = self.kth_value = score
+            self.best_model_score = self.kth_value = self.current_score = score
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load only the current score; `on_load_checkpoint` takes the rest from best.ckpt."""
-        self.current_score = state_dict["current_score"]
+        """Load the score only if `on_load_checkpoint` has found no best.ckpt, from which it takes all.
+
+        A best.ckpt of the same step may have been written after the checkpoint, whose score is then an earlier one.
+        """
+        if self.best_model_score is None:
+            self.current_score = state_dict["current_score"]
