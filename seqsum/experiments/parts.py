@@ -8,14 +8,21 @@ import torch
 from torch import Tensor
 
 from seqsum.benchmarks.timing import show, write, write_markdown
-from seqsum.errors import InputError
+from seqsum.data.digit_sums import SEQUENCE_LENGTH
+from seqsum.data.indexed import check_at_least
 from seqsum.experiments.count import Digits, Scores, mean_shares, restore, row, test
 from seqsum.experiments.files import save, settings_of
 from seqsum.experiments.runs import Run, trained
 from seqsum.figures import plot_causes
 from seqsum.objectives.reading import final_sums, run_long
 
-WITHOUT = ["-c", "configs/sum.yaml", "--model.encoder.activation=softmax", "--data.sequence_length=4"]
+WITHOUT = [
+    *("-c", "configs/sum.yaml", "--data.sequence_length=4"),
+    *("--model.encoder.activation=softmax", "--model.encoder.views=1"),
+]
+CHOICE = ["--model.encoder.activation=choice"]
+LONGER = [f"--data.sequence_length={SEQUENCE_LENGTH}"]
+VIEWS = ["--model.encoder.views=3"]
 READ_FIRST = "read first"
 ENCODER = {"depth": 1, "output_size": 128, "activation": "softmax", "dropout": 0}
 READING = [  # the main job's encoder and data, half as long
@@ -26,12 +33,13 @@ READING = [  # the main job's encoder and data, half as long
 LONG, RUNS = 1000, 50  # steps and number of the sequences on which errors grow
 PARTS = {
     "none": [],
-    "choice": ["--model.encoder.activation=choice"],
+    "choice": CHOICE,
     "recurrent dropout": ["--model.recurrent_dropout=0.3", "--trainer.callbacks=seqsum.callbacks.EndRecurrentDropout"],
-    "longer": ["--data.sequence_length={0: 4, 0.3: 8, 0.8: 4}"],
+    "longer": LONGER,
+    "views": VIEWS,
     READ_FIRST: [],  # and the encoder of `read`
     "carry": ["--model.carry=20"],
-    "the default": ["--model.encoder.activation=choice", "--data.sequence_length={0: 4, 0.3: 8, 0.8: 4}"],
+    "the default": [*CHOICE, *LONGER, *VIEWS],
 }
 
 
@@ -45,8 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train what is not trained yet, seed by seed; print a table of means, and write it with numbers and a figure."""
-    if options.sequences < 1:
-        raise InputError(f"`--sequences` (={options.sequences}) must be at least 1")
+    check_at_least("--sequences", options.sequences, 1)
     scores: dict[str, list[Scores]] = {name: [] for name in options.names}
     causes = {}
     for seed in options.seeds:  # all parts with one seed first, so that an interruption leaves complete seeds

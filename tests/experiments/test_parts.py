@@ -33,6 +33,7 @@ def test_parts_are_trained_alone_and_compared(with_configs, mnist_root, capfd, m
     assert (out / "parts.png").stat().st_size > 1_000
     settings = {name: next((out / f"{name}_seed3").glob("*/config.yaml")).read_text() for name in ("none", "longer")}
     assert "activation: softmax" in settings["none"]
+    assert "views: 1" in settings["none"]
     assert "0.3: 8" in settings["longer"]
     started = json.loads((out / "read_first_seed3/arguments.json").read_text())
     assert "--model.encoder.start_from=out/reading_seed3/version_0/checkpoints/best.ckpt" in started
