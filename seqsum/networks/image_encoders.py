@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, get_args
 
 import torch
@@ -128,8 +129,9 @@ class ImageEncoder(Encoder):
     def _before_activation(self, images: Tensor) -> Tensor:
         """Compute what the activation gets, the mean of all views: `(N, C, Y, X)` -> `(N, F)`."""
         body = self.layers[:-1]
-        views = [images] if self._looks_once else [images, *_views(images, self.views - 1)]
-        return sum(body(view.contiguous(memory_format=torch.channels_last)) for view in views) / len(views)
+        count = 1 if self._looks_once else self.views
+        views = chain([images], _views(images, count - 1))  # one after another, to keep only one in memory
+        return sum(body(view.contiguous(memory_format=torch.channels_last)) for view in views) / count
 
 
 def _views(images: Tensor, count: int) -> Iterator[Tensor]:
