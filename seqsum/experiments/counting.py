@@ -20,7 +20,7 @@ from seqsum.experiments.runs import trained
 from seqsum.files import replacing
 from seqsum.inspect.restore import load
 from seqsum.module import parts_of
-from seqsum.networks import ConvEncoder
+from seqsum.networks.image_encoders import ImageEncoder
 from seqsum.objectives.reading import encode, final_sums
 
 VIEWS = 5  # as in configs/count.yaml
@@ -90,7 +90,7 @@ def write_features(options: argparse.Namespace) -> Path:
         raise InputError(f"`--encoder` (={checkpoint}) was not trained on digit sums")
     data.load()
     network = parts_of(module)
-    cast("ConvEncoder", network.encoder.module).choose(VIEWS)
+    cast("ImageEncoder", network.encoder.module).choose(VIEWS)
     encoded = {
         split: {"features": encode(network, digits.images), "labels": digits.labels}
         for split, digits in data.splits.items()

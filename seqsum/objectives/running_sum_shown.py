@@ -33,7 +33,8 @@ from seqsum.figures import (
 from seqsum.figures.page import Section, Table
 from seqsum.figures.style import digit, number
 from seqsum.figures.together import first_sequences
-from seqsum.networks import ConvEncoder, SequenceNetwork
+from seqsum.networks import SequenceNetwork
+from seqsum.networks.image_encoders import ImageEncoder
 from seqsum.objectives import captions
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 from seqsum.objectives.reading import (
@@ -194,7 +195,7 @@ def _long_run(
 def _ambiguous(network: SequenceNetwork, digits: Tensor, features: Tensor) -> list[Section]:
     """Show which codes share the most ambiguous digits, and what is read from the codes and from their mixture."""
     encoder = network.encoder.module
-    if not isinstance(encoder, ConvEncoder) or encoder.shares(scale(digits[:1])) is None:
+    if not isinstance(encoder, ImageEncoder) or encoder.shares(scale(digits[:1])) is None:
         return []
     shares = torch.cat([cast("Tensor", encoder.shares(scale(chunk))) for chunk in digits.split(CHUNK)])
     least = shares.amax(-1).argsort()[:AMBIGUOUS]
