@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.data import DigitSums
+from seqsum.data.indexed import check_at_least
 from seqsum.data.sums import Operation
 from seqsum.errors import InputError
 from seqsum.experiments.files import save, settings_of
@@ -52,8 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train what is not trained yet, seed by seed; print a table, and write table, figure and numbers."""
-    if options.sequences < 1:
-        raise InputError(f"`--sequences` (={options.sequences}) must be at least 1")
+    check_at_least("--sequences", options.sequences, 1)
     scores: dict[str, dict[int, Scores]] = {name: {} for name in options.names}
     for seed in options.seeds:  # all networks with one seed first, so that an interruption leaves complete seeds
         start = read(seed, options)

@@ -12,7 +12,7 @@ from torch.utils.data import IterDataPipe
 
 from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.console import print_line
-from seqsum.errors import InputError
+from seqsum.data.indexed import check_at_least
 from seqsum.experiments.files import settings_of
 
 EPOCHS = 2
@@ -54,9 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read two epochs in each order; print and write the table."""
-    for name in ("numbers", "batch_size"):
-        if getattr(options, name) < 1:
-            raise InputError(f"`--{name.replace('_', '-')}` (={getattr(options, name)}) must be at least 1")
+    check_at_least("--numbers", options.numbers, 1)
+    check_at_least("--batch-size", options.batch_size, 1)
     rows = [row(steps, options) for steps in permutations(("shuffle", "batch", "repeat"))]
     show(f"{EPOCHS} epochs of {options.numbers} numbers in batches of {options.batch_size}", rows)
     for found in rows:

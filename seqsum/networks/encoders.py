@@ -57,13 +57,18 @@ class Flatten(Encoder):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Flatten inputs `(N, …)` to features `(N, F)`."""
-        features = inputs.flatten(1)
-        if features.shape[1] != self.output_size:
+        return flatten_steps(inputs, output_size=self.output_size)
+
+
+def flatten_steps(inputs: Tensor, **wanted: int) -> Tensor:
+    """Flatten inputs `(N, …)` to `(N, F)`; raise a ValueError that names the argument if `F` is not the size wanted."""
+    numbers = inputs.flatten(1)
+    for name, size in wanted.items():
+        if numbers.shape[1] != size:
             raise ValueError(
-                f"`output_size` (={self.output_size}) of the encoder must be the {features.shape[1]} numbers "
-                "that a step's input has"
+                f"`{name}` (={size}) of the encoder must be the {numbers.shape[1]} numbers that a step's input has"
             )
-        return features
+    return numbers
 
 
 def check_sizes(**sizes: int) -> None:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from seqsum.networks.encoders import Encoder, check_sizes
+from seqsum.networks.encoders import Encoder, check_sizes, flatten_steps
 from seqsum.networks.weight_starts import WeightStart, start_weights
 
 HiddenActivation = Literal["relu", "tanh", "sigmoid"]
@@ -59,10 +59,4 @@ class HiddenLayers(Encoder):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map inputs `(N, …)` to features `(N, F)`."""
-        values = inputs.flatten(1)
-        if values.shape[1] != self.input_size:
-            raise ValueError(
-                f"`input_size` (={self.input_size}) of the encoder must be the {values.shape[1]} numbers "
-                "that a step's input has"
-            )
-        return self.layers(values)
+        return self.layers(flatten_steps(inputs, input_size=self.input_size))
