@@ -36,3 +36,9 @@ def largest_size(build: Callable[[int], nn.Module], budget: int) -> int:
 def count_parameters(network: nn.Module) -> int:
     """Count a network's parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def describe_size(network: nn.Module) -> str:
+    """Say how many parameters a network has, and how many of them are frozen, if any are: `1,290 (650 frozen)`."""
+    frozen = sum(parameter.numel() for parameter in network.parameters() if not parameter.requires_grad)
+    return f"{count_parameters(network):,}{f' ({frozen:,} frozen)' if frozen else ''}"

@@ -10,7 +10,7 @@ from torch import nn
 
 from seqsum.networks.codebook import Activation, BatchNorm2d
 from seqsum.networks.encoders import check_sizes
-from seqsum.networks.image_encoders import VIEWS, ImageEncoder, sizes_of
+from seqsum.networks.image_encoders import VIEWS, Frozen, ImageEncoder, sizes_of
 
 Stem = Literal["strided", "pooled"]
 
@@ -37,12 +37,15 @@ class ConvEncoder(ImageEncoder):
         views: In evaluation, how often to look at an image, each time slightly warped; features are averaged before
             their activation. That reads better and takes as many times as long. Training looks once.
         start_from: Checkpoint of another training, whose encoder's weights this one starts from.
-        frozen: Whether the encoder stays as it starts, always in evaluation, while the rest of the network learns.
+        frozen: Which layers stay as they start, always in evaluation, while the rest of the network learns: `all` (or
+            true), `none` (or false), or all but so many at the end. A layer is a block, or the linear layer with what
+            its activation learns.
         in_channels: Colours of an image, `C`. On the command line it follows the data, if they know it; 1 otherwise.
 
     Raises:
         ValueError: There are no channels, a size is below one, the image is too small for the halvings, or
-            `stem` or `activation` is unknown; in `forward`, images of another size.
+            `stem` or `activation` is unknown, or `frozen` trains more layers than there are; in `forward`, images of
+            another size.
         InputError: `start_from` is no checkpoint, or contains another encoder.
     """
 
@@ -57,7 +60,7 @@ class ConvEncoder(ImageEncoder):
         image_size: int | None = None,
         views: int = VIEWS,
         start_from: str | None = None,
-        frozen: bool = False,
+        frozen: Frozen = "none",
         in_channels: int | None = None,
     ) -> None:
         colours, rows = sizes_of(in_channels, image_size)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from seqsum.networks.codebook import Activation, BatchNorm2d
 from seqsum.networks.conv_encoder import strided_block
 from seqsum.networks.encoders import check_sizes
-from seqsum.networks.image_encoders import VIEWS, ImageEncoder, sizes_of
+from seqsum.networks.image_encoders import VIEWS, Frozen, ImageEncoder, sizes_of
 
 
 class DenseEncoder(ImageEncoder):
@@ -36,7 +36,8 @@ class DenseEncoder(ImageEncoder):
 
     Raises:
         ValueError: There are no blocks, a size is below one, the image is too small for the transitions,
-            `compression` is outside (0, 1], or `activation` is unknown; in `forward`, images of another size.
+            `compression` is outside (0, 1], `activation` is unknown, or `frozen` trains more layers than there are; in
+            `forward`, images of another size.
         InputError: `start_from` is no checkpoint, or contains another encoder.
     """
 
@@ -51,7 +52,7 @@ class DenseEncoder(ImageEncoder):
         image_size: int | None = None,
         views: int = VIEWS,
         start_from: str | None = None,
-        frozen: bool = False,
+        frozen: Frozen = "none",
         in_channels: int | None = None,
     ) -> None:
         colours, rows = sizes_of(in_channels, image_size)

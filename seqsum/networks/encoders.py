@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ class Encoder(nn.Module):
     Attributes:
         output_size: Features, `F`.
         frozen: Whether the encoder stays as it is, always in evaluation, while the rest of the network learns.
+        held: Layers that stay as they are while others of the encoder learn.
         hurries: Whether the rest of the network learns: a frozen encoder may then spend less time on an input.
         follows: Arguments that follow a size of the data of another name, see `SequenceData.sizes`.
     """
@@ -24,17 +25,24 @@ class Encoder(nn.Module):
     follows: ClassVar[Mapping[str, str]] = {}
     output_size: int
     frozen: bool = False
+    held: tuple[nn.Module, ...] = ()
     hurries: bool = False
 
-    def freeze(self) -> None:
-        """Stop learning: weights and running statistics stay as they are."""
-        self.frozen = True
-        self.requires_grad_(False).eval()
+    def freeze(self, layers: Iterable[nn.Module] | None = None) -> None:
+        """Stop learning, or let some layers stop: weights and running statistics stay as they are."""
+        self.frozen = layers is None
+        self.held = () if layers is None else tuple(layers)
+        for layer in (self,) if layers is None else self.held:
+            layer.requires_grad_(False)
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode, which for a frozen encoder is always evaluation."""
+        """Set the mode, which for what is frozen is always evaluation."""
         self.hurries = mode
-        return super().train(mode and not self.frozen)
+        super().train(mode and not self.frozen)
+        for layer in self.held:
+            layer.eval()
+        return self
 
 
 class Flatten(Encoder):

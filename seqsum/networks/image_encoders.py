@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from seqsum.networks.starts import load_encoder
 IN_CHANNELS, IMAGE_SIZE = 1, 28  # where neither arguments nor data say
 VIEWS = 3
 VIEWED = 0.5  # warps of `views`, as a share of the training's
+Frozen = Literal["all", "none"] | bool | int
 
 
 class ImageEncoder(Encoder):
@@ -35,10 +36,11 @@ class ImageEncoder(Encoder):
         dropout: Probability of dropping one of the maps' numbers before the linear layer.
         views: In evaluation, how often to look at an image, see `ConvEncoder`.
         start_from: Checkpoint of another training, whose encoder's weights this one starts from.
-        frozen: Whether the encoder stays as it starts, always in evaluation, while the rest of the network learns.
+        frozen: Which layers stay as they start, see `ConvEncoder`.
 
     Raises:
-        ValueError: A size is below one, or `activation` is unknown; in `forward`, images of another size.
+        ValueError: A size is below one, `activation` is unknown, or `frozen` trains more layers than there are; in
+            `forward`, images of another size.
         InputError: `start_from` is no checkpoint, or contains another encoder.
     """
 
@@ -55,7 +57,7 @@ class ImageEncoder(Encoder):
         dropout: float,
         views: int,
         start_from: str | None,
-        frozen: bool,
+        frozen: Frozen,
     ) -> None:
         super().__init__()
         check_sizes(output_size=output_size, views=views)
@@ -73,8 +75,7 @@ class ImageEncoder(Encoder):
         ).to(memory_format=torch.channels_last)
         if start_from is not None:
             load_encoder(self, start_from)
-        if frozen:
-            self.freeze()
+        self._freeze(frozen)
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode images `(N, C, Y, X)` into features `(N, F)`."""
@@ -122,6 +123,17 @@ class ImageEncoder(Encoder):
                 f"`image_size` (={self.image_size}) of the encoder must be that of the images, {rows}×{columns}"
             )
 
+    def _freeze(self, frozen: Frozen) -> None:
+        if frozen is True or frozen == "all":
+            self.freeze()
+        elif frozen is not False and frozen != "none":
+            layers = _layers(self.layers)
+            if not isinstance(frozen, int) or not 1 <= frozen <= len(layers):
+                raise ValueError(
+                    f"`frozen` (={frozen}) must be all, none, or the number of last layers to train, 1 to {len(layers)}"
+                )
+            self.freeze(part for layer in layers[:-frozen] for part in layer)
+
     @property
     def _looks_once(self) -> bool:
         return self.views == 1 or self.training or self.hurries
@@ -132,6 +144,17 @@ class ImageEncoder(Encoder):
         count = 1 if self._looks_once else self.views
         views = chain([images], _views(images, count - 1))  # one after another, to keep only one in memory
         return sum(body(view.contiguous(memory_format=torch.channels_last)) for view in views) / count
+
+
+def _layers(parts: nn.Sequential) -> list[list[nn.Module]]:
+    """Group the parts that have weights into layers: each convolution, block or linear map, and what scales it."""
+    layers: list[list[nn.Module]] = []
+    for part in parts:
+        if any(isinstance(inner, nn.Conv2d | nn.Linear) for inner in part.modules()):
+            layers.append([part])
+        elif any(True for _ in part.parameters()):  # a normalisation
+            layers[-1].append(part)
+    return layers
 
 
 def _views(images: Tensor, count: int) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from seqsum.data.base import Batch
 from seqsum.errors import InputError
-from seqsum.networks.budget import count_parameters
+from seqsum.networks.budget import count_parameters, describe_size
 from seqsum.networks.carried import run_carried
 from seqsum.networks.encoders import Encoder
 from seqsum.networks.initial_state import InitialState, check_initial_state, make_state
@@ -196,7 +196,7 @@ class SequenceNetwork(nn.Module):
     def describe(self) -> str:
         """Name the parts and their numbers of parameters, in one line for the user."""
         parts = (self.encoder.module, self.recurrence, self.head)
-        names = [f"{type(part).__name__} {count_parameters(part):,}" for part in parts]
+        names = [f"{type(part).__name__} {describe_size(part)}" for part in parts]
         return f"{' → '.join(names)}, {sum(map(count_parameters, parts)):,} parameters in all"
 
 
@@ -204,7 +204,7 @@ def describe_network(network: nn.Module) -> str:
     """Describe a network in one line for the user; one that is no `SequenceNetwork` by its class and size."""
     if isinstance(network, SequenceNetwork):
         return network.describe()
-    return f"{type(network).__name__}, {count_parameters(network):,} parameters"
+    return f"{type(network).__name__}, {describe_size(network)} parameters"
 
 
 def _leave_out_learned_state(network: SequenceNetwork, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
