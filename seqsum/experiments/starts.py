@@ -13,7 +13,7 @@ from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.checkpoint_file import load_checkpoint
 from seqsum.experiments.files import save, settings_of
 from seqsum.experiments.runs import Run, accuracies, spread, trained
-from seqsum.figures.starts import plot_starts
+from seqsum.figures.error_panels import plot_error_panels
 from seqsum.networks.hidden_layers import HiddenActivation
 from seqsum.networks.weight_starts import WeightStart
 
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
     write(options.output / "starts.json", torch.device("cpu"), settings_of(options), rows)
     reached = {(each.activation, each.size, each.start): accuracies(found) for each, found in runs.items()}
     classes = len(weights_of(next(iter(runs.values()))[0])[HEAD])
-    save(plot_starts(reached, 1 / classes), options.output / "starts.png")
+    save(plot_error_panels(reached, "hidden units", 1 / classes), options.output / "starts.png")
 
 
 def row(set_up: SetUp, runs: list[Run]) -> dict[str, Any]:

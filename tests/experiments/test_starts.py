@@ -12,7 +12,7 @@ from PIL import Image
 
 from seqsum.experiments import runs, starts
 from seqsum.experiments.__main__ import main
-from seqsum.figures.starts import plot_starts
+from seqsum.figures.error_panels import plot_error_panels
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -57,14 +57,16 @@ def test_figure_has_a_panel_an_activation_and_a_line_a_start():
     values = np.random.default_rng(0).random((2, 3, 2, 2))
     keys = list(product(("relu", "tanh"), (4, 16, 64), ("he", "zeros")))
     found = {key: list(value) for key, value in zip(keys, values.reshape(-1, 2), strict=True)}
-    figure = plot_starts(found, chance=0.1)
+    figure = plot_error_panels(found, "hidden units", chance=0.1)
     assert [axes.get_title() for axes in figure.axes] == ["relu", "tanh"]
     for place, axes in enumerate(figure.axes):
         guessing, he, dots, zeros, _ = axes.lines
         np.testing.assert_allclose(guessing.get_ydata(), 90)
-        np.testing.assert_allclose(he.get_xdata(), [4, 16, 64])
+        assert [text.get_text() for text in axes.get_xticklabels()] == ["4", "16", "64"]
         np.testing.assert_allclose(he.get_ydata(), 100 - 100 * values[place, :, 0].mean(-1))
         np.testing.assert_allclose(zeros.get_ydata(), 100 - 100 * values[place, :, 1].mean(-1))
         np.testing.assert_allclose(dots.get_ydata(), 100 - 100 * values[place, :, 0].flatten())
-    assert plot_starts({("relu", 4, "he"): [1.0]}, chance=0.1).axes[0].lines[1].get_ydata() == [0.01]
+    assert plot_error_panels({("relu", 4, "he"): [1.0]}, "hidden units", chance=0.1).axes[0].lines[1].get_ydata() == [
+        0.01
+    ]
     assert [text.get_text() for text in figure.legends[0].texts] == ["guessing", "he", "zeros"]
