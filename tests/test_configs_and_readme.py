@@ -125,6 +125,7 @@ def test_options_are_these(parsed):
     assert list(settings["model"]["objective"]["init_args"]) == ["beta", "increment_weight", "monitor"]
     assert list(settings["data"]["init_args"]) == [
         "dataset", "root", "sequence_length", "operation", "batch_size", "augment", "elastic", "num_workers", "images",
+        "labels",
     ]  # fmt: skip
 
 

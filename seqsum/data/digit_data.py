@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
+
 from seqsum.data.digits import Digits, Split, load_splits, resolve_dataset
 from seqsum.data.growing import Growth
 from seqsum.data.index_tables import IndexBatch
-from seqsum.data.indexed import IndexedData
+from seqsum.data.indexed import IndexedData, check_at_least
+from seqsum.data.labels import choose_rows
 from seqsum.data.own import OwnDigits
 from seqsum.errors import InputError
 
+Labels = Literal["all"] | int
 OTHER_FORM = ("fashion_mnist", "kmnist")  # their images fill the whole square and are not digits
 
 
@@ -25,6 +31,7 @@ class DigitData(IndexedData):
         seed: Seed of everything random in training. Validation and test are the same for every seed.
         images: For `predict`: image files, folders of images, and patterns such as `digits/*.png`.
         num_workers: Number of processes that prepare index tables.
+        labels: Labelled training images to use: all, or so many, see `few_labels`.
     """
 
     own: OwnDigits
@@ -38,8 +45,12 @@ class DigitData(IndexedData):
         seed: int,
         images: str | list[str] | None,
         num_workers: int = 0,
+        labels: Labels = "all",
     ) -> None:
         super().__init__(lengths, batch_size, seed, num_workers)
+        if labels != "all":
+            check_at_least("--data.labels", labels, 1)
+        self.labels = labels
         self.own = OwnDigits([], [], [])
         self.dataset: str = dataset
         self.root = root
@@ -75,6 +86,8 @@ class DigitData(IndexedData):
             return self.dataset, self.splits
         dataset = resolve_dataset(self.dataset, self.root)
         splits = load_splits(dataset, self.root)
+        if self.labels != "all":
+            splits["train"] = few_labels(splits["train"], self.labels, self.seed)
         for split, digits in splits.items():
             if self.lengths[1] > len(digits.labels):
                 raise InputError(
@@ -93,7 +106,18 @@ class DigitData(IndexedData):
             digits = self.splits[batch.split] = Digits(*(tensor.to(batch.rows.device) for tensor in digits))
         return digits
 
-    def describe_digits(self) -> str:
-        """Name the digits and count them: `mnist digits (55,000 train, 5,000 val, 10,000 test)`."""
+    def describe_splits(self) -> str:
+        """Count the images of each split: `55,000 train, 5,000 val, 10,000 test`."""
         counts = ", ".join(f"{len(digits.labels):,} {split}" for split, digits in self.splits.items())
-        return f"{self.dataset} digits ({counts})"
+        return counts if self.labels == "all" else f"{counts}; of train only {self.labels:,} different"
+
+
+def few_labels(digits: Digits, count: int, seed: int) -> Digits:
+    """Choose labelled images at random, as evenly among the classes as they allow, see `choose_rows`.
+
+    They are repeated in turn, so that an epoch stays as long: trainings with few labels and with all then have the same
+    number of steps. Each repetition is warped in its own way.
+    """
+    rows = choose_rows(digits.labels, count, int(digits.labels.max()) + 1, seed)
+    turns = rows[torch.arange(len(digits.labels)) % count]
+    return Digits(digits.images[turns], digits.labels[turns])

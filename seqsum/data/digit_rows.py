@@ -98,4 +98,4 @@ class DigitRows(DigitData):
 
     def describe(self) -> str:
         shades = "pixels from 0 to 1" if self.threshold is None else f"pixels 0 or 1 (threshold {self.threshold})"
-        return f"{self.describe_digits()} by {self.steps}, {shades}, one label for all steps"
+        return f"{self.dataset} digits ({self.describe_splits()}) by {self.steps}, {shades}, one label for all steps"

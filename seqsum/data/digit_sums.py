@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from seqsum.data.augment import augment
 from seqsum.data.base import Batch, unlabelled
-from seqsum.data.digit_data import DigitData
+from seqsum.data.digit_data import DigitData, Labels
 from seqsum.data.digits import DatasetName
 from seqsum.data.growing import describe_lengths, lengths_of
 from seqsum.data.index_tables import IndexBatch
@@ -37,6 +37,8 @@ class DigitSums(DigitData):
             Validation and test sequences are the same for every seed.
         images: For `predict`: image files, folders of images, and patterns such as `digits/*.png`. Images of
             one digit each form one sequence, in order; an image of several digits is a sequence of its own.
+        labels: Labelled training digits to use: all, or so many, drawn by the seed, each class as often as others.
+            They are repeated, so that an epoch stays as long.
     """
 
     is_capturable = True
@@ -53,10 +55,11 @@ class DigitSums(DigitData):
         num_workers: int = 0,
         seed: int = 0,
         images: str | list[str] | None = None,
+        labels: Labels = "all",
     ) -> None:
         if elastic < 0:
             raise InputError(f"`--data.elastic` (={elastic}) must be at least 0")
-        super().__init__(dataset, root, lengths_of(sequence_length), batch_size, seed, images, num_workers)
+        super().__init__(dataset, root, lengths_of(sequence_length), batch_size, seed, images, num_workers, labels)
         self.save_hyperparameters(ignore=["images", "num_workers"])
         self.operation: Operation = operation
         self.augment = augment
@@ -70,7 +73,7 @@ class DigitSums(DigitData):
     def describe(self) -> str:
         terms = " ".join(f"{'+' if sign > 0 else '-'}d{t}" for t, sign in enumerate(signs(3, self.operation), start=1))
         length = describe_lengths(self.lengths, self.growth)
-        return f"{self.describe_digits()} in sequences of {length}, targets {terms} …"
+        return f"{self.dataset} digits ({self.describe_splits()}) in sequences of {length}, targets {terms} …"
 
     def gather(self, batch: IndexBatch) -> Batch:
         """Turn this process's rows of an index table `(B, T)` into images `(B, T, 1, Y, X)` and running sums `(B, T)`.

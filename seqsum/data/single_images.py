@@ -13,7 +13,7 @@ from torchvision import datasets
 from seqsum.data import cifar
 from seqsum.data.augment import augment
 from seqsum.data.base import Batch, unlabelled
-from seqsum.data.digit_data import DigitData
+from seqsum.data.digit_data import DigitData, Labels
 from seqsum.data.digits import Split
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.indexed import check_at_least
@@ -48,6 +48,8 @@ class Images(DigitData):
         seed: Seed of the order and warps in training; the command line passes `seed_everything`.
         images: For `predict`: image files, folders of images, and patterns such as `digits/*.png`, for networks that
             read grey images.
+        labels: Labelled training images to use: all, or so many, drawn by the seed, each class as often as others.
+            They are repeated, so that an epoch stays as long.
     """
 
     is_capturable = True
@@ -62,8 +64,9 @@ class Images(DigitData):
         flip: bool | None = None,
         seed: int = 0,
         images: str | list[str] | None = None,
+        labels: Labels = "all",
     ) -> None:
-        super().__init__(dataset, root, (1, 1), batch_size, seed, images)
+        super().__init__(dataset, root, (1, 1), batch_size, seed, images, labels=labels)
         check_at_least("--data.elastic", elastic, 0)
         self.save_hyperparameters(ignore=["images"])
         self.augment = augment
@@ -87,8 +90,7 @@ class Images(DigitData):
         digits, rows = self.digits_of(batch), batch.rows[batch.share]  # may be empty in a short last batch
         pixels = self._pixels(digits.images.index_select(0, rows.flatten()))  # images[rows] would copy byte by byte
         if batch.split == "train" and self.augment and len(pixels) > 0:
-            outside: Literal["zeros", "border"] = "border" if self.dataset in COLOURS else "zeros"
-            pixels = augment(pixels, batch, self.elastic, self.flip, outside)
+            pixels = augment(pixels, batch, self.elastic, self.flip, self.outside)
         return Batch(self._as_inputs(pixels), digits.labels[rows], rows=batch.rows)
 
     def as_images(self, inputs: Tensor) -> Tensor:
@@ -125,8 +127,12 @@ class Images(DigitData):
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
 
     def describe(self) -> str:
-        counts = ", ".join(f"{len(digits.labels):,} {split}" for split, digits in self.splits.items())
-        return f"{self.dataset} images ({counts}), one at a time"
+        return f"{self.dataset} images ({self.describe_splits()}), one at a time"
+
+    @property
+    def outside(self) -> Literal["zeros", "border"]:
+        """What a warped image has outside of its border, see `warp`."""
+        return "border" if self.dataset in COLOURS else "zeros"
 
     @property
     def _statistics(self) -> Sequence[tuple[float, float]]:
