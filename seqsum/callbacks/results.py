@@ -16,6 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.table import Table
 
 import seqsum
+from seqsum.console import print_line
 from seqsum.files import write_atomically
 from seqsum.objectives import StepMean
 from seqsum.run import data_of, module_of, run_folder, spaced
@@ -116,15 +117,19 @@ def print_table(results: dict[str, Any]) -> None:
     Args:
         results: Content of `results.json`.
     """
-    table = Table(title=f"Test of {results['experiment']} on {results['dataset']}", title_justify="left")
+    title = f"Test of {results['experiment']} on {results['dataset']}"
+    others = {name for name in results["test"] if name.removeprefix("test/") not in (*results["test_by_step"], "loss")}
+    caption = " · ".join(f"{name} {results['test'][name]:.4f}" for name in sorted(others))
+    if not results["test_by_step"]:
+        print_line(f"{title}: {caption or results['test']}")
+        return
+    table = Table(title=title, title_justify="left", caption=caption or None)
     table.add_column("step", justify="right")
     for name in results["test_by_step"]:
         table.add_column(name, justify="right")
     steps = list(enumerate(zip(*results["test_by_step"].values(), strict=True), start=1))
     for step, values in spaced(steps) if len(steps) > 1 else ():  # results.json has all steps
         table.add_row(str(step), *("–" if value is None else f"{value:.4f}" for value in values))
-    others = {name for name in results["test"] if name.removeprefix("test/") not in (*results["test_by_step"], "loss")}
-    table.caption = " · ".join(f"{name} {results['test'][name]:.4f}" for name in sorted(others)) or None
     table.add_section()
     table.add_row("all", *(f"{results['test'][f'test/{name}']:.4f}" for name in results["test_by_step"]), style="bold")
     rich.get_console().print(table)

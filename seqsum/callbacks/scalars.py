@@ -54,7 +54,7 @@ class Scalars(Callback):
         self.seconds += now - self.last
         self.last = now
         self.unit = "images" if batch.inputs.dim() == 5 and batch.mask is None else "sequences"
-        self.read += batch.targets.numel() if self.unit == "images" else len(batch.targets)
+        self.read += batch.inputs.shape[:2].numel() if self.unit == "images" else len(batch.targets)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.last = time.perf_counter()

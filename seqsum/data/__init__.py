@@ -8,6 +8,7 @@ from seqsum.data.digit_sums import DigitSums
 from seqsum.data.digits import Digits, load_splits, resolve_dataset
 from seqsum.data.encoded_sums import EncodedSums
 from seqsum.data.film_reviews import FilmReviews
+from seqsum.data.restored_images import RestoredImages
 from seqsum.data.sine_curves import SineCurves
 from seqsum.data.single_images import Images
 from seqsum.data.sums import deal, increments, read_digits, running_targets, scan_targets, signs
@@ -22,6 +23,7 @@ __all__ = [
     "EncodedSums",
     "FilmReviews",
     "Images",
+    "RestoredImages",
     "SequenceData",
     "SineCurves",
     "deal",

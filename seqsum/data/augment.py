@@ -31,8 +31,8 @@ def augment(
         flip: Whether to mirror left and right, each image with a probability of one half.
         outside: What is outside of an image, see `warp`.
     """
-    places = torch.arange(batch.rows.numel(), device=pixels.device).view(batch.rows.shape)[batch.share].flatten()
-    numbers = random_uniform(batch.seed, places, AFFINE_NUMBERS + (ELASTIC_NUMBERS if elastic else 0) + int(flip))
+    draws = AFFINE_NUMBERS + (ELASTIC_NUMBERS if elastic else 0) + int(flip)
+    numbers = random_uniform(batch.seed, batch.places(pixels.device), draws)
     size = pixels.shape[-1]
     affine = random_affine(numbers[:, :AFFINE_NUMBERS], size=size)
     if flip:

@@ -35,6 +35,13 @@ class IndexBatch(NamedTuple):
     share: slice = slice(None)
     steps: int | None = None
 
+    def places(self, device: torch.device) -> Tensor:
+        """Number this process's images by their places in the batch of all processes, int64 `(N,)`.
+
+        Random numbers of an image that depend on its place do not depend on the number of processes.
+        """
+        return torch.arange(self.rows.numel(), device=device).view(self.rows.shape)[self.share].flatten()
+
 
 class Table(NamedTuple):
     """Rows `(B, T)` of the split that form a batch, and the length to pad them to, if they are padded."""

@@ -17,6 +17,7 @@ from seqsum.experiments import (
     initial_states,
     orders,
     parts,
+    pretraining,
     reviews,
     rows,
     sine,
@@ -36,6 +37,7 @@ EXPERIMENTS = {
     "parts": parts,
     "orders": orders,
     "starts": starts,
+    "pretraining": pretraining,
 }
 
 

@@ -1,5 +1,6 @@
 """Networks: an encoder applied to each step, a recurrence over the steps, a head applied to each step."""
 
+from seqsum.networks.autoencoder import Autoencoder
 from seqsum.networks.build import build_network
 from seqsum.networks.by_step import StepNetwork
 from seqsum.networks.conv_encoder import ConvEncoder
@@ -16,6 +17,7 @@ from seqsum.networks.windows import run_in_windows
 from seqsum.networks.words import Embed, OneHot
 
 __all__ = [
+    "Autoencoder",
     "Bias",
     "ConvEncoder",
     "DenseEncoder",

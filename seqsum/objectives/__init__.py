@@ -11,6 +11,7 @@ from seqsum.objectives.masks import masked_mean, scored_steps
 from seqsum.objectives.metrics import StepMean, Sums, WeightedMean
 from seqsum.objectives.next_sample import MeanSquaredError, NextSample
 from seqsum.objectives.recall import ExactRecall, Recall, RecalledAccuracy
+from seqsum.objectives.restoration import Restoration
 from seqsum.objectives.running_sum import ExactStep, MeanAbsoluteError, RunningSum
 from seqsum.objectives.text_classification import TextClassification
 
@@ -30,6 +31,7 @@ __all__ = [
     "ReadingAccuracy",
     "Recall",
     "RecalledAccuracy",
+    "Restoration",
     "RunningSum",
     "Shown",
     "StepMean",

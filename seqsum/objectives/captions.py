@@ -169,6 +169,14 @@ FIGURES |= {
     ),
 }
 
+FIGURES |= {
+    "restored": (
+        "Restored images",
+        "Above, images of the split as the network reads them; below, what it makes of them. Where they were damaged, "
+        "the last row is what they were. What the network can't restore, its features do not contain.",
+    ),
+    "own_restored": ("Your images, restored", "What the network read, what it made of it, and your image as it was."),
+}
 FIGURES["continuations"] = FIGURES["test_continuations"]
 
 GATES = (
@@ -210,7 +218,7 @@ METRICS = {
     "accuracy": "right decisions",
     "accuracy_step": "right decisions, over all steps",
     "exact_recall": "sequences recalled without a mistake",
-    "mse": "mean squared error of the next sample",
+    "mse": "mean squared error",
     "exact_final": "sequences with the right final sum",
     "exact_step": "right sums, over all steps",
     "mae": "mean absolute error",

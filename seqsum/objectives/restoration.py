@@ -1,0 +1,99 @@
+"""Restoration of damaged images, pixel by pixel."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import MetricCollection
+
+from seqsum.data.base import Batch, SequenceData
+from seqsum.objectives.base import Objective
+from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
+from seqsum.objectives.masks import masked_mean, scored_steps, wide
+from seqsum.objectives.metrics import Sums
+from seqsum.objectives.restoration_shown import draw_restored, show_restored
+
+PixelLoss = Literal["cross_entropy", "squared_error"]
+
+
+class Restoration(Objective):
+    """Loss of each scored pixel, whose true value is from 0 to 1.
+
+    The loss brings the network's last activation with it, so that both fit. `cross_entropy` of a sigmoid takes a pixel
+    for the probability of ink; its gradient does not vanish however wrong the pixel is, which that of the squared
+    error of a sigmoid does. `squared_error` goes without an activation, for images with many greys.
+
+    Args:
+        loss: `cross_entropy` or `squared_error`.
+
+    Raises:
+        ValueError: `loss` is unknown.
+    """
+
+    output_size = 1
+    monitor = "val/mse"
+    monitor_mode = "min"
+
+    def __init__(self, loss: PixelLoss = "cross_entropy") -> None:
+        super().__init__()
+        if loss not in get_args(PixelLoss):
+            raise ValueError(f"`loss` (={loss!r}) must be one of {get_args(PixelLoss)}")
+        self.sigmoid = loss == "cross_entropy"
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Compute the mean over scored pixels from outputs `(B, S, 1)` and pixels `(B, S)`: a scalar."""
+        lossy = F.binary_cross_entropy_with_logits if self.sigmoid else F.mse_loss
+        of_pixels = lossy(outputs.squeeze(-1).float(), batch.targets.float(), reduction="none")
+        return masked_mean(of_pixels, batch.target_mask)
+
+    def metrics(self) -> MetricCollection:
+        return MetricCollection({"mse": PixelError(self.sigmoid)})
+
+    def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the restored images' pixels, `(B, S)`; where pixels were not damaged, the given ones."""
+        restored = restored_pixels(outputs, self.sigmoid)
+        return restored if batch.target_mask is None else restored.where(batch.target_mask, batch.targets)
+
+    def describe(self, data: SequenceData) -> str:
+        """Say in a sentence what a network was trained for."""
+        return f"Trained on {data.dataset} images to restore them"
+
+    def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
+        """See `draw_restored`."""
+        return draw_restored(evaluation, self.answers)
+
+    def show(self, prediction: Prediction) -> Shown:
+        """See `show_restored`."""
+        return show_restored(prediction) or super().show(prediction)
+
+
+class PixelError(Sums):
+    """Mean squared error of the scored pixels, whose values are from 0 to 1.
+
+    Args:
+        sigmoid: Whether outputs are logits.
+    """
+
+    def __init__(self, sigmoid: bool) -> None:
+        super().__init__(by_step=False)
+        self.sigmoid = sigmoid
+
+    def update(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> None:
+        """Add outputs `(B, S, 1)`, pixels `(B, S)`, and which of them are scored."""
+        errors = (restored_pixels(outputs.detach(), self.sigmoid) - targets.float()).square()
+        scored = scored_steps(targets, mask)
+        total = errors.masked_fill(~scored, 0).sum(dtype=wide(errors))  # not times 0, since errors may be NaN
+        self.add(total, scored.sum(dtype=wide(errors)))
+
+    def compute(self) -> Tensor:
+        return (self.total / self.count).float()
+
+
+def restored_pixels(outputs: Tensor, sigmoid: bool) -> Tensor:
+    """Turn outputs `(B, S, 1)` into pixels `(B, S)`, float."""
+    pixels = outputs.squeeze(-1).float()
+    return torch.sigmoid(pixels) if sigmoid else pixels

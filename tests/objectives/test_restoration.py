@@ -1,0 +1,93 @@
+"""Restoration: losses and errors against NumPy, masked pixels, and what is shown."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqsum.data.base import Batch
+from seqsum.figures.restored import plot_restored
+from seqsum.objectives import Restoration
+
+EPS = 1e-12
+
+
+def oracle(outputs, targets, mask, loss):
+    """Mean loss and squared error over the scored pixels, in NumPy."""
+    outputs, targets, scored = outputs.astype(float)[..., 0], targets.astype(float), mask.astype(bool)
+    pixels = 1 / (1 + np.exp(-outputs)) if loss == "cross_entropy" else outputs
+    if loss == "cross_entropy":
+        of_pixels = -targets * np.log(pixels + EPS) - (1 - targets) * np.log(1 - pixels + EPS)
+    else:
+        of_pixels = (outputs - targets) ** 2
+    return of_pixels[scored].mean(), ((pixels - targets) ** 2)[scored].mean()
+
+
+def make_batch(count, pixels, masked, seed=0):
+    rng = np.random.default_rng(seed)
+    outputs = 3 * rng.standard_normal((count, pixels, 1)).astype(np.float32)
+    targets = rng.random((count, pixels)).astype(np.float32)
+    mask = rng.random((count, pixels)) < 0.5 if masked else np.ones((count, pixels), bool)
+    mask[0, 0] = True
+    return outputs, targets, mask
+
+
+def as_batch(targets, mask, masked):
+    inputs = torch.zeros(len(targets), 1, 1, 1, targets.shape[1])
+    return Batch(inputs, torch.from_numpy(targets), target_mask=torch.from_numpy(mask) if masked else None)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+@given(st.integers(1, 5), st.integers(1, 9), st.booleans(), st.integers(0, 99))
+def test_loss_and_error_are_those_of_numpy(loss, count, pixels, masked, seed):
+    outputs, targets, mask = make_batch(count, pixels, masked, seed)
+    objective, batch = Restoration(loss), as_batch(targets, mask, masked)
+    expected, error = oracle(outputs, targets, mask, loss)
+    found = objective.loss(torch.from_numpy(outputs), batch)
+    np.testing.assert_allclose(float(found), expected, rtol=1e-5)
+    metrics = objective.metrics()
+    half = count // 2
+    for rows in (slice(half), slice(half, None)):  # over batches of different sizes
+        scored = None if batch.scored is None else batch.scored[rows]
+        metrics.update(torch.from_numpy(outputs)[rows], batch.targets[rows], scored)
+    np.testing.assert_allclose(float(metrics.compute()["mse"]), error, rtol=1e-5)
+
+
+def test_what_is_not_scored_may_be_anything_and_gets_no_gradient():
+    outputs, targets, mask = make_batch(3, 8, masked=True)
+    batch = as_batch(targets, mask, masked=True)
+    objective = Restoration()
+    clean = objective.loss(torch.from_numpy(outputs), batch)
+    wild = torch.from_numpy(np.where(mask[..., None], outputs, 1e4).astype(np.float32)).requires_grad_()
+    loss = objective.loss(wild, batch)
+    torch.testing.assert_close(loss, clean)
+    loss.backward()
+    assert torch.equal(wild.grad.squeeze(-1) != 0, batch.target_mask)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_answers_keep_the_pixels_that_were_not_damaged(masked):
+    outputs, targets, mask = make_batch(3, 8, masked=masked)
+    batch = as_batch(targets, mask, masked)
+    answers = Restoration().answers(torch.from_numpy(outputs), batch)
+    expected = np.where(mask, 1 / (1 + np.exp(-outputs[..., 0])), targets)
+    np.testing.assert_allclose(answers.numpy(), expected, rtol=1e-5)
+
+
+def test_another_loss_is_refused():
+    with pytest.raises(ValueError, match=r"`loss` \(='hinge'\) must be one of \('cross_entropy', 'squared_error'\)"):
+        Restoration("hinge")
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_the_figure_has_a_row_for_each_name(colours):
+    images = {name: torch.rand(5, colours, 8, 8) for name in ("read", "restored", "true")}
+    (axes,) = plot_restored(images).axes
+    assert [text.get_text() for text in axes.texts] == ["read", "restored", "true"]
+    drawn = [image.get_array() for image in axes.images]
+    assert len(drawn) == 15
+    first = images["read"][0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(drawn[0], first if colours == 3 else 1 - first.repeat(3, axis=-1), rtol=1e-6)
