@@ -230,13 +230,13 @@ def section(name: str, figure: Figure, remark: str = "") -> Section:
     """Make a section of a figure and its caption.
 
     Args:
-        name: Name of the figure. That of a layer or a sequence, such as `states_1_l0`, has the caption of `states`.
+        name: Name of the figure. That of a layer or a sequence, such as `states_1_l0` or `own_restored_2`, has the caption of `states`.
         figure: The figure.
         remark: Appended to the caption.
     """
-    known = re.fullmatch(r"(.+?)((?:_\d+)?_l(\d+)(?:_reverse)?)?", name)
+    known = re.fullmatch(r"(.+?)(?:_\d+)?(?:_l(\d+)(?:_reverse)?)?", name)
     title, text = FIGURES.get(known[1] if known else name, (name.replace("_", " ").capitalize(), ""))
-    layer = int(known[3]) + 1 if known and known[3] else 1
+    layer = int(known[2]) + 1 if known and known[2] else 1
     return Section(title.format(layer=layer), f"{text} {remark}".strip(), name, figure)
 
 

@@ -11,8 +11,11 @@ from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
 from seqsum.data.base import Batch, SequenceData
+from seqsum.figures.page import Section
+from seqsum.objectives import captions
 from seqsum.objectives.base import Objective
-from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
+from seqsum.objectives.convolutions import describe_convolutions
+from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 from seqsum.objectives.masks import masked_mean, scored_steps, wide
 from seqsum.objectives.metrics import Sums
 from seqsum.objectives.restoration_shown import draw_restored, show_restored
@@ -65,6 +68,11 @@ class Restoration(Objective):
     def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
         """See `draw_restored`."""
         return draw_restored(evaluation, self.answers)
+
+    def report(self, evaluation: Evaluation, look: Look) -> list[Section]:
+        """Make the page of a test: restored images, and what the convolutions look for and find."""
+        sections = [captions.section(name, figure) for name, figure in self.figures(evaluation).items()]
+        return sections if look.convolutions is not None else sections + describe_convolutions(evaluation)
 
     def show(self, prediction: Prediction) -> Shown:
         """See `show_restored`."""

@@ -7,10 +7,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from seqsum.data import RestoredImages
 from seqsum.data.base import Batch
+from seqsum.data.index_tables import IndexBatch
 from seqsum.figures.restored import plot_restored
-from seqsum.objectives import Restoration
+from seqsum.networks import Autoencoder, ConvEncoder
+from seqsum.objectives import Evaluation, Look, Prediction, Restoration
 
 EPS = 1e-12
 
@@ -91,3 +95,51 @@ def test_the_figure_has_a_row_for_each_name(colours):
     assert len(drawn) == 15
     first = images["read"][0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(drawn[0], first if colours == 3 else 1 - first.repeat(3, axis=-1), rtol=1e-6)
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return Autoencoder(ConvEncoder((2, 3), output_size=5, activation="logits", views=1), (4, 3)).eval()
+
+
+@pytest.mark.parametrize("damage", ["none", "noise", "hole"])
+def test_the_page_has_restored_images_and_convolutions(mnist_root, network, damage):
+    data = RestoredImages(damage, dataset="mnist", root=str(mnist_root))
+    data.setup("test")
+    batch = data.gather(IndexBatch("test", torch.arange(20).unsqueeze(1), 0))
+    with torch.no_grad():
+        outputs = network(batch)
+    evaluation = Evaluation("test", network, data, batch, [batch._replace(inputs=batch.inputs[:0])], [outputs])
+    sections = Restoration().report(evaluation, Look())
+    assert [section.name for section in sections] == [
+        "restored", "filters_layers.0.0", "feature_maps_layers.0.0", "filters_layers.1.0", "feature_maps_layers.1.0",
+    ]  # fmt: skip
+    (axes,) = sections[0].figure.axes
+    names = ["read", "restored", "true"]
+    assert [text.get_text() for text in axes.texts] == (names[:2] if damage == "none" else names)
+    drawn = torch.tensor(np.stack([image.get_array()[..., 0] for image in axes.images])).unflatten(0, (-1, 12))
+    answers = Restoration().answers(outputs, batch).view(20, 28, 28)[:12]
+    torch.testing.assert_close(1 - drawn[1], answers, check_dtype=False)
+    whole = data.images_of("test", torch.arange(12))[:, 0]
+    torch.testing.assert_close(1 - drawn[0 if damage == "none" else 2], whole, check_dtype=False)
+
+
+def test_a_users_images_are_damaged_restored_and_scored(mnist_root, network, tmp_path):
+    data = RestoredImages("hole", dataset="mnist", root=str(mnist_root), images=str(tmp_path))
+    data.setup("test")
+    for place in range(14):
+        Image.fromarray(data.splits["test"].images[place].numpy()).save(tmp_path / f"{place:02}.png")
+    data.setup("predict")
+    batches = list(data.predict_dataloader())
+    assert len({tuple(batch.target_mask.nonzero()[0].tolist()) for batch in batches}) > 5  # holes in different places
+    with torch.no_grad():
+        answers = [Restoration().predict(network, batch) for batch in batches]
+    shown = Restoration().show(Prediction(network, data, batches, answers))
+    errors = [(answer - batch.targets).square().mean() for answer, batch in zip(answers, batches, strict=True)]
+    assert [tuple(row) for row in shown.tables[0].rows] == [
+        (f"{place:02}.png", f"{error:.4f}") for place, error in enumerate(errors)
+    ]
+    assert [len(figure.axes[0].images) for figure in shown.figures.values()] == [36, 6]
+    assert list(shown.figures) == ["own_restored_1", "own_restored_2"]
+    assert {section.title for section in shown.page} == {"Your images, restored"}
