@@ -230,7 +230,7 @@ def section(name: str, figure: Figure, remark: str = "") -> Section:
     """Make a section of a figure and its caption.
 
     Args:
-        name: Name of the figure. That of a layer or a sequence, such as `states_1_l0` or `own_restored_2`, has the caption of `states`.
+        name: Name of the figure. Numbers of sequences and layers in it, as in `states_1_l0`, choose no other caption.
         figure: The figure.
         remark: Appended to the caption.
     """
