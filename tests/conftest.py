@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ if not HAS_GPU:
 
 # What is imported and collected stays until the end: looking for garbage in it takes a fifth of the time.
 gc.disable()
+
+# Examples of a test may take any time: others may be busy on the cores.
+hypothesis.settings.register_profile("seqsum", deadline=None)
+hypothesis.settings.load_profile("seqsum")
 
 MOST = 8  # cases of a test that all run by default
 SAMPLE = 4  # cases that do of a test with more

@@ -144,9 +144,14 @@ def _unpickle(file: Path) -> dict[str, Any]:
 
 
 def _download(name: str, root: Path) -> None:
-    """Download a dataset with torchvision, which checks MD5 sums, and move its files into place once complete."""
+    """Download a dataset with torchvision, which checks MD5 sums, and move its files into place once complete.
+
+    An archive that a user downloaded to `root` is unpacked instead.
+    """
     kind = CIFAR[name].dataset
     with downloading(name, root) as fresh:
+        if (archive := root / kind.filename).is_file():
+            (fresh / kind.filename).symlink_to(archive.resolve())
         kind(fresh, download=True)
         for file in _contents(fresh / kind.base_folder):
             place = root / file.relative_to(fresh)

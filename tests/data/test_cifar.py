@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import re
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ import torch
 from torchvision import datasets
 
 from seqsum.data import digits
-from seqsum.data.cifar import class_names, load_cifar
+from seqsum.data.cifar import CIFAR, class_names, load_cifar
 from seqsum.data.digits import load_splits
 from seqsum.data.downloads import MissingDataError
 from seqsum.errors import InputError
@@ -145,6 +147,24 @@ def test_a_download_ends_in_its_place(tmp_path, name, monkeypatch):
     assert len(asked) == 1
     assert [path.name for path in root.iterdir()] == [FOLDERS[name]]
     assert sorted(path.name for path in (root / FOLDERS[name]).iterdir()) == sorted(p.name for p in source.iterdir())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_archive_that_was_downloaded_by_hand_is_unpacked(tmp_path, name, monkeypatch):
+    fail_downloads(monkeypatch)
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, *_: Path(path).exists())  # of files
+    kind, folder = CIFAR[name].dataset, write_cifar(tmp_path / "made", name, COUNT)
+    archive = tmp_path / "data" / kind.filename
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.add(folder, folder.name)
+    with pytest.raises(MissingDataError):  # it is not the publisher's
+        load_cifar(name, archive.parent)
+    monkeypatch.setattr(kind, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    for found, expected in zip(load_cifar(name, archive.parent), written(name, COUNT), strict=True):
+        assert torch.equal(found[0], expected[0])
+        assert torch.equal(found[1], expected[1])
+    assert archive.is_file()
 
 
 def test_without_names_classes_are_numbers(tmp_path):

@@ -31,7 +31,7 @@ def test_the_order_in_which_lengths_are_given_is_of_no_account():
     assert Growth({"0": 10, "0.4": 50}).begins == Growth({0: 10, 0.4: 50}).begins  # names in JSON are text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 4), st.integers(1, 12), st.integers(1, 60), st.integers(500, 4_000))
 def test_an_epoch_has_the_same_steps_at_every_length_and_uses_all_digits_but_a_rest(
     batch_size, world_size, short, long, count

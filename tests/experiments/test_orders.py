@@ -26,7 +26,7 @@ def numbers_of(batches):
 
 
 @pytest.mark.parametrize("steps", list(permutations(("shuffle", "batch", "repeat"))))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(**sizes)
 def test_every_order_gives_each_number_twice(steps, count, batch_size, seed):
     batches = read(steps, count, batch_size, seed)
@@ -35,7 +35,7 @@ def test_every_order_gives_each_number_twice(steps, count, batch_size, seed):
 
 
 @pytest.mark.parametrize("steps", [*SHUFFLE_FIRST, ("batch", "shuffle", "repeat")])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(**sizes)
 def test_repeated_last_or_after_the_shuffle_an_epoch_has_each_number_once(steps, count, batch_size, seed):
     numbers = [number for batch in numbers_of(read(steps, count, batch_size, seed)) for number in batch]
@@ -43,14 +43,14 @@ def test_repeated_last_or_after_the_shuffle_an_epoch_has_each_number_once(steps,
 
 
 @pytest.mark.parametrize("steps", [*BATCH_FIRST, ("shuffle", "batch", "repeat")])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(**sizes)
 def test_batched_before_it_is_repeated_no_batch_has_numbers_of_both_epochs(steps, count, batch_size, seed):
     assert all(len(epochs) == 1 for epochs in epochs_of(read(steps, count, batch_size, seed)))
 
 
 @pytest.mark.parametrize("steps", BATCH_FIRST)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(**sizes)
 def test_batched_before_the_shuffle_numbers_stay_together(steps, count, batch_size, seed):
     in_order = [list(range(start, min(start + batch_size, count))) for start in range(0, count, batch_size)]

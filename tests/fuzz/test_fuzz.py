@@ -75,7 +75,7 @@ def test_idx_files(tmp_path, monkeypatch):
         st.binary(max_size=40),
     )
 )
-@settings(max_examples=cases(100), derandomize=True, deadline=None)
+@settings(max_examples=cases(100), derandomize=True)
 def test_idx_headers_are_checked_against_the_length_before_anything_is_read(tmp_path_factory, data):
     file = tmp_path_factory.getbasetemp() / "x-idx1-ubyte"
     file.write_bytes(data)
@@ -190,7 +190,7 @@ def test_settings(small, capfd, kind):
     world_size=st.integers(1, 9),
     epoch=st.integers(0, 3),
 )
-@settings(max_examples=cases(100), derandomize=True, deadline=None)
+@settings(max_examples=cases(100), derandomize=True)
 def test_any_number_of_processes_shares_any_split_exactly(count, lengths, batch_size, world_size, epoch):
     shortest, longest = lengths[0], sum(lengths)
     shares = []

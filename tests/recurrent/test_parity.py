@@ -75,7 +75,7 @@ def check_parity(dtype, atol, rtol, backends, form, given_state, kind, device="c
 sizes = st.integers(1, 4)
 
 
-@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=40, derandomize=True)
 @hypothesis.given(
     st.sampled_from(list(KINDS)), sizes, sizes, sizes, st.booleans(), st.sampled_from(BACKENDS), st.data()
 )

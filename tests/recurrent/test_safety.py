@@ -139,7 +139,7 @@ def assert_same_outcome(actual, expected):
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_every_backend_does_as_the_plain_loop(data):
     name, dtype = data.draw(st.sampled_from(sorted(LAYERS))), data.draw(st.sampled_from([torch.float32, torch.float64]))
@@ -168,7 +168,7 @@ def test_what_does_not_fit_is_refused_by_name(name, how, backend):
         assert {"hidden": "`hx`", "cell state": "`hx`"}.get(argument, f"`{argument}`") in str(error)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_weights_replaced_by_others_are_refused(data):
     """`layer.weight_hh_l0.data = …` silently accepts another shape, type or device."""
