@@ -26,17 +26,16 @@ class OneStep:
 
     def __init__(self, subject: Subject) -> None:
         self.cell = subject.fresh()
-        state = subject.state(2)
-        count = len(self.cell.state_size)
-        self.constants = state[count:]
+        self.subject = subject
         self.inputs = subject.inputs(2).requires_grad_()
-        self.state = [tensor.requires_grad_() for tensor in state[:count]]
+        self.state = [tensor.requires_grad_() for tensor in subject.state(2)[: len(self.cell.state_size)]]
         named = {f"state `{name}`": s for name, s in zip(self.cell.state_names, self.state, strict=True)}
         weights = {name.removeprefix("module."): p for name, p in self.cell.named_parameters() if p.requires_grad}
         self.tensors: dict[str, Tensor] = {"input": self.inputs, **named, **{f"`{n}`": p for n, p in weights.items()}}
 
     def __call__(self) -> Tensor:
-        output, new = self.cell.step(self.cell.project(self.inputs), [*self.state, *self.constants])
+        constants = self.subject.constants(self.cell, 2, self.inputs)  # which parameters may take part in
+        output, new = self.cell.step(self.cell.project(self.inputs), [*self.state, *constants])
         results = [output, *new[: len(self.state)]]
         return torch.stack([(draw(r.shape, 20 + k) * r).sum() for k, r in enumerate(results)]).sum()
 
@@ -46,7 +45,7 @@ def parameters_used(subject: Subject) -> None:
     """Each parameter has an effect within three steps from a random state."""
     cell = subject.fresh()
     parameters = {name: p for name, p in cell.named_parameters() if p.requires_grad}
-    outputs, final = Unroll(cell)(subject.inputs(3, BATCH), subject.state())
+    outputs, final = Unroll(cell)(subject.inputs(3, BATCH), subject.state(cell=cell))
     loss = sum(
         (tensor * torch.linspace(1, 2, tensor.numel()).double().view_as(tensor)).sum() for tensor in (outputs, *final)
     )

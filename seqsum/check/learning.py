@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ REFERENCES: dict[str, type[RecurrentCell]] = {"lstm": LSTMCell, "gru": GRUCell, 
 HIDDEN, BATCH, LENGTH, UPDATES = 24, 32, 6, 300
 GUESS = 1 / 6  # the variance of the sum of two uniform numbers: the error of always answering 1
 DISTANCES, LONG = 100, 1000
+ROWS = 8  # sequences that gradients are measured on
 VANISHED, EXPLODED = 1e-8, 1e4  # gradients from 50 steps back, as a multiple of that of the last step
 
 
@@ -34,8 +36,8 @@ def draw_additions(generator: torch.Generator, features: int) -> tuple[Tensor, T
     return inputs, (inputs[..., 0] * inputs[..., 1]).sum(0)
 
 
-def train(cell: RecurrentCell) -> list[float]:
-    """The errors of all updates of one cell and a linear head on the adding task."""
+def train(cell: RecurrentCell, constants: Sequence[Tensor | None] = ()) -> list[float]:
+    """The errors of all updates of one cell, given its constants, and a linear head on the adding task."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     layer = Recurrent(cell.train(), backend="eager")
@@ -44,7 +46,7 @@ def train(cell: RecurrentCell) -> list[float]:
     errors = []
     for _ in range(UPDATES):
         inputs, sums = draw_additions(generator, cell.input_size)
-        loss = (head(layer(inputs)[0][-1]).squeeze(-1) - sums).square().mean()
+        loss = (head(layer(inputs, constants=constants)[0][-1]).squeeze(-1) - sums).square().mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(layer.parameters(), 1.0)
@@ -59,7 +61,7 @@ def learns(subject: Subject) -> str:
     cell = subject.resize(2, HIDDEN)
     if cell.input_size < 2:
         raise Fault("the adding task needs two features", came="one", status="noted")
-    curves = {subject.kind.__name__: train(cell)}
+    curves = {subject.kind.__name__: train(cell, subject.caller_gives(BATCH, torch.float32))}
     if subject.like is not None:
         name = f"seqsum.{subject.like.upper()}"
         curves[name] = train(REFERENCES[subject.like](cell.input_size, cell.hidden_size))
@@ -89,10 +91,10 @@ def learns(subject: Subject) -> str:
 @check("gradients reach back", needs=("gradients_right",))
 def gradients_reach_back(subject: Subject) -> str:
     """The gradient of the last output by earlier inputs neither vanishes nor explodes at once."""
-    cells = {subject.kind.__name__: subject.resize(8, HIDDEN)}
+    given = subject.caller_gives(ROWS, torch.float32)
+    curves = {subject.kind.__name__: gradients_by_distance(subject.resize(8, HIDDEN), given)}
     if subject.like is not None:
-        cells[f"seqsum.{subject.like.upper()}"] = REFERENCES[subject.like](8, HIDDEN)
-    curves = {name: gradients_by_distance(cell) for name, cell in cells.items()}
+        curves[f"seqsum.{subject.like.upper()}"] = gradients_by_distance(REFERENCES[subject.like](8, HIDDEN))
     own = curves[subject.kind.__name__]
     shown = ", ".join(f"{own[k] / max(own[0], 1e-300):.1e} from {k} steps back" for k in (10, 50))
     picture = {
@@ -118,11 +120,11 @@ def gradients_reach_back(subject: Subject) -> str:
     return text
 
 
-def gradients_by_distance(cell: RecurrentCell) -> list[float]:
+def gradients_by_distance(cell: RecurrentCell, constants: Sequence[Tensor | None] = ()) -> list[float]:
     """Mean absolute gradient of the last output by the input so many steps before."""
     generator = torch.Generator().manual_seed(1)
-    inputs = torch.randn(DISTANCES, 8, cell.input_size, generator=generator).requires_grad_()
-    outputs, _ = Recurrent(cell.eval(), backend="eager")(inputs)
+    inputs = torch.randn(DISTANCES, ROWS, cell.input_size, generator=generator).requires_grad_()
+    outputs, _ = Recurrent(cell.eval(), backend="eager")(inputs, constants=constants)
     weights = torch.randn(outputs.shape[1:], generator=generator)
     (outputs[-1] * weights).sum().backward()
     assert inputs.grad is not None
@@ -135,7 +137,7 @@ def states_bounded(subject: Subject) -> str:
     """Over 1,000 steps of random input the states stay finite."""
     cell = subject.resize(8, HIDDEN).eval()
     inputs = torch.randn(LONG, 4, cell.input_size, generator=torch.Generator().manual_seed(2))
-    state = cell.initial_state(4, inputs)
+    state = cell.initial_state(4, inputs) + subject.constants(cell, 4, inputs)
     sizes: dict[str, list[float]] = {name: [] for name in cell.state_names}
     for t in range(LONG):
         _, state = cell.step(cell.project(inputs[t]), state)

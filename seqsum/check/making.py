@@ -6,10 +6,10 @@ import copy
 import inspect
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from seqsum.check.subject import (
     place_of,
 )
 from seqsum.recurrent import Recurrent, RecurrentCell
-from seqsum.recurrent.cells import require_cell
+from seqsum.recurrent.cells import Constants, list_constants, require_cell
 from seqsum.recurrent.explain import describe
 
 FORWARD = "`forward(input, hx)` for one step, with an input (B, F), that returns the new hidden state or (hidden, cell)"
@@ -35,8 +35,8 @@ END = sys.maxsize  # how far `forward` came that returned
 OR_CELL = f"a RecurrentCell with `project` and `step`, or a module with {FORWARD}"
 
 
-def make_subject(given: Any, like: str | None) -> Subject:
-    """The cell to check, from an instance or a class.
+def make_subject(given: Any, like: str | None, constants: Constants | None = None) -> Subject:
+    """The cell to check, from an instance or a class, with the constants that its caller gives.
 
     Raises:
         Fault: It can't be made, or is no cell.
@@ -50,10 +50,24 @@ def make_subject(given: Any, like: str | None) -> Subject:
     made = _copy(made)
     if isinstance(made, RecurrentCell) or (hasattr(made, "step") and hasattr(made, "project")):
         _require_contract(made)
-        cell: RecurrentCell = _handy(made)
+        others = _list_constants(made, constants)
+        cell: RecurrentCell = cast(RecurrentCell, made) if others else _handy(made)
     else:
         cell = wrap(made, like, SIZES if isinstance(given, type) else {})
-    return Subject(cell, like, partial(resize, given if isinstance(given, type) else cell, cell))
+        others = _list_constants(cell, constants)
+    return Subject(cell, like, partial(resize, given if isinstance(given, type) else cell, cell, others), others)
+
+
+def _list_constants(cell: Any, constants: Constants | None) -> list[Tensor | None]:
+    tensors = [constants] if isinstance(constants, Tensor) else constants or ()
+    rows = next((tensor.shape[:1] for tensor in tensors if isinstance(tensor, Tensor)), (1,))
+    try:
+        return list_constants(cell, constants, rows)
+    except ValueError as error:
+        expected = (
+            "`check_cell(cell, constants=…)` with what a layer is given, (B, …) each, for the cells that take some"
+        )
+        raise Fault(str(error), expected=expected, where=_place(cell)) from error
 
 
 def _copy(module: nn.Module) -> nn.Module:
@@ -76,8 +90,10 @@ def _copy(module: nn.Module) -> nn.Module:
         ) from error
 
 
-def resize(given: Any, cell: RecurrentCell, input_size: int, hidden_size: int) -> RecurrentCell:
-    """A cell of the same kind with other sizes; where it can't be made, a copy as it is."""
+def resize(
+    given: Any, cell: RecurrentCell, constants: Sequence[Tensor | None], input_size: int, hidden_size: int
+) -> RecurrentCell:
+    """A cell of the same kind with other sizes; where it can't be made or run with the constants, a copy as it is."""
     sizes = {"input_size": input_size, "hidden_size": hidden_size}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -85,9 +101,19 @@ def resize(given: Any, cell: RecurrentCell, input_size: int, hidden_size: int) -
             made = make(given, sizes) if isinstance(given, type) else given.like(input_size, hidden_size=hidden_size)
             if isinstance(cell, ModuleCell):
                 made = ModuleCell(made, **sizes, states=len(cell.state_size), form=cell.form)
+            _run_once(made, constants)
             if (made.input_size, made.hidden_size) == (input_size, hidden_size):
                 return made
     return copy.deepcopy(cell)
+
+
+@torch.no_grad()
+def _run_once(cell: RecurrentCell, constants: Sequence[Tensor | None]) -> None:
+    """Run a step with the user's constants, which may fit the cell's own sizes alone."""
+    if constants:
+        inputs = torch.zeros(next(len(tensor) for tensor in constants if tensor is not None), cell.input_size)
+        state = cell.initial_state(len(inputs), inputs) + cell.constants(len(inputs), inputs, None, *constants)
+        cell.step(cell.project(inputs), state)
 
 
 def _require_contract(cell: nn.Module) -> None:
@@ -101,7 +127,7 @@ def _handy(cell: Any) -> RecurrentCell:
     """The cell, made again with small sizes where it is large or two of its blocks of weights have the same shape."""
     confusing = cell.input_size % cell.hidden_size == 0 or cell.hidden_size % cell.input_size == 0
     if confusing or cell.hidden_size > LARGE:
-        return resize(cell, cell, INPUT_SIZE, HIDDEN_SIZE)
+        return resize(cell, cell, (), INPUT_SIZE, HIDDEN_SIZE)
     return cell
 
 

@@ -166,13 +166,13 @@ def masks(subject: Subject) -> None:
 def same_in_a_loop(subject: Subject) -> None:
     """`seqsum.Recurrent` around the cell, by the backend that `auto` picks, gives what five lines of Python give."""
     cell, inputs = subject.fresh(), subject.inputs(STEPS, BATCH)
-    state = cell.initial_state(BATCH, inputs) + cell.constants(BATCH, inputs)
+    state = cell.initial_state(BATCH, inputs) + subject.constants(cell, BATCH, inputs)
     outputs = []
     for step in inputs:
         output, state = cell.step(cell.project(step), state)
         outputs.append(output)
     layer = Recurrent(cell, backend="eager" if subject.wrapped else "auto").eval()
-    came, _ = layer(inputs)
+    came, _ = layer(inputs, constants=subject.caller_gives(BATCH, inputs.dtype))
     if (difference := gap(torch.stack(outputs), came)) > CLOSE:
         raise Fault(
             f"the layer, by the backend {layer.last_backend}, gives something else than a loop by hand",

@@ -17,6 +17,7 @@ from seqsum.check.loading import load
 from seqsum.check.making import make_subject
 from seqsum.check.registry import CHECKS, Check, run_check, to_result
 from seqsum.check.report import Fault, Report, Result
+from seqsum.recurrent.cells import Constants
 
 Like = Literal["lstm", "gru", "rnn"]
 LIKES = ("lstm", "gru", "rnn")
@@ -30,7 +31,9 @@ def ordered_checks(learn: bool) -> list[Check]:
     return sorted((found for found in CHECKS if found.group in groups), key=lambda found: groups.index(found.group))
 
 
-def check_cell(cell: Any, like: Like | None = None, *, learn: bool = False) -> Report:
+def check_cell(
+    cell: Any, like: Like | None = None, *, learn: bool = False, constants: Constants | None = None
+) -> Report:
     """Check a cell: its contract, its behaviour over time, its gradients, and its equations.
 
         report = seqsum.check_cell(MyLSTM, like="lstm")
@@ -42,6 +45,8 @@ def check_cell(cell: Any, like: Like | None = None, *, learn: bool = False) -> R
             class of either, which is made with small sizes. What is given is copied and stays as it is.
         like: The reference to hold the equations against; by default they are only recognised.
         learn: Whether to see how it learns and how fast it is as well, which takes up to a minute.
+        constants: For a cell that takes constants from its caller: examples of them, as a layer's `forward` takes them,
+            with any number of rows. The checks take rows of them as they need.
 
     Returns:
         One result a check, those to mend first first; `report.passed` says whether none failed.
@@ -53,7 +58,7 @@ def check_cell(cell: Any, like: Like | None = None, *, learn: bool = False) -> R
         raise ValueError(f"`like` (={like!r}) must be one of {LIKES}")
     start = time.perf_counter()
     with _quiet():
-        results = tuple(_results(cell, like, learn))
+        results = tuple(_results(cell, like, learn, constants))
     name = getattr(cell, "__name__", type(cell).__name__)
     return Report(name, like, results, time.perf_counter() - start)
 
@@ -66,10 +71,10 @@ def check_target(target: str, like: Like | None = None, *, learn: bool = False) 
         return Report(target, like, (to_result(MADE, fault),))
 
 
-def _results(cell: Any, like: str | None, learn: bool) -> Iterator[Result]:
+def _results(cell: Any, like: str | None, learn: bool, constants: Constants | None) -> Iterator[Result]:
     checks = ordered_checks(learn)
     try:
-        subject = make_subject(cell, like)
+        subject = make_subject(cell, like, constants)
     except Fault as fault:
         yield to_result(MADE, fault)
         for found in checks:

@@ -27,15 +27,16 @@ def fast(subject: Subject) -> str:
     rival = LAYERS[subject.like or ("lstm" if len(cell.state_size) == 2 else "rnn")](cell.input_size, cell.hidden_size)
     layer = Recurrent(cell, backend="eager" if subject.wrapped else "auto")
     inputs = torch.randn(STEPS, BATCH, cell.input_size, generator=torch.Generator().manual_seed(3))
-    own, theirs = time_in_turn([lambda: _train(layer, inputs), lambda: _train(rival, inputs)])
+    constants = subject.caller_gives(BATCH, inputs.dtype)
+    own, theirs = time_in_turn([lambda: _train(layer, inputs, constants=constants), lambda: _train(rival, inputs)])
     shown = f"{1000 * own:.1f} ms forwards and backwards by the backend `{layer.last_backend}`"
     sizes = f"{STEPS} steps of {BATCH} rows, {cell.hidden_size} units, one thread"
     speed = f"{theirs / own:.2f} times the speed of torch.nn.{type(rival).__name__}"
     return f"{shown}, {speed} ({sizes}); {why_not_faster(subject, cell, layer.last_backend or '')}"
 
 
-def _train(layer: nn.Module, inputs: torch.Tensor) -> None:
-    layer(inputs)[0].sum().backward()
+def _train(layer: nn.Module, inputs: torch.Tensor, **options: Any) -> None:
+    layer(inputs, **options)[0].sum().backward()
 
 
 def time_in_turn(calls: list[Callable[[], Any]]) -> list[float]:

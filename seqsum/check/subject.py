@@ -33,10 +33,18 @@ class Subject:
         kind: The user's class.
         pictures: Numbers that the check at work leaves for the page.
         resize: Makes a cell of the same kind with other sizes, `(F, H)`, in float32.
+        given: Constants that the cell takes from its caller, with any number of rows.
     """
 
-    def __init__(self, cell: RecurrentCell, like: str | None, resize: Callable[[int, int], RecurrentCell]) -> None:
+    def __init__(
+        self,
+        cell: RecurrentCell,
+        like: str | None,
+        resize: Callable[[int, int], RecurrentCell],
+        given: Sequence[Tensor | None] = (),
+    ) -> None:
         self.original = cell
+        self.given = given
         self.resize = resize
         self.pictures: dict[str, Any] = {}
         self.like = like
@@ -63,10 +71,21 @@ class Subject:
         """Random inputs `(…, F)` in float64."""
         return draw((*shape, self.cell.input_size), seed)
 
-    def state(self, batch: int = BATCH, seed: int = 1) -> list[Tensor]:
-        """A random state, `(B, S)` each, and constants."""
+    def state(self, batch: int = BATCH, seed: int = 1, cell: RecurrentCell | None = None) -> list[Tensor]:
+        """A random state, `(B, S)` each, and constants, of another copy of the cell if one is given."""
         states = [draw((batch, size), seed + 10 * k) for k, size in enumerate(self.cell.state_size)]
-        return states + self.cell.constants(batch, states[0] if states else torch.zeros(1).double())
+        return states + self.constants(cell or self.cell, batch, torch.zeros(1).double(), seed)
+
+    def constants(self, cell: RecurrentCell, batch: int, like: Tensor, seed: int = 0) -> list[Tensor]:
+        """The constants of a copy of the cell for so many rows."""
+        return cell.constants(batch, like, None, *self.caller_gives(batch, like.dtype, seed))
+
+    def caller_gives(self, batch: int, dtype: torch.dtype, seed: int = 0) -> list[Tensor | None]:
+        """The constants that the cell takes from its caller, `(B, …)` each: rows of those given, drawn at random."""
+        count = next((len(tensor) for tensor in self.given if tensor is not None), 1)
+        rows = torch.randint(count, (batch,), generator=torch.Generator().manual_seed(seed))
+        found = [None if tensor is None else tensor.cpu().detach()[rows] for tensor in self.given]
+        return [tensor.to(dtype) if tensor is not None and tensor.is_floating_point() else tensor for tensor in found]
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The parameters of the cell by the user's names."""

@@ -71,7 +71,8 @@ def makes_no_weights(subject: Subject) -> None:
     try:
         with suppress(*USER_ERRORS):  # a step that fails is what the next checks are for
             projected = cell.project(torch.ones(BATCH, cell.input_size))
-            cell.step(projected, [torch.ones(BATCH, size) for size in cell.state_size])
+            states = [torch.ones(BATCH, size) for size in cell.state_size]
+            cell.step(projected, states + subject.constants(cell, BATCH, projected))
     finally:
         hook.remove()
     if made:

@@ -156,6 +156,8 @@ def _is_scriptable(cell: RecurrentCell) -> bool:
     """Whether TorchScript can compile the cell; warns once for each class that it can't."""
     if type(cell) in not_scriptable or _is_changing(cell):
         return False
+    if any(name in part.__dict__ for part in cell.modules() for name in METHODS):
+        return False  # replaced on an instance inside: TorchScript compiles the class's method
     try:
         _scripted(Unroll(cell))
     except RuntimeError as error:
@@ -252,15 +254,16 @@ class _Compiled:
 def _scripted(loop: Unroll) -> nn.Module:
     """Compile the loop by TorchScript, on first use and whenever the cell's tensors were replaced, and return it."""
     cell = loop.cell
-    methods = tuple(getattr(type(cell), name, None) for name in METHODS)
-    if _scripted_methods.get(type(cell), methods) != methods:  # TorchScript caches a class's methods
-        raise RuntimeError(f"TorchScript has compiled {type(cell).__name__} before one of its methods was replaced")
+    methods = {type(part): tuple(getattr(type(part), name, None) for name in METHODS) for part in cell.modules()}
+    for kind, current in methods.items():
+        if _scripted_methods.get(kind, current) != current:  # TorchScript caches a class's methods
+            raise RuntimeError(f"TorchScript has compiled {kind.__name__} before one of its methods was replaced")
     tensors = [*cell.parameters(), *cell.buffers()]
     tensors += [value for part in cell.modules() for value in part.__dict__.values() if isinstance(value, Tensor)]
     compiled = cell.__dict__.pop("_compiled", None) or _Compiled()  # TorchScript must not see it
     if compiled.scripted is None or not compiled.fits(tensors):
         compiled.scripted, compiled.tensors = _script(loop), tensors
-        _scripted_methods[type(cell)] = methods
+        _scripted_methods.update(methods)
     if compiled.scripted.training != cell.training:
         compiled.scripted.train(cell.training)
     cell.__dict__["_compiled"] = compiled
@@ -307,6 +310,7 @@ class _StepCompiled:
     def __init__(self, cell: RecurrentCell) -> None:
         compiled = cell.__dict__.setdefault("_compiled", _Compiled())
         compiled.step = compiled.step or torch.compile(cell.step)
+        self.state_size = cell.state_size
         self.project = cell.project
         self.step = compiled.step
 

@@ -33,15 +33,18 @@ class Scan(Unroll):
     ) -> tuple[Tensor, list[Tensor]]:
         from torch._higher_order_ops.scan import scan  # not public yet
 
+        constants = state[self.num_states :]
+
         def step(state: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
             projected, *masks = (tensor.unsqueeze(0) for tensor in inputs)
-            outputs, new = Unroll.loop(self, projected, list(state), masks[0] if masks else None)
+            outputs, new = Unroll.loop(self, projected, [*state, *constants], masks[0] if masks else None)
             # results of `scan` must not be views of each other or of its arguments
-            return tuple(tensor.clone() for tensor in new), outputs.squeeze(0).clone()
+            return tuple(tensor.clone() for tensor in new[: self.num_states]), outputs.squeeze(0).clone()
 
         inputs = (projected,) if mask is None else (projected, mask)
-        final, outputs = scan(step, tuple(tensor.clone() for tensor in state), inputs, reverse=reverse)
-        return outputs, list(final)
+        initial = tuple(tensor.clone() for tensor in state[: self.num_states])
+        final, outputs = scan(step, initial, inputs, reverse=reverse)
+        return outputs, [*final, *constants]
 
 
 class Traced(Unroll):

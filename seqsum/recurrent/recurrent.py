@@ -7,14 +7,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from numbers import Real
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Generator, Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from seqsum.recurrent.backends import Backend, check_backend, choose_backend, run
-from seqsum.recurrent.cells import RecurrentCell, computed_weights, dropout_mask, has_hooks, require_cell, with_weights
+from seqsum.recurrent.cells import (
+    Constants,
+    RecurrentCell,
+    computed_weights,
+    dropout_mask,
+    has_hooks,
+    list_constants,
+    reorder_constants,
+    require_cell,
+    with_weights,
+)
 from seqsum.recurrent.cells.base import check_switch, check_whole, list_options
 from seqsum.recurrent.cells.graphs import Opaque
 from seqsum.recurrent.cells.packed import uniform_as_torch
@@ -27,6 +37,7 @@ DEFAULTS: dict[str, Any] = {  # the options that `repr` shows, and their default
 }
 
 States = Tensor | tuple[Tensor, ...]
+Given = list[Tensor | None]  # constants that the caller gives, (B, …) each
 
 
 class Recurrent(Opaque):
@@ -101,6 +112,7 @@ class Recurrent(Opaque):
         mask: Tensor | None = None,
         lengths: Tensor | Sequence[int] | None = None,
         generator: Generator | None = None,
+        constants: Constants | None = None,
     ) -> tuple[Tensor | PackedSequence, States]:
         """Run all layers over a batch of sequences.
 
@@ -113,34 +125,41 @@ class Recurrent(Opaque):
                 state is carried over, in both directions, and its output is zero.
             lengths: `(B,)`, number of valid steps at the start of each row, instead of a mask.
             generator: Random generator for all dropout. Default: torch's.
+            constants: Tensors that stay the same at all steps: one for each of the cell's `constant_names`, and none
+                for cells without, such as those of `RNN`, `LSTM` and `GRU`. `(B, …)` each, whatever `batch_first`
+                is; without `B` for a single sequence; in the order of the input if that is packed. The cells of all
+                layers and directions get them.
 
         Returns:
             Outputs of the last layer, `(T, B, D·O)` or in the form of the input, and the final states, in
             the form of `hx`: for each direction, the state after the last step it reads.
 
         Raises:
-            ValueError: Sizes, types or devices don't fit, the time axis is empty, or mask and lengths are both given.
+            ValueError: Sizes, types or devices don't fit, the time axis is empty, mask and lengths are both given, or
+                the cell takes other constants.
             RuntimeError: The backend, asked for by name, can't run the cell.
         """
         if isinstance(input, fx.Proxy):
-            return self.call_in_graph(input, hx, mask=mask, lengths=lengths, generator=generator)
+            options = {"mask": mask, "lengths": lengths, "generator": generator, "constants": constants}
+            return self.call_in_graph(input, hx, **options)
         if isinstance(input, PackedSequence):
             if mask is not None or lengths is not None:
                 raise ValueError("`mask` and `lengths` don't go with a packed `input`, which has lengths of its own")
-            return self._run_packed(input, hx, generator)
+            return self._run_packed(input, hx, generator, constants)
         self._check_input(input)
         single = input.dim() == 2
         time_first = input.unsqueeze(1) if single else input.transpose(0, 1) if self.batch_first else input
         batch = input.shape[:0] if single else time_first.shape[1:2]
         states = None if hx is None else self._unwrap(hx, batch, input)
         mask = time_first_mask(input, mask, lengths, self.batch_first)
-        outputs, final = self._run(time_first, states, mask, generator)
+        given = self._list_constants(constants, batch, input)
+        outputs, final = self._run(time_first, states, mask, generator, given)
         if single:
             return outputs.squeeze(1), self._wrap([state.squeeze(1) for state in final])
         return outputs.transpose(0, 1) if self.batch_first else outputs, self._wrap(final)
 
     def _run_packed(
-        self, input: PackedSequence, hx: States | None, generator: Generator | None
+        self, input: PackedSequence, hx: States | None, generator: Generator | None, constants: Constants | None
     ) -> tuple[PackedSequence, States]:
         if input.data.dim() != 2:
             raise ValueError(f"packed `input` of shape {tuple(input.data.shape)} must have two axes, (ΣT, F)")
@@ -149,11 +168,12 @@ class Recurrent(Opaque):
         states = None if hx is None else self._unwrap(hx, padded.shape[1:2], padded)
         states = None if states is None else reorder(states, input.sorted_indices)
         mask = time_first_mask(padded, None, lengths, batch_first=False)
-        outputs, final = self._run(padded, states, mask, generator)
+        given = reorder_constants(self._list_constants(constants, padded.shape[1:2], padded), input.sorted_indices)
+        outputs, final = self._run(padded, states, mask, generator, given)
         return pack_like(outputs, lengths, input), self._wrap(reorder(final, input.unsorted_indices))
 
     def _run(
-        self, outputs: Tensor, hx: list[Tensor] | None, mask: Tensor | None, generator: Generator | None
+        self, outputs: Tensor, hx: list[Tensor] | None, mask: Tensor | None, generator: Generator | None, given: Given
     ) -> tuple[Tensor, list[Tensor]]:
         """Run all layers, time first: `(T, B, F)`, states `(L·D, B, S)` -> `(T, B, D·O)`, final states."""
         # A state sums over many steps and needs float32. So under autocast (`--trainer.precision=bf16-mixed`)
@@ -163,6 +183,7 @@ class Recurrent(Opaque):
             if autocast:
                 dtype = self._reference(outputs).dtype
                 outputs, hx = outputs.to(dtype), None if hx is None else [states.to(dtype) for states in hx]
+                given = [tensor.to(dtype) if _is_float(tensor) else tensor for tensor in given]
             final: list[list[Tensor]] = []
             for layer in range(self.num_layers):
                 if layer and self.dropout and self.training:
@@ -170,14 +191,20 @@ class Recurrent(Opaque):
                 results = []
                 for index in range(layer * self.num_directions, (layer + 1) * self.num_directions):
                     state = None if hx is None else [states[index] for states in hx]
-                    result, state = self._run_cell(index, outputs, state, mask, generator)
+                    result, state = self._run_cell(index, outputs, state, mask, generator, given)
                     results.append(result)
                     final.append(state)
                 outputs = torch.cat(results, dim=-1) if self.bidirectional else results[0]
         return outputs, [torch.stack(states) for states in zip(*final, strict=True)]
 
     def _run_cell(
-        self, index: int, inputs: Tensor, state: list[Tensor] | None, mask: Tensor | None, generator: Generator | None
+        self,
+        index: int,
+        inputs: Tensor,
+        state: list[Tensor] | None,
+        mask: Tensor | None,
+        generator: Generator | None,
+        given: Given,
     ) -> tuple[Tensor, list[Tensor]]:
         """Run one layer in one direction: `(T, B, F)`, states `(B, S)` -> `(T, B, O)`, final states."""
         cell = cast(RecurrentCell, self.cells[index])
@@ -185,7 +212,7 @@ class Recurrent(Opaque):
         if state is None:
             state = [learned[index].expand(batch, -1) for learned in self.initial_state]
         state = state or cell.initial_state(batch, inputs)
-        return call_with_hooks(cell, partial(self._unroll, index, cell, mask, generator), inputs, state)
+        return call_with_hooks(cell, partial(self._unroll, index, cell, mask, generator, given), inputs, state)
 
     def _unroll(
         self,
@@ -193,6 +220,7 @@ class Recurrent(Opaque):
         cell: RecurrentCell,
         mask: Tensor | None,
         generator: Generator | None,
+        given: Given,
         inputs: Tensor,
         state: list[Tensor],
     ) -> tuple[Tensor, list[Tensor]]:
@@ -201,7 +229,7 @@ class Recurrent(Opaque):
         if weights or has_hooks(cell):
             cell = with_weights(cell, weights)
         reverse = index % self.num_directions == 1
-        state = state + cell.constants(inputs.shape[1], inputs, generator)
+        state = state + cell.constants(inputs.shape[1], inputs, generator, *given)
         if self.recorder is not None:
             self.recorder.record(self.suffix(index), cell, inputs, state, mask, reverse)
         backend = choose_backend(cell, inputs, state, mask, self.backend)
@@ -262,6 +290,17 @@ class Recurrent(Opaque):
             self._check_alike("`hx`", state, input)
         return states if batch else [state.unsqueeze(1) for state in states]
 
+    def _list_constants(self, constants: Constants | None, batch: Sequence[int], input: Tensor) -> Given:
+        """Check the user's constants and return them as a list of `(B, …)`; see `_unwrap` for the arguments."""
+        cell = self._first_cell()
+        given = list_constants(cell, constants, batch)
+        for name, tensor in zip(getattr(cell, "constant_names", ()), given, strict=True):
+            if _is_float(tensor):
+                self._check_alike(f"`{name}` of `constants`", tensor, input)
+            elif tensor is not None:
+                check_alike(f"`{name}` of `constants`", tensor, tensor.dtype, input.device, "the input")
+        return given
+
     def _wrap(self, states: list[Tensor]) -> States:
         return states[0] if len(states) == 1 else tuple(states)
 
@@ -289,6 +328,10 @@ class Recurrent(Opaque):
 
     def flatten_parameters(self) -> None:
         """Do nothing, since there are no buffers to flatten; for compatibility with `torch.nn.LSTM`."""
+
+
+def _is_float(tensor: Tensor | None) -> TypeGuard[Tensor]:
+    return tensor is not None and tensor.is_floating_point()
 
 
 def _make_cells(cell: RecurrentCell, num_layers: int, num_directions: int) -> Iterator[RecurrentCell]:

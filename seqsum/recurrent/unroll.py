@@ -19,6 +19,7 @@ class Unroll(nn.Module):
     def __init__(self, cell: RecurrentCell) -> None:
         super().__init__()
         self.cell = cell
+        self.num_states = len(cell.state_size)
 
     def forward(
         self, inputs: Tensor, state: list[Tensor], mask: Tensor | None = None, reverse: bool = False
@@ -26,7 +27,8 @@ class Unroll(nn.Module):
         """Run all steps: inputs `(T, B, F)`, state `(B, S)` each, mask `(T, B)` -> outputs `(T, B, O)`, final state.
 
         Where the mask is False, the row's state is carried over and its output is zero. With `reverse`, the last step
-        runs first; each output stays at the time of its input.
+        runs first; each output stays at the time of its input. Constants of the cell follow its states; they have any
+        number of axes and pass through.
         """
         return self.loop(self.cell.project(inputs), state, mask, reverse)
 
@@ -45,7 +47,8 @@ class Unroll(nn.Module):
             if mask is not None:
                 valid = mask[time].unsqueeze(-1)
                 output = output.masked_fill(~valid, 0)
-                new_state = [torch.where(valid, new_state[k], state[k]) for k in range(len(state))]
+                kept = [torch.where(valid, new_state[k], state[k]) for k in range(self.num_states)]
+                new_state = kept + state[self.num_states :]
             state = new_state
             outputs.append(output)
         if reverse:

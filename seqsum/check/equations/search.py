@@ -45,6 +45,7 @@ class Search:
     """
 
     def __init__(self, subject: Subject, equations: Equations, cell: RecurrentCell | None = None) -> None:
+        self.subject = subject
         self.cell = cell or subject.fresh()
         self.equations = equations
         self.sizes = (self.cell.input_size, self.cell.hidden_size)
@@ -81,7 +82,7 @@ class Search:
         x, named = self.x if x is None else x, list((states or self.states).values())
         layout.fill(self.weights)
         given = [named[k].clone() for k in layout.state_order]
-        output, new = self.cell.step(self.cell.project(x), given + self.cell.constants(len(x), x))
+        output, new = self.cell.step(self.cell.project(x), given + self.subject.constants(self.cell, len(x), x))
         return [output, *(new[layout.state_order.index(k)] for k in range(len(named)))]
 
     def run_reference(

@@ -1,6 +1,7 @@
 """Cells: the equations of one time step of a recurrent layer."""
 
 from seqsum.recurrent.cells.base import RecurrentCell, require_cell
+from seqsum.recurrent.cells.constants import Constants, list_constants, reorder_constants
 from seqsum.recurrent.cells.gru import GRUCell
 from seqsum.recurrent.cells.lstm import LSTMCell, OutputActivation
 from seqsum.recurrent.cells.packed import PackedCell, dropout_mask
@@ -8,6 +9,7 @@ from seqsum.recurrent.cells.rnn import Nonlinearity, RNNCell
 from seqsum.recurrent.cells.weights import computed_weights, has_hooks, with_weights
 
 __all__ = [
+    "Constants",
     "GRUCell",
     "LSTMCell",
     "Nonlinearity",
@@ -18,6 +20,8 @@ __all__ = [
     "computed_weights",
     "dropout_mask",
     "has_hooks",
+    "list_constants",
+    "reorder_constants",
     "require_cell",
     "with_weights",
 ]

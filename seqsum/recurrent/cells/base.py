@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, fx, nn
 
+from seqsum.recurrent.cells.constants import Constants, list_constants
 from seqsum.recurrent.cells.graphs import Opaque
 
 
@@ -28,7 +29,8 @@ class RecurrentCell(Opaque):
 
     Two more methods are optional. To show gates in `seqsum.trace`, name them in `gate_names`, compute
     them in `gates` and call `gates` from `step`. To pass `step` tensors that stay the same for a whole
-    sequence, such as a dropout mask, return them from `constants`.
+    sequence, such as a dropout mask, return them from `constants`. For those that the caller gives, such as the
+    sequence that `AttentionCell` reads, name them in `constant_names`: `constants` then gets them too.
 
     Args:
         input_size: Features per step, `F`.
@@ -43,6 +45,9 @@ class RecurrentCell(Opaque):
 
     gate_names: tuple[str, ...] = ()
     state_names: tuple[str, ...] = ("hidden",)
+    constant_names: tuple[str, ...] = ()
+    # TorchScript can't read these annotations, which it does for a cell that has names of its own
+    __jit_ignored_attributes__ = ("gate_names", "state_names", "constant_names")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -90,24 +95,41 @@ class RecurrentCell(Opaque):
         """Return a zero state, `(B, S)` each, with the dtype and device of `like`."""
         return [like.new_zeros(batch_size, size) for size in self.state_size]
 
-    def constants(self, batch_size: int, like: Tensor, generator: Generator | None = None) -> list[Tensor]:
-        """Return tensors to append to the state that `step` reads and returns; called once per batch. Default: none."""
-        return []
+    def constants(
+        self, batch_size: int, like: Tensor, generator: Generator | None = None, *given: Tensor | None
+    ) -> list[Tensor]:
+        """Return tensors to append to the state that `step` reads and returns; called once per batch. Default: `given`.
+
+        Args:
+            batch_size: Number of sequences, `B`.
+            like: Input, for its type and device.
+            generator: Random generator. Default: torch's.
+            given: `(B, …)` each, what the caller has given for each of `constant_names`.
+
+        Returns:
+            Any number of tensors of any shape. Masks of the loop don't apply to them.
+        """
+        return [tensor for tensor in given if tensor is not None]
 
     def like(self, input_size: int, **changes: Any) -> RecurrentCell:
         """Make a cell with the same arguments except `input_size` and `changes`, and with fresh weights of its own."""
-        arguments = {**self.__dict__["_arguments"], "input_size": input_size, **changes}
+        return self.remade(input_size=input_size, **changes)
+
+    def remade(self, **changes: Any) -> RecurrentCell:
+        """Make a cell with the same arguments except `changes`."""
+        arguments = {**self.__dict__["_arguments"], **changes}
         bound = inspect.BoundArguments(inspect.signature(type(self)), arguments)
         return type(self)(*bound.args, **bound.kwargs)
 
     @torch.jit.unused
-    def forward(self, input: Tensor, hx: Any = None) -> Any:
+    def forward(self, input: Tensor, hx: Any = None, *, constants: Constants | None = None) -> Any:
         """Run one step and return the new state, with the signature of torch.nn's cells.
 
         Args:
             input: `(B, F)`, or `(F,)` without a batch axis.
             hx: Previous state, `(B, S)` or `(S,)`; a tuple of them if the cell has several. Default:
                 `initial_state`.
+            constants: `(B, …)` each, or without `B`: a tensor for each of the cell's `constant_names`.
 
         Returns:
             The new state, in the form of `hx`.
@@ -116,7 +138,7 @@ class RecurrentCell(Opaque):
             ValueError: The sizes don't fit.
         """
         if isinstance(input, fx.Proxy):
-            return self.call_in_graph(input, hx)
+            return self.call_in_graph(input, hx, **({} if constants is None else {"constants": constants}))
         if input.dim() not in (1, 2):
             raise ValueError(
                 f"`input` of shape {tuple(input.shape)} must have one or two axes, (F,) or (B, F), not {input.dim()}"
@@ -135,7 +157,9 @@ class RecurrentCell(Opaque):
             if [tuple(s.shape) for s in states] != expected:
                 raise ValueError(f"`hx` of shapes {[tuple(s.shape) for s in states]} must be of {expected}")
             previous = [s if input.dim() == 2 else s.unsqueeze(0) for s in states]
-        new = self.step(self.project(batch), previous + self.constants(batch.shape[0], batch))[1]
+        given = list_constants(self, constants, input.shape[:-1])
+        previous = previous + self.constants(batch.shape[0], batch, None, *given)
+        new = self.step(self.project(batch), previous)[1]
         new = [s if input.dim() == 2 else s.squeeze(0) for s in new[: len(self.state_size)]]
         return new[0] if len(new) == 1 else tuple(new)
 

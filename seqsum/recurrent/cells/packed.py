@@ -138,11 +138,19 @@ class PackedCell(RecurrentCell):
             hidden = hidden * state[len(self.state_size)]
         return self.norm_hh(F.linear(hidden, self.weight_hh))
 
-    def constants(self, batch_size: int, like: Tensor, generator: Generator | None = None) -> list[Tensor]:
-        """Draw the hidden state's dropout mask `(B, P)`, zeros and 1 / (1 - p); none in evaluation or for p = 0."""
-        if not self.training or self.recurrent_dropout == 0:
-            return []
-        return [dropout_mask(like.new_empty(batch_size, self.state_size[0]), self.recurrent_dropout, generator)]
+    def constants(
+        self, batch_size: int, like: Tensor, generator: Generator | None = None, *given: Tensor | None
+    ) -> list[Tensor]:
+        """Draw the hidden state's dropout mask `(B, P)`, zeros and 1 / (1 - p); none in evaluation or for p = 0.
+
+        The constants that a subclass takes come behind it; then there always is a mask, since `recur` takes what
+        follows the states for one.
+        """
+        others = super().constants(batch_size, like, generator, *given)
+        if self.training and self.recurrent_dropout:
+            mask = dropout_mask(like.new_empty(batch_size, self.state_size[0]), self.recurrent_dropout, generator)
+            return [mask, *others]
+        return [like.new_ones(batch_size, self.state_size[0]), *others] if others else []
 
 
 def uniform_as_torch(parameter: Tensor, hidden_size: int) -> None:

@@ -1,0 +1,53 @@
+"""Constants that a caller gives to a cell, such as the source that an attention cell reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+Constants = Tensor | Sequence[Tensor | None]
+
+
+def list_constants(cell: Any, given: Constants | None, batch: Sequence[int]) -> list[Tensor | None]:
+    """Return the constants given to a cell as a list, `(B, …)` each.
+
+    Args:
+        cell: A cell; its `constant_names` say what it takes.
+        given: One tensor `(B, …)` for each name, in their order, or None for one that the cell can do without. For a
+            single sequence, without the axis `B`.
+        batch: `(B,)`; empty for a single sequence.
+
+    Raises:
+        ValueError: There are more or fewer than the cell takes, one is no tensor, or the batch size differs.
+    """
+    names: tuple[str, ...] = getattr(cell, "constant_names", ())
+    tensors = [] if given is None else [given] if isinstance(given, Tensor) else list(given)
+    if len(tensors) != len(names):
+        came, wanted = f"`constants` ({len(tensors)} given)", ", ".join(f"`{name}`" for name in names)
+        kind = type(cell).__name__
+        raise ValueError(f"{came} must be {wanted} for {kind}" if names else f"{came} must be None: {kind} takes none")
+    return [_with_batch(name, tensor, batch) for name, tensor in zip(names, tensors, strict=True)]
+
+
+def _with_batch(name: str, tensor: Any, batch: Sequence[int]) -> Tensor | None:
+    if tensor is None:
+        return None
+    if not isinstance(tensor, Tensor):
+        raise ValueError(f"`{name}` of `constants` (={type(tensor).__name__}) must be a tensor or None")
+    if not batch:
+        return tensor.unsqueeze(0)
+    if tensor.shape[:1] != tuple(batch):
+        raise ValueError(
+            f"`{name}` of `constants`, of shape {tuple(tensor.shape)}, must be (B, …) with a row for each of the "
+            f"{batch[0]} sequences"
+        )
+    return tensor
+
+
+def reorder_constants(constants: list[Tensor | None], order: Tensor | None) -> list[Tensor | None]:
+    """Reorder the rows of constants `(B, …)` by the indices `order`, `(B,)`."""
+    if order is None:
+        return constants
+    return [None if tensor is None else tensor.index_select(0, order) for tensor in constants]
