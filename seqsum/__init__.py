@@ -7,13 +7,14 @@ The whole package uses these axis letters; shapes are written `(B, T, H)`:
 """
 
 from seqsum.check import check_cell
-from seqsum.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, Recurrent, RecurrentCell, RNNCell, trace
+from seqsum.recurrent import GRU, LSTM, RNN, AttentionCell, GRUCell, LSTMCell, Recurrent, RecurrentCell, RNNCell, trace
 
 __version__ = "0.1.0"
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "AttentionCell",
     "GRUCell",
     "LSTMCell",
     "RNNCell",

@@ -133,9 +133,17 @@ EXTENDING = (REPOSITORY / "docs/extending.md").read_text()
 EXTENSIONS = [shlex.split(line)[2:] for line in re.findall(r"^python train.py .+$", EXTENDING, flags=re.MULTILINE)]
 
 
+def test_the_example_of_attention_shows_its_weights(capsys):
+    _, code = re.findall(r"```python\n(.*?)```", EXTENDING, flags=re.DOTALL)
+    exec(code, shown := {})  # as a reader would run it
+    assert capsys.readouterr().out == "torch.Size([4, 7, 9])\n"
+    assert shown["outputs"].shape == (4, 7, 20 + 32)
+    assert torch.equal(shown["traced"]["attention_l0"][:, 0] > 0, shown["mask"])
+
+
 @pytest.mark.parametrize("command", EXTENSIONS, ids=len)
 def test_the_example_of_an_experiment_of_ones_own_trains(here, monkeypatch, capfd, command):
-    (code,) = re.findall(r"```python\n(.*?)```", EXTENDING, flags=re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", EXTENDING, flags=re.DOTALL)
     (here / "my_parity.py").write_text(code)
     monkeypatch.syspath_prepend(here)
     monkeypatch.delitem(sys.modules, "my_parity", raising=False)

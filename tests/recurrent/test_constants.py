@@ -99,9 +99,12 @@ def test_all_cells_get_the_constants_and_masks_leave_them_alone(seed, backend):
     torch.testing.assert_close(gradients(actual, *given), gradients(expected, *given))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # by torch.compile's own code
 def test_the_compiled_step_does_too():
-    layer, inputs, mask, table, shift = draw(2)
+    layer, inputs, mask, table, shift = draw(9)  # one layer, since compiling takes long
+    assert mask is not None
+    assert table.shape[1] not in (1, table.shape[0])  # or masking the table would be no error
     expected = layer(inputs, mask=mask, constants=(table, shift))
     expected_gradients = gradients(expected, layer, inputs, table, shift)
     layer.backend = "compile"

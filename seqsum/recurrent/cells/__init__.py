@@ -1,5 +1,6 @@
 """Cells: the equations of one time step of a recurrent layer."""
 
+from seqsum.recurrent.cells.attention import Attention, AttentionCell
 from seqsum.recurrent.cells.base import RecurrentCell, require_cell
 from seqsum.recurrent.cells.constants import Constants, list_constants, reorder_constants
 from seqsum.recurrent.cells.gru import GRUCell
@@ -9,6 +10,8 @@ from seqsum.recurrent.cells.rnn import Nonlinearity, RNNCell
 from seqsum.recurrent.cells.weights import computed_weights, has_hooks, with_weights
 
 __all__ = [
+    "Attention",
+    "AttentionCell",
     "Constants",
     "GRUCell",
     "LSTMCell",
