@@ -29,6 +29,8 @@ class BucketBatches(IndexBatches):
         rank, world_size: Rank of this process, and number of processes.
         pool: Most batches per pool; 1 to ignore the lengths.
         steps: Length of all batches; by default each is as long as its longest sequence.
+        target_lengths: Length of each sequence's target, `(M,)`, where targets are sequences too. Batches then have
+            sequences of a similar sum of both lengths.
     """
 
     def __init__(
@@ -41,22 +43,27 @@ class BucketBatches(IndexBatches):
         world_size: int = 1,
         pool: int = POOL,
         steps: int | None = None,
+        target_lengths: Tensor | None = None,
     ) -> None:
         super().__init__(split, len(lengths), (1, 1), batch_size, seed, rank, world_size)
         self.of_sequences = lengths
+        self.of_targets = target_lengths
         self.pool = max(1, min(pool, len(self) // POOLS))
         self.steps = steps
 
     def tables(self, of_batches: torch.Generator, of_rows: torch.Generator) -> Iterator[Table]:
         batches: list[Tensor] = []
+        compared = self.of_sequences if self.of_targets is None else self.of_sequences + self.of_targets
         for pool in torch.randperm(self.count, generator=of_rows).split(self.pool * self.rows):
-            by_length = pool[self.of_sequences[pool].argsort(stable=True)] if self.pool > 1 else pool
+            by_length = pool[compared[pool].argsort(stable=True)] if self.pool > 1 else pool
             batches += by_length.split(self.rows)
         # the last batch may be short, so it stays the last
         order = torch.randperm(len(batches) - 1, generator=of_batches).tolist()
         for place in [*order, len(batches) - 1]:
-            longest = int(self.of_sequences[batches[place]].max())
-            yield Table(batches[place].unsqueeze(1), self.steps or longest)
+            rows = batches[place]
+            longest = int(self.of_sequences[rows].max())
+            longest_target = None if self.of_targets is None else int(self.of_targets[rows].max())
+            yield Table(rows.unsqueeze(1), self.steps or longest, longest_target)
 
 
 class RepeatedBuckets(Repeated, BucketBatches, SequentialSampler):  # type: ignore[misc]  # see `RepeatedBatches`

@@ -27,6 +27,7 @@ class IndexBatch(NamedTuple):
         share: This process's rows.
         steps: Length of the batch, where sequences of different lengths are padded to it. Known here, where no GPU
             has to be asked for it.
+        target_steps: Length of the targets, where they are padded to another one.
     """
 
     split: Split
@@ -34,6 +35,7 @@ class IndexBatch(NamedTuple):
     seed: int
     share: slice = slice(None)
     steps: int | None = None
+    target_steps: int | None = None
 
     def places(self, device: torch.device) -> Tensor:
         """Number this process's images by their places in the batch of all processes, int64 `(N,)`.
@@ -44,10 +46,11 @@ class IndexBatch(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows `(B, T)` of the split that form a batch, and the length to pad them to, if they are padded."""
+    """Rows `(B, T)` of the split that form a batch, and the lengths to pad them to, if they are padded."""
 
     rows: Tensor
     steps: int | None = None
+    target_steps: int | None = None
 
 
 class IndexBatches(DistributedSampler[IndexBatch]):
@@ -94,8 +97,8 @@ class IndexBatches(DistributedSampler[IndexBatch]):
         share = slice(self.rank, None, self.num_replicas)
         # one generator for each use: which digits form a sequence must not depend on batch_size
         of_batches, of_rows = (torch.Generator().manual_seed(_seed_from(*entropy, use)) for use in (0, 1))
-        for step, (rows, steps) in enumerate(self.tables(of_batches, of_rows)):
-            yield IndexBatch(self.split, rows, _seed_from(*entropy, 2, step, 0), share, steps)
+        for step, (rows, *lengths) in enumerate(self.tables(of_batches, of_rows)):
+            yield IndexBatch(self.split, rows, _seed_from(*entropy, 2, step, 0), share, *lengths)
 
     def tables(self, of_batches: torch.Generator, of_rows: torch.Generator) -> Iterator[Table]:
         """Deal an epoch into the tables of its batches, those of all processes.

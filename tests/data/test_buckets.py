@@ -39,6 +39,18 @@ def test_a_batch_is_as_long_as_its_longest_sequence_or_as_told():
     assert {batch.steps for batch in epoch_of(BucketBatches("train", of_sequences, 16, 1, steps=300))} == {300}
 
 
+def test_targets_that_are_sequences_have_a_length_of_their_own_and_count_in_the_buckets():
+    of_sequences, of_targets = lengths(2_000), lengths(2_000, seed=1)
+    plain = epoch_of(BucketBatches("train", of_sequences, 16, seed=1))
+    batches = epoch_of(BucketBatches("train", of_sequences, 16, seed=1, target_lengths=of_targets))
+    assert {batch.target_steps for batch in plain} == {None}
+    for batch in batches:
+        assert batch.steps == of_sequences[batch.rows].max()
+        assert batch.target_steps == of_targets[batch.rows].max()
+    spread = [(of_sequences + of_targets)[batch.rows].float().std() for batch in batches]
+    assert torch.stack(spread).mean() < 10, "batches are sorted by the sum"
+
+
 def test_buckets_leave_little_padding_and_come_in_random_order():
     of_sequences = lengths(10_000)
     without = epoch_of(BucketBatches("train", of_sequences, 32, seed=1, pool=1))

@@ -2,6 +2,6 @@
 
 from seqsum.data.text.ragged import Ragged
 from seqsum.data.text.tokens import decode, tokenize
-from seqsum.data.text.vocabulary import PADDING, UNKNOWN, Vocabulary
+from seqsum.data.text.vocabulary import END, PADDING, START, UNKNOWN, Vocabulary
 
-__all__ = ["PADDING", "UNKNOWN", "Ragged", "Vocabulary", "decode", "tokenize"]
+__all__ = ["END", "PADDING", "START", "UNKNOWN", "Ragged", "Vocabulary", "decode", "tokenize"]

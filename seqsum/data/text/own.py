@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from glob import glob
 from pathlib import Path
 from typing import NamedTuple
@@ -42,12 +42,14 @@ class OwnTexts(NamedTuple):
         return skipped + ([f"Not texts, by their names: {', '.join(self.others)}"] if self.others else [])
 
 
-def read_texts(given: Sequence[str]) -> OwnTexts:
+def read_texts(given: Sequence[str], split: Callable[[str], list[str]] = tokenize, by_line: bool = False) -> OwnTexts:
     """Read texts.
 
     Args:
         given: Each a file, a folder, whose `.txt` files are read in the order of their names, a pattern such as
             `reviews/*.txt`, or a text.
+        split: Splits a text into words.
+        by_line: Whether each line is a text by itself; lines without words are none.
 
     Raises:
         InputError: A name that looks like a file's is none, or there is no text at all.
@@ -55,8 +57,9 @@ def read_texts(given: Sequence[str]) -> OwnTexts:
     found = OwnTexts([], [], [])
     for item in given:
         for source, text in _texts(item, found):
-            if words := tokenize(text):
-                found.texts.append(OwnText(words, source))
+            parts = _lines(source, text) if by_line else [(source, text)]
+            if read := [OwnText(words, name) for name, part in parts if (words := split(part))]:
+                found.texts.extend(read)
             else:
                 found.skipped.append(Skipped(source, "has no words"))
     if not found.texts:
@@ -77,6 +80,14 @@ def _texts(item: str, found: OwnTexts) -> Iterator[tuple[str, str]]:
             found.skipped.append(Skipped(str(path), str(error)))
         except OSError as error:
             found.skipped.append(Skipped(str(path), f"can't be read: {error.strerror or error}"))
+
+
+def _lines(source: str, text: str) -> list[tuple[str, str]]:
+    """Return the lines of a text, and where each of them is."""
+    lines = text.removesuffix("\n").split("\n")
+    if len(lines) == 1:
+        return [(source, text)]
+    return [(f"{source}, line {number}", line) for number, line in enumerate(lines, start=1)]
 
 
 def _paths(item: str, found: OwnTexts) -> list[Path] | None:

@@ -36,9 +36,10 @@ def decode(content: bytes) -> str:
     except UnicodeDecodeError as error:
         if b"\0" in content:
             raise NotTextError("is no text: it has zero bytes") from error
-        raise NotTextError(
-            f"is not UTF-8 text: byte {content[error.start]:#04x} at place {error.start}; save it as UTF-8"
-        ) from error
+        before = content[: error.start]
+        line, place = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1)
+        where = f"at place {place}" + (f" of line {line}" if line > 1 else "")
+        raise NotTextError(f"is not UTF-8 text: byte {content[error.start]:#04x} {where}; save it as UTF-8") from error
     if "\0" in text:
         raise NotTextError("is no text: it has zero bytes")
     return text

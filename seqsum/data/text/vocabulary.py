@@ -9,18 +9,22 @@ import torch
 from torch import Tensor
 
 PADDING, UNKNOWN = 0, 1  # ids of the places behind a text's end, and of all words that are not in the vocabulary
+START, END = 2, 3  # ids of the start and the end of a sentence that is written, in vocabularies with `WRITTEN`
 SPECIAL = ("<padding>", "<unknown>")
+WRITTEN = (*SPECIAL, "<start>", "<end>")
 
 
 class Vocabulary:
     """The known words. The id of a word is its place in the list; the first two ids are `PADDING` and `UNKNOWN`.
 
     Args:
-        words: All words but the special two, the most frequent first.
+        words: All words but the special ones, the most frequent first.
+        special: The special ones, which come first: `SPECIAL`, or `WRITTEN` for sentences that a network writes.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self.words = [*SPECIAL, *words]
+    def __init__(self, words: Sequence[str], special: Sequence[str] = SPECIAL) -> None:
+        self.special = tuple(special)
+        self.words = [*special, *words]
 
     def __len__(self) -> int:
         return len(self.words)
@@ -35,8 +39,8 @@ class Vocabulary:
         return [self.ids.get(word, UNKNOWN) for word in words]
 
     def most_frequent(self, size: int) -> Vocabulary:
-        """Return the vocabulary of the first `size` ids, which count the special two."""
-        return Vocabulary(self.words[len(SPECIAL) : size])
+        """Return the vocabulary of the first `size` ids, which count the special ones."""
+        return Vocabulary(self.words[len(self.special) : size], self.special)
 
     def translation(self, other: Vocabulary) -> Tensor:
         """Return for each id the id that another vocabulary gives to the same word, int32 `(V,)`."""

@@ -5,9 +5,12 @@ import random
 import pytest
 import torch
 
-from seqsum.data.text import PADDING, UNKNOWN, Ragged, Vocabulary, decode, tokenize
+from seqsum.data.text import END, PADDING, START, UNKNOWN, Ragged, Vocabulary, decode, tokenize
+from seqsum.data.text.own import OwnText, read_texts
 from seqsum.data.text.ragged import pad
 from seqsum.data.text.tokens import NotTextError
+from seqsum.data.text.vocabulary import WRITTEN
+from seqsum.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -44,7 +47,8 @@ def test_texts_with_and_without_a_byte_order_mark_are_read(encoding):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("café".encode("latin-1"), r"not UTF-8 text: byte 0xe9 at place 3"),
+        ("café".encode("latin-1"), r"not UTF-8 text: byte 0xe9 at place 3; save it as UTF-8"),
+        ("one\ntwo\nun café".encode("latin-1"), r"not UTF-8 text: byte 0xe9 at place 6 of line 3;"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "no text: it has zero bytes"),
         (b"abc\0def", "no text: it has zero bytes"),
     ],
@@ -59,6 +63,31 @@ def test_a_word_beyond_the_vocabulary_is_unknown():
     assert vocabulary.encode(["good", "the", "bad"]) == [4, 2, UNKNOWN]
     assert vocabulary.most_frequent(4).encode(["good", "the", "bad"]) == [UNKNOWN, 2, UNKNOWN]
     assert len(vocabulary.most_frequent(4)) == 4
+
+
+def test_a_smaller_vocabulary_keeps_its_special_ids():
+    vocabulary = Vocabulary(["the", "film", "good"], WRITTEN)
+    assert [vocabulary.words[number] for number in (PADDING, UNKNOWN, START, END)] == list(WRITTEN)
+    assert vocabulary.most_frequent(5).words == [*WRITTEN, "the"]
+    assert vocabulary.most_frequent(5).encode(["the", "film"]) == [4, UNKNOWN]
+
+
+def test_each_line_may_be_a_text_by_itself(tmp_path):
+    (tmp_path / "several.txt").write_text("Ein Hund.\n\nDie Katze\n", encoding="utf-8")
+    (tmp_path / "single.txt").write_text("Ein Mann\n", encoding="utf-8")
+    (tmp_path / "blank.txt").write_text("\n \n", encoding="utf-8")
+    several, single, blank = (str(tmp_path / f"{name}.txt") for name in ("several", "single", "blank"))
+    found = read_texts([several, single, blank, "Zwei Frauen\nim Bus"], str.split, by_line=True)
+    assert found.texts == [
+        OwnText(["Ein", "Hund."], f"{several}, line 1"),
+        OwnText(["Die", "Katze"], f"{several}, line 3"),
+        OwnText(["Ein", "Mann"], single),
+        OwnText(["Zwei", "Frauen"], "“Zwei Frauen im Bus”, line 1"),
+        OwnText(["im", "Bus"], "“Zwei Frauen im Bus”, line 2"),
+    ]
+    assert found.left_out() == [f"Skipped: {blank} has no words"]
+    with pytest.raises(InputError, match=r"no text to read: Skipped: .*blank\.txt has no words"):
+        read_texts([blank], str.split, by_line=True)
 
 
 def test_a_translation_gives_the_same_words_the_ids_of_another_vocabulary():
