@@ -12,6 +12,7 @@ from seqsum.data.restored_images import RestoredImages
 from seqsum.data.sine_curves import SineCurves
 from seqsum.data.single_images import Images
 from seqsum.data.sums import deal, increments, read_digits, running_targets, scan_targets, signs
+from seqsum.data.translation import Translation
 
 __all__ = [
     "Batch",
@@ -26,6 +27,7 @@ __all__ = [
     "RestoredImages",
     "SequenceData",
     "SineCurves",
+    "Translation",
     "deal",
     "increments",
     "load_splits",

@@ -1,0 +1,94 @@
+"""Sentences as subwords: parts of words that byte-pair encoding finds (Sennrich et al., 2016), by sentencepiece."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from seqsum.data.text.sentences import SentenceVocabulary, normalise
+from seqsum.data.text.vocabulary import END, PADDING, START, UNKNOWN, WRITTEN
+from seqsum.errors import InputError
+
+SPACE = "▁"  # what sentencepiece writes for a space: at the start of each piece that begins a word
+
+
+class SubwordVocabulary(SentenceVocabulary):
+    """Pieces by a model of sentencepiece, and their ids.
+
+    Args:
+        model: The model, as sentencepiece saves it.
+        lower_case: Whether sentences are read in lower case.
+
+    Raises:
+        InputError: sentencepiece is not installed.
+    """
+
+    def __init__(self, model: bytes, lower_case: bool) -> None:
+        self.model = model
+        self.processor = _sentencepiece().SentencePieceProcessor(model_proto=model)
+        pieces = [self.processor.id_to_piece(number) for number in range(len(WRITTEN), len(self.processor))]
+        super().__init__(pieces, lower_case)
+
+    @classmethod
+    def from_text(cls, text: str, lower_case: bool) -> SubwordVocabulary:
+        """Make the vocabulary that `to_text` wrote."""
+        return cls(base64.b64decode(text), lower_case)
+
+    def to_text(self) -> str:
+        return base64.b64encode(self.model).decode()
+
+    def split(self, sentence: str) -> list[str]:
+        return self.processor.encode(normalise(sentence, self.lower_case), out_type=str)
+
+    def encode(self, sentence: str) -> list[int]:
+        return self.processor.encode(normalise(sentence, self.lower_case))
+
+    def join(self, pieces: Sequence[str]) -> str:
+        # not the processor's own, which takes the spaces of unknown pieces for characters
+        return "".join(pieces).replace(SPACE, " ").strip()
+
+
+def learn_subwords(sentences: Iterable[str], size: int, lower_case: bool) -> SubwordVocabulary:
+    """Find the pieces of sentences by byte-pair encoding, always the same.
+
+    Args:
+        sentences: Sentences of a language.
+        size: Most ids, which count the special four; fewer where the sentences have no more pieces.
+        lower_case: Whether to read in lower case.
+
+    Raises:
+        InputError: sentencepiece is not installed, or `size` does not suffice for the characters.
+    """
+    written = io.BytesIO()
+    try:
+        _sentencepiece().SentencePieceTrainer.train(
+            sentence_iterator=(normalise(sentence, lower_case) for sentence in sentences),
+            model_writer=written,
+            model_type="bpe",
+            vocab_size=size,
+            hard_vocab_limit=False,
+            character_coverage=1.0,
+            num_threads=1,  # with more, the model depends on their number
+            pad_id=PADDING,
+            unk_id=UNKNOWN,
+            bos_id=START,
+            eos_id=END,
+            minloglevel=2,  # errors only
+        )
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        message = f"`--data.vocabulary_size` (={size}) does not suit subwords of these sentences: sentencepiece says "
+        raise InputError(message + reason) from error
+    return SubwordVocabulary(written.getvalue(), lower_case)
+
+
+def _sentencepiece() -> Any:
+    try:
+        import sentencepiece
+    except ImportError as error:
+        raise InputError(
+            "`--data.tokens` (=subwords) needs sentencepiece: pip install sentencepiece, or seqsum[subwords]"
+        ) from error
+    return sentencepiece

@@ -1,0 +1,244 @@
+"""Sentences and their translations into another language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch.utils.data import DataLoader
+
+from seqsum.data.base import Batch, unlabelled
+from seqsum.data.buckets import BucketBatches, RepeatedBuckets
+from seqsum.data.digits import Split
+from seqsum.data.index_tables import IndexBatch, IndexBatches
+from seqsum.data.indexed import IndexedData, check_at_least
+from seqsum.data.pairs import ParallelText, SentencePair, obtain_pairs
+from seqsum.data.pairs.encoded import EncodedPairs, encode_pairs
+from seqsum.data.pairs.vocabularies import MIN_COUNT, Pieces, Vocabularies
+from seqsum.data.text import END, UNKNOWN
+from seqsum.data.text.own import OwnText, OwnTexts, read_texts
+from seqsum.data.text.ragged import pad
+from seqsum.data.text.vocabulary import WRITTEN
+from seqsum.errors import InputError
+
+CHOICES = {"dataset": ("auto", "multi30k", "made"), "tokens": ("words", "subwords")}
+
+
+class Translation(IndexedData):
+    """Sentences and their translations: Multi30k (Elliott et al., 2016, 2017), or a user's own pairs.
+
+    Inputs are ids of the source sentence and `END`, `(B, S)`; targets are ids of its translation and `END`, `(B, T)`.
+    Each language has its own vocabulary; in both, 0 is padding (`PADDING`), 1 an unknown word (`UNKNOWN`), 2 the start
+    (`START`) and 3 the end (`END`). Padding comes behind the end, `mask` and `target_mask` are False there. What a
+    decoder reads is not in the batch: `seqsum.data.text.sentences.decoder_inputs` makes it of the targets.
+
+    Args:
+        dataset: `multi30k`; `made`, a made-up language and its translation into English; or `auto`, which is
+            `multi30k` if `root` holds it, else `made`.
+        root: Folder whose folder `multi30k` has files such as `train.de.gz`.
+        source: Language to translate from: `de`, `en` or `fr` of Multi30k, by default `de`; `made` or `en` of the
+            made-up pairs, by default `made`; of your own pairs the number of the column, by default 1.
+        target: Language to translate into, likewise; by default `en`, or column 2.
+        pairs: A file of your own pairs instead of a dataset: one pair a line, with tabs between its columns. Other
+            columns, such as attributions, are ignored. A tenth of the pairs is held out for validation and another
+            for the test, at most 1,000 each, and no sentence is in two splits.
+        lower_case: Whether sentences are read and written in lower case.
+        tokens: What sentences are split into: `words` and punctuation, or `subwords`, for which sentencepiece is
+            needed.
+        vocabulary_size: Most ids of each language, or of the source and the target, such as [8000, 6000]; four are
+            special, the others are of the most frequent words of the training sentences, or of subwords.
+        min_count: How often a word must come in the training sentences to be known; 2 by default. Not for subwords.
+        max_length: Most words or subwords of a training sentence: pairs with a longer one are not trained on, but
+            validated and tested. Null for no limit.
+        batch_size: Pairs per batch on each device, `B`. Each batch has pairs of a similar length.
+        seed: Seed of the order in training; the command line passes `seed_everything`.
+        texts: For `predict`: text files of one sentence a line, folders of them, patterns, or a sentence itself.
+    """
+
+    languages: SentencePair  # their names
+    own: OwnTexts
+
+    def __init__(
+        self,
+        dataset: Literal["auto", "multi30k", "made"] = "auto",
+        root: str = "data",
+        source: str | int | None = None,
+        target: str | int | None = None,
+        pairs: str | None = None,
+        lower_case: bool = True,
+        tokens: Literal["words", "subwords"] = "words",
+        vocabulary_size: int | tuple[int, int] = 8_000,
+        min_count: int | None = None,
+        max_length: int | None = 50,
+        batch_size: int = 64,
+        seed: int = 0,
+        texts: str | list[str] | None = None,
+    ) -> None:
+        super().__init__((1, 1), batch_size, seed)
+        for name, value in zip(CHOICES, (dataset, tokens), strict=True):
+            if value not in CHOICES[name]:
+                raise InputError(f"`--data.{name}` (={value}) must be one of {CHOICES[name]}")
+        if pairs is not None and dataset != "auto":
+            raise InputError(f"`--data.dataset` (={dataset}) must be left out with your own `--data.pairs` (={pairs})")
+        if min_count is not None and tokens == "subwords":
+            raise InputError(f"`--data.min_count` (={min_count}) is for words, not for `--data.tokens` (=subwords)")
+        sizes = _both(vocabulary_size)
+        for flag, limit, least in (
+            ("vocabulary_size", min(sizes), len(WRITTEN) + 1),
+            ("min_count", min_count, 1),
+            ("max_length", max_length, 1),
+        ):
+            if limit is not None:
+                check_at_least(f"--data.{flag}", limit, least)
+        self.save_hyperparameters(ignore=["texts"])
+        self.dataset: str = dataset
+        self.root = root
+        self.pairs = pairs
+        self.given_languages = [None if given is None else str(given) for given in (source, target)]
+        self.max_length = max_length
+        self.split_into = Pieces(tokens, lower_case, sizes, MIN_COUNT if min_count is None else min_count)
+        self.texts = [texts] if isinstance(texts, str) else texts or []
+        self.own = OwnTexts([], [], [])
+        self.languages = SentencePair("source", "target")  # until `setup` or a checkpoint says it
+        self.parallel: ParallelText | None = None
+        self._vocabularies: Vocabularies | None = None
+        self._encoded: dict[Split, EncodedPairs] = {}
+
+    @classmethod
+    def sizes(cls, settings: Mapping[str, Any]) -> dict[str, int]:
+        """Return the number of ids of each language: `source_vocabulary_size` and `target_vocabulary_size`."""
+        source, target = _both(settings["vocabulary_size"])
+        return {"source_vocabulary_size": source, "target_vocabulary_size": target}
+
+    def setup(self, stage: str) -> None:
+        if stage == "predict":
+            self.own = self.own if self.own.texts else self._read_texts()
+        elif not self._encoded:
+            self.parallel, learnt = self.made_once(self._learn)
+            self.dataset, self.languages, _ = self.parallel
+            self._vocabularies = self._vocabularies or learnt
+            self._encode()
+
+    def load(self) -> None:
+        """Read the pairs, and say which they are."""
+        self.parallel = self._read()
+        self.dataset = self.parallel.name
+
+    def _read(self) -> ParallelText:
+        return self.parallel or obtain_pairs(self.dataset, Path(self.root), self.pairs, *self.given_languages)
+
+    def _learn(self) -> tuple[ParallelText, Vocabularies]:
+        """Read the pairs, unless that was done before, and make the vocabularies."""
+        parallel = self._read()
+        return parallel, self._vocabularies or self.split_into.learn(parallel.splits["train"])
+
+    def _encode(self) -> None:
+        """Encode all splits by the vocabularies."""
+        assert self.parallel is not None, "`setup` has read it"
+        for split, pairs in self.parallel.splits.items():
+            longest = self.max_length if split == "train" else None
+            self._encoded[split] = encode_pairs(pairs, self.vocabularies, longest)
+        if not len(self._encoded["train"]):
+            raise InputError(f"`--data.max_length` (={self.max_length}) leaves no pair to train on")
+
+    @property
+    def vocabularies(self) -> Vocabularies:
+        """What the network knows of each language, `source` and `target`."""
+        if self._vocabularies is None:
+            raise RuntimeError("the vocabularies are made by `setup`, or come from a checkpoint")
+        return self._vocabularies
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the vocabularies, for checkpoints: the network's weights mean nothing without them."""
+        return {"languages": list(self.languages), **self.split_into.save(self.vocabularies)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Encode everything by the vocabularies of a checkpoint."""
+        self._vocabularies = self.split_into.restore(state_dict)
+        if self._encoded:
+            self._encode()
+        else:
+            self.languages = SentencePair(*state_dict["languages"])
+
+    def count(self, split: Split) -> int:
+        return len(self._encoded[split])
+
+    def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
+        """Make the sampler, which puts pairs of similar length together."""
+        lengths, of_targets = self._encoded[split].lengths()
+        kind = RepeatedBuckets if repeated else BucketBatches
+        return kind(split, lengths, self.batch_size, seed, rank, processes, target_lengths=of_targets)
+
+    def gather(self, batch: IndexBatch) -> Batch:
+        """Turn this process's rows of an index table `(B, 1)` into ids of sources `(B, S)` and targets `(B, T)`."""
+        pairs = self._pairs_on(batch.split, batch.rows.device)
+        rows = batch.rows[batch.share].squeeze(-1)
+        padded = []
+        for sentences, steps in ((pairs.source, batch.steps), (pairs.target, batch.target_steps)):
+            assert steps is not None, "the sampler of this class sets it"
+            starts = sentences.offsets[rows]
+            padded.append(pad(sentences.values, starts, sentences.offsets[rows + 1] - starts, steps))
+        (inputs, mask), (targets, target_mask) = padded
+        return Batch(inputs.long(), targets.long(), mask, target_mask, batch.rows)
+
+    def _pairs_on(self, split: Split, device: torch.device) -> EncodedPairs:
+        """Return a split, moved to the device on first use."""
+        pairs = self._encoded[split]
+        if pairs.source.values.device != device:
+            pairs = self._encoded[split] = pairs.to(device)
+        return pairs
+
+    def padding_share(self, split: Split) -> float:
+        """Compute the share of padding among the source and target steps of an epoch, the first for `train`."""
+        lengths, of_targets = self._encoded[split].lengths()
+        tables = [*self._dataloader(split)]
+        computed = sum(len(table.rows) * ((table.steps or 0) + (table.target_steps or 0)) for table in tables)
+        return 1 - int((lengths + of_targets).sum()) / computed
+
+    def _read_texts(self) -> OwnTexts:
+        if not self.texts:
+            raise InputError("`--data.texts` must give a sentence to translate: a file, a folder, or the sentence")
+        # only at spaces: the checkpoint's vocabulary, by which sentences are split, is not there yet
+        return read_texts(self.texts, str.split, by_line=True)
+
+    def pair_of(self, split: Split, row: int) -> SentencePair:
+        """Return the sentences of a row, in lower case if they are read so, otherwise as they were written."""
+        pair = self._encoded[split].text_of(row)
+        return SentencePair(*(text.lower() for text in pair)) if self.split_into.lower_case else pair
+
+    def words_read(self, text: OwnText) -> list[str]:
+        """Return the pieces of a user's sentence that the network reads, known or not."""
+        return self.vocabularies.source.split(" ".join(text.words))
+
+    def known(self, words: Sequence[str]) -> list[bool]:
+        """Return for each piece of a source whether it is in the network's vocabulary."""
+        return [number != UNKNOWN for number in self.vocabularies.source.look_up(words)]
+
+    def as_batch(self, text: OwnText) -> Batch:
+        """Make an unlabelled batch of one sentence, inputs `(1, S)`: its pieces, then `END`; on the CPU."""
+        ids = torch.tensor([[*self.vocabularies.source.look_up(self.words_read(text)), END]])
+        return unlabelled(ids, torch.ones_like(ids, dtype=torch.bool))
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Serve the user's sentences as batches of one."""
+        batches = [self.as_batch(text) for text in self.own.texts]
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
+
+    def describe(self) -> str:
+        counts = ", ".join(f"{len(encoded):,} {split}" for split, encoded in self._encoded.items())
+        pieces, lower_case, *_ = self.split_into
+        known = " and ".join(f"{len(each):,}" for each in self.vocabularies)
+        text = f"{self.dataset} sentence pairs, {' to '.join(self.languages)} ({counts}), {known} ids of "
+        text += f"{'lower-case ' if lower_case else ''}{pieces}"
+        if left_out := self._encoded["train"].left_out:
+            pairs = "pair" if left_out == 1 else "pairs"
+            text += f"; {left_out:,} training {pairs} longer than {self.max_length} {pieces} left out"
+        return text
+
+
+def _both(size: int | Sequence[int]) -> tuple[int, int]:
+    """Return the sizes of both vocabularies."""
+    source, target = (size, size) if isinstance(size, int) else size
+    return source, target

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqsum.data import Batch, Translation
+from seqsum.data.pairs.translated import TranslatedTexts
+from seqsum.data.text import END, PADDING, UNKNOWN
+from seqsum.errors import InputError
+from tests.data.pairs.written import write_multi30k, write_sentences
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_multi30k(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(params=["words", "subwords"])
+def tokens(request: pytest.FixtureRequest) -> str:
+    if request.param == "subwords":
+        pytest.importorskip("sentencepiece")
+    return request.param
+
+
+def made(root: Path, **options) -> Translation:
+    data = Translation(root=str(root), batch_size=8, **options)
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+def epoch_of(data: Translation, split: str = "train", epoch: int = 0) -> list[Batch]:
+    loader = getattr(data, f"{split}_dataloader")()
+    loader.sampler.set_epoch(epoch)
+    return [data.gather(table) for table in loader]
+
+
+def read_back(data: Translation, batch: Batch) -> list[tuple[str, str]]:
+    """Decode what a batch holds."""
+    vocabularies, rows = data.vocabularies, zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True)
+    return [(vocabularies.source.decode(source), vocabularies.target.decode(target)) for source, target in rows]
+
+
+# Batches --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("direction", [("de", "en"), ("en", "de")])
+def test_batches_hold_every_pair_once_with_its_translation(root, tokens, direction):
+    data = made(root, source=direction[0], target=direction[1], tokens=tokens, vocabulary_size=200, min_count=None)
+    for split, count in (("train", 300), ("val", 40), ("test", 50)):
+        seen = []
+        for batch in epoch_of(data, split):
+            rows = batch.rows.flatten().tolist()
+            assert read_back(data, batch) == [data.pair_of(split, row) for row in rows]
+            seen += rows
+        assert sorted(seen) == list(range(count))
+
+
+def test_sentences_end_with_the_end_and_padding_comes_behind_it(root, tokens):
+    data = made(root, tokens=tokens)
+    for batch in epoch_of(data):
+        for ids, mask in ((batch.inputs, batch.mask), (batch.targets, batch.target_mask)):
+            assert ids.dtype == torch.int64
+            assert ids.shape == mask.shape
+            for row, exists in zip(ids.tolist(), mask.tolist(), strict=True):
+                assert exists == sorted(exists, reverse=True)
+                length = sum(exists)
+                assert row.index(END) == length - 1
+                assert set(row[length:]) <= {PADDING}
+        assert batch.scored is batch.target_mask
+
+
+def test_batches_are_as_long_as_their_longest_source_and_target(root):
+    data = made(root)
+    batches = epoch_of(data)
+    for batch in batches:
+        assert batch.mask.sum(1).max() == batch.inputs.shape[1]
+        assert batch.target_mask.sum(1).max() == batch.targets.shape[1]
+    assert any(batch.inputs.shape != batch.targets.shape for batch in batches)
+    for split in ("train", "val"):
+        masks = [mask for batch in epoch_of(data, split) for mask in (batch.mask, batch.target_mask)]
+        padded = sum(int((~mask).sum()) for mask in masks) / sum(mask.numel() for mask in masks)
+        assert data.padding_share(split) == pytest.approx(padded, abs=1e-12)
+    assert data.padding_share("train") < 0.2
+
+
+def test_epochs_differ_in_order_alone_and_the_same_epoch_repeats(root):
+    data = made(root, seed=3)
+    first, again, later = (epoch_of(data, epoch=epoch) for epoch in (0, 0, 1))
+    assert [batch.rows.tolist() for batch in first] == [batch.rows.tolist() for batch in again]
+    assert [batch.rows.tolist() for batch in first] != [batch.rows.tolist() for batch in later]
+    other = epoch_of(made(root, seed=4))
+    assert [batch.rows.tolist() for batch in first] != [batch.rows.tolist() for batch in other]
+    assert [b.rows.tolist() for b in epoch_of(data, "val", 0)] == [b.rows.tolist() for b in epoch_of(data, "val", 5)]
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_read_the_pairs_that_one_would(root, processes):
+    data = made(root)
+    for table in data.train_dataloader():
+        whole = data.gather(table)
+        for rank in range(processes):
+            share = slice(rank, None, processes)
+            part = data.gather(table._replace(share=share))
+            assert all(torch.equal(ours, theirs[share]) for ours, theirs in zip(part[:4], whole[:4], strict=True))
+    empty = data.gather(table._replace(share=slice(len(table.rows), None, processes)))
+    assert (empty.inputs.shape, empty.targets.shape) == ((0, table.steps), (0, table.target_steps))
+
+
+def test_batches_are_made_on_the_device(root, device):
+    data = made(root)
+    table = next(iter(data.train_dataloader()))
+    here, there = data.gather(table), data.gather(table._replace(rows=table.rows.to(device)))
+    assert there.inputs.device.type == device
+    assert all(torch.equal(ours, theirs.cpu()) for ours, theirs in zip(here, there, strict=True))
+
+
+# Vocabularies ---------------------------------------------------------------------------------------------
+
+
+def test_each_language_has_its_own_vocabulary_of_the_training_sentences(tmp_path):
+    folder = write_multi30k(tmp_path) / "multi30k"
+    write_sentences(folder / "train.de.gz", ["Ein Hund!", "ein Mann!", "ein Hund"])
+    write_sentences(folder / "train.en.gz", ["a dog!", "a man!", "A dog"])
+    data = made(tmp_path)
+    source, target = (each.vocabulary.words[4:] for each in data.vocabularies)
+    assert source == ["ein", "!", "hund"]
+    assert target == ["a", "!", "dog"]
+    assert data.vocabularies.source.encode("Ein Mann!") == [4, UNKNOWN, 5]
+    cased = made(tmp_path, lower_case=False, min_count=1, vocabulary_size=(7, 6))
+    assert cased.vocabularies.source.vocabulary.words[4:] == ["!", "Hund", "ein"]
+    assert cased.vocabularies.target.vocabulary.words[4:] == ["!", "a"]
+
+
+def test_networks_follow_the_sizes_of_both_vocabularies():
+    both = {"source_vocabulary_size": 8_000, "target_vocabulary_size": 6_000}
+    assert Translation.sizes({"vocabulary_size": [8_000, 6_000]}) == both
+    assert set(Translation.sizes({"vocabulary_size": 500}).values()) == {500}
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_the_vocabularies_of_a_checkpoint_are_used_whenever_it_is_read(root, tmp_path, tokens, order):
+    trained = made(root, tokens=tokens, vocabulary_size=60)
+    write_multi30k(tmp_path, counts=(30, 40, 50))
+    data = Translation(root=str(tmp_path), tokens=tokens, batch_size=8)
+    if order == "before":
+        data.load_state_dict(trained.state_dict())
+    data.setup("test")
+    if order == "after":
+        assert [len(each) for each in data.vocabularies] != [len(each) for each in trained.vocabularies]
+        data.load_state_dict(trained.state_dict())
+    for ours, theirs in zip(epoch_of(data, "test"), epoch_of(trained, "test"), strict=True):
+        assert torch.equal(ours.inputs, theirs.inputs)
+        assert torch.equal(ours.targets, theirs.targets)
+
+
+def test_a_checkpoint_of_other_pieces_is_an_error(root):
+    state = made(root).state_dict()
+    with pytest.raises(InputError, match=r"`--data\.tokens` \(=subwords\) must be words, as the checkpoint"):
+        Translation(tokens="subwords").load_state_dict(state)
+    with pytest.raises(InputError, match=r"`--data\.lower_case` \(=False\) must be True, as the checkpoint"):
+        Translation(lower_case=False).load_state_dict(state)
+
+
+# Which pairs ----------------------------------------------------------------------------------------------
+
+
+def test_long_sentences_are_left_out_of_training_alone_and_counted(root):
+    data, whole = made(root, max_length=8), made(root, max_length=None)
+    longer = [
+        max(len(vocabulary.split(text)) for vocabulary, text in zip(whole.vocabularies, pair, strict=True)) > 8
+        for pair in (whole.pair_of("train", row) for row in range(300))
+    ]
+    kept = [whole.pair_of("train", row) for row in range(300) if not longer[row]]
+    assert 0 < len(kept) < 300
+    assert [data.pair_of("train", row) for row in range(data.count("train"))] == kept
+    for batch in epoch_of(data):
+        assert read_back(data, batch) == [data.pair_of("train", row) for row in batch.rows.flatten().tolist()]
+    assert (data.count("val"), data.count("test")) == (40, 50)
+    assert f"; {sum(longer)} training pairs longer than 8 words left out" in data.describe()
+    assert "left out" not in whole.describe()
+
+
+def test_auto_is_made_up_with_a_loud_warning_when_there_are_no_real_pairs(tmp_path):
+    data = Translation(root=str(tmp_path / "new"), source="fr")
+    with pytest.warns(UserWarning, match=r"NOT REAL SENTENCES.*`--data\.root` .*does not hold Multi30k\. Put train"):
+        data.prepare_data()
+    data.setup("fit")
+    assert data.dataset == "made"
+    assert data.languages == ("made", "en")
+    assert "made sentence pairs, made to en (4,000 train, 250 val, 250 test), 63 and 41 ids of" in data.describe()
+    assert not (tmp_path / "new").exists()
+
+
+def test_own_pairs_are_trained_on(tmp_path):
+    path = tmp_path / "own.txt"
+    path.write_text("".join(f"Satz {n}\tsentence {n}\tsomebody\n" for n in range(100)))
+    data = made(tmp_path, pairs=str(path), min_count=1, source=1)
+    assert data.dataset == "pairs"
+    assert data.pair_of("train", 0).source.startswith("satz")
+    assert "column 1 to column 2 (80 train, 10 val, 10 test)" in data.describe()
+    assert made(tmp_path, pairs=str(path), lower_case=False).pair_of("train", 0).source.startswith("Satz")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dataset": "wmt"}, r"`--data\.dataset` \(=wmt\) must be one of"),
+        ({"tokens": "letters"}, r"`--data\.tokens` \(=letters\) must be one of"),
+        ({"dataset": "made", "pairs": "own.txt"}, r"`--data\.dataset` \(=made\) must be left out with"),
+        ({"tokens": "subwords", "min_count": 2}, r"`--data\.min_count` \(=2\) is for words"),
+        ({"vocabulary_size": 4}, r"`--data\.vocabulary_size` \(=4\) must be at least 5"),
+        ({"vocabulary_size": (9, 4)}, r"`--data\.vocabulary_size` \(=4\) must be at least 5"),
+        ({"min_count": 0}, r"`--data\.min_count` \(=0\) must be at least 1"),
+        ({"max_length": 0}, r"`--data\.max_length` \(=0\) must be at least 1"),
+        ({"max_length": 1}, r"`--data\.max_length` \(=1\) leaves no pair to train on"),
+        ({"batch_size": 0}, r"`--data\.batch_size` \(=0\) must be at least 1"),
+        ({"dataset": "multi30k", "root": "nowhere"}, r"`--data\.root` \(=nowhere\) does not hold Multi30k"),
+    ],
+)
+def test_a_wrong_choice_is_named(root, options, message):
+    with pytest.raises(InputError, match=message):
+        Translation(**{"root": str(root), **options}).setup("fit")
+
+
+# A user's own sentences -----------------------------------------------------------------------------------
+
+
+def test_own_sentences_are_read_by_the_vocabulary_of_the_checkpoint(root, tmp_path, tokens):
+    trained = made(root, tokens=tokens)
+    (tmp_path / "own.txt").write_text("Hund  kati vidan.\n\nXylophon fintan!\n")
+    data = Translation(tokens=tokens, texts=[str(tmp_path / "own.txt"), "Nun hund"])
+    data.setup("predict")  # before the checkpoint is read, as Lightning does
+    data.load_state_dict(trained.state_dict())
+    assert [text.source.removeprefix(f"{tmp_path}/") for text in data.own.texts] == [
+        "own.txt, line 1",
+        "own.txt, line 3",
+        "“Nun hund”",
+    ]
+    assert isinstance(data, TranslatedTexts)
+    assert data.languages == ("de", "en")
+    source = trained.vocabularies.source
+    for text, batch, sentence in zip(
+        data.own.texts,
+        data.predict_dataloader(),
+        ("hund kati vidan.", "xylophon fintan!", "nun hund"),
+        strict=True,
+    ):
+        assert batch.inputs.tolist() == [[*source.encode(sentence), END]]
+        assert batch.targets.shape == (1, 0)
+        assert bool(batch.mask.all())
+        words = data.words_read(text)
+        assert source.join(words) == sentence, "unknown words are kept"
+        assert data.known(words) == [number != UNKNOWN for number in batch.inputs[0, :-1].tolist()]
+    assert not all(data.known(data.words_read(data.own.texts[1])))
+
+
+def test_no_sentence_is_an_error():
+    with pytest.raises(InputError, match=r"`--data\.texts` must give a sentence"):
+        Translation().setup("predict")
+
+
+# The real sentences ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "target", "ids"),
+    [("de", "en", "7,883 and 5,900"), ("en", "fr", "5,900 and 6,436"), ("fr", "de", "6,436 and 7,883")],
+)
+def test_the_real_sentences_are_all_read_and_survive_being_split_and_joined(real_root, source, target, ids):
+    if not (real_root / "multi30k").exists():
+        pytest.skip("SEQSUM_DATA holds no Multi30k")
+    data = made(real_root, source=source, target=target, max_length=None)
+    assert f"{source} to {target} (29,000 train, 1,014 val, 1,000 test), {ids}" in data.describe()
+    vocabulary = data.vocabularies.target
+    texts = [data.pair_of("train", row).target for row in range(29_000)]
+    changed = [text for text in texts if "".join(vocabulary.join(vocabulary.split(text)).split()) != joined(text)]
+    assert len(changed) < 15
+    inner = [text for text in texts if apart(vocabulary.join(vocabulary.split(text))) != apart(text)]
+    assert len(inner) < 40
+
+
+def joined(text: str) -> str:
+    return "".join(text.replace("’", "'").split())
+
+
+def apart(text: str) -> str:
+    """Write spaces at the symbols that sacrebleu's rule sets apart; at others, spaces count."""
+    for symbol in '.,;:!?()[]{}"&/%#$=@`':
+        text = text.replace(symbol, f" {symbol} ")
+    return " ".join(text.replace("’", "'").split())
