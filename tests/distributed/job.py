@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 
-from seqsum.data import Batch, DigitSums, FilmReviews
+from seqsum.data import Batch, DigitSums, FilmReviews, Translation
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.rendered import render_digits
 from seqsum.diagnosis import FiniteLoss
@@ -20,6 +20,7 @@ from seqsum.errors import NotFiniteError
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Embed, Encoder
 from seqsum.objectives import Classification
+from tests.data.pairs.translator import Translator
 
 TRAIN, VALIDATION, TEST = 600, 101, 203
 EVEN = {"sequence_length": 7}  # 85 sequences
@@ -69,6 +70,19 @@ class WatchedReviews(FilmReviews):
         return super().gather(batch)
 
 
+class WatchedPairs(Translation):
+    """Keeps which pairs this process trains on."""
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__(dataset="made", vocabulary_size=(70, 50), batch_size=batch_size, max_length=9, seed=3)
+        self.used: list[Tensor] = []
+
+    def gather(self, batch: IndexBatch) -> Batch:
+        if batch.split == "train":
+            self.used.append(batch.rows[batch.share].cpu())
+        return super().gather(batch)
+
+
 class Gradients(Callback):
     """Keeps the gradients of each step, and holds the weights still."""
 
@@ -105,7 +119,14 @@ def training_on_reviews(batch_size: int) -> dict[str, Any]:
     return watched(WatchedReviews(batch_size), module)
 
 
-def watched(data: Watched | WatchedReviews, module: SequenceModule) -> dict[str, Any]:
+def training_on_pairs(batch_size: int) -> dict[str, Any]:
+    torch.manual_seed(0)
+    network = Translator(70, 50, dropout=0.0)
+    module = SequenceModule(network, Classification(50, scored="every"), schedule="constant")
+    return watched(WatchedPairs(batch_size), module)
+
+
+def watched(data: Watched | WatchedReviews | WatchedPairs, module: SequenceModule) -> dict[str, Any]:
     gradients = Gradients()
     make_trainer(max_epochs=EPOCHS, limit_val_batches=0, callbacks=[gradients]).fit(module, data)
     return {"used": data.used, "gradients": gradients.steps, "losses": gradients.losses}
@@ -162,6 +183,7 @@ def compute(global_batch_size: int) -> dict[str, Any]:
             "even": training(batch_size, **EVEN),
             "range": training(batch_size, masked=True, **RANGE),
             "reviews": training_on_reviews(batch_size),
+            "pairs": training_on_pairs(batch_size),
             "evaluation": evaluation(batch_size, **EVEN),
             "masked evaluation": evaluation(batch_size, masked=True, **RANGE),
             "learning": learning(batch_size),

@@ -56,10 +56,12 @@ def test_every_digit_that_one_process_uses_is_used_exactly_once_an_epoch(alone, 
     assert job.TRAIN - len(used) < 8
 
 
+@pytest.mark.parametrize("what", ["reviews", "pairs"])
 @pytest.mark.parametrize("epoch", range(job.EPOCHS))
-def test_every_review_is_used_exactly_once_an_epoch_by_processes_too(alone, together, epoch):
-    used = [review for process in together for review in digits_of(process["reviews"]["used"], epoch)]
-    assert sorted(used) == sorted(digits_of(alone["reviews"]["used"], epoch)) == list(range(1_800))
+def test_every_text_is_used_exactly_once_an_epoch_by_processes_too(alone, together, what, epoch):
+    used = [text for process in together for text in digits_of(process[what]["used"], epoch)]
+    assert sorted(used) == sorted(digits_of(alone[what]["used"], epoch)) == list(range(len(used)))
+    assert len(used) > 1_700
 
 
 def test_processes_without_a_row_take_part_in_the_last_batch(together):
@@ -74,7 +76,7 @@ def test_all_processes_draw_the_same_length_for_a_batch(alone, together):
         assert [rows.shape[1] for rows in process["range"]["used"]] == lengths
 
 
-@pytest.mark.parametrize("what", ["even", "range", "reviews"])
+@pytest.mark.parametrize("what", ["even", "range", "reviews", "pairs"])
 def test_gradients_of_a_global_batch_are_those_of_one_process(alone, together, what):
     """Uneven and empty shares, masks and warps included; float32."""
     expected = alone[what]["gradients"]
@@ -84,7 +86,7 @@ def test_gradients_of_a_global_batch_are_those_of_one_process(alone, together, w
                 torch.testing.assert_close(gradient, other, rtol=1e-4, atol=2e-6 * max(1.0, other.abs().max().item()))
 
 
-@pytest.mark.parametrize("what", ["even", "range", "reviews"])
+@pytest.mark.parametrize("what", ["even", "range", "reviews", "pairs"])
 def test_the_loss_of_a_global_batch_is_that_of_one_process(alone, together, what):
     for process in together:
         assert process[what]["losses"] == pytest.approx(alone[what]["losses"], rel=1e-5)
