@@ -116,9 +116,8 @@ class Translation(IndexedData):
         if stage == "predict":
             self.own = self.own if self.own.texts else self._read_texts()
         elif not self._encoded:
-            self.parallel, learnt = self.made_once(self._learn)
+            self.parallel, self._vocabularies = self.made_once(self._learn)
             self.dataset, self.languages, _ = self.parallel
-            self._vocabularies = self._vocabularies or learnt
             self._encode()
 
     def load(self) -> None:
@@ -130,7 +129,7 @@ class Translation(IndexedData):
         return self.parallel or obtain_pairs(self.dataset, Path(self.root), self.pairs, *self.given_languages)
 
     def _learn(self) -> tuple[ParallelText, Vocabularies]:
-        """Read the pairs, unless that was done before, and make the vocabularies."""
+        """Read the pairs, unless that was done before, and make the vocabularies, unless a checkpoint brought them."""
         parallel = self._read()
         return parallel, self._vocabularies or self.split_into.learn(parallel.splits["train"])
 
@@ -140,7 +139,7 @@ class Translation(IndexedData):
         for split, pairs in self.parallel.splits.items():
             longest = self.max_length if split == "train" else None
             self._encoded[split] = encode_pairs(pairs, self.vocabularies, longest)
-        if not len(self._encoded["train"]):
+        if not self._encoded["train"].size:
             raise InputError(f"`--data.max_length` (={self.max_length}) leaves no pair to train on")
 
     @property
@@ -163,7 +162,7 @@ class Translation(IndexedData):
             self.languages = SentencePair(*state_dict["languages"])
 
     def count(self, split: Split) -> int:
-        return len(self._encoded[split])
+        return self._encoded[split].size
 
     def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
         """Make the sampler, which puts pairs of similar length together."""
@@ -227,7 +226,7 @@ class Translation(IndexedData):
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
 
     def describe(self) -> str:
-        counts = ", ".join(f"{len(encoded):,} {split}" for split, encoded in self._encoded.items())
+        counts = ", ".join(f"{encoded.size:,} {split}" for split, encoded in self._encoded.items())
         pieces, lower_case, *_ = self.split_into
         known = " and ".join(f"{len(each):,}" for each in self.vocabularies)
         text = f"{self.dataset} sentence pairs, {' to '.join(self.languages)} ({counts}), {known} ids of "

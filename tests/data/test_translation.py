@@ -9,6 +9,7 @@ from seqsum.data import Batch, Translation
 from seqsum.data.pairs.translated import TranslatedTexts
 from seqsum.data.text import END, PADDING, UNKNOWN
 from seqsum.errors import InputError
+from tests.data.device_only import DEVICES, DeviceOnly
 from tests.data.pairs.written import write_multi30k, write_sentences
 
 
@@ -115,6 +116,17 @@ def test_batches_are_made_on_the_device(root, device):
     here, there = data.gather(table), data.gather(table._replace(rows=table.rows.to(device)))
     assert there.inputs.device.type == device
     assert all(torch.equal(ours, theirs.cpu()) for ours, theirs in zip(here, there, strict=True))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_gpu_would_not_wait_for_the_host(root, device):
+    data = made(root)
+    table = next(iter(data.train_dataloader()))
+    table = table._replace(rows=table.rows.to(device))
+    data.gather(table)  # moves the split to the device
+    with DeviceOnly(device):
+        batch = data.gather(table)
+    assert batch.targets.shape == (8, table.target_steps)
 
 
 # Vocabularies ---------------------------------------------------------------------------------------------

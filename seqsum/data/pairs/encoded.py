@@ -28,7 +28,9 @@ class EncodedPairs(NamedTuple):
     texts: SentencePairs
     left_out: int
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """Number of pairs."""
         return len(self.texts.source)
 
     def to(self, device: torch.device) -> EncodedPairs:
