@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import seqsum
 from seqsum import AttentionCell, GRUCell, LSTMCell, Recurrent, RecurrentCell, RNNCell, check_cell
 from seqsum.recurrent import unroll
+from seqsum.recurrent.cells import SourceAttention
 from tests.covering import covering
 from tests.recurrent.test_numpy_oracle import NumPyGRU, NumPyLSTM, NumPyRNN
 from tests.recurrent.test_recurrent import MinimalGatedUnit
@@ -62,14 +63,14 @@ class Case:
 
 def numpy_weights(cell, hidden, values, valid):
     """The weights of one row, `(S,)`, by the papers' equations, over its valid source steps alone."""
-    named = {name: p.detach().numpy() for name, p in cell.named_parameters()}
+    named = {name: p.detach().numpy() for name, p in cell.source_attention.scores.named_parameters()}
     weights = np.zeros(len(values))
     for s in np.flatnonzero(valid):
         if cell.attention == "additive":
-            units = np.tanh(named["scores.query.weight"] @ hidden + named["scores.key.weight"] @ values[s])
-            weights[s] = np.exp(named["scores.score.weight"][0] @ units)
+            units = np.tanh(named["query.weight"] @ hidden + named["key.weight"] @ values[s])
+            weights[s] = np.exp(named["score.weight"][0] @ units)
         elif cell.attention == "multiplicative":
-            weights[s] = np.exp(hidden @ named["scores.key.weight"] @ values[s] / np.sqrt(len(hidden)))
+            weights[s] = np.exp(hidden @ named["key.weight"] @ values[s] / np.sqrt(len(hidden)))
         else:
             weights[s] = 1
     return weights / weights.sum() if valid.any() else weights
@@ -262,7 +263,7 @@ def test_copies_pickles_and_state_dicts(attention, wrapped):
     case.layer.backend = "auto"
     expected = case.run()
     names = list(case.layer.state_dict())
-    assert all(name.startswith(("cells.0.cell.", "cells.0.scores.")) for name in names)
+    assert all(name.startswith(("cells.0.cell.", "cells.0.source_attention.")) for name in names)
     fresh = Recurrent(case.cell.like(case.F)).double()
     fresh.load_state_dict(case.layer.state_dict())
     for twin in (copy.deepcopy(case.layer), pickle.loads(pickle.dumps(case.layer)), fresh):
@@ -278,7 +279,7 @@ def test_another_like_it_has_fresh_weights_and_the_same_options():
         assert (other.input_size, other.hidden_size, other.output_size, other.source_size) == (6, 8, 11, 3)
         assert other.state_size == [8, 8]
         assert other.cell.bias_ih is None
-        assert other.scores.key.weight.shape == (2, 3)
+        assert other.source_attention.scores.key.weight.shape == (2, 3)
         assert other.cell is not source.cell
     assert repr(cell).startswith("AttentionCell(\n  4, 5, attention='additive', source_size=3")
 
@@ -454,3 +455,17 @@ def test_the_low_level_loop_takes_a_prepared_source():
     outputs, final = unroll(case.cell, case.inputs, state, backend="auto")
     torch.testing.assert_close(outputs, case.layer(case.inputs, constants=case.constants)[0])
     assert len(final) == len(state)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_many_queries_at_once_are_answered_as_each_alone(attention):
+    torch.manual_seed(1)
+    source = SourceAttention(attention, 4, 3).double()
+    values, mask = torch.randn(2, 6, 3).double(), torch.rand(2, 6) < 0.7
+    queries = torch.randn(5, 2, 4).double()
+    prepared = source.source(values.masked_fill(~mask.unsqueeze(-1), float("nan")), mask)
+    weights, contexts = source(queries, *prepared)
+    for query, *expected in zip(queries, weights, contexts, strict=True):
+        torch.testing.assert_close(source(query, *prepared), tuple(expected))
+    torch.testing.assert_close(contexts, torch.einsum("tbs,bse->tbe", weights, values))
+    assert not weights[:, ~mask].any()

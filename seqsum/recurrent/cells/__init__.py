@@ -1,12 +1,13 @@
 """Cells: the equations of one time step of a recurrent layer."""
 
-from seqsum.recurrent.cells.attention import Attention, AttentionCell
+from seqsum.recurrent.cells.attention import AttentionCell
 from seqsum.recurrent.cells.base import RecurrentCell, require_cell
 from seqsum.recurrent.cells.constants import Constants, list_constants, reorder_constants
 from seqsum.recurrent.cells.gru import GRUCell
 from seqsum.recurrent.cells.lstm import LSTMCell, OutputActivation
 from seqsum.recurrent.cells.packed import PackedCell, dropout_mask
 from seqsum.recurrent.cells.rnn import Nonlinearity, RNNCell
+from seqsum.recurrent.cells.source_attention import Attention, SourceAttention
 from seqsum.recurrent.cells.weights import computed_weights, has_hooks, with_weights
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "PackedCell",
     "RNNCell",
     "RecurrentCell",
+    "SourceAttention",
     "computed_weights",
     "dropout_mask",
     "has_hooks",

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from seqsum.recurrent.cells.base import RecurrentCell, check_whole, require_cell
-from seqsum.recurrent.cells.scores import AdditiveScores, EqualScores, MultiplicativeScores
-
-Attention = Literal["additive", "multiplicative", "none"]
-
-MASKED = -1e9  # added to the scores of masked source steps; with -inf, a row with no valid step would give NaN
+from seqsum.recurrent.cells.source_attention import Attention, SourceAttention
 
 
 class AttentionCell(RecurrentCell):
@@ -74,7 +70,7 @@ class AttentionCell(RecurrentCell):
         attention_size: int | None = None,
     ) -> None:
         require_cell(cell)
-        _check_options(cell, attention, source_size, attention_size)
+        _check_options(cell, source_size)
         sizes: dict[str, Any] = {"state_size": cell.state_size, "output_size": cell.output_size + source_size}
         super().__init__(cell.input_size - source_size, cell.hidden_size, **sizes)
         self.source_size = source_size
@@ -85,14 +81,7 @@ class AttentionCell(RecurrentCell):
         self.cell = cell
         like = next(cell.parameters(), torch.empty(0))
         on: dict[str, Any] = {"device": like.device, "dtype": like.dtype}
-        query_size = cell.state_size[0]
-        self.scores: nn.Module
-        if attention == "additive":
-            self.scores = AdditiveScores(query_size, source_size, attention_size or query_size, **on)
-        elif attention == "multiplicative":
-            self.scores = MultiplicativeScores(query_size, source_size, **on)
-        else:
-            self.scores = EqualScores()
+        self.source_attention = SourceAttention(attention, cell.state_size[0], source_size, attention_size, **on)
 
     def project(self, input: Tensor) -> Tensor:
         """Return the input: the wrapped cell projects it together with the context, which depends on the state."""
@@ -101,8 +90,8 @@ class AttentionCell(RecurrentCell):
     def attend(self, state: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Compute the source steps' weights, `(…, S)`, and the context, `(…, E)`, from the state before a step."""
         keys, values, bias = state[-3], state[-2], state[-1]
-        weights = torch.softmax(self.scores(state[0], keys) + bias, dim=-1) * (bias == 0)
-        return weights, torch.matmul(weights.unsqueeze(-2), values).squeeze(-2)
+        attended: tuple[Tensor, Tensor] = self.source_attention(state[0], keys, values, bias)
+        return attended
 
     def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Run one step: input `(B, F)`, wrapped states and constants, keys, values, bias -> output `(B, O)`, state."""
@@ -133,30 +122,8 @@ class AttentionCell(RecurrentCell):
         return self.cell.constants(batch_size, like, generator, *others) + self.source(values, mask)
 
     def source(self, values: Tensor, mask: Tensor | None = None) -> list[Tensor]:
-        """Prepare a source for any number of steps.
-
-        Args:
-            values: `(B, S, E)`.
-            mask: `(B, S)` bool, see the class.
-
-        Returns:
-            Keys `(B, S, A)`, values with zeros at masked steps, and what is added to the scores, `(B, S)`.
-
-        Raises:
-            ValueError: A shape or type doesn't fit.
-        """
-        if values.dim() != 3 or values.shape[-1] != self.source_size:
-            raise ValueError(f"`values` of shape {tuple(values.shape)} must be (B, S, {self.source_size})")
-        if mask is None:
-            mask = torch.ones_like(values[..., 0], dtype=torch.bool)
-        if mask.shape != values.shape[:2] or mask.dtype != torch.bool:
-            raise ValueError(
-                f"`mask` of shape {tuple(mask.shape)} and type {mask.dtype} must be of {tuple(values.shape[:2])}, "
-                "(B, S), and type torch.bool"
-            )
-        values = values.masked_fill(~mask.unsqueeze(-1), 0)  # zero times NaN is NaN, in the context and in gradients
-        bias = torch.zeros_like(values[..., 0]).masked_fill(~mask, max(MASKED, torch.finfo(values.dtype).min))
-        return [self.scores.keys(values), values, bias]  # type: ignore[operator]  # mypy takes it for a submodule
+        """Prepare a source for any number of steps, see `SourceAttention.source`."""
+        return self.source_attention.source(values, mask)
 
     def like(self, input_size: int, **changes: Any) -> RecurrentCell:
         """Make another around a cell `like` the wrapped one; `changes` are that cell's."""
@@ -166,9 +133,7 @@ class AttentionCell(RecurrentCell):
         return f"{super().extra_repr()}, attention={self.attention!r}, source_size={self.source_size}"
 
 
-def _check_options(cell: RecurrentCell, attention: str, source_size: int, attention_size: int | None) -> None:
-    if attention not in get_args(Attention):
-        raise ValueError(f"`attention` (={attention!r}) must be one of {get_args(Attention)}")
+def _check_options(cell: RecurrentCell, source_size: int) -> None:
     check_whole("source_size", source_size)
     if not 1 <= source_size < cell.input_size:
         raise ValueError(
@@ -177,10 +142,3 @@ def _check_options(cell: RecurrentCell, attention: str, source_size: int, attent
         )
     if "attention" in cell.gate_names:
         raise ValueError(f"`cell` (={type(cell).__name__}) attends already")
-    if attention_size is None:
-        return
-    check_whole("attention_size", attention_size)
-    if attention != "additive":
-        raise ValueError(f"`attention_size` (={attention_size}) has no effect on `attention` (={attention!r})")
-    if attention_size < 1:
-        raise ValueError(f"`attention_size` (={attention_size}) must be at least 1")
