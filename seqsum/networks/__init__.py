@@ -5,6 +5,7 @@ from seqsum.networks.build import build_network
 from seqsum.networks.by_step import StepNetwork
 from seqsum.networks.conv_encoder import ConvEncoder
 from seqsum.networks.dense_encoder import DenseEncoder
+from seqsum.networks.encoder_decoder import EncoderDecoder
 from seqsum.networks.encoders import Encoder, Flatten
 from seqsum.networks.heads import build_head
 from seqsum.networks.hidden_layers import HiddenLayers
@@ -23,6 +24,7 @@ __all__ = [
     "DenseEncoder",
     "Embed",
     "Encoder",
+    "EncoderDecoder",
     "Flatten",
     "HiddenLayers",
     "InitialState",

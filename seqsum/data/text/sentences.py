@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from seqsum.data.text.vocabulary import END, START, WRITTEN, Vocabulary
+from seqsum.data.text.vocabulary import END, START, UNKNOWN, WRITTEN, Vocabulary
 
 INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\ufeff"))  # soft hyphen, zero-width space, byte order mark
 
@@ -52,12 +52,17 @@ class SentenceVocabulary:
         return self.look_up(self.split(sentence))
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
-        """Return the piece of each id, `<end>` and its like for the special ones."""
-        return [self.vocabulary.words[number] for number in ids]
+        """Return the piece of each id, `<end>` and its like for the special ones.
+
+        A network may have more ids than the sentences have words, and write one before it has learned not to: it is
+        then an unknown word.
+        """
+        words = self.vocabulary.words
+        return [words[number if number < len(words) else UNKNOWN] for number in ids]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Make a sentence of ids up to the first `END`; special ones, unknown pieces too, are left out."""
-        return self.join(self.pieces(number for number in until_end(ids) if number > END))
+        return self.join(self.pieces(number for number in until_end(ids) if END < number < len(self)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self):,} ids)"
