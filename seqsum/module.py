@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 import seqsum
-from seqsum.data.base import Batch
+from seqsum.data.base import Batch, SequenceData
 from seqsum.distributed import of_all_processes
 from seqsum.errors import InputError
 from seqsum.graphs import CudaGraph, GraphedModule
@@ -102,8 +102,14 @@ class SequenceModule(GraphedModule):
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
+        self.answer_metrics = MetricCollection({})  # of a test, see `setup`
         self.loss_read = 0.0  # time of the last reading, see SECONDS
         self.train_loss, self.val_loss, self.test_loss = WeightedMean(), WeightedMean(), WeightedMean()
+
+    def setup(self, stage: str) -> None:
+        if stage == "test":  # only then the data know what answers are compared with
+            data: SequenceData = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.test
+            self.answer_metrics = self.objective.answer_metrics(data).clone(prefix="test/")
 
     def forward(self, batch: Batch) -> Tensor:
         """Map a batch with inputs `(B, T, …)` to outputs `(B, S, K)`; usually `S = T`."""
@@ -153,7 +159,10 @@ class SequenceModule(GraphedModule):
         return self._shared_step(batch, "val")[1]  # so that callbacks need not run the network again
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self._shared_step(batch, "test")[1]
+        outputs = self._shared_step(batch, "test")[1]
+        if len(self.answer_metrics):
+            self.answer_metrics.update(self.objective.predict(self.network, batch), batch)
+        return outputs
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Call the objective's `predict` on an unlabelled batch; it usually returns answers `(B, S)`."""
@@ -167,6 +176,8 @@ class SequenceModule(GraphedModule):
 
     def on_test_epoch_end(self) -> None:
         self._log_epoch("test")
+        if len(self.answer_metrics):
+            self.log_dict(self.answer_metrics)
 
     def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor]:
         outputs = self(batch)  # (B, S, K)

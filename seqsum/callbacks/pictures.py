@@ -86,9 +86,12 @@ class Pictures(Callback):
         evaluation = self.collector.evaluation("val", module.network, data_of(trainer))
         if evaluation is not None:
             with self.intervals.timed():
-                for name, figure in module.objective.figures(evaluation).items():
-                    for writer in tensorboard_writers(trainer):
+                figures, texts = module.objective.figures(evaluation), module.objective.texts(evaluation)
+                for writer in tensorboard_writers(trainer):
+                    for name, figure in figures.items():
                         writer.add_figure(f"figures/{name}", figure, trainer.global_step)
+                    for name, text in texts.items():
+                        writer.add_text(f"texts/{name}", text, trainer.global_step)
         self.collector.clear()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:

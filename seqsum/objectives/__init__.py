@@ -10,6 +10,7 @@ from seqsum.objectives.increments import Increments, ReadingAccuracy
 from seqsum.objectives.masks import masked_mean, scored_steps
 from seqsum.objectives.metrics import StepMean, Sums, WeightedMean
 from seqsum.objectives.next_sample import MeanSquaredError, NextSample
+from seqsum.objectives.next_token import NextToken
 from seqsum.objectives.recall import ExactRecall, Recall, RecalledAccuracy
 from seqsum.objectives.restoration import Restoration
 from seqsum.objectives.running_sum import ExactStep, MeanAbsoluteError, RunningSum
@@ -26,6 +27,7 @@ __all__ = [
     "MeanAbsoluteError",
     "MeanSquaredError",
     "NextSample",
+    "NextToken",
     "Objective",
     "Prediction",
     "ReadingAccuracy",

@@ -59,6 +59,14 @@ class Objective(nn.Module):
         """Say in a sentence what a network was trained for."""
         return f"Trained on {data.dataset}"
 
+    def answer_metrics(self, data: SequenceData) -> MetricCollection:
+        """Make metrics of what a test's `predict` gives: their `update` takes answers `(B, S)` and the batch."""
+        return MetricCollection({})
+
+    def texts(self, evaluation: Evaluation) -> dict[str, str]:
+        """Write texts in Markdown, by name: of a validation for TensorBoard."""
+        return {}
+
     def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
         """Draw figures, by name: of a validation for TensorBoard, of a test to be saved beside its results."""
         return {}

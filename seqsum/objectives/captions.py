@@ -177,6 +177,21 @@ FIGURES |= {
     ),
     "own_restored": ("Your images, restored", "What the network read, what it made of it, and your image as it was."),
 }
+FIGURES |= {
+    "translations": (
+        "Translations",
+        "The first sentences of the split: what the network read, what a person wrote for it, and what the network "
+        "writes. A good translation may use other words than the reference.",
+    ),
+    "attention": (
+        "Attention",
+        "A row for each word as it was written, a column for each word that was read; the brighter, the more the step "
+        "attended to it. Rows sum to 1. Languages of the same order give a diagonal; look where it bends, at verbs "
+        "that stand elsewhere and at words that became several.",
+    ),
+    "own_translations": ("Your sentences", "What the network wrote, and which words it did not know."),
+}
+FIGURES["own_attention"] = FIGURES["attention"]
 FIGURES["continuations"] = FIGURES["test_continuations"]
 
 GATES = (
@@ -217,6 +232,8 @@ NO_GATES = (
 METRICS = {
     "accuracy": "right decisions",
     "accuracy_step": "right decisions, over all steps",
+    "perplexity": "how many tokens the next one might as well be",
+    "bleu": "agreement of sentences with their references, 0 to 100",
     "exact_recall": "sequences recalled without a mistake",
     "mse": "mean squared error",
     "exact_final": "sequences with the right final sum",

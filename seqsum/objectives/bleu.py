@@ -1,0 +1,78 @@
+"""BLEU (Papineni et al., 2002) of written sentences, by sacrebleu (Post, 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from sacrebleu.metrics import BLEU
+from torch import Tensor, distributed
+from torchmetrics import Metric
+
+from seqsum.data.base import Batch
+from seqsum.data.digits import Split
+from seqsum.data.pairs.translated import TranslatedTexts
+from seqsum.errors import InputError
+
+ORDERS = 4  # lengths of the sequences of words that BLEU counts
+
+
+class CorpusBleu(Metric):
+    """BLEU of all sentences together, from 0 to 100, against one reference each.
+
+    Sentences are compared as they would be read: words joined, unknown ones left out. References are the data's
+    sentences, in lower case if the network writes so. sacrebleu splits both in its own way, see `signature`.
+
+    Args:
+        data: Where vocabularies and references come from.
+        split: The split that is translated.
+    """
+
+    full_state_update = False
+    right: Tensor
+    total: Tensor
+    lengths: Tensor
+
+    def __init__(self, data: TranslatedTexts, split: Split = "test") -> None:
+        super().__init__()
+        self.data = data
+        self.split = split
+        for name, size in (("right", ORDERS), ("total", ORDERS), ("lengths", 2)):
+            self.add_state(name, torch.zeros(size, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, answers: Tensor, batch: Batch) -> None:
+        """Add sentences as ids `(B, L)`, of a batch that says which rows of the split they translate."""
+        written = [self.data.vocabularies.target.decode(ids) for ids in answers.tolist()]
+        if not written:
+            return
+        references = [self.data.pair_of(self.split, row).target for row in own_rows(batch)]
+        found = BLEU().corpus_score(written, [references])
+        self.right += torch.tensor(found.counts, device=self.right.device)
+        self.total += torch.tensor(found.totals, device=self.total.device)
+        self.lengths += torch.tensor([found.sys_len, found.ref_len], device=self.lengths.device)
+
+    def compute(self) -> Tensor:
+        written, reference = self.lengths.tolist()
+        found = BLEU.compute_bleu(self.right.tolist(), self.total.tolist(), written, reference, smooth_method="exp")
+        return torch.tensor(found.score)
+
+
+def signature() -> str:
+    """Return sacrebleu's description of how BLEU is computed, to be given with every figure."""
+    bleu = BLEU()
+    bleu.corpus_score(["a"], [["a"]])  # it knows the number of references only then
+    return str(bleu.get_signature())
+
+
+def own_rows(batch: Batch) -> Sequence[int]:
+    """Return the rows of a batch's own sequences: `batch.rows` are those of all processes, dealt in turn.
+
+    Raises:
+        InputError: The batch doesn't say which rows it has.
+    """
+    if batch.rows is None:
+        raise InputError("sentences can't be compared with their references: these batches don't have `rows`")
+    rows: list[int] = batch.rows.flatten().tolist()
+    if len(rows) == len(batch.inputs):
+        return rows
+    return rows[distributed.get_rank() :: distributed.get_world_size()]

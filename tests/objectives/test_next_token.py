@@ -1,0 +1,209 @@
+"""Prediction of next tokens: losses and perplexity against NumPy, BLEU against sacrebleu, and what is shown."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sacrebleu
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqsum.data import Translation
+from seqsum.data.base import Batch
+from seqsum.data.text import END
+from seqsum.errors import InputError
+from seqsum.figures.attention import Attended, plot_attention
+from seqsum.networks import EncoderDecoder, StepNetwork
+from seqsum.objectives import Evaluation, Look, NextToken, Prediction
+from seqsum.objectives.bleu import CorpusBleu, signature
+
+V = 7
+
+
+def make_batch(rows, steps, seed):
+    rng = np.random.default_rng(seed)
+    outputs = 2 * rng.standard_normal((rows, steps, V))
+    targets, lengths = rng.integers(0, V, (rows, steps)), rng.integers(1, steps + 1, rows)
+    mask = np.arange(steps) < lengths[:, None]
+    return outputs, targets, mask
+
+
+def as_batch(targets, mask):
+    targets = torch.from_numpy(targets)
+    return Batch(torch.zeros(len(targets), 2, dtype=torch.int64), targets, target_mask=torch.from_numpy(mask))
+
+
+def log_softmax(outputs):
+    shifted = outputs - outputs.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+@given(st.integers(1, 4), st.integers(1, 6), st.sampled_from([0.0, 0.1, 0.5]), st.integers(0, 99))
+def test_loss_and_perplexity_are_those_of_numpy(rows, steps, smoothing, seed):
+    outputs, targets, mask = make_batch(rows, steps, seed)
+    objective, batch = NextToken(V, label_smoothing=smoothing), as_batch(targets, mask)
+    chances = log_softmax(outputs)
+    true = np.take_along_axis(chances, targets[..., None], -1)[..., 0]
+    smoothed = -(1 - smoothing) * true - smoothing * chances.mean(-1)
+    noise = torch.from_numpy(outputs).masked_fill(~batch.target_mask.unsqueeze(-1), torch.nan)
+    np.testing.assert_allclose(float(objective.loss(noise, batch)), smoothed[mask].mean(), rtol=1e-4)
+    metrics = objective.metrics()
+    for start in range(rows):
+        row = batch.map(lambda tensor, row=start: tensor[row : row + 1])
+        metrics.update(noise[start : start + 1], row.targets, row.scored)
+    found = metrics.compute()
+    np.testing.assert_allclose(float(found["perplexity"]), np.exp(-true[mask].mean()), rtol=1e-4)
+    np.testing.assert_allclose(float(found["accuracy"]), (outputs.argmax(-1) == targets)[mask].mean(), rtol=1e-5)
+    by_step = metrics["perplexity"].by_step()
+    for step in range(steps):
+        if mask[:, step].any():
+            np.testing.assert_allclose(float(by_step[step]), np.exp(-true[:, step][mask[:, step]].mean()), rtol=1e-4)
+
+
+def test_perplexity_of_guessing_is_the_number_of_tokens():
+    metrics = NextToken(V).metrics()
+    metrics.update(torch.zeros(3, 5, V), torch.randint(0, V, (3, 5)))
+    assert float(metrics.compute()["perplexity"]) == pytest.approx(V)
+
+
+@pytest.fixture(scope="module")
+def data():
+    data = Translation("made", batch_size=16)
+    data.setup("test")
+    return data
+
+
+@pytest.fixture
+def network(data):
+    torch.manual_seed(0)
+    sizes = data.sizes(data.hparams)
+    return EncoderDecoder(**sizes, hidden_size=6, embedding_size=5).eval()
+
+
+def batches(data):
+    return [data.gather(table) for table in data.test_dataloader()]
+
+
+def written_wrongly(data, batch, rows):
+    """References as tokens, with every third word left out in some rows."""
+    sentences = []
+    for place, row in enumerate(rows):
+        ids = data.vocabularies.target.encode(data.pair_of("test", row).target)
+        sentences.append([token for k, token in enumerate(ids) if place % 2 == 0 or k % 3])
+    longest = max(map(len, sentences)) + 1
+    return torch.tensor([ids + [END] * (longest - len(ids)) for ids in sentences])
+
+
+def test_bleu_is_that_of_sacrebleu_over_the_whole_split(data):
+    metric, found, references = CorpusBleu(data), [], []
+    for batch in batches(data):
+        rows = batch.rows.flatten().tolist()
+        answers = written_wrongly(data, batch, rows)
+        metric.update(answers, batch)
+        found += [data.vocabularies.target.decode(ids) for ids in answers.tolist()]
+        references += [data.pair_of("test", row).target for row in rows]
+    expected = sacrebleu.corpus_bleu(found, [references]).score
+    assert 20 < expected < 95
+    assert float(metric.compute()) == pytest.approx(expected, rel=1e-5)
+    metric.reset()
+    metric.update(torch.full((len(batch.inputs), 1), END), batch)
+    assert float(metric.compute()) == 0.0  # nothing written
+
+
+def test_processes_compare_their_own_rows(data, monkeypatch):
+    (batch, *_), whole = batches(data), CorpusBleu(data)
+    rows = batch.rows.flatten().tolist()
+    answers = written_wrongly(data, batch, rows)
+    whole.update(answers, batch)
+    total = torch.zeros(4, dtype=torch.int64)
+    for rank in range(3):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
+        part, metric = batch.map(lambda tensor, rank=rank: tensor[rank::3])._replace(rows=batch.rows), CorpusBleu(data)
+        metric.update(answers[rank::3], part)
+        total += metric.right
+    assert torch.equal(total, whole.right)
+    with pytest.raises(InputError, match="don't have `rows`"):
+        whole.update(answers, batch._replace(rows=None))
+
+
+def test_the_signature_says_how_bleu_is_computed():
+    assert signature().startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
+
+
+def test_a_network_that_can_not_write_is_named(data):
+    with pytest.raises(InputError, match="StepNetwork can't write sentences: it has no `write`"):
+        NextToken(V).predict(StepNetwork(3), batches(data)[0])
+
+
+def evaluate(data, network):
+    found = batches(data)
+    with torch.no_grad():
+        outputs = [network(batch) for batch in found]
+    return Evaluation("test", network, data, found[0], [b._replace(inputs=b.inputs[:0]) for b in found], outputs)
+
+
+def test_sentences_stand_beside_references_and_translations(data, network):
+    objective = NextToken(network.output_size, beams=2, longest=6)
+    evaluation = evaluate(data, network)
+    rows = evaluation.first.rows.flatten().tolist()
+    title, *_ = sections = objective.report(evaluation, Look(sequences=3))
+    assert [section.name for section in sections[1:]] == ["attention_1", "attention_2", "attention_3"]
+    assert "tok:13a" in title.text
+    tokens = objective.predict(network, evaluation.first)
+    lines = objective.texts(evaluation)["translations"].splitlines()
+    for place, (source, reference, translation) in enumerate(title.table.rows):
+        pair = data.pair_of("test", rows[place])
+        assert (source, reference) == pair
+        assert translation == data.vocabularies.target.decode(tokens[place].tolist())
+        assert lines[place + 2] == f"{source} | {reference} | {translation}"
+    assert list(objective.figures(evaluation)) == ["attention_1", "attention_2"]
+
+
+def test_a_users_sentences_are_translated_and_unknown_words_named(network):
+    own = Translation("made", texts=["tavi quorl", "tavi"])
+    own.setup("test")
+    own.setup("predict")
+    objective = NextToken(network.output_size, beams=2, longest=6)
+    loader = list(own.predict_dataloader())
+    answers = [objective.predict(network, batch) for batch in loader]
+    shown = objective.show(Prediction(network, own, loader, answers))
+    known = own.known(["tavi", "quorl"])
+    assert not known[1]
+    assert [row[0] for row in shown.tables[0].rows] == ["“tavi quorl”", "“tavi”"]
+    assert shown.tables[0].rows[0][2].split(", ")[-1] == "quorl"
+    assert list(shown.figures) == ["own_attention_1", "own_attention_2"]
+    axes = shown.figures["own_attention_1"].axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["tavi", "quorl", "<end>"]
+
+
+def test_maps_of_attention_share_their_colours_and_have_words_on_their_axes():
+    weights = torch.rand(3, 2).softmax(1)
+    figure = plot_attention(
+        {"additive": Attended(["a", "$b"], ["x", "y", "z"], weights), "other": Attended(["a"], ["x"], torch.ones(1, 1))}
+    )
+    first, second, bar = figure.axes
+    assert [label.get_text() for label in first.get_xticklabels()] == ["a", "$b"]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["x", "y", "z"]
+    np.testing.assert_allclose(first.images[0].get_array(), weights.numpy())
+    assert first.images[0].get_clim() == second.images[0].get_clim() == (0, 1)
+    assert [text.get_text() for text in figure.texts] == ["additive", "other"]
+    assert bar.get_ylim() == (0, 1)
+    squares = [axes.get_window_extent() for axes in (first, second)]
+    assert squares[0].width / 2 == pytest.approx(squares[1].width, rel=0.01)  # a square a word in both
+    assert squares[0].height / 3 == pytest.approx(squares[1].height, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"vocabulary_size": None}, InputError, "`--model.objective.vocabulary_size` must be given"),
+        ({"label_smoothing": 1.5}, ValueError, "`label_smoothing`"),
+        ({"beams": 0}, ValueError, "`beams`"),
+        ({"longest": 0}, ValueError, "`longest`"),
+    ],
+)
+def test_what_can_not_be_is_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        NextToken(**({"vocabulary_size": V} | arguments))

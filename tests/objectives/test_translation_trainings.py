@@ -1,0 +1,81 @@
+"""A training on sentence pairs through the command line, and all that shows what it learned."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from seqsum.cli import main
+from seqsum.inspect.__main__ import main as inspect
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
+]
+FLAGS = [
+    *("--experiment=small", "--data=Translation", "--data.dataset=made", "--data.vocabulary_size=70"),
+    *("--model.network=EncoderDecoder", "--model.objective=NextToken", "--model.learning_rate=0.01"),
+    *("--model.network.hidden_size=64", "--model.network.embedding_size=48", "--model.objective.beams=2"),
+    *("--model.network.attends=after", "--model.objective.label_smoothing=0", "--data.batch_size=32"),
+    *("--trainer.accelerator=cpu", "--trainer.log_every_n_steps=10", "--tensorboard.figures_every_n_epochs=1"),
+]
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What TensorBoard is given: figures and texts by name."""
+    found = {}
+    for method in ("add_figure", "add_text"):
+        monkeypatch.setattr(
+            f"torch.utils.tensorboard.SummaryWriter.{method}", lambda self, name, item, *_: found.update({name: item})
+        )
+    return found
+
+
+def results_of(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_sentences_are_trained_tested_inspected_and_translated(here, shown, capfd):
+    main([*FLAGS, "--trainer.max_epochs=3"])
+    run = here / "logs/small/version_0"
+    results = results_of(run)
+    assert results["test"]["test/perplexity"] < 1.6  # 41 words
+    assert results["test"]["test/bleu"] > 55
+    assert f"test/bleu {results['test']['test/bleu']:.4f}" in capfd.readouterr().out
+    assert {"figures/attention_1", "figures/attention_2", "texts/translations"} <= shown.keys()
+    assert shown["texts/translations"].startswith("source | reference | translation\n---|---|---\n")
+    assert (run / "attention_1.png").is_file()
+    best = str(run / "checkpoints/best.ckpt")
+    inspect([best, "--output=page", "--sequences=2"])
+    page = (here / "page/index.html").read_text()
+    assert page.count("<img") == 2
+    assert "Translations" in page
+    assert "tok:13a" in page
+    main(["predict", f"--ckpt_path={best}", "--data.texts=junu dreva quorl."])
+    printed = capfd.readouterr().out
+    assert re.search(r"“junu dreva quorl\.” +│ .*[a-z]+.* │ +quorl", printed)
+    assert (here / "logs/small-predict/version_0/predictions.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attends", ["each_step", "after"])
+@pytest.mark.parametrize("attention", ["additive", "multiplicative"])
+def test_with_attention_it_translates_better_than_without(here, shown, attends, attention):
+    scores = {}
+    for kind in (attention, "none"):
+        network = [f"--model.network.attention={kind}", f"--model.network.attends={attends}"]
+        main([*FLAGS, "--trainer.max_epochs=2", f"--experiment={kind}", *network])
+        scores[kind] = results_of(here / f"logs/{kind}/version_0")["test"]
+    assert scores[attention]["test/perplexity"] < scores["none"]["test/perplexity"]
+    assert scores[attention]["test/bleu"] > scores["none"]["test/bleu"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["lstm", "rnn", "tests.networks.own_cells.HalfLife"])
+def test_other_cells_and_little_teacher_forcing_learn_too(here, shown, cell):
+    more = [f"--model.network.cell={cell}", "--model.network.teacher_forcing=0.7", "--trainer.max_epochs=2"]
+    main([*FLAGS, *more])
+    assert results_of(here / "logs/small/version_0")["test"]["test/perplexity"] < 8
