@@ -1,0 +1,87 @@
+"""Train a translator's step, and the same network written with torch.nn.GRUCell in Python loops."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import Any, get_args
+
+import torch
+from torch import nn
+
+from seqsum.benchmarks.plain_translation import PlainTranslator
+from seqsum.benchmarks.timing import row, time_in_turn
+from seqsum.data import Translation
+from seqsum.data.base import Batch
+from seqsum.networks import EncoderDecoder
+from seqsum.networks.decoders import Attends
+from seqsum.objectives import NextToken
+
+SIZES = (7900, 5900)  # of both vocabularies, as in configs/translation.yaml
+TOLERANCE = 1e-4
+RIVALS = {"GRUCell loop": False, "GRUCell loop, logits at once": True}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this benchmark."""
+    parser.add_argument("--data-root", default="data", help="folder of multi30k")
+    parser.add_argument("--dataset", choices=("auto", "multi30k", "made"), default="auto")
+    parser.add_argument("--hidden-size", type=int, default=256)
+    parser.add_argument("--batches", type=int, default=4, help="batches of a timed call")
+    parser.add_argument("--batch-size", type=int, default=64)
+
+
+def run(options: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
+    """Time training steps on the same batches, after checking that rivals compute the same; return a table."""
+    batches = make_batches(options, device)
+    words = sum(int(batch.scored.sum()) for batch in batches if batch.scored is not None)
+    rows = []
+    for attends in get_args(Attends):
+        torch.manual_seed(0)
+        ours = EncoderDecoder(*SIZES, hidden_size=options.hidden_size, attends=attends, dropout=0.0)
+        networks = {"seqsum": ours} | {name: PlainTranslator(ours, at_once) for name, at_once in RIVALS.items()}
+        for network in networks.values():
+            check_same(network.to(device), ours, batches[0])
+        calls = {name: training(network, batches) for name, network in networks.items()}
+        timings = time_in_turn(calls, next(iter(RIVALS)), options.rounds, options.warm_up, device)
+        for name, timing in timings.items():
+            speed = {"target words/s": round(words / timing.median)}
+            rows.append({"attends": attends, "network": name, **row(timing), **speed})
+    return rows
+
+
+def make_batches(options: argparse.Namespace, device: torch.device) -> list[Batch]:
+    """Make the first training batches of an epoch."""
+    data = Translation(options.dataset, options.data_root, vocabulary_size=SIZES, batch_size=options.batch_size)
+    data.setup("fit")
+    tables = [table for table, _ in zip(data.train_dataloader(), range(options.batches), strict=False)]
+    return [data.gather(table._replace(rows=table.rows.to(device))) for table in tables]
+
+
+def check_same(network: nn.Module, ours: nn.Module, batch: Batch) -> None:
+    """Raise an AssertionError unless both compute the same logits for the words that are scored."""
+    with torch.no_grad():
+        found, expected = (each(batch)[batch.scored] for each in (network, ours))
+    difference = float((found - expected).norm() / expected.norm())
+    if not difference < TOLERANCE:
+        raise AssertionError(f"{type(network).__name__} differs from seqsum's network by {difference:.2g} of it")
+
+
+def training(network: nn.Module, batches: list[Batch]) -> Callable[[], None]:
+    """Return a function that takes a training step on each batch."""
+    objective = NextToken(SIZES[1])
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+
+    def step(batch: Batch) -> None:
+        optimizer.zero_grad()
+        objective.loss(network(batch), batch).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+
+    return partial(_all, step, batches)
+
+
+def _all(step: Callable[[Batch], None], batches: list[Batch]) -> None:
+    for batch in batches:
+        step(batch)
