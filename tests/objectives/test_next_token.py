@@ -178,6 +178,25 @@ def test_a_users_sentences_are_translated_and_unknown_words_named(network):
     assert [label.get_text() for label in axes.get_xticklabels()] == ["tavi", "quorl", "<end>"]
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_maps_have_a_row_for_each_word_and_for_the_end_if_it_was_written(network, ends):
+    with torch.no_grad():
+        network.bias[END] = -50.0
+        network.target.module.weight[END] = 0.0
+        if ends:
+            network.bias[END] = 1.5
+    own = Translation("made", texts="tavi")
+    own.setup("test")
+    own.setup("predict")
+    objective = NextToken(network.output_size, beams=1, longest=4)
+    (batch,) = own.predict_dataloader()
+    answers = [objective.predict(network, batch)]
+    shown = objective.show(Prediction(network, own, [batch], answers))
+    rows = [label.get_text() for label in shown.figures["own_attention_1"].axes[0].get_yticklabels()]
+    assert rows == own.vocabularies.target.pieces(answers[0][0].tolist())
+    assert (rows[-1] == "<end>") == ends
+
+
 def test_maps_of_attention_share_their_colours_and_have_words_on_their_axes():
     weights = torch.rand(3, 2).softmax(1)
     figure = plot_attention(
