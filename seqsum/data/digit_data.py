@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
 from seqsum.data.digits import Digits, Split, load_splits, resolve_dataset
 from seqsum.data.growing import Growth
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.indexed import IndexedData, check_at_least
-from seqsum.data.labels import choose_rows
+from seqsum.data.labels import Labels, choose_rows
 from seqsum.data.own import OwnDigits
 from seqsum.errors import InputError
 
-Labels = Literal["all"] | int
 OTHER_FORM = ("fashion_mnist", "kmnist")  # their images fill the whole square and are not digits
 
 
@@ -113,7 +110,7 @@ class DigitData(IndexedData):
 
 
 def few_labels(digits: Digits, count: int, seed: int) -> Digits:
-    """Choose labelled images at random, as evenly among the classes as they allow, see `choose_rows`.
+    """Choose labelled images at random, every class among them, see `choose_rows`.
 
     They are repeated in turn, so that an epoch stays as long: trainings with few labels and with all then have the same
     number of steps. Each repetition is warped in its own way.

@@ -7,10 +7,11 @@ from torch.utils.data import DataLoader
 
 from seqsum.data.augment import augment
 from seqsum.data.base import Batch, unlabelled
-from seqsum.data.digit_data import DigitData, Labels
+from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import DatasetName
 from seqsum.data.growing import describe_lengths, lengths_of
 from seqsum.data.index_tables import IndexBatch
+from seqsum.data.labels import Labels
 from seqsum.data.sums import Operation, running_targets, signs
 from seqsum.errors import InputError
 
@@ -37,7 +38,7 @@ class DigitSums(DigitData):
             Validation and test sequences are the same for every seed.
         images: For `predict`: image files, folders of images, and patterns such as `digits/*.png`. Images of
             one digit each form one sequence, in order; an image of several digits is a sequence of its own.
-        labels: Labelled training digits to use: all, or so many, drawn by the seed, each class as often as others.
+        labels: Labelled training digits to use: all, or so many, drawn by the seed, every class among them.
             They are repeated, so that an epoch stays as long.
     """
 

@@ -16,6 +16,7 @@ from seqsum.data.buckets import POOL, BucketBatches, RepeatedBuckets
 from seqsum.data.digits import Split
 from seqsum.data.index_tables import IndexBatch, IndexBatches
 from seqsum.data.indexed import IndexedData, check_at_least
+from seqsum.data.labels import Labels, choose_rows
 from seqsum.data.own import Skipped
 from seqsum.data.reviews import Corpus, Reviews, join, obtain_corpus
 from seqsum.data.text import UNKNOWN, Vocabulary
@@ -57,7 +58,10 @@ class FilmReviews(IndexedData):
         bucketing: Whether batches have reviews of similar length.
         mask: Whether the network is told what is padding. Without, it reads padding as a word.
         batch_size: Reviews per batch on each device, `B`.
-        seed: Seed of the order and the pieces in training; the command line passes `seed_everything`.
+        seed: Seed of the order and the pieces in training, and of the `labels`; the command line passes
+            `seed_everything`.
+        labels: Number of reviews to train on, chosen at random, with both classes among them; or `all`. The vocabulary
+            is always that of all training reviews, and validation and test stay as they are.
         texts: For `predict`: text files, folders of them, patterns such as `reviews/*.txt`, or a text itself.
     """
 
@@ -79,6 +83,7 @@ class FilmReviews(IndexedData):
         mask: bool = True,
         batch_size: int = 64,
         seed: int = 0,
+        labels: Labels = "all",
         texts: str | list[str] | None = None,
     ) -> None:
         super().__init__((1, 1), batch_size, seed)
@@ -102,6 +107,7 @@ class FilmReviews(IndexedData):
         self.pads_all = pad_to == "longest"
         self.bucketing = bucketing
         self.mask = mask
+        self.labels = labels
         self.texts = [texts] if isinstance(texts, str) else texts or []
         self.own = OwnTexts([], [], [])
         self.corpus: Corpus | None = None
@@ -137,6 +143,10 @@ class FilmReviews(IndexedData):
             if not kept.any():
                 raise InputError(f"`--data.longest` (={self.pieces.longest}) drops all reviews of the {split} split")
             self.splits[split] = reviews if kept.all() else reviews.select(kept.nonzero().squeeze(1))
+        if self.labels != "all":
+            training = self.splits["train"]
+            chosen = choose_rows(training.labels, self.labels, len(self.label_names), self.seed)
+            self.splits["train"] = training.select(chosen)
         if len(self.vocabulary) == len(Vocabulary([])):  # otherwise it is that of a checkpoint
             self.vocabulary = corpus.vocabulary.most_frequent(self.vocabulary_size)
         self.ids = None

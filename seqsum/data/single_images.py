@@ -13,10 +13,11 @@ from torchvision import datasets
 from seqsum.data import cifar
 from seqsum.data.augment import augment
 from seqsum.data.base import Batch, unlabelled
-from seqsum.data.digit_data import DigitData, Labels
+from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import Split
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.indexed import check_at_least
+from seqsum.data.labels import Labels
 from seqsum.errors import InputError
 
 ImageSet = Literal[
@@ -48,7 +49,7 @@ class Images(DigitData):
         seed: Seed of the order and warps in training; the command line passes `seed_everything`.
         images: For `predict`: image files, folders of images, and patterns such as `digits/*.png`, for networks that
             read grey images.
-        labels: Labelled training images to use: all, or so many, drawn by the seed, each class as often as others.
+        labels: Labelled training images to use: all, or so many, drawn by the seed, every class among them.
             They are repeated, so that an epoch stays as long.
     """
 

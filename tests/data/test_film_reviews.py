@@ -297,6 +297,20 @@ def test_the_part_of_a_text_that_is_read_is_said(root):
     assert start.part_read(start.own.texts[0]) == "the first 5 of 1,234 words"
 
 
+def test_a_training_may_use_a_few_labels(root):
+    few, all_ = made(root, labels=10), made(root)
+    assert sum(len(batch.targets) for batch in epoch_of(few)) == 10
+    assert {int(label) for label in few.splits["train"].labels} == {0, 1}
+    texts = originals(all_, "train")
+    assert all(text in texts for text in originals(few, "train"))
+    assert few.vocabulary.words == all_.vocabulary.words
+    assert originals(few, "val") == originals(all_, "val")
+    assert originals(made(root, labels=10, seed=0), "train") == originals(few, "train")
+    assert originals(made(root, labels=10, seed=1), "train") != originals(few, "train")
+    with pytest.raises(InputError, match=r"`--data\.labels` \(=1\) must be between 2"):
+        made(root, labels=1)
+
+
 # The real reviews ----------------------------------------------------------------------------------------
 
 
