@@ -22,6 +22,8 @@ class Batch(NamedTuple):
         mask: `(B, T)`, True where an input step exists, or None when all do.
         target_mask: `(B, S)`, True where a target is scored; None to use `mask`.
         rows: Positions in the split that the sequences were made from, for messages; those of all processes.
+        negatives: Answers drawn at random, `(G, N)`, for losses that compare the right one with a sample of all. `G`
+            divides `B`, and each run of `B / G` sequences shares one row. None for other losses.
     """
 
     inputs: Tensor
@@ -29,16 +31,22 @@ class Batch(NamedTuple):
     mask: Tensor | None = None
     target_mask: Tensor | None = None
     rows: Tensor | None = None
+    negatives: Tensor | None = None
 
     @property
     def scored(self) -> Tensor | None:
         """Mask of the scored targets, `(B, S)`; None when all are scored."""
         return self.mask if self.target_mask is None else self.target_mask
 
+    @property
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """All that a network or an objective reads: every field but `rows`."""
+        return *self[:4], self.negatives
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Apply a function to every tensor but `rows`, which is dropped: `batch.map(lambda tensor: tensor[:4])`."""
-        tensors = (None if tensor is None else change(tensor) for tensor in self[:4])
-        return Batch(*tensors)  # type: ignore[arg-type]  # inputs and targets are never None
+        tensors = [None if tensor is None else change(tensor) for tensor in self.tensors]
+        return Batch(*tensors[:4], None, tensors[4])  # type: ignore[arg-type]  # inputs and targets are never None
 
 
 def unlabelled(inputs: Tensor, mask: Tensor | None = None) -> Batch:

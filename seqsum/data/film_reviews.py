@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import compress
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,27 +14,25 @@ from seqsum.data.base import Batch, unlabelled
 from seqsum.data.buckets import POOL, BucketBatches, RepeatedBuckets
 from seqsum.data.digits import Split
 from seqsum.data.index_tables import IndexBatch, IndexBatches
-from seqsum.data.indexed import IndexedData, check_at_least
+from seqsum.data.indexed import check_at_least
 from seqsum.data.labels import Labels, choose_rows
 from seqsum.data.own import Skipped
-from seqsum.data.reviews import Corpus, Reviews, join, obtain_corpus
-from seqsum.data.text import UNKNOWN, Vocabulary
+from seqsum.data.review_data import Dataset, ReviewData, TrainOn, check_choices
+from seqsum.data.reviews import Reviews
+from seqsum.data.text import UNKNOWN
 from seqsum.data.text.own import OwnText, OwnTexts, read_texts
 from seqsum.data.text.pieces import Beyond, Pieces
 from seqsum.data.text.ragged import pad
 from seqsum.errors import InputError
 
-Dataset = Literal["auto", "imdb", "made"]
 CHOICES = {
-    "dataset": ("auto", "imdb", "made"),
-    "train_on": ("train", "all"),
     "beyond": ("keep_end", "keep_start", "drop"),
     "padding": ("after", "before"),
     "pad_to": ("batch", "longest"),
 }
 
 
-class FilmReviews(IndexedData):
+class FilmReviews(ReviewData):
     """The Large Movie Review Dataset (Maas et al., 2011): 50,000 reviews of films, half of them for the test.
 
     Inputs are word ids `(B, T)`, 0 where there is padding and 1 for words that are not in the vocabulary; the targets
@@ -72,7 +69,7 @@ class FilmReviews(IndexedData):
         self,
         dataset: Dataset = "auto",
         root: str = "data",
-        train_on: Literal["train", "all"] = "train",
+        train_on: TrainOn = "train",
         vocabulary_size: int = 20_000,
         longest: int | None = 400,
         beyond: Beyond = "keep_end",
@@ -86,22 +83,14 @@ class FilmReviews(IndexedData):
         labels: Labels = "all",
         texts: str | list[str] | None = None,
     ) -> None:
-        super().__init__((1, 1), batch_size, seed)
-        given = (dataset, train_on, beyond, padding, pad_to)
-        for name, value in zip(CHOICES, given, strict=True):
-            if value not in CHOICES[name]:
-                raise InputError(f"`--data.{name}` (={value}) must be one of {CHOICES[name]}")
-        check_at_least("--data.vocabulary_size", vocabulary_size, 3)
+        super().__init__(dataset, root, train_on, vocabulary_size, batch_size, seed)
+        check_choices(CHOICES, {"beyond": beyond, "padding": padding, "pad_to": pad_to})
         for name, limit in (("longest", longest), ("crop", crop)):
             if limit is not None:
                 check_at_least(f"--data.{name}", limit, 1)
         if pad_to == "longest" and longest is None:
             raise InputError("`--data.pad_to` (=longest) needs a length, `--data.longest`")
         self.save_hyperparameters(ignore=["texts"])
-        self.dataset: str = dataset
-        self.root = root
-        self.trains_on_all = train_on == "all"
-        self.vocabulary_size = vocabulary_size
         self.pieces = Pieces(longest, beyond, crop)
         self.pads_before = padding == "before"
         self.pads_all = pad_to == "longest"
@@ -110,58 +99,26 @@ class FilmReviews(IndexedData):
         self.labels = labels
         self.texts = [texts] if isinstance(texts, str) else texts or []
         self.own = OwnTexts([], [], [])
-        self.corpus: Corpus | None = None
-        self.splits: dict[Split, Reviews] = {}
-        self.vocabulary = Vocabulary([])
-        self.ids: Tensor | None = None  # from ids of the corpus to those of the vocabulary, `(V,)`
 
     def setup(self, stage: str) -> None:
         if stage == "predict":
             self.own = self.own if self.own.texts else self._read_texts()
-        elif not self.splits:
-            self.dataset, corpus = self.made_once(self._read)
-            self._take(corpus)
+        else:
+            super().setup(stage)
 
-    def load(self) -> None:
-        """Read the corpus, and say which it is."""
-        self.dataset, self.corpus = self._read()
+    def choose(self, split: Split, reviews: Reviews) -> Reviews:
+        """Drop reviews that are too long, if that is asked for, and leave out those whose labels are not to be used.
 
-    def _read(self) -> tuple[str, Corpus]:
-        """Read the corpus, unless that was done before; return its name, too."""
-        if self.corpus is not None:
-            return self.dataset, self.corpus
-        return obtain_corpus(self.dataset, Path(self.root))
-
-    def _take(self, corpus: Corpus) -> None:
-        """Keep the splits of a corpus, without the reviews to drop, and choose the vocabulary."""
-        self.corpus = corpus
-        splits = dict(corpus.splits)
-        if self.trains_on_all:
-            splits["train"] = join(splits["train"], splits["val"])
-        for split, reviews in splits.items():
-            kept = self.pieces.keeps(reviews.words.lengths)
-            if not kept.any():
-                raise InputError(f"`--data.longest` (={self.pieces.longest}) drops all reviews of the {split} split")
-            self.splits[split] = reviews if kept.all() else reviews.select(kept.nonzero().squeeze(1))
-        if self.labels != "all":
-            training = self.splits["train"]
-            chosen = choose_rows(training.labels, self.labels, len(self.label_names), self.seed)
-            self.splits["train"] = training.select(chosen)
-        if len(self.vocabulary) == len(Vocabulary([])):  # otherwise it is that of a checkpoint
-            self.vocabulary = corpus.vocabulary.most_frequent(self.vocabulary_size)
-        self.ids = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the words that the network knows, for checkpoints: its weights mean nothing without them."""
-        return {"words": "\n".join(self.vocabulary.words[UNKNOWN + 1 :])}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Encode everything by the words of a checkpoint."""
-        self.vocabulary = Vocabulary(state_dict["words"].split("\n"))
-        self.ids = None
-
-    def count(self, split: Split) -> int:
-        return len(self.splits[split].labels)
+        Raises:
+            InputError: None is left, or there are too few or too many `labels`.
+        """
+        kept = self.pieces.keeps(reviews.words.lengths)
+        if not kept.any():
+            raise InputError(f"`--data.longest` (={self.pieces.longest}) drops all reviews of the {split} split")
+        reviews = reviews if kept.all() else reviews.select(kept.nonzero().squeeze(1))
+        if split != "train" or self.labels == "all":
+            return reviews
+        return reviews.select(choose_rows(reviews.labels, self.labels, len(self.label_names), self.seed))
 
     def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
         """Make the sampler, which puts reviews of similar length together."""
@@ -182,7 +139,7 @@ class FilmReviews(IndexedData):
 
     def gather(self, batch: IndexBatch) -> Batch:
         """Turn this process's rows of an index table `(B, 1)` into word ids `(B, T)` and labels `(B, 1)`."""
-        reviews = self._reviews_on(batch.split, batch.rows.device)
+        reviews = self.reviews_on(batch.split, batch.rows.device)
         rows = batch.rows[batch.share].squeeze(-1)
         starts, ends = reviews.words.offsets[rows], reviews.words.offsets[rows + 1]
         pieces = self.pieces.cut(starts, ends - starts, batch)
@@ -193,23 +150,10 @@ class FilmReviews(IndexedData):
             return Batch(inputs, labels, rows=batch.rows)
         return Batch(inputs, labels, mask, torch.ones_like(labels, dtype=torch.bool), batch.rows)
 
-    def _reviews_on(self, split: Split, device: torch.device) -> Reviews:
-        """Return a split, moved to the device on first use."""
-        reviews = self.splits[split]
-        if reviews.labels.device != device:
-            words, labels, origins = reviews
-            reviews = self.splits[split] = Reviews(words.to(device), labels.to(device), origins)
-        return reviews
-
     def _padded(self, values: Tensor, starts: Tensor, lengths: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """Pad pieces of the corpus, and translate them into ids of the vocabulary."""
-        if self.ids is None:
-            assert self.corpus is not None, "`_take` keeps it before any batch is made"
-            self.ids = self.corpus.vocabulary.translation(self.vocabulary)
-        if self.ids.device != values.device:
-            self.ids = self.ids.to(values.device)
         padded, mask = pad(values, starts, lengths, steps, self.pads_before)
-        return self.ids[padded].long(), mask
+        return self.ids_on(values.device)[padded].long(), mask
 
     def _read_texts(self) -> OwnTexts:
         if not self.texts:
@@ -264,7 +208,6 @@ class FilmReviews(IndexedData):
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
 
     def describe(self) -> str:
-        counts = ", ".join(f"{len(reviews.labels):,} {split}" for split, reviews in self.splits.items())
         longest, beyond, _ = self.pieces
         longer = {
             "keep_end": "the end of longer ones",
@@ -272,4 +215,4 @@ class FilmReviews(IndexedData):
             "drop": "no longer ones",
         }
         length = "" if longest is None else f", up to {longest} words ({longer[beyond]})"
-        return f"{self.dataset} film reviews ({counts}), {len(self.vocabulary):,} known words{length}"
+        return f"{self.describe_corpus()}{length}"

@@ -85,7 +85,7 @@ class StepGraphs:
 
     def _shape(self, batch: Batch) -> Any:
         """Return what a graph depends on: the batch's shapes, and the clipping, which a callback may change."""
-        shapes = (None if tensor is None else (tensor.shape, tensor.stride(), tensor.dtype) for tensor in batch[:4])
+        shapes = (None if tensor is None else (tensor.shape, tensor.stride(), tensor.dtype) for tensor in batch.tensors)
         return *shapes, self._trainer.gradient_clip_val, self._trainer.gradient_clip_algorithm
 
     def _is_free(self) -> bool:
