@@ -13,6 +13,7 @@ from seqsum.data.sine_curves import SineCurves
 from seqsum.data.single_images import Images
 from seqsum.data.sums import deal, increments, read_digits, running_targets, scan_targets, signs
 from seqsum.data.translation import Translation
+from seqsum.data.word_pairs import WordPairs
 
 __all__ = [
     "Batch",
@@ -28,6 +29,7 @@ __all__ = [
     "SequenceData",
     "SineCurves",
     "Translation",
+    "WordPairs",
     "deal",
     "increments",
     "load_splits",

@@ -45,8 +45,11 @@ class Batch(NamedTuple):
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Apply a function to every tensor but `rows`, which is dropped: `batch.map(lambda tensor: tensor[:4])`."""
-        tensors = [None if tensor is None else change(tensor) for tensor in self.tensors]
-        return Batch(*tensors[:4], None, tensors[4])  # type: ignore[arg-type]  # inputs and targets are never None
+        changed = (None if tensor is None else change(tensor) for tensor in self.tensors)
+        inputs, targets, mask, target_mask, negatives = changed
+        assert inputs is not None
+        assert targets is not None
+        return Batch(inputs, targets, mask, target_mask, None, negatives)
 
 
 def unlabelled(inputs: Tensor, mask: Tensor | None = None) -> Batch:

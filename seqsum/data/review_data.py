@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -124,7 +125,7 @@ class ReviewData(IndexedData):
         return f"{self.dataset} film reviews ({counts}), {len(self.vocabulary):,} known words"
 
 
-def check_choices(choices: dict[str, tuple[str, ...]], given: dict[str, str]) -> None:
+def check_choices(choices: Mapping[str, tuple[str, ...]], given: Mapping[str, str]) -> None:
     """Raise an InputError for an argument that is none of its choices."""
     for name, value in given.items():
         if value not in choices[name]:
