@@ -15,6 +15,7 @@ from seqsum.networks.recurrences import Bias, build_recurrence
 from seqsum.networks.sequence import SequenceNetwork
 from seqsum.networks.time_distributed import TimeDistributed
 from seqsum.networks.windows import run_in_windows
+from seqsum.networks.word_vectors import WordVectors
 from seqsum.networks.words import Embed, OneHot
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "SequenceNetwork",
     "StepNetwork",
     "TimeDistributed",
+    "WordVectors",
     "build_head",
     "build_network",
     "build_recurrence",

@@ -15,6 +15,7 @@ from seqsum.objectives.recall import ExactRecall, Recall, RecalledAccuracy
 from seqsum.objectives.restoration import Restoration
 from seqsum.objectives.running_sum import ExactStep, MeanAbsoluteError, RunningSum
 from seqsum.objectives.text_classification import TextClassification
+from seqsum.objectives.word_prediction import FirstPlace, WordPrediction
 
 __all__ = [
     "Accuracy",
@@ -22,6 +23,7 @@ __all__ = [
     "Evaluation",
     "ExactRecall",
     "ExactStep",
+    "FirstPlace",
     "Increments",
     "Look",
     "MeanAbsoluteError",
@@ -40,6 +42,7 @@ __all__ = [
     "Sums",
     "TextClassification",
     "WeightedMean",
+    "WordPrediction",
     "masked_mean",
     "scored_steps",
 ]

@@ -1,0 +1,98 @@
+"""A network whose only weights are two vectors for each word: word2vec's skip-gram and CBOW."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqsum.data.base import Batch
+from seqsum.errors import InputError
+
+RUN = 32  # words whose neighbours are scored by one product
+MISSING_SIZE = "`--model.network.vocabulary_size` must be given: these data have no `vocabulary_size` that it follows"
+
+
+class WordVectors(nn.Module):
+    """Scores words by the product of their output vector with the mean input vector of what is read.
+
+    It reads the batches of `WordPairs`: one word in a row, or its neighbours. Input vectors start uniformly in
+    ±1 / (2·F) and output vectors at zero, as in the authors' program (Mikolov et al., 2013). The input vectors,
+    `weight (V, F)`, are those that are used afterwards.
+
+    Args:
+        vocabulary_size: Number of word ids, `V`. On the command line it follows the data's argument of that name.
+        size: Numbers in a vector, `F`.
+
+    Raises:
+        ValueError: The vocabulary size is missing, or a size is below one.
+    """
+
+    def __init__(self, vocabulary_size: int | None = None, size: int = 100) -> None:
+        super().__init__()
+        if vocabulary_size is None:
+            raise InputError(MISSING_SIZE)
+        for name, value in (("vocabulary_size", vocabulary_size), ("size", size)):
+            if value < 1:
+                raise ValueError(f"`{name}` (={value}) must be at least 1")
+        self.size = size
+        self.weight = nn.Parameter(torch.empty(vocabulary_size, size).uniform_(-0.5 / size, 0.5 / size))
+        self.output_weight = nn.Parameter(torch.zeros(vocabulary_size, size))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Score the targets `(B, S)` of a batch, and with them its negatives `(G, K)`.
+
+        Returns:
+            Scores `(B, S + K)` of the targets, then of the row's negatives; without negatives those of all words,
+            `(B, 1, V)`.
+        """
+        queries = self.read(batch)  # (B, F)
+        if batch.negatives is None:
+            return (queries @ self.output_weight.T).unsqueeze(1)
+        if batch.inputs.shape[1] == 1 and batch.targets.shape[1] > 1:
+            targets = score_neighbours(queries, self.output_weight, batch.inputs[:, 0], batch.targets.shape[1] // 2)
+        else:
+            targets = score_each(queries, self.output_weight, batch.targets)
+        groups = queries.view(len(batch.negatives), -1, self.size)  # (G, B / G, F)
+        negatives = groups @ F.embedding(batch.negatives, self.output_weight).transpose(1, 2)
+        return torch.cat([targets, negatives.flatten(0, 1)], dim=1)
+
+    def read(self, batch: Batch) -> Tensor:
+        """Compute the mean of the input vectors of each row, `(B, T)` to `(B, F)`; 0 where there is no word."""
+        if batch.inputs.shape[1] == 1:
+            return F.embedding(batch.inputs[:, 0], self.weight)
+        mask = torch.ones_like(batch.inputs, dtype=torch.bool) if batch.mask is None else batch.mask
+        shares = mask.to(self.weight) / mask.sum(1, keepdim=True).clamp(min=1)
+        return F.embedding_bag(batch.inputs, self.weight, per_sample_weights=shares, mode="sum")
+
+
+def score_each(queries: Tensor, vectors: Tensor, targets: Tensor) -> Tensor:
+    """Multiply each row's query `(B, F)` with the vectors `(V, F)` of its targets `(B, S)`; return scores `(B, S)`."""
+    return (F.embedding(targets, vectors) * queries.unsqueeze(1)).sum(-1)
+
+
+def score_neighbours(queries: Tensor, vectors: Tensor, words: Tensor, window: int) -> Tensor:
+    """Do what `score_each` does with neighbours as targets, four times as fast: each word's vector is read once.
+
+    Runs of rows are multiplied with the words from `window` before the first to `window` after the last; of each
+    product `(T, T + 2·W)` a band is kept.
+
+    Args:
+        queries: `(B, F)`.
+        vectors: `(V, F)`.
+        words: The word of each row, `(B,)`. The rows are in the order of the text.
+        window: Neighbours on each side, `W`. Where a neighbour is beyond the first or the last row, its score is
+            that of the word 0.
+
+    Returns:
+        Scores `(B, 2·W)`, of the words `W` rows before to 1 row before, and 1 row after to `W` rows after.
+    """
+    rows, around = len(words), RUN + 2 * window
+    fill = -rows % RUN
+    runs = F.pad(queries, (0, 0, 0, fill)).view(-1, RUN, queries.shape[1])  # (R, T, F)
+    nearby = F.pad(words, (window, window + fill)).unfold(0, around, RUN)  # (R, T + 2·W)
+    products = runs @ F.embedding(nearby, vectors).transpose(1, 2)  # (R, T, T + 2·W)
+    # with one more number in each line, the band's columns stand below each other
+    band = F.pad(products.flatten(1), (0, RUN)).view(-1, RUN, around + 1)[..., : 2 * window + 1]
+    band = band.flatten(0, 1)[:rows]
+    return torch.cat([band[:, :window], band[:, window + 1 :]], dim=1)

@@ -1,0 +1,102 @@
+"""How well word vectors tell the neighbours of a word from other words."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import MetricCollection
+
+from seqsum.data.base import Batch, SequenceData
+from seqsum.objectives.base import Objective
+from seqsum.objectives.masks import masked_mean, wide
+from seqsum.objectives.metrics import StepMean
+
+
+class WordPrediction(Objective):
+    """The loss of word2vec with negative sampling, or the full softmax if a batch has no negatives.
+
+    With negative sampling (Mikolov et al., 2013, equation 4), a right word of score `s` costs
+
+        −log σ(s) − k/K · Σ log σ(−sₙ)
+
+    with the sum over the `K` negatives of its row. One that is the right word itself is left out of the sum, as in the
+    authors' program. With the full softmax it costs `log Σ exp(s_w) − s`, with the sum over all words.
+
+    Args:
+        negatives: Weight of the negatives, `k`: so many of them count as much as the right word.
+
+    Raises:
+        ValueError: The weight is not above 0.
+    """
+
+    output_size = 1  # a score for each word
+    monitor = "val/loss"
+    monitor_mode: Literal["min", "max"] = "min"
+
+    def __init__(self, negatives: float = 5.0) -> None:
+        super().__init__()
+        if not negatives > 0:
+            raise ValueError(f"`negatives` (={negatives}) must be above 0")
+        self.negatives = negatives
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Compute the mean over all right words, from outputs as `WordVectors` makes them: a scalar, in nats."""
+        right, scored = batch.targets, self.scored(batch)  # (B, S)
+        if batch.negatives is None:
+            logits = outputs.squeeze(1).float()  # (B, V)
+            of_words = logits.logsumexp(1, keepdim=True) - logits.gather(1, right)
+            return masked_mean(of_words, scored)
+        scores = outputs[:, : right.shape[1]].float()
+        of_negatives = F.softplus(outputs[:, right.shape[1] :].float())  # (B, K)
+        weights = count_pairs(right, scored, batch.negatives) * (self.negatives / of_negatives.shape[1])
+        total = (of_negatives * weights).sum(dtype=wide(scores)) / scored.sum().clamp(min=1)
+        return masked_mean(F.softplus(-scores), scored) + total
+
+    def metrics(self) -> MetricCollection:
+        return MetricCollection({"accuracy": FirstPlace()}, compute_groups=False)
+
+    def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return for each right word `(B, S)` whether it has the highest score, 1 or 0."""
+        return comes_first(outputs, batch.targets).long()
+
+    def describe(self, data: SequenceData) -> str:
+        """Say in a sentence what a network was trained for."""
+        return f"Trained on {data.describe()}"
+
+
+class FirstPlace(StepMean):
+    """Share of right words whose score is above those of all words that they are compared with."""
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return comes_first(outputs, targets)
+
+
+def comes_first(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return whether targets `(B, S)` score higher than the negatives of their row, or than all other words."""
+    if outputs.dim() == 3:
+        return outputs.argmax(-1) == targets
+    right = targets.shape[1]
+    return outputs[:, :right] > outputs[:, right:].amax(1, keepdim=True)
+
+
+def count_pairs(right: Tensor, scored: Tensor, negatives: Tensor) -> Tensor:
+    """Count for each row and negative the right words that it is a wrong answer to: all but itself.
+
+    Args:
+        right: Right words, `(B, S)`.
+        scored: Which of them exist, `(B, S)`.
+        negatives: `(G, K)`, see `Batch`.
+
+    Returns:
+        Counts, float32 `(B, K)`.
+    """
+    groups = negatives.unsqueeze(1)  # (G, 1, K)
+    counts = scored.sum(1, keepdim=True).float().repeat(1, negatives.shape[1])
+    of_groups = counts.view(len(negatives), -1, negatives.shape[1])  # (G, B / G, K)
+    # a column at a time: together they would take S times the memory
+    for words, exist in zip(right.unbind(1), scored.unbind(1), strict=True):
+        same = words.view(len(negatives), -1, 1) == groups
+        of_groups.sub_((same & exist.view(len(negatives), -1, 1)).to(counts))
+    return counts

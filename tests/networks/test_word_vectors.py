@@ -1,0 +1,133 @@
+"""Scores of word vectors against loops in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from seqsum.data import Batch
+from seqsum.errors import InputError
+from seqsum.networks import WordVectors
+from seqsum.networks.nearest import nearest
+from seqsum.networks.word_vectors import score_each, score_neighbours
+from tests.data.word_corpus import WORDS, of_sentences, table_of
+
+SENTENCES = [" ".join(WORDS[place % 6 :] + WORDS[: place % 5]) for place in range(9)]
+RANDOM = {"window": 3, "dynamic": True, "negatives": 7}
+
+
+def network_of(size: int = 5) -> WordVectors:
+    torch.manual_seed(0)
+    network = WordVectors(12, size).double()
+    torch.nn.init.normal_(network.weight)
+    torch.nn.init.normal_(network.output_weight)
+    return network
+
+
+def batch_of(mode: str, **options) -> Batch:
+    data = of_sentences(SENTENCES, mode=mode, **RANDOM | options)
+    return data.gather(table_of(data, list(range(9)), seed=4, steps=96))
+
+
+def test_skipgram_scores_are_products_of_two_vectors():
+    network, batch = network_of(), batch_of("skipgram")
+    scores = network(batch).detach().numpy()
+    vectors, outputs = network.weight.detach().numpy(), network.output_weight.detach().numpy()
+    assert scores.shape == (len(batch.inputs), 6 + 7)
+    assert batch.target_mask.sum() > 100
+    for row, words in enumerate(batch.inputs[:, 0].tolist()):
+        for column, target in enumerate(batch.targets[row].tolist()):
+            if batch.target_mask[row, column]:
+                assert scores[row, column] == pytest.approx(vectors[words] @ outputs[target], rel=1e-9)
+        for column, word in enumerate(batch.negatives[row // 32].tolist()):
+            assert scores[row, 6 + column] == pytest.approx(vectors[words] @ outputs[word], rel=1e-9)
+
+
+def test_cbow_reads_the_mean_of_the_neighbours_that_there_are():
+    network, batch = network_of(), batch_of("cbow")
+    scores = network(batch).detach().numpy()
+    vectors, outputs = network.weight.detach().numpy(), network.output_weight.detach().numpy()
+    assert scores.shape == (len(batch.inputs), 1 + 7)
+    counts = set()
+    for row, (words, exist) in enumerate(zip(batch.inputs.numpy(), batch.mask.numpy(), strict=True)):
+        if not exist.any():
+            assert (scores[row] == 0).all()
+            continue
+        counts.add(int(exist.sum()))
+        mean = np.mean([vectors[word] for word, there in zip(words, exist, strict=True) if there], axis=0)
+        expected = [mean @ outputs[word] for word in (batch.targets[row, 0], *batch.negatives[row // 32])]
+        np.testing.assert_allclose(scores[row], expected, rtol=1e-9, atol=1e-12)
+    assert counts == {1, 2, 3, 4, 5, 6}
+
+
+@pytest.mark.parametrize("mode", ["skipgram", "cbow"])
+def test_padding_has_no_influence(mode):
+    batch = batch_of(mode)
+    scores, gradients = [], []
+    for fill in (1.0, 50.0):
+        network = network_of()
+        with torch.no_grad():
+            network.weight[0] *= fill
+            network.output_weight[0] *= fill
+        found = network(batch)
+        scored = found[:, : batch.targets.shape[1]][batch.target_mask]
+        scored.square().sum().backward()
+        scores.append(scored.detach())
+        gradients += [network.weight.grad[0], network.output_weight.grad[0]]
+    torch.testing.assert_close(scores[0], scores[1])
+    assert not torch.stack(gradients).any()
+
+
+@pytest.mark.parametrize("mode", ["skipgram", "cbow"])
+def test_without_negatives_all_words_are_scored(mode):
+    network, batch = network_of(), batch_of(mode, negatives=0)
+    scores = network(batch)
+    assert scores.shape == (len(batch.inputs), 1, 12)
+    torch.testing.assert_close(scores[:, 0], network.read(batch) @ network.output_weight.T)
+
+
+@pytest.mark.parametrize(("rows", "window"), [(1, 1), (5, 2), (32, 5), (33, 5), (100, 3), (7, 9), (64, 1)])
+def test_scores_of_neighbours_are_those_of_each(rows, window):
+    torch.manual_seed(rows)
+    words = torch.randint(20, (rows,))
+    offsets = [*range(-window, 0), *range(1, window + 1)]
+    padded = torch.nn.functional.pad(words, (window, window))
+    targets = torch.stack([padded[window + offset : window + offset + rows] for offset in offsets], dim=1)
+    found = []
+    for score in (score_each, score_neighbours):
+        queries = torch.randn(rows, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        vectors = torch.randn(20, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_()
+        last = targets if score is score_each else (words, window)
+        scores = score(queries, vectors, last) if score is score_each else score(queries, vectors, *last)
+        (scores * torch.arange(1, 2 * window + 1)).sin().sum().backward()
+        found.append((scores.detach(), queries.grad, vectors.grad))
+    for each, fast in zip(*found, strict=True):
+        torch.testing.assert_close(fast, each, rtol=1e-10, atol=1e-12)
+
+
+def test_vectors_start_small_and_their_outputs_at_zero():
+    network = WordVectors(1_000, 50)
+    assert not network.output_weight.any()
+    assert network.weight.abs().max() <= 0.01
+    assert network.weight.std().item() == pytest.approx(0.02 / 12**0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((None,), "`--model.network.vocabulary_size` must be given"),
+        ((0,), r"`vocabulary_size` \(=0\) must be at least 1"),
+        ((10, 0), r"`size` \(=0\) must be at least 1"),
+    ],
+)
+def test_sizes_are_checked(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        WordVectors(*arguments)
+    assert issubclass(InputError, ValueError)
+
+
+def test_the_nearest_words_have_the_largest_cosine():
+    vectors = torch.tensor([[9.0, 0.1], [9.0, 0.0], [1.0, 1.0], [5.0, 0.5], [0.1, 0.0], [-1.0, 0.0], [0.0, 0.0]])
+    assert nearest(vectors, torch.tensor([2.0, 0.0]), 3) == [4, 3, 2]
+    assert nearest(vectors, torch.tensor([2.0, 0.0]), 9, without=[4, 2]) == [3, 6, 5]
