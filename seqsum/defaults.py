@@ -13,6 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from seqsum.data.base import SequenceData
 from seqsum.errors import InputError
 from seqsum.module import is_same
+from seqsum.networks.starts import STARTS
 from seqsum.networks.words import MISSING_SIZE, WordEncoder
 
 DEFAULT_CLASSES = {
@@ -99,12 +100,12 @@ def _conflict(place: str, argument: str, given: Any, size: int, data: Namespace)
 
 
 def go_on(settings: Namespace) -> Namespace:
-    """Copy the settings without `start_from` if there is a checkpoint, whose weights replace those of the start."""
+    """Copy the settings without files to start from if there is a checkpoint, whose weights replace theirs."""
     if not settings.get("ckpt_path"):
         return settings
     settings = settings.clone()
     for name in vars(settings.as_flat()):
-        if name.startswith("model.") and name.endswith(".start_from"):
+        if name.startswith("model.") and name.rpartition(".")[2] in STARTS:
             settings[name] = None
     return settings
 

@@ -17,7 +17,8 @@ from seqsum.data.base import Batch, SequenceData
 from seqsum.distributed import of_all_processes
 from seqsum.errors import InputError
 from seqsum.graphs import CudaGraph, GraphedModule
-from seqsum.networks import SequenceNetwork, build_network
+from seqsum.networks import Encoder, SequenceNetwork, build_network
+from seqsum.networks.starts import STARTS
 from seqsum.objectives import Objective, RunningSum, WeightedMean
 from seqsum.optimization import OptimizerCallable, Schedule, adamw, make_schedule
 
@@ -107,8 +108,12 @@ class SequenceModule(GraphedModule):
         self.train_loss, self.val_loss, self.test_loss = WeightedMean(), WeightedMean(), WeightedMean()
 
     def setup(self, stage: str) -> None:
+        data: SequenceData | None = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit and others
+        if stage == "fit":
+            for part in self.network.modules():
+                if isinstance(part, Encoder):
+                    part.begin(data)
         if stage == "test":  # only then the data know what answers are compared with
-            data: SequenceData = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.test
             self.answer_metrics = self.objective.answer_metrics(data).clone(prefix="test/")
 
     def forward(self, batch: Batch) -> Tensor:
@@ -246,7 +251,7 @@ def _without_starts(settings: Any) -> Any:
     """Copy a checkpoint's settings without the files that encoders started from: it has the encoders' weights."""
     if not isinstance(settings, Mapping):
         return settings
-    return {name: None if name == "start_from" else _without_starts(inner) for name, inner in settings.items()}
+    return {name: None if name in STARTS else _without_starts(inner) for name, inner in settings.items()}
 
 
 def _check_rates(

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
 
+    from seqsum.data.base import SequenceData
+
 
 class Encoder(nn.Module):
     """Maps one step's input `(N, …)` to features `(N, output_size)`.
@@ -35,6 +37,13 @@ class Encoder(nn.Module):
         for layer in (self,) if layers is None else self.held:
             layer.requires_grad_(False)
         self.train(self.training)
+
+    def begin(self, data: SequenceData | None) -> None:
+        """Prepare for a training on these data, which have been read; nothing by default.
+
+        Args:
+            data: The data, or None if the training has only loaders.
+        """
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode, which for what is frozen is always evaluation."""

@@ -1,12 +1,16 @@
-"""An encoder that starts from another training's weights."""
+"""Encoders that start from another training's weights."""
 
 from __future__ import annotations
 
-from torch import nn
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
 
 from seqsum.checkpoint_file import differing_weights, load_checkpoint
+from seqsum.data.text import Vocabulary
 from seqsum.errors import InputError
 
+STARTS = ("start_from", "vectors")  # arguments of encoders that name such a training's checkpoint
 PREFIX = "network.encoder.module."  # of the encoder's weights in a checkpoint, which a `TimeDistributed` holds
 
 
@@ -25,3 +29,37 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
             f"{len(differing)} weights differ, {differing[0]} first"
         )
     encoder.load_state_dict(found)
+
+
+class KnownWords(NamedTuple):
+    """The words of a training and their vectors `(V, F)`, in the order of the vocabulary."""
+
+    vocabulary: Vocabulary
+    vectors: Tensor
+
+
+def load_word_vectors(path: str, flag: str = "--model.encoder.vectors") -> KnownWords:
+    """Load the vectors of the words in a checkpoint: of a `WordVectors`, or of an encoder of words.
+
+    Args:
+        path: The checkpoint.
+        flag: The flag that named it, for messages.
+
+    Raises:
+        InputError: The file is no checkpoint of seqsum, or contains no words or no vectors of them.
+    """
+    checkpoint = load_checkpoint(path, flag)
+    found = [checkpoint["state_dict"].get(name) for name in ("network.weight", f"{PREFIX}weight")]
+    words = [part["words"] for part in checkpoint.values() if _has_words(part)]
+    vectors = next((weight for weight in found if weight is not None and weight.dim() == 2), None)
+    if vectors is None or not words:
+        raise InputError(f"`{flag}` (={path}) contains no {'vectors of words' if words else 'words'}")
+    vocabulary = Vocabulary(words[0].split("\n"))
+    if len(vocabulary) > len(vectors):
+        raise InputError(f"`{flag}` (={path}) contains {len(vectors):,} vectors for {len(vocabulary):,} words")
+    return KnownWords(vocabulary, vectors[: len(vocabulary)].float())
+
+
+def _has_words(part: Any) -> bool:
+    """Whether a part of a checkpoint is the state of data with a vocabulary."""
+    return isinstance(part, dict) and isinstance(part.get("words"), str)

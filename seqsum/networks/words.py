@@ -6,9 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqsum.data.text import PADDING, UNKNOWN
+from seqsum.console import print_line
+from seqsum.data.base import SequenceData
+from seqsum.data.text import PADDING, UNKNOWN, Vocabulary
+from seqsum.distributed import is_first_process
 from seqsum.errors import InputError
 from seqsum.networks.encoders import Encoder
+from seqsum.networks.starts import load_word_vectors
 
 STD = 0.1  # of the initial vectors
 MISSING_SIZE = "`--model.encoder.vocabulary_size` must be given: these data have no `vocabulary_size` that it follows"
@@ -25,14 +29,24 @@ class WordEncoder(Encoder):
         output_size: Features per word, `F`.
         word_dropout: Probability, in training, of dropping a word of the vocabulary. Wherever it stands in the batch,
             it is then read as the unknown word, whose vector is thus trained too (Gal & Ghahramani, 2016).
+        vectors: Checkpoint of word vectors, see `WordVectors`, or of another network that reads words. A training
+            starts from its vectors, for all words that both trainings know; the others start at random. All vectors are
+            scaled by the same factor, to a standard deviation of 0.1.
 
     Raises:
+        InputError: `vectors` is no checkpoint, contains no word vectors, or some of another size.
         ValueError: The vocabulary size is missing, a size is below its minimum, or the probability is outside [0, 1];
             in `forward`, the inputs are not ids of the vocabulary. On a GPU, which the host would have to wait for,
             torch reports ids outside the vocabulary as a failed assertion.
     """
 
-    def __init__(self, vocabulary_size: int | None = None, output_size: int = 128, word_dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        vocabulary_size: int | None = None,
+        output_size: int = 128,
+        word_dropout: float = 0.0,
+        vectors: str | None = None,
+    ) -> None:
         super().__init__()
         if vocabulary_size is None:
             raise InputError(MISSING_SIZE)
@@ -49,6 +63,36 @@ class WordEncoder(Encoder):
         self.word_dropout = word_dropout
         self.weight = nn.Parameter(torch.empty(vocabulary_size, output_size))
         nn.init.normal_(self.weight, std=STD)
+        self.vectors = vectors
+        self._known = None if vectors is None else load_word_vectors(vectors)  # until the training begins
+        if self._known is not None and self._known.vectors.shape[1] != output_size:
+            raise InputError(
+                f"`--model.encoder.output_size` (={output_size}) must be {self._known.vectors.shape[1]}, as in "
+                f"`--model.encoder.vectors` (={vectors})"
+            )
+
+    @torch.no_grad()
+    def begin(self, data: SequenceData | None) -> None:
+        """Start from the `vectors`, before the first training of this encoder.
+
+        Raises:
+            InputError: The data have no vocabulary, or none of its words has a vector.
+        """
+        if self._known is None:
+            return
+        vocabulary = getattr(data, "vocabulary", None)
+        if not isinstance(vocabulary, Vocabulary):
+            raise InputError(f"`--model.encoder.vectors` (={self.vectors}) needs data with words")
+        places = torch.tensor(self._known.vocabulary.encode(vocabulary.words))
+        ids = (places > UNKNOWN).nonzero().squeeze(1)
+        if len(ids) == 0:
+            raise InputError(f"`--model.encoder.vectors` (={self.vectors}) contains none of the words of these data")
+        found = self._known.vectors[places[ids]]
+        self.weight[ids.to(self.weight.device)] = (found * (STD / found.std())).to(self.weight)
+        known, words = len(ids), len(vocabulary) - UNKNOWN - 1
+        if is_first_process():
+            print_line(f"Vectors of {known:,} of {words:,} words start from {self.vectors}, the others at random.")
+        self._known = None
 
     def forward(self, words: Tensor) -> Tensor:
         """Map word ids `(N,)` to vectors `(N, F)`."""
@@ -83,7 +127,7 @@ class Embed(WordEncoder):
     """Looks a word's vector up: the same numbers as `OneHot` without its product.
 
     Args:
-        vocabulary_size, output_size, word_dropout: See `WordEncoder`.
+        vocabulary_size, output_size, word_dropout, vectors: See `WordEncoder`.
     """
 
     def look_up(self, words: Tensor) -> Tensor:
@@ -96,7 +140,7 @@ class OneHot(WordEncoder):
     It takes `V` numbers of memory for each word of a batch.
 
     Args:
-        vocabulary_size, output_size, word_dropout: See `WordEncoder`.
+        vocabulary_size, output_size, word_dropout, vectors: See `WordEncoder`.
     """
 
     def look_up(self, words: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class Objective(nn.Module):
         """Say in a sentence what a network was trained for."""
         return f"Trained on {data.dataset}"
 
-    def answer_metrics(self, data: SequenceData) -> MetricCollection:
+    def answer_metrics(self, data: SequenceData | None) -> MetricCollection:
         """Make metrics of what a test's `predict` gives: their `update` takes answers `(B, S)` and the batch."""
         return MetricCollection({})
 

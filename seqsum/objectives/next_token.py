@@ -86,7 +86,7 @@ class NextToken(Objective):
         # no compute groups: they would merge metrics whose sums happen to be equal after the first batch
         return MetricCollection(members, compute_groups=False)
 
-    def answer_metrics(self, data: SequenceData) -> MetricCollection:
+    def answer_metrics(self, data: SequenceData | None) -> MetricCollection:
         return MetricCollection({"bleu": CorpusBleu(data)} if isinstance(data, TranslatedTexts) else {})
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:

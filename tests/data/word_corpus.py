@@ -48,6 +48,6 @@ def pairs_of(data: WordPairs, batch) -> list[tuple[str, str]]:
     """List the pairs of a batch: word and neighbour for skip-gram, neighbour and word for CBOW."""
     words = data.vocabulary.words
     inputs, targets = torch.broadcast_tensors(batch.inputs, batch.targets)
-    exist = batch.mask & batch.target_mask
+    exist = batch.target_mask if data.mode == "skipgram" else batch.mask  # what is scored, and what is averaged
     found = zip(inputs[exist].tolist(), targets[exist].tolist(), strict=True)
     return [(words[first], words[second]) for first, second in found]
