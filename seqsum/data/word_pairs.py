@@ -178,7 +178,7 @@ class WordPairs(ReviewData):
     def _draw_negatives(self, seed: int, numbers: Tensor, ends: Tensor) -> Tensor:
         """Draw the negatives of groups, `(G, K)`, by the numbers of their first words `(G,)`."""
         chances = as_shares(random_uniform(seed, numbers, NOISE + self.negatives)[:, NOISE:])
-        return torch.searchsorted(ends, (chances * STEPS).long(), right=True)
+        return find_stretch(ends, (chances * STEPS).long())
 
     def describe(self) -> str:
         window = f"up to {self.window} words" if self.dynamic else f"{self.window} words"
@@ -208,6 +208,14 @@ def find_neighbours(
     near = (places == at) & (offsets.abs() <= limits) & (texts[at] == texts.unsqueeze(1))
     near = near & exists[at] & exists.unsqueeze(1)
     return words[at].masked_fill(~near, PADDING), near
+
+
+def find_stretch(ends: Tensor, places: Tensor) -> Tensor:
+    """Find the stretch that each place, `0 … ends[-1] − 1`, is in; `ends` are one behind the last place of each.
+
+    An empty stretch, which ends where the one before it does, has no place.
+    """
+    return torch.searchsorted(ends, places, right=True)
 
 
 def as_shares(numbers: Tensor) -> Tensor:

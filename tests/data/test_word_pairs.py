@@ -10,6 +10,7 @@ from scipy.stats import chisquare
 
 from seqsum.data.text import PADDING, UNKNOWN
 from seqsum.data.word_batches import GROUP
+from seqsum.data.word_pairs import find_stretch
 from seqsum.errors import InputError
 from tests.data.device_only import DeviceOnly
 from tests.data.word_corpus import SENTENCES, WORDS, batches_of, of_sentences, pairs_of, table_of
@@ -135,6 +136,11 @@ def test_negatives_are_drawn_by_the_power_of_three_quarters():
     assert chisquare(found[ids].numpy(), len(drawn) * data.counts()[ids].numpy() / 98 / 40).pvalue < 1e-9, (
         "not by count"
     )
+
+
+def test_words_without_a_stretch_are_never_drawn():
+    ends = torch.tensor([0, 0, 3, 5, 5, 8])
+    assert find_stretch(ends, torch.arange(8)).tolist() == [2, 2, 2, 3, 3, 5, 5, 5]
 
 
 def test_negatives_are_drawn_anew_for_each_batch_and_each_group():

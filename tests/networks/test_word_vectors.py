@@ -10,7 +10,7 @@ from seqsum.data import Batch
 from seqsum.errors import InputError
 from seqsum.networks import WordVectors
 from seqsum.networks.nearest import nearest
-from seqsum.networks.word_vectors import score_each, score_neighbours
+from seqsum.networks.word_vectors import read_each, read_neighbours, score_each, score_neighbours
 from tests.data.word_corpus import WORDS, of_sentences, table_of
 
 SENTENCES = [" ".join(WORDS[place % 6 :] + WORDS[: place % 5]) for place in range(9)]
@@ -87,23 +87,52 @@ def test_without_negatives_all_words_are_scored(mode):
     torch.testing.assert_close(scores[:, 0], network.read(batch) @ network.output_weight.T)
 
 
-@pytest.mark.parametrize(("rows", "window"), [(1, 1), (5, 2), (32, 5), (33, 5), (100, 3), (7, 9), (64, 1)])
-def test_scores_of_neighbours_are_those_of_each(rows, window):
-    torch.manual_seed(rows)
-    words = torch.randint(20, (rows,))
-    offsets = [*range(-window, 0), *range(1, window + 1)]
+SIZES = [(1, 1), (5, 2), (32, 5), (33, 5), (100, 3), (7, 9), (64, 1)]
+
+
+def text_of(rows: int, window: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw words, and list the neighbours of each, 0 beyond the ends."""
+    words = torch.randint(1, 20, (rows,), generator=torch.Generator().manual_seed(rows))
     padded = torch.nn.functional.pad(words, (window, window))
-    targets = torch.stack([padded[window + offset : window + offset + rows] for offset in offsets], dim=1)
+    offsets = [*range(-window, 0), *range(1, window + 1)]
+    return words, torch.stack([padded[window + offset : window + offset + rows] for offset in offsets], dim=1)
+
+
+def drawn(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(shape[0])).requires_grad_()
+
+
+@pytest.mark.parametrize(("rows", "window"), SIZES)
+def test_scores_of_neighbours_are_those_of_each(rows, window):
+    words, targets = text_of(rows, window)
     found = []
-    for score in (score_each, score_neighbours):
-        queries = torch.randn(rows, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
-        vectors = torch.randn(20, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_()
-        last = targets if score is score_each else (words, window)
-        scores = score(queries, vectors, last) if score is score_each else score(queries, vectors, *last)
+    for score, targets_or_words in ((score_each, (targets,)), (score_neighbours, (words, window))):
+        queries, vectors = drawn(rows, 4), drawn(20, 4)
+        scores = score(queries, vectors, *targets_or_words)
         (scores * torch.arange(1, 2 * window + 1)).sin().sum().backward()
         found.append((scores.detach(), queries.grad, vectors.grad))
     for each, fast in zip(*found, strict=True):
         torch.testing.assert_close(fast, each, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("rows", "window"), SIZES)
+def test_sums_of_neighbours_are_those_of_each(rows, window):
+    words, inputs = text_of(rows, window)
+    shares = drawn(rows, 2 * window).detach() * (inputs > 0)
+    found = []
+    for read, inputs_or_words in ((read_each, inputs), (read_neighbours, words)):
+        vectors = drawn(20, 4)
+        sums = read(vectors, inputs_or_words, shares)
+        (sums * torch.arange(1, 5)).sin().sum().backward()
+        found.append((sums.detach(), vectors.grad))
+    for each, fast in zip(*found, strict=True):
+        torch.testing.assert_close(fast, each, rtol=1e-10, atol=1e-12)
+
+
+def test_inputs_without_targets_are_read_too():
+    network, batch = network_of(), batch_of("cbow", negatives=0)
+    unlabelled = batch._replace(targets=batch.targets[:, :0], target_mask=None)
+    torch.testing.assert_close(network(unlabelled), network(batch))
 
 
 def test_vectors_start_small_and_their_outputs_at_zero():
