@@ -9,7 +9,7 @@ from types import ModuleType
 
 import torch
 
-from seqsum.benchmarks import compiled, gpu, loading, recurrent, reviews, scaling, training, translation
+from seqsum.benchmarks import compiled, gpu, loading, recurrent, reviews, scaling, training, translation, words
 from seqsum.benchmarks.timing import show, write
 from seqsum.console import fail
 from seqsum.errors import InputError
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "scaling": scaling,
     "compiled": compiled,
     "translation": translation,
+    "words": words,
 }
 
 

@@ -22,6 +22,7 @@ from seqsum.experiments import (
     rows,
     sine,
     starts,
+    words,
 )
 from seqsum.paths import expand_home
 
@@ -38,6 +39,7 @@ EXPERIMENTS = {
     "orders": orders,
     "starts": starts,
     "pretraining": pretraining,
+    "words": words,
 }
 
 

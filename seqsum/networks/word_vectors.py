@@ -16,9 +16,9 @@ MISSING_SIZE = "`--model.network.vocabulary_size` must be given: these data have
 class WordVectors(nn.Module):
     """Scores words by the product of their output vector with the mean input vector of what is read.
 
-    It reads the batches of `WordPairs`: one word in a row, or its neighbours. Input vectors start uniformly in
-    ±1 / (2·F) and output vectors at zero, as in the authors' program (Mikolov et al., 2013). The input vectors,
-    `weight (V, F)`, are those that are used afterwards.
+    It reads the batches of `WordPairs`: one word in a row, or its neighbours, as many on each side. Input vectors start
+    uniformly in ±1 / (2·F) and output vectors at zero, as in the authors' program (Mikolov et al., 2013). The input
+    vectors, `weight (V, F)`, are those that are used afterwards.
 
     Args:
         vocabulary_size: Number of word ids, `V`. On the command line it follows the data's argument of that name.
@@ -49,7 +49,7 @@ class WordVectors(nn.Module):
         queries = self.read(batch)  # (B, F)
         if batch.negatives is None:
             return (queries @ self.output_weight.T).unsqueeze(1)
-        if batch.inputs.shape[1] == 1 and batch.targets.shape[1] > 1:
+        if batch.inputs.shape[1] == 1 and batch.targets.shape[1] % 2 == 0:
             targets = score_neighbours(queries, self.output_weight, batch.inputs[:, 0], batch.targets.shape[1] // 2)
         else:
             targets = score_each(queries, self.output_weight, batch.targets)
@@ -63,7 +63,7 @@ class WordVectors(nn.Module):
             return F.embedding(batch.inputs[:, 0], self.weight)
         mask = torch.ones_like(batch.inputs, dtype=torch.bool) if batch.mask is None else batch.mask
         shares = mask.to(self.weight) / mask.sum(1, keepdim=True).clamp(min=1)
-        if batch.targets.shape[1] == 1:
+        if batch.targets.shape[1] == 1 and batch.inputs.shape[1] % 2 == 0:
             return read_neighbours(self.weight, batch.targets[:, 0], shares)
         return read_each(self.weight, batch.inputs, shares)
 

@@ -96,7 +96,6 @@ def count_pairs(right: Tensor, scored: Tensor, negatives: Tensor) -> Tensor:
     counts = scored.sum(1, keepdim=True).float().repeat(1, negatives.shape[1])
     of_groups = counts.view(len(negatives), -1, negatives.shape[1])  # (G, B / G, K)
     # a column at a time: together they would take S times the memory
-    for words, exist in zip(right.unbind(1), scored.unbind(1), strict=True):
-        same = words.view(len(negatives), -1, 1) == groups
-        of_groups.sub_((same & exist.view(len(negatives), -1, 1)).to(counts))
+    for words in right.masked_fill(~scored, -1).unbind(1):
+        of_groups.add_(words.view(len(negatives), -1, 1) == groups, alpha=-1)
     return counts

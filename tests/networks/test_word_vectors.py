@@ -129,6 +129,18 @@ def test_sums_of_neighbours_are_those_of_each(rows, window):
         torch.testing.assert_close(fast, each, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("mode", ["skipgram", "cbow"])
+def test_an_odd_number_of_words_is_read_one_by_one(mode):
+    network, batch = network_of(), batch_of(mode)
+    odd = Batch(*(part[:, :5] for part in batch[:4]), None, batch.negatives)  # one less, or still one
+    whole = batch._replace(target_mask=None)
+    if mode == "skipgram":
+        torch.testing.assert_close(network(odd)[:, :5][odd.target_mask], network(whole)[:, :5][odd.target_mask])
+    else:
+        expected = read_each(network.weight, odd.inputs, odd.mask / odd.mask.sum(1, keepdim=True).clamp(min=1).double())
+        torch.testing.assert_close(network.read(odd), expected)
+
+
 def test_inputs_without_targets_are_read_too():
     network, batch = network_of(), batch_of("cbow", negatives=0)
     unlabelled = batch._replace(targets=batch.targets[:, :0], target_mask=None)

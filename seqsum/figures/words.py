@@ -1,0 +1,55 @@
+"""Words in the plane in which their vectors vary most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from seqsum.figures.style import SERIES, labelled, new_figure, plain, shown
+
+LABEL = 6.5  # points, of the words
+
+
+def plot_words(vectors: Mapping[str, Tensor], words: Mapping[str, Sequence[str]]) -> Figure:
+    """Draw a panel for each model: its words where their vectors fall in the plane of their largest variance.
+
+    Vectors have length 1 before they are projected, so that directions count and not how frequent a word is.
+
+    Args:
+        vectors: Vectors `(N, F)` of the words of all kinds, in their order, by the model's name.
+        words: Words by kind; each kind has a colour.
+    """
+    figure = new_figure(5.0 * len(vectors), 4.6)
+    panels = figure.subplots(1, len(vectors), squeeze=False)[0]
+    for axes, (name, of_model) in zip(panels, vectors.items(), strict=True):
+        places, shares = project(of_model)
+        rows = iter(places.tolist())
+        for number, (kind, named) in enumerate(words.items()):
+            colour = SERIES[number % len(SERIES)]
+            points = [next(rows) for _ in named]
+            axes.plot(*zip(*points, strict=True), linestyle="none", marker=".", color=colour, label=kind)
+            for word, (x, y) in zip(named, points, strict=True):
+                axes.annotate(word, (x, y), (2, 2), textcoords="offset points", fontsize=LABEL, color=colour)
+        first, second = (f"{100 * share:.0f} % of the variance" for share in shares.tolist())
+        plain(axes).set(title=name, xlabel=first, ylabel=second, xticks=[], yticks=[])
+        axes.margins(0.08)
+    kinds = labelled(panels[0])
+    figure.legend(list(kinds.values()), list(kinds), loc="upper center", ncols=len(kinds), frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0, 1, 0.94))
+    return figure
+
+
+def project(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Project vectors `(N, F)`, each of length 1, onto the two directions in which they vary most.
+
+    Returns:
+        Coordinates `(N, 2)`, whose largest in each direction is positive, and each direction's share of the variance.
+    """
+    unit = torch.nn.functional.normalize(shown(vectors).double(), dim=1)
+    left, sizes, _ = torch.linalg.svd(unit - unit.mean(0), full_matrices=False)
+    places = left[:, :2] * sizes[:2]
+    largest = places.gather(0, places.abs().argmax(0, keepdim=True))
+    return places * largest.sign(), sizes[:2].square() / sizes.square().sum().clamp(min=1e-12)

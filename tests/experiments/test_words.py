@@ -1,0 +1,119 @@
+"""Word vectors: analogies of vectors made by hand, and the whole experiment on made-up reviews, done once."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import torch
+from PIL import Image
+
+from seqsum.data.text import Vocabulary
+from seqsum.experiments import runs
+from seqsum.experiments.__main__ import main
+from seqsum.experiments.analogies import Analogy, by_kind, solve
+from seqsum.figures.words import plot_words, project
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
+]
+SHORT = [
+    "--data.dataset=made", "--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=1",
+    "--trainer.limit_test_batches=1", "--trainer.log_every_n_steps=1", "--trainer.accelerator=cpu",
+    "--trainer.check_val_every_n_epoch=1",
+]  # fmt: skip
+
+
+def test_the_list_has_fifty_analogies_of_four_different_words():
+    listed = [analogy for analogies in by_kind().values() for analogy in analogies]
+    assert len(listed) == len(set(listed)) == 50
+    assert {len(analogies) for analogies in by_kind().values()} == {10}
+    assert all(len({each.a, each.b, each.c}) == 3 and each.answer not in each[:3] for each in listed)
+    assert Analogy("king", "man", "woman", "queen") in listed
+
+
+def test_analogies_are_solved_by_adding_vectors_of_length_one():
+    # royal, male, female: of other lengths, a sum of the vectors themselves would be nearest to `he`
+    directions = {"king": (1, 1, 0), "man": (0, 1, 0), "woman": (0, 0, 1), "queen": (1, 0, 1), "he": (0.2, 1, 0)}
+    vocabulary = Vocabulary(list(directions))
+    vectors = torch.tensor([(9, 9, 9), (9, 9, 9), *directions.values()], dtype=torch.float)
+    vectors[3] *= 0.01
+    vectors[4] *= 0.5
+    (solved,) = solve(vectors, vocabulary, shown=2)
+    assert solved.analogy == Analogy("king", "man", "woman", "queen")
+    assert solved.found == ["queen", "he"]
+    assert solved.right
+    (wrong,) = solve(vectors.index_fill(0, torch.tensor([5]), -1.0), vocabulary, shown=2)
+    assert wrong.found[0] == "he"
+    assert not wrong.right
+
+
+def test_words_are_projected_onto_the_directions_of_the_largest_variance():
+    angles = torch.linspace(0.1, 1.0, 9)
+    vectors = (
+        torch.stack([angles.cos(), angles.sin(), torch.zeros(9), 0.01 * angles], dim=1) * torch.arange(1, 10)[:, None]
+    )
+    places, shares = project(vectors)
+    unit = torch.nn.functional.normalize(vectors.double(), dim=1)
+    torch.testing.assert_close(torch.cdist(places, places), torch.cdist(unit, unit), atol=2e-3, rtol=0)
+    assert shares.sum().item() == pytest.approx(1, abs=1e-4)
+    assert shares[0] > shares[1] > 0
+    assert places.abs().amax(0).tolist() == places.amax(0).tolist()
+
+
+def test_figure_has_a_panel_a_model_and_a_colour_a_kind():
+    words = {"praise": ["good", "great"], "blame": ["bad"], "people": ["man", "woman", "girl"]}
+    vectors = {name: torch.randn(6, 5, generator=torch.Generator().manual_seed(seed)) for seed, name in enumerate("ab")}
+    figure = plot_words(vectors, words)
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
+    for axes, of_model in zip(figure.axes, vectors.values(), strict=True):
+        assert [text.get_text() for text in axes.texts] == [word for named in words.values() for word in named]
+        drawn = torch.cat([torch.tensor(line.get_xydata()) for line in axes.lines])
+        torch.testing.assert_close(drawn, project(of_model)[0])
+        assert [line.get_label() for line in axes.lines] == list(words)
+    assert len({line.get_color() for line in figure.axes[0].lines}) == 3
+
+
+def test_the_experiment_trains_once_and_starts_reviews_from_its_vectors(with_configs, monkeypatch, capsys):
+    command = ["words", "--words", "plot", "Klingon", "--labels", "20", "--", *SHORT]
+    main(command)
+    folder = with_configs / "logs/experiments/words"
+    said = capsys.readouterr().out
+    assert "Klingon is not among the words of skipgram, cbow." in said
+    assert len(re.findall(r"Vectors of (\d+) of \1 words start from .*best\.ckpt, the others at random\.", said)) == 2
+    rows = json.loads((folder / "words.json").read_text())["rows"]
+    tables = {name: [row for row in rows if row["table"] == name] for name in {row["table"] for row in rows}}
+    assert set(tables) == {"words_models", "words_neighbours", "words_analogies", "words_reviews"}
+    for row in tables["words_models"]:
+        results = json.loads((folder / f"words_{row['model']}_seed0/version_0/results.json").read_text())
+        assert row["test loss"] == f"{results['test']['test/loss']:.4f}"
+        assert row["analogies"] == "0 of 0", "made-up reviews have few words"
+    assert len(tables["words_neighbours"][0]["cbow"].split(", ")) == 5
+    assert tables["words_neighbours"][1]["cbow"] == "–"
+    assert [(row["labels"], row["start"]) for row in tables["words_reviews"]] == [
+        ("20", "random"), ("20", "skipgram"), ("20", "cbow"),
+    ]  # fmt: skip
+    for row in tables["words_reviews"]:
+        run = folder / f"reviews_20_{row['start']}_seed0/version_0"
+        results = json.loads((run / "results.json").read_text())
+        assert row["accuracy"] == f"{results['test']['test/accuracy']:.4f}"
+        assert "labels: 20\n" in (run / "config.yaml").read_text()
+        start = f"words_{row['start']}_seed0/version_0/checkpoints/best.ckpt"
+        assert (start in (run / "config.yaml").read_text()) == (row["start"] != "random")
+    with Image.open(folder / "words.png") as image:
+        assert image.width > 600
+    monkeypatch.setattr(runs, "train", lambda arguments: pytest.fail(f"run again: {arguments}"))
+    main(command)
+    checkpoint = str(folder / "words_cbow_seed0/version_0/checkpoints/best.ckpt")
+    main(["words", "--parts", "vectors", "--modes", "cbow", "--checkpoints", checkpoint, "--output", "given"])
+    given = json.loads((with_configs / "given/words.json").read_text())["rows"][0]
+    assert (given["model"], given["test loss"]) == ("cbow", "–")
+
+
+@pytest.mark.parametrize("checkpoints", [["a"], ["a", "b", "c"]])
+def test_a_checkpoint_is_needed_for_each_mode(here, capsys, checkpoints):
+    with pytest.raises(SystemExit):
+        main(["words", "--checkpoints", *checkpoints])
+    assert f"`--checkpoints` names {len(checkpoints)}, and `--modes` 2" in capsys.readouterr().err
