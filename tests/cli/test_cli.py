@@ -19,9 +19,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from seqsum.callbacks import RunLines
 from seqsum.cli import main
-from seqsum.data import EncodedSums, FilmReviews, Translation
+from seqsum.data import EncodedSums, Translation
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import load_splits
+from seqsum.data.review_data import ReviewData
 from tests.callbacks.conftest import hparams
 
 REPOSITORY = Path(__file__).parents[2]
@@ -265,7 +266,7 @@ def test_options_run(here, mnist_root, capfd, flags):
 
 OFFLINE = {  # data of the configurations, and what they need to run here; the others are drawn
     DigitData: "--data.root={mnist_root}",
-    FilmReviews: "--data.dataset=made",
+    ReviewData: "--data.dataset=made",
     Translation: "--data.dataset=made",
     EncodedSums: "--data.features={features}",
 }
