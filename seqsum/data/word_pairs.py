@@ -192,7 +192,7 @@ def find_neighbours(
 
     Args:
         words: Word ids, int64 `(N,)`.
-        texts: The text that each word is in, `(N,)`.
+        texts: The text that each word is in, at least 0, `(N,)`.
         exists: Whether there is a word at all, `(N,)`.
         reach: How many words each looks to either side, at most `window`, `(N,)` or one number for all.
         window: Columns for each side, `W`.
@@ -201,13 +201,17 @@ def find_neighbours(
         Neighbours `(N, 2·W)`, `PADDING` where there is none, and whether there is one.
     """
     distances = torch.arange(1, window + 1, device=words.device)
-    offsets = torch.cat([-distances.flip(0), distances])  # (2·W,)
-    places = torch.arange(len(words), device=words.device).unsqueeze(1) + offsets  # (N, 2·W)
-    at = places.clamp(0, len(words) - 1)
+    distances = torch.cat([distances.flip(0), distances])  # (2·W,)
     limits = reach.unsqueeze(1) if isinstance(reach, Tensor) else reach
-    near = (places == at) & (offsets.abs() <= limits) & (texts[at] == texts.unsqueeze(1))
-    near = near & exists[at] & exists.unsqueeze(1)
-    return words[at].masked_fill(~near, PADDING), near
+    of_others = _around(texts.masked_fill(~exists, -1), window, fill=-1)
+    near = (of_others == texts.unsqueeze(1)) & (distances <= limits) & exists.unsqueeze(1)
+    return _around(words, window, fill=PADDING).masked_fill(~near, PADDING), near
+
+
+def _around(values: Tensor, window: int, fill: int) -> Tensor:
+    """Return for each value `(N,)` the `window` before it and the `window` after it, `(N, 2·window)`."""
+    runs = F.pad(values, (window, window), value=fill).unfold(0, 2 * window + 1, 1)  # a view, without indexing
+    return torch.cat([runs[:, :window], runs[:, window + 1 :]], dim=1)
 
 
 def find_stretch(ends: Tensor, places: Tensor) -> Tensor:
