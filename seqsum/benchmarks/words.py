@@ -25,16 +25,27 @@ NEGATIVES = 5  # of a right word
 RATE = 0.01  # of Adam, as in the configurations
 
 
+SOFTMAX = "seqsum, full softmax"
+FEW = 50  # the full softmax reads one in so many of the reviews
+SMALL = 5  # reviews in its batches, whose scores of all words take 0.1 GB
+
+
 class Contestant(NamedTuple):
-    """A program that trains on the same reviews.
+    """A program that trains on reviews.
 
     Attributes:
         train: Trains on them once.
-        trained: Words of them that are trained on; the others are left out by subsampling.
+        read: Known words in them.
+        trained: Words that are trained on; the others are left out by subsampling.
     """
 
     train: Callable[[], object]
+    read: int
     trained: int
+
+    def seconds(self, words: int, device: torch.device) -> float:
+        """Train, and return the seconds that so many words would take."""
+        return seconds_of(self.train, device) * words / self.read
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,34 +60,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
     """Measure skip-gram and CBOW: a row for each contestant, whose speed is relative to gensim's, if that is there.
 
-    Both read the same reviews and know the same words. gensim subsamples by another formula, so words that are read
-    and words that are trained on are counted apart.
+    Both read the same reviews and know the same words; the full softmax reads fewer of them. gensim subsamples by
+    another formula, so words that are read and words that are trained on are counted apart.
     """
     check_at_least("--reviews", arguments.reviews, 1)
     print(", ".join(f"{name} {value}" for name, value in machine(device).items()))
     rows = []
     for mode in MODES:
-        data = make_data(mode, arguments)
-        tables = take_tables(data, arguments.reviews)
-        contestants = {"seqsum": ours(data, tables, arguments, device)}
-        if find_spec("gensim") is not None:
-            contestants["gensim"] = gensim_on(data, tables, arguments)
-        else:
-            print("Without gensim, which is not installed: pip install 'seqsum[gensim]'")
+        contestants = make_contestants(mode, arguments, device)
+        words = contestants["seqsum"].read
         for each in contestants.values():
             for _ in range(arguments.warm_up):
                 each.train()
-        turns = {name: partial(seconds_of, each.train, device) for name, each in contestants.items()}
-        timings = take_turns(turns, [*contestants][-1], arguments.rounds)
-        read = sum(map(len, texts_of(data, tables)))
-        rows += [row(mode, name, timings[name], read, each.trained) for name, each in contestants.items()]
+        turns = {name: partial(each.seconds, words, device) for name, each in contestants.items()}
+        timings = take_turns(turns, "gensim" if "gensim" in turns else "seqsum", arguments.rounds)
+        rows += [row(mode, name, timings[name], words, each) for name, each in contestants.items()]
     return rows
 
 
-def make_data(mode: Mode, arguments: argparse.Namespace) -> WordPairs:
+def make_contestants(mode: Mode, arguments: argparse.Namespace, device: torch.device) -> dict[str, Contestant]:
+    """Make seqsum's contestants, and gensim's if it is installed."""
+    data, full = make_data(mode, arguments), make_data(mode, arguments, negatives=0, batch_size=SMALL)
+    tables = take_tables(data, arguments.reviews)
+    contestants = {
+        "seqsum": ours(data, tables, arguments, device),
+        SOFTMAX: ours(full, take_tables(full, -(-arguments.reviews // FEW)), arguments, device),
+    }
+    if find_spec("gensim") is None:
+        print("Without gensim, which is not installed: pip install 'seqsum[gensim]'")
+        return contestants
+    return contestants | {"gensim": gensim_on(data, tables, arguments)}
+
+
+def make_data(mode: Mode, arguments: argparse.Namespace, **options: int) -> WordPairs:
     """Read the reviews."""
-    given = {"dataset": "made"} if arguments.data_root is None else {"dataset": "imdb", "root": arguments.data_root}
-    data = WordPairs(mode, window=arguments.window, subsample=arguments.subsample, **given)
+    place = {"dataset": "made"} if arguments.data_root is None else {"dataset": "imdb", "root": arguments.data_root}
+    given: dict[str, Any] = {"window": arguments.window, "subsample": arguments.subsample, **place, **options}
+    data = WordPairs(mode, **given)
     data.setup("fit")
     return data
 
@@ -115,7 +135,7 @@ def ours(data: WordPairs, tables: list[IndexBatch], arguments: argparse.Namespac
             objective.loss(network(batch), batch).backward()
             optimizer.step()
 
-    return Contestant(train, sum(exist))
+    return Contestant(train, sum(map(len, texts_of(data, tables))), sum(exist))
 
 
 def words_in(batch: Batch) -> int:
@@ -147,17 +167,18 @@ def gensim_on(data: WordPairs, tables: list[IndexBatch], arguments: argparse.Nam
         return model.train(texts, total_examples=len(texts), total_words=words, epochs=1)
 
     trained, _ = train()
-    return Contestant(train, trained)
+    return Contestant(train, words, trained)
 
 
-def row(mode: str, name: str, timing: Timing, read: int, trained: int) -> dict[str, Any]:
-    """Make the table's row for a contestant."""
+def row(mode: str, name: str, timing: Timing, words: int, contestant: Contestant) -> dict[str, Any]:
+    """Make the table's row for a contestant, whose timing is of so many words read."""
+    rate = words / timing.median
     return {
         "model": mode,
         "what": name,
-        "words read, 1/s": f"{round(read / timing.median):,}",
-        "words trained on, 1/s": f"{round(trained / timing.median):,}",
-        "speed": round(timing.speed, 2),
-        "quartiles": f"{timing.lower_speed:.2f} to {timing.upper_speed:.2f}",
+        "words read, 1/s": f"{round(rate):,}",
+        "words trained on, 1/s": f"{round(rate * contestant.trained / contestant.read):,}",
+        "speed": round(timing.speed, 3),
+        "quartiles": f"{timing.lower_speed:.3f} to {timing.upper_speed:.3f}",
         "rounds": timing.n,
     }
