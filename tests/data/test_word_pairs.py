@@ -93,6 +93,15 @@ def test_a_dynamic_window_is_drawn_for_each_word():
     assert chisquare(reach.bincount(minlength=4)[1:].numpy()).pvalue > 1e-3
 
 
+def test_how_far_a_word_looks_does_not_depend_on_whether_it_was_likely_to_be_kept():
+    data = of_sentences([" ".join(WORDS * 400)], window=3, dynamic=True, subsample=0.009)  # of frequency 0.1 each
+    (batch,) = batches_of(data)
+    kept = int(batch.mask.sum())
+    assert 1_000 < kept < 1_400
+    reach = batch.target_mask[3 : kept - 3, 3:].sum(1)
+    assert chisquare(reach.bincount(minlength=4)[1:].numpy()).pvalue > 1e-3
+
+
 def test_frequent_words_are_left_out_as_often_as_the_formula_says():
     sentence = "the " * 60 + "rain " * 30 + "dogs " * 9 + "cats"
     data = of_sentences([sentence] * 100, subsample=0.05)
