@@ -9,7 +9,7 @@ import torch
 from scipy.stats import chisquare
 
 from seqsum.data.text import PADDING, UNKNOWN
-from seqsum.data.word_batches import GROUP
+from seqsum.data.word_batches import GROUP, WordBatches
 from seqsum.data.word_pairs import find_stretch
 from seqsum.errors import InputError
 from tests.data.device_only import DeviceOnly
@@ -93,13 +93,15 @@ def test_a_dynamic_window_is_drawn_for_each_word():
     assert chisquare(reach.bincount(minlength=4)[1:].numpy()).pvalue > 1e-3
 
 
-def test_how_far_a_word_looks_does_not_depend_on_whether_it_was_likely_to_be_kept():
-    data = of_sentences([" ".join(WORDS * 400)], window=3, dynamic=True, subsample=0.009)  # of frequency 0.1 each
+def test_what_is_drawn_for_a_word_does_not_depend_on_whether_it_was_likely_to_be_kept():
+    data = of_sentences([" ".join(WORDS * 2_000)], window=3, dynamic=True, subsample=0.009)  # of frequency 0.1 each
     (batch,) = batches_of(data)
     kept = int(batch.mask.sum())
-    assert 1_000 < kept < 1_400
+    assert 5_700 < kept < 6_300
     reach = batch.target_mask[3 : kept - 3, 3:].sum(1)
     assert chisquare(reach.bincount(minlength=4)[1:].numpy()).pvalue > 1e-3
+    for column in range(3):
+        assert chisquare(batch.negatives[:, column].bincount(minlength=12)[2:].numpy()).pvalue > 1e-3
 
 
 def test_frequent_words_are_left_out_as_often_as_the_formula_says():
@@ -179,6 +181,16 @@ def test_processes_draw_for_a_word_what_one_would(processes):
         parts = [data.gather(table._replace(share=slice(rank, None, processes))) for rank in range(processes)]
         assert Counter(whole) == sum((Counter(pairs_of(data, part)) for part in parts), Counter())
         assert len({tuple(part.negatives[0].tolist()) for part in parts}) == processes
+
+
+def test_a_batch_has_room_for_the_process_with_the_most_words():
+    lengths = torch.tensor([100, 1, 90, 2, 80, 3])
+    for rank in range(2):
+        (table,) = WordBatches("val", lengths, 3, 0, rank, 2)
+        words = lengths[table.rows.squeeze(1)]
+        most = max(int(words[first::2].sum()) for first in range(2))
+        assert table.steps % GROUP == 0
+        assert most <= table.steps < most + GROUP
 
 
 def test_a_process_without_a_review_gets_padding():

@@ -61,8 +61,8 @@ def test_the_full_softmax_matches_numpy(mode):
 
 
 def test_the_right_word_is_never_a_negative():
-    # a row whose right words are 2 and 3, and one whose right word is 2; all negatives are 2
-    right, scored = torch.tensor([[2, 3], [2, 0]]), torch.tensor([[True, True], [True, False]])
+    # a row whose right words are 2 and 3, and one whose only right word is 2; all negatives are 2
+    right, scored = torch.tensor([[2, 3], [2, 2]]), torch.tensor([[True, True], [True, False]])
     batch = Batch(torch.ones(2, 1), right, None, scored, None, torch.tensor([[2, 2]]))
     outputs = torch.randn(2, 4, requires_grad=True)
     WordPrediction().loss(outputs, batch).backward()
