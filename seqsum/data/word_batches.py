@@ -32,7 +32,7 @@ class WordBatches(IndexBatches):
         self.of_texts = lengths
 
     def tables(self, of_batches: torch.Generator, of_rows: torch.Generator) -> Iterator[Table]:
-        for rows, _ in super().tables(of_batches, of_rows):
+        for rows, *_ in super().tables(of_batches, of_rows):
             words = self.of_texts[rows.squeeze(1)]
             most = max(int(words[rank :: self.num_replicas].sum()) for rank in range(self.num_replicas))
             yield Table(rows, -(-most // GROUP) * GROUP)
