@@ -19,7 +19,7 @@ SHORT = [
 DEFAULT = [*SHORT, "--model.hidden_size=4", "--model.encoder.channels=[2]", "--trainer.accelerator=cpu"]
 
 
-class EncoderDecoder(nn.Module):
+class TwoRecurrences(nn.Module):
     """Read digits, and output their classes backwards and an end token: one more target than inputs."""
 
     def __init__(self, hidden_size: int = 16) -> None:
@@ -59,13 +59,13 @@ class Backwards(DigitSums):
 def test_a_network_of_ones_own_may_give_other_steps_than_it_reads(here, mnist_root, capfd):
     main([
         *("fit", f"--data.root={mnist_root}", "--data=tests.test_own_networks.Backwards", "--data.dataset=mnist"),
-        *("--model.network=tests.test_own_networks.EncoderDecoder", "--model.network.hidden_size=8"),
+        *("--model.network=tests.test_own_networks.TwoRecurrences", "--model.network.hidden_size=8"),
         *("--model.objective=seqsum.objectives.Classification", "--model.objective.num_classes=11"),
         *("--model.objective.scored=every", "--trainer.max_epochs=2", "--trainer.accelerator=cpu"),
         *(*SHORT, "--data.batch_size=8"),
     ])  # fmt: skip
     printed = capfd.readouterr().out
-    assert "EncoderDecoder" in printed
+    assert "TwoRecurrences" in printed
     checkpoint = next(here.glob("logs/sum/version_0/checkpoints/best.ckpt"))
     main(["test", f"--ckpt_path={checkpoint}", *SHORT])
     results = json.loads(next(here.glob("logs/sum-test/version_0/results.json")).read_text())
@@ -75,8 +75,8 @@ def test_a_network_of_ones_own_may_give_other_steps_than_it_reads(here, mnist_ro
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"network": EncoderDecoder()}, r"`output_size` \(=11\) of EncoderDecoder must be 1, which RunningSum takes"),
-        ({"network": EncoderDecoder(), "hidden_size": 3}, r"`hidden_size` \(=3\) is of the default network"),
+        ({"network": TwoRecurrences()}, r"`output_size` \(=11\) of TwoRecurrences must be 1, which RunningSum takes"),
+        ({"network": TwoRecurrences(), "hidden_size": 3}, r"`hidden_size` \(=3\) is of the default network"),
         ({"optimizer": torch.optim.SGD, "learning_rate": 0.1}, r"`learning_rate` \(=0.1\) is of the default optimizer"),
     ],
 )
@@ -91,7 +91,7 @@ def test_arguments_that_nobody_knows_are_refused():
     with pytest.raises(TypeError, match="hiden_size"):
         SequenceModule(hiden_size=3)
     with pytest.raises(TypeError, match="SequenceModule has no argument `hiden_size`"):
-        SequenceModule(EncoderDecoder(), Classification(11), hiden_size=3)
+        SequenceModule(TwoRecurrences(), Classification(11), hiden_size=3)
 
 
 def test_optimizers_and_schedules_come_from_torch(here, mnist_root):
@@ -132,7 +132,7 @@ def test_a_schedule_may_wait_for_a_metric(here, mnist_root):
 def test_flags_that_go_unused_are_refused_before_a_folder_is_made(here, mnist_root, capfd, flags, message):
     with pytest.raises(SystemExit) as caught:
         main([
-            *("fit", f"--data.root={mnist_root}", "--model.network=tests.test_own_networks.EncoderDecoder"),
+            *("fit", f"--data.root={mnist_root}", "--model.network=tests.test_own_networks.TwoRecurrences"),
             *("--model.objective=seqsum.objectives.Classification", "--model.objective.num_classes=11", *flags),
         ])  # fmt: skip
     assert caught.value.code == 2

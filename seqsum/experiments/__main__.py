@@ -22,6 +22,7 @@ from seqsum.experiments import (
     rows,
     sine,
     starts,
+    translation,
     words,
 )
 from seqsum.paths import expand_home
@@ -39,6 +40,7 @@ EXPERIMENTS = {
     "orders": orders,
     "starts": starts,
     "pretraining": pretraining,
+    "translation": translation,
     "words": words,
 }
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from seqsum.data.base import Batch
+from seqsum.data.digits import Split
 from seqsum.data.pairs.translated import TranslatedTexts
 from seqsum.data.text import END
 from seqsum.data.text.own import OwnText
@@ -22,6 +23,7 @@ from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 
 DRAWN = 2  # sentences of an evaluation whose attention is drawn, and most of a user's
 LISTED = 12  # sentences that TensorBoard shows
+CPU = torch.device("cpu")
 Write = Callable[[nn.Module, Batch], Tensor]  # an objective's `predict`
 
 
@@ -103,13 +105,33 @@ def _first(evaluation: Evaluation, count: int, write: Write) -> list[Translated]
     data, network, device = evaluation.data, evaluation.network, evaluation.first.inputs.device
     if not isinstance(data, TranslatedTexts):
         return []
-    found = []
-    for row in own_rows(evaluation.first)[:count]:
-        sentence = data.pair_of(evaluation.split, row).source
-        text = OwnText(sentence.split(), sentence)
-        (tokens,) = write(network, _to(data.as_batch(text), device))
-        found.append(_translated(network, data, text, tokens, device))
-    return found
+    return [
+        translate_row(network, data, evaluation.split, row, write, device) for row in own_rows(evaluation.first)[:count]
+    ]
+
+
+def translate_row(
+    network: nn.Module,
+    data: TranslatedTexts,
+    split: Split,
+    row: int,
+    write: Write,
+    device: torch.device = CPU,
+) -> Translated:
+    """Translate one sentence of a split, alone, as `predict` does.
+
+    Args:
+        network: A network that writes sentences, in evaluation.
+        data: Its data, set up.
+        split: Name of the split.
+        row: The sentence's row.
+        write: Writes a sentence for each of a batch, such as `NextToken.predict`.
+        device: The network's device.
+    """
+    sentence = data.pair_of(split, row).source
+    text = OwnText(sentence.split(), sentence)
+    (tokens,) = write(network, _to(data.as_batch(text), device))
+    return _translated(network, data, text, tokens, device)
 
 
 @torch.no_grad()

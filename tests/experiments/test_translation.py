@@ -1,0 +1,50 @@
+"""Translations with each attention: small runs done once, greedy tests beside those with beams, and maps."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from seqsum.experiments import runs
+from seqsum.experiments.__main__ import main
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
+]
+
+
+def test_attentions_are_compared_on_the_same_sentences(with_configs, monkeypatch):
+    command = [
+        "translation", "--attentions", "additive", "none", "--", "--data.dataset=made", "--data.vocabulary_size=70",
+        "--model.network.hidden_size=8", "--model.network.embedding_size=6", "--model.objective.longest=12",
+        "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1",
+        "--trainer.log_every_n_steps=1", "--trainer.accelerator=cpu",
+        "--tensorboard.figures_every_n_epochs=0",
+    ]  # fmt: skip
+    main(command)
+    folder = with_configs / "logs/experiments/translation"
+    table = json.loads((folder / "translation.json").read_text())["rows"]
+    assert [(row["attention"], row["attends"]) for row in table] == [
+        ("additive", "each_step"), ("additive", "after"), ("none", "each_step"), ("none", "after"),
+    ]  # fmt: skip
+    for row in table:
+        name = f"{row['attention']}_{row['attends']}_seed0"
+        beams, greedy = (
+            json.loads((folder / f"{run}/version_0/results.json").read_text())["test"]
+            for run in (name, f"{name}_1-test")
+        )
+        assert row["perplexity"] == round(beams["test/perplexity"], 3) == round(greedy["test/perplexity"], 3)
+        assert (row["BLEU, beams"], row["BLEU, greedy"]) == (
+            round(beams["test/bleu"], 2),
+            round(greedy["test/bleu"], 2),
+        )
+    assert table[0]["parameters"] > table[2]["parameters"]  # of the scores
+    for attends in ("each_step", "after"):
+        for place in (1, 2, 3):
+            with Image.open(folder / f"attention_{attends}_{place}.png") as image:
+                assert image.width > 400  # two maps side by side
+    monkeypatch.setattr(runs, "train", lambda arguments: pytest.fail(f"run again: {arguments}"))
+    main(command)
