@@ -23,13 +23,13 @@ from seqsum.recurrent.cells import Attention
 
 
 class EncoderDecoder(nn.Module):
-    """An encoder of both directions, a bridge, and a decoder with attention (Bahdanau et al., 2015).
+    """An encoder of both directions, a bridge, and a decoder with attention (Bahdanau et al. and Luong et al., 2015).
 
     With source words `x`, and what was written so far `y`:
 
         values[s]  = the encoder's outputs at source step s, both directions
         state_0    = tanh(W_b [final states of both directions])                              the bridge
-        output, c  = the decoder's at step t, reading y_{t-1} from state_{t-1}, and its context, see `AttentionCell`
+        output, c  = the decoder's at step t, reading y_{t-1} from state_{t-1}, and its context, see `decoders.py`
         r          = tanh(W_r [output; c; y_{t-1}])
         logits     = E r + b                                                        E: the target words' vectors
 
@@ -42,7 +42,8 @@ class EncoderDecoder(nn.Module):
         hidden_size: Units of each direction of the encoder, and of the decoder, `H`.
         embedding_size: Numbers of a word's vector.
         attention: `additive`, `multiplicative`, or `none`: each step gets the mean of all source steps.
-        attends: At `each_step` of the decoder, which reads the context, or `after` it, at all steps at once.
+        attends: `after` the decoder, at all steps at once (Luong et al., 2015), or at `each_step`, which reads the
+            context (Bahdanau et al., 2015).
         dropout: Probability, in training, of dropping a number of the words' vectors and of `r`.
         teacher_forcing: Probability, in training, that a step reads the true word before it. Otherwise it reads the
             network's own most probable word (Bengio et al., 2015), for which steps run one by one.
@@ -63,7 +64,7 @@ class EncoderDecoder(nn.Module):
         hidden_size: int = 256,
         embedding_size: int = 256,
         attention: Attention = "additive",
-        attends: Attends = "each_step",
+        attends: Attends = "after",
         dropout: float = 0.2,
         teacher_forcing: float = 1.0,
         backend: Backend = "auto",
