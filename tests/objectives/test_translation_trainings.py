@@ -67,7 +67,7 @@ def test_with_attention_it_translates_better_than_without(here, shown, attends, 
     scores = {}
     for kind in (attention, "none"):
         network = [f"--model.network.attention={kind}", f"--model.network.attends={attends}"]
-        main([*FLAGS, "--trainer.max_epochs=2", f"--experiment={kind}", *network])
+        main([*FLAGS, "--trainer.max_epochs=4", f"--experiment={kind}", *network])
         scores[kind] = results_of(here / f"logs/{kind}/version_0")["test"]
     assert scores[attention]["test/perplexity"] < scores["none"]["test/perplexity"]
     assert scores[attention]["test/bleu"] > scores["none"]["test/bleu"]
