@@ -186,7 +186,11 @@ def test_the_last_layer_shares_the_words_vectors():
         ({"source_vocabulary_size": None}, InputError, "`--model.network.source_vocabulary_size`"),
         ({"attention": "some"}, ValueError, "`attention`"),
         ({"attends": "before"}, ValueError, "`attends` .*'before'"),
-        ({"cell": "torch_gru", "attends": "each_step"}, ValueError, "`attends` .* must be 'after' for `cell` 'torch_gru'"),
+        (
+            {"cell": "torch_gru", "attends": "each_step"},
+            ValueError,
+            "`attends` .* must be 'after' for `cell` 'torch_gru'",
+        ),
         ({"dropout": 1.5}, ValueError, "`dropout`"),
         ({"teacher_forcing": -0.5}, ValueError, "`teacher_forcing`"),
         ({"hidden_size": 0}, ValueError, "`hidden_size`"),
