@@ -189,7 +189,7 @@ def test_the_last_layer_shares_the_words_vectors():
         (
             {"cell": "torch_gru", "attends": "each_step"},
             ValueError,
-            "`attends` .* must be 'after' for `cell` 'torch_gru'",
+            "`attends` .* must be 'after' for `cell`",
         ),
         ({"dropout": 1.5}, ValueError, "`dropout`"),
         ({"teacher_forcing": -0.5}, ValueError, "`teacher_forcing`"),
