@@ -21,7 +21,7 @@ from seqsum.objectives import captions
 from seqsum.objectives.bleu import own_rows, signature
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 
-DRAWN = 2  # sentences of an evaluation whose attention is drawn, and most of a user's
+DRAWN = 2  # sentences of an evaluation whose attention is drawn
 LISTED = 12  # sentences that TensorBoard shows
 CPU = torch.device("cpu")
 Write = Callable[[nn.Module, Batch], Tensor]  # an objective's `predict`
@@ -156,6 +156,6 @@ def _to(batch: Batch, device: torch.device) -> Batch:
 
 
 def _figures(name: str, found: list[Translated]) -> dict[str, Figure]:
-    """Draw what the first sentences attended to, by `NAME_1`, `NAME_2`, …."""
+    """Draw what each sentence attended to, by `NAME_1`, `NAME_2`, …."""
     drawn = [plot_attention({"": each.attended}) for each in found if each.attended is not None]
     return {f"{name}_{place}": figure for place, figure in enumerate(drawn, start=1)}
