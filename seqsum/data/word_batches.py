@@ -35,7 +35,12 @@ class WordBatches(IndexBatches):
         for rows, *_ in super().tables(of_batches, of_rows):
             words = self.of_texts[rows.squeeze(1)]
             most = max(int(words[rank :: self.num_replicas].sum()) for rank in range(self.num_replicas))
-            yield Table(rows, -(-most // GROUP) * GROUP)
+            yield Table(rows, round_up(most))
+
+
+def round_up(words: int) -> int:
+    """Round up to full groups, of which there is at least one."""
+    return max(1, -(-words // GROUP)) * GROUP
 
 
 class RepeatedWords(Repeated, WordBatches, SequentialSampler):  # type: ignore[misc]  # see `RepeatedBatches`

@@ -15,7 +15,7 @@ from seqsum.data.index_tables import IndexBatch, IndexBatches
 from seqsum.data.indexed import check_at_least
 from seqsum.data.review_data import Dataset, ReviewData, TrainOn, check_choices
 from seqsum.data.text import PADDING, UNKNOWN
-from seqsum.data.word_batches import GROUP, RepeatedWords, WordBatches
+from seqsum.data.word_batches import GROUP, RepeatedWords, WordBatches, round_up
 from seqsum.errors import InputError
 
 Mode = Literal["skipgram", "cbow"]
@@ -225,8 +225,3 @@ def find_stretch(ends: Tensor, places: Tensor) -> Tensor:
 def as_shares(numbers: Tensor) -> Tensor:
     """Map random numbers from `[-1, 1)` to `[0, 1)`."""
     return (numbers + 1) / 2
-
-
-def round_up(count: int) -> int:
-    """Round up to full groups, of which there is at least one."""
-    return max(1, -(-count // GROUP)) * GROUP

@@ -18,7 +18,7 @@ from seqsum.figures.attention import Attended, plot_attention
 from seqsum.inspect.restore import load
 from seqsum.networks.decoders import Attends
 from seqsum.objectives import NextToken
-from seqsum.objectives.next_token_shown import translate_row
+from seqsum.objectives.next_token_shown import translate
 from seqsum.recurrent.cells import Attention
 
 GREEDY = "--model.objective.beams=1"
@@ -96,5 +96,6 @@ def attended(run: Run) -> list[Attended]:
     if not (isinstance(data, TranslatedTexts) and isinstance(module.objective, NextToken)):
         raise InputError(f"{run.checkpoint} was not trained to translate")
     data.setup("test")
-    shown = [translate_row(module.network, data, "test", row, module.objective.predict) for row in range(SENTENCES)]
+    sentences = [data.pair_of("test", row).source for row in range(SENTENCES)]
+    shown = [translate(module.network, data, sentence, module.objective.predict) for sentence in sentences]
     return [each.attended for each in shown if each.attended is not None]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from sacrebleu.metrics import BLEU
-from torch import Tensor, distributed
+from torch import Tensor
 from torchmetrics import Metric
 
 from seqsum.data.base import Batch
 from seqsum.data.digits import Split
+from seqsum.data.pairs.sentence_pairs import SentencePair
 from seqsum.data.pairs.translated import TranslatedTexts
 from seqsum.errors import InputError
+from seqsum.objectives.mistakes import own_rows
 
 ORDERS = 4  # lengths of the sequences of words that BLEU counts
 
@@ -45,7 +45,7 @@ class CorpusBleu(Metric):
         written = [self.data.vocabularies.target.decode(ids) for ids in answers.tolist()]
         if not written:
             return
-        references = [self.data.pair_of(self.split, row).target for row in own_rows(batch)]
+        references = [pair.target for pair in pairs_of(self.data, self.split, batch)]
         found = BLEU().corpus_score(written, [references])
         self.right += torch.tensor(found.counts, device=self.right.device)
         self.total += torch.tensor(found.totals, device=self.total.device)
@@ -64,15 +64,13 @@ def signature() -> str:
     return str(bleu.get_signature())
 
 
-def own_rows(batch: Batch) -> Sequence[int]:
-    """Return the rows of a batch's own sequences: `batch.rows` are those of all processes, dealt in turn.
+def pairs_of(data: TranslatedTexts, split: Split, batch: Batch) -> list[SentencePair]:
+    """Return the sentence pairs of a batch.
 
     Raises:
-        InputError: The batch doesn't say which rows it has.
+        InputError: The batch doesn't say which rows of the split it has.
     """
-    if batch.rows is None:
+    rows = own_rows(batch, len(batch.inputs))
+    if rows is None:
         raise InputError("sentences can't be compared with their references: these batches don't have `rows`")
-    rows: list[int] = batch.rows.flatten().tolist()
-    if len(rows) == len(batch.inputs):
-        return rows
-    return rows[distributed.get_rank() :: distributed.get_world_size()]
+    return [data.pair_of(split, row) for row in rows.tolist()]

@@ -60,6 +60,9 @@ class Sums(Metric):
                 (kept[: len(sums)] if kept.dim() else kept).copy_(sums)
                 setattr(self, name, kept)
 
+    def compute(self) -> Tensor:
+        return (self.total.sum() / self.count.sum()).float()
+
     def set_updates(self, count: int) -> None:
         """Set the number of updates, for updates made without calling `update`."""
         vars(self).update(_update_count=count, _computed=None)  # bypasses nn.Module's slow __setattr__
@@ -77,9 +80,6 @@ class WeightedMean(Sums):
     def update(self, loss: Tensor, steps: Tensor | int) -> None:
         total = loss.detach().to(wide(loss)) * steps
         self.add(total, torch.as_tensor(steps).to(total))
-
-    def compute(self) -> Tensor:
-        return (self.total / self.count).float()
 
 
 class StepMean(Sums):
@@ -104,9 +104,6 @@ class StepMean(Sums):
         scored = scored_steps(targets, mask, self.last)
         total = scores.masked_fill(~scored, 0).sum(dim=0, dtype=wide(scores))  # not times 0, since scores may be NaN
         self.add(total, scored.sum(dim=0, dtype=wide(scores)))
-
-    def compute(self) -> Tensor:
-        return (self.total.sum() / self.count.sum()).float()
 
     def by_step(self) -> Tensor:
         """Compute the mean score of each step over all processes, `(T,)`; every process must call this."""

@@ -1,10 +1,11 @@
-"""Which sequences of an evaluation were classified wrongly, the surest first, and where they are in the split."""
+"""Where the sequences of an evaluation are in the split, and which were classified wrongly, the surest first."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
+from seqsum.data.base import Batch
 from seqsum.objectives.evaluation import Evaluation, Logits
 
 
@@ -19,7 +20,26 @@ def surest_mistakes(evaluation: Evaluation, logits: Logits) -> Tensor:
 
 def rows_of(evaluation: Evaluation) -> Tensor | None:
     """Return the position in the split of each output, `(N,)`; None if they are not known."""
-    rows = [batch.rows for batch in evaluation.batches if batch.rows is not None]
-    # those of a batch are of all processes, which have their own outputs only
-    counts = [len(outputs) for outputs in evaluation.outputs]
-    return torch.cat(rows).flatten().cpu() if [of_batch.numel() for of_batch in rows] == counts else None
+    found = [own_rows(batch, len(of)) for batch, of in zip(evaluation.batches, evaluation.outputs, strict=True)]
+    known = [rows for rows in found if rows is not None]
+    return torch.cat(known) if len(known) == len(found) else None
+
+
+def own_rows(batch: Batch, sequences: int) -> Tensor | None:
+    """Return the positions in the split of this process's sequences, int64 `(B,)` on the CPU.
+
+    `batch.rows` are those of all processes, dealt in turn.
+
+    Args:
+        batch: The batch, with or without its inputs.
+        sequences: Number of its sequences in this process, `B`.
+
+    Returns:
+        The positions; None if the batch doesn't have them, or each sequence is made of several.
+    """
+    if batch.rows is None:
+        return None
+    rows = batch.rows.flatten().cpu()
+    if len(rows) != sequences and distributed.is_initialized():
+        rows = rows[distributed.get_rank() :: distributed.get_world_size()]
+    return rows if len(rows) == sequences else None

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from seqsum.data.base import Batch
-from seqsum.data.digits import Split
 from seqsum.data.pairs.translated import TranslatedTexts
 from seqsum.data.text import END
 from seqsum.data.text.own import OwnText
@@ -18,11 +17,12 @@ from seqsum.data.text.sentences import until_end
 from seqsum.figures.attention import Attended, plot_attention
 from seqsum.figures.page import Section, Table
 from seqsum.objectives import captions
-from seqsum.objectives.bleu import own_rows, signature
+from seqsum.objectives.bleu import pairs_of, signature
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 
 DRAWN = 2  # sentences of an evaluation whose attention is drawn
 LISTED = 12  # sentences that TensorBoard shows
+MAPS = 12  # most of a user's sentences whose attention is drawn
 CPU = torch.device("cpu")
 Write = Callable[[nn.Module, Batch], Tensor]  # an objective's `predict`
 
@@ -61,7 +61,7 @@ def write_texts(evaluation: Evaluation, write: Write) -> dict[str, str]:
     data, first = evaluation.data, evaluation.first.map(lambda tensor: tensor[:LISTED])
     if not isinstance(data, TranslatedTexts):
         return {}
-    pairs = [data.pair_of(evaluation.split, row) for row in own_rows(evaluation.first)[:LISTED]]
+    pairs = pairs_of(data, evaluation.split, evaluation.first)[:LISTED]
     written = [data.vocabularies.target.decode(tokens) for tokens in write(evaluation.network, first).tolist()]
     rows = [(pair.source, pair.target, sentence) for pair, sentence in zip(pairs, written, strict=True)]
     lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
@@ -74,8 +74,8 @@ def report_translations(evaluation: Evaluation, look: Look, write: Write) -> lis
     if not isinstance(data, TranslatedTexts):
         return []
     found = _first(evaluation, look.sequences, write)
-    references = [data.pair_of(evaluation.split, row).target for row in own_rows(evaluation.first)]
-    rows = [(each.text.source, reference, each.written) for each, reference in zip(found, references, strict=False)]
+    pairs = pairs_of(data, evaluation.split, evaluation.first)[: len(found)]
+    rows = [(each.text.source, pair.target, each.written) for each, pair in zip(found, pairs, strict=True)]
     title, text = captions.FIGURES["translations"]
     table = Table(("source", "reference", "translation"), rows)
     figures = _figures("attention", found)
@@ -91,13 +91,22 @@ def show_translations(prediction: Prediction) -> Shown | None:
     answers = [tokens for of_batch in prediction.answers for tokens in of_batch]  # (L,) each
     texts = data.own.texts[: len(answers)]  # a flag of the Trainer may limit the batches
     device = prediction.batches[0].inputs.device
-    found = [_translated(network, data, *each, device) for each in zip(texts, answers, strict=True)]
+    found = [
+        _describe(network if place < MAPS else None, data, text, tokens, device)
+        for place, (text, tokens) in enumerate(zip(texts, answers, strict=True))
+    ]
     rows = [(each.text.source, each.written, ", ".join(each.unknown)) for each in found]
     table = Table(("sentence", "translation", "unknown words"), rows)
     title, text = captions.FIGURES["own_translations"]
     figures = _figures("own_attention", found)
-    page = [Section(title, text, table=table), *(captions.section(name, figure) for name, figure in figures.items())]
-    return Shown(tables=[table], figures=figures, page=[*page, *captions.skipped(data.own)])
+    lines = (
+        [f"Attention is drawn for the first {MAPS} of {len(found):,} sentences"]
+        if 0 < len(figures) < len(found)
+        else []
+    )
+    page = [Section(title, "\n".join([text, *lines]), table=table)]
+    page += [captions.section(name, figure) for name, figure in figures.items()]
+    return Shown(lines, tables=[table], figures=figures, page=[*page, *captions.skipped(data.own)])
 
 
 def _first(evaluation: Evaluation, count: int, write: Write) -> list[Translated]:
@@ -105,40 +114,32 @@ def _first(evaluation: Evaluation, count: int, write: Write) -> list[Translated]
     data, network, device = evaluation.data, evaluation.network, evaluation.first.inputs.device
     if not isinstance(data, TranslatedTexts):
         return []
-    return [
-        translate_row(network, data, evaluation.split, row, write, device) for row in own_rows(evaluation.first)[:count]
-    ]
+    pairs = pairs_of(data, evaluation.split, evaluation.first)[:count]
+    return [translate(network, data, pair.source, write, device) for pair in pairs]
 
 
-def translate_row(
-    network: nn.Module,
-    data: TranslatedTexts,
-    split: Split,
-    row: int,
-    write: Write,
-    device: torch.device = CPU,
+def translate(
+    network: nn.Module, data: TranslatedTexts, sentence: str, write: Write, device: torch.device = CPU
 ) -> Translated:
-    """Translate one sentence of a split, alone, as `predict` does.
+    """Translate a sentence of the data alone, as `predict` does.
 
     Args:
         network: A network that writes sentences, in evaluation.
         data: Its data, set up.
-        split: Name of the split.
-        row: The sentence's row.
+        sentence: The sentence as the data have it.
         write: Writes a sentence for each of a batch, such as `NextToken.predict`.
         device: The network's device.
     """
-    sentence = data.pair_of(split, row).source
     text = OwnText(sentence.split(), sentence)
     (tokens,) = write(network, _to(data.as_batch(text), device))
-    return _translated(network, data, text, tokens, device)
+    return _describe(network, data, text, tokens, device)
 
 
 @torch.no_grad()
-def _translated(
-    network: nn.Module, data: TranslatedTexts, text: OwnText, tokens: Tensor, device: torch.device
+def _describe(
+    network: nn.Module | None, data: TranslatedTexts, text: OwnText, tokens: Tensor, device: torch.device
 ) -> Translated:
-    """Describe the translation `(L,)` of a sentence."""
+    """Describe the translation `(L,)` of a sentence; with a network, also what that attends to while it writes it."""
     words, target = data.words_read(text), data.vocabularies.target
     unknown = [word for word, known in zip(words, data.known(words), strict=True) if not known]
     before_end = until_end(tokens.tolist())

@@ -97,9 +97,6 @@ class PixelError(Sums):
         total = errors.masked_fill(~scored, 0).sum(dtype=wide(errors))  # not times 0, since errors may be NaN
         self.add(total, scored.sum(dtype=wide(errors)))
 
-    def compute(self) -> Tensor:
-        return (self.total / self.count).float()
-
 
 def restored_pixels(outputs: Tensor, sigmoid: bool) -> Tensor:
     """Turn outputs `(B, S, 1)` into pixels `(B, S)`, float."""

@@ -15,8 +15,9 @@ from seqsum.data.text import END
 from seqsum.errors import InputError
 from seqsum.figures.attention import Attended, plot_attention
 from seqsum.networks import EncoderDecoder, StepNetwork
-from seqsum.objectives import Evaluation, Look, NextToken, Prediction
+from seqsum.objectives import Evaluation, Look, NextToken, Prediction, next_token_shown
 from seqsum.objectives.bleu import CorpusBleu, signature
+from seqsum.objectives.mistakes import rows_of
 
 V = 7
 
@@ -117,12 +118,15 @@ def test_processes_compare_their_own_rows(data, monkeypatch):
     answers = written_wrongly(data, batch, rows)
     whole.update(answers, batch)
     total = torch.zeros(4, dtype=torch.int64)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     for rank in range(3):
         monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
         monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
         part, metric = batch.map(lambda tensor, rank=rank: tensor[rank::3])._replace(rows=batch.rows), CorpusBleu(data)
         metric.update(answers[rank::3], part)
         total += metric.right
+        evaluation = Evaluation("test", EncoderDecoder(9, 9), data, part, [part], [torch.zeros(len(part.inputs), 1, 9)])
+        assert rows_of(evaluation).tolist() == rows[rank::3]
     assert torch.equal(total, whole.right)
     with pytest.raises(InputError, match="don't have `rows`"):
         whole.update(answers, batch._replace(rows=None))
@@ -176,6 +180,21 @@ def test_a_users_sentences_are_translated_and_unknown_words_named(network):
     assert list(shown.figures) == ["own_attention_1", "own_attention_2"]
     axes = shown.figures["own_attention_1"].axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["tavi", "quorl", "<end>"]
+    assert shown.lines == []
+
+
+def test_attention_is_drawn_for_a_users_first_sentences_only(network, monkeypatch):
+    monkeypatch.setattr(next_token_shown, "MAPS", 2)
+    own = Translation("made", texts=["tavi"] * 3)
+    own.setup("test")
+    own.setup("predict")
+    objective = NextToken(network.output_size, beams=1, longest=3)
+    loader = list(own.predict_dataloader())
+    shown = objective.show(Prediction(network, own, loader, [objective.predict(network, batch) for batch in loader]))
+    assert len(shown.tables[0].rows) == 3
+    assert list(shown.figures) == ["own_attention_1", "own_attention_2"]
+    assert shown.lines == ["Attention is drawn for the first 2 of 3 sentences"]
+    assert shown.lines[0] in shown.page[0].text
 
 
 @pytest.mark.parametrize("ends", [False, True])
