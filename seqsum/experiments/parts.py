@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -31,6 +32,8 @@ READING = [  # the main job's encoder and data, half as long
     *("--data.batch_size=128", "--data.elastic=0", "--trainer.max_epochs=10"),
 ]
 LONG, RUNS = 1000, 50  # steps and number of the sequences on which errors grow
+AWAY = 0.2  # from the nearest number: a digit that is read as none
+ENDS = (10, 100, LONG)  # of the stretches of steps whose errors are compared
 PARTS = {
     "none": [],
     "choice": CHOICE,
@@ -64,17 +67,34 @@ def run(options: argparse.Namespace) -> None:
                 causes[name] = cause(digits)
     means = [mean(name, found) for name, found in scores.items()]
     runs = [row(name, seed, found) for name in scores for seed, found in zip(options.seeds, scores[name], strict=True)]
+    why = [explain(name, *found) for name, found in causes.items()]
     show(f"share of exactly right sums by length, mean of {len(options.seeds)} seeds", means)
+    show(f"why networks lose count, seed {options.seeds[0]}", why)
     write_markdown(options.output / "parts.md", means)
-    write(options.output / "parts.json", torch.device("cpu"), settings_of(options), [*means, *runs])
+    write_markdown(options.output / "causes.md", why)
+    write(options.output / "parts.json", torch.device("cpu"), settings_of(options), [*means, *runs, *why])
     save(plot_causes(causes), options.output / "parts.png")
 
 
 def cause(digits: Digits) -> tuple[Tensor, Tensor, Tensor]:
-    """Find why a network loses count, for `plot_causes`; long runs have only digits that it reads correctly."""
+    """Find why a network loses count, for `plot_causes`; long runs have only digits that it reads correctly.
+
+    Returns:
+        What it reads from single digits, `(N,)`; errors of its increments, `(B, T)`; and true running sums, `(B, T)`.
+    """
     readings = final_sums(*digits, 1, 1)[0]
     run = run_long(*digits.read_right(), LONG, RUNS)
     return readings, run.errors, run.targets
+
+
+def explain(name: str, readings: Tensor, errors: Tensor, _: Tensor) -> dict[str, object]:
+    """Make the row of the table of causes: digits read as no number, and root mean square errors of increments."""
+    away = ((readings - readings.round()).abs() > AWAY).double().mean()
+    rms = {
+        f"error, steps {start + 1} to {end}": float(f"{errors[:, start:end].double().square().mean().sqrt():.2g}")
+        for start, end in pairwise((0, *ENDS))
+    }
+    return {"part": name, "read as no number, %": round(100 * float(away), 2)} | rms
 
 
 def train(name: str, seed: int, options: argparse.Namespace) -> Run:

@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
-from seqsum.experiments import count
+from seqsum.experiments import count, parts
 from seqsum.experiments.__main__ import main
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*in eval mode at the start of training"),
 ]
+
+
+def test_causes_are_digits_read_as_no_number_and_errors_that_grow():
+    readings = torch.tensor([1.0, 4.1, 5.75, 7.5, -2.3])
+    errors = torch.cat([torch.full((2, 10), 0.01), torch.full((2, 90), -0.1), torch.full((2, 900), 2.0)], dim=1)
+    found = parts.explain("none", readings, errors, torch.zeros(2, 1000))
+    shares = {"error, steps 1 to 10": 0.01, "error, steps 11 to 100": 0.1, "error, steps 101 to 1000": 2.0}
+    assert found == {"part": "none", "read as no number, %": 60.0} | shares
 
 
 def test_parts_are_trained_alone_and_compared(with_configs, mnist_root, capfd, monkeypatch):
@@ -27,9 +36,10 @@ def test_parts_are_trained_alone_and_compared(with_configs, mnist_root, capfd, m
     main(arguments)
     out = with_configs / "out"
     found = json.loads((out / "parts.json").read_text())["rows"]
-    assert [row["part"] for row in found if "part" in row] == names
+    assert [row["part"] for row in found if "part" in row] == names * 2  # right sums, and why others are wrong
     assert [(row["configuration"], row["seed"]) for row in found if "seed" in row] == [(name, 3) for name in names]
-    assert all(0 <= row["8"] <= 1 for row in found)
+    assert all(0 <= row["8"] <= 1 for row in found if "8" in row)
+    assert (out / "causes.md").read_text().count("\n") == 2 + len(names)
     assert (out / "parts.png").stat().st_size > 1_000
     settings = {name: next((out / f"{name}_seed3").glob("*/config.yaml")).read_text() for name in ("none", "longer")}
     assert "activation: softmax" in settings["none"]
