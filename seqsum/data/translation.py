@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from seqsum.data.base import Batch, unlabelled
@@ -17,13 +18,14 @@ from seqsum.data.indexed import IndexedData, check_at_least
 from seqsum.data.pairs import ParallelText, SentencePair, obtain_pairs
 from seqsum.data.pairs.encoded import EncodedPairs, encode_pairs
 from seqsum.data.pairs.vocabularies import MIN_COUNT, Pieces, Vocabularies
-from seqsum.data.text import END, UNKNOWN
+from seqsum.data.text import END, PADDING, UNKNOWN
 from seqsum.data.text.own import OwnText, OwnTexts, read_texts
 from seqsum.data.text.ragged import pad
 from seqsum.data.text.vocabulary import WRITTEN
 from seqsum.errors import InputError
 
-CHOICES = {"dataset": ("auto", "multi30k", "made"), "tokens": ("words", "subwords")}
+OWN = 32  # most of a user's sentences that are translated at once
+CHOICES = {"dataset": ("auto", "multi30k", "made", "pairs"), "tokens": ("words", "subwords")}
 
 
 class Translation(IndexedData):
@@ -36,7 +38,7 @@ class Translation(IndexedData):
 
     Args:
         dataset: `multi30k`; `made`, a made-up language and its translation into English; or `auto`, which is
-            `multi30k` if `root` holds it, else `made`.
+            `pairs` if they are given, else `multi30k` if `root` holds it, else `made`.
         root: Folder whose folder `multi30k` has files such as `train.de.gz`.
         source: Language to translate from: `de`, `en` or `fr` of Multi30k, by default `de`; `made` or `en` of the
             made-up pairs, by default `made`; of your own pairs the number of the column, by default 1.
@@ -62,7 +64,7 @@ class Translation(IndexedData):
 
     def __init__(
         self,
-        dataset: Literal["auto", "multi30k", "made"] = "auto",
+        dataset: Literal["auto", "multi30k", "made", "pairs"] = "auto",
         root: str = "data",
         source: str | int | None = None,
         target: str | int | None = None,
@@ -80,8 +82,10 @@ class Translation(IndexedData):
         for name, value in zip(CHOICES, (dataset, tokens), strict=True):
             if value not in CHOICES[name]:
                 raise InputError(f"`--data.{name}` (={value}) must be one of {CHOICES[name]}")
-        if pairs is not None and dataset != "auto":
+        if pairs is not None and dataset not in ("auto", "pairs"):
             raise InputError(f"`--data.dataset` (={dataset}) must be left out with your own `--data.pairs` (={pairs})")
+        if pairs is None and dataset == "pairs":
+            raise InputError("`--data.dataset` (=pairs) needs the file of your own `--data.pairs`")
         if min_count is not None and tokens == "subwords":
             raise InputError(f"`--data.min_count` (={min_count}) is for words, not for `--data.tokens` (=subwords)")
         sizes = _both(vocabulary_size)
@@ -154,12 +158,26 @@ class Translation(IndexedData):
         return {"languages": list(self.languages), **self.split_into.save(self.vocabularies)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Encode everything by the vocabularies of a checkpoint."""
+        """Encode everything by the vocabularies of a checkpoint.
+
+        Raises:
+            InputError: The checkpoint is of other languages, which these vocabularies don't have.
+        """
+        languages = SentencePair(*state_dict["languages"])
+        self._check_languages(languages)
         self._vocabularies = self.split_into.restore(state_dict)
         if self._encoded:
             self._encode()
         else:
-            self.languages = SentencePair(*state_dict["languages"])
+            self.languages = languages
+
+    def _check_languages(self, known: SentencePair) -> None:
+        """Check the languages, or as many as are given, against those of a checkpoint."""
+        wanted = self.languages if self._encoded else self.given_languages
+        for side, name, other in zip(SentencePair._fields, wanted, known, strict=True):
+            # columns of a user's own pairs have no names: they may be in any language
+            if name is not None and name != other and not any(map(_is_column, (name, other))):
+                raise InputError(f"`--data.{side}` (={name}) must be {other}, as in the checkpoint's training")
 
     def count(self, split: Split) -> int:
         return self._encoded[split].size
@@ -217,12 +235,18 @@ class Translation(IndexedData):
 
     def as_batch(self, text: OwnText) -> Batch:
         """Make an unlabelled batch of one sentence, inputs `(1, S)`: its pieces, then `END`; on the CPU."""
-        ids = torch.tensor([[*self.vocabularies.source.look_up(self.words_read(text)), END]])
-        return unlabelled(ids, torch.ones_like(ids, dtype=torch.bool))
+        return self._as_batch([text])
+
+    def _as_batch(self, texts: Sequence[OwnText]) -> Batch:
+        ids = [[*self.vocabularies.source.look_up(self.words_read(text)), END] for text in texts]
+        valid = [torch.ones(len(of_text), dtype=torch.bool) for of_text in ids]
+        padded = pad_sequence(list(map(torch.tensor, ids)), batch_first=True, padding_value=PADDING)
+        return unlabelled(padded, pad_sequence(valid, batch_first=True))
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """Serve the user's sentences as batches of one."""
-        batches = [self.as_batch(text) for text in self.own.texts]
+        """Serve the user's sentences in their order, inputs `(B, S)`."""
+        texts = self.own.texts
+        batches = [self._as_batch(texts[start : start + OWN]) for start in range(0, len(texts), OWN)]
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
 
     def describe(self) -> str:
@@ -235,6 +259,10 @@ class Translation(IndexedData):
             pairs = "pair" if left_out == 1 else "pairs"
             text += f"; {left_out:,} training {pairs} longer than {self.max_length} {pieces} left out"
         return text
+
+
+def _is_column(language: str) -> bool:
+    return language.removeprefix("column ").isdecimal()
 
 
 def _both(size: int | Sequence[int]) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import torch
 from seqsum.data import Batch, Translation
 from seqsum.data.pairs.translated import TranslatedTexts
 from seqsum.data.text import END, PADDING, UNKNOWN
+from seqsum.data.translation import OWN
 from seqsum.errors import InputError
 from tests.data.device_only import DEVICES, DeviceOnly
 from tests.data.pairs.written import write_multi30k, write_sentences
@@ -222,6 +223,7 @@ def test_own_pairs_are_trained_on(tmp_path):
         ({"dataset": "wmt"}, r"`--data\.dataset` \(=wmt\) must be one of"),
         ({"tokens": "letters"}, r"`--data\.tokens` \(=letters\) must be one of"),
         ({"dataset": "made", "pairs": "own.txt"}, r"`--data\.dataset` \(=made\) must be left out with"),
+        ({"dataset": "pairs"}, r"`--data\.dataset` \(=pairs\) needs the file of your own `--data\.pairs`"),
         ({"tokens": "subwords", "min_count": 2}, r"`--data\.min_count` \(=2\) is for words"),
         ({"vocabulary_size": 4}, r"`--data\.vocabulary_size` \(=4\) must be at least 5"),
         ({"vocabulary_size": (9, 4)}, r"`--data\.vocabulary_size` \(=4\) must be at least 5"),
@@ -254,24 +256,79 @@ def test_own_sentences_are_read_by_the_vocabulary_of_the_checkpoint(root, tmp_pa
     assert isinstance(data, TranslatedTexts)
     assert data.languages == ("de", "en")
     source = trained.vocabularies.source
-    for text, batch, sentence in zip(
+    (batch,) = data.predict_dataloader()
+    assert batch.targets.shape == (3, 0)
+    for text, row, valid, sentence in zip(
         data.own.texts,
-        data.predict_dataloader(),
+        batch.inputs,
+        batch.mask,
         ("hund kati vidan.", "xylophon fintan!", "nun hund"),
         strict=True,
     ):
-        assert batch.inputs.tolist() == [[*source.encode(sentence), END]]
-        assert batch.targets.shape == (1, 0)
-        assert bool(batch.mask.all())
+        ids = [*source.encode(sentence), END]
+        assert row.tolist() == ids + [PADDING] * (len(row) - len(ids))
+        assert valid.tolist() == [True] * len(ids) + [False] * (len(row) - len(ids))
+        alone = data.as_batch(text)
+        assert alone.inputs.tolist() == [ids]
+        assert bool(alone.mask.all())
         words = data.words_read(text)
         assert source.join(words) == sentence, "unknown words are kept"
-        assert data.known(words) == [number != UNKNOWN for number in batch.inputs[0, :-1].tolist()]
+        assert data.known(words) == [number != UNKNOWN for number in ids[:-1]]
     assert not all(data.known(data.words_read(data.own.texts[1])))
+
+
+def test_many_own_sentences_are_served_in_their_order(root):
+    data = made(root, texts=[f"Hund {n}" for n in range(OWN + 2)])
+    data.setup("predict")
+    batches = list(data.predict_dataloader())
+    assert [len(batch.inputs) for batch in batches] == [OWN, 2]
+    rows = [row[valid].tolist() for batch in batches for row, valid in zip(batch.inputs, batch.mask, strict=True)]
+    assert rows == [data.as_batch(text).inputs[0].tolist() for text in data.own.texts]
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n"])
+def test_an_empty_text_is_not_the_current_folder(root, tmp_path, monkeypatch, empty):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.txt").write_text("Hund")
+    data = made(root, texts=["Nun hund", empty])
+    data.setup("predict")
+    assert [text.source for text in data.own.texts] == ["“Nun hund”"]
+    assert [skipped.reason for skipped in data.own.skipped] == ["has no words"]
 
 
 def test_no_sentence_is_an_error():
     with pytest.raises(InputError, match=r"`--data\.texts` must give a sentence"):
         Translation().setup("predict")
+
+
+# Checkpoints ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stage", "given", "message"),
+    [
+        ("test", ("en", "de"), r"`--data\.source` \(=en\) must be de, as in the checkpoint's training"),
+        ("predict", ("en", "de"), r"`--data\.source` \(=en\) must be de, as in the checkpoint's training"),
+        ("predict", (None, "fr"), r"`--data\.target` \(=fr\) must be en, as in the checkpoint's training"),
+    ],
+)
+def test_languages_other_than_the_checkpoints_are_refused(root, stage, given, message):
+    data = Translation(root=str(root), texts=["Hund"], source=given[0], target=given[1])
+    data.setup(stage)
+    with pytest.raises(InputError, match=message):
+        data.load_state_dict(made(root).state_dict())
+
+
+def test_own_pairs_may_be_in_the_checkpoints_languages(root, tmp_path):
+    path = tmp_path / "own.txt"
+    path.write_text("".join(f"a\tb {n}\n" for n in range(50)) + "".join(f"hund {n}\tdog {n}\n" for n in range(50)))
+    own = Translation(pairs=str(path), source=1, target=2)
+    own.setup("test")
+    own.load_state_dict(made(root).state_dict())
+    assert own.languages == ("column 1", "column 2")
+    other = Translation(root=str(root))
+    other.setup("test")
+    other.load_state_dict(own.state_dict())
 
 
 # The real sentences ---------------------------------------------------------------------------------------

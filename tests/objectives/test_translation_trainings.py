@@ -60,6 +60,24 @@ def test_sentences_are_trained_tested_inspected_and_translated(here, shown, capf
     assert (here / "logs/small-predict/version_0/predictions.html").is_file()
 
 
+def test_own_pairs_are_trained_tested_resumed_and_translated(here, shown, capfd):
+    lines = [f"{'hund' * (n % 2)} {n % 10} {n}\t{n} {n % 10} {'dog' * (n % 2)}\tsomebody\n" for n in range(60)]
+    (here / "my.txt").write_text("".join(lines))
+    flags = [flag for flag in FLAGS if not flag.startswith("--data.dataset")]
+    main([*flags, "--data.pairs=my.txt", "--data.min_count=1", "--data.batch_size=4", "--trainer.max_epochs=1"])
+    run = here / "logs/small/version_0"
+    assert results_of(run)["dataset"] == "pairs"
+    assert "column 1 to column 2 (48 train, 6 val, 6 test)" in capfd.readouterr().out
+    best, last = (f"--ckpt_path={run}/checkpoints/{name}.ckpt" for name in ("best", "last"))
+    main(["test", best])
+    assert results_of(here / "logs/small-test/version_0")["test"] == results_of(run)["test"]
+    main(["fit", last, "--experiment=small", "--trainer.max_epochs=2", "--trainer.log_every_n_steps=1"])
+    assert "dataset: pairs" in (here / "logs/small/version_1/config.yaml").read_text()
+    capfd.readouterr()
+    main(["predict", best, "--data.texts=hund quorl"])
+    assert "│ quorl" in capfd.readouterr().out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("attends", ["each_step", "after"])
 def test_with_attention_it_translates_better_than_without(here, shown, attends):

@@ -92,6 +92,8 @@ def _lines(source: str, text: str) -> list[tuple[str, str]]:
 
 def _paths(item: str, found: OwnTexts) -> list[Path] | None:
     """Return the files that an item names; None if it is a text."""
+    if not item.strip():  # as a path, it would be the current folder
+        return None
     path = Path(item).expanduser()
     try:
         is_file, is_folder = path.is_file(), path.is_dir()
