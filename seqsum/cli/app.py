@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from seqsum.callbacks import Pictures
 from seqsum.cli import callbacks
-from seqsum.cli.parser import Parser
+from seqsum.cli.parser import Parser, without_types_tried
 from seqsum.cli.run import make_loggers, run_name, seed_of
 from seqsum.cli.settings import Settings
 from seqsum.cli.trainer import Wanted, arguments_of, check_added, read_wanted, use_no_profiler
@@ -91,7 +91,7 @@ class SeqsumCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (ValueError, TypeError, MisconfigurationException) as error:  # some flags raise a TypeError
-            raise InputError(str(error)) from error
+            raise InputError(without_types_tried(str(error))) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings, made = self.config[self.subcommand], self.config_init[self.subcommand]

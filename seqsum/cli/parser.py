@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import pydoc
+import re
+import textwrap
 from collections.abc import Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -17,6 +19,16 @@ from seqsum.console import fail
 from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser
 
 _files: ContextVar[Mapping[str, str]] = ContextVar("_files", default={})  # noqa: B039  # never changed
+UNION = "Does not validate against any of the Union subtypes"  # as jsonargparse begins
+
+
+def without_types_tried(message: str) -> str:
+    """Keep of a message what the classes of a setting say; jsonargparse puts all types around it that it tried."""
+    if not message.startswith(UNION):
+        return message
+    tried = (re.split(r"\n *Given value type:", part)[0] for part in re.split(r"\n *- ", message)[1:])
+    said = [textwrap.dedent(part) for part in tried if not part.startswith((UNION, "Expected a <class"))]
+    return "\n".join(said) or message
 
 
 class Parser(OwnDefaultsParser):

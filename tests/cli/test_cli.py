@@ -402,6 +402,28 @@ def test_mistakes_get_one_clear_message(here, mnist_root, capfd, arguments, mess
     refused([*arguments, f"--data.root={mnist_root}"], capfd, *messages)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model.encoder.views=0"], "`views` (=0) must be at least 1"),
+        (
+            ["--model.objective=NextToken", "--model.objective.beams=0", "--model.objective.vocabulary_size=9"],
+            "`beams` (=0)",
+        ),
+        (
+            ["--model.network=StepNetwork", "--model.network.encoder=ConvEncoder", "--model.network.encoder.frozen=9"],
+            "`frozen` (=9) must be all, none, or the number of last layers to train, 1 to 4",
+        ),
+    ],
+)
+def test_what_a_class_says_is_all_that_is_said(here, mnist_root, capfd, arguments, said):
+    error = refused([*arguments, f"--data.root={mnist_root}"], capfd)
+    (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert said in line
+    for other in ("Union", "Given value", "Expected a"):
+        assert other not in error
+
+
 def test_broken_yaml_is_named(here, capfd):
     (here / "broken.yaml").write_text("data: [unclosed\n")
     refused(["-c", "broken.yaml"], capfd, "broken.yaml|config")
