@@ -12,6 +12,12 @@ from seqsum.errors import InputError
 Labels = int | Literal["all"]
 
 
+def check_labels(flag: str, count: int, classes: int) -> None:
+    """Raise an InputError for a number of labels that is less than the classes: each needs one."""
+    if count < classes:
+        raise InputError(f"`{flag}` (={count}) must be at least {classes}, one for each class, or all")
+
+
 def choose_rows(labels: Tensor, count: int, classes: int, seed: int) -> Tensor:
     """Choose rows at random, with every class among them; the same seed chooses the same.
 

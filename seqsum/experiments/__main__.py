@@ -25,6 +25,7 @@ from seqsum.experiments import (
     translation,
     words,
 )
+from seqsum.options import at_least
 from seqsum.paths import expand_home
 
 EXPERIMENTS = {
@@ -47,21 +48,28 @@ EXPERIMENTS = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one experiment: print its table, and write its figures and numbers into its folder."""
+    try:
+        options = expand_home(make_parser().parse_args(arguments))
+        options.output = options.output or Path("logs/experiments") / options.experiment
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        EXPERIMENTS[options.experiment].run(options)
+    except InputError as error:
+        fail(str(error))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make a parser with one command for each experiment."""
     parser = argparse.ArgumentParser(prog="python -m seqsum.experiments", description=__doc__)
     commands = parser.add_subparsers(dest="experiment", required=True)
     for name, experiment in EXPERIMENTS.items():
         command = commands.add_parser(name, help=(experiment.__doc__ or "").strip(), description=experiment.__doc__)
         experiment.add_arguments(command)
-        command.add_argument("--threads", type=int, help="torch's threads on the CPU; default: torch's choice")
+        command.add_argument(
+            "--threads", action=at_least(1), help="torch's threads on the CPU; default: torch's choice"
+        )
         command.add_argument("--output", type=Path, help="folder of the results; default: logs/experiments/NAME")
-    options = expand_home(parser.parse_args(arguments))
-    options.output = options.output or Path("logs/experiments") / options.experiment
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    try:
-        EXPERIMENTS[options.experiment].run(options)
-    except InputError as error:
-        fail(str(error))
+    return parser
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from seqsum.module import SequenceModule
 from seqsum.networks import Flatten
 from seqsum.networks.budget import largest_size
 from seqsum.objectives import Recall
+from seqsum.options import at_least
 
 SYMBOLS = 9
 # flags added to the configuration, whose learning rate is too large for cells without gates
@@ -32,10 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     parser.add_argument("--config", default="configs/memory_blanks.yaml", help="configuration of all trainings")
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
-    parser.add_argument("--blanks", nargs="+", type=int, default=[0, 10, 20, 40], help="numbers of blanks to wait")
-    parser.add_argument("--budget", type=int, default=46_210, help="largest number of parameters of a network")
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument(
+        "--blanks", nargs="+", action=at_least(0), default=[0, 10, 20, 40], help="numbers of blanks to wait"
+    )
+    parser.add_argument(
+        "--budget", action=at_least(1), default=46_210, help="largest number of parameters of a network"
+    )
+    parser.add_argument("--epochs", action=at_least(1), default=4)
+    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0, 1, 2])
     parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from shlex import split
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor
 
 from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.data import DigitSums
-from seqsum.data.indexed import check_at_least
 from seqsum.data.sums import Operation
 from seqsum.errors import InputError
 from seqsum.experiments.files import save, settings_of
@@ -22,6 +20,7 @@ from seqsum.inspect.restore import load
 from seqsum.module import parts_of
 from seqsum.networks import SequenceNetwork
 from seqsum.objectives.reading import LengthScore, encode, exact_by_length, read_right
+from seqsum.options import at_least, quoted_flags
 
 BASE = ["-c", "configs/count.yaml"]
 CONFIGS = {"count": BASE, "count_10": [*BASE, "-c", "configs/count/count_10.yaml"]}
@@ -44,16 +43,21 @@ class Scores(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     parser.add_argument("--names", nargs="+", choices=CONFIGS, default=list(CONFIGS), help="configurations to train")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--sequences", type=int, default=2_000, help="test sequences of each length, at least")
-    parser.add_argument("--reading", default="", help="other flags for the trainings that read, in quotation marks")
-    parser.add_argument("--counting", default="", help="other flags for the trainings that count, likewise")
+    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0, 1, 2])
+    parser.add_argument(
+        "--sequences", action=at_least(1), default=2_000, help="test sequences of each length, at least"
+    )
+    parser.add_argument(
+        "--reading", type=quoted_flags, default=[], help="other flags for the trainings that read, in quotation marks"
+    )
+    parser.add_argument(
+        "--counting", type=quoted_flags, default=[], help="other flags for the trainings that count, likewise"
+    )
     parser.add_argument("arguments", nargs="*", help="other flags for all trainings, after --, such as --data.root=…")
 
 
 def run(options: argparse.Namespace) -> None:
     """Train what is not trained yet, seed by seed; print a table, and write table, figure and numbers."""
-    check_at_least("--sequences", options.sequences, 1)
     scores: dict[str, dict[int, Scores]] = {name: {} for name in options.names}
     for seed in options.seeds:  # all networks with one seed first, so that an interruption leaves complete seeds
         start = read(seed, options)
@@ -70,14 +74,14 @@ def run(options: argparse.Namespace) -> None:
 
 def read(seed: int, options: argparse.Namespace) -> Run:
     """Train the encoder of a seed, unless it is trained already."""
-    arguments = ["-c", "configs/reading.yaml", f"--seed_everything={seed}", *split(options.reading), *options.arguments]
+    arguments = ["-c", "configs/reading.yaml", f"--seed_everything={seed}", *options.reading, *options.arguments]
     return trained(options.output, f"reading_seed{seed}", arguments)
 
 
 def count(name: str, seed: int, start: Run, options: argparse.Namespace) -> Run:
     """Train a network that counts from the encoder of a run, unless it is trained already."""
     begin = [f"--model.encoder.start_from={start.checkpoint}", f"--seed_everything={seed}"]
-    arguments = [*CONFIGS[name], *begin, *split(options.counting), *options.arguments]
+    arguments = [*CONFIGS[name], *begin, *options.counting, *options.arguments]
     return trained(options.output, f"{name}_seed{seed}", arguments)
 
 

@@ -22,6 +22,7 @@ from seqsum.inspect.restore import load
 from seqsum.module import parts_of
 from seqsum.networks.image_encoders import ImageEncoder
 from seqsum.objectives.reading import encode, final_sums
+from seqsum.options import at_least
 
 VIEWS = 5  # as in configs/count.yaml
 LENGTHS = (1, 10, 100, 1000)
@@ -51,8 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", help="checkpoint of configs/reading.yaml; default: train it with seed 0 first")
     parser.add_argument("--names", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="networks to train")
     parser.add_argument("--operations", nargs="+", choices=OPERATIONS, default=list(OPERATIONS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(10)))
-    parser.add_argument("--sequences", type=int, default=2_000, help="test sequences of each length, at least")
+    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=list(range(10)))
+    parser.add_argument(
+        "--sequences", action=at_least(1), default=2_000, help="test sequences of each length, at least"
+    )
     parser.add_argument("--data-root", default="data", help="folder of MNIST")
     parser.add_argument("arguments", nargs="*", help="other flags for the networks' trainings, after --")
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from seqsum import LSTMCell, RecurrentCell, RNNCell
 from seqsum.benchmarks.timing import show, write
-from seqsum.errors import InputError
 from seqsum.experiments import gradient_check
 from seqsum.experiments.files import save, settings_of
 from seqsum.figures.gradients import plot_gradients
+from seqsum.options import above, at_least
 
 LENGTHS = (2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200)
 SHOWN_DISTANCES = (0, 10, 25, 50)
@@ -26,33 +26,26 @@ SHOWN_DISTANCES = (0, 10, 25, 50)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
-    parser.add_argument("--length", type=int, default=50, help="steps of the longest sequence")
-    parser.add_argument("--hidden-size", type=int, default=64)
-    parser.add_argument("--batch-size", type=int, default=32, help="sequences of random inputs")
-    parser.add_argument("--networks", type=int, default=5, help="random networks of each kind, to average over")
-    parser.add_argument("--threshold", type=float, default=5.0, help="global norm above which gradients are clipped")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--length", action=at_least(2), default=50, help="steps of the longest sequence")
+    parser.add_argument("--hidden-size", action=at_least(1), default=64)
+    parser.add_argument("--batch-size", action=at_least(1), default=32, help="sequences of random inputs")
+    parser.add_argument(
+        "--networks", action=at_least(1), default=5, help="random networks of each kind, to average over"
+    )
+    parser.add_argument(
+        "--threshold", action=above(0), default=5.0, help="global norm above which gradients are clipped"
+    )
+    parser.add_argument("--seed", action=at_least(0), default=0)
 
 
 def run(options: argparse.Namespace) -> None:
     """Check the backward pass by hand, measure all cells, print a table, and write figure and numbers."""
-    check_options(options)
     for name, difference in gradient_check.compare(torch.Generator().manual_seed(options.seed)).items():
         rich.print(f"backward by hand against {name}: largest difference {difference:.1e}")
     curves = {name: {kind: measure(make, options) for kind, make in makes.items()} for name, makes in CELLS.items()}
     show("mean absolute gradient of the state at a distance, and of W_hh", table(curves, options.threshold))
     write(options.output / "gradients.json", torch.device("cpu"), settings_of(options), flat(curves))
     save(plot_gradients(curves, options.threshold), options.output / "gradients.png")
-
-
-def check_options(options: argparse.Namespace) -> None:
-    """Raise an InputError for invalid sizes."""
-    least = {"length": 2, "hidden_size": 1, "batch_size": 1, "networks": 1}
-    for name, lowest in least.items():
-        if getattr(options, name) < lowest:
-            raise InputError(f"`--{name.replace('_', '-')}` (={getattr(options, name)}) must be at least {lowest}")
-    if not options.threshold > 0:
-        raise InputError(f"`--threshold` (={options.threshold}) must be above 0")
 
 
 class Curve(NamedTuple):

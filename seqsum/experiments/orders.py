@@ -12,8 +12,8 @@ from torch.utils.data import IterDataPipe
 
 from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.console import print_line
-from seqsum.data.indexed import check_at_least
 from seqsum.experiments.files import settings_of
+from seqsum.options import at_least
 
 EPOCHS = 2
 SENTENCES = {
@@ -47,15 +47,13 @@ class Numbers(IterDataPipe[Item]):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
-    parser.add_argument("--numbers", type=int, default=10, help="numbers in an epoch")
-    parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--numbers", action=at_least(1), default=10, help="numbers in an epoch")
+    parser.add_argument("--batch-size", action=at_least(1), default=4)
+    parser.add_argument("--seed", action=at_least(0), default=0)
 
 
 def run(options: argparse.Namespace) -> None:
     """Read two epochs in each order; print and write the table."""
-    check_at_least("--numbers", options.numbers, 1)
-    check_at_least("--batch-size", options.batch_size, 1)
     rows = [row(steps, options) for steps in permutations(("shuffle", "batch", "repeat"))]
     show(f"{EPOCHS} epochs of {options.numbers} numbers in batches of {options.batch_size}", rows)
     for found in rows:

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.data.digit_sums import SEQUENCE_LENGTH
-from seqsum.data.indexed import check_at_least
 from seqsum.experiments.count import Digits, Scores, mean_shares, restore, row, test
 from seqsum.experiments.files import save, settings_of
 from seqsum.experiments.runs import Run, trained
 from seqsum.figures import plot_causes
 from seqsum.objectives.reading import final_sums, run_long
+from seqsum.options import at_least
 
 WITHOUT = [
     *("-c", "configs/sum.yaml", "--data.sequence_length=4"),
@@ -49,14 +49,15 @@ PARTS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     parser.add_argument("--names", nargs="+", choices=PARTS, default=list(PARTS), help="parts to add")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--sequences", type=int, default=2_000, help="test sequences of each length, at least")
+    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0, 1, 2])
+    parser.add_argument(
+        "--sequences", action=at_least(1), default=2_000, help="test sequences of each length, at least"
+    )
     parser.add_argument("arguments", nargs="*", help="other flags for all trainings, after --, such as --data.root=…")
 
 
 def run(options: argparse.Namespace) -> None:
     """Train what is not trained yet, seed by seed; print a table of means, and write it with numbers and a figure."""
-    check_at_least("--sequences", options.sequences, 1)
     scores: dict[str, list[Scores]] = {name: [] for name in options.names}
     causes = {}
     for seed in options.seeds:  # all parts with one seed first, so that an interruption leaves complete seeds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from itertools import product
-from shlex import split
 from statistics import mean
 from typing import Any, NamedTuple
 
@@ -14,10 +13,12 @@ from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.experiments.files import save, settings_of
 from seqsum.experiments.runs import Run, spread, trained
 from seqsum.figures.error_panels import plot_error_panels
+from seqsum.options import at_least, labels_of, quoted_flags
 
 TASKS = ("autoencoder", "denoising", "inpainting")
 DIRECT = "from scratch"
 FROZEN = {"all": "all frozen", "2": "last two layers trained", "none": "fine-tuned"}
+CLASSES = 10  # of the images
 LABELS = ("100", "1000", "all")
 QUIET = ["--tensorboard.figures_every_n_epochs=0", "--tensorboard.histograms_every_n_epochs=0"]
 
@@ -69,10 +70,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frozen", nargs="+", choices=FROZEN, default=list(FROZEN), help="layers that stay as they are"
     )
-    parser.add_argument("--labels", nargs="+", default=list(LABELS), help="labelled images: numbers, or all")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument(
-        "--pretraining", default="", help="other flags for trainings without labels, in quotation marks"
+        "--labels",
+        nargs="+",
+        action=labels_of(CLASSES),
+        default=list(LABELS),
+        help="numbers of labelled images, or all",
+    )
+    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0, 1, 2])
+    parser.add_argument(
+        "--pretraining",
+        type=quoted_flags,
+        default=[],
+        help="other flags for trainings without labels, in quotation marks",
     )
     parser.add_argument("arguments", nargs="*", help="other flags for all trainings, after --, such as --data.root=…")
 
@@ -105,7 +115,7 @@ def set_ups(options: argparse.Namespace) -> list[SetUp]:
 
 def pretrain(task: str, seed: int, options: argparse.Namespace) -> Run:
     """Train an encoder without labels, unless it is trained already."""
-    arguments = [f"--seed_everything={seed}", *QUIET, *split(options.pretraining), *options.arguments]
+    arguments = [f"--seed_everything={seed}", *QUIET, *options.pretraining, *options.arguments]
     return trained(options.output, f"{task}_seed{seed}", ["-c", f"configs/pretrain_{task}.yaml", *arguments])
 
 

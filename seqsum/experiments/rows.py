@@ -12,6 +12,7 @@ from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.experiments.files import save, settings_of
 from seqsum.experiments.runs import Run, accuracies, spread, trained
 from seqsum.figures.comparison import plot_comparison
+from seqsum.options import at_least
 
 
 class SetUp(NamedTuple):
@@ -55,7 +56,7 @@ SET_UPS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     parser.add_argument("--names", nargs="+", choices=SET_UPS, default=list(SET_UPS), help="configurations to train")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0, 1, 2])
     parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --, such as --data.root=…")
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.data.sine_curves import SineCurves, draw_curves
-from seqsum.errors import InputError
 from seqsum.experiments.files import save, settings_of
 from seqsum.experiments.runs import Run, trained
 from seqsum.figures.continuations import plot_continuations, plot_drift
@@ -23,6 +22,7 @@ from seqsum.networks.budget import largest_size
 from seqsum.networks.free_run import free_run
 from seqsum.objectives import NextSample
 from seqsum.objectives.next_sample_shown import GIVEN, spread_curves
+from seqsum.options import at_least
 
 CELLS = ("rnn", "lstm", "gru", "irnn")
 SHOWN_STEPS = (1, 10, 30, 100, 300)
@@ -34,17 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     parser.add_argument("--config", default="configs/sine.yaml", help="configuration of all trainings")
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=["rnn", "lstm"])
-    parser.add_argument("--budget", type=int, default=5_067, help="largest number of parameters of a network")
-    parser.add_argument("--steps", type=int, default=300, help="steps to continue")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="curves are drawn for the first seed")
+    parser.add_argument("--budget", action=at_least(1), default=5_067, help="largest number of parameters of a network")
+    parser.add_argument("--steps", action=at_least(1), default=300, help="steps to continue")
+    parser.add_argument(
+        "--seeds", nargs="+", action=at_least(0), default=[0, 1, 2], help="curves are drawn for the first seed"
+    )
     parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --")
 
 
 def run(options: argparse.Namespace) -> None:
     """Train all networks that are not trained yet, and let them continue curves; print a table, write all results."""
-    if options.steps < 1:
-        raise InputError(f"`--steps` (={options.steps}) must be at least 1")
-    runs = {(cell, seed): train(cell, seed, options) for seed in options.seeds for cell in options.cells}
+    sizes = {cell: largest_size(partial(build, cell), options.budget) for cell in options.cells}
+    runs = {(cell, seed): train(cell, sizes[cell], seed, options) for seed in options.seeds for cell in options.cells}
     restored = {key: load(str(run.checkpoint)) for key, run in runs.items()}
     periods = next(data.periods for _, data, _ in restored.values() if isinstance(data, SineCurves))
     errors = {key: drift(parts_of(module), periods, options.steps) for key, (module, _, _) in restored.items()}
@@ -59,9 +60,8 @@ def run(options: argparse.Namespace) -> None:
     save(plot_drift(of_cells, typical=TYPICAL), options.output / "sine_error.png")
 
 
-def train(cell: str, seed: int, options: argparse.Namespace) -> Run:
+def train(cell: str, size: int, seed: int, options: argparse.Namespace) -> Run:
     """Train one network with one seed, unless it is trained already."""
-    size = largest_size(partial(build, cell), options.budget)
     arguments = ["-c", options.config, f"--model.cell={cell}", f"--model.hidden_size={size}"]
     if cell != "lstm":
         arguments.append("--model.output_activation=null")

@@ -16,6 +16,7 @@ from seqsum.experiments.runs import Run, accuracies, spread, trained
 from seqsum.figures.error_panels import plot_error_panels
 from seqsum.networks.hidden_layers import HiddenActivation
 from seqsum.networks.weight_starts import WeightStart
+from seqsum.options import at_least
 
 SIZES = (16, 64, 256)
 EPOCHS = 3
@@ -45,10 +46,10 @@ class SetUp(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     activations, starts = get_args(HiddenActivation), get_args(WeightStart)
-    parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES), help="hidden units")
+    parser.add_argument("--sizes", nargs="+", action=at_least(1), default=list(SIZES), help="hidden units")
     parser.add_argument("--activations", nargs="+", choices=activations, default=list(activations))
     parser.add_argument("--starts", nargs="+", choices=starts, default=list(STARTS), help="starts of both layers")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0])
     parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --, such as --data.root=…")
 
 

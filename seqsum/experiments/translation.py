@@ -19,6 +19,7 @@ from seqsum.inspect.restore import load
 from seqsum.networks.decoders import Attends
 from seqsum.objectives import NextToken
 from seqsum.objectives.next_token_shown import translate
+from seqsum.options import at_least
 from seqsum.recurrent.cells import Attention
 
 GREEDY = "--model.objective.beams=1"
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     attentions, times = get_args(Attention), get_args(Attends)
     parser.add_argument("--attentions", nargs="+", choices=attentions, default=list(attentions))
     parser.add_argument("--attends", nargs="+", choices=times, default=list(times), help="when decoders attend")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0])
     parser.add_argument("arguments", nargs="*", help="other flags for all trainings, after --, such as --data.root=…")
 
 

@@ -23,6 +23,7 @@ from seqsum.figures.words import plot_words
 from seqsum.inspect.restore import load
 from seqsum.networks import WordVectors
 from seqsum.networks.nearest import cosine_to, nearest
+from seqsum.options import at_least, labels_of
 
 MODES = ("skipgram", "cbow")
 PARTS = ("vectors", "reviews")
@@ -39,6 +40,7 @@ KINDS = {
     "numbers": "one two three four five six ten",
 }
 FREQUENT = 40  # words of the picture if those above are not known
+CLASSES = 2  # of reviews: negative and positive
 FEW_EPOCHS = 24  # with a few labels, which are soon read
 CHECKS = 4  # epochs from one validation to the next, if there are few labels
 
@@ -65,8 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--checkpoints", nargs="+", default=[], help="of the --modes; default: train them")
     parser.add_argument("--words", nargs="+", default=list(WORDS), help="words whose neighbours are shown")
-    parser.add_argument("--labels", nargs="+", default=["1000", "all"], help="numbers of labelled reviews")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="vectors are those of the first seed")
+    parser.add_argument(
+        "--labels",
+        nargs="+",
+        action=labels_of(CLASSES),
+        default=["1000", "all"],
+        help="numbers of labelled reviews, or all",
+    )
+    parser.add_argument(
+        "--seeds", nargs="+", action=at_least(0), default=[0], help="vectors are those of the first seed"
+    )
     parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --, such as --data.root=…")
 
 
