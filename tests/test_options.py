@@ -7,12 +7,13 @@ import argparse
 import pytest
 import torch
 
+from seqsum.benchmarks import __main__ as benchmarks
 from seqsum.errors import InputError
 from seqsum.experiments import __main__ as experiments
 from seqsum.experiments import runs
 from seqsum.options import Checked, above, at_least, device_of, labels_of, quoted_flags
 
-PROGRAMS = {"experiments": experiments}
+PROGRAMS = {"benchmarks": benchmarks, "experiments": experiments}
 
 
 def parsed(action, *given, **keywords):
@@ -86,13 +87,15 @@ def test_every_option_of_a_number_is_checked_while_the_command_line_is_read():
                 with pytest.raises(InputError, match=rf"^`{flag}` \(=-1(\.0)?\) must be a"):
                     parser.parse_args([flag, "-1"])
                 seen.add((program, command, flag))
-    assert ("experiments", "count", "--threads") in seen
-    assert len(seen) > 40
+    assert {("benchmarks", "gpu", "--warm-up"), ("experiments", "count", "--threads")} < seen
+    assert len(seen) > 80
 
 
 @pytest.mark.parametrize(
     ("program", "command", "flag"),
     [
+        ("benchmarks", "translation", "--rounds"),
+        ("benchmarks", "words", "--threads"),
         ("experiments", "orders", "--threads"),
     ],
 )

@@ -13,6 +13,7 @@ from seqsum.benchmarks import compiled, gpu, loading, recurrent, reviews, scalin
 from seqsum.benchmarks.timing import show, write
 from seqsum.console import fail
 from seqsum.errors import InputError
+from seqsum.options import at_least, device_of
 from seqsum.paths import expand_home
 
 BENCHMARKS: dict[str, ModuleType] = {
@@ -29,8 +30,8 @@ BENCHMARKS: dict[str, ModuleType] = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one benchmark: print its table and write its JSON files."""
-    options = expand_home(make_parser().parse_args(arguments))
     try:
+        options = expand_home(make_parser().parse_args(arguments))
         status = gpu.run(options) if options.benchmark == "gpu" else _run(options)
     except InputError as error:
         fail(str(error))
@@ -45,10 +46,12 @@ def make_parser() -> argparse.ArgumentParser:
     for name, benchmark in BENCHMARKS.items():
         command = commands.add_parser(name, help=(benchmark.__doc__ or "").strip(), description=benchmark.__doc__)
         benchmark.add_arguments(command)
-        command.add_argument("--rounds", type=int, default=20, help="timed calls of each contestant")
-        command.add_argument("--warm-up", type=int, default=3, help="untimed calls of each contestant before that")
+        command.add_argument("--rounds", action=at_least(1), default=20, help="timed calls of each contestant")
+        command.add_argument(
+            "--warm-up", action=at_least(0), default=3, help="untimed calls of each contestant before that"
+        )
         command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-        command.add_argument("--threads", type=int, help="torch's threads on the CPU; default: torch's own")
+        command.add_argument("--threads", action=at_least(1), help="torch's threads on the CPU; default: torch's own")
         command.add_argument("--output", type=Path, help="default: logs/benchmarks/NAME.json")
     gpu.add_arguments(commands.add_parser("gpu", help=(gpu.__doc__ or "").strip(), description=gpu.__doc__))
     return parser
@@ -58,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
     """Run any benchmark except `gpu`, which has parts."""
     if options.threads:
         torch.set_num_threads(options.threads)
-    device = torch.device(options.device)
+    device = device_of(options.device)
     rows = BENCHMARKS[options.benchmark].run(options, device)
     show(options.benchmark, rows)
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}

@@ -21,6 +21,7 @@ from seqsum.data.base import Batch, unlabelled
 from seqsum.figures.compiled import plot_compiled
 from seqsum.files import replacing
 from seqsum.networks import ConvEncoder, StepNetwork
+from seqsum.options import at_least
 
 EAGER, COMPILED = "eager", "compiled"
 CHANNELS = [(2, 4), (4, 8, 16), (8, 16, 32), (16, 32, 64), (32, 64, 128), (64, 128, 256), (160, 320, 640)]
@@ -30,7 +31,7 @@ TOLERANCE = 1e-3  # of the first loss, relative
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
-    parser.add_argument("--batch-size", type=int, default=64, help="images in a step")
+    parser.add_argument("--batch-size", action=at_least(1), default=64, help="images in a step")
     parser.add_argument("--sizes", type=int, choices=ALL, default=ALL[-1], help="encoders to time, the smallest first")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from seqsum.benchmarks.timing import take_turns
+from seqsum.options import at_least
 
 SCRIPT = Path(__file__).parents[2] / "train.py"
 COLUMN = "train/images_per_second"
@@ -22,10 +23,12 @@ COLUMN = "train/images_per_second"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this part of the benchmark."""
-    parser.add_argument("--devices", nargs="+", type=int, help="default: 1, 2, 4, …, as many as there are")
-    parser.add_argument("--launches", type=int, default=3, help="trainings on each number of devices; 0: none")
-    parser.add_argument("--batches", type=int, default=20, help="batches per epoch on each device")
-    parser.add_argument("--batch-size", type=int, default=128, help="sequences on each device")
+    parser.add_argument("--devices", nargs="+", action=at_least(1), help="default: 1, 2, 4, …, as many as there are")
+    parser.add_argument(
+        "--launches", action=at_least(0), default=3, help="trainings on each number of devices; 0: none"
+    )
+    parser.add_argument("--batches", action=at_least(1), default=20, help="batches per epoch on each device")
+    parser.add_argument("--batch-size", action=at_least(1), default=128, help="sequences on each device")
     parser.add_argument("--root", default="data", help="where MNIST is; otherwise rendered digits")
 
 

@@ -15,6 +15,7 @@ from seqsum.benchmarks.plain import plain_dataloader
 from seqsum.benchmarks.timing import row, take_turns
 from seqsum.data import DigitSums
 from seqsum.data.base import Batch
+from seqsum.options import at_least
 
 RIVAL = "DataLoader, 0 workers"
 PAUSE = 0.3  # seconds before each turn, because the workers of the one before still prefetch some batches
@@ -23,20 +24,23 @@ PAUSE = 0.3  # seconds before each turn, because the workers of the one before s
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     parser.add_argument("--root", default="data", help="where MNIST is; otherwise rendered digits")
-    parser.add_argument("--sequence-length", type=int, default=4)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--batches", type=int, default=20, help="batches per round of each contestant")
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="DataLoader workers to try")
+    parser.add_argument("--sequence-length", action=at_least(1), default=4)
+    parser.add_argument("--batch-size", action=at_least(1), default=128)
+    parser.add_argument("--batches", action=at_least(1), default=20, help="batches per round of each contestant")
+    parser.add_argument("--workers", action=at_least(0), nargs="+", default=[0, 1, 2], help="DataLoader workers to try")
 
 
 def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
-    """Measure a row for each contestant, with and without augmentation."""
+    """Measure a row for each contestant, with and without augmentation.
+
+    A DataLoader without workers is always one of them, since all are compared with it.
+    """
     keep_memory()  # as `train.py` does, here for all contestants
     rows = []
     for augment in (True, False):
         data = make_data(arguments, augment)
         makers: dict[str, Callable[[], Iterator[Batch]]] = {"seqsum": partial(own_batches, data, device)}
-        makers |= {f"DataLoader, {n} workers": partial(plain, data, n, device) for n in arguments.workers}
+        makers |= {f"DataLoader, {n} workers": partial(plain, data, n, device) for n in sorted({0, *arguments.workers})}
         contestants = {name: stopwatch(make, arguments.batches) for name, make in makers.items()}
         for _ in range(arguments.warm_up):
             for call in contestants.values():

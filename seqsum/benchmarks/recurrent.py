@@ -15,6 +15,7 @@ from seqsum.benchmarks.precision import Precision, float32_products
 from seqsum.benchmarks.timing import peak_memory, row, time_in_turn
 from seqsum.errors import InputError
 from seqsum.recurrent import GRU, LSTM, RNN, RecurrentCell
+from seqsum.recurrent.backends import Backend
 from seqsum.recurrent.kernels import native_obstacle, triton_obstacle
 from seqsum.recurrent.layers import TorchLike
 
@@ -55,7 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=["lstm", "gru", "rnn"])
     parser.add_argument("--shapes", nargs="+", choices=[*SHAPES, *LENGTHS_SHAPES], help="default: those for the device")
-    parser.add_argument("--backends", nargs="+", help="backends of seqsum's LSTM; default: those for cell and device")
+    parser.add_argument(
+        "--backends",
+        nargs="+",
+        choices=get_args(Backend),
+        help="backends of seqsum's LSTM; default: those for cell and device",
+    )
     parser.add_argument("--modes", nargs="+", choices=["forward", "both"], default=["forward", "both"])
     types = ["float32", "bfloat16", "float16", "float64"]
     parser.add_argument("--dtypes", nargs="+", choices=types, default=["float32"])

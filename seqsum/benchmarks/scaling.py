@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from seqsum.benchmarks import devices
 from seqsum.benchmarks.recurrent import CELLS, RIVAL, Shape, contestants, default_backends
 from seqsum.benchmarks.timing import peak_memory, row, time_in_turn
+from seqsum.options import at_least
+from seqsum.recurrent.backends import Backend
 
 BASE = Shape(64, 32, 64, 64)
 FACTORS = (1, 2, 4, 8)
@@ -20,8 +22,15 @@ FACTORS = (1, 2, 4, 8)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=["lstm"])
-    parser.add_argument("--backends", nargs="+", help="seqsum's backends; default: all for cell and device but eager")
-    parser.add_argument("--factors", nargs="+", type=int, default=list(FACTORS), help="multiples of each size")
+    parser.add_argument(
+        "--backends",
+        nargs="+",
+        choices=get_args(Backend),
+        help="seqsum's backends; default: all for cell and device but eager",
+    )
+    parser.add_argument(
+        "--factors", nargs="+", action=at_least(1), default=list(FACTORS), help="multiples of each size"
+    )
     devices.add_arguments(parser)
 
 

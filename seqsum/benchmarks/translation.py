@@ -18,6 +18,7 @@ from seqsum.data.base import Batch
 from seqsum.networks import EncoderDecoder
 from seqsum.networks.decoders import Attends
 from seqsum.objectives import NextToken
+from seqsum.options import at_least
 
 SIZES = (7900, 5900)  # of both vocabularies, as in configs/translation.yaml
 TOLERANCE = 1e-4
@@ -29,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     parser.add_argument("--data-root", default="data", help="folder of multi30k")
     parser.add_argument("--dataset", choices=("auto", "multi30k", "made"), default="auto")
-    parser.add_argument("--hidden-size", type=int, default=256)
-    parser.add_argument("--batches", type=int, default=4, help="batches of a timed call")
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--hidden-size", action=at_least(1), default=256)
+    parser.add_argument("--batches", action=at_least(1), default=4, help="batches of a timed call")
+    parser.add_argument("--batch-size", action=at_least(1), default=64)
 
 
 def run(options: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:

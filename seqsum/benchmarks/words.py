@@ -14,11 +14,11 @@ import torch
 from seqsum.benchmarks.timing import Timing, machine, seconds_of, take_turns
 from seqsum.data import Batch, WordPairs
 from seqsum.data.index_tables import IndexBatch
-from seqsum.data.indexed import check_at_least
 from seqsum.data.text import UNKNOWN
 from seqsum.data.word_pairs import Mode
 from seqsum.networks import WordVectors
 from seqsum.objectives import WordPrediction
+from seqsum.options import above, at_least
 
 MODES: tuple[Mode, ...] = ("skipgram", "cbow")
 NEGATIVES = 5  # of a right word
@@ -51,10 +51,12 @@ class Contestant(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     parser.add_argument("--data-root", help="folder with aclImdb; default: made-up reviews")
-    parser.add_argument("--reviews", type=int, default=1_000, help="reviews that a contestant reads in a round")
-    parser.add_argument("--size", type=int, default=100, help="numbers in a vector")
-    parser.add_argument("--window", type=int, default=5, help="most words between a word and a neighbour")
-    parser.add_argument("--subsample", type=float, default=1e-3, help="frequency above which words are left out")
+    parser.add_argument(
+        "--reviews", action=at_least(1), default=1_000, help="reviews that a contestant reads in a round"
+    )
+    parser.add_argument("--size", action=at_least(1), default=100, help="numbers in a vector")
+    parser.add_argument("--window", action=at_least(1), default=5, help="most words between a word and a neighbour")
+    parser.add_argument("--subsample", action=above(0), default=1e-3, help="frequency above which words are left out")
 
 
 def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
@@ -63,7 +65,6 @@ def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, A
     Both read the same reviews and know the same words; the full softmax reads fewer of them. gensim subsamples by
     another formula, so words that are read and words that are trained on are counted apart.
     """
-    check_at_least("--reviews", arguments.reviews, 1)
     print(", ".join(f"{name} {value}" for name, value in machine(device).items()))
     rows = []
     for mode in MODES:

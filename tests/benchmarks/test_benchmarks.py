@@ -1,5 +1,6 @@
 """The benchmarks measure what they claim, and refuse contestants that compute something else."""
 
+import itertools
 import json
 import logging
 import math
@@ -12,10 +13,11 @@ import pytest
 import torch
 
 from seqsum import LSTM, RNN, RNNCell
-from seqsum.benchmarks import devices, recurrent, scaling, training
+from seqsum.benchmarks import devices, loading, recurrent, scaling, training
 from seqsum.benchmarks.__main__ import main
 from seqsum.benchmarks.recurrent import RIVAL, Shape, check_same_numbers, contestants
 from seqsum.benchmarks.timing import peak_memory, show, take_turns
+from seqsum.data.base import Batch
 from tests.recurrent.oracles import BACKENDS
 
 CPU = torch.device("cpu")
@@ -201,6 +203,18 @@ def test_scaling_trains_on_one_device_and_on_two(monkeypatch, tmp_path, capsys, 
     assert found[1]["images/s"] == pytest.approx(2 * found[1]["images/s a device"], abs=2)
     assert ["MEMBER: 2/2" in stderr for _, stderr in launched] == [False, True]
     assert "efficiency" in text
+
+
+def test_all_loaders_are_compared_with_one_without_workers_whichever_are_asked_for(monkeypatch):
+    batches = itertools.repeat(Batch(torch.zeros(1, 1), torch.zeros(1, 1)))
+    monkeypatch.setattr(loading, "PAUSE", 0)
+    monkeypatch.setattr(loading, "make_data", lambda *_: None)
+    monkeypatch.setattr(loading, "own_batches", lambda *_: batches)
+    monkeypatch.setattr(loading, "plain", lambda *_: batches)
+    given = Namespace(workers=[2, 1], batches=1, batch_size=1, sequence_length=1, rounds=1, warm_up=0)
+    rows = [row for row in loading.run(given, CPU) if row["augmented"] == "True"]
+    assert [row["what"] for row in rows] == ["seqsum", *(f"DataLoader, {n} workers" for n in range(3))]
+    assert rows[1]["speed"] == 1
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from seqsum.benchmarks.gpu.budget import Deadline, share
 from seqsum.benchmarks.gpu.results import Results, head_of
 from seqsum.benchmarks.gpu.tables import tables
 from seqsum.errors import InputError
+from seqsum.options import at_least
 
 Measure = Callable[[argparse.Namespace, torch.device, Results, Deadline], None]
 PARTS: dict[str, Measure] = {
@@ -36,9 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("logs/benchmarks/gpu"), help="folder of the JSON files")
     parser.add_argument("--data-root", default="data", help="where MNIST is; otherwise rendered digits")
     parser.add_argument("--parts", type=parts_from, default=list(PARTS), help=f"default: {','.join(PARTS)}")
-    parser.add_argument("--seconds", type=float, default=sum(WEIGHTS.values()), help="time for all parts together")
-    parser.add_argument("--rounds", type=int, default=20, help="timed calls of each contestant at most")
-    parser.add_argument("--warm-up", type=int, default=3, help="untimed calls of each contestant before that")
+    parser.add_argument(
+        "--seconds", action=at_least(0), type=float, default=sum(WEIGHTS.values()), help="time for all parts together"
+    )
+    parser.add_argument("--rounds", action=at_least(1), default=20, help="timed calls of each contestant at most")
+    parser.add_argument("--warm-up", action=at_least(0), default=3, help="untimed calls of each contestant before that")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--tables", action="store_true", help="measure nothing: print the files as Markdown")
     parser.add_argument("--here", action="store_true", help="run the parts in this process")

@@ -28,6 +28,7 @@ from seqsum.benchmarks.reviews.networks import (
 from seqsum.benchmarks.same_numbers import check_same_numbers
 from seqsum.benchmarks.timing import Timing, machine, seconds_of, take_turns, write_markdown
 from seqsum.data.base import Batch
+from seqsum.options import at_least
 
 OURS = "seqsum, mask, buckets"
 KERAS = "Keras on TensorFlow, mask, buckets"
@@ -42,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     parser.add_argument("--data-root", help="folder with aclImdb; default: random words, with lengths like the real")
     parser.add_argument("--cells", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--sizes", nargs="+", type=int, default=[64, 128], help="units per direction")
-    parser.add_argument("--batches", type=int, default=20, help="batches per round of each contestant")
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--sizes", nargs="+", action=at_least(1), default=[64, 128], help="units per direction")
+    parser.add_argument("--batches", action=at_least(1), default=20, help="batches per round of each contestant")
+    parser.add_argument("--batch-size", action=at_least(1), default=64)
     parser.add_argument("--markdown", type=Path, default=Path("logs/benchmarks/reviews.md"))
 
 
