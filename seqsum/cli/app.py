@@ -41,14 +41,16 @@ class SeqsumCLI(LightningCLI):
     Args:
         subcommand: `fit`, `validate`, `test` or `predict`.
         given: Options, files and checkpoint of the command line.
+        program: What errors and help call the program; None for the script that runs.
     """
 
     subcommand: str
     datamodule: SequenceData
     model: SequenceModule
 
-    def __init__(self, subcommand: str, given: Settings) -> None:
+    def __init__(self, subcommand: str, given: Settings, program: str | None = None) -> None:
         self.given = given
+        self.program = program
         self.wanted = subcommand
         super().__init__(
             SequenceModule,
@@ -66,7 +68,7 @@ class SeqsumCLI(LightningCLI):
         return {self.wanted: LightningCLI.subcommands()[self.wanted]}
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        return super().init_parser(files=self.given.files, **kwargs)
+        return super().init_parser(files=self.given.files, program=self.program, **kwargs)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse `args`; unlike Lightning, don't warn if the program itself was started with arguments."""

@@ -21,12 +21,17 @@ from seqsum.distributed import is_first_process
 from seqsum.errors import InputError, NotFiniteError
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, no larger file
+PROGRAM = "train.py"
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 UNKNOWN_MONITOR = "Early stopping conditioned on metric"  # as Lightning says after an epoch in which nobody logged it
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line with `args`, by default `sys.argv[1:]`."""
+    """Run the command line with `args`, by default `sys.argv[1:]`.
+
+    Another program may call it with `args`: they are those of `train.py`, as errors say, and not its own.
+    """
+    program = None if args is None else PROGRAM
     args = sys.argv[1:] if args is None else args
     _quieten()
     jsonargparse.set_dumper("yaml", dump_settings)
@@ -34,7 +39,7 @@ def main(args: list[str] | None = None) -> None:
     has_subcommand = bool(args) and args[0] in SUBCOMMANDS
     subcommand, options = (args[0], args[1:]) if has_subcommand else ("fit", args)
     with _errors_in_a_line():
-        app = SeqsumCLI(subcommand, read_settings(subcommand, options))
+        app = SeqsumCLI(subcommand, read_settings(subcommand, options), program)
         if not has_subcommand:
             app.test_best()
         if subcommand == "fit":

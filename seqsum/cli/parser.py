@@ -19,6 +19,7 @@ from seqsum.console import fail
 from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser
 
 _files: ContextVar[Mapping[str, str]] = ContextVar("_files", default={})  # noqa: B039  # never changed
+_program: ContextVar[str | None] = ContextVar("_program", default=None)
 UNION = "Does not validate against any of the Union subtypes"  # as jsonargparse begins
 
 
@@ -36,13 +37,18 @@ class Parser(OwnDefaultsParser):
 
     Args:
         files: The text of each configuration file by its name on the command line, see `settings.py`.
+        program: What errors and help call the program; None for the name of the running script.
     """
 
-    def __init__(self, *args: Any, files: Mapping[str, str] | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs, allow_abbrev=False)
+    def __init__(
+        self, *args: Any, files: Mapping[str, str] | None = None, program: str | None = None, **kwargs: Any
+    ) -> None:
         if files is not None:
             _files.set(files)
-        self.files = _files.get()  # also those of the parsers that jsonargparse makes for the arguments of a class
+            _program.set(program)
+        # both also for the parsers that jsonargparse makes for the arguments of a class
+        super().__init__(*args, **{"prog": _program.get(), **kwargs}, allow_abbrev=False)
+        self.files = _files.get()
 
     def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> Namespace:
         """Parse a configuration file; relative paths in it start from its folder."""

@@ -352,6 +352,15 @@ def test_rendered_digits_stand_in_without_data_and_network(here, monkeypatch, ca
     assert "Test of sum-rendered on rendered" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("flag", ["--data.datset", "--datset"])
+def test_an_error_names_the_program_whose_flags_they_are(here, monkeypatch, capfd, flag):
+    monkeypatch.setattr(sys, "argv", ["mine.py", "--data=seqsum.data.Translation", f"{flag}=made"])
+    for given, program in ((sys.argv[1:], "train.py"), (None, "mine.py")):  # the first as experiments call it
+        with pytest.raises(SystemExit):
+            main(given)
+        assert re.search(rf"\n`{program}( fit)? --help` explains every option\.$", capfd.readouterr().err.strip())
+
+
 def test_help_explains_the_options(capfd):
     with pytest.raises(SystemExit) as exit_:
         main(["--help"])
