@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from seqsum.data.pairs.sentence_pairs import SentencePairs
 from seqsum.data.text.sentences import SentenceVocabulary
 from seqsum.data.text.subwords import SubwordVocabulary, learn_subwords
+from seqsum.data.text.vocabulary import WRITTEN
 from seqsum.data.text.words import WordVocabulary, learn_words
 from seqsum.errors import InputError
 
@@ -37,13 +38,23 @@ class Pieces(NamedTuple):
     min_count: int
 
     def learn(self, training: SentencePairs) -> Vocabularies:
-        """Make the vocabularies of training sentences, one for each language."""
-        return Vocabularies(*map(self._learn, training, self.sizes))
+        """Make the vocabularies of training sentences, one for each language.
 
-    def _learn(self, sentences: Sequence[str], size: int) -> SentenceVocabulary:
+        Raises:
+            InputError: No word comes often enough, or sentencepiece can't find subwords.
+        """
+        return Vocabularies(*map(self._learn, training._fields, training, self.sizes))
+
+    def _learn(self, side: str, sentences: Sequence[str], size: int) -> SentenceVocabulary:
         if self.tokens == "subwords":
             return learn_subwords(sentences, size, self.lower_case)
-        return learn_words(sentences, size, self.min_count, self.lower_case)
+        words = learn_words(sentences, size, self.min_count, self.lower_case)
+        if len(words) == len(WRITTEN):
+            raise InputError(
+                f"`--data.min_count` (={self.min_count}): no word of the {side} comes so often in the training "
+                f"sentences ({len(sentences):,}), so every word would be unknown. Lower it, or give more pairs."
+            )
+        return words
 
     def save(self, vocabularies: Vocabularies) -> dict[str, Any]:
         """Write vocabularies for a checkpoint."""

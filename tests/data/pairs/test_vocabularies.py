@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from seqsum.data.pairs.sentence_pairs import SentencePairs
+from seqsum.data.pairs.vocabularies import Pieces
+from seqsum.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("training", "min_count", "side"),
+    [
+        (SentencePairs(["ein hund"], ["a dog"]), 2, "source"),
+        (SentencePairs(["ein hund", "ein mann"], ["a dog", "one man"]), 2, "target"),
+        (SentencePairs(["ein ein hund"] * 3, ["a dog"] * 3), 7, "source"),
+    ],
+)
+def test_a_language_without_a_word_that_is_frequent_enough_is_named(training, min_count, side):
+    count = len(training.source)
+    with pytest.raises(
+        InputError, match=rf"`--data\.min_count` \(={min_count}\): no word of the {side} .* \({count}\)"
+    ):
+        Pieces("words", True, (50, 50), min_count).learn(training)
+    found = Pieces("words", True, (50, 50), 1).learn(training)
+    assert found.source.vocabulary.words[4:6] == ["ein", "hund"]
