@@ -13,14 +13,14 @@ MAGIC = b"\x1f\x8b"  # what a gzip file begins with
 
 
 def read_lines(path: Path, flag: str) -> list[str]:
-    """Read a file's lines, without the space at their ends.
+    """Read a file's lines, without the space at their ends; empty lines at the file's end are ignored.
 
     Args:
         path: A text file; if its name ends in `.gz` or it begins as gzip files do, it is unpacked.
         flag: The flag that named the file or its folder, for messages.
 
     Raises:
-        InputError: The file can't be read, is damaged, is no text, is empty, or has an empty line.
+        InputError: The file can't be read, is damaged, is no text, has no sentence, or an empty line before the last.
     """
     try:
         content = path.read_bytes()
@@ -34,7 +34,9 @@ def read_lines(path: Path, flag: str) -> list[str]:
         raise InputError(f"`{flag}`: {path} can't be read: {error.strerror or error}") from error
     if not text.strip():
         raise InputError(f"`{flag}`: {path} holds no sentence")
-    lines = [line.strip(" \r") for line in text.removesuffix("\n").split("\n")]
+    lines = [line.strip(" \r") for line in text.split("\n")]
+    while not lines[-1].strip():
+        lines.pop()
     if empty := [number for number, line in enumerate(lines, start=1) if not line.strip()]:
         others = f", and {len(empty) - 1:,} more are" if len(empty) > 1 else ""
         raise InputError(f"`{flag}`: line {empty[0]:,} of {path} is empty{others}")

@@ -30,11 +30,18 @@ def test_lines_of_packed_and_plain_files_are_read_alike(tmp_path):
         assert lines == ["Ein Mann.", "Über allem  \u2028 die Straße", "Ende"]
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\n\n\n", "\r\n\r\n", "\n \n\t\n"])
+def test_empty_lines_at_the_end_of_a_file_are_ignored(tmp_path, end):
+    (tmp_path / "file").write_bytes(f"eins\tone\t\nzwei\ttwo\t{end}".encode())
+    assert read_lines(tmp_path / "file", "--data.pairs") == ["eins\tone\t", "zwei\ttwo\t"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"eins\nzwei\n\nvier\n \n", r"line 3 of .*file\.gz is empty, and 1 more are"),
-        (b"eins\nzwei\n\n", r"line 3 of .*file\.gz is empty$"),
+        (b"eins\nzwei\n\nvier\n \nsechs", r"line 3 of .*file\.gz is empty, and 1 more are"),
+        (b"eins\n\ndrei\n\n", r"line 2 of .*file\.gz is empty$"),
+        (b"\neins\n", r"line 1 of .*file\.gz is empty$"),
         ("eins\nüber\n".encode("latin-1"), r"file\.gz is not UTF-8 text: byte 0xfc at place 0 of line 2"),
         (b"eins\0", r"file\.gz is no text"),
         (b"", r"file\.gz holds no sentence"),
