@@ -27,6 +27,9 @@ def tokenize(text: str) -> list[str]:
 def decode(content: bytes) -> str:
     """Decode the content of a text file: UTF-8, or UTF-16 with a byte order mark.
 
+    Where all lines end with a carriage return alone, as old Macs and some spreadsheets write them, each becomes a
+    line feed.
+
     Raises:
         NotTextError: It is binary, or in another encoding.
     """
@@ -37,9 +40,10 @@ def decode(content: bytes) -> str:
         if b"\0" in content:
             raise NotTextError("is no text: it has zero bytes") from error
         before = content[: error.start]
-        line, place = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1)
+        end = b"\n" if b"\n" in content else b"\r"
+        line, place = before.count(end) + 1, error.start - (before.rfind(end) + 1)
         where = f"at place {place}" + (f" of line {line}" if line > 1 else "")
         raise NotTextError(f"is not UTF-8 text: byte {content[error.start]:#04x} {where}; save it as UTF-8") from error
     if "\0" in text:
         raise NotTextError("is no text: it has zero bytes")
-    return text
+    return text if "\n" in text else text.replace("\r", "\n")

@@ -30,6 +30,18 @@ def test_lines_of_packed_and_plain_files_are_read_alike(tmp_path):
         assert lines == ["Ein Mann.", "Über allem  \u2028 die Straße", "Ende"]
 
 
+def test_pairs_whose_lines_end_with_carriage_returns_are_read(tmp_path):
+    rows = some_rows()
+    read = [
+        read_pairs(write_pairs(tmp_path / f"own{number}.txt", rows, end), SentencePair("1", "2"))
+        for number, end in enumerate(("\n", "\r\n", "\r"))
+    ]
+    assert read[0] == read[1] == read[2]
+    (tmp_path / "own.txt").write_bytes(b"eins\tone\r\rzwei\ttwo\r\r")
+    with pytest.raises(InputError, match=r"line 2 of .*own\.txt is empty$"):
+        read_pairs(tmp_path / "own.txt", SentencePair("1", "2"))
+
+
 @pytest.mark.parametrize("end", ["", "\n", "\n\n\n", "\r\n\r\n", "\n \n\t\n"])
 def test_empty_lines_at_the_end_of_a_file_are_ignored(tmp_path, end):
     (tmp_path / "file").write_bytes(f"eins\tone\t\nzwei\ttwo\t{end}".encode())
@@ -124,8 +136,8 @@ def test_the_same_language_twice_is_an_error(tmp_path):
 # A user's own pairs ---------------------------------------------------------------------------------------
 
 
-def write_pairs(path: Path, rows: list[tuple[str, ...]]) -> Path:
-    path.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+def write_pairs(path: Path, rows: list[tuple[str, ...]], end: str = "\n") -> Path:
+    path.write_text("".join("\t".join(row) + end for row in rows), encoding="utf-8", newline="")
     return path
 
 

@@ -49,6 +49,7 @@ def test_texts_with_and_without_a_byte_order_mark_are_read(encoding):
     [
         ("café".encode("latin-1"), r"not UTF-8 text: byte 0xe9 at place 3; save it as UTF-8"),
         ("one\ntwo\nun café".encode("latin-1"), r"not UTF-8 text: byte 0xe9 at place 6 of line 3;"),
+        ("one\rtwo\run café".encode("latin-1"), r"not UTF-8 text: byte 0xe9 at place 6 of line 3;"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "no text: it has zero bytes"),
         (b"abc\0def", "no text: it has zero bytes"),
     ],
@@ -56,6 +57,18 @@ def test_texts_with_and_without_a_byte_order_mark_are_read(encoding):
 def test_what_is_no_text_is_named(content, reason):
     with pytest.raises(NotTextError, match=reason):
         decode(content)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_lines_may_end_with_carriage_returns_if_all_do(encoding):
+    assert decode("eins\rzwei\r\r".encode(encoding)) == "eins\nzwei\n\n"
+    assert decode("eins\r\nzw\rei\r\n".encode(encoding)) == "eins\r\nzw\rei\r\n"
+
+
+def test_each_line_of_a_file_with_carriage_returns_is_a_text(tmp_path):
+    (tmp_path / "own.txt").write_bytes(b"ein Hund\rzwei Hunde\r")
+    found = read_texts([str(tmp_path / "own.txt")], str.split, by_line=True)
+    assert [text.words for text in found.texts] == [["ein", "Hund"], ["zwei", "Hunde"]]
 
 
 def test_a_word_beyond_the_vocabulary_is_unknown():
