@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from seqsum.data.text.sentences import SentenceVocabulary, normalise
 from seqsum.data.text.vocabulary import END, PADDING, START, UNKNOWN, WRITTEN
 from seqsum.errors import InputError
 
+TOO_SMALL = re.compile(r"Vocabulary size is smaller than required_chars\. \d+ vs (\d+)")  # as sentencepiece says
+NOTHING_READ = "!sentences_.empty()"
 SPACE = "▁"  # what sentencepiece writes for a space: at the start of each piece that begins a word
 
 
@@ -59,7 +62,7 @@ def learn_subwords(sentences: Iterable[str], size: int, lower_case: bool) -> Sub
         lower_case: Whether to read in lower case.
 
     Raises:
-        InputError: sentencepiece is not installed, or `size` does not suffice for the characters.
+        InputError: sentencepiece is not installed, `size` does not suffice for the characters, or there are none.
     """
     written = io.BytesIO()
     try:
@@ -78,10 +81,24 @@ def learn_subwords(sentences: Iterable[str], size: int, lower_case: bool) -> Sub
             minloglevel=2,  # errors only
         )
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        message = f"`--data.vocabulary_size` (={size}) does not suit subwords of these sentences: sentencepiece says "
-        raise InputError(message + reason) from error
+        raise InputError(_in_words(" ".join(str(error).split()), size)) from error
     return SubwordVocabulary(written.getvalue(), lower_case)
+
+
+def _in_words(reason: str, size: int) -> str:
+    """Say why sentencepiece can't learn, in words where the reason is known."""
+    if found := TOO_SMALL.search(reason):
+        least = int(found[1])
+        return (
+            f"`--data.vocabulary_size` (={size}) is too small for subwords: at least {least:,} are needed for these "
+            f"sentences, {least - len(WRITTEN):,} characters and {len(WRITTEN)} special ids"
+        )
+    if NOTHING_READ in reason:
+        return (
+            "`--data.tokens` (=subwords): sentencepiece finds nothing to learn from in these sentences: all are "
+            "empty, or longer than it reads"
+        )
+    return f"`--data.tokens` (=subwords): sentencepiece can't learn from these sentences; it says {reason}"
 
 
 def _sentencepiece() -> Any:

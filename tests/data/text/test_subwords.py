@@ -8,6 +8,7 @@ import pytest
 from seqsum.data.pairs.made import LANGUAGES, make_pairs
 from seqsum.data.text import END, PADDING, START, UNKNOWN
 from seqsum.data.text.subwords import SubwordVocabulary, learn_subwords
+from seqsum.data.text.vocabulary import WRITTEN
 from seqsum.errors import InputError
 
 SENTENCES = make_pairs(LANGUAGES).splits["train"].target
@@ -61,8 +62,32 @@ def test_fewer_pieces_than_asked_for_are_all_there_are():
 
 def test_too_few_ids_for_the_characters_are_named():
     pytest.importorskip("sentencepiece")
-    with pytest.raises(InputError, match=r"`--data\.vocabulary_size` \(=6\) does not suit subwords.*[Vv]ocabulary"):
+    characters = len(set("".join(SENTENCES).lower()))  # a space among them
+    least = characters + len(WRITTEN)
+    message = rf"^`--data\.vocabulary_size` \(=6\) .* at least {least} are needed .* {characters} characters and 4"
+    with pytest.raises(InputError, match=message):
         learn_subwords(SENTENCES, 6, lower_case=True)
+    with pytest.raises(InputError, match=rf"\(={least - 1}\) is too small for subwords: at least {least} are"):
+        learn_subwords(SENTENCES, least - 1, lower_case=True)
+    assert len(learn_subwords(SENTENCES, least, lower_case=True)) == least
+
+
+@pytest.mark.parametrize("sentences", [[], ["", " "], ["\u200b"], ["a" * 5000]])
+def test_sentences_without_anything_to_learn_from_are_named(sentences):
+    pytest.importorskip("sentencepiece")
+    with pytest.raises(InputError, match=r"^`--data\.tokens` \(=subwords\): .* nothing to learn from .* all are empty"):
+        learn_subwords(sentences, 50, lower_case=True)
+
+
+def test_another_reason_is_told_as_sentencepiece_says_it(monkeypatch):
+    sentencepiece = pytest.importorskip("sentencepiece")
+
+    def refuse(**_):
+        raise RuntimeError("INTERNAL: something (1) [else]\n 5 vs 18 ")
+
+    monkeypatch.setattr(sentencepiece.SentencePieceTrainer, "train", refuse)
+    with pytest.raises(InputError, match=r"can't learn .* says INTERNAL: something \(1\) \[else\] 5 vs 18$"):
+        learn_subwords(SENTENCES, 60, lower_case=True)
 
 
 def test_a_vocabulary_survives_as_text_and_on_the_way_to_other_processes(vocabulary):
