@@ -104,9 +104,12 @@ def tested(root: Path, run: Run, *arguments: str) -> Run:
 
 
 def claim(folder: Path, arguments: list[str]) -> None:
-    """Record the arguments of a run, or refuse a folder that contains a run with other arguments."""
+    """Record the arguments of a run, or refuse a folder that contains a run with other arguments.
+
+    A run that was refused for its arguments has left no version there: they may be mended.
+    """
     listed = folder / LISTED
-    if not listed.exists():
+    if not (listed.exists() and versions(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(listed, json.dumps(arguments, indent=2) + "\n")
     elif (before := json.loads(listed.read_text(encoding="utf-8"))) != arguments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -65,6 +66,17 @@ def test_results_of_other_settings_are_not_taken(train, tmp_path):
     trained(tmp_path, "lstm", ["--model.hidden_size=4"])
     with pytest.raises(InputError, match=r"\(=.*\) contains a run of lstm with other settings .*=4, not .*=5"):
         trained(tmp_path, "lstm", ["--model.hidden_size=5"])
+
+
+def test_settings_that_were_refused_may_be_mended_in_the_same_folder(train, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "train", lambda arguments: sys.exit(2))  # as for an unknown flag
+        with pytest.raises(SystemExit):
+            trained(tmp_path, "lstm", ["--model.hiden_size=4"])
+    run = trained(tmp_path, "lstm", ["--model.hidden_size=4"])
+    assert trained(tmp_path, "lstm", ["--model.hidden_size=4"]) == run
+    with pytest.raises(InputError, match=r"contains a run of lstm with other settings \(--model\.hidden_size=4, not"):
+        trained(tmp_path, "lstm", ["--model.hiden_size=4"])
 
 
 def test_two_runs_have_two_folders(train, tmp_path):
