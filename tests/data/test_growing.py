@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 
-from seqsum.data import DigitSums
+from seqsum.data import DigitSums, EncodedSums
 from seqsum.data.growing import GrowingBatches, Growth
 from seqsum.errors import InputError
 
@@ -72,6 +75,34 @@ def test_epochs_differ_and_processes_share_every_batch():
 def test_lengths_that_make_no_schedule_are_refused(begins):
     with pytest.raises(InputError, match=r"`--data\.sequence_length` \(=.*\) must"):
         DigitSums(sequence_length=begins)
+
+
+SCALARS = st.none() | st.booleans() | st.floats() | st.binary() | st.text().filter(lambda text: not text.isdigit())
+NO_LENGTHS = SCALARS | st.sets(st.integers(1, 9)) | st.lists(st.integers(1, 9))
+
+
+@given(
+    NO_LENGTHS.filter(lambda drawn: not isinstance(drawn, list) or len(drawn) != 2)
+    | st.tuples(st.integers(1, 9), NO_LENGTHS)
+    | st.lists(NO_LENGTHS, min_size=2, max_size=2)
+    | st.builds(lambda length: {0: 4, 0.5: length}, NO_LENGTHS)
+    | st.builds(
+        lambda share: {0: 4, share: 8}, st.none() | st.just("a") | st.tuples() | st.just(math.nan) | st.binary()
+    )
+    | st.builds(lambda share: {share: 4}, st.booleans() | st.integers(1) | st.just(10**400))
+)
+@example({2, 5})
+@example(b"\2\5")
+def test_lengths_of_any_wrong_type_are_refused_in_words(setting):
+    for data in (DigitSums, lambda sequence_length: EncodedSums("nowhere", sequence_length)):
+        with pytest.raises(InputError, match=r"^`--data\.sequence_length` \(=(?s:.*)\) must"):
+            data(sequence_length=setting)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert DigitSums(sequence_length=np.int64(4)).lengths == (4, 4)
+    assert DigitSums(sequence_length=(np.int32(4), 8)).lengths == (4, 8)
+    assert DigitSums(sequence_length={np.float32(0): np.int64(4), 0.5: 8}).growth.begins == [(0, 4), (0.5, 8)]
 
 
 def test_sequences_too_long_for_the_batches_are_refused():
