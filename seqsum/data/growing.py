@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import SequentialSampler
 
 from seqsum.data.digits import Split
@@ -42,6 +43,16 @@ class Growth:
     def at(self, epoch: int, epochs: int) -> int:
         """Return the length in an epoch, counted from 0, of a training of so many epochs."""
         return [length for share, length in self.begins if share * epochs <= epoch][-1]
+
+    def warn_if_short(self, epochs: int) -> None:
+        """Warn of lengths that no epoch has, in a training of so many epochs: a length begins with an epoch."""
+        starts = {math.ceil(share * epochs) for share, _ in self.begins}
+        met = {self.at(epoch, epochs) for epoch in starts if epoch < epochs}
+        for length in sorted({length for _, length in self.begins} - met):
+            rank_zero_warn(
+                f"No epoch has sequences of {length}, which `--data.sequence_length` (={self}) promises: lengths "
+                f"change at the start of an epoch, and this training has {epochs} of them."
+            )
 
     def __str__(self) -> str:
         """Write the lengths for the user: `10, 50 (from 40 % of the training on)`."""

@@ -88,7 +88,10 @@ class IndexedData(SequenceData):
         if self.growth and split == "train":
             grows = RepeatedGrowing if repeated else GrowingBatches
             batches = len(IndexBatches(split, self.count(split), (self.growth.first, self.growth.first), *given))
-            return grows(split, self.count(split), self.growth, self._epochs(batches), *given)
+            epochs = self._epochs(batches)
+            if self.trainer is not None and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+                self.growth.warn_if_short(epochs)
+            return grows(split, self.count(split), self.growth, epochs, *given)
         lengths = self.lengths if split == "train" else (self.evaluated_length, self.evaluated_length)
         kind = RepeatedBatches if repeated else IndexBatches
         return kind(split, self.count(split), lengths, *given)
