@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,13 +28,14 @@ def load_checkpoint(path: str, flag: str = "--ckpt_path") -> dict[str, Any]:
 
     Args:
         path: The file.
-        flag: The flag that named it, for messages.
+        flag: The flag or argument that named it, for messages.
 
     Raises:
         InputError: The file is not a checkpoint of seqsum, is damaged, or contains weights that are NaN or infinite.
     """
     if not Path(path).is_file():
-        raise InputError(f"`{flag}` (={path}) is not a file")
+        other = _with_data_named(Path(path))
+        raise InputError(f"`{flag}` (={path}) is not a file{f', but {other} is' if other else ''}")
     try:
         with zipfile.ZipFile(path) as archive:  # torch doesn't verify checksums
             damaged = archive.testzip()
@@ -55,6 +57,16 @@ def differing_weights(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor])
     """Return the names, sorted, of weights that only one of two state dicts has, or that have another shape in it."""
     shapes, others = ({name: tensor.shape for name, tensor in state.items()} for state in (found, wanted))
     return sorted(name for name in shapes.keys() | others.keys() if shapes.get(name) != others.get(name))
+
+
+def _with_data_named(path: Path) -> Path | None:
+    """Find the file in a run's folder that also names its data, such as `sum-rendered` for `sum`, or return None."""
+    for folder in path.parents:
+        if folder.name and folder.parent.is_dir():
+            found = sorted(folder.parent.glob(f"{glob.escape(folder.name)}-*"))
+            if others := [other for run in found if (other := run / path.relative_to(folder)).is_file()]:
+                return others[0]
+    return None
 
 
 def _wrong_part(checkpoint: Any) -> str | None:

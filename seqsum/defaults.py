@@ -14,7 +14,7 @@ from seqsum.data.base import SequenceData
 from seqsum.errors import InputError
 from seqsum.module import is_same
 from seqsum.networks.starts import STARTS
-from seqsum.networks.words import MISSING_SIZE, WordEncoder
+from seqsum.networks.words import MISSING, WordEncoder
 
 DEFAULT_CLASSES = {
     "data": "seqsum.data.DigitSums",
@@ -70,7 +70,7 @@ def follow_data(settings: Namespace) -> Namespace:
                 raise InputError(_conflict(place, argument, given, size, data))
             part.init_args[argument] = size
         if issubclass(made, WordEncoder) and part.init_args.get("vocabulary_size") is None:
-            raise InputError(MISSING_SIZE)  # without the parser's words around it
+            raise InputError(f"`--{place}.vocabulary_size` {MISSING}")  # without the parser's words around it
     return settings
 
 

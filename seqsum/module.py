@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypedDict, cast
 
 import torch
@@ -110,11 +110,25 @@ class SequenceModule(GraphedModule):
     def setup(self, stage: str) -> None:
         data: SequenceData | None = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit and others
         if stage == "fit":
-            for part in self.network.modules():
-                if isinstance(part, Encoder):
-                    part.begin(data)
+            for part in self._encoders():
+                part.begin(data)
         if stage == "test":  # only then the data know what answers are compared with
             self.answer_metrics = self.objective.answer_metrics(data).clone(prefix="test/")
+
+    def on_train_start(self) -> None:
+        self.check_starts()  # not before: only now the weights of a checkpoint, where a training goes on, are loaded
+
+    def check_starts(self) -> None:
+        """Check that a training may begin with the encoders as they are.
+
+        Raises:
+            InputError: One would keep layers that were never trained.
+        """
+        for part in self._encoders():
+            part.check_start()
+
+    def _encoders(self) -> Iterator[Encoder]:
+        return (part for part in self.network.modules() if isinstance(part, Encoder))
 
     def forward(self, batch: Batch) -> Tensor:
         """Map a batch with inputs `(B, T, …)` to outputs `(B, S, K)`; usually `S = T`."""

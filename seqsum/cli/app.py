@@ -130,6 +130,8 @@ class SeqsumCLI(LightningCLI):
         path = settings.get("ckpt_path")
         if path is None and self.subcommand != "fit":
             raise InputError(f"`--ckpt_path` must name the checkpoint to {self.subcommand}")
+        if path is None:
+            self.model.check_starts()  # as the training will, but before data are downloaded
         if path is not None:
             checkpoint = self.given.checkpoints.read_ahead(str(path))
             check_architecture(path, checkpoint, self.model, going_on=self.subcommand == "fit")

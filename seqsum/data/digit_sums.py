@@ -11,9 +11,9 @@ from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import DatasetName
 from seqsum.data.growing import describe_lengths, lengths_of
 from seqsum.data.index_tables import IndexBatch
+from seqsum.data.indexed import check_at_least
 from seqsum.data.labels import Labels
 from seqsum.data.sums import Operation, running_targets, signs
-from seqsum.errors import InputError
 
 SEQUENCE_LENGTH: dict[float, int] = {0: 4, 0.3: 8, 0.8: 4}
 
@@ -58,8 +58,7 @@ class DigitSums(DigitData):
         images: str | list[str] | None = None,
         labels: Labels = "all",
     ) -> None:
-        if elastic < 0:
-            raise InputError(f"`--data.elastic` (={elastic}) must be at least 0")
+        check_at_least("--data.elastic", elastic, 0, whole=False)
         super().__init__(dataset, root, lengths_of(sequence_length), batch_size, seed, images, num_workers, labels)
         self.save_hyperparameters(ignore=["images", "num_workers"])
         self.operation: Operation = operation

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import SequentialSampler
 
 from seqsum.data.digits import Split
 from seqsum.data.index_tables import IndexBatches, Repeated, Table
+from seqsum.data.numeric import is_number, is_whole
 from seqsum.errors import InputError
 
 
@@ -20,26 +24,35 @@ class Growth:
             may shrink again.
 
     Raises:
-        InputError: No length begins at 0, a share is not a number from 0 to below 1, or a length is below one.
+        InputError: No length begins at 0, a share is not a number from 0 to below 1, or a length is not a whole number
+            of at least one.
     """
 
     def __init__(self, begins: Mapping[float, int]) -> None:
         wrong = f"`--data.sequence_length` (={dict(begins)})"
-        try:
-            self.begins = sorted((float(share), length) for share, length in begins.items())
-        except ValueError as error:
-            raise InputError(f"{wrong} must give lengths by shares of the training: {error}") from error
-        shares, lengths = zip(*self.begins, strict=True) if self.begins else ((), ())
-        if not shares or shares[0] != 0 or shares[-1] >= 1 or len(set(shares)) < len(shares):
+        shares, lengths = [_as_share(share) for share in begins], list(begins.values())
+        if 0 not in shares or len(set(shares)) < len(shares) or not all(0 <= share < 1 for share in shares):
             raise InputError(f"{wrong} must give lengths by different shares of the training, from 0 to below 1")
-        if min(lengths) < 1:
-            raise InputError(f"{wrong} must have lengths of at least 1")
+        if not all(is_whole(length) and length >= 1 for length in lengths):
+            raise InputError(f"{wrong} must have lengths of at least 1, in whole numbers")
+        self.begins = sorted(zip(shares, map(int, lengths), strict=True))
+        lengths = [length for _, length in self.begins]
         self.first, self.last = lengths[0], lengths[-1]
         self.shortest, self.longest = min(lengths), max(lengths)
 
     def at(self, epoch: int, epochs: int) -> int:
         """Return the length in an epoch, counted from 0, of a training of so many epochs."""
         return [length for share, length in self.begins if share * epochs <= epoch][-1]
+
+    def warn_if_short(self, epochs: int) -> None:
+        """Warn of lengths that no epoch has, in a training of so many epochs: a length begins with an epoch."""
+        starts = {math.ceil(share * epochs) for share, _ in self.begins}
+        met = {self.at(epoch, epochs) for epoch in starts if epoch < epochs}
+        for length in sorted({length for _, length in self.begins} - met):
+            rank_zero_warn(
+                f"No epoch has sequences of {length}, which `--data.sequence_length` (={self}) promises: lengths "
+                f"change at the start of an epoch, and this training has {epochs} of them."
+            )
 
     def __str__(self) -> str:
         """Write the lengths for the user: `10, 50 (from 40 % of the training on)`."""
@@ -102,14 +115,25 @@ def lengths_of(sequence_length: int | tuple[int, int] | dict[float, int]) -> tup
     """Read the setting `sequence_length`: one length, [shortest, longest], or lengths by share of the training.
 
     Raises:
-        InputError: A length is below one, or the setting is none of these.
+        InputError: A length is not a whole number of at least one, or the setting is none of these.
     """
     if isinstance(sequence_length, dict):
         return Growth(sequence_length)
-    low, high = (sequence_length, sequence_length) if isinstance(sequence_length, int) else sequence_length
-    if not 1 <= low <= high:
-        raise InputError(f"`--data.sequence_length` (={sequence_length}) must be at least 1, or [shortest, longest]")
-    return low, high
+    lengths = list(sequence_length) if isinstance(sequence_length, list | tuple) else [sequence_length] * 2
+    if len(lengths) != 2 or not all(map(is_whole, lengths)) or not 1 <= lengths[0] <= lengths[1]:
+        raise InputError(
+            f"`--data.sequence_length` (={sequence_length!r}) must be at least 1, or [shortest, longest], or lengths "
+            "by share of the training, in whole numbers"
+        )
+    return int(lengths[0]), int(lengths[1])
+
+
+def _as_share(value: Any) -> float:
+    """Return a share as a number, also if it is text as in JSON; NaN if it is anything else."""
+    try:
+        return float(value) if is_number(value) or isinstance(value, str) else math.nan
+    except (ValueError, OverflowError):
+        return math.nan
 
 
 def describe_lengths(lengths: tuple[int, int], growth: Growth | None) -> str:

@@ -11,6 +11,7 @@ from seqsum.data.digits import Split
 from seqsum.data.growing import GrowingBatches, Growth, RepeatedGrowing
 from seqsum.data.index_tables import IndexBatch, IndexBatches, Passthrough, RepeatedBatches
 from seqsum.data.loader import BatchLoader
+from seqsum.data.numeric import is_number, is_whole
 from seqsum.errors import InputError
 
 
@@ -87,7 +88,10 @@ class IndexedData(SequenceData):
         if self.growth and split == "train":
             grows = RepeatedGrowing if repeated else GrowingBatches
             batches = len(IndexBatches(split, self.count(split), (self.growth.first, self.growth.first), *given))
-            return grows(split, self.count(split), self.growth, self._epochs(batches), *given)
+            epochs = self._epochs(batches)
+            if self.trainer is not None and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+                self.growth.warn_if_short(epochs)
+            return grows(split, self.count(split), self.growth, epochs, *given)
         lengths = self.lengths if split == "train" else (self.evaluated_length, self.evaluated_length)
         kind = RepeatedBatches if repeated else IndexBatches
         return kind(split, self.count(split), lengths, *given)
@@ -113,7 +117,9 @@ class IndexedData(SequenceData):
         return self.trainer.precision_plugin.convert_input(gathered) if self.trainer else gathered
 
 
-def check_at_least(flag: str, value: float, least: float) -> None:
-    """Raise an InputError for a value below the least allowed."""
-    if value < least:
+def check_at_least(flag: str, value: float, least: float, whole: bool = True) -> None:
+    """Raise an InputError for a value below the least allowed, or one that is no number, by default no whole one."""
+    if not (is_whole(value) if whole else is_number(value)):
+        raise InputError(f"`{flag}` (={value!r}) must be a {'whole ' if whole else ''}number")
+    if not value >= least:  # also NaN
         raise InputError(f"`{flag}` (={value}) must be at least {least}")

@@ -68,7 +68,7 @@ class Images(DigitData):
         labels: Labels = "all",
     ) -> None:
         super().__init__(dataset, root, (1, 1), batch_size, seed, images, labels=labels)
-        check_at_least("--data.elastic", elastic, 0)
+        check_at_least("--data.elastic", elastic, 0, whole=False)
         self.save_hyperparameters(ignore=["images"])
         self.augment = augment
         self.elastic = elastic

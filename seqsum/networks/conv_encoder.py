@@ -39,7 +39,8 @@ class ConvEncoder(ImageEncoder):
         start_from: Checkpoint of another training, whose encoder's weights this one starts from.
         frozen: Which layers stay as they start, always in evaluation, while the rest of the network learns: `all` (or
             true), `none` (or false), or all but so many at the end. A layer is a block, or the linear layer with what
-            its activation learns.
+            its activation learns. A training refuses layers that stay without `start_from` or weights that you have
+            loaded; to keep random ones, call `freeze`.
         in_channels: Colours of an image, `C`. On the command line it follows the data, if they know it; 1 otherwise.
 
     Raises:

@@ -45,6 +45,13 @@ class Encoder(nn.Module):
             data: The data, or None if the training has only loaders.
         """
 
+    def check_start(self) -> None:
+        """Check, where a training begins, that what is not trained has been trained before; nothing by default.
+
+        Raises:
+            InputError: It has not.
+        """
+
     def train(self, mode: bool = True) -> Self:
         """Set the mode, which for what is frozen is always evaluation."""
         self.hurries = mode

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from seqsum.data.counter_random import random_uniform
 from seqsum.data.warps import AFFINE_NUMBERS, random_affine, warp
+from seqsum.errors import InputError
 from seqsum.networks.codebook import Activation, Codebook
 from seqsum.networks.encoders import Encoder, check_sizes
 from seqsum.networks.starts import load_encoder
@@ -76,6 +77,8 @@ class ImageEncoder(Encoder):
         if start_from is not None:
             load_encoder(self, start_from)
         self._freeze(frozen)
+        stays = self.frozen or bool(self.held)
+        self._random: Frozen | None = frozen if stays and start_from is None else None  # until weights are loaded
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode images `(N, C, Y, X)` into features `(N, F)`."""
@@ -100,15 +103,25 @@ class ImageEncoder(Encoder):
             raise ValueError("an encoder with `activation` (='relu') has no codes to choose from")
         codebook.gives, self.views = "choice", views
 
+    def check_start(self) -> None:
+        """Check that layers which `frozen` keeps as they start don't start at random."""
+        if self._random is not None:
+            raise InputError(
+                f"`frozen` (={self._random}) keeps layers of the {type(self).__name__} as they start, which without "
+                "`start_from` is at random: `start_from` must name a checkpoint with such an encoder"
+            )
+
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *args: Any
     ) -> None:
-        """Replace today's defaults by those of 0.1.0 if the weights are of then, so that results stay the same."""
+        """Note that weights are loaded; if they are of 0.1.0, take its defaults, so that results stay the same."""
         if local_metadata.get("version") == 1:
             codebook = self.layers[-1]
             if isinstance(codebook, Codebook) and codebook.gives == "choice":
                 codebook.gives = "softmax"
             self.views = 1 if self.views == VIEWS else self.views
+        if any(name.startswith(f"{prefix}layers.") for name in state_dict):
+            self._random = None
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     def _check(self, images: Tensor) -> None:

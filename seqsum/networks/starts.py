@@ -17,16 +17,24 @@ PREFIX = "network.encoder.module."  # of the encoder's weights in a checkpoint, 
 def load_encoder(encoder: nn.Module, path: str) -> None:
     """Load the weights of the encoder in a checkpoint, of whatever experiment it is.
 
+    Messages name the argument alone: an encoder doesn't know which network it is part of, and so not its flag.
+
     Raises:
-        InputError: The file is no checkpoint of seqsum, or contains no such encoder; the message names the weights
-            that differ.
+        InputError: The file is no checkpoint of seqsum, contains no such encoder, or one of other sizes; the message
+            says how many weights differ.
     """
-    weights = load_checkpoint(path, "--model.encoder.start_from")["state_dict"]
+    weights = load_checkpoint(path, "start_from")["state_dict"]
     found = {name.removeprefix(PREFIX): weight for name, weight in weights.items() if name.startswith(PREFIX)}
-    if differing := differing_weights(found, encoder.state_dict()):
+    wanted, kind = encoder.state_dict(), type(encoder).__name__
+    if found.keys().isdisjoint(wanted):
         raise InputError(
-            f"`--model.encoder.start_from` (={path}) contains another encoder than the flags ask for: "
-            f"{len(differing)} weights differ, {differing[0]} first"
+            f"`start_from` (={path}) contains no {kind}: it must be the checkpoint of a training with one, which reads "
+            "images"
+        )
+    if differing := differing_weights(found, wanted):
+        raise InputError(
+            f"`start_from` (={path}) contains another encoder than this {kind}: {len(differing)} weights differ, "
+            f"{differing[0]} first"
         )
     encoder.load_state_dict(found)
 
@@ -38,25 +46,24 @@ class KnownWords(NamedTuple):
     vectors: Tensor
 
 
-def load_word_vectors(path: str, flag: str = "--model.encoder.vectors") -> KnownWords:
+def load_word_vectors(path: str) -> KnownWords:
     """Load the vectors of the words in a checkpoint: of a `WordVectors`, or of an encoder of words.
 
-    Args:
-        path: The checkpoint.
-        flag: The flag that named it, for messages.
-
     Raises:
-        InputError: The file is no checkpoint of seqsum, or contains no words or no vectors of them.
+        InputError: The file is no checkpoint of seqsum, or of a training without such words and vectors.
     """
-    checkpoint = load_checkpoint(path, flag)
+    checkpoint = load_checkpoint(path, "vectors")
     found = [checkpoint["state_dict"].get(name) for name in ("network.weight", f"{PREFIX}weight")]
     words = [part["words"] for part in checkpoint.values() if _has_words(part)]
     vectors = next((weight for weight in found if weight is not None and weight.dim() == 2), None)
     if vectors is None or not words:
-        raise InputError(f"`{flag}` (={path}) contains no {'vectors of words' if words else 'words'}")
+        raise InputError(
+            f"`vectors` (={path}) must be a checkpoint of word vectors (WordPairs) or of film reviews (FilmReviews), "
+            "with a vector for each word: this is one of another training"
+        )
     vocabulary = Vocabulary(words[0].split("\n"))
     if len(vocabulary) > len(vectors):
-        raise InputError(f"`{flag}` (={path}) contains {len(vectors):,} vectors for {len(vocabulary):,} words")
+        raise InputError(f"`vectors` (={path}) contains {len(vectors):,} vectors for {len(vocabulary):,} words")
     return KnownWords(vocabulary, vectors[: len(vocabulary)].float())
 
 

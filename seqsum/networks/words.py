@@ -15,7 +15,7 @@ from seqsum.networks.encoders import Encoder
 from seqsum.networks.starts import load_word_vectors
 
 STD = 0.1  # of the initial vectors
-MISSING_SIZE = "`--model.encoder.vocabulary_size` must be given: these data have no `vocabulary_size` that it follows"
+MISSING = "must be given: these data have no `vocabulary_size` that it follows"
 
 
 class WordEncoder(Encoder):
@@ -49,7 +49,7 @@ class WordEncoder(Encoder):
     ) -> None:
         super().__init__()
         if vocabulary_size is None:
-            raise InputError(MISSING_SIZE)
+            raise InputError(f"`vocabulary_size` {MISSING}")
         if vocabulary_size <= UNKNOWN:
             raise ValueError(
                 f"`vocabulary_size` (={vocabulary_size}) must be at least 2, for padding and the unknown word"
@@ -67,8 +67,7 @@ class WordEncoder(Encoder):
         self._known = None if vectors is None else load_word_vectors(vectors)  # until the training begins
         if self._known is not None and self._known.vectors.shape[1] != output_size:
             raise InputError(
-                f"`--model.encoder.output_size` (={output_size}) must be {self._known.vectors.shape[1]}, as in "
-                f"`--model.encoder.vectors` (={vectors})"
+                f"`output_size` (={output_size}) must be {self._known.vectors.shape[1]}, as in `vectors` (={vectors})"
             )
 
     @torch.no_grad()
@@ -82,11 +81,11 @@ class WordEncoder(Encoder):
             return
         vocabulary = getattr(data, "vocabulary", None)
         if not isinstance(vocabulary, Vocabulary):
-            raise InputError(f"`--model.encoder.vectors` (={self.vectors}) needs data with words")
+            raise InputError(f"`vectors` (={self.vectors}) needs data with words")
         places = torch.tensor(self._known.vocabulary.encode(vocabulary.words))
         ids = (places > UNKNOWN).nonzero().squeeze(1)
         if len(ids) == 0:
-            raise InputError(f"`--model.encoder.vectors` (={self.vectors}) contains none of the words of these data")
+            raise InputError(f"`vectors` (={self.vectors}) contains none of the words of these data")
         found = self._known.vectors[places[ids]]
         self.weight[ids.to(self.weight.device)] = (found * (STD / found.std())).to(self.weight)
         known, words = len(ids), len(vocabulary) - UNKNOWN - 1
@@ -110,7 +109,7 @@ class WordEncoder(Encoder):
     def _check(self, words: Tensor) -> None:
         if words.dim() != 1 or words.is_floating_point() or words.dtype == torch.bool:
             raise InputError(
-                f"`--model.encoder` (={type(self).__name__}) reads one word id, a whole number, at each step; "
+                f"the encoder {type(self).__name__} reads one word id, a whole number, at each step; "
                 f"these inputs are of type {words.dtype} and shape {tuple(words.shape[1:])}"
             )
         if words.is_cpu and len(words) > 0:
@@ -118,8 +117,8 @@ class WordEncoder(Encoder):
             if least < 0 or most >= self.vocabulary_size:
                 wrong = least if least < 0 else most
                 raise InputError(
-                    f"`--model.encoder.vocabulary_size` (={self.vocabulary_size}) has ids 0 to "
-                    f"{self.vocabulary_size - 1}, but the inputs contain {wrong}"
+                    f"`vocabulary_size` (={self.vocabulary_size}) has ids 0 to {self.vocabulary_size - 1}, but the "
+                    f"inputs contain {wrong}"
                 )
 
 

@@ -446,6 +446,15 @@ def test_missing_data_is_named_and_never_replaced(here, monkeypatch, capfd):
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.parametrize("frozen", [["-c", str(REPOSITORY / "configs/count.yaml")], ["--model.encoder.frozen=2"]])
+def test_an_encoder_that_would_stay_random_is_refused_before_data_are_downloaded(here, monkeypatch, capfd, frozen):
+    from tests.conftest import fail_downloads
+
+    fail_downloads(monkeypatch)
+    refused([*frozen, "--data.dataset=mnist", "--data.root=nowhere"], capfd, r"`frozen` \(=.*\) keeps .* `start_from`")
+    assert list(here.iterdir()) == []
+
+
 def test_truncated_file_is_named(here, capfd):
     from tests.conftest import write_mnist
 

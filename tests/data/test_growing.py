@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
+import warnings
+
+import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 
-from seqsum.data import DigitSums
+from seqsum.data import DigitSums, EncodedSums
 from seqsum.data.growing import GrowingBatches, Growth
 from seqsum.errors import InputError
 
@@ -74,6 +79,34 @@ def test_lengths_that_make_no_schedule_are_refused(begins):
         DigitSums(sequence_length=begins)
 
 
+SCALARS = st.none() | st.booleans() | st.floats() | st.binary() | st.text().filter(lambda text: not text.isdigit())
+NO_LENGTHS = SCALARS | st.sets(st.integers(1, 9)) | st.lists(st.integers(1, 9))
+
+
+@given(
+    NO_LENGTHS.filter(lambda drawn: not isinstance(drawn, list) or len(drawn) != 2)
+    | st.tuples(st.integers(1, 9), NO_LENGTHS)
+    | st.lists(NO_LENGTHS, min_size=2, max_size=2)
+    | st.builds(lambda length: {0: 4, 0.5: length}, NO_LENGTHS)
+    | st.builds(
+        lambda share: {0: 4, share: 8}, st.none() | st.just("a") | st.tuples() | st.just(math.nan) | st.binary()
+    )
+    | st.builds(lambda share: {share: 4}, st.booleans() | st.integers(1) | st.just(10**400))
+)
+@example({2, 5})
+@example(b"\2\5")
+def test_lengths_of_any_wrong_type_are_refused_in_words(setting):
+    for data in (DigitSums, lambda sequence_length: EncodedSums("nowhere", sequence_length)):
+        with pytest.raises(InputError, match=r"^`--data\.sequence_length` \(=(?s:.*)\) must"):
+            data(sequence_length=setting)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert DigitSums(sequence_length=np.int64(4)).lengths == (4, 4)
+    assert DigitSums(sequence_length=(np.int32(4), 8)).lengths == (4, 8)
+    assert DigitSums(sequence_length={np.float32(0): np.int64(4), 0.5: 8}).growth.begins == [(0, 4), (0.5, 8)]
+
+
 def test_sequences_too_long_for_the_batches_are_refused():
     with pytest.raises(InputError, match=r"600 digits are 3 sequences of 200, fewer than the 8 batches"):
         batches_of(0, count=600, batch_size=8)
@@ -92,6 +125,7 @@ def test_validation_and_test_use_the_last_length(mnist_root, begins, last):
         assert {batch.rows.shape[1] for batch in loader} == {last}
 
 
+@pytest.mark.filterwarnings("ignore:No epoch has sequences of 5")
 @pytest.mark.parametrize(
     ("limits", "epochs"),
     [
@@ -109,6 +143,46 @@ def test_lengths_begin_by_share_of_the_shorter_limit(mnist_root, limits, epochs)
     assert loader.sampler.epochs == epochs
     if "max_steps" in limits and epochs < limits["max_epochs"]:
         assert len(loader) >= limits["max_steps"]  # an epoch is enough
+
+
+def warned(warn):
+    """Lengths that warnings are of, and the warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn()
+    said = [str(warning.message) for warning in caught]
+    return [int(re.match(r"No epoch has sequences of (\d+), ", text)[1]) for text in said], said
+
+
+@pytest.mark.parametrize(
+    ("begins", "limits", "missed"),
+    [
+        ({0: 4, 0.96: 8}, {"max_epochs": 20}, [8]),
+        ({0: 4, 0.95: 8}, {"max_epochs": 20}, []),  # the last of them
+        ({0: 2, 0.4: 5}, {"max_epochs": 1}, [5]),
+        ({0: 2, 0.4: 5}, {"max_epochs": 9, "max_steps": 2}, [5]),
+        ({0: 2, 0.3: 5, 0.4: 3}, {"max_epochs": 2}, [5]),  # the epoch in which both begin has the later one
+        ({0: 2, 0.4: 5}, {"max_epochs": 10**12}, []),  # at once
+        ({0: 2, 0.4: 5}, {"fast_dev_run": True}, []),  # tries a step, and is no training
+    ],
+)
+def test_a_training_warns_of_a_length_that_no_epoch_has(mnist_root, begins, limits, missed):
+    data = digits(mnist_root, sequence_length=begins)
+    data.setup("fit")
+    data.trainer = Trainer(**limits, logger=False, accelerator="cpu")
+    found, said = warned(lambda: [data.train_dataloader(), data.val_dataloader()])
+    assert found == missed
+    for text in said:
+        assert str(data.growth) in text
+        assert text.endswith(f"has {limits['max_epochs'] if 'max_steps' not in limits else 1} of them.")
+
+
+@given(st.dictionaries(st.floats(0, 0.999), st.integers(1, 9), max_size=5), st.integers(1, 9), st.integers(1, 40))
+def test_the_lengths_warned_of_are_those_that_no_epoch_has(later, first, epochs):
+    growth = Growth({**later, 0: first})
+    met = {growth.at(epoch, epochs) for epoch in range(epochs)}
+    promised = {length for _, length in growth.begins}
+    assert warned(lambda: growth.warn_if_short(epochs))[0] == sorted(promised - met)
 
 
 def test_a_training_without_end_is_refused(mnist_root):

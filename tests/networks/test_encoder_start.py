@@ -85,7 +85,19 @@ def test_another_encoder_or_no_file_is_refused(here):
     torch.save({"state_dict": {**weights, "network.head.bias": torch.zeros(10)}}, start)
     again = ConvEncoder((2,), depth=2, output_size=6, activation="choice", start_from=start)
     assert all(torch.equal(weight, encoder.state_dict()[name]) for name, weight in again.state_dict().items())
-    with pytest.raises(InputError, match=r"start_from` \(=.*\) contains another encoder .* weights differ, layers"):
-        ConvEncoder((3,), depth=2, output_size=6, start_from=start)
-    with pytest.raises(InputError, match=r"`--model\.encoder\.start_from` \(=nowhere\) is not a file"):
+    for channels in ((3,), (2, 3)):  # weights of other shapes, and more weights
+        with pytest.raises(InputError, match=r"^`start_from` \(=start.ckpt\) contains another encoder .* layers"):
+            ConvEncoder(channels, depth=2, output_size=6, start_from=start)
+    with pytest.raises(InputError, match=r"^`start_from` \(=nowhere\) is not a file"):
         ConvEncoder(start_from="nowhere")
+
+
+@pytest.mark.parametrize("weight", ["network.weight", "network.encoder.module.weight", "network.head.bias"])
+def test_a_checkpoint_without_an_encoder_of_images_is_refused_whatever_the_place_of_ours(here, capfd, weight):
+    """Word vectors, an encoder of words, and none at all; our encoder may be part of a network of the user's."""
+    torch.save({"state_dict": {weight: torch.zeros(7, 5)}}, "words.ckpt")
+    with pytest.raises(SystemExit):
+        main(["-c", str(CONFIGS / "reading.yaml"), "--model.network.encoder.start_from=words.ckpt"])
+    error = capfd.readouterr().err
+    assert "`start_from` (=words.ckpt) contains no ConvEncoder: it must be the checkpoint of a training with" in error
+    assert "model.encoder" not in error

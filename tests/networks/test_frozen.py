@@ -7,9 +7,12 @@ import pickle
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import nn
 
-from seqsum.data import unlabelled
+from seqsum.data import DigitSums, unlabelled
+from seqsum.errors import InputError
+from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, DenseEncoder, SequenceNetwork, StepNetwork, build_recurrence
 from seqsum.networks.sequence import describe_network
 
@@ -97,3 +100,65 @@ def test_another_number_of_layers_is_refused(kind, frozen):
     value = LAYERS[kind] + 1 if frozen == "more" else frozen
     with pytest.raises(ValueError, match=rf"`frozen` \(={value}\) must be all, none, or .* 1 to {LAYERS[kind]}"):
         ENCODERS[kind](value)
+
+
+RANDOM = r"`frozen` \(={}\) keeps layers of the {} as they start, .*: `start_from` must name a checkpoint"
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("frozen", ["all", True, 1, 3])
+def test_layers_that_stay_must_not_start_at_random(kind, frozen):
+    encoder = ENCODERS[kind](frozen)
+    network = StepNetwork(3, encoder)
+    for again in (encoder, copy.deepcopy(encoder), pickle.loads(pickle.dumps(encoder))):
+        with pytest.raises(InputError, match=RANDOM.format(frozen, type(encoder).__name__)):
+            again.check_start()
+    network.load_state_dict({"bias": torch.zeros(3)}, strict=False)  # nothing of the encoder
+    with pytest.raises(InputError):
+        encoder.check_start()
+    whole = StepNetwork(3, ENCODERS[kind]("none")).state_dict()
+    network.load_state_dict(whole)
+    encoder.check_start()
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_layers_may_start_at_random_if_they_learn_or_the_user_stops_them(kind):
+    for frozen in ("none", False, LAYERS[kind]):
+        ENCODERS[kind](frozen).check_start()
+    encoder = ENCODERS[kind]("none")
+    encoder.freeze()
+    encoder.check_start()
+    loaded = ENCODERS[kind]("all")
+    loaded.load_state_dict(encoder.state_dict())
+    loaded.check_start()
+
+
+@pytest.fixture
+def fit(here, mnist_root):
+    """Train a module for a step and return the trainer."""
+
+    def train_module(module, steps=1, **options):
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+        trainer = Trainer(max_steps=steps, limit_val_batches=0, enable_checkpointing=False, **quiet)
+        trainer.fit(module, datamodule=DigitSums("mnist", str(mnist_root), 2), **options)
+        return trainer
+
+    return train_module
+
+
+def module_of(encoder):
+    return SequenceModule(encoder=encoder, hidden_size=4)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*module\\(s\\) in eval mode")
+def test_a_training_with_random_frozen_layers_is_refused_unless_it_goes_on(fit):
+    with pytest.raises(InputError, match=RANDOM.format("all", "ConvEncoder")):
+        fit(module_of(ENCODERS["convolutions"]("all")))
+    encoder = ENCODERS["convolutions"]("none")
+    encoder.freeze()
+    fit(module_of(encoder)).save_checkpoint("begun.ckpt")
+    trainer = fit(module_of(ENCODERS["convolutions"]("all")), steps=2, ckpt_path="begun.ckpt")
+    assert trainer.global_step == 2
+    with pytest.raises(InputError):
+        fit(module_of(ENCODERS["convolutions"]("all")))

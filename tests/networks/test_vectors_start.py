@@ -90,22 +90,22 @@ def test_without_a_data_module_there_are_no_words(here):
     write("words.ckpt")
     encoder = Embed(8, 5, vectors="words.ckpt")
     for data in (None, SimpleNamespace(), SimpleNamespace(vocabulary=7)):
-        with pytest.raises(InputError, match=r"`--model\.encoder\.vectors` \(=words\.ckpt\) needs data with words"):
+        with pytest.raises(InputError, match=r"^`vectors` \(=words\.ckpt\) needs data with words"):
             encoder.begin(data)
     with pytest.raises(InputError, match="contains none of the words of these data"):
         encoder.begin(data_of("fog"))
 
 
+NEITHER = r"^`vectors` \(=w\.ckpt\) must be a checkpoint of word vectors .* or of film reviews .* of another training"
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (
-            {"key": "Other", "name": "network.bias"},
-            r"`--model\.encoder\.vectors` \(=w\.ckpt\) contains no vectors of words",
-        ),
+        ({"key": "Other", "name": "network.bias"}, NEITHER),
         ({"vectors": torch.zeros(3, 5)}, r"contains 3 vectors for 6 words"),
-        ({"vectors": torch.zeros(6, 4)}, r"`--model\.encoder\.output_size` \(=5\) must be 4, as in `--model"),
-        ({"vectors": torch.zeros(6)}, r"contains no vectors of words"),
+        ({"vectors": torch.zeros(6, 4)}, r"`output_size` \(=5\) must be 4, as in `vectors` \(=w\.ckpt\)"),
+        ({"vectors": torch.zeros(6)}, NEITHER),
     ],
 )
 def test_a_checkpoint_without_fitting_vectors_is_refused(here, wrong, message):
@@ -115,8 +115,10 @@ def test_a_checkpoint_without_fitting_vectors_is_refused(here, wrong, message):
 
 
 def test_a_checkpoint_without_words_or_no_file_is_refused(here):
-    torch.save({"state_dict": {"network.weight": torch.zeros(6, 5)}}, "w.ckpt")
-    with pytest.raises(InputError, match=r"\(=w\.ckpt\) contains no words"):
-        Embed(8, 5, vectors="w.ckpt")
-    with pytest.raises(InputError, match=r"`--model\.encoder\.vectors` \(=nowhere\) is not a file"):
+    languages = {"source": "rain\ncats", "target": "regen\nkatzen", "tokens": "words"}  # of a translation
+    for data in ({}, {"Translation": languages}):
+        torch.save({"state_dict": {"network.encoder.module.weight": torch.zeros(6, 5)}, **data}, "w.ckpt")
+        with pytest.raises(InputError, match=NEITHER):
+            Embed(8, 5, vectors="w.ckpt")
+    with pytest.raises(InputError, match=r"^`vectors` \(=nowhere\) is not a file"):
         Embed(8, 5, vectors="nowhere")

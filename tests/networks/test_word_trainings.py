@@ -117,14 +117,16 @@ def test_printed_settings_train_with_the_vocabulary_of_their_data(here, capfd):
     assert module.network.encoder.module.weight.shape == (17, 6)
 
 
-def test_data_without_a_vocabulary_want_one_to_be_given(here, capfd):
-    rows = ["fit", "--data=DigitRows", "--model.encoder=Embed"]
+@pytest.mark.parametrize("place", ["model.encoder", "model.network.encoder"])
+def test_data_without_a_vocabulary_want_one_to_be_given(here, capfd, place):
+    own = ["--model.network=seqsum.networks.StepNetwork"] if "network" in place else []
+    rows = ["fit", "--data=DigitRows", *own, f"--{place}=seqsum.networks.Embed"]
     with pytest.raises(SystemExit):
         main(rows)
     error = capfd.readouterr().err
-    assert "error: `--model.encoder.vocabulary_size` must be given: these data have no `vocabulary_size`" in error
+    assert f"error: `--{place}.vocabulary_size` must be given: these data have no `vocabulary_size`" in error
     with pytest.raises(SystemExit):
-        main([*rows, "--model.encoder.vocabulary_size=7", "--print_config"])
+        main([*rows, f"--{place}.vocabulary_size=7", "--print_config"])
     assert "vocabulary_size: 7" in capfd.readouterr().out
 
 

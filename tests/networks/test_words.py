@@ -60,9 +60,9 @@ def test_masked_steps_may_hold_any_number(kind):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (torch.tensor([1, 5, 2]), r"`--model.encoder.vocabulary_size` \(=5\) has ids 0 to 4, but the inputs contain 5"),
+        (torch.tensor([1, 5, 2]), r"`vocabulary_size` \(=5\) has ids 0 to 4, but the inputs contain 5"),
         (torch.tensor([1, -1, 9]), r"\(=5\) has ids 0 to 4, but the inputs contain -1"),
-        (torch.tensor([1.0]), r"`--model.encoder` \(=\w+\) reads one word id, .* of type torch.float32 and shape \(\)"),
+        (torch.tensor([1.0]), r"the encoder \w+ reads one word id, .* of type torch.float32 and shape \(\)"),
         (torch.tensor([True]), "these inputs are of type torch.bool"),
         (torch.tensor([[1, 2]]), r"these inputs are of type torch.int64 and shape \(2,\)"),
     ],
@@ -75,7 +75,7 @@ def test_what_is_no_word_is_refused(kind, words, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "`--model.encoder.vocabulary_size` must be given: these data have no `vocabulary_size`"),
+        ({}, "^`vocabulary_size` must be given: these data have no `vocabulary_size`"),
         ({"vocabulary_size": 1}, r"`vocabulary_size` \(=1\) must be at least 2"),
         ({"vocabulary_size": 5, "output_size": 0}, r"`output_size` \(=0\) must be at least 1"),
         ({"vocabulary_size": 5, "word_dropout": 1.5}, r"`word_dropout` \(=1.5\) must be between 0 and 1"),

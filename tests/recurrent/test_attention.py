@@ -207,6 +207,19 @@ def test_single_steps_give_what_the_layer_gives(attention, wrapped, seed):
     torch.testing.assert_close(prepared[:-3], last)
 
 
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("make", [lambda: Own(5, 4), lambda: LSTMCell(5, 4), lambda: GRUCell(5, 4)])
+def test_a_step_without_a_source_says_what_is_missing(attention, make):
+    cell, inputs, values = AttentionCell(make(), attention, source_size=3), torch.randn(2, 2), torch.randn(2, 6, 3)
+    state = cell.initial_state(2, inputs)
+    scale = [torch.ones(2, 4)] if isinstance(cell.cell, Own) else []  # a constant of that cell's own
+    for given in (state, state + scale, state + cell.source(values)[:2]):
+        for method in (cell.step, cell.gates):
+            with pytest.raises(ValueError, match=r"^`state` must end with what `source` makes .* \+ cell\.source\("):
+                method(inputs, given)
+    assert cell.step(inputs, state + scale + cell.source(values))[0].shape == (2, cell.output_size)
+
+
 def test_without_a_mask_all_source_steps_are_valid():
     case = Case("additive", LSTMCell, 2)
     case.values, case.source_mask = case.values.nan_to_num(1.0), torch.ones(case.B, case.S, dtype=torch.bool)
@@ -439,6 +452,8 @@ def test_wrong_types_are_refused():
         (lambda v, m: (v[..., 0], m), r"`values` of shape \(2, 6\) must be \(B, S, 3\)"),
         (lambda v, m: (v, m[:, 1:]), r"`mask` of shape \(2, 5\) and type torch.bool must be of \(2, 6\), \(B, S\)"),
         (lambda v, m: (v, m.long()), r"`mask` of shape \(2, 6\) and type torch.int64 must be .* type torch.bool"),
+        (lambda v, m: (v.long(), m), r"`values` of type torch.int64 must be of a floating-point type"),
+        (lambda v, m: (v > 0, m), r"`values` of type torch.bool must be of a floating-point type"),
         (lambda v, m: (v.double(), m), r"`values` of `constants` of type torch.float64 must be of the type of the w"),
     ],
 )

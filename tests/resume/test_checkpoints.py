@@ -15,6 +15,7 @@ import torch
 
 import seqsum
 from seqsum.callbacks import RunLines
+from seqsum.checkpoint_file import load_checkpoint
 from seqsum.cli import main
 from seqsum.errors import InputError
 from seqsum.inspect.__main__ import main as inspect
@@ -80,6 +81,27 @@ def test_code_in_a_checkpoint_is_never_run(here, monkeypatch, capfd, command):
     with pytest.raises(InputError, match="is not a checkpoint"):
         CheckpointFiles().load_checkpoint("evil.ckpt", weights_only=False)  # as Lightning would call it
     assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("name", ["sum", "[ab]*", "a-b"])
+def test_a_checkpoint_below_a_folder_that_also_names_the_data_is_named(here, name):
+    """As where data that were to be MNIST are rendered; folders may have any names."""
+    asked = f"logs/{name}/version_0/checkpoints/best.ckpt"
+    for other in (f"{name}x", f"x{name}-rendered", "a-rendered"):
+        file = here / f"logs/{other}/version_0/checkpoints/best.ckpt"
+        file.parent.mkdir(parents=True)
+        torch.save({"state_dict": {}}, file)
+    (here / f"logs/{name}-empty/version_0/checkpoints/best.ckpt").mkdir(parents=True)  # no file
+    for path in (asked, str(here / asked), f"../{here.name}/{asked}"):
+        with pytest.raises(InputError, match=rf"^`--ckpt_path` \(={re.escape(path)}\) is not a file$"):
+            load_checkpoint(path)
+    right = here / f"logs/{name}-rendered[1]/version_0/checkpoints/best.ckpt"
+    right.parent.mkdir(parents=True)
+    torch.save({"state_dict": {}}, right)
+    for path in (asked, str(here / asked), f"../{here.name}/{asked}"):
+        expected = path.replace(f"/{name}/", f"/{name}-rendered[1]/")
+        with pytest.raises(InputError, match=rf"is not a file, but {re.escape(expected)} is$"):
+            load_checkpoint(path)
 
 
 def test_weights_only_can_not_be_turned_off(here, mnist_root, capfd):

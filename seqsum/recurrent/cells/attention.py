@@ -88,7 +88,16 @@ class AttentionCell(RecurrentCell):
         return input
 
     def attend(self, state: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Compute the source steps' weights, `(…, S)`, and the context, `(…, E)`, from the state before a step."""
+        """Compute the source steps' weights, `(…, S)`, and the context, `(…, E)`, from the state before a step.
+
+        Raises:
+            ValueError: The state doesn't end with what `source` makes.
+        """
+        if len(state) < len(self.state_size) + 3:
+            raise ValueError(
+                "`state` must end with what `source` makes of the values: "
+                "cell.initial_state(batch_size, values) + cell.source(values, mask)"
+            )
         keys, values, bias = state[-3], state[-2], state[-1]
         attended: tuple[Tensor, Tensor] = self.source_attention(state[0], keys, values, bias)
         return attended

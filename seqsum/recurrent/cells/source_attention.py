@@ -87,6 +87,8 @@ class SourceAttention(nn.Module):
         """
         if values.dim() != 3 or values.shape[-1] != self.source_size:
             raise ValueError(f"`values` of shape {tuple(values.shape)} must be (B, S, {self.source_size})")
+        if not values.is_floating_point():
+            raise ValueError(f"`values` of type {values.dtype} must be of a floating-point type, that of the weights")
         if mask is None:
             mask = torch.ones_like(values[..., 0], dtype=torch.bool)
         if mask.shape != values.shape[:2] or mask.dtype != torch.bool:
