@@ -52,6 +52,7 @@ def plot_long_run(sums: Tensor, true: Tensor, cell_state: Tensor, order: Tensor)
         order: Units from the one that rises most with the sum to the one that falls most, `(H,)`.
     """
     above, below = (figure := new_figure(6.4, 4.2)).subplots(2, 1, sharex=True)
+    figure.subplots_adjust(left=0.1, right=0.98, bottom=0.12, top=0.98)
     steps = np.arange(1, len(sums) + 1)
     plain(above).plot(steps, shown(true).numpy(), color=WRONG, linewidth=1, label="true sum")
     above.plot(steps, shown(sums).numpy(), color=INK, linewidth=0.8, linestyle="--", label="the network's")
