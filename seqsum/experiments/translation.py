@@ -86,17 +86,17 @@ def row(set_up: SetUp, runs: list[Run], options: argparse.Namespace) -> dict[str
 def draw(runs: dict[str, Run], attends: str, options: argparse.Namespace) -> None:
     """Draw what the networks attend to in the first test sentences, side by side for each sentence."""
     found = {name: attended(run) for name, run in runs.items()}
-    for place in range(SENTENCES):
-        figure = plot_attention({name: maps[place] for name, maps in found.items()})
-        save(figure, options.output / f"attention_{attends}_{place + 1}.png")
+    for place, maps in enumerate(zip(*found.values(), strict=True), start=1):
+        save(plot_attention(dict(zip(found, maps, strict=True))), options.output / f"attention_{attends}_{place}.png")
 
 
 def attended(run: Run) -> list[Attended]:
-    """Return what a trained network attends to while it translates the first test sentences."""
+    """Return what a trained network attends to while it translates the first test sentences, or all if they are few."""
     module, data, _ = load(run.checkpoint)
     if not (isinstance(data, TranslatedTexts) and isinstance(module.objective, NextToken)):
         raise InputError(f"{run.checkpoint} was not trained to translate")
     data.setup("test")
-    sentences = [data.pair_of("test", row).source for row in range(SENTENCES)]
+    rows = range(min(SENTENCES, data.count("test")))
+    sentences = [data.pair_of("test", row).source for row in rows]
     shown = [translate(module.network, data, sentence, module.objective.predict) for sentence in sentences]
     return [each.attended for each in shown if each.attended is not None]

@@ -61,7 +61,15 @@ def plot_long_run(sums: Tensor, true: Tensor, cell_state: Tensor, order: Tensor)
     for place, unit in enumerate(followers.tolist()):
         colour = SERIES[place % len(SERIES)]
         plain(below).plot(steps, shown(cell_state[:, unit]).numpy(), color=colour, linewidth=0.8, label=f"unit {unit}")
-    below.legend(frameon=False, fontsize=FONT, ncols=UNITS, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    below.legend(
+        frameon=False,
+        fontsize=FONT,
+        ncols=UNITS,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        handlelength=1,
+        columnspacing=1,
+    )
     below.set_xlabel("step t", fontsize=FONT)
     below.set_ylabel("cell state", fontsize=FONT)
     return figure

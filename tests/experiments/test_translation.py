@@ -48,3 +48,30 @@ def test_attentions_are_compared_on_the_same_sentences(with_configs, monkeypatch
                 assert image.width > 400  # two maps side by side
     monkeypatch.setattr(runs, "train", lambda arguments: pytest.fail(f"run again: {arguments}"))
     main(command)
+
+
+def test_few_sentences_are_all_drawn(with_configs):
+    lines = [f"eins {n % 3} {n}\tone {n % 3} {n}\n" for n in range(12)]
+    (with_configs / "my.txt").write_text("".join(lines))
+    main(
+        [
+            "translation",
+            "--attentions",
+            "additive",
+            "--attends",
+            "after",
+            "--",
+            "--data.pairs=my.txt",
+            "--data.vocabulary_size=30",
+            "--data.batch_size=5",
+            "--model.network.hidden_size=4",
+            "--model.network.embedding_size=4",
+            "--model.objective.longest=5",
+            "--trainer.max_epochs=1",
+            "--trainer.log_every_n_steps=1",
+            "--trainer.accelerator=cpu",
+            "--tensorboard.figures_every_n_epochs=0",
+        ]
+    )
+    found = sorted(file.name for file in (with_configs / "logs/experiments/translation").glob("*.png"))
+    assert found == ["attention_after_1.png"]
