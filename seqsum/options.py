@@ -42,7 +42,7 @@ def at_least(least: int) -> type[argparse.Action]:
     """Return the `action` of an option of integers that must be at least so large."""
 
     def check(flag: str, value: int) -> int:
-        check_at_least(flag, value, least)
+        check_at_least(flag, value, least, whole=False)  # whole ones are asked for by the type
         return value
 
     return _action(check, int)

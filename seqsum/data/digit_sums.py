@@ -9,7 +9,7 @@ from seqsum.data.augment import augment
 from seqsum.data.base import Batch, unlabelled
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import DatasetName
-from seqsum.data.growing import describe_lengths, lengths_of
+from seqsum.data.growing import lengths_of
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.indexed import check_at_least
 from seqsum.data.labels import Labels
@@ -72,7 +72,7 @@ class DigitSums(DigitData):
 
     def describe(self) -> str:
         terms = " ".join(f"{'+' if sign > 0 else '-'}d{t}" for t, sign in enumerate(signs(3, self.operation), start=1))
-        length = describe_lengths(self.lengths, self.growth)
+        length = self.describe_lengths()
         return f"{self.dataset} digits ({self.describe_splits()}) in sequences of {length}, targets {terms} …"
 
     def gather(self, batch: IndexBatch) -> Batch:

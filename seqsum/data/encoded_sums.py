@@ -9,7 +9,7 @@ from torch import Tensor
 
 from seqsum.data.base import Batch
 from seqsum.data.digits import Split
-from seqsum.data.growing import describe_lengths, lengths_of
+from seqsum.data.growing import lengths_of
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.indexed import IndexedData
 from seqsum.data.sums import Operation, running_targets
@@ -74,7 +74,7 @@ class EncodedSums(IndexedData):
 
     def describe(self) -> str:
         size = self.splits["train"]["features"].shape[1]
-        return f"{size} features a digit, in sequences of {describe_lengths(self.lengths, self.growth)}"
+        return f"{size} features a digit, in sequences of {self.describe_lengths()}"
 
 
 def read_features(path: str) -> dict[Split, dict[str, Tensor]]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import SequentialSampler
 
 from seqsum.data.digits import Split
@@ -44,15 +43,11 @@ class Growth:
         """Return the length in an epoch, counted from 0, of a training of so many epochs."""
         return [length for share, length in self.begins if share * epochs <= epoch][-1]
 
-    def warn_if_short(self, epochs: int) -> None:
-        """Warn of lengths that no epoch has, in a training of so many epochs: a length begins with an epoch."""
+    def missed(self, epochs: int) -> list[int]:
+        """Return the lengths that no epoch has, in a training of so many epochs: a length begins with an epoch."""
         starts = {math.ceil(share * epochs) for share, _ in self.begins}
         met = {self.at(epoch, epochs) for epoch in starts if epoch < epochs}
-        for length in sorted({length for _, length in self.begins} - met):
-            rank_zero_warn(
-                f"No epoch has sequences of {length}, which `--data.sequence_length` (={self}) promises: lengths "
-                f"change at the start of an epoch, and this training has {epochs} of them."
-            )
+        return sorted({length for _, length in self.begins} - met)
 
     def __str__(self) -> str:
         """Write the lengths for the user: `10, 50 (from 40 % of the training on)`."""
@@ -136,7 +131,18 @@ def _as_share(value: Any) -> float:
         return math.nan
 
 
-def describe_lengths(lengths: tuple[int, int], growth: Growth | None) -> str:
-    """Write the lengths for the user: `4`, `2 to 8`, or `10, 50 (from 40 % of the training on)`."""
+def describe_lengths(lengths: tuple[int, int], growth: Growth | None, epochs: int | None = None) -> str:
+    """Write the lengths for the user: `4`, `2 to 8`, or `10, 50 (from 40 % of the training on)`.
+
+    Args:
+        lengths: The shortest and the longest.
+        growth: The length in each epoch, if it changes.
+        epochs: Epochs of the training, which may be too few for a length; None for no training.
+    """
     shortest, longest = lengths
-    return str(growth or (longest if shortest == longest else f"{shortest} to {longest}"))
+    if growth is None:
+        return str(longest) if shortest == longest else f"{shortest} to {longest}"
+    if epochs is None or not (missed := growth.missed(epochs)):
+        return str(growth)
+    few = "1 epoch is" if epochs == 1 else f"{epochs} epochs are"
+    return f"{growth}; but {few} too few for those of {' and '.join(map(str, missed))}"

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from seqsum.data.base import Batch, SequenceData
 from seqsum.data.digits import Split
-from seqsum.data.growing import GrowingBatches, Growth, RepeatedGrowing
+from seqsum.data.growing import GrowingBatches, Growth, RepeatedGrowing, describe_lengths
 from seqsum.data.index_tables import IndexBatch, IndexBatches, Passthrough, RepeatedBatches
 from seqsum.data.loader import BatchLoader
 from seqsum.data.numeric import is_number, is_whole
@@ -87,19 +87,25 @@ class IndexedData(SequenceData):
         given = self.batch_size, seed, rank, processes
         if self.growth and split == "train":
             grows = RepeatedGrowing if repeated else GrowingBatches
-            batches = len(IndexBatches(split, self.count(split), (self.growth.first, self.growth.first), *given))
-            epochs = self._epochs(batches)
-            if self.trainer is not None and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
-                self.growth.warn_if_short(epochs)
-            return grows(split, self.count(split), self.growth, epochs, *given)
+            return grows(split, self.count(split), self.growth, self._epochs(self.growth, *given), *given)
         lengths = self.lengths if split == "train" else (self.evaluated_length, self.evaluated_length)
         kind = RepeatedBatches if repeated else IndexBatches
         return kind(split, self.count(split), lengths, *given)
 
-    def _epochs(self, batches: int) -> int:
-        """Return the epochs of the training, each of so many batches: on them the length of the sequences depends."""
+    def describe_lengths(self) -> str:
+        """Write the lengths of the sequences for the user, and whether a training is too short for one of them."""
+        epochs = None
+        if self.growth and self.trainer is not None and self.trainer.state.fn == "fit":
+            given = self.batch_size, self.seed, self.trainer.global_rank, self.trainer.world_size
+            epochs = self._epochs(self.growth, *given)
+        return describe_lengths(self.lengths, self.growth, epochs)
+
+    def _epochs(self, growth: Growth, batch_size: int, seed: int, rank: int, processes: int) -> int:
+        """Return the epochs of the training: on them the length of the sequences depends."""
         if self.trainer is None:
             return 1
+        first = growth.first, growth.first
+        batches = len(IndexBatches("train", self.count("train"), first, batch_size, seed, rank, processes))
         epochs, steps = self.trainer.max_epochs or -1, self.trainer.max_steps
         limits = [limit for limit in (epochs, -(-steps // batches)) if limit > 0]
         if not limits:

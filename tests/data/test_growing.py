@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from seqsum.data import DigitSums, EncodedSums
 from seqsum.data.growing import GrowingBatches, Growth
@@ -125,7 +124,6 @@ def test_validation_and_test_use_the_last_length(mnist_root, begins, last):
         assert {batch.rows.shape[1] for batch in loader} == {last}
 
 
-@pytest.mark.filterwarnings("ignore:No epoch has sequences of 5")
 @pytest.mark.parametrize(
     ("limits", "epochs"),
     [
@@ -145,44 +143,33 @@ def test_lengths_begin_by_share_of_the_shorter_limit(mnist_root, limits, epochs)
         assert len(loader) >= limits["max_steps"]  # an epoch is enough
 
 
-def warned(warn):
-    """Lengths that warnings are of, and the warnings."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        warn()
-    said = [str(warning.message) for warning in caught]
-    return [int(re.match(r"No epoch has sequences of (\d+), ", text)[1]) for text in said], said
-
-
 @pytest.mark.parametrize(
     ("begins", "limits", "missed"),
     [
-        ({0: 4, 0.96: 8}, {"max_epochs": 20}, [8]),
-        ({0: 4, 0.95: 8}, {"max_epochs": 20}, []),  # the last of them
-        ({0: 2, 0.4: 5}, {"max_epochs": 1}, [5]),
-        ({0: 2, 0.4: 5}, {"max_epochs": 9, "max_steps": 2}, [5]),
-        ({0: 2, 0.3: 5, 0.4: 3}, {"max_epochs": 2}, [5]),  # the epoch in which both begin has the later one
-        ({0: 2, 0.4: 5}, {"max_epochs": 10**12}, []),  # at once
-        ({0: 2, 0.4: 5}, {"fast_dev_run": True}, []),  # tries a step, and is no training
+        ({0: 4, 0.96: 8}, {"max_epochs": 20}, "; but 20 epochs are too few for those of 8"),
+        ({0: 4, 0.95: 8}, {"max_epochs": 20}, ""),  # the last of them
+        ({0: 2, 0.4: 5}, {"max_epochs": 1}, "; but 1 epoch is too few for those of 5"),
+        ({0: 2, 0.4: 5}, {"max_epochs": 9, "max_steps": 2}, "; but 1 epoch is too few for those of 5"),
+        ({0: 2, 0.3: 5, 0.4: 3}, {"max_epochs": 2}, "; but 2 epochs are too few for those of 5"),  # the later one wins
+        ({0: 2, 0.3: 5, 0.4: 3}, {"max_epochs": 1}, "; but 1 epoch is too few for those of 3 and 5"),
+        ({0: 2, 0.4: 5}, {"max_epochs": 10**12}, ""),  # at once
     ],
 )
-def test_a_training_warns_of_a_length_that_no_epoch_has(mnist_root, begins, limits, missed):
+def test_a_training_says_which_lengths_no_epoch_has(mnist_root, begins, limits, missed):
     data = digits(mnist_root, sequence_length=begins)
     data.setup("fit")
     data.trainer = Trainer(**limits, logger=False, accelerator="cpu")
-    found, said = warned(lambda: [data.train_dataloader(), data.val_dataloader()])
-    assert found == missed
-    for text in said:
-        assert str(data.growth) in text
-        assert text.endswith(f"has {limits['max_epochs'] if 'max_steps' not in limits else 1} of them.")
+    assert f" of {data.growth}, targets" in data.describe()
+    data.trainer.state.fn = TrainerFn.FITTING
+    assert f" of {data.growth}{missed}, targets" in data.describe()
 
 
 @given(st.dictionaries(st.floats(0, 0.999), st.integers(1, 9), max_size=5), st.integers(1, 9), st.integers(1, 40))
-def test_the_lengths_warned_of_are_those_that_no_epoch_has(later, first, epochs):
+def test_the_lengths_missed_are_those_that_no_epoch_has(later, first, epochs):
     growth = Growth({**later, 0: first})
     met = {growth.at(epoch, epochs) for epoch in range(epochs)}
     promised = {length for _, length in growth.begins}
-    assert warned(lambda: growth.warn_if_short(epochs))[0] == sorted(promised - met)
+    assert growth.missed(epochs) == sorted(promised - met)
 
 
 def test_a_training_without_end_is_refused(mnist_root):
