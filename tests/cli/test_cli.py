@@ -23,6 +23,7 @@ from seqsum.data import EncodedSums, Translation
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import load_splits
 from seqsum.data.review_data import ReviewData
+from seqsum.networks.starts import PREFIX
 from tests.callbacks.conftest import hparams
 
 REPOSITORY = Path(__file__).parents[2]
@@ -274,6 +275,12 @@ BASES = sorted((REPOSITORY / "configs").glob("*.yaml"))
 DIFFERENCES = [path for base in BASES for path in sorted((REPOSITORY / "configs" / base.stem).glob("*.yaml"))]
 
 
+def write_start(path, encoder):
+    """Write what an encoder needs of the checkpoint that it starts from."""
+    made = pydoc.locate(encoder["class_path"])(**encoder["init_args"])
+    torch.save({"state_dict": {f"{PREFIX}{name}": weight for name, weight in made.state_dict().items()}}, path)
+
+
 @pytest.mark.parametrize("config", [*BASES, *DIFFERENCES], ids=lambda path: path.stem)
 def test_every_configuration_runs(here, mnist_root, capfd, config):
     """Files in a folder are differences from the file of the folder's name."""
@@ -281,14 +288,16 @@ def test_every_configuration_runs(here, mnist_root, capfd, config):
     first = config.read_text().splitlines()[0]
     assert first.startswith("# python train.py -c "), "its header says how to run it"
     assert all(f"-c {path.relative_to(REPOSITORY).as_posix()}" in first for path in files)
-    data = pydoc.locate(yaml.safe_load(files[0].read_text())["data"]["class_path"])
+    settings = yaml.safe_load(files[0].read_text())
+    data = pydoc.locate(settings["data"]["class_path"])
     split = {"features": torch.zeros(100, 10), "labels": torch.zeros(100, dtype=torch.long)}
     torch.save(dict.fromkeys(("train", "val", "test"), split), "features.pt")
     places = {"mnist_root": mnist_root, "features": "features.pt"}
     offline = [flag.format(**places) for kind, flag in OFFLINE.items() if issubclass(data, kind)]
     options = [option for path in files for option in ("-c", str(path))]
-    if "frozen: true" in files[0].read_text():  # refused without a checkpoint to start from
-        options.append("--model.encoder.frozen=false")
+    if "--model.encoder.start_from=" in first:
+        write_start("start.ckpt", settings["model"]["encoder"])
+        options.append("--model.encoder.start_from=start.ckpt")
     main([*options, *offline, "--trainer.fast_dev_run=1", "--trainer.accelerator=cpu"])
 
 
