@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+import gzip
 import random
 import threading
+import zlib
 from functools import partial
 from hashlib import md5
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -153,8 +156,12 @@ def test_a_changed_byte_in_an_archive_is_noticed(tmp_path):
     whole = archive.read_bytes()
     chance = random.Random(0)
     for _ in range(30):
-        at = chance.randrange(22, len(whole))  # behind the header of gzip, which ends with the archive's name
-        archive.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        at = chance.randrange(20, len(whole))
+        changed = whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :]
+        with contextlib.suppress(OSError, EOFError, zlib.error):
+            if gzip.decompress(changed) == gzip.decompress(whole):
+                continue  # one of few that mean the same, such as the archive's name in the header
+        archive.write_bytes(changed)
         with pytest.raises(InputError, match=r"aclImdb\.tar\.gz is damaged"):
             read_files(archive)
 
