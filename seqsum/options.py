@@ -39,7 +39,7 @@ def _action(check: Callable[[str, Any], Any], read: Callable[[str], Any]) -> typ
 
 
 def at_least(least: int) -> type[argparse.Action]:
-    """Return the `action` of an option of integers that must be at least so large."""
+    """Return the `action` of an option of numbers, integers by default, that must be at least so large."""
 
     def check(flag: str, value: int) -> int:
         check_at_least(flag, value, least, whole=False)  # whole ones are asked for by the type

@@ -99,11 +99,9 @@ def show_translations(prediction: Prediction) -> Shown | None:
     table = Table(("sentence", "translation", "unknown words"), rows)
     title, text = captions.FIGURES["own_translations"]
     figures = _figures("own_attention", found)
-    lines = (
-        [f"Attention is drawn for the first {MAPS} of {len(found):,} sentences"]
-        if 0 < len(figures) < len(found)
-        else []
-    )
+    lines = []
+    if 0 < len(figures) < len(found):
+        lines.append(f"Attention is drawn for the first {MAPS} of {len(found):,} sentences")
     page = [Section(title, "\n".join([text, *lines]), table=table)]
     page += [captions.section(name, figure) for name, figure in figures.items()]
     return Shown(lines, tables=[table], figures=figures, page=[*page, *captions.skipped(data.own)])
