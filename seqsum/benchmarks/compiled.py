@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqsum.benchmarks.timing import row, time_in_turn
+from seqsum.benchmarks.timing import Timing, row, time_in_turn
 from seqsum.data.base import Batch, unlabelled
 from seqsum.figures.compiled import plot_compiled
 from seqsum.files import replacing
@@ -71,13 +71,19 @@ def measure(channels: tuple[int, ...], arguments: argparse.Namespace, device: to
     timings = time_in_turn(steps, EAGER, arguments.rounds, arguments.warm_up, device)
     parameters = sum(weight.numel() for weight in network.parameters())
     compiling = seconds[COMPILED] - timings[COMPILED].median
-    saved = timings[EAGER].median - timings[COMPILED].median
     return [
         {"parameters": parameters, "what": name, **row(timing)}
         | {"to compile, s": round(compiling, 1) if name == COMPILED else 0.0}
-        | {"pays after, steps": str(round(compiling / saved)) if name == COMPILED and saved > 0 else "–"}
+        | {"pays after, steps": pays_after(compiling, timing)}
         for name, timing in timings.items()
     ]
+
+
+def pays_after(compiling: float, timing: Timing) -> str:
+    """After how many steps the seconds of compiling are saved: never, unless most steps are faster than the rival's."""
+    if timing.lower_speed <= 1:  # which the rival's own are not
+        return "–"
+    return str(round(compiling / (timing.median * (timing.speed - 1))))
 
 
 @contextmanager

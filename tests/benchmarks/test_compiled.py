@@ -10,6 +10,7 @@ from torch import nn
 
 from seqsum.benchmarks import compiled
 from seqsum.benchmarks.__main__ import main
+from seqsum.benchmarks.timing import take_turns
 from seqsum.figures.compiled import plot_compiled
 
 
@@ -65,6 +66,21 @@ def test_the_compilers_cache_is_put_back(monkeypatch, before):
     with compiled.without_cache():
         assert compiled.os.environ[name] not in (None, before)
     assert compiled.os.environ.get(name) == before
+
+
+@pytest.mark.parametrize(
+    ("eager", "steps"),
+    [
+        ([0.3, 0.3, 0.3, 0.3], "100"),  # 20 s, of which each step saves 0.2
+        ([0.1, 0.1, 0.1, 0.1], "–"),  # the rival itself
+        ([0.09, 0.09, 0.3, 0.3], "–"),  # faster in half of the rounds: that is noise
+        ([0.05, 0.05, 0.05, 0.05], "–"),
+    ],
+)
+def test_compiling_pays_only_if_most_steps_are_faster(eager, steps):
+    times = iter(eager)
+    timing = take_turns({"eager": lambda: next(times), "compiled": lambda: 0.1}, "eager", len(eager))["compiled"]
+    assert compiled.pays_after(20, timing) == steps
 
 
 def test_the_figure_has_both_and_the_time_to_compile():
