@@ -40,7 +40,7 @@ class Network(NamedTuple):
 NETWORKS = {
     "images": Network(("-c", "configs/images_few.yaml"), "--model.network.encoder", "test/accuracy"),
     "sum": Network(
-        ("-c", "configs/sum.yaml", "--trainer.max_epochs=8", "--data.sequence_length=4", "--model.encoder.views=1"),
+        ("-c", "configs/sum.yaml", "--trainer.max_epochs=5", "--data.sequence_length=4", "--model.encoder.views=1"),
         "--model.encoder",
         "test/exact_final",
     ),
