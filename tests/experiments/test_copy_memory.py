@@ -52,15 +52,8 @@ def small_comparison(cells, blanks, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("cells", "blanks"),
-    [
-        (["irnn"], [0, 2]),
-        (["irnn", "lstm"], [2]),
-        pytest.param(["irnn", "lstm"], [0, 2], marks=pytest.mark.slow),
-    ],
-)
-def test_comparison_trains_networks_of_equal_size_once(here, capsys, cells, blanks):
+def test_comparison_trains_networks_of_equal_size_once(here, capsys):
+    cells, blanks = ["irnn", "lstm"], [0, 2]
     small_comparison(cells, blanks)
     folder = here / "logs/experiments/memory"
     found = json.loads((folder / "memory.json").read_text())["rows"]

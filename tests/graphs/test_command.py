@@ -19,9 +19,7 @@ WHOLE = ["--model.backend=bptt", "--tensorboard.histograms_every_n_epochs=1", "-
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "arguments", [pytest.param([], marks=pytest.mark.slow), ["--data.sequence_length=[1,3]", *AVERAGE]]
-)
+@pytest.mark.parametrize("arguments", [[], ["--data.sequence_length=[1,3]", *AVERAGE]])
 def test_logs_and_checkpoints_are_the_same(train, tmp_path, request, arguments):  # noqa: F811
     assert train("plain", EPOCHS, *arguments, *WHOLE) == 0
     request.getfixturevalue("stand_in")
