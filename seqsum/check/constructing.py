@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from seqsum.check.places import find_frame, place_of, source_file
 from seqsum.check.report import USER_ERRORS, Fault
-from seqsum.check.subject import HIDDEN_SIZE, INPUT_SIZE, find_frame, place_of, source_file
+from seqsum.check.subject import HIDDEN_SIZE, INPUT_SIZE
 
 HOW = "write `__init__(self, input_size, hidden_size)`, or give an instance that has both: `check_cell(MyCell(...))`"
 SIZES = {"input_size": INPUT_SIZE, "hidden_size": HIDDEN_SIZE}

@@ -14,8 +14,8 @@ from typing import Any
 from torch import nn
 
 from seqsum.check.constructing import describe_error
+from seqsum.check.places import find_frame, short
 from seqsum.check.report import USER_ERRORS, Fault
-from seqsum.check.subject import find_frame, short
 from seqsum.recurrent import RecurrentCell
 
 FORMS = "`my_cells.MyLSTM`, `my_cells.py`, or `my_cells.py:MyLSTM`"

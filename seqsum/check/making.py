@@ -16,16 +16,9 @@ from torch import Tensor, nn
 
 from seqsum.check.adapter import Form, ModuleCell, read_result
 from seqsum.check.constructing import SIZES, broken, describe_error, make
+from seqsum.check.places import find_line, place_of
 from seqsum.check.report import USER_ERRORS, Fault
-from seqsum.check.subject import (
-    BATCH,
-    HIDDEN_SIZE,
-    INPUT_SIZE,
-    LARGE,
-    Subject,
-    find_line,
-    place_of,
-)
+from seqsum.check.subject import BATCH, HIDDEN_SIZE, INPUT_SIZE, LARGE, Subject
 from seqsum.recurrent import Recurrent, RecurrentCell
 from seqsum.recurrent.cells import Constants, list_constants, require_cell
 from seqsum.recurrent.explain import describe

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.overrides import TorchFunctionMode
 
+from seqsum.check.places import is_library, short
 from seqsum.check.report import USER_ERRORS
 
 CUTS = {
@@ -66,8 +67,6 @@ def _reason(func: Any, name: str, args: Any) -> str | None:
 
 
 def _user_line() -> str:
-    from seqsum.check.subject import is_library, short
-
     for frame in reversed(traceback.extract_stack()):
         if not is_library(frame.filename):
             return f"{short(frame.filename)}:{frame.lineno}: {frame.line}"
