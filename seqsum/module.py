@@ -200,6 +200,7 @@ class SequenceModule(GraphedModule):
 
     def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor]:
         outputs = self(batch)  # (B, S, K)
+        batch = batch.beside(outputs)
         loss = self.objective.loss(outputs, batch)
         mean_loss: WeightedMean = getattr(self, f"{stage}_loss")
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")

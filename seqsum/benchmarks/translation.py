@@ -67,7 +67,7 @@ def make_batches(options: argparse.Namespace, device: torch.device) -> list[Batc
 def check_same(network: nn.Module, ours: nn.Module, batch: Batch) -> None:
     """Raise an AssertionError unless both compute the same logits for the words that are scored."""
     with torch.no_grad():
-        found, expected = (each(batch)[batch.scored] for each in (network, ours))
+        found, expected = (each.eval()(batch)[batch.scored] for each in (network, ours))
     difference = float((found - expected).norm() / expected.norm())
     if not difference < TOLERANCE:
         raise AssertionError(f"{type(network).__name__} differs from seqsum's network by {difference:.2g} of it")
@@ -101,9 +101,12 @@ def training(network: nn.Module, batches: list[Batch]) -> Callable[[], None]:
     objective = NextToken(SIZES[1])
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
 
+    network.train()
+
     def step(batch: Batch) -> None:
         optimizer.zero_grad()
-        objective.loss(network(batch), batch).backward()
+        outputs = network(batch)
+        objective.loss(outputs, batch.beside(outputs)).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
 

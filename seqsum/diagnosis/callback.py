@@ -125,18 +125,19 @@ class Diagnosis(Callback):
             yield from look_over_time(cast("SequenceNetwork", module.network), features, mask)
 
     def _look_at_answers(self, objective: Objective, outputs: Tensor, step: int) -> Finding | None:
-        """Check the loss and the answers for outputs `(B, S, K)`."""
-        loss = objective.loss(outputs, self.batch).item()
+        """Check the loss and the answers for outputs `(B, S, K)`, or of scored steps alone, see `Batch.beside`."""
+        batch = self.batch.beside(outputs)
+        loss = objective.loss(outputs, batch).item()
         if step == 0:
             self.first_loss = loss
         found = findings.negative_loss(loss)
         if found is None and self.first_loss is not None:
             found = findings.diverged_loss(loss, self.first_loss)
-        answers = objective.answers(outputs, self.batch)
+        answers = objective.answers(outputs, batch)
         # not for classes: predicting one class for everything can be a normal early stage
         if found is None and step >= self.settled and answers.is_floating_point():
-            scored = objective.scored(self.batch)
-            found = findings.flat_predictions(answers[scored], self.batch.targets[scored])
+            scored = objective.scored(batch)
+            found = findings.flat_predictions(answers[scored], batch.targets[scored])
         return found
 
     def _say(self, trainer: Trainer, layer: str, finding: Finding, step: int) -> None:

@@ -98,13 +98,19 @@ class EncoderDecoder(nn.Module):
         return self.target.module.weight  # type: ignore[return-value]  # a parameter
 
     def forward(self, batch: Batch) -> Tensor:
-        """Predict each target word from those before it: sources `(B, S)`, targets `(B, T)` -> logits `(B, T, V)`."""
+        """Predict each target word from those before it: sources `(B, S)`, targets `(B, T)` -> logits `(B, T, V)`.
+
+        In training on a CPU, only the M words that are scored are predicted, `(M, 1, V)`, see `Batch.beside`.
+        """
         words = decoder_inputs(batch.targets)
         states, values = self.read(batch)
         if self.training and self.teacher_forcing < 1:
             return self._mixed(words, [*states, *self.decoder.source(values, batch.mask)])
         vectors = self._drop(self.target(words))
-        return self._logits(self.decoder(vectors, states, values, batch.mask), vectors)
+        results = self._results(self.decoder(vectors, states, values, batch.mask), vectors)
+        if self.training and batch.scored is not None and results.device.type == "cpu":  # others would be waited for
+            results = results[batch.scored].unsqueeze(1)  # a fifth is padding, and the next product is the largest
+        return self._logits(results)
 
     def read(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Read sources `(B, S)`: return the decoder's first states, `(B, H)`, and what it attends to, `(B, S, E)`."""
@@ -152,12 +158,15 @@ class EncoderDecoder(nn.Module):
         """Run one step: words `(B,)`, states with a prepared source -> logits `(B, V)`, the same."""
         vectors = self._drop(self.target.module(words))
         outputs, states = self.decoder.step(vectors, states)
-        return self._logits(outputs, vectors), states
+        return self._logits(self._results(outputs, vectors)), states
 
-    def _logits(self, outputs: Tensor, vectors: Tensor) -> Tensor:
-        """Compute logits `(…, V)` from the decoder's outputs `(…, O)` and the vectors of the words it read."""
-        result = torch.tanh(self.result(torch.cat([outputs, vectors], dim=-1)))
-        return F.linear(self._drop(result), self.vectors, self.bias)
+    def _results(self, outputs: Tensor, vectors: Tensor) -> Tensor:
+        """Compute `r`, `(…, F)`, from the decoder's outputs `(…, O)` and the vectors of the words it read."""
+        return self._drop(torch.tanh(self.result(torch.cat([outputs, vectors], dim=-1))))
+
+    def _logits(self, results: Tensor) -> Tensor:
+        """Compute logits `(…, V)` from `r`."""
+        return F.linear(results, self.vectors, self.bias)
 
     def _drop(self, values: Tensor) -> Tensor:
         return F.dropout(values, self.dropout, self.training) if self.dropout else values

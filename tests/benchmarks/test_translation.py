@@ -45,7 +45,8 @@ def test_the_rival_has_the_same_weights_logits_and_gradients(attends, at_once):
     assert sum(weight.numel() for weight in rival.parameters()) == sum(weight.numel() for weight in ours.parameters())
     options = translation.argparse.Namespace(dataset="made", data_root="data", batch_size=6, batches=1)
     (batch,) = translation.make_batches(options, torch.device("cpu"))
-    losses = [translation.NextToken(60).loss(network(batch), batch) for network in (ours, rival)]
+    outputs = [network.train()(batch) for network in (ours, rival)]
+    losses = [translation.NextToken(60).loss(each, batch.beside(each)) for each in outputs]
     torch.testing.assert_close(losses[1], losses[0])
     norms = [
         torch.stack([gradient.norm() for gradient in torch.autograd.grad(loss, list(network.parameters()))]).sort()
@@ -63,6 +64,7 @@ def test_without_recurrences_each_step_depends_on_its_own_word_and_the_source_al
     changed = batch.targets.clone()
     changed[:, 0] = (changed[:, 0] + 1) % 60  # which step 1 reads, and no other
     for network, later in ((ours, True), (bound, False)):
+        network.eval()
         moved = (network(batch) - network(batch._replace(targets=changed))).abs().amax((0, 2)) > 0
         assert moved[:2].tolist() == [False, True]
         assert bool(moved[2:].any()) is later

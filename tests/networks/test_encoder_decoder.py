@@ -14,6 +14,7 @@ from seqsum.data.text import END, PADDING, START, UNKNOWN
 from seqsum.errors import InputError
 from seqsum.networks import EncoderDecoder
 from seqsum.networks.decoders import build_decoder
+from seqsum.objectives import NextToken
 
 SOURCE, TARGET, HIDDEN, EMBEDDED = 9, 8, 6, 5
 KINDS = list(itertools.product(("additive", "multiplicative", "none"), ("each_step", "after"), ("gru", "lstm", "rnn")))
@@ -26,7 +27,7 @@ def make_network(attention="additive", attends="each_step", cell="gru", **option
     network = EncoderDecoder(SOURCE, TARGET, cell, HIDDEN, EMBEDDED, attention, attends, **options).double()
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.6)
-    return network
+    return network.eval()
 
 
 def make_batch(lengths=(4, 2, 5), target_lengths=(3, 6, 1), seed=0):
@@ -116,7 +117,21 @@ def test_steps_one_by_one_are_all_at_once(attention, attends, cell):
     network, batch = make_network(attention, attends, cell).train(), make_batch()
     at_once = network(batch)
     network.teacher_forcing = 1 - 1e-12  # step by step, but always the true word
-    torch.testing.assert_close(network(batch), at_once)
+    torch.testing.assert_close(network(batch)[batch.scored].unsqueeze(1), at_once)
+
+
+@pytest.mark.parametrize(("attention", "attends", "cell"), KINDS)
+def test_training_predicts_scored_words_alone_with_the_same_loss_and_gradients(attention, attends, cell):
+    network, batch, objective = make_network(attention, attends, cell), make_batch(), NextToken(TARGET)
+    assert not batch.scored.all()
+    found = []
+    for outputs in (network.eval()(batch), network.train()(batch)):
+        network.zero_grad()
+        loss = objective.loss(outputs, batch.beside(outputs))
+        loss.backward()
+        found.append([loss, *(weight.grad.clone() for weight in network.parameters())])
+    assert outputs.shape == (batch.scored.sum(), 1, TARGET)
+    torch.testing.assert_close(found[1], found[0])
 
 
 def test_without_teacher_forcing_each_step_reads_the_word_before_it():

@@ -1,0 +1,53 @@
+"""Batches: which targets belong to a network's outputs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from seqsum.data.base import Batch
+from seqsum.objectives import NextToken
+
+VOCABULARY = 7
+
+
+def draw(seed, steps=5):
+    """A batch of up to three sequences, of which any steps are scored, and outputs for all of them."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = int(torch.randint(1, 4, (), generator=generator))
+    scored = torch.rand(rows, steps, generator=generator) < 0.6
+    targets = torch.randint(VOCABULARY, scored.shape, generator=generator)
+    return Batch(torch.zeros(rows, 4), targets, target_mask=scored), torch.randn(
+        *scored.shape, VOCABULARY, generator=generator
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("steps", [1, 5])
+def test_outputs_of_scored_steps_alone_give_the_same_loss_and_metrics(seed, steps):
+    batch, outputs = draw(seed, steps)
+    alone = outputs[batch.scored].unsqueeze(1)
+    found = []
+    for each in (outputs, alone):
+        objective, theirs = NextToken(VOCABULARY), batch.beside(each)
+        metrics = objective.metrics()
+        metrics.update(each, theirs.targets, theirs.scored)
+        loss, count = objective.loss(each, theirs), objective.scored(theirs).sum()
+        found.append({"loss": loss, "count": count, **metrics.compute()})
+    torch.testing.assert_close(found[1], found[0], equal_nan=True)
+
+
+def test_outputs_of_all_steps_belong_to_the_batch_itself():
+    batch, outputs = draw(0)
+    assert batch.beside(outputs) is batch
+    assert batch._replace(target_mask=None).beside(outputs[:1, :1]).targets is batch.targets
+    one = Batch(torch.zeros(2, 1), torch.zeros(2, 1), target_mask=torch.ones(2, 1).bool())
+    assert one.beside(torch.zeros(2, 1, VOCABULARY)) is one
+
+
+def test_outputs_of_another_number_of_steps_are_left_for_the_objective_to_refuse():
+    batch, outputs = draw(0)
+    few = outputs[batch.scored].unsqueeze(1)[1:]
+    assert batch.beside(few) is batch
+    with pytest.raises(ValueError, match="batch_size"):
+        NextToken(VOCABULARY).loss(few, batch._replace(target_mask=None))
