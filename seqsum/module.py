@@ -199,8 +199,7 @@ class SequenceModule(GraphedModule):
             self.log_dict(self.answer_metrics)
 
     def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor]:
-        outputs = self(batch)  # (B, S, K)
-        batch = batch.beside(outputs)
+        outputs, batch = batch.pair(self(batch))  # (B, S, K)
         loss = self.objective.loss(outputs, batch)
         mean_loss: WeightedMean = getattr(self, f"{stage}_loss")
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")

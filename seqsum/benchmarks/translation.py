@@ -105,8 +105,7 @@ def training(network: nn.Module, batches: list[Batch]) -> Callable[[], None]:
 
     def step(batch: Batch) -> None:
         optimizer.zero_grad()
-        outputs = network(batch)
-        objective.loss(outputs, batch.beside(outputs)).backward()
+        objective.loss(*batch.pair(network(batch))).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
 

@@ -38,16 +38,16 @@ class Batch(NamedTuple):
         """Mask of the scored targets, `(B, S)`; None when all are scored."""
         return self.mask if self.target_mask is None else self.target_mask
 
-    def beside(self, outputs: Tensor) -> Batch:
-        """Return the batch that a network's outputs belong to: this one, if they are `(B, S, K)`.
+    def pair(self, outputs: Tensor) -> tuple[Tensor, Batch]:
+        """Return a network's outputs and the batch that they belong to: this one, if they are `(B, S, K)`.
 
-        In training, a network may leave out the steps that are not scored, and give the other M as sequences of one
-        step, `(M, 1, K)`. They belong to a batch with those targets, `(M, 1)`, all scored.
+        In training, a network may leave out the steps that are not scored, and give the other M, `(M, K)`. They become
+        sequences of one step, `(M, 1, K)`, of a batch with those targets, `(M, 1)`, all scored.
         """
-        scored = self.scored
-        if scored is None or outputs.shape[:2] == self.targets.shape or outputs.shape[:2] != (int(scored.sum()), 1):
-            return self
-        return self._replace(targets=self.targets[scored].unsqueeze(1), mask=None, target_mask=None)
+        if outputs.dim() != 2 or self.scored is None:
+            return outputs, self
+        targets = self.targets[self.scored].unsqueeze(1)
+        return outputs.unsqueeze(1), self._replace(targets=targets, mask=None, target_mask=None)
 
     @property
     def tensors(self) -> tuple[Tensor | None, ...]:

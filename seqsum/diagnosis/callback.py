@@ -125,8 +125,8 @@ class Diagnosis(Callback):
             yield from look_over_time(cast("SequenceNetwork", module.network), features, mask)
 
     def _look_at_answers(self, objective: Objective, outputs: Tensor, step: int) -> Finding | None:
-        """Check the loss and the answers for outputs `(B, S, K)`, or of scored steps alone, see `Batch.beside`."""
-        batch = self.batch.beside(outputs)
+        """Check the loss and the answers for outputs `(B, S, K)`, or of scored steps alone, see `Batch.pair`."""
+        outputs, batch = self.batch.pair(outputs)
         loss = objective.loss(outputs, batch).item()
         if step == 0:
             self.first_loss = loss

@@ -100,7 +100,7 @@ class EncoderDecoder(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Predict each target word from those before it: sources `(B, S)`, targets `(B, T)` -> logits `(B, T, V)`.
 
-        In training on a CPU, only the M words that are scored are predicted, `(M, 1, V)`, see `Batch.beside`.
+        In training on a CPU, only the M words that are scored are predicted, `(M, V)`, see `Batch.pair`.
         """
         words = decoder_inputs(batch.targets)
         states, values = self.read(batch)
@@ -109,7 +109,7 @@ class EncoderDecoder(nn.Module):
         vectors = self._drop(self.target(words))
         results = self._results(self.decoder(vectors, states, values, batch.mask), vectors)
         if self.training and batch.scored is not None and results.device.type == "cpu":  # others would be waited for
-            results = results[batch.scored].unsqueeze(1)  # a fifth is padding, and the next product is the largest
+            results = results[batch.scored]  # a fifth is padding, and the next product is the largest
         return self._logits(results)
 
     def read(self, batch: Batch) -> tuple[list[Tensor], Tensor]:

@@ -26,10 +26,10 @@ def draw(seed, steps=5):
 @pytest.mark.parametrize("steps", [1, 5])
 def test_outputs_of_scored_steps_alone_give_the_same_loss_and_metrics(seed, steps):
     batch, outputs = draw(seed, steps)
-    alone = outputs[batch.scored].unsqueeze(1)
     found = []
-    for each in (outputs, alone):
-        objective, theirs = NextToken(VOCABULARY), batch.beside(each)
+    for given in (outputs, outputs[batch.scored]):
+        each, theirs = batch.pair(given)
+        objective = NextToken(VOCABULARY)
         metrics = objective.metrics()
         metrics.update(each, theirs.targets, theirs.scored)
         loss, count = objective.loss(each, theirs), objective.scored(theirs).sum()
@@ -39,15 +39,13 @@ def test_outputs_of_scored_steps_alone_give_the_same_loss_and_metrics(seed, step
 
 def test_outputs_of_all_steps_belong_to_the_batch_itself():
     batch, outputs = draw(0)
-    assert batch.beside(outputs) is batch
-    assert batch._replace(target_mask=None).beside(outputs[:1, :1]).targets is batch.targets
-    one = Batch(torch.zeros(2, 1), torch.zeros(2, 1), target_mask=torch.ones(2, 1).bool())
-    assert one.beside(torch.zeros(2, 1, VOCABULARY)) is one
+    for each in (batch, batch._replace(target_mask=None)):
+        same, theirs = each.pair(outputs)
+        assert same is outputs
+        assert theirs is each
 
 
-def test_outputs_of_another_number_of_steps_are_left_for_the_objective_to_refuse():
+def test_outputs_of_another_number_of_steps_are_refused_by_the_objective():
     batch, outputs = draw(0)
-    few = outputs[batch.scored].unsqueeze(1)[1:]
-    assert batch.beside(few) is batch
     with pytest.raises(ValueError, match="batch_size"):
-        NextToken(VOCABULARY).loss(few, batch._replace(target_mask=None))
+        NextToken(VOCABULARY).loss(*batch.pair(outputs[batch.scored][1:]))

@@ -117,7 +117,7 @@ def test_steps_one_by_one_are_all_at_once(attention, attends, cell):
     network, batch = make_network(attention, attends, cell).train(), make_batch()
     at_once = network(batch)
     network.teacher_forcing = 1 - 1e-12  # step by step, but always the true word
-    torch.testing.assert_close(network(batch)[batch.scored].unsqueeze(1), at_once)
+    torch.testing.assert_close(network(batch)[batch.scored], at_once)
 
 
 @pytest.mark.parametrize(("attention", "attends", "cell"), KINDS)
@@ -127,10 +127,10 @@ def test_training_predicts_scored_words_alone_with_the_same_loss_and_gradients(a
     found = []
     for outputs in (network.eval()(batch), network.train()(batch)):
         network.zero_grad()
-        loss = objective.loss(outputs, batch.beside(outputs))
+        loss = objective.loss(*batch.pair(outputs))
         loss.backward()
         found.append([loss, *(weight.grad.clone() for weight in network.parameters())])
-    assert outputs.shape == (batch.scored.sum(), 1, TARGET)
+    assert outputs.shape == (batch.scored.sum(), TARGET)
     torch.testing.assert_close(found[1], found[0])
 
 
