@@ -100,7 +100,6 @@ def training(network: nn.Module, batches: list[Batch]) -> Callable[[], None]:
     """Return a function that takes a training step on each batch."""
     objective = NextToken(SIZES[1])
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
-
     network.train()
 
     def step(batch: Batch) -> None:
