@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 import seqsum
-from seqsum.data.base import Batch, SequenceData
+from seqsum.data.base import Batch, ScoredSteps, SequenceData
 from seqsum.distributed import of_all_processes
 from seqsum.errors import InputError
 from seqsum.graphs import CudaGraph, GraphedModule
@@ -130,7 +130,7 @@ class SequenceModule(GraphedModule):
     def _encoders(self) -> Iterator[Encoder]:
         return (part for part in self.network.modules() if isinstance(part, Encoder))
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor | ScoredSteps:
         """Map a batch with inputs `(B, T, …)` to outputs `(B, S, K)`; usually `S = T`."""
         return self.network(batch)
 

@@ -1,6 +1,6 @@
 """Data: digits as tensors, sequences of them as index tables, batches for Lightning."""
 
-from seqsum.data.base import Batch, SequenceData, unlabelled
+from seqsum.data.base import Batch, ScoredSteps, SequenceData, unlabelled
 from seqsum.data.copy_memory import CopyMemory
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digit_rows import DigitRows
@@ -26,6 +26,7 @@ __all__ = [
     "FilmReviews",
     "Images",
     "RestoredImages",
+    "ScoredSteps",
     "SequenceData",
     "SineCurves",
     "Translation",

@@ -12,6 +12,16 @@ from torch import Tensor
 from seqsum.data.own import Nothing, OwnInput
 
 
+class ScoredSteps(NamedTuple):
+    """What a network may return in training instead of outputs `(B, S, K)`: those of the scored steps alone.
+
+    Attributes:
+        outputs: `(M, K)`, in the order of `outputs[batch.scored]`.
+    """
+
+    outputs: Tensor
+
+
 class Batch(NamedTuple):
     """A batch of sequences on the device.
 
@@ -38,16 +48,15 @@ class Batch(NamedTuple):
         """Mask of the scored targets, `(B, S)`; None when all are scored."""
         return self.mask if self.target_mask is None else self.target_mask
 
-    def pair(self, outputs: Tensor) -> tuple[Tensor, Batch]:
-        """Return a network's outputs and the batch that they belong to: this one, if they are `(B, S, K)`.
+    def pair(self, outputs: Tensor | ScoredSteps) -> tuple[Tensor, Batch]:
+        """Return a network's outputs and the batch that they belong to, which is this one unless steps are left out.
 
-        In training, a network may leave out the steps that are not scored, and give the other M, `(M, K)`. They become
-        sequences of one step, `(M, 1, K)`, of a batch with those targets, `(M, 1)`, all scored.
+        `ScoredSteps` become M sequences of one step, `(M, 1, K)`, of a batch with their targets, `(M, 1)`, all scored.
         """
-        if outputs.dim() != 2 or self.scored is None:
+        if not isinstance(outputs, ScoredSteps):
             return outputs, self
-        targets = self.targets[self.scored].unsqueeze(1)
-        return outputs.unsqueeze(1), self._replace(targets=targets, mask=None, target_mask=None)
+        targets = (self.targets if self.scored is None else self.targets[self.scored]).flatten().unsqueeze(1)
+        return outputs.outputs.unsqueeze(1), self._replace(targets=targets, mask=None, target_mask=None)
 
     @property
     def tensors(self) -> tuple[Tensor | None, ...]:

@@ -116,7 +116,7 @@ class Diagnosis(Callback):
             yield "inputs", found
             return
         module, features = module_of(pl_module), self.onlooker.features
-        if found := self._look_at_answers(module.objective, self.onlooker.outputs, trainer.global_step):
+        if found := self._look_at_answers(module.objective, trainer.global_step):
             yield "loss", found
             return
         yield from self.onlooker.found
@@ -124,9 +124,9 @@ class Diagnosis(Callback):
             mask = None if self.batch.mask is None else self.batch.mask[:, : features.shape[1]]
             yield from look_over_time(cast("SequenceNetwork", module.network), features, mask)
 
-    def _look_at_answers(self, objective: Objective, outputs: Tensor, step: int) -> Finding | None:
-        """Check the loss and the answers for outputs `(B, S, K)`, or of scored steps alone, see `Batch.pair`."""
-        outputs, batch = self.batch.pair(outputs)
+    def _look_at_answers(self, objective: Objective, step: int) -> Finding | None:
+        """Check the loss and the answers."""
+        outputs, batch = self.onlooker.outputs, self.onlooker.batch
         loss = objective.loss(outputs, batch).item()
         if step == 0:
             self.first_loss = loss

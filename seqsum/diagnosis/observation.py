@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from seqsum.data.base import Batch
+from seqsum.data.base import Batch, ScoredSteps
 from seqsum.diagnosis.findings import (
     BOUNDS,
     SATURATED_GATES,
@@ -32,13 +32,15 @@ class Onlooker:
     """Observe a network's next forward pass: its outputs, and the encoder and features of a `SequenceNetwork`.
 
     Attributes:
-        outputs: The network's outputs, `(B, S, K)`.
+        outputs: The network's outputs, `(B, S, K)`, or those of the scored steps, see `Batch.pair`.
+        batch: The batch that they belong to.
         features: Inputs of the recurrence, `(B, T, F)`; of the first window if the network runs in windows. None if it
             is not a `SequenceNetwork`.
         found: Findings in the encoder.
     """
 
     outputs: Tensor
+    batch: Batch
     features: Tensor | None
 
     def __init__(self) -> None:
@@ -72,8 +74,9 @@ class Onlooker:
         if self.features is None:
             self.features = features.detach()
 
-    def _keep_outputs(self, _: nn.Module, __: tuple[Batch], outputs: Tensor) -> None:
-        self.outputs = outputs.detach()
+    def _keep_outputs(self, _: nn.Module, read: tuple[Batch], outputs: Tensor | ScoredSteps) -> None:
+        paired, self.batch = read[0].pair(outputs)
+        self.outputs = paired.detach()
 
     def _look_at_activation(self, path: str, module: nn.Module, _: tuple[Tensor], values: Tensor) -> None:
         """Check activations `(N, U, …)`, where `N` includes time."""

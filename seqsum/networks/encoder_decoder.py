@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqsum.data.base import Batch
+from seqsum.data.base import Batch, ScoredSteps
 from seqsum.data.text import END, START
 from seqsum.data.text.sentences import decoder_inputs
 from seqsum.errors import InputError
@@ -97,10 +97,10 @@ class EncoderDecoder(nn.Module):
         """Vectors of the target words, `(V, F)`."""
         return self.target.module.weight  # type: ignore[return-value]  # a parameter
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor | ScoredSteps:
         """Predict each target word from those before it: sources `(B, S)`, targets `(B, T)` -> logits `(B, T, V)`.
 
-        In training on a CPU, only the M words that are scored are predicted, `(M, V)`, see `Batch.pair`.
+        In training on a CPU, only the M words that are scored are predicted: `ScoredSteps` with logits `(M, V)`.
         """
         words = decoder_inputs(batch.targets)
         states, values = self.read(batch)
@@ -109,7 +109,8 @@ class EncoderDecoder(nn.Module):
         vectors = self._drop(self.target(words))
         results = self._results(self.decoder(vectors, states, values, batch.mask), vectors)
         if self.training and batch.scored is not None and results.device.type == "cpu":  # others would be waited for
-            results = results[batch.scored]  # a fifth is padding, and the next product is the largest
+            # a fifth is padding, and the next product is the largest
+            return ScoredSteps(self._logits(results[batch.scored]))
         return self._logits(results)
 
     def read(self, batch: Batch) -> tuple[list[Tensor], Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seqsum.data.base import Batch
+from seqsum.data import Batch, ScoredSteps
 from seqsum.objectives import NextToken
 
 VOCABULARY = 7
@@ -27,7 +27,7 @@ def draw(seed, steps=5):
 def test_outputs_of_scored_steps_alone_give_the_same_loss_and_metrics(seed, steps):
     batch, outputs = draw(seed, steps)
     found = []
-    for given in (outputs, outputs[batch.scored]):
+    for given in (outputs, ScoredSteps(outputs[batch.scored])):
         each, theirs = batch.pair(given)
         objective = NextToken(VOCABULARY)
         metrics = objective.metrics()
@@ -38,14 +38,23 @@ def test_outputs_of_scored_steps_alone_give_the_same_loss_and_metrics(seed, step
 
 
 def test_outputs_of_all_steps_belong_to_the_batch_itself():
+    """Whatever their shape: `WordVectors` and networks of one's own give other axes than `(B, S, K)`."""
     batch, outputs = draw(0)
     for each in (batch, batch._replace(target_mask=None)):
-        same, theirs = each.pair(outputs)
-        assert same is outputs
-        assert theirs is each
+        for given in (outputs, outputs[..., 0], outputs[batch.scored]):
+            same, theirs = each.pair(given)
+            assert same is given
+            assert theirs is each
+
+
+def test_all_steps_are_scored_without_a_mask():
+    batch, outputs = draw(0)
+    each, theirs = batch._replace(target_mask=None).pair(ScoredSteps(outputs.flatten(0, 1)))
+    loss = NextToken(VOCABULARY).loss
+    torch.testing.assert_close(loss(each, theirs), loss(outputs, batch._replace(target_mask=None)))
 
 
 def test_outputs_of_another_number_of_steps_are_refused_by_the_objective():
     batch, outputs = draw(0)
     with pytest.raises(ValueError, match="batch_size"):
-        NextToken(VOCABULARY).loss(*batch.pair(outputs[batch.scored][1:]))
+        NextToken(VOCABULARY).loss(*batch.pair(ScoredSteps(outputs[batch.scored][1:])))

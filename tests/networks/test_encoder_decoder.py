@@ -117,7 +117,7 @@ def test_steps_one_by_one_are_all_at_once(attention, attends, cell):
     network, batch = make_network(attention, attends, cell).train(), make_batch()
     at_once = network(batch)
     network.teacher_forcing = 1 - 1e-12  # step by step, but always the true word
-    torch.testing.assert_close(network(batch)[batch.scored], at_once)
+    torch.testing.assert_close(network(batch)[batch.scored], at_once.outputs)
 
 
 @pytest.mark.parametrize(("attention", "attends", "cell"), KINDS)
@@ -130,7 +130,7 @@ def test_training_predicts_scored_words_alone_with_the_same_loss_and_gradients(a
         loss = objective.loss(*batch.pair(outputs))
         loss.backward()
         found.append([loss, *(weight.grad.clone() for weight in network.parameters())])
-    assert outputs.shape == (batch.scored.sum(), TARGET)
+    assert outputs.outputs.shape == (batch.scored.sum(), TARGET)
     torch.testing.assert_close(found[1], found[0])
 
 
@@ -173,7 +173,7 @@ def test_special_words_are_never_written():
 def test_dropout_is_of_words_and_results_in_training_alone():
     network, batch = make_network(dropout=0.5), make_batch()
     assert torch.equal(network.eval()(batch), network(batch))
-    assert not torch.equal(network.train()(batch), network(batch))
+    assert not torch.equal(network.train()(batch).outputs, network(batch).outputs)
 
 
 @pytest.mark.parametrize("attends", ["each_step", "after"])
