@@ -45,6 +45,7 @@ from seqsum.recurrent.rule import fastest_backends
 from seqsum.recurrent.unroll import Unroll, leave_out
 
 Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "triton"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
 KERNELS = ("bptt", "native", "triton")  # access memory by address, or change tensors in place
 Runner: TypeAlias = Callable[[Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
 
@@ -108,8 +109,8 @@ def run(
 
 def check_backend(backend: str) -> None:
     """Raise a ValueError unless the backend is one of `Backend`."""
-    if backend not in get_args(Backend):
-        raise ValueError(f"`backend` (={backend!r}) must be one of {get_args(Backend)}")
+    if backend not in BACKENDS:
+        raise ValueError(f"`backend` (={backend!r}) must be one of {BACKENDS}")
 
 
 def resolve_backend(

@@ -207,7 +207,7 @@ class Recurrent(Opaque):
         given: Given,
     ) -> tuple[Tensor, list[Tensor]]:
         """Run one layer in one direction: `(T, B, F)`, states `(B, S)` -> `(T, B, O)`, final states."""
-        cell = cast(RecurrentCell, self.cells[index])
+        cell = self._cell(index)
         batch = inputs.shape[1]
         if state is None:
             state = [learned[index].expand(batch, -1) for learned in self.initial_state]
@@ -244,8 +244,10 @@ class Recurrent(Opaque):
 
     def _reference(self, input: Tensor) -> Tensor:
         """Return a tensor with the type and device of the weights; `input` if the cell has no weights."""
-        own = next(self.cells[0].parameters(recurse=False), None)  # searching all modules takes ten times as long
-        return next(self.parameters(), input) if own is None else own
+        for own in self._cell(0)._parameters.values():  # searching all modules takes the host ten times as long
+            if own is not None:
+                return own
+        return next(self.parameters(), input)
 
     def _check_input(self, input: Tensor) -> None:
         if not isinstance(input, Tensor):
@@ -275,7 +277,7 @@ class Recurrent(Opaque):
 
     def _unwrap(self, hx: States, batch: Sequence[int], input: Tensor) -> list[Tensor]:
         """Check the user's state and return it as a list of `(L·D, B, S)`; `batch` is empty for a single sequence."""
-        sizes = self._first_cell().state_size
+        sizes = self._cell(0).state_size
         states = list(hx) if isinstance(hx, tuple | list) else [hx]
         if not all(isinstance(state, Tensor) for state in states):
             given = ", ".join(type(state).__name__ for state in states)
@@ -292,7 +294,7 @@ class Recurrent(Opaque):
 
     def _list_constants(self, constants: Constants | None, batch: Sequence[int], input: Tensor) -> Given:
         """Check the user's constants and return them as a list of `(B, …)`; see `_unwrap` for the arguments."""
-        cell = self._first_cell()
+        cell = self._cell(0)
         given = list_constants(cell, constants, batch)
         for name, tensor in zip(getattr(cell, "constant_names", ()), given, strict=True):
             if _is_float(tensor):
@@ -304,8 +306,9 @@ class Recurrent(Opaque):
     def _wrap(self, states: list[Tensor]) -> States:
         return states[0] if len(states) == 1 else tuple(states)
 
-    def _first_cell(self) -> RecurrentCell:
-        return cast(RecurrentCell, self.cells[0])
+    def _cell(self, index: int) -> RecurrentCell:
+        """Return `cells[index]`, in a tenth of the time that a `ModuleList` takes."""
+        return cast(RecurrentCell, cast(nn.Module, self._modules["cells"])._modules[str(index)])
 
     def reset_parameters(self) -> None:
         """Reset the parameters of all cells, and learned initial states to zero.

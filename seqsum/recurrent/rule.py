@@ -22,10 +22,10 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from seqsum.recurrent.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell
+from seqsum.recurrent.cells import RecurrentCell
+from seqsum.recurrent.kernels.written_for import NAMES
 
 RULES = Path(__file__).parent / "rules"
-CELLS: dict[type[RecurrentCell], str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 Mode = Literal["training", "inference"]
 
 
@@ -62,7 +62,7 @@ def fastest_backends(cell: RecurrentCell, batch: int | None = None, steps: int |
 
     The mode is `training` where gradients are enabled. Sizes that are None are ignored.
     """
-    name = CELLS.get(type(cell))  # a subclass may compute something else
+    name = NAMES.get(type(cell))  # a subclass may compute something else
     if name is None:
         return ()
     weight: torch.Tensor = cell.weight_hh  # type: ignore[assignment]  # all built-in cells have it

@@ -380,7 +380,7 @@ def test_weights_are_refused_where_or_as_no_kernel_takes_them(device, dtype, cap
     weight = SimpleNamespace(device=torch.device(device), dtype=dtype)
     cell = LSTMCell(F, H)
     monkeypatch.setattr(launch, "INTERPRETED", False)
-    monkeypatch.setattr(cell, "parameters", lambda: iter([weight]))
+    monkeypatch.setitem(cell._parameters, "weight_hh", weight)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     if why is None:
         assert triton_kernels.triton_obstacle(cell) is None
@@ -441,7 +441,7 @@ def test_no_program_gets_more_than_the_device_has(shared_memory):
 )
 def test_products_are_as_precise_as_torchs(matmul, precision, monkeypatch):
     monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(**matmul))
-    assert launch.float32_precision() == precision
+    assert launch.product_precision(torch.float32) == precision
 
 
 def test_all_kernels_compile_for_gpus(compiler):

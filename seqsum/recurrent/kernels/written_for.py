@@ -13,10 +13,11 @@ import textwrap
 import tokenize
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
-from seqsum.recurrent.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell
+from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
 
+NAMES: dict[type[RecurrentCell], str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 LAYOUT = ("NEWLINE", "INDENT", "DEDENT")
 METHODS = ("project", "project_with", "recur", "gates", "step")
 # When the equations change, first change the kernels (bptt, native, triton), then copy the value that the test prints.
@@ -26,6 +27,12 @@ FINGERPRINTS: dict[type[RecurrentCell], str] = {
     GRUCell: "e43b85e2267633f4",
 }
 _ORIGINAL = {cell: {name: getattr(cell, name) for name in METHODS} for cell in FINGERPRINTS}
+
+
+def is_plain(cell: RecurrentCell) -> TypeGuard[PackedCell]:
+    """Whether a cell is built-in, without options that the native and Triton kernels lack."""
+    plain = isinstance(cell, PackedCell) and type(cell) in NAMES and not cell.layer_norm  # a subclass may differ
+    return plain and not (isinstance(cell, LSTMCell) and cell.proj_size)
 
 
 def edited(cell: RecurrentCell) -> str | None:

@@ -7,22 +7,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TypeGuard
 
-from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
+from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.kernels.autograd import Run, run_kernel
 from seqsum.recurrent.kernels.native.build import REALS, load_library
 from seqsum.recurrent.kernels.native.unroll import UnrollNative
-from seqsum.recurrent.kernels.written_for import edited
+from seqsum.recurrent.kernels.written_for import NAMES, edited, is_plain
 
 __all__ = ["find_native_kernel", "native_obstacle"]
-
-_NAMES: dict[type[RecurrentCell], str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 
 
 def native_obstacle(cell: RecurrentCell) -> str | None:
     """Explain why the kernels can't run this cell; None if they can."""
-    if not _is_plain(cell):
+    if not is_plain(cell):
         return "the kernels are for RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or `proj_size`"
     if why := edited(cell):
         return why
@@ -40,13 +37,7 @@ def find_native_kernel(cell: RecurrentCell) -> Run:
         RuntimeError: There is no kernel for it, or it can't be compiled on this machine.
     """
     obstacle = native_obstacle(cell)
-    if obstacle is not None or not _is_plain(cell):
+    if obstacle is not None or not is_plain(cell):
         raise RuntimeError(f"`backend` (='native') can't run {type(cell).__name__}: {obstacle}")
     library = load_library(REALS[cell.weight_ih.dtype])
-    return partial(run_kernel, partial(UnrollNative, library, _NAMES[type(cell)]))
-
-
-def _is_plain(cell: RecurrentCell) -> TypeGuard[PackedCell]:
-    """Whether a cell is built-in, without options that the kernels lack. Subclasses may compute something else."""
-    plain = isinstance(cell, PackedCell) and type(cell) in _NAMES and not cell.layer_norm
-    return plain and not (isinstance(cell, LSTMCell) and cell.proj_size)
+    return partial(run_kernel, partial(UnrollNative, library, NAMES[type(cell)]))

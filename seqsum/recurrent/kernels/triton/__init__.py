@@ -14,13 +14,12 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
+from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.kernels.autograd import Run, run_kernel
-from seqsum.recurrent.kernels.written_for import edited
+from seqsum.recurrent.kernels.written_for import NAMES, edited, is_plain
 
 __all__ = ["find_triton_kernel", "triton_obstacle"]
 
-_NAMES: dict[type[RecurrentCell], str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 OLDEST = (3, 6)  # the oldest Triton that the kernels were run with, from torch 2.11
 CAPABILITY = (8, 0)  # the first with products in bfloat16 and TF32
@@ -28,8 +27,7 @@ CAPABILITY = (8, 0)  # the first with products in bfloat16 and TF32
 
 def triton_obstacle(cell: RecurrentCell) -> str | None:
     """Explain why the kernels can't run this cell, or not with its weights' type or device; None if they can."""
-    plain = isinstance(cell, PackedCell) and type(cell) in _NAMES and not cell.layer_norm
-    if not plain or getattr(cell, "proj_size", None):  # a subclass may compute something else
+    if not is_plain(cell):
         return "the kernels are for RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or `proj_size`"
     if why := edited(cell):
         return why
@@ -37,7 +35,7 @@ def triton_obstacle(cell: RecurrentCell) -> str | None:
         return problem
     from seqsum.recurrent.kernels.triton.launch import INTERPRETED
 
-    return None if INTERPRETED else _obstacle_on_device(next(cell.parameters()))
+    return None if INTERPRETED else _obstacle_on_device(cell.weight_hh)
 
 
 @cache
@@ -74,4 +72,4 @@ def find_triton_kernel(cell: RecurrentCell) -> Run:
         raise RuntimeError(f"`backend` (='triton') can't run {type(cell).__name__}: {obstacle}")
     from seqsum.recurrent.kernels.triton.unroll import UnrollTriton
 
-    return partial(run_kernel, partial(UnrollTriton, _NAMES[type(cell)]))
+    return partial(run_kernel, partial(UnrollTriton, NAMES[type(cell)]))

@@ -9,7 +9,6 @@ import torch
 import triton
 from torch import Tensor
 
-from seqsum.recurrent.cells import PackedCell
 from seqsum.recurrent.kernels.triton import persistent, stepped
 from seqsum.recurrent.kernels.triton.blocks import ABSENT
 from seqsum.recurrent.kernels.triton.equations import NUM_GATES, NUM_KEPT
@@ -21,17 +20,19 @@ BLOCK = 256  # numbers per program of the kernels in `stepped.py`
 
 
 class Call(NamedTuple):
-    """Arguments of a kernel other than tensors: the cell's name, the cell, the direction."""
+    """Arguments of a kernel other than tensors.
+
+    Attributes:
+        name: "lstm", "gru" or "rnn".
+        variant: Whether the LSTM has the identity output, or the RNN ReLU.
+        reverse: Start with the last step.
+        precision: See `product_precision`.
+    """
 
     name: str
-    cell: PackedCell
+    variant: bool
     reverse: bool
-
-    @property
-    def variant(self) -> bool:
-        """Whether the LSTM has the identity output, or the RNN ReLU."""
-        cell = self.cell
-        return getattr(cell, "output_activation", "") == "identity" or getattr(cell, "nonlinearity", "") == "relu"
+    precision: str
 
     @property
     def outputs_hidden(self) -> bool:
@@ -130,16 +131,20 @@ def run_backward(call: Call, found: Plan | None, tensors: Backward) -> None:
 def find_plan(call: Call, way: Way, weight: Tensor, batch: int) -> Plan | None:
     """Return the plan for the persistent kernel; None if steps should be launched one by one."""
     width = weight.element_size()
-    if weight.dtype == torch.float32 and float32_precision() != "tf32":
-        width *= 2  # tf32x3 splits each weight into two
+    if call.precision == "tf32x3":
+        width *= 2  # it splits each weight into two
     found = plan(call.name, way, weight.shape[1], batch, width, _describe(weight.device))
     if INTERPRETED and found is not None and found.groups[0] > 1:
         return None  # the interpreter runs programs one after another, so one that waits for another would wait forever
     return found
 
 
-def float32_precision() -> str:
-    """Return the precision of float32 products: TF32 if torch may use it, else three TF32 products (full precision)."""
+def product_precision(dtype: torch.dtype) -> str:
+    """Return how products of a type are computed; of float32 by TF32 if torch may use it, else by three TF32 products,
+    which is full precision.
+    """
+    if dtype != torch.float32:
+        return "ieee"
     matmul = torch.backends.cuda.matmul
     # since torch 2.9, reading allow_tf32 raises an error if the user has set fp32_precision
     allowed = matmul.fp32_precision == "tf32" if hasattr(matmul, "fp32_precision") else matmul.allow_tf32
@@ -161,16 +166,20 @@ def _describe(device: torch.device) -> Device:
 
 def _launch(kernel: Any, call: Call, found: Plan, projected: Tensor, weight: Tensor, *tensors: Tensor | None) -> None:
     length, batch, _ = projected.shape
-    constants = {
-        **_constants(call, weight),
+    options = _options(call, found, weight.dtype, weight.shape[1])
+    _start(kernel, found.groups, weight, *tensors, length, batch, **options)
+
+
+@lru_cache(maxsize=1024)
+def _options(call: Call, found: Plan, dtype: torch.dtype, size: int) -> dict[str, Any]:
+    """Return the compile-time constants of a persistent kernel, and Triton's options; the same dictionary each time."""
+    return {
+        **_constants(call, dtype, size),
         **{"slots": 1 if NUM_GATES[call.name] == 1 else 4, "padded": found.padded, "reverse": call.reverse},
-        **{"precision": float32_precision(), "alone": found.alone},
+        **{"precision": call.precision, "alone": found.alone},
         **{"block_units": found.units, "block_rows": found.rows, "chunks": found.chunks},
+        **{"num_warps": found.warps, **({} if found.alone else {"launch_cooperative_grid": True})},
     }
-    options: dict[str, Any] = {"num_warps": found.warps}
-    if not found.alone:
-        options["launch_cooperative_grid"] = True
-    _start(kernel, found.groups, weight, *tensors, length, batch, **constants, **options)
 
 
 def _start(kernel: Any, grid: tuple[int, ...], weight: Tensor, *arguments: Any, **options: Any) -> None:
@@ -179,10 +188,10 @@ def _start(kernel: Any, grid: tuple[int, ...], weight: Tensor, *arguments: Any, 
         kernel[grid](weight, *arguments, **options, enable_fp_fusion=True)
 
 
-def _constants(call: Call, weight: Tensor) -> dict[str, Any]:
+def _constants(call: Call, dtype: torch.dtype, size: int) -> dict[str, Any]:
     """Return the compile-time constants that all kernels have."""
-    approximate = weight.dtype in (torch.float16, torch.bfloat16) and not INTERPRETED
-    sizes = {"gates": NUM_GATES[call.name], "num_kept": NUM_KEPT[call.name], "size": weight.shape[1]}
+    approximate = dtype in (torch.float16, torch.bfloat16) and not INTERPRETED
+    sizes = {"gates": NUM_GATES[call.name], "num_kept": NUM_KEPT[call.name], "size": size}
     return {"cell": call.name, "variant": call.variant, "approximate": approximate, **sizes}
 
 
@@ -232,7 +241,7 @@ def _step_backward(call: Call, tensors: Backward) -> None:
 def _start_once(kernel: Any, call: Call, shape: torch.Size, product: Tensor, *tensors: Tensor | None) -> None:
     batch, size = shape
     grid = (triton.cdiv(batch * size, BLOCK),)
-    _start(kernel, grid, product, *tensors, batch, **_constants(call, call.cell.weight_hh), block=BLOCK)
+    _start(kernel, grid, product, *tensors, batch, **_constants(call, product.dtype, size), block=BLOCK)
 
 
 def _running(state: Tensor | None, projected: Tensor) -> Tensor | None:

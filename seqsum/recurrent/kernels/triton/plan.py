@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from itertools import product
 from typing import Literal, NamedTuple
 
@@ -43,6 +44,7 @@ class Device(NamedTuple):
     shared_memory: int
 
 
+@lru_cache(maxsize=1024)
 def plan(cell: str, way: Way, size: int, batch: int, width: int, device: Device) -> Plan | None:
     """Plan a cell of `size` units with weights of `width` bytes each; None if each step needs its own launches."""
     padded = max(16, 1 << (size - 1).bit_length())

@@ -16,6 +16,7 @@ from seqsum.recurrent.kernels.triton.launch import (
     Call,
     Forward,
     find_plan,
+    product_precision,
     run_backward,
     run_forward,
     state_type,
@@ -35,7 +36,9 @@ class UnrollTriton(Kernel):
     def __init__(self, name: str, cell: PackedCell, reverse: bool) -> None:
         super().__init__(cell, reverse)
         self.weights = ("weight_hh", "bias_hh") if name == "gru" else ("weight_hh",)  # else `project` adds the bias
-        self.call = Call(name, cell, reverse)
+        options = vars(cell)  # an LSTM has no nonlinearity, and a module takes long to say so
+        variant = options.get("output_activation") == "identity" or options.get("nonlinearity") == "relu"
+        self.call = Call(name, variant, reverse, product_precision(cell.weight_hh.dtype))
 
     def forward(self, given: Given, keep: bool) -> tuple[Results, Saved]:
         call, projected = self.call, given.inputs
