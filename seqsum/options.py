@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from shlex import split
 from typing import Any, cast
@@ -87,10 +88,26 @@ def device_of(name: str) -> torch.device:
     Raises:
         InputError: torch knows no such device, or the machine has none.
     """
-    try:
-        device = torch.device(name)
+    with _refused(name):
+        device = device_named(name)
         torch.empty(0, device=device)
+    return device
+
+
+def device_named(name: str) -> torch.device:
+    """Return the device that `--device` names, without using it, for a process that leaves it to others.
+
+    Raises:
+        InputError: torch knows no such device.
+    """
+    with _refused(name):
+        return torch.device(name)
+
+
+@contextmanager
+def _refused(name: str) -> Iterator[None]:
+    try:
+        yield
     except (RuntimeError, AssertionError) as error:  # the latter where torch was built without that device
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"`--device` (={name}) can't be used: {reason}") from error
-    return device

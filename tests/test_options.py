@@ -11,7 +11,7 @@ from seqsum.benchmarks import __main__ as benchmarks
 from seqsum.errors import InputError
 from seqsum.experiments import __main__ as experiments
 from seqsum.experiments import runs
-from seqsum.options import Checked, above, at_least, device_of, labels_of, quoted_flags
+from seqsum.options import Checked, above, at_least, device_named, device_of, labels_of, quoted_flags
 
 PROGRAMS = {"benchmarks": benchmarks, "experiments": experiments}
 
@@ -64,9 +64,10 @@ def test_flags_in_quotation_marks_are_split_as_a_shell_does():
 
 def test_a_device_that_torch_does_not_know_or_have_is_named():
     assert device_of("cpu") == torch.device("cpu")
-    for name in ("foo", "cuda:99"):
+    for read, name in ((device_of, "foo"), (device_of, "cuda:99"), (device_named, "foo")):
         with pytest.raises(InputError, match=rf"^`--device` \(={name}\) can't be used: \S"):
-            device_of(name)
+            read(name)
+    assert device_named("cuda:99") == torch.device("cuda", 99)
 
 
 def test_a_torch_that_was_built_without_the_device_is_named(monkeypatch):

@@ -29,12 +29,13 @@ from seqsum.networks import ConvEncoder
 RIVAL = "plain, torch.nn.LSTM"
 KERAS = "Keras on TensorFlow"
 CONVOLUTIONS = "seqsum, its convolutions alone"
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     loading.add_arguments(parser)
-    parser.add_argument("--precision", default="32-true", help="the Trainer's, for all contestants")
+    parser.add_argument("--precision", default="32-true", choices=PRECISIONS, help="the Trainer's, for all contestants")
 
 
 def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:

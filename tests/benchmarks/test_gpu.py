@@ -475,6 +475,12 @@ def test_without_files_there_are_no_tables(tmp_path, capsys):
     assert f"error: `--output` (={tmp_path}) has no files of this benchmark" in capsys.readouterr().err
 
 
+def test_a_device_that_torch_does_not_know_is_named(capsys):
+    with pytest.raises(SystemExit):
+        main(["gpu", "--device=foo"])
+    assert "`--device` (=foo) can't be used" in capsys.readouterr().err
+
+
 def test_parts_run_in_their_own_order_and_unknown_ones_are_refused(capsys):
     assert command.parts_from("step,tests") == ["tests", "step"]
     with pytest.raises(SystemExit):

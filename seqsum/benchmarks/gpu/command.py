@@ -18,7 +18,7 @@ from seqsum.benchmarks.gpu.budget import Deadline, share
 from seqsum.benchmarks.gpu.results import Results, head_of
 from seqsum.benchmarks.gpu.tables import tables
 from seqsum.errors import InputError
-from seqsum.options import at_least
+from seqsum.options import at_least, device_named
 
 Measure = Callable[[argparse.Namespace, torch.device, Results, Deadline], None]
 PARTS: dict[str, Measure] = {
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         InputError: The folder has no files of this benchmark.
     """
-    device = torch.device(options.device)
+    device = device_named(options.device)  # each part says itself if it can't be used
     if options.here:
         return run_here(options, device, Deadline(float(sys.stdin.readline()) if options.told else options.seconds))
     status = 0 if options.tables else run_apart(options, device, Deadline(options.seconds))
