@@ -7,12 +7,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from seqsum import GRU
+from seqsum import GRU, LSTM
 from seqsum.benchmarks import recurrent
 from seqsum.benchmarks.__main__ import main
 from seqsum.benchmarks.gpu import ahead, checks, command, contestants, fits, kernels, rule, step
@@ -203,6 +204,7 @@ def test_the_rule_is_in_the_form_of_the_packages_own(tiny, tmp_path, monkeypatch
 def test_parts_of_a_step(tmp_path, monkeypatch, mnist_root):
     monkeypatch.setattr(step, "BATCHES", (4,))
     monkeypatch.setattr(step, "RECURRENCES", [("lstm", "auto"), ("torch_lstm", "auto")])
+    monkeypatch.setattr(step, "CALL", (2, 4, 3, 3))
     monkeypatch.setattr(fits, "train_default", lambda *_: None)
     monkeypatch.setattr(fits, "train_variants", lambda *_: None)
     status, file = measure(tmp_path, "--parts", "step", "--data-root", str(mnist_root))
@@ -214,9 +216,25 @@ def test_parts_of_a_step(tmp_path, monkeypatch, mnist_root):
         *(("forward and backward", cell) for cell in ("lstm", "torch_lstm")),
         *(("step", cell) for cell in ("lstm", "torch_lstm")),
         *((what, "lstm") for what in ("encoder, forward", "metrics", "clipping", "AdamW")),
+        *((what, cell) for what in ("call, forward", "call, forward and backward") for cell in ("lstm", "torch_lstm")),
     }
     time_of = {(row["what"], row.get("cell")): row["ms"] for row in file["rows"]}
     assert time_of["encoder, forward", "lstm"] < time_of["step", "lstm"]
+
+
+def test_a_call_is_timed_without_what_it_launches(tmp_path, monkeypatch):
+    launch = pytest.importorskip("seqsum.recurrent.kernels.triton.launch")
+    started = []
+    monkeypatch.setattr(launch, "INTERPRETED", True)
+    monkeypatch.setattr(launch, "_start", lambda *_, **__: started.append(1))
+    monkeypatch.setattr(step, "CALL", (2, 4, 3, 3))
+    monkeypatch.setitem(step.CALLED, "lstm", partial(LSTM, backend="triton"))
+    results = Results(tmp_path / "step.json", {})
+    options = argparse.Namespace(rounds=4, warm_up=0)
+    step._time_call("lstm", options, CPU, results)
+    names = ["call, forward", "call, forward and backward"]
+    assert [row["what"] for row in results.rows] == [*names, *(f"{name}, not launched" for name in names)]
+    assert len(started) == 1 + 4 * (1 + 2)  # the first call says which backend it has
 
 
 @pytest.fixture

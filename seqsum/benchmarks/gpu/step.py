@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain, product, repeat
 from typing import Any
 
@@ -20,9 +21,12 @@ from seqsum.data import DigitSums
 from seqsum.data.base import Batch
 from seqsum.data.index_tables import IndexBatch
 from seqsum.module import SequenceModule, parts_of
+from seqsum.recurrent import LSTM
 
 BATCHES = (128, 1024)  # sequences
 RECURRENCES = [("lstm", "auto"), ("lstm", "triton"), ("lstm", "bptt"), ("torch_lstm", "auto")]
+CALLED = {"lstm": LSTM, "torch_lstm": nn.LSTM}
+CALL = 4, 128, 128, 128  # T, B, F, H: the recurrence of the default network
 Part = Callable[[], Any]
 
 
@@ -32,6 +36,9 @@ def measure(options: argparse.Namespace, device: torch.device, results: Results,
     Captures of CUDA graphs come last, because a failed capture can make the device unusable for this process.
     """
     fits.train_default(options, device, results, deadline)
+    for cell in CALLED:
+        with results.noting(f"a call of {cell}"):
+            _time_call(cell, options, device, results)
     batches = []
     for batch_size in BATCHES:
         if deadline.passed():
@@ -87,6 +94,36 @@ def _time_graph(batch: Batch, cell: str, results: Results) -> None:
     seconds = replay_seconds(Step(batch, cell, "auto", capturable=True).whole, batch.inputs.device, 0.001)
     head = {"batch": len(batch.inputs), "cell": cell, "backend": "auto", "what": "step as a CUDA graph"}
     results.add({**head, "ms": _ms(seconds), "images/s": round(batch.targets.numel() / seconds)})
+
+
+def _time_call(cell: str, options: argparse.Namespace, device: torch.device, results: Results) -> None:
+    """Time a layer's call, and what of it is neither a kernel nor Triton's launcher: the host's work before them."""
+    steps, batch, features, hidden = CALL
+    layer = CALLED[cell](features, hidden).to(device)
+    inputs = torch.randn(steps, batch, features, device=device, requires_grad=True)
+
+    def forward() -> None:
+        with torch.no_grad():
+            layer(inputs)
+
+    def differentiate() -> None:
+        layer(inputs)[0].sum().backward()
+
+    parts: dict[str, Part] = {"call, forward": forward, "call, forward and backward": differentiate}
+    forward()
+    if getattr(layer, "last_backend", None) == "triton":
+        parts |= {f"{name}, not launched": partial(_without_launch, part) for name, part in parts.items()}
+    _add(parts, {"batch": batch, "cell": cell, "backend": "auto"}, options, device, results)
+
+
+def _without_launch(part: Part) -> None:
+    from seqsum.recurrent.kernels.triton import launch
+
+    start, launch._start = launch._start, lambda *_, **__: None  # mock.patch would take as long as the call
+    try:
+        part()
+    finally:
+        launch._start = start
 
 
 class Step:
