@@ -76,8 +76,7 @@ def check_alike(name: str, tensor: Tensor, dtype: torch.dtype, device: torch.dev
 
 def autocasts(device: torch.device) -> bool:
     """Whether autocast is enabled for a device; False on `meta`, where torch would raise an error."""
-    kind = device.type
-    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
 
 
 def castable_type(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
