@@ -199,7 +199,10 @@ class SequenceModule(GraphedModule):
             self.log_dict(self.answer_metrics)
 
     def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor]:
-        outputs, batch = batch.pair(self(batch))  # (B, S, K)
+        outputs = self(batch)
+        if stage != "train" and isinstance(outputs, ScoredSteps):
+            raise InputError("the network may return `ScoredSteps` in training alone, not in validation or a test")
+        outputs, batch = batch.pair(outputs)  # (B, S, K)
         loss = self.objective.loss(outputs, batch)
         mean_loss: WeightedMean = getattr(self, f"{stage}_loss")
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from seqsum.data.own import Nothing, OwnInput
+from seqsum.errors import InputError
 
 
 class ScoredSteps(NamedTuple):
@@ -52,10 +53,21 @@ class Batch(NamedTuple):
         """Return a network's outputs and the batch that they belong to, which is this one unless steps are left out.
 
         `ScoredSteps` become M sequences of one step, `(M, 1, K)`, of a batch with their targets, `(M, 1)`, all scored.
+
+        Raises:
+            InputError: The outputs are no tensor, or those of another number of steps than are scored.
         """
-        if not isinstance(outputs, ScoredSteps):
+        if isinstance(outputs, Tensor):
             return outputs, self
+        if not isinstance(outputs, ScoredSteps):
+            raise InputError(f"the network's outputs (={type(outputs).__name__}) must be a tensor or `ScoredSteps`")
         targets = (self.targets if self.scored is None else self.targets[self.scored]).flatten().unsqueeze(1)
+        shape = tuple(outputs.outputs.shape)
+        if len(shape) != 2 or shape[0] != len(targets):
+            raise InputError(
+                f"`ScoredSteps` of shape {shape} must be of (M, K) with M={len(targets)}, one for each scored target: "
+                "`outputs[batch.scored]`"
+            )
         return outputs.outputs.unsqueeze(1), self._replace(targets=targets, mask=None, target_mask=None)
 
     @property

@@ -123,7 +123,7 @@ def _run(module: SequenceModule, data: SequenceData) -> tuple[Evaluation, dict[s
 
 def _metrics_section(evaluation: Evaluation, metrics: Mapping[str, float]) -> Section:
     sequences = sum(map(len, evaluation.outputs))
-    longest = max(outputs.shape[1] for outputs in evaluation.outputs)
+    longest = max(batch.targets.shape[1] for batch in evaluation.batches)
     steps = f"of {'up to ' if evaluation.first.mask is not None else ''}{longest} steps"
     answers = "with one answer each" if longest == 1 else steps
     rows = [

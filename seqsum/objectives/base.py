@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from seqsum.data.base import Batch, SequenceData
+from seqsum.errors import InputError
 from seqsum.figures import plot_gates
 from seqsum.figures.page import Section, Table
 from seqsum.objectives import captions
@@ -28,7 +29,8 @@ class Objective(nn.Module):
 
     Attributes:
         output_size: `K`.
-        monitor, monitor_mode: The metric that selects the best checkpoint, and whether to minimise or maximise it.
+        monitor, monitor_mode: The metric that selects the best checkpoint, such as `val/loss` or, of `metrics`,
+            `val/accuracy`, and whether to minimise or maximise it.
     """
 
     output_size: int
@@ -38,6 +40,19 @@ class Objective(nn.Module):
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Compute the scalar to minimise, the mean over `scored` steps; 0 if there are none."""
         raise NotImplementedError(f"{type(self).__name__} must define `loss`")
+
+    def check_outputs(self, outputs: Tensor, batch: Batch) -> None:
+        """Check that outputs are `(B, S, K)`, for a loss that reads such: torch would broadcast others without a word.
+
+        Raises:
+            InputError: They are not.
+        """
+        expected = (*batch.targets.shape, self.output_size)
+        if outputs.shape != expected:
+            raise InputError(
+                f"the network's outputs of shape {tuple(outputs.shape)} must be of {expected}, (B, S, K): "
+                f"{self.output_size} for each target, as {type(self).__name__} reads them"
+            )
 
     def scored(self, batch: Batch) -> Tensor:
         """Return the mask of the steps that the loss averages, bool `(B, S)`: by default all valid steps."""

@@ -69,6 +69,7 @@ class Classification(Objective):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Compute the mean over scored steps from outputs `(B, T, K)` and classes `(B, T)`: a scalar, in nats."""
+        self.check_outputs(outputs, batch)
         outputs = class_logits(outputs)
         outputs, targets = without_masked(outputs, batch.scored), without_masked(batch.targets, batch.scored)
         of_steps = F.cross_entropy(outputs.float().movedim(-1, 1), targets, reduction="none")  # (B, T)

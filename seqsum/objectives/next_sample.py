@@ -41,6 +41,7 @@ class NextSample(Objective):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Compute the mean squared error over valid steps: outputs `(B, T, 1)`, targets `(B, T)` -> scalar."""
+        self.check_outputs(outputs, batch)
         samples = self.answers(without_masked(outputs, batch.scored), batch)
         targets = without_masked(batch.targets, batch.scored)
         return masked_mean(F.mse_loss(samples, targets, reduction="none"), batch.scored)

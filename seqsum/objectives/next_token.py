@@ -78,6 +78,7 @@ class NextToken(Objective):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Compute the mean over all tokens from outputs `(B, T, V)` and tokens `(B, T)`: a scalar, in nats."""
+        self.check_outputs(outputs, batch)
         outputs, targets = (without_masked(each, batch.scored) for each in (outputs, batch.targets))
         return masked_mean(cross_entropy(outputs, targets, self.label_smoothing), batch.scored)
 

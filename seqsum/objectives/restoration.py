@@ -49,6 +49,7 @@ class Restoration(Objective):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Compute the mean over scored pixels from outputs `(B, S, 1)` and pixels `(B, S)`: a scalar."""
+        self.check_outputs(outputs, batch)
         lossy = F.binary_cross_entropy_with_logits if self.sigmoid else F.mse_loss
         of_pixels = lossy(outputs.squeeze(-1).float(), batch.targets.float(), reduction="none")
         return masked_mean(of_pixels, batch.target_mask)

@@ -56,6 +56,7 @@ class RunningSum(Objective):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Compute the mean loss over valid steps: outputs `(B, T, 1)`, targets `(B, T)` -> scalar."""
+        self.check_outputs(outputs, batch)
         mask = batch.scored
         sums, targets = without_masked(outputs, mask).squeeze(-1).float(), without_masked(batch.targets, mask)  # (B, T)
         of_sums = self._robust(sums, targets)

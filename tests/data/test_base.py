@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
 from seqsum.data import Batch, ScoredSteps
+from seqsum.errors import InputError
 from seqsum.objectives import NextToken
 
 VOCABULARY = 7
@@ -54,7 +57,13 @@ def test_all_steps_are_scored_without_a_mask():
     torch.testing.assert_close(loss(each, theirs), loss(outputs, batch._replace(target_mask=None)))
 
 
-def test_outputs_of_another_number_of_steps_are_refused_by_the_objective():
+def test_what_are_no_outputs_or_of_another_number_of_steps_is_refused():
     batch, outputs = draw(0)
-    with pytest.raises(ValueError, match="batch_size"):
-        NextToken(VOCABULARY).loss(*batch.pair(ScoredSteps(outputs[batch.scored][1:])))
+    count = int(batch.scored.sum())
+    for wrong in (outputs[batch.scored][1:], outputs):
+        given = re.escape(str(tuple(wrong.shape)))
+        message = rf"^`ScoredSteps` of shape {given} must be of \(M, K\) with M={count}, one for each scored target"
+        with pytest.raises(InputError, match=message):
+            batch.pair(ScoredSteps(wrong))
+    with pytest.raises(InputError, match=r"^the network's outputs \(=tuple\) must be a tensor or `ScoredSteps`$"):
+        batch.pair((outputs, outputs))
