@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning.pytorch.utilities import rank_zero_info
@@ -85,14 +86,15 @@ def _flags(given: argparse.Namespace, files: dict[str, Configuration]) -> Flags:
 def with_checkpoint(subcommand: str, options: list[str], flags: Flags, checkpoints: CheckpointFiles) -> list[str]:
     """Put the settings of the checkpoint before the options, so that the user's options take precedence.
 
-    So a network is tested as it was built and on the data that it was trained on. To resume from `last` or `best`, also
-    add all settings of that run from its `config.yaml`.
+    So a network is tested as it was built and on the data that it was trained on. To resume a training, also add all
+    settings of its run, such as the Trainer's, from the run's `config.yaml`.
     """
     path = flags.checkpoint
     if path is None:
         return options
     if path not in NEWEST:
-        return [_settings_of(checkpoints.read_ahead(path)), *options]
+        of_checkpoint = _settings_of(checkpoints.read_ahead(path))
+        return [*_settings_of_run(subcommand, Path(path), options), of_checkpoint, *options]
     found = find(path, flags.root, flags.experiment)
     if found is None and subcommand != "fit":
         raise InputError(f"`--ckpt_path` (={path}): there is no run of {flags.experiment} in {flags.root}")
@@ -100,12 +102,17 @@ def with_checkpoint(subcommand: str, options: list[str], flags: Flags, checkpoin
         rank_zero_info(f"No run of {flags.experiment} in {flags.root} to resume: starting a new one.")
         return [*options, "--ckpt_path=null"]
     rank_zero_info(f"`--ckpt_path={path}`: {'resuming from' if subcommand == 'fit' else subcommand} {found}")
-    run = read_run(found.parents[1]) if subcommand == "fit" else {}
+    of_checkpoint = _settings_of(checkpoints.read_ahead(str(found)))
+    return [*_settings_of_run(subcommand, found, options), of_checkpoint, *options, f"--ckpt_path={found}"]
+
+
+def _settings_of_run(subcommand: str, checkpoint: Path, options: list[str]) -> list[str]:
+    """Return all settings of the run to resume as an option; none if there is no run, or nothing is resumed."""
+    run = read_run(checkpoint.parents[1]) if subcommand == "fit" and checkpoint.parent.name == "checkpoints" else {}
     for option in options:
         if "+=" in option:  # the repeated command must not append the same items again
             _leave_out(run, option.removeprefix("--").partition("+=")[0].split("."))
-    of_checkpoint = _settings_of(checkpoints.read_ahead(str(found)))
-    return [f"--config={json.dumps(run)}", of_checkpoint, *options, f"--ckpt_path={found}"]
+    return [f"--config={json.dumps(run)}"] if run else []
 
 
 def _leave_out(settings: dict[str, Any], path: list[str]) -> None:

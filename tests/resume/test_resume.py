@@ -37,6 +37,7 @@ SMALL = [
     "--tensorboard.histograms_every_n_epochs=0",
 ]
 KILLS = 20
+RUN = "logs/sum/version_0"
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint"),
@@ -230,12 +231,13 @@ def test_last_without_a_run_starts_one(train, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_bare_last_brings_back_all_settings(train, tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize("command", [["--ckpt_path=last"], ["fit", f"--ckpt_path={RUN}/checkpoints/last.ckpt"]])
+def test_a_checkpoint_brings_back_all_settings_of_its_run(train, tmp_path, monkeypatch, capfd, command):
     """Restore also seed, schedule and number of epochs, which no checkpoint contains; `best` works the same way."""
     assert train("undisturbed", "--trainer.max_epochs=1", "--seed_everything=3") == 0
     train("interrupted", "--trainer.max_epochs=1", "--seed_everything=3", send=signal.SIGTERM, at=(BATCH, 7))
     monkeypatch.chdir(tmp_path / "interrupted")
-    main(["--ckpt_path=last"])
+    main(command)
     last, resumed = (
         content(runs(tmp_path / run)[-1] / "checkpoints/last.ckpt") for run in ("undisturbed", "interrupted")
     )
