@@ -20,7 +20,7 @@ from seqsum.graphs import CudaGraph, GraphedModule
 from seqsum.networks import Encoder, SequenceNetwork, build_network
 from seqsum.networks.starts import STARTS
 from seqsum.objectives import Objective, RunningSum, WeightedMean
-from seqsum.optimization import OptimizerCallable, Schedule, adamw, make_schedule
+from seqsum.optimization import OptimizerCallable, Schedule, adamw, check_length, make_schedule
 
 Stage = Literal["train", "val", "test"]
 SECONDS = 0.5  # between two readings of the loss on a GPU, since each waits for the GPU
@@ -117,6 +117,8 @@ class SequenceModule(GraphedModule):
 
     def on_train_start(self) -> None:
         self.check_starts()  # not before: only now the weights of a checkpoint, where a training goes on, are loaded
+        for planned in self.trainer.lr_scheduler_configs:
+            check_length(planned.scheduler)
 
     def check_starts(self) -> None:
         """Check that a training may begin with the encoders as they are.

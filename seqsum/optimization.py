@@ -53,6 +53,20 @@ def _groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dic
     ]
 
 
+def check_length(schedule: Any) -> None:
+    """Check that a checkpoint, from which a training goes on, is not beyond the end of the schedule.
+
+    Raises:
+        InputError: It is: there are fewer steps or epochs than it was trained with.
+    """
+    done, total = schedule.last_epoch, getattr(schedule, "total_steps", None)
+    if total is not None and done > total:
+        raise InputError(
+            f"`--ckpt_path`: the checkpoint is of step {done}, and this training would end after {total}: give as many "
+            "`--trainer.max_epochs` and batches as it had, or more"
+        )
+
+
 def make_schedule(schedule: Schedule, optimizer: Optimizer, module: LightningModule) -> dict[str, Any] | None:
     """Make the schedule in the form that Lightning takes; None for `constant`.
 

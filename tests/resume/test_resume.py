@@ -230,6 +230,16 @@ def test_last_without_a_run_starts_one(train, tmp_path, monkeypatch):
     assert said == ["No run of sum in logs to resume: starting a new one."]
 
 
+def test_a_checkpoint_beyond_the_end_of_the_training_is_refused(train, tmp_path, monkeypatch, capfd):
+    assert train("longer", "--trainer.max_epochs=1", "--trainer.limit_train_batches=6") == 0
+    monkeypatch.chdir(tmp_path / "longer")
+    with pytest.raises(SystemExit):
+        main(["--ckpt_path=last", "--trainer.max_epochs=2", "--trainer.limit_train_batches=2"])
+    said = capfd.readouterr().err
+    assert "error: `--ckpt_path`: the checkpoint is of step 6, and this training would end after 4: give" in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [["--ckpt_path=last"], ["fit", f"--ckpt_path={RUN}/checkpoints/last.ckpt"]])
 def test_a_checkpoint_brings_back_all_settings_of_its_run(train, tmp_path, monkeypatch, capfd, command):
