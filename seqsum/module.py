@@ -100,6 +100,10 @@ class SequenceModule(GraphedModule):
                     f"{type(network).__name__} has not"
                 )
         metrics = self.objective.metrics()
+        if (monitor := getattr(self.objective, "monitor", None)) in {"loss", *metrics.keys(keep_base=True)}:
+            raise ValueError(
+                f"`monitor` (={monitor!r}) of {type(self.objective).__name__} must say in what: 'val/{monitor}'"
+            )
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")

@@ -57,6 +57,16 @@ def test_wrong_settings_are_refused(arguments, message):
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.parametrize("monitor", ["loss", "exact_final"])
+def test_a_metric_to_monitor_needs_its_prefix(monitor):
+    objective = RunningSum()
+    objective.monitor = monitor
+    with pytest.raises(
+        ValueError, match=rf"^`monitor` \(='{monitor}'\) of RunningSum must say in what: 'val/{monitor}'$"
+    ):
+        SequenceModule(objective=objective)
+
+
 def test_one_cycle_needs_an_end(tmp_path, mnist_root):
     trainer = make_trainer(tmp_path, max_epochs=-1)
     with pytest.raises(InputError, match=r"`--model.schedule` \(='one_cycle'\) .* `--trainer.max_epochs`"):
