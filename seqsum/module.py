@@ -65,7 +65,7 @@ class SequenceModule(GraphedModule):
     Raises:
         TypeError: `network` is not a module, or an argument is unknown.
         ValueError: A value is out of its range; an option of the default network or optimizer is given together with
-            your own; or the network's `output_size` is not the objective's.
+            your own; the network's `output_size` is not the objective's; or the objective's `monitor` has no `val/`.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class SequenceModule(GraphedModule):
         return (part for part in self.network.modules() if isinstance(part, Encoder))
 
     def forward(self, batch: Batch) -> Tensor | ScoredSteps:
-        """Map a batch with inputs `(B, T, …)` to outputs `(B, S, K)`; usually `S = T`."""
+        """Map inputs `(B, T, …)` to outputs `(B, S, K)`, usually `S = T`; in training perhaps to `ScoredSteps`."""
         return self.network(batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> TrainingOutput:

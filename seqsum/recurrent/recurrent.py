@@ -244,7 +244,7 @@ class Recurrent(Opaque):
 
     def _reference(self, input: Tensor) -> Tensor:
         """Return a tensor with the type and device of the weights; `input` if the cell has no weights."""
-        for own in self._cell(0)._parameters.values():  # searching all modules takes the host ten times as long
+        for own in self._cell(0)._parameters.values():  # searching all modules takes long on the host
             if own is not None:
                 return own
         return next(self.parameters(), input)
@@ -307,7 +307,7 @@ class Recurrent(Opaque):
         return states[0] if len(states) == 1 else tuple(states)
 
     def _cell(self, index: int) -> RecurrentCell:
-        """Return `cells[index]`, in a tenth of the time that a `ModuleList` takes."""
+        """Return `cells[index]`, without the checks of a `ModuleList`, which take long on the host."""
         return cast(RecurrentCell, cast(nn.Module, self._modules["cells"])._modules[str(index)])
 
     def reset_parameters(self) -> None:
