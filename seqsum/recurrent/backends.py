@@ -7,8 +7,8 @@
     bptt     backpropagation through time, written to be read, for the built-in cells (`kernels/lstm.py`, …)
     native   the same in C++ for CPUs, all steps in one call (`kernels/native/`): compiled for this processor on a
              machine's first run, which takes some seconds and needs a C++ compiler
-    triton   the same in Triton for GPUs (`kernels/triton/`): one launch for all steps if the weights fit on the
-             multiprocessors, otherwise two launches a step
+    triton   the same in Triton for GPUs (`kernels/triton/`): one launch for all steps, or two launches a step if there
+             are too many units and rows
     auto     the fastest backend for this cell; never fails where eager works. On a GPU, measurements decide
              (`rule.py`). On a CPU, native if there is a compiler, otherwise bptt, script or eager
 

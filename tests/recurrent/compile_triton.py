@@ -3,61 +3,76 @@
     python -m tests.recurrent.compile_triton lstm:bfloat16:128:32:90 gru:float32:256:64:80 …
 
 The arguments give cell, type, units, rows and compute capability. The kernels are called as in training, forwards and
-backwards, but compiled instead of launched. This doesn't work in the interpreter, so it is a process of its own.
+backwards, by Triton's own launcher for a driver that compiles for such a GPU and launches nothing. This doesn't work in
+the interpreter, so it is a process of its own.
 """
 
 import json
 import re
 import subprocess
 import sys
-from functools import partial, partialmethod
+from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from unittest import mock
 
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.runtime import driver
 
 from seqsum import GRUCell, LSTMCell, RNNCell
 from seqsum.recurrent.kernels.autograd import run_kernel
+from seqsum.recurrent.kernels.triton import persistent, stepped
 from seqsum.recurrent.kernels.triton.unroll import UnrollTriton
 
 CELLS = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}
-POINTERS = {
-    torch.float32: "*fp32",
-    torch.float16: "*fp16",
-    torch.bfloat16: "*bf16",
-    torch.uint8: "*u8",
-    torch.int16: "*i16",
-    torch.int32: "*i32",
-}
-OPTIONS = ("num_warps", "enable_fp_fusion", "launch_cooperative_grid")
+KERNELS = persistent.forward, persistent.backward, stepped.forward_once, stepped.backward_once
+STEPS = 3
 # loads that wait for another program's stores; products on tensor cores
 PATTERNS = {"waiting": r"ld\.volatile\.global", "products": r"wgmma\.mma_async|mma\.sync"}
-ALIGNED = [["tt.divisibility", 16]]
 
 
-def compile_instead(kernel, capability, *arguments, grid, warmup, **constants):
-    """Compile a kernel instead of launching it, with the same specialisation."""
-    options = {name: constants.pop(name) for name in OPTIONS if name in constants}
-    values = dict(zip(kernel.arg_names, arguments, strict=False)) | constants
-    signature, fixed, attributes = {}, {}, {}
-    for index, (name, value) in enumerate((name, values[name]) for name in kernel.arg_names):
-        if isinstance(value, torch.Tensor):
-            signature[name], attributes[index,] = POINTERS[value.dtype], ALIGNED
-        elif value is None or kernel.params[index].is_constexpr:
-            signature[name], fixed[name] = "constexpr", value
-        else:
-            signature[name] = "i32"
-            aligned = value % 16 == 0 and not kernel.params[index].do_not_specialize
-            attributes |= {(index,): ALIGNED} if aligned else {}
-    source = ASTSource(kernel, signature, fixed, attributes)
-    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-    report = {"kernel": kernel.__name__, "together": "launch_cooperative_grid" in options}
-    report |= {name: len(re.findall(pattern, compiled.asm["ptx"])) for name, pattern in PATTERNS.items()}
-    print(json.dumps(report | {"shared": compiled.metadata.shared} | resources(compiled.asm["cubin"])), flush=True)
+class Driver:
+    """Triton's driver for a GPU that isn't there; `launched` holds grid and arguments of all launches by kernel."""
+
+    def __init__(self, capability):
+        self.target = GPUTarget("cuda", capability, 32)
+        self.launched = defaultdict(list)
+        self.utils = self  # Triton asks these for the methods below
+
+    def launcher_cls(self, source, metadata):
+        def launch(x, y, z, stream, function, packed, launch_metadata, enter_hook, exit_hook, *arguments):
+            self.launched[source.fn.__name__].append(((x, y, z), arguments))
+
+        return launch
+
+    def get_current_target(self):
+        return self.target
+
+    def get_current_device(self):
+        return self.target.arch  # so that it compiles anew for another one
+
+    def get_current_stream(self, device):
+        return 0
+
+    def get_device_properties(self, device):
+        return {"max_shared_mem": 227 * 1024}
+
+    def load_binary(self, name, binary, shared, device):
+        return 1, 1, 0, 0, 1024  # module, function, registers, spills, most threads
+
+    def unload_module(self, module):
+        pass
+
+
+def report(compiled):
+    """Describe a compiled kernel."""
+    constants = {compiled.src.fn.arg_names[place]: value for (place,), value in compiled.src.constants.items()}
+    found = {"kernel": compiled.src.fn.__name__, "together": compiled.metadata.launch_cooperative_grid}
+    found["streamed"] = constants.get("streamed", False)
+    found |= {name: len(re.findall(pattern, compiled.asm["ptx"])) for name, pattern in PATTERNS.items()}
+    return found | {"shared": compiled.metadata.shared} | resources(compiled.asm["cubin"])
 
 
 def resources(cubin):
@@ -70,17 +85,32 @@ def resources(cubin):
     return {name.lower(): int(number) for name, number in re.findall(r"\b(REG|STACK):(\d+)", text)}
 
 
+def describe_launches(launches):
+    """Return the number of launches, their steps if a launch is a step, and whether only the step changes."""
+    grids, arguments = zip(*launches, strict=True)
+    same = all(a is b or a == b for given in arguments for a, b in zip(given[1:], arguments[0][1:], strict=True))
+    steps = [given[0] for given in arguments if isinstance(given[0], int)]
+    return {"launches": len(launches), "steps": steps, "same": same and len(set(grids)) == 1}
+
+
 def main():
     for words in sys.argv[1:]:
         name, dtype, *numbers = words.split(":")
         size, batch, capability = map(int, numbers)
+        driver.set_active(Driver(capability))
+        for kernel in KERNELS:
+            kernel.device_caches.clear()
         cell = CELLS[name](16, size).to(getattr(torch, dtype))
-        inputs, mask = torch.randn(2, batch, 16).to(cell.weight_hh), torch.ones(2, batch, dtype=torch.bool)
+        inputs, mask = torch.randn(STEPS, batch, 16).to(cell.weight_hh), torch.ones(STEPS, batch, dtype=torch.bool)
         state = [s.requires_grad_() for s in cell.initial_state(batch, inputs)]
         print(json.dumps({"words": words}), flush=True)
-        with mock.patch.object(triton.JITFunction, "run", partialmethod(compile_instead, capability)):
-            outputs, _ = run_kernel(partial(UnrollTriton, name), cell, inputs, state, mask)
-            outputs.sum().backward()
+        outputs, _ = run_kernel(partial(UnrollTriton, name), cell, inputs, state, mask)
+        outputs.sum().backward()
+        for kernel in KERNELS:
+            for cached in kernel.device_caches.values():
+                for compiled in cached[0].values():
+                    launches = describe_launches(driver.active.launched[kernel.__name__])
+                    print(json.dumps(report(compiled) | launches), flush=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from seqsum.recurrent import unroll
 from seqsum.recurrent.kernels import triton as triton_kernels
 from tests.covering import covering
+from tests.recurrent import programs
 from tests.recurrent.oracles import LENGTHS, B, F, H, T, assert_same, pair, parameter_gradients, random_state, run
 
 triton = pytest.importorskip("triton")
@@ -28,6 +29,7 @@ tl = pytest.importorskip("triton.language")
 launch = pytest.importorskip("seqsum.recurrent.kernels.triton.launch")
 plans = pytest.importorskip("seqsum.recurrent.kernels.triton.plan")
 persistent = pytest.importorskip("seqsum.recurrent.kernels.triton.persistent")
+triton_unroll = pytest.importorskip("seqsum.recurrent.kernels.triton.unroll")
 CUDA = torch.cuda.is_available() and not launch.INTERPRETED
 DEVICE, DTYPE, *TOLERANCE = ("cuda", torch.float32, 1e-4, 1e-3) if CUDA else ("cpu", torch.float64, 1e-10, 0.0)
 CELLS = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}
@@ -35,10 +37,14 @@ LAYERS = [LSTM, GRU, RNN]
 NAMES = {"rnn": "rnn_tanh"}  # names in `oracles.py`
 H100 = plans.Device(132, 227 * 1024)
 
-SHARED = [(500, 70, torch.bfloat16), (256, 20, torch.bfloat16), (160, 33, torch.float32), (1000, 9, torch.bfloat16)]
+SHARED = [
+    *((500, 70, torch.bfloat16), (256, 20, torch.bfloat16), (160, 33, torch.float32), (1000, 9, torch.bfloat16)),
+    *((500, 64, torch.float32), (1100, 20, torch.float32), (2048, 8, torch.bfloat16)),  # weights read in each step
+]
 COMPILED = (
     *("lstm:bfloat16:128:32:90", "lstm:bfloat16:512:64:90", "gru:bfloat16:160:32:90", "rnn:bfloat16:512:64:90"),
-    *("lstm:float32:128:32:90", "lstm:float32:600:4:90", "lstm:bfloat16:256:32:80", "gru:float16:64:8:80"),
+    *("lstm:float32:128:32:90", "lstm:float32:512:64:90", "lstm:bfloat16:256:32:80", "gru:float16:64:8:80"),
+    *("lstm:bfloat16:1024:16:90", "lstm:float32:1024:200:90"),
 )  # cell, type, units, rows, compute capability
 
 
@@ -194,53 +200,24 @@ def test_what_is_masked_takes_no_part(kind, reverse, form):
 
 
 @runs
-@pytest.mark.parametrize("kind", CELLS)
-def test_programs_share_the_units(kind, monkeypatch):
-    """Two programs, a single step: the interpreter runs them one after another, so neither can wait for the other."""
-    several = plans.Plan(32, 16, 8, (2, 1), 4, alone=False, chunks=2)
-    monkeypatch.setattr(launch, "find_plan", lambda *_: several)
-    cell, inputs, state, _ = make(kind, 20, 5, 1)
-    found = {}
-    for backend in ("triton", "eager"):
-        given = inputs.detach().requires_grad_()
-        outputs, final = unroll(cell, given, state, backend=backend)
-        weights = torch.linspace(-1, 1, outputs.numel(), device=DEVICE, dtype=DTYPE).view_as(outputs)
-        wanted = [given, *cell.parameters()]
-        found[backend] = dict(enumerate([outputs, *final, *torch.autograd.grad(outputs, wanted, weights)]))
-    assert_same(found["triton"], found["eager"], *TOLERANCE)
+@pytest.mark.skipif(CUDA, reason="a GPU runs programs at the same time itself")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+@pytest.mark.parametrize(("kind", "streamed", "reverse"), covering(CELLS, [False, True], DIRECTIONS))
+def test_programs_wait_for_each_other_in_every_step(kind, streamed, reverse, monkeypatch):
+    """Three programs, with room for four, share the units; two groups of them share the rows."""
+    several = plans.Plan(64, 16, 8, (3, 2), 4, alone=False, chunks=2, streamed=streamed)
+    started = []
 
+    def start(kernel, grid, *arguments, **options):
+        started.append(grid)
+        programs.start_in_processes(kernel, grid, *arguments, **options)
 
-@triton.jit
-def _exchange(
-    exchanged, parts, sums, back, wanted,
-    padded: tl.constexpr, units: tl.constexpr, rows: tl.constexpr, chunks: tl.constexpr,
-):  # fmt: skip
-    """Exchange the programs' parts, `(groups, programs, padded, rows)`, for their sums, `(groups, padded, rows)`."""
-    program, group, row = tl.program_id(0), tl.program_id(1), tl.arange(0, rows)[None, :]
-    mine = parts + (group * tl.num_programs(0) + program) * padded * rows
-    products = ()
-    for k in tl.static_range(chunks):
-        unit = k * (padded // chunks) + tl.arange(0, padded // chunks)[:, None]
-        products = products + (tl.load(mine + unit * rows + row),)  # noqa: RUF005
-    total = persistent.exchange(exchanged, products, back, wanted != 0, padded, units, rows, chunks)
-    own = program * units + tl.arange(0, units)[:, None]
-    tl.store(sums + (group * padded + own) * rows + row, total)
-
-
-@runs
-def test_each_program_gets_the_sums_of_its_own_units():
-    """Three programs, room for four, two groups of rows. All write first, then all read, as if they ran in parallel."""
-    programs, groups, padded, units, rows = 3, 2, 64, 16, 8
-    exchanged = torch.zeros(2 * groups * programs * padded * rows, dtype=launch.BITS[DTYPE.itemsize], device=DEVICE)
-    for back in range(5):
-        parts = torch.randn(groups, programs, padded, rows, dtype=DTYPE, device=DEVICE)
-        sums = torch.zeros(groups, padded, rows, dtype=DTYPE, device=DEVICE)
-        for wanted in (0, 1):
-            _exchange[programs, groups](exchanged, parts, sums, back, wanted, padded, units, rows, chunks=2)
-        expected = parts.sum(1)[:, : programs * units]
-        torch.testing.assert_close(sums[:, : programs * units], expected, rtol=1e-5, atol=1e-6)
-        last_bits = exchanged.view(2, -1) & 1  # of the parts of this step and the previous one
-        assert (last_bits[back % 2] == 1 - back // 2 % 2).all()  # flipped since two steps ago, which marks them as new
+    monkeypatch.setattr(triton_unroll, "find_plan", lambda *_: several)
+    monkeypatch.setattr(launch, "_start", start)
+    everything = make(kind, 40, 11, 5, masked=reverse, dropout=reverse)
+    actual = results("triton", *everything, reverse)
+    assert started == [(3, 2), (3, 2)]  # forwards and backwards
+    assert_same(actual, results("eager", *everything, reverse), *TOLERANCE)
 
 
 @pytest.mark.gpu
@@ -408,9 +385,13 @@ def test_an_older_triton_is_refused(found, fits, monkeypatch):
         ("lstm", 129, 32, 2, plans.Plan(256, 16, 8, (9, 4), 4, alone=False, chunks=2)),
         ("lstm", 512, 64, 2, plans.Plan(512, 32, 8, (16, 8), 4, alone=False, chunks=4)),
         ("rnn", 512, 64, 2, plans.Plan(512, 64, 8, (8, 8), 4, alone=False, chunks=4)),
-        ("lstm", 512, 64, 8, None),  # in float32, the weights of 16 units take too much memory
-        ("lstm", 512, 129, 2, None),  # more programs than can run at the same time
-        ("lstm", 2048, 8, 2, None),
+        # in float32, the weights of 16 units take too much memory
+        ("lstm", 512, 64, 8, plans.Plan(512, 16, 16, (32, 4), 8, alone=False, chunks=8, streamed=True)),
+        ("lstm", 512, 129, 2, plans.Plan(512, 32, 32, (16, 5), 8, alone=False, chunks=4, streamed=True)),
+        ("lstm", 2048, 8, 2, plans.Plan(2048, 16, 8, (128, 1), 8, alone=False, chunks=16, streamed=True)),
+        ("lstm", 512, 512, 2, None),  # more programs than can run at the same time
+        ("lstm", 2048, 9, 2, plans.Plan(2048, 32, 8, (64, 2), 8, alone=False, chunks=16, streamed=True)),
+        ("lstm", 2048, 17, 2, None),
     ],
 )
 def test_work_is_cut_to_fit_an_h100(cell, size, rows, width, expected):
@@ -420,11 +401,13 @@ def test_work_is_cut_to_fit_an_h100(cell, size, rows, width, expected):
 @pytest.mark.parametrize("shared_memory", [99, 163, 227])
 def test_no_program_gets_more_than_the_device_has(shared_memory):
     device = plans.Device(108, shared_memory * 1024)
-    for cell, size, rows, width in itertools.product(CELLS, range(1, 1100, 13), (1, 9, 70, 300), (2, 4, 8)):
-        found = plans.plan(cell, "backward", size, rows, width, device)
+    some = itertools.product(CELLS, ("forward", "backward"), range(1, 2100, 29), (1, 9, 70, 300), (2, 4, 8))
+    for cell, way, size, rows, width in some:
+        found = plans.plan(cell, way, size, rows, width, device)
         if found is not None:
             gates = launch.NUM_GATES[cell] if found.alone else (1 if cell == "rnn" else 4)
-            assert gates * found.units * found.padded * width < device.shared_memory
+            assert gates * found.units * found.padded * width < device.shared_memory or found.streamed
+            assert not (found.alone and found.streamed)
             assert found.groups[0] * found.units >= size
             assert found.groups[1] * found.rows >= rows
             assert found.alone or found.groups[0] * found.groups[1] <= device.multiprocessors
@@ -458,12 +441,16 @@ def test_all_kernels_compile_for_gpus(compiler):
         if "words" in line:
             capability = int(line["words"].rpartition(":")[2])
         else:
-            kernels.append((line["kernel"], line["together"]))
+            kernels.append((line["kernel"], line["together"], line["streamed"]))
+            assert line["steps"] == {"forward_once": [0, 1, 2], "backward_once": [2, 1, 0]}.get(line["kernel"], [])
+            assert line["launches"] == max(1, len(line["steps"])), line
+            assert line["same"], line  # but for the step
             assert line["shared"] <= (227 if capability == 90 else 163) * 1024, line
             assert line["stack"] <= 192, line
             assert (line["waiting"] > 0) == line["together"], line
             assert (line["products"] > 0) == (not line["kernel"].endswith("once")), line
     ways = ("forward", "backward")
-    assert set(kernels) == {(way, together) for way in ways for together in (False, True)} | {
-        (f"{way}_once", False) for way in ways
+    persistent_forms = {(False, False), (True, False), (True, True)}
+    assert set(kernels) == {(way, *form) for way in ways for form in persistent_forms} | {
+        (f"{way}_once", False, False) for way in ways
     }

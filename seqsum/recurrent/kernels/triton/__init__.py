@@ -1,4 +1,4 @@
-"""Triton kernels for GPUs. If the weights fit on the chip, one launch runs all steps, otherwise two launches run each.
+"""Triton kernels for GPUs. One launch runs all steps, or two launches run each if there are too many units and rows.
 
 Only torch's GPU builds come with Triton, so it is imported when a kernel is first needed. With TRITON_INTERPRET=1
 set before that import, Triton's interpreter runs the kernels on a CPU, slowly, for tests without a GPU.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from seqsum.recurrent.kernels.triton.plan import Device, Plan, Way, plan
 INTERPRETED = not isinstance(persistent.forward, triton.JITFunction)
 BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # integer types by their bytes
 BLOCK = 256  # numbers per program of the kernels in `stepped.py`
+# fusing a * b + c is the default up to Triton 3.9, which warns that this will change
+OPTIONS = {"enable_fp_fusion": True}
 
 
 class Call(NamedTuple):
@@ -97,13 +100,6 @@ class Backward(NamedTuple):
     d_initial_cell_state: Tensor | None
 
 
-def steps(length: int, reverse: bool) -> list[tuple[int, int, int]]:
-    """List the times of the steps in running order, with the indices of the states before and after, of `T + 1`."""
-    if reverse:
-        return [(t, t + 1, t) for t in reversed(range(length))]
-    return [(t, t, t + 1) for t in range(length)]
-
-
 def run_forward(call: Call, found: Plan | None, tensors: Forward) -> None:
     """Run the forward pass, by the persistent kernel if there is a plan for it, and fill the tensors from `kept` on."""
     if found is None:
@@ -176,7 +172,7 @@ def _options(call: Call, found: Plan, dtype: torch.dtype, size: int) -> dict[str
     return {
         **_constants(call, dtype, size),
         **{"slots": 1 if NUM_GATES[call.name] == 1 else 4, "padded": found.padded, "reverse": call.reverse},
-        **{"precision": call.precision, "alone": found.alone},
+        **{"precision": call.precision, "alone": found.alone, "streamed": found.streamed},
         **{"block_units": found.units, "block_rows": found.rows, "chunks": found.chunks},
         **{"num_warps": found.warps, **({} if found.alone else {"launch_cooperative_grid": True})},
     }
@@ -184,8 +180,7 @@ def _options(call: Call, found: Plan, dtype: torch.dtype, size: int) -> dict[str
 
 def _start(kernel: Any, grid: tuple[int, ...], weight: Tensor, *arguments: Any, **options: Any) -> None:
     with torch.cuda.device_of(weight):  # Triton launches on the current device
-        # fusing a * b + c is the default up to Triton 3.9, which warns that this will change
-        kernel[grid](weight, *arguments, **options, enable_fp_fusion=True)
+        kernel[grid](weight, *arguments, **options, **OPTIONS)
 
 
 def _constants(call: Call, dtype: torch.dtype, size: int) -> dict[str, Any]:
@@ -201,16 +196,19 @@ def _step_forward(call: Call, tensors: Forward) -> None:
     length, batch, _ = projected.shape
     hidden, cell_state = (_running(state, projected) for state in initial)
     assert hidden is not None
-    order = steps(length, call.reverse)
-    hiddens[order[0][1]] = hidden
+    first = length if call.reverse else 0
+    hiddens[first] = hidden
     if cell_states is not None and cell_state is not None:
-        cell_states[order[0][1]] = cell_state
-    product = weight.new_empty(batch, len(weight))
-    for t, last, now in order:
-        operand = hiddens[last] if dropout is None else hiddens[last] * dropout
-        torch.mm(operand.to(weight), weight.t(), out=product)
-        of_step = _at(mask, t), projected[t], _at(kept, t), hiddens[now], _at(cell_states, now), _at(outputs, t)
-        _start_once(stepped.forward_once, call, hidden.shape, product, bias, *of_step, hidden, cell_state)
+        cell_states[first] = cell_state
+    product, transposed = weight.new_empty(batch, len(weight)), weight.t()
+    arguments = product, bias, mask, projected, kept, hiddens, cell_states, outputs, hidden, cell_state
+    run_step = _launcher(stepped.forward_once, call, (length, *hidden.shape), *arguments)
+    before = hiddens.unbind()[::-1] if call.reverse else hiddens.unbind()
+    with torch.cuda.device_of(weight):
+        for step in range(length):
+            operand = before[step] if dropout is None else before[step] * dropout
+            torch.mm(operand.to(weight), transposed, out=product)
+            run_step(step)
     tensors.final_hidden.copy_(hidden)
     if tensors.final_cell_state is not None and cell_state is not None:
         tensors.final_cell_state.copy_(cell_state)
@@ -227,27 +225,45 @@ def _step_backward(call: Call, tensors: Backward) -> None:
     if d_cell_state is None and call.name == "lstm":
         d_cell_state = torch.zeros_like(d_hidden)
     product = weight.new_zeros(batch, weight.shape[1])
-    for t, last, now in reversed(steps(length, call.reverse)):
-        of_step = _at(mask, t), dropout, _at(kept, t), states[now if call.name == "rnn" else last], _at(d_outputs, t)
-        gradients = d_projected[t], d_recurrent[t], d_hidden, d_cell_state
-        _start_once(stepped.backward_once, call, d_hidden.shape, product, *of_step, *gradients)
-        torch.mm(d_recurrent[t].to(weight), weight, out=product)
+    arguments = product, mask, dropout, kept, states, d_outputs, d_projected, d_recurrent, d_hidden, d_cell_state
+    run_step = _launcher(stepped.backward_once, call, (length, *d_hidden.shape), *arguments)
+    deltas = d_recurrent.unbind()[::-1] if call.reverse else d_recurrent.unbind()
+    with torch.cuda.device_of(weight):
+        for step in reversed(range(length)):
+            run_step(step)
+            torch.mm(deltas[step].to(weight), weight, out=product)
     if d_hidden0 is not None:
         d_hidden0.copy_(d_hidden + (product if dropout is None else product * dropout))
     if d_cell_state0 is not None and d_cell_state is not None:
         d_cell_state0.copy_(d_cell_state)
 
 
-def _start_once(kernel: Any, call: Call, shape: torch.Size, product: Tensor, *tensors: Tensor | None) -> None:
-    batch, size = shape
-    grid = (triton.cdiv(batch * size, BLOCK),)
-    _start(kernel, grid, product, *tensors, batch, **_constants(call, product.dtype, size), block=BLOCK)
+def _launcher(kernel: Any, call: Call, sizes: tuple[int, int, int], *tensors: Tensor | None) -> Callable[[int], None]:
+    """Return a function that launches a kernel of `stepped.py` for a given step; `sizes` are `(T, B, H)`.
+
+    Triton looks for the compiled kernel at each launch, by all arguments, which takes the host longer than a step takes
+    the device. Only the step changes, and Triton doesn't specialise on it. So the first launch finds it for all.
+    """
+    length, batch, size = sizes
+    product, *_ = tensors
+    assert product is not None
+    arguments = *tensors, length, batch
+    constants = {**_constants(call, product.dtype, size), "reverse": call.reverse, "block": BLOCK}
+    grid = (triton.cdiv(batch * size, BLOCK), 1, 1)
+    launch_again: Callable[..., None] | None = None
+
+    def launch(step: int) -> None:
+        nonlocal launch_again
+        if launch_again is not None:
+            launch_again(step, *arguments, *constants.values())
+            return
+        compiled = kernel[grid](step, *arguments, **constants, **OPTIONS)
+        if compiled is not None:  # the interpreter compiles nothing
+            launch_again = compiled[grid]
+
+    return launch
 
 
 def _running(state: Tensor | None, projected: Tensor) -> Tensor | None:
     """Copy a state, or its gradient, for the steps to change in place."""
     return None if state is None else state.to(state_type(projected), copy=True)
-
-
-def _at(tensor: Tensor | None, index: int) -> Tensor | None:
-    return None if tensor is None else tensor[index]

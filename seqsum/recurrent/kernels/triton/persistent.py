@@ -1,6 +1,8 @@
 """Persistent kernels: one launch runs all steps of a sequence, forwards or backwards, for every cell.
 
-A program keeps the recurrent weights of its units, and the states of its units and rows, for the whole sequence.
+A program has the recurrent weights of its units. It keeps them in registers and shared memory for the whole sequence,
+or, if they don't fit there, reads them again in each step, from the L1 or L2 cache (`streamed`). It also keeps the
+states of its units and rows.
 
     alone      A program has all units, so it needn't exchange its hidden state.
     together   Several programs have the same rows and divide the units among them. In each step, a program writes its
@@ -38,8 +40,8 @@ def forward(
     kept, hiddens, cell_states, outputs, final_hidden, final_cell_state, length, batch,
     cell: tl.constexpr, variant: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, num_kept: tl.constexpr,
     size: tl.constexpr, padded: tl.constexpr, reverse: tl.constexpr, precision: tl.constexpr,
-    approximate: tl.constexpr, alone: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
-    chunks: tl.constexpr,
+    approximate: tl.constexpr, alone: tl.constexpr, streamed: tl.constexpr, block_units: tl.constexpr,
+    block_rows: tl.constexpr, chunks: tl.constexpr,
 ):  # fmt: skip
     """Run all steps forwards; see `launch.Forward` for the tensors."""
     dtype: tl.constexpr = tl.float64 if weight.dtype.element_ty == tl.float64 else tl.float32
@@ -54,7 +56,12 @@ def forward(
     end = find_end(mask, rows, length, batch)
     start, stop = (length - end, length) if reverse else (0, end)
 
-    weights = _forward_weights(weight, units, alone, gates, slots, size, padded, block_units, chunks)
+    weights = ()
+    if alone:
+        weights = _load_gates(weight, units, gates, size, padded)
+    elif not streamed:
+        for k in tl.static_range(chunks):
+            weights = weights + (_load_chunk(weight, k, gates, slots, size, each, block_units),)
     biases = _load_biases(bias, units, gates, size, dtype)
     hidden = load(initial_hidden, place, inside, dtype)
     cell_state = load(initial_cell_state, place, inside, dtype)
@@ -84,8 +91,9 @@ def forward(
         following_taken = load_taken(mask, t, rows, batch, more)
 
         recurrent = _forward_products(
-            weights, operand, alone, gates, slots, block_units, block_rows, chunks, precision, dtype
-        )
+            weight, weights, operand, alone, streamed, gates, slots, size, each, block_units, block_rows, chunks,
+            precision, dtype,
+        )  # fmt: skip
         recurrent = _add_biases(recurrent, biases, bias is not None)
         now_kept, new_hidden, new_cell_state, output = forward_step(
             cell, variant, approximate, inputs, recurrent, hidden, cell_state
@@ -127,10 +135,10 @@ def backward(
     d_projected, d_recurrent, d_initial_hidden, d_initial_cell_state, exchanged, length, batch,
     cell: tl.constexpr, variant: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, num_kept: tl.constexpr,
     size: tl.constexpr, padded: tl.constexpr, reverse: tl.constexpr, precision: tl.constexpr,
-    approximate: tl.constexpr, alone: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
-    chunks: tl.constexpr,
+    approximate: tl.constexpr, alone: tl.constexpr, streamed: tl.constexpr, block_units: tl.constexpr,
+    block_rows: tl.constexpr, chunks: tl.constexpr,
 ):  # fmt: skip
-    """Run all steps backwards; see `launch.Backward` for the tensors and `exchange` for `exchanged`."""
+    """Run all steps backwards; see `launch.Backward` for the tensors and `send_part` for `exchanged`."""
     dtype: tl.constexpr = tl.float64 if weight.dtype.element_ty == tl.float64 else tl.float32
     rows = tl.program_id(1) * block_rows + tl.arange(0, block_rows)
     units = tl.program_id(0) * block_units + tl.arange(0, block_units)
@@ -141,7 +149,11 @@ def backward(
     end = find_end(mask, rows, length, batch)
     start, stop = (length - end, length) if reverse else (0, end)
 
-    weights = _backward_weights(weight, units, gates, size, padded, chunks)
+    each: tl.constexpr = padded // chunks
+    weights = ()
+    if not streamed:
+        for k in tl.static_range(chunks):
+            weights = weights + (_load_transposed(weight, k, units, gates, size, each),)
     factors = load_dropout(dropout, place, inside, dtype)
     d_hidden = load(d_final_hidden, place, inside, dtype)
     d_cell_state = load(d_final_cell_state, place, inside, dtype)
@@ -175,12 +187,15 @@ def backward(
         store_several(d_recurrent + here, gates, gate_place, inside, size, d_gates)
         if cell == "gru":
             store_several(d_projected + here, gates, gate_place, inside, size, d_inputs)
-        products = _backward_products(weights, d_gates, gates, chunks, precision, dtype)
         if alone:
-            d_hidden += products[0] * factors
+            d_hidden += _backward_product(weights[0], d_gates, gates, precision, dtype) * factors
         else:
+            for k in tl.static_range(chunks):
+                blocks = _load_transposed(weight, k, units, gates, size, each) if streamed else weights[k]
+                part = _backward_product(blocks, d_gates, gates, precision, dtype)
+                send_part(exchanged, part, back, k * each, padded, block_rows)
             wanted = more | (d_initial_hidden is not None)
-            d_hidden += exchange(exchanged, products, back, wanted, padded, block_units, block_rows, chunks) * factors
+            d_hidden += receive_sums(exchanged, back, wanted, padded, block_units, block_rows, dtype) * factors
     if d_initial_hidden is not None:
         tl.store(d_initial_hidden + place, d_hidden, mask=inside)
     if d_initial_cell_state is not None:
@@ -188,81 +203,83 @@ def backward(
 
 
 @triton.jit
-def exchange(
-    exchanged, products, back, wanted, padded: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
-    chunks: tl.constexpr,
-):  # fmt: skip
-    """Share this program's part of all units' sums, `chunks` blocks, and return the sums of its units, `(units, rows)`.
+def _find_parts(exchanged, back, padded: tl.constexpr, block_rows: tl.constexpr):
+    """Return where the parts of the program's rows are in `exchanged`, and the last bit of those of step `back`."""
+    place = ((back % 2) * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0) * padded * block_rows
+    return exchanged + place, 1 - (back // 2) % 2
+
+
+@triton.jit
+def send_part(exchanged, part, back, first, padded: tl.constexpr, block_rows: tl.constexpr):
+    """Share this program's part of the sums of the units from `first` on, `(units, rows)`.
 
     `exchanged` holds the parts of two steps, `(2, groups of rows, programs, padded, rows)`. A step overwrites the parts
     of the step before last. All programs have read these by then, since none can be more than a step ahead. The last
     bit of a part tells whether it is new: it flips each time the part is written. So an infinite part may become NaN.
     """
-    program, programs = tl.program_id(0), tl.num_programs(0)
-    new = 1 - (back // 2) % 2
-    group = exchanged + ((back % 2) * tl.num_programs(1) + tl.program_id(1)) * programs * padded * block_rows
-    row = tl.arange(0, block_rows)
-    each: tl.constexpr = padded // chunks
-    own = group + program * padded * block_rows + tl.arange(0, each)[:, None] * block_rows + row[None, :]
-    for k in tl.static_range(chunks):
-        bits = (products[k].to(exchanged.dtype.element_ty, bitcast=True) & -2) | new
-        tl.store(own + k * each * block_rows, bits)
-    source, unit = tl.arange(0, padded // block_units), program * block_units + tl.arange(0, block_units)
-    place = (source[:, None, None] * padded + unit[None, :, None]) * block_rows + row[None, None, :]
-    inside = (source < programs)[:, None, None] & wanted
-    bits = tl.load(group + place, mask=inside, other=0, volatile=True)
+    parts, new = _find_parts(exchanged, back, padded, block_rows)
+    unit = tl.program_id(0) * padded + first + tl.arange(0, part.shape[0])
+    bits = (part.to(exchanged.dtype.element_ty, bitcast=True) & -2) | new
+    tl.store(parts + unit[:, None] * block_rows + tl.arange(0, block_rows)[None, :], bits)
+
+
+@triton.jit
+def receive_sums(
+    exchanged, back, wanted, padded: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
+    dtype: tl.constexpr,
+):  # fmt: skip
+    """Wait for the parts of all programs, and return the sums of this program's units, `(units, rows)`."""
+    parts, new = _find_parts(exchanged, back, padded, block_rows)
+    source, own = tl.arange(0, padded // block_units)[:, None], tl.arange(0, block_units * block_rows)[None, :]
+    place = (source * padded + tl.program_id(0) * block_units) * block_rows + own
+    inside = (source < tl.num_programs(0)) & wanted
+    bits = tl.load(parts + place, mask=inside, other=0, volatile=True)
     while tl.max((inside & ((bits & 1) != new)).to(tl.int32)) > 0:
-        bits = tl.load(group + place, mask=inside, other=0, volatile=True)
-    return tl.sum(bits.to(products[0].dtype, bitcast=True), axis=0)
+        bits = tl.load(parts + place, mask=inside, other=0, volatile=True)
+    # from a block of three axes, Triton 3.6 would take a layout in which every thread has many units
+    return tl.reshape(tl.sum(bits.to(dtype, bitcast=True), axis=0), (block_units, block_rows))
 
 
 @triton.jit
-def _forward_weights(
-    weight, units, alone: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, size: tl.constexpr,
-    padded: tl.constexpr, block_units: tl.constexpr, chunks: tl.constexpr,
-):  # fmt: skip
-    """Load the weights: alone, `(units, padded)` for each gate; together, `(slots · units, padded / chunks)` per chunk.
+def _load_gates(weight, units, gates: tl.constexpr, size: tl.constexpr, padded: tl.constexpr):
+    """Load the weights of a program that is alone, `(units, padded)` for each gate."""
+    hidden = tl.arange(0, padded)[None, :]
+    inside = (units < size)[:, None] & (hidden < size)
+    return load_several(weight, gates, units[:, None] * size + hidden, inside, size * size)
 
-    Together, a block contains all gates, because the few units of a single gate wouldn't fill the tensor cores. Chunks
-    divide the sum, because a single long sum would be computed sequentially.
+
+@triton.jit
+def _load_chunk(
+    weight, chunk, gates: tl.constexpr, slots: tl.constexpr, size: tl.constexpr, each: tl.constexpr,
+    block_units: tl.constexpr,
+):  # fmt: skip
+    """Load the program's weights for a chunk of the hidden state, `(slots · units, each)`.
+
+    A block contains all gates, because the few units of a single gate wouldn't fill the tensor cores. Chunks divide the
+    sum, because a single long sum would be computed sequentially.
     """
-    each: tl.constexpr = padded // chunks
-    hidden = tl.arange(0, each)[None, :]
-    if alone:
-        inside = (units < size)[:, None] & (hidden < size)
-        return load_several(weight, gates, units[:, None] * size + hidden, inside, size * size)
-    else:
-        row = tl.arange(0, slots * block_units)[:, None]
-        gate, unit = row // block_units, tl.program_id(0) * block_units + row % block_units
-        blocks = ()
-        for k in tl.static_range(chunks):
-            inside = (gate < gates) & (unit < size) & (k * each + hidden < size)
-            place = (gate * size + unit) * size + k * each + hidden
-            blocks = blocks + (tl.load(weight + place, mask=inside, other=0.0),)
-        return blocks
+    row, hidden = tl.arange(0, slots * block_units)[:, None], chunk * each + tl.arange(0, each)[None, :]
+    gate, unit = row // block_units, tl.program_id(0) * block_units + row % block_units
+    inside = (gate < gates) & (unit < size) & (hidden < size)
+    return tl.load(weight + (gate * size + unit) * size + hidden, mask=inside, other=0.0)
 
 
 @triton.jit
-def _backward_weights(
-    weight, units, gates: tl.constexpr, size: tl.constexpr, padded: tl.constexpr, chunks: tl.constexpr
-):  # fmt: skip
-    """Load the transposed weights, chunk by chunk: `(padded / chunks, units)` for each gate."""
-    each: tl.constexpr = padded // chunks
-    blocks = ()
-    for k in tl.static_range(chunks):
-        hidden = k * each + tl.arange(0, each)[:, None]
-        inside = (units < size)[None, :] & (hidden < size)
-        blocks = blocks + load_several(weight, gates, units[None, :] * size + hidden, inside, size * size)
-    return blocks
+def _load_transposed(weight, chunk, units, gates: tl.constexpr, size: tl.constexpr, each: tl.constexpr):
+    """Load the program's transposed weights for a chunk of the hidden state, `(each, units)` for each gate."""
+    hidden = chunk * each + tl.arange(0, each)[:, None]
+    inside = (units < size)[None, :] & (hidden < size)
+    return load_several(weight, gates, units[None, :] * size + hidden, inside, size * size)
 
 
 @triton.jit
 def _forward_products(
-    weights, operand, alone: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, block_units: tl.constexpr,
-    block_rows: tl.constexpr, chunks: tl.constexpr, precision: tl.constexpr, dtype: tl.constexpr,
+    weight, weights, operand, alone: tl.constexpr, streamed: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr,
+    size: tl.constexpr, each: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr, chunks: tl.constexpr,
+    precision: tl.constexpr, dtype: tl.constexpr,
 ):  # fmt: skip
     """Compute `W_hh hidden`, a block for each gate."""
-    multiplied: tl.constexpr = weights[0].dtype
+    multiplied: tl.constexpr = weight.dtype.element_ty
     if alone:
         products = ()
         for k in tl.static_range(gates):
@@ -270,28 +287,22 @@ def _forward_products(
             products = products + (product,)
         return products
     else:
-        total = tl.dot(weights[0], operand[0].to(multiplied), input_precision=precision, out_dtype=dtype)
-        for k in tl.static_range(1, chunks):
-            product = tl.dot(weights[k], operand[k].to(multiplied), input_precision=precision, out_dtype=dtype)
+        total = tl.zeros((slots * block_units, block_rows), dtype)
+        for k in tl.static_range(chunks):
+            block = _load_chunk(weight, k, gates, slots, size, each, block_units) if streamed else weights[k]
+            product = tl.dot(block, operand[k].to(multiplied), input_precision=precision, out_dtype=dtype)
             total = total - (-product)  # Triton would merge `total + product` into one long sum
         return _unpack(total, slots, block_units, block_rows)
 
 
 @triton.jit
-def _backward_products(
-    weights, d_gates, gates: tl.constexpr, chunks: tl.constexpr, precision: tl.constexpr, dtype: tl.constexpr
-):  # fmt: skip
-    """Compute the part of `W_hhᵀ δ` that comes from the program's units, summed over the gates: a block per chunk."""
-    multiplied: tl.constexpr = weights[0].dtype
-    products = ()
-    for chunk in tl.static_range(chunks):
-        total = tl.dot(weights[chunk * gates], d_gates[0].to(multiplied), input_precision=precision, out_dtype=dtype)
-        for k in tl.static_range(1, gates):
-            total = tl.dot(
-                weights[chunk * gates + k], d_gates[k].to(multiplied), total, input_precision=precision, out_dtype=dtype
-            )
-        products = products + (total,)
-    return products
+def _backward_product(blocks, d_gates, gates: tl.constexpr, precision: tl.constexpr, dtype: tl.constexpr):
+    """Compute the part of `W_hhᵀ δ` that comes from the program's units, summed over the gates, for a chunk."""
+    multiplied: tl.constexpr = blocks[0].dtype
+    total = tl.dot(blocks[0], d_gates[0].to(multiplied), input_precision=precision, out_dtype=dtype)
+    for k in tl.static_range(1, gates):
+        total = tl.dot(blocks[k], d_gates[k].to(multiplied), total, input_precision=precision, out_dtype=dtype)
+    return total
 
 
 @triton.jit

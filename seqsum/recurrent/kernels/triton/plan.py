@@ -12,8 +12,10 @@ from seqsum.recurrent.kernels.triton.equations import NUM_GATES
 Way = Literal["forward", "backward"]
 
 CHUNK = 128  # units that are summed one after another; chunks are summed in parallel
-MOST_BACKWARD = 512  # units: with more, loading the weights for a product spills registers, and a step takes 150 µs
+BLOCKS = (64, 128)  # rows of a block of weights: units per program, times slots for the gates
 ROWS = (8, 16)  # rows of the batch per program: the fewer, the faster a step
+STREAMED_ROWS = (8, 16, 32)
+MOST_RECEIVED = 16384  # units times rows: if a program receives more from the others in a step, registers spill
 
 
 class Plan(NamedTuple):
@@ -26,6 +28,7 @@ class Plan(NamedTuple):
         warps: Warps per program.
         alone: Whether a program has all units.
         chunks: Number of chunks into which sums over the units are divided; 1 if `alone`.
+        streamed: Whether a program reads its weights again in each step, because they don't fit on its multiprocessor.
     """
 
     padded: int
@@ -35,6 +38,7 @@ class Plan(NamedTuple):
     warps: int
     alone: bool
     chunks: int = 1
+    streamed: bool = False
 
 
 class Device(NamedTuple):
@@ -54,11 +58,14 @@ def plan(cell: str, way: Way, size: int, batch: int, width: int, device: Device)
         rows = next((rows for rows in ROWS if batch <= rows * device.multiprocessors), ROWS[-1])
         warps = 4 if rows == ROWS[0] and padded * width <= 256 else 8
         return Plan(padded, padded, rows, (1, -(-batch // rows)), warps, alone=True)
-    if way == "backward" and padded > MOST_BACKWARD:
-        return None
-    for rows, units in product(ROWS, (64 // slots, 128 // slots)):
+    # the fewest rows first; if weights are read in each step, the fewest weights first
+    kept = [(False, rows, block // slots) for rows, block in product(ROWS, BLOCKS)]
+    few_rows = [rows for rows in STREAMED_ROWS if rows * padded <= MOST_RECEIVED]
+    streamed = [(True, rows, block // slots) for block, rows in product(BLOCKS, few_rows)]
+    for is_streamed, rows, units in kept + streamed:
         groups = -(-size // units), -(-batch // rows)
-        if slots * units * padded * width <= on_chip and math.prod(groups) <= device.multiprocessors:
-            warps = 8 if way == "backward" and units * padded > 8192 else 4
-            return Plan(padded, units, rows, groups, warps, False, max(1, padded // CHUNK))
+        if (is_streamed or slots * units * padded * width <= on_chip) and math.prod(groups) <= device.multiprocessors:
+            warps = 8 if is_streamed or (way == "backward" and units * padded > 8192) else 4
+            chunk = CHUNK // 2 if is_streamed and width == 8 else CHUNK
+            return Plan(padded, units, rows, groups, warps, False, max(1, padded // chunk), is_streamed)
     return None
