@@ -72,7 +72,21 @@ def report(compiled):
     found = {"kernel": compiled.src.fn.__name__, "together": compiled.metadata.launch_cooperative_grid}
     found["streamed"] = constants.get("streamed", False)
     found |= {name: len(re.findall(pattern, compiled.asm["ptx"])) for name, pattern in PATTERNS.items()}
+    found["barriers"] = longest_loop(compiled.asm["ptx"]).count("bar.sync")  # of a step
     return found | {"shared": compiled.metadata.shared} | resources(compiled.asm["cubin"])
+
+
+def longest_loop(ptx):
+    """Return the lines of the longest loop, from its label to the branch back to it; empty without a loop."""
+    lines = ptx.splitlines()
+    labels = {found[1]: place for place, line in enumerate(lines) if (found := re.match(r"(\$\w+):", line))}
+    loops = [
+        (place - labels[found[1]], place)
+        for place, line in enumerate(lines)
+        if (found := re.search(r"\bbra\S*\s+(\$\w+)", line)) and labels[found[1]] < place
+    ]
+    length, end = max(loops, default=(0, 0))
+    return "\n".join(lines[end - length : end])
 
 
 def resources(cubin):

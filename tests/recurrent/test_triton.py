@@ -449,6 +449,7 @@ def test_all_kernels_compile_for_gpus(compiler):
             assert line["stack"] <= 192, line
             assert (line["waiting"] > 0) == line["together"], line
             assert (line["products"] > 0) == (not line["kernel"].endswith("once")), line
+            assert line["barriers"] <= (64 if line["streamed"] else 24 if line["together"] else 16), line
     ways = ("forward", "backward")
     persistent_forms = {(False, False), (True, False), (True, True)}
     assert set(kernels) == {(way, *form) for way in ways for form in persistent_forms} | {

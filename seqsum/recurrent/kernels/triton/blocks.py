@@ -2,6 +2,11 @@
 
 A block has units along its first axis and rows of the batch along its second, `(units, rows)`. So the recurrent weights
 are the first operand of a product, and fill the tensor cores even if a program has few rows.
+
+A stack is a block that contains a block for each gate, `(slots · units, rows)`. The number of slots is a power of two,
+for Triton: one, or four for three or four gates. Whatever a program loads or stores passes through shared memory, to
+and from the layout of the products, with two barriers each time. So in every step, one stack takes less time than its
+blocks.
 """
 
 from __future__ import annotations
@@ -67,6 +72,56 @@ def convert(blocks, number: tl.constexpr, dtype: tl.constexpr):
     for k in tl.static_range(number):
         converted = converted + (blocks[k].to(dtype),)
     return converted
+
+
+@triton.jit
+def stacked_units(gates: tl.constexpr, size: tl.constexpr, block_units: tl.constexpr):
+    """Return where the program's units are among all units of all gates, `(slots · units,)`, and which exist."""
+    slots: tl.constexpr = 1 if gates == 1 else 4
+    row = tl.arange(0, slots * block_units)
+    gate, unit = row // block_units, tl.program_id(0) * block_units + row % block_units
+    return gate * size + unit, (gate < gates) & (unit < size)
+
+
+@triton.jit
+def stack(blocks, gates: tl.constexpr):
+    """Stack one, three or four blocks."""
+    if gates == 1:
+        return blocks[0]
+    else:
+        last = blocks[3] if gates == 4 else blocks[2]  # the third again, which is then neither stored nor multiplied
+        even, odd = tl.join(blocks[0], blocks[2]), tl.join(blocks[1], last)
+        pairs = tl.permute(tl.join(even, odd), (2, 3, 0, 1))
+        return tl.reshape(pairs, (4 * blocks[0].shape[0], blocks[0].shape[1]))
+
+
+@triton.jit
+def unstack(block, gates: tl.constexpr):
+    """Return the blocks of a stack, four for three gates."""
+    if gates == 1:
+        return (block,)
+    else:
+        pairs = tl.permute(tl.reshape(block, (2, 2, block.shape[0] // 4, block.shape[1])), (2, 3, 0, 1))
+        even, odd = tl.split(pairs)
+        first, third = tl.split(even)
+        second, fourth = tl.split(odd)
+        return first, second, third, fourth
+
+
+@triton.jit
+def load_stack(pointer, gates: tl.constexpr, rows, existing, size: tl.constexpr, block_units: tl.constexpr):
+    """Load the values of one step, `(B, gates · H)`, in their stored type, with zeros for rows that don't exist."""
+    units, exist = stacked_units(gates, size, block_units)
+    place = rows[None, :] * gates * size + units[:, None]
+    return tl.load(pointer + place, mask=exist[:, None] & existing[None, :], other=0.0)
+
+
+@triton.jit
+def store_stack(pointer, values, gates: tl.constexpr, rows, existing, size: tl.constexpr, block_units: tl.constexpr):
+    """Store the values of one step, `(B, gates · H)`."""
+    units, exist = stacked_units(gates, size, block_units)
+    place = rows[None, :] * gates * size + units[:, None]
+    tl.store(pointer + place, values, mask=exist[:, None] & existing[None, :])
 
 
 @triton.jit

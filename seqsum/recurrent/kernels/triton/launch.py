@@ -116,11 +116,13 @@ def run_backward(call: Call, found: Plan | None, tensors: Backward) -> None:
     """Run the backward pass in the same way."""
     if found is None:
         return _step_backward(call, tensors)
-    exchanged = None
+    weight, exchanged = tensors.weight, None
+    if weight.element_size() > 2:  # the GPU transposes tiles of 16 bits as it reads them from shared memory, no others
+        tensors = tensors._replace(weight=weight.t().contiguous())
     if not found.alone:
         dtype = state_type(tensors.d_projected)
         size = 2 * found.groups[0] * found.groups[1] * found.padded * found.rows
-        exchanged = tensors.weight.new_zeros(size, dtype=BITS[dtype.itemsize])
+        exchanged = weight.new_zeros(size, dtype=BITS[dtype.itemsize])
     return _launch(persistent.backward, call, found, tensors.d_projected, *tensors, exchanged)
 
 
@@ -161,8 +163,8 @@ def _describe(device: torch.device) -> Device:
 
 
 def _launch(kernel: Any, call: Call, found: Plan, projected: Tensor, weight: Tensor, *tensors: Tensor | None) -> None:
-    length, batch, _ = projected.shape
-    options = _options(call, found, weight.dtype, weight.shape[1])
+    length, batch, width = projected.shape
+    options = _options(call, found, weight.dtype, width // NUM_GATES[call.name])
     _start(kernel, found.groups, weight, *tensors, length, batch, **options)
 
 
@@ -171,8 +173,8 @@ def _options(call: Call, found: Plan, dtype: torch.dtype, size: int) -> dict[str
     """Return the compile-time constants of a persistent kernel, and Triton's options; the same dictionary each time."""
     return {
         **_constants(call, dtype, size),
-        **{"slots": 1 if NUM_GATES[call.name] == 1 else 4, "padded": found.padded, "reverse": call.reverse},
-        **{"precision": call.precision, "alone": found.alone, "streamed": found.streamed},
+        **{"padded": found.padded, "reverse": call.reverse, "precision": call.precision},
+        **{"alone": found.alone, "streamed": found.streamed},
         **{"block_units": found.units, "block_rows": found.rows, "chunks": found.chunks},
         **{"num_warps": found.warps, **({} if found.alone else {"launch_cooperative_grid": True})},
     }

@@ -25,11 +25,16 @@ from seqsum.recurrent.kernels.triton.blocks import (
     load,
     load_dropout,
     load_several,
+    load_stack,
     load_taken,
     receive,
     share,
+    stack,
+    stacked_units,
     step_places,
     store_several,
+    store_stack,
+    unstack,
 )
 from seqsum.recurrent.kernels.triton.equations import backward_step, forward_step
 
@@ -38,10 +43,10 @@ from seqsum.recurrent.kernels.triton.equations import backward_step, forward_ste
 def forward(
     weight, bias, mask, dropout, projected, initial_hidden, initial_cell_state,
     kept, hiddens, cell_states, outputs, final_hidden, final_cell_state, length, batch,
-    cell: tl.constexpr, variant: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, num_kept: tl.constexpr,
-    size: tl.constexpr, padded: tl.constexpr, reverse: tl.constexpr, precision: tl.constexpr,
-    approximate: tl.constexpr, alone: tl.constexpr, streamed: tl.constexpr, block_units: tl.constexpr,
-    block_rows: tl.constexpr, chunks: tl.constexpr,
+    cell: tl.constexpr, variant: tl.constexpr, gates: tl.constexpr, num_kept: tl.constexpr, size: tl.constexpr,
+    padded: tl.constexpr, reverse: tl.constexpr, precision: tl.constexpr, approximate: tl.constexpr,
+    alone: tl.constexpr, streamed: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
+    chunks: tl.constexpr,
 ):  # fmt: skip
     """Run all steps forwards; see `launch.Forward` for the tensors."""
     dtype: tl.constexpr = tl.float64 if weight.dtype.element_ty == tl.float64 else tl.float32
@@ -50,8 +55,6 @@ def forward(
     units = tl.program_id(0) * block_units + tl.arange(0, block_units)
     inside = (units < size)[:, None] & (rows < batch)[None, :]
     place = rows[None, :] * size + units[:, None]
-    gate_place = rows[None, :] * gates * size + units[:, None]
-    kept_place = rows[None, :] * num_kept * size + units[:, None]
     each: tl.constexpr = padded // chunks  # units in a chunk of the products' sums over the hidden state
     end = find_end(mask, rows, length, batch)
     start, stop = (length - end, length) if reverse else (0, end)
@@ -61,7 +64,7 @@ def forward(
         weights = _load_gates(weight, units, gates, size, padded)
     elif not streamed:
         for k in tl.static_range(chunks):
-            weights = weights + (_load_chunk(weight, k, gates, slots, size, each, block_units),)
+            weights = weights + (_load_chunk(weight, k, gates, size, each, block_units),)
     biases = _load_biases(bias, units, gates, size, dtype)
     hidden = load(initial_hidden, place, inside, dtype)
     cell_state = load(initial_cell_state, place, inside, dtype)
@@ -81,19 +84,20 @@ def forward(
 
     t, _, _ = step_places(start, length, reverse)
     some = start < stop
-    following = load_several(projected + t * batch * gates * size, gates, gate_place, inside & some, size)
+    following = _load_inputs(projected + t * batch * gates * size, gates, alone, rows, batch, some, size, block_units)
     following_taken = load_taken(mask, t, rows, batch, some)
     for step in tl.range(start, stop, num_stages=1):
-        inputs, valid = convert(following, gates, dtype), following_taken != 0
+        inputs = unstack(following.to(dtype), gates) if alone else convert(following, gates, dtype)
+        valid = following_taken != 0
         more = step + 1 < stop
         t, _, _ = step_places(step + 1, length, reverse)  # the next step's inputs are loaded ahead
-        following = load_several(projected + t * batch * gates * size, gates, gate_place, inside & more, size)
+        ahead = projected + t * batch * gates * size
+        following = _load_inputs(ahead, gates, alone, rows, batch, more, size, block_units)
         following_taken = load_taken(mask, t, rows, batch, more)
 
         recurrent = _forward_products(
-            weight, weights, operand, alone, streamed, gates, slots, size, each, block_units, block_rows, chunks,
-            precision, dtype,
-        )  # fmt: skip
+            weight, weights, operand, alone, streamed, gates, size, each, block_units, chunks, precision, dtype
+        )
         recurrent = _add_biases(recurrent, biases, bias is not None)
         now_kept, new_hidden, new_cell_state, output = forward_step(
             cell, variant, approximate, inputs, recurrent, hidden, cell_state
@@ -108,7 +112,12 @@ def forward(
         if cell_states is not None:
             tl.store(cell_states + now * batch * size + place, cell_state, mask=inside)
         if kept is not None:
-            store_several(kept + t * batch * num_kept * size, num_kept, kept_place, inside, size, now_kept)
+            here = kept + t * batch * num_kept * size
+            if alone:
+                store_stack(here, stack(now_kept, num_kept), num_kept, rows, rows < batch, size, block_units)
+            else:
+                kept_place = rows[None, :] * num_kept * size + units[:, None]
+                store_several(here, num_kept, kept_place, inside, size, now_kept)
         if alone:
             operand = (hidden * factors[0],)
         else:
@@ -133,10 +142,10 @@ def forward(
 def backward(
     weight, mask, dropout, kept, states, d_outputs, d_final_hidden, d_final_cell_state,
     d_projected, d_recurrent, d_initial_hidden, d_initial_cell_state, exchanged, length, batch,
-    cell: tl.constexpr, variant: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr, num_kept: tl.constexpr,
-    size: tl.constexpr, padded: tl.constexpr, reverse: tl.constexpr, precision: tl.constexpr,
-    approximate: tl.constexpr, alone: tl.constexpr, streamed: tl.constexpr, block_units: tl.constexpr,
-    block_rows: tl.constexpr, chunks: tl.constexpr,
+    cell: tl.constexpr, variant: tl.constexpr, gates: tl.constexpr, num_kept: tl.constexpr, size: tl.constexpr,
+    padded: tl.constexpr, reverse: tl.constexpr, precision: tl.constexpr, approximate: tl.constexpr,
+    alone: tl.constexpr, streamed: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
+    chunks: tl.constexpr,
 ):  # fmt: skip
     """Run all steps backwards; see `launch.Backward` for the tensors and `send_part` for `exchanged`."""
     dtype: tl.constexpr = tl.float64 if weight.dtype.element_ty == tl.float64 else tl.float32
@@ -144,8 +153,6 @@ def backward(
     units = tl.program_id(0) * block_units + tl.arange(0, block_units)
     inside = (units < size)[:, None] & (rows < batch)[None, :]
     place = rows[None, :] * size + units[:, None]
-    gate_place = rows[None, :] * gates * size + units[:, None]
-    kept_place = rows[None, :] * num_kept * size + units[:, None]
     end = find_end(mask, rows, length, batch)
     start, stop = (length - end, length) if reverse else (0, end)
 
@@ -153,46 +160,48 @@ def backward(
     weights = ()
     if not streamed:
         for k in tl.static_range(chunks):
-            weights = weights + (_load_transposed(weight, k, units, gates, size, each),)
+            weights = weights + (_load_transposed(weight, k, gates, size, each, block_units),)
     factors = load_dropout(dropout, place, inside, dtype)
     d_hidden = load(d_final_hidden, place, inside, dtype)
     d_cell_state = load(d_final_cell_state, place, inside, dtype)
-    zeros = tl.zeros(inside.shape, dtype)
+    zeros = tl.zeros(((1 if gates == 1 else 4) * block_units, block_rows), dtype)
     for beyond in range(end, length):
         there = tl.cast(beyond, tl.int64) * batch * gates * size
-        for k in tl.static_range(gates):
-            tl.store(d_recurrent + there + k * size + gate_place, zeros, mask=inside)
-            if cell == "gru":
-                tl.store(d_projected + there + k * size + gate_place, zeros, mask=inside)
+        store_stack(d_recurrent + there, zeros, gates, rows, rows < batch, size, block_units)
+        if cell == "gru":
+            store_stack(d_projected + there, zeros, gates, rows, rows < batch, size, block_units)
 
     following = _load_step(
-        cell, kept, states, d_outputs, mask, stop - 1, start < stop, length, batch, rows, place, kept_place, inside,
-        num_kept, size, reverse,
+        cell, kept, states, d_outputs, mask, stop - 1, start < stop, length, batch, rows, place, inside,
+        num_kept, size, block_units, reverse,
     )  # fmt: skip
     for back in tl.range(0, stop - start, num_stages=1):
         stored_kept, stored_state, stored_d_output, taken = following
-        now_kept, valid = convert(stored_kept, num_kept, dtype), taken != 0
+        now_kept = () if num_kept == 0 else unstack(stored_kept.to(dtype), num_kept)
+        valid = taken != 0
         state, d_output = stored_state.to(dtype), stored_d_output.to(dtype)
         step = stop - 1 - back
         more = step > start
         following = _load_step(
-            cell, kept, states, d_outputs, mask, step - 1, more, length, batch, rows, place, kept_place, inside,
-            num_kept, size, reverse,
+            cell, kept, states, d_outputs, mask, step - 1, more, length, batch, rows, place, inside,
+            num_kept, size, block_units, reverse,
         )  # fmt: skip
         d_inputs, d_gates, d_hidden, d_cell_state = backward_step(
             cell, variant, approximate, now_kept, state, d_output, d_hidden, d_cell_state, valid
         )
         t, _, _ = step_places(step, length, reverse)
         here = t * batch * gates * size
-        store_several(d_recurrent + here, gates, gate_place, inside, size, d_gates)
+        deltas = stack(d_gates, gates)
+        store_stack(d_recurrent + here, deltas, gates, rows, rows < batch, size, block_units)
         if cell == "gru":
-            store_several(d_projected + here, gates, gate_place, inside, size, d_inputs)
+            store_stack(d_projected + here, stack(d_inputs, gates), gates, rows, rows < batch, size, block_units)
+        operand = deltas.to(weight.dtype.element_ty)
         if alone:
-            d_hidden += _backward_product(weights[0], d_gates, gates, precision, dtype) * factors
+            d_hidden += tl.dot(weights[0], operand, input_precision=precision, out_dtype=dtype) * factors
         else:
             for k in tl.static_range(chunks):
-                blocks = _load_transposed(weight, k, units, gates, size, each) if streamed else weights[k]
-                part = _backward_product(blocks, d_gates, gates, precision, dtype)
+                block = _load_transposed(weight, k, gates, size, each, block_units) if streamed else weights[k]
+                part = tl.dot(block, operand, input_precision=precision, out_dtype=dtype)
                 send_part(exchanged, part, back, k * each, padded, block_rows)
             wanted = more | (d_initial_hidden is not None)
             d_hidden += receive_sums(exchanged, back, wanted, padded, block_units, block_rows, dtype) * factors
@@ -250,33 +259,56 @@ def _load_gates(weight, units, gates: tl.constexpr, size: tl.constexpr, padded: 
 
 @triton.jit
 def _load_chunk(
-    weight, chunk, gates: tl.constexpr, slots: tl.constexpr, size: tl.constexpr, each: tl.constexpr,
-    block_units: tl.constexpr,
+    weight, chunk, gates: tl.constexpr, size: tl.constexpr, each: tl.constexpr, block_units: tl.constexpr
 ):  # fmt: skip
-    """Load the program's weights for a chunk of the hidden state, `(slots · units, each)`.
+    """Load the program's weights for a chunk of the hidden state, a stack `(slots · units, each)`.
 
-    A block contains all gates, because the few units of a single gate wouldn't fill the tensor cores. Chunks divide the
-    sum, because a single long sum would be computed sequentially.
+    The few units of a single gate wouldn't fill the tensor cores. Chunks divide the sum over the hidden state, because
+    a single long sum would be computed sequentially.
     """
-    row, hidden = tl.arange(0, slots * block_units)[:, None], chunk * each + tl.arange(0, each)[None, :]
-    gate, unit = row // block_units, tl.program_id(0) * block_units + row % block_units
-    inside = (gate < gates) & (unit < size) & (hidden < size)
-    return tl.load(weight + (gate * size + unit) * size + hidden, mask=inside, other=0.0)
+    units, exist = stacked_units(gates, size, block_units)
+    hidden = chunk * each + tl.arange(0, each)[None, :]
+    return tl.load(weight + units[:, None] * size + hidden, mask=exist[:, None] & (hidden < size), other=0.0)
 
 
 @triton.jit
-def _load_transposed(weight, chunk, units, gates: tl.constexpr, size: tl.constexpr, each: tl.constexpr):
-    """Load the program's transposed weights for a chunk of the hidden state, `(each, units)` for each gate."""
+def _load_transposed(
+    weight, chunk, gates: tl.constexpr, size: tl.constexpr, each: tl.constexpr, block_units: tl.constexpr
+):  # fmt: skip
+    """Load the program's transposed weights for a chunk of the hidden state, `(each, slots · units)`.
+
+    Weights of 16 bits come as they are, others transposed, see `launch.run_backward`.
+    """
+    units, exist = stacked_units(gates, size, block_units)
     hidden = chunk * each + tl.arange(0, each)[:, None]
-    inside = (units < size)[None, :] & (hidden < size)
-    return load_several(weight, gates, units[None, :] * size + hidden, inside, size * size)
+    if weight.dtype.element_ty.primitive_bitwidth == 16:
+        place = units[None, :] * size + hidden
+    else:
+        place = hidden * gates * size + units[None, :]
+    return tl.load(weight + place, mask=exist[None, :] & (hidden < size), other=0.0)
+
+
+@triton.jit
+def _load_inputs(
+    pointer, gates: tl.constexpr, alone: tl.constexpr, rows, batch, wanted, size: tl.constexpr,
+    block_units: tl.constexpr,
+):  # fmt: skip
+    """Load the projected inputs of one step, in their stored type: a stack, or several blocks if together.
+
+    Programs that are together have so few units of each gate that taking a stack apart would take longer.
+    """
+    if alone:
+        return load_stack(pointer, gates, rows, (rows < batch) & wanted, size, block_units)
+    else:
+        units = tl.program_id(0) * block_units + tl.arange(0, block_units)
+        inside = (units < size)[:, None] & ((rows < batch) & wanted)[None, :]
+        return load_several(pointer, gates, rows[None, :] * gates * size + units[:, None], inside, size)
 
 
 @triton.jit
 def _forward_products(
-    weight, weights, operand, alone: tl.constexpr, streamed: tl.constexpr, gates: tl.constexpr, slots: tl.constexpr,
-    size: tl.constexpr, each: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr, chunks: tl.constexpr,
-    precision: tl.constexpr, dtype: tl.constexpr,
+    weight, weights, operand, alone: tl.constexpr, streamed: tl.constexpr, gates: tl.constexpr, size: tl.constexpr,
+    each: tl.constexpr, block_units: tl.constexpr, chunks: tl.constexpr, precision: tl.constexpr, dtype: tl.constexpr,
 ):  # fmt: skip
     """Compute `W_hh hidden`, a block for each gate."""
     multiplied: tl.constexpr = weight.dtype.element_ty
@@ -287,35 +319,12 @@ def _forward_products(
             products = products + (product,)
         return products
     else:
-        total = tl.zeros((slots * block_units, block_rows), dtype)
+        total = tl.zeros(((1 if gates == 1 else 4) * block_units, operand[0].shape[1]), dtype)
         for k in tl.static_range(chunks):
-            block = _load_chunk(weight, k, gates, slots, size, each, block_units) if streamed else weights[k]
+            block = _load_chunk(weight, k, gates, size, each, block_units) if streamed else weights[k]
             product = tl.dot(block, operand[k].to(multiplied), input_precision=precision, out_dtype=dtype)
             total = total - (-product)  # Triton would merge `total + product` into one long sum
-        return _unpack(total, slots, block_units, block_rows)
-
-
-@triton.jit
-def _backward_product(blocks, d_gates, gates: tl.constexpr, precision: tl.constexpr, dtype: tl.constexpr):
-    """Compute the part of `W_hhᵀ δ` that comes from the program's units, summed over the gates, for a chunk."""
-    multiplied: tl.constexpr = blocks[0].dtype
-    total = tl.dot(blocks[0], d_gates[0].to(multiplied), input_precision=precision, out_dtype=dtype)
-    for k in tl.static_range(1, gates):
-        total = tl.dot(blocks[k], d_gates[k].to(multiplied), total, input_precision=precision, out_dtype=dtype)
-    return total
-
-
-@triton.jit
-def _unpack(blocks, slots: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr):
-    """Split `(slots · units, rows)` into `slots` blocks `(units, rows)`."""
-    if slots == 1:
-        return (blocks,)
-    else:
-        pairs = tl.permute(tl.reshape(blocks, (2, 2, block_units, block_rows)), (2, 3, 0, 1))
-        even, odd = tl.split(pairs)
-        first, third = tl.split(even)
-        second, fourth = tl.split(odd)
-        return first, second, third, fourth
+        return unstack(total, gates)
 
 
 @triton.jit
@@ -337,20 +346,21 @@ def _add_biases(recurrent, biases, given: tl.constexpr):
 
 @triton.jit
 def _load_step(
-    cell: tl.constexpr, kept, states, d_outputs, mask, step, wanted, length, batch, rows, place, kept_place, inside,
-    num_kept: tl.constexpr, size: tl.constexpr, reverse: tl.constexpr,
+    cell: tl.constexpr, kept, states, d_outputs, mask, step, wanted, length, batch, rows, place, inside,
+    num_kept: tl.constexpr, size: tl.constexpr, block_units: tl.constexpr, reverse: tl.constexpr,
 ):  # fmt: skip
-    """Load what `backward_step` needs for a step, in the stored types: kept blocks, state, d_output, valid rows."""
+    """Load what `backward_step` needs for a step, in the stored types: kept stack, state, d_output, valid rows."""
     t, last, now = step_places(step, length, reverse)
     inside = inside & wanted
     if num_kept == 0:
-        kept_blocks = ()
+        kept_stack = ()
     else:
-        kept_blocks = load_several(kept + t * batch * num_kept * size, num_kept, kept_place, inside, size)
+        here = kept + t * batch * num_kept * size
+        kept_stack = load_stack(here, num_kept, rows, (rows < batch) & wanted, size, block_units)
     at = (now if cell == "rnn" else last) * batch * size
     state = tl.load(states + at + place, mask=inside, other=0.0)
     if d_outputs is None:
         d_output = tl.zeros(inside.shape, states.dtype.element_ty)
     else:
         d_output = tl.load(d_outputs + t * batch * size + place, mask=inside, other=0.0)
-    return kept_blocks, state, d_output, load_taken(mask, t, rows, batch, wanted)
+    return kept_stack, state, d_output, load_taken(mask, t, rows, batch, wanted)

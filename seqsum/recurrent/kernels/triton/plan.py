@@ -54,9 +54,9 @@ def plan(cell: str, way: Way, size: int, batch: int, width: int, device: Device)
     padded = max(16, 1 << (size - 1).bit_length())
     slots = 1 if NUM_GATES[cell] == 1 else 4
     on_chip = 1 << (device.shared_memory * 7 // 8).bit_length() - 1  # bytes for weights; the rest is for other data
-    if NUM_GATES[cell] * padded**2 * width <= on_chip:
+    if slots * padded**2 * width <= on_chip:
         rows = next((rows for rows in ROWS if batch <= rows * device.multiprocessors), ROWS[-1])
-        warps = 4 if rows == ROWS[0] and padded * width <= 256 else 8
+        warps = 4 if rows == ROWS[0] and padded * width <= (256 if way == "forward" else 128) else 8
         return Plan(padded, padded, rows, (1, -(-batch // rows)), warps, alone=True)
     # the fewest rows first; if weights are read in each step, the fewest weights first
     kept = [(False, rows, block // slots) for rows, block in product(ROWS, BLOCKS)]
@@ -66,6 +66,7 @@ def plan(cell: str, way: Way, size: int, batch: int, width: int, device: Device)
         groups = -(-size // units), -(-batch // rows)
         if (is_streamed or slots * units * padded * width <= on_chip) and math.prod(groups) <= device.multiprocessors:
             warps = 8 if is_streamed or (way == "backward" and units * padded > 8192) else 4
-            chunk = CHUNK // 2 if is_streamed and width == 8 else CHUNK
+            spills = is_streamed and width == 8 and way == "forward"  # with chunks of the usual size
+            chunk = CHUNK // 2 if spills else CHUNK
             return Plan(padded, units, rows, groups, warps, False, max(1, padded // chunk), is_streamed)
     return None
