@@ -8,6 +8,7 @@ import gc
 import importlib
 import os
 import struct
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -57,6 +58,19 @@ MOST = 8  # cases of a test that all run by default
 SAMPLE = 4  # cases that do of a test with more
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--part=1/4`, to run a fourth of the selected tests."""
+    parser.addoption("--part", metavar="K/N", type=part, help="only part K of N of the selected tests, chosen by name")
+
+
+def part(text: str) -> tuple[int, int]:
+    """Read `K/N`."""
+    k, n = map(int, text.split("/"))
+    if not 1 <= k <= n:
+        raise ValueError(text)
+    return k, n
+
+
 def pytest_collection_finish() -> None:
     """Look for garbage again, but not in what is there by now."""
     gc.freeze()
@@ -64,7 +78,7 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of a test with many cases, run a sample by default, spread evenly over them; all others are slow.
 
     A test that marks some of its cases slow itself, as `tests.covering` does, has chosen those that run by default.
@@ -72,6 +86,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     by_test: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         by_test[item.nodeid.partition("[")[0]].append(item)
+    if config.option.part:
+        k, n = config.option.part
+        items[:] = [item for name, cases in by_test.items() if zlib.crc32(name.encode()) % n == k - 1 for item in cases]
     for cases in by_test.values():
         if any(item.get_closest_marker(chosen) for item in cases for chosen in ("slow", "gpu")):
             continue

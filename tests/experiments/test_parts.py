@@ -24,6 +24,7 @@ def test_causes_are_digits_read_as_no_number_and_errors_that_grow():
     assert found == {"part": "none", "read as no number, %": 60.0} | shares
 
 
+@pytest.mark.slow
 def test_parts_are_trained_alone_and_compared(with_configs, mnist_root, capfd, monkeypatch):
     monkeypatch.setattr(count, "DRAWN", 1_000)
     short = [

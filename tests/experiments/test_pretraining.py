@@ -29,6 +29,7 @@ def encoder_of(folder: Path) -> dict[str, torch.Tensor]:
     return {name.split("module.")[1]: value for name, value in state.items() if name.startswith("network.encoder.")}
 
 
+@pytest.mark.slow
 def test_each_way_starts_from_each_task_and_only_its_layers_learn(with_configs, mnist_root, monkeypatch):
     command = [
         "pretraining", "--tasks", "denoising", "--labels", "20", "--seeds", "1", "--",

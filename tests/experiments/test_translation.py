@@ -16,6 +16,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 def test_attentions_are_compared_on_the_same_sentences(with_configs, monkeypatch):
     command = [
         "translation", "--attentions", "additive", "none", "--", "--data.dataset=made", "--data.vocabulary_size=70",

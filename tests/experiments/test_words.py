@@ -76,6 +76,7 @@ def test_figure_has_a_panel_a_model_and_a_colour_a_kind():
     assert len({line.get_color() for line in figure.axes[0].lines}) == 3
 
 
+@pytest.mark.slow
 def test_the_experiment_trains_once_and_starts_reviews_from_its_vectors(with_configs, monkeypatch, capsys):
     command = ["words", "--words", "plot", "Klingon", "--labels", "20", "--", *SHORT]
     main(command)

@@ -43,7 +43,7 @@ def test_every_configuration_says_how_it_is_run(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("dataset", ["cifar10", "mnist"])
+@pytest.mark.parametrize("dataset", ["cifar10", pytest.param("mnist", marks=pytest.mark.slow)])
 def test_every_configuration_trains_on_grey_and_on_colours(here, mnist_root, cifar_root, name, dataset):
     root = mnist_root if dataset == "mnist" else cifar_root
     main(["-c", str(CONFIGS / f"images_{name}.yaml"), f"--data.dataset={dataset}", f"--data.root={root}", *SMALL])
