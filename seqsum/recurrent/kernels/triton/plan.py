@@ -15,7 +15,6 @@ CHUNK = 128  # units that are summed one after another; chunks are summed in par
 BLOCKS = (64, 128)  # rows of a block of weights: units per program, times slots for the gates
 ROWS = (8, 16)  # rows of the batch per program: the fewer, the faster a step
 STREAMED_ROWS = (8, 16, 32)
-MOST_RECEIVED = 16384  # units times rows: if a program receives more from the others in a step, registers spill
 
 
 class Plan(NamedTuple):
@@ -60,13 +59,19 @@ def plan(cell: str, way: Way, size: int, batch: int, width: int, device: Device)
         return Plan(padded, padded, rows, (1, -(-batch // rows)), warps, alone=True)
     # the fewest rows first; if weights are read in each step, the fewest weights first
     kept = [(False, rows, block // slots) for rows, block in product(ROWS, BLOCKS)]
-    few_rows = [rows for rows in STREAMED_ROWS if rows * padded <= MOST_RECEIVED]
-    streamed = [(True, rows, block // slots) for block, rows in product(BLOCKS, few_rows)]
+    blocks = [(b, rows) for b, rows in product(BLOCKS, STREAMED_ROWS) if not _spills(way, padded, b, rows, width)]
+    streamed = [(True, rows, block // slots) for block, rows in blocks]
     for is_streamed, rows, units in kept + streamed:
         groups = -(-size // units), -(-batch // rows)
         if (is_streamed or slots * units * padded * width <= on_chip) and math.prod(groups) <= device.multiprocessors:
             warps = 8 if is_streamed or (way == "backward" and units * padded > 8192) else 4
-            spills = is_streamed and width == 8 and way == "forward"  # with chunks of the usual size
-            chunk = CHUNK // 2 if spills else CHUNK
+            chunk = CHUNK // 2 if is_streamed and width == 8 and way == "forward" else CHUNK  # or registers spill
             return Plan(padded, units, rows, groups, warps, False, max(1, padded // chunk), is_streamed)
     return None
+
+
+def _spills(way: Way, padded: int, block: int, rows: int, width: int) -> bool:
+    """Whether a program that reads its weights in each step would need more registers than there are."""
+    received = padded * rows  # numbers from the other programs in each step
+    operand = block * rows * width if way == "backward" else 0  # bytes of all gates' gradients, in every warp
+    return received > 16384 or operand > 8192 or (padded > 1024 and block > BLOCKS[0])
