@@ -6,8 +6,9 @@ import argparse
 import pydoc
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -49,6 +50,15 @@ class Parser(OwnDefaultsParser):
         # both also for the parsers that jsonargparse makes for the arguments of a class
         super().__init__(*args, **{"prog": _program.get(), **kwargs}, allow_abbrev=False)
         self.files = _files.get()
+        self.arguments_of: type | None = None  # the class, if the parser is for its arguments
+
+    def add_class_arguments(
+        self, theclass: type, nested_key: str | None = None, *args: Any, **kwargs: Any
+    ) -> list[str]:
+        """Add the arguments of a class, and keep its name for errors."""
+        if nested_key is None:
+            self.arguments_of = theclass
+        return super().add_class_arguments(theclass, nested_key, *args, **kwargs)
 
     def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> Namespace:
         """Parse a configuration file; relative paths in it start from its folder."""
@@ -74,6 +84,19 @@ class Parser(OwnDefaultsParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         parser = getattr(ex, "subcommand_parser", None) or self
+        if found := re.fullmatch(r"Option '(.+)' is not accepted", message):
+            of = "" if self.arguments_of is None else f" by {self.arguments_of.__name__}"
+            own = [option.removeprefix("--") for option in self._option_string_actions]
+            message = f"`{found[1]}` is not accepted{of}{_suggest([found[1]], own)}"
+        elif found := re.fullmatch(r"unrecognized arguments: (.+)", message, re.IGNORECASE | re.DOTALL):
+            flags = [argument.partition("=")[0] for argument in found[1].split() if argument.startswith("--")]
+            message += _suggest(flags, parser._option_string_actions)
         if self.files:  # jsonargparse doesn't name them
             message += f"\nSettings come from the command line and from {', '.join(self.files)}."
         fail(f"{message}\n`{parser.prog.replace(' [options]', '')} --help` explains every option.")
+
+
+def _suggest(names: Iterable[str], known: Iterable[str]) -> str:
+    """Return a question that names the most similar of the known names; nothing if none is similar."""
+    near = [f"`{match}`" for name in names for match in get_close_matches(name, list(known), 1, 0.7)]
+    return f": did you mean {' and '.join(near)}?" if near else ""

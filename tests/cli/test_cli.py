@@ -363,6 +363,22 @@ def test_rendered_digits_stand_in_without_data_and_network(here, monkeypatch, ca
     assert "Test of sum-rendered on rendered" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--data.bach_size=3"], "`bach_size` is not accepted by DigitSums: did you mean `batch_size`?"),
+        (["--data=CopyMemory", "--data.xy=3"], "`xy` is not accepted by CopyMemory\n"),
+        (["--trainer.max_epoch=3", "--model.hiden_size", "4"], "`--trainer.max_epochs` and `--model.hidden_size`?"),
+        (["test", "--ckpt=best"], "unrecognized arguments: --ckpt=best: did you mean `--ckpt_path`?"),
+        (["fitt"], "unrecognized arguments: fitt\n"),
+    ],
+)
+def test_a_misspelt_flag_is_recognized(here, capfd, flags, said):
+    with pytest.raises(SystemExit):
+        main(flags)
+    assert said in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("flag", ["--data.datset", "--datset"])
 def test_an_error_names_the_program_whose_flags_they_are(here, monkeypatch, capfd, flag):
     monkeypatch.setattr(sys, "argv", ["mine.py", "--data=seqsum.data.Translation", f"{flag}=made"])
