@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +35,7 @@ def load_checkpoint(path: str, flag: str = "--ckpt_path") -> dict[str, Any]:
         InputError: The file is not a checkpoint of seqsum, is damaged, or contains weights that are NaN or infinite.
     """
     if not Path(path).is_file():
-        other = _with_data_named(Path(path))
+        other = _in_folder(Path(path)) or _with_data_named(Path(path))
         raise InputError(f"`{flag}` (={path}) is not a file{f', but {other} is' if other else ''}")
     try:
         with zipfile.ZipFile(path) as archive:  # torch doesn't verify checksums
@@ -57,6 +58,14 @@ def differing_weights(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor])
     """Return the names, sorted, of weights that only one of two state dicts has, or that have another shape in it."""
     shapes, others = ({name: tensor.shape for name, tensor in state.items()} for state in (found, wanted))
     return sorted(name for name in shapes.keys() | others.keys() if shapes.get(name) != others.get(name))
+
+
+def _in_folder(path: Path) -> Path | None:
+    """Find the best checkpoint, or else the last, of a run, or of the newest run of an experiment, or return None."""
+    for name, folder in itertools.product(("best.ckpt", "last.ckpt"), ("", "checkpoints", "version_*/checkpoints")):
+        if found := [file for file in path.glob(str(Path(folder, name))) if file.is_file()]:
+            return max(found, key=lambda file: file.stat().st_mtime)
+    return None
 
 
 def _with_data_named(path: Path) -> Path | None:

@@ -24,13 +24,13 @@ from tests.covering import covering
 from tests.recurrent import programs
 from tests.recurrent.oracles import LENGTHS, B, F, H, T, assert_same, pair, parameter_gradients, random_state, run
 
-triton = pytest.importorskip("triton")
-tl = pytest.importorskip("triton.language")
+pytest.importorskip("triton")
 launch = pytest.importorskip("seqsum.recurrent.kernels.triton.launch")
 plans = pytest.importorskip("seqsum.recurrent.kernels.triton.plan")
 persistent = pytest.importorskip("seqsum.recurrent.kernels.triton.persistent")
 triton_unroll = pytest.importorskip("seqsum.recurrent.kernels.triton.unroll")
-CUDA = torch.cuda.is_available() and not launch.INTERPRETED
+triton_here = pytest.importorskip("tests.recurrent.triton_here")
+CUDA, why_not_here = triton_here.CUDA, triton_here.why_not_here
 DEVICE, DTYPE, *TOLERANCE = ("cuda", torch.float32, 1e-4, 1e-3) if CUDA else ("cpu", torch.float64, 1e-10, 0.0)
 CELLS = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}
 LAYERS = [LSTM, GRU, RNN]
@@ -46,22 +46,6 @@ COMPILED = (
     *("lstm:float32:128:32:90", "lstm:float32:512:64:90", "lstm:bfloat16:256:32:80", "gru:float16:64:8:80"),
     *("lstm:bfloat16:1024:16:90", "lstm:float32:1024:200:90"),
 )  # cell, type, units, rows, compute capability
-
-
-@triton.jit
-def _count(pointer, length):
-    for k in range(length):
-        tl.store(pointer, k)
-
-
-def why_not_here():
-    if not CUDA and not launch.INTERPRETED:
-        return "needs a GPU or TRITON_INTERPRET=1"
-    try:
-        _count[(1,)](torch.zeros(1, device=DEVICE), 2)
-    except Exception as error:  # such as Triton 3.6 with NumPy 2.4, where an array can't be the length of a loop
-        return f"Triton can't run a loop here: {error}"
-    return ""
 
 
 runs = pytest.mark.skipif(bool(why_not_here()), reason=why_not_here())

@@ -104,6 +104,24 @@ def test_a_checkpoint_below_a_folder_that_also_names_the_data_is_named(here, nam
             load_checkpoint(path)
 
 
+def test_the_checkpoint_in_a_folder_is_named(here):
+    """The best one, or else the last, of the newest run."""
+    for age, (version, name) in enumerate([(1, "last"), (0, "last"), (0, "best")]):
+        file = here / f"logs/sum/version_{version}/checkpoints/{name}.ckpt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"state_dict": {}}, file)
+        os.utime(file, (age, age))
+    (here / "logs/sum/version_1/checkpoints/best.ckpt").mkdir()  # no file
+    for folder, found in (
+        *((f"logs/sum{below}", "version_0/checkpoints/best.ckpt") for below in ("", "/version_0")),
+        *((f"logs/sum/version_1{below}", "version_1/checkpoints/last.ckpt") for below in ("", "/checkpoints")),
+    ):
+        with pytest.raises(InputError, match=rf"\(={folder}\) is not a file, but logs/sum/{found} is$"):
+            load_checkpoint(folder)
+    with pytest.raises(InputError, match=r"\(=logs\) is not a file$"):
+        load_checkpoint("logs")
+
+
 def test_weights_only_can_not_be_turned_off(here, mnist_root, capfd):
     with pytest.raises(SystemExit):
         main(["fit", f"--data.root={mnist_root}", "--weights_only=false"])
