@@ -1,8 +1,23 @@
-"""Join several values after one flag, as a shell produces them from a pattern."""
+"""Arrange the options of the command line for the parser, which reads them from left to right."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
+
+
+def files_first(options: list[str]) -> list[str]:
+    """Move all `-c FILE` and `--config=FILE` to the front, so that flags take precedence wherever they stand."""
+    files, others, arguments = [], [], iter(options)
+    for option in arguments:
+        if option in ("-c", "--config"):
+            files += [option, *itertools.islice(arguments, 1)]
+        elif re.match(r"-c.|--config=", option):
+            files.append(option)
+        else:
+            others.append(option)
+    return files + others
 
 
 def join_values(options: list[str], flag: str) -> list[str]:

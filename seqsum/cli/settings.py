@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from seqsum.cli.arguments import join_values
+from seqsum.cli.arguments import files_first, join_values
 from seqsum.cli.configurations import Configuration, read_files, read_run
 from seqsum.cli.latest import find
 from seqsum.data.own import OWN_INPUTS
@@ -54,7 +54,7 @@ def read_settings(subcommand: str, options: list[str]) -> Settings:
     Raises:
         InputError: A file is not a valid configuration or checkpoint, or there is no run to test or predict with.
     """
-    options = expand_options(options)
+    options = files_first(expand_options(options))
     for name in OWN_INPUTS:
         options = join_values(options, f"--data.{name}")
     given = _parse(options)

@@ -16,12 +16,24 @@ from seqsum.resume.checkpoint_files import CheckpointFiles
 class BestCheckpoint(CheckpointCallback):
     """Keep `checkpoints/best.ckpt`: the epoch with the best validation score, by the objective's `monitor`.
 
-    A resumed training first copies the best checkpoint so far into its own folder.
+    A resumed training copies the best checkpoint so far into its own folder, once it is certain to go on.
     """
 
     def __init__(self, objective: Objective) -> None:
         mode = objective.monitor_mode
         super().__init__(filename="best", monitor=objective.monitor, mode=mode, enable_version_counter=False)
+        self.former: dict[str, Any] | None = None  # the best checkpoint so far, until it is copied
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._copy(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._copy(trainer)  # in a finished training no epoch starts
+
+    def _copy(self, trainer: Trainer) -> None:
+        if self.former is not None and trainer.is_global_zero:
+            CheckpointFiles().save_checkpoint(self.former, self.best_model_path)
+        self.former = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if any(name.startswith("val/") for name in trainer.callback_metrics):  # Lightning warns before a validation
@@ -34,9 +46,7 @@ class BestCheckpoint(CheckpointCallback):
         best = load_checkpoint(str(former))
         # skip a later best.ckpt: the training will reach it again
         if self.state_key in best["callbacks"] and best["global_step"] <= checkpoint["global_step"]:
-            path = self.format_checkpoint_name({})
-            if trainer.is_global_zero:
-                CheckpointFiles().save_checkpoint(best, path)
+            path, self.former = self.format_checkpoint_name({}), best
             score = best["callbacks"][self.state_key]["best_model_score"]
             self.best_k_models = {path: score}
             self.best_model_path = self.kth_best_model_path = path

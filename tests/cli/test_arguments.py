@@ -1,8 +1,8 @@
-"""A flag takes several values, as a shell produces them from a pattern."""
+"""A flag takes several values, as a shell produces them from a pattern; flags take precedence over files."""
 
 import pytest
 
-from seqsum.cli.arguments import join_values
+from seqsum.cli.arguments import files_first, join_values
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,17 @@ from seqsum.cli.arguments import join_values
 )
 def test_all_values_of_the_flag_become_one(options, joined):
     assert join_values(options, "--f") == joined
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], []),
+        (["--a=1", "-c", "x", "--b"], ["-c", "x", "--a=1", "--b"]),
+        (["--a", "1", "-cx", "--config=y", "-b", "-c", "z"], ["-cx", "--config=y", "-c", "z", "--a", "1", "-b"]),
+        (["--a=1", "-c=x", "--configs=1"], ["-c=x", "--a=1", "--configs=1"]),
+        (["--a=1", "-c"], ["-c", "--a=1"]),
+    ],
+)  # fmt: skip
+def test_files_come_first(options, expected):
+    assert files_first(options) == expected

@@ -363,6 +363,15 @@ def test_rendered_digits_stand_in_without_data_and_network(here, monkeypatch, ca
     assert "Test of sum-rendered on rendered" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("command", [[], ["fit"]])
+def test_flags_win_over_a_file_that_stands_behind_them(here, capfd, command):
+    Path("my.yaml").write_text("trainer: {max_epochs: 5, min_epochs: 2}\n")
+    with pytest.raises(SystemExit):
+        main([*command, "--trainer.max_epochs=3", "-c", "my.yaml", "--print_config"])
+    printed = yaml.safe_load(capfd.readouterr().out)
+    assert (printed["trainer"]["max_epochs"], printed["trainer"]["min_epochs"]) == (3, 2)
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

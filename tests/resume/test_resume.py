@@ -238,6 +238,7 @@ def test_a_checkpoint_beyond_the_end_of_the_training_is_refused(train, tmp_path,
     said = capfd.readouterr().err
     assert "error: `--ckpt_path`: the checkpoint is of step 6, and this training would end after 4: give" in said
     assert "Traceback" not in said
+    assert {path.parents[1].name for path in Path().rglob("*.ckpt")} == {"version_0"}  # nothing that `best` would take
 
 
 @pytest.mark.slow
