@@ -30,7 +30,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.cells.graphs import compiling_loop
 from seqsum.recurrent.checks import are_plain, check_tensors
-from seqsum.recurrent.explain import explain_compile_error
+from seqsum.recurrent.explain import explain_compile_error, wrong_shapes
 from seqsum.recurrent.export import Scan, Traced, is_exporting
 from seqsum.recurrent.kernels import (
     find_kernel,
@@ -104,7 +104,12 @@ def run(
     """Run the cell with the backend that `choose_backend` returned; see `unroll`."""
     if mask is not None and backend != "native":  # native doesn't read masked inputs
         inputs = leave_out(inputs, mask)
-    return runner(cell, backend)(inputs, state, mask, reverse)
+    try:
+        return runner(cell, backend)(inputs, state, mask, reverse)
+    except RuntimeError as error:
+        if (why := wrong_shapes(cell, inputs, state)) is not None:
+            raise TypeError(why) from error
+        raise
 
 
 def check_backend(backend: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from seqsum.recurrent.cells import RecurrentCell
@@ -41,6 +42,25 @@ def wrong_result(result: Any, given: int) -> str | None:
     if len(state) != given:
         return f"a state of {len(state)} tensor{'' if len(state) == 1 else 's'}"
     return None
+
+
+@torch.no_grad()
+def wrong_shapes(cell: RecurrentCell, inputs: Tensor, state: list[Tensor]) -> str | None:
+    """Explain that `step` returns states of other shapes than it is given, which the next step can't read; else None.
+
+    Runs a step again, since only its result shows it.
+    """
+    try:
+        result = cell.step(cell.project(inputs)[0], list(state))
+    except Exception:  # the step itself fails, and its error says more
+        return None
+    if wrong_result(result, len(state)) is not None:
+        return None
+    given, returned = ([tuple(s.shape) for s in some[: len(cell.state_size)]] for some in (state, result[1]))
+    if given == returned:
+        return None
+    name = type(cell).__name__
+    return f"`step` of {name} must return states of the shapes that it is given, {given}, not {returned}"
 
 
 def describe(value: Any) -> str:

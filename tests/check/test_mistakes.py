@@ -345,3 +345,15 @@ def test_references_match_torch(name):
     expected = theirs(x, given if len(given) > 1 else given[0])
     came = tuple(evaluate(equations, weights, x, states)[1:])
     torch.testing.assert_close(came, expected if isinstance(expected, tuple) else (expected,), atol=1e-12, rtol=0)
+
+
+def test_a_line_that_only_names_the_state_is_not_shown_for_the_new_one():
+    class Turned(Cho):
+        def forward(self, x, hx):
+            h = hx
+            z, r = torch.sigmoid(self.W_z(x) + self.U_z(h)), torch.sigmoid(self.W_r(x) + self.U_r(h))
+            n = torch.tanh(self.W_n(x) + self.U_n(r * h))
+            h = (1 - z) * h + z * n  # noqa: RET504  # as many write it
+            return h
+
+    assert "h = (1 - z) * h + z * n" in check_cell(Turned, like="gru").find("equations").where

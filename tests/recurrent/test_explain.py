@@ -95,3 +95,27 @@ def test_a_step_that_torchscript_finds_to_return_one_tensor_is_named():
     layer = Recurrent(OneTensor(3, 4), backend="script")
     with pytest.raises(RuntimeError, match=r"OneTensor: `step` must return \(output, state\): write `def step"):
         layer(torch.randn(5, 2, 3))
+
+
+class Narrower(Own):
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        hidden = self.new(projected, state[0])
+        return hidden, [hidden[:, :-1]]
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager", "script"])
+def test_a_state_of_another_shape_is_named(backend):
+    layer = Recurrent(Narrower(3, 5), backend=backend)
+    with pytest.raises(
+        TypeError, match=r"`step` of Narrower .* shapes that it is given, \[\(2, 5\)\], not \[\(2, 4\)\]$"
+    ):
+        layer(torch.randn(4, 2, 3))
+
+
+def test_another_error_of_a_step_is_raised_as_it_is():
+    class Fails(Own):
+        def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            raise RuntimeError("of its own")
+
+    with pytest.raises(RuntimeError, match=r"^of its own$"):
+        Recurrent(Fails(3, 5), backend="eager")(torch.randn(4, 2, 3))
