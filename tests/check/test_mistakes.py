@@ -353,7 +353,7 @@ def test_a_line_that_only_names_the_state_is_not_shown_for_the_new_one():
             h = hx
             z, r = torch.sigmoid(self.W_z(x) + self.U_z(h)), torch.sigmoid(self.W_r(x) + self.U_r(h))
             n = torch.tanh(self.W_n(x) + self.U_n(r * h))
-            h = (1 - z) * h + z * n  # noqa: RET504  # as many write it
-            return h
+            h = (1 - z) * h + z * n
+            return h  # noqa: RET504  # as many write it
 
     assert "h = (1 - z) * h + z * n" in check_cell(Turned, like="gru").find("equations").where

@@ -81,7 +81,7 @@ def test_what_a_cell_comes_near_to_is_recognised_unasked():
     report = check_cell(styles.Coupled)
     assert report.passed
     assert report.find("equations").status == "noted"
-    assert report.find("equations").message.startswith("nearly an LSTM's: an LSTM with coupled gates")
+    assert report.find("equations").message.startswith("its own, and nearly an LSTM's: an LSTM with coupled gates")
 
 
 def test_a_square_matrix_beside_a_linear_layer_may_be_multiplied_from_either_side():

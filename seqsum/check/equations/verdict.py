@@ -70,7 +70,7 @@ def recognise(subject: Subject) -> str:
             return ", ".join([f"torch.nn.{reference.name.upper()}Cell's", *remarks(subject, reference, match.layout)])
         if match is not None:
             fault = _known(subject, search, match)
-            fault.status, fault.message = "noted", f"nearly {_article(reference)}'s: {fault.message}"
+            fault.status, fault.message = "noted", f"its own, and nearly {_article(reference)}'s: {fault.message}"
             raise fault
     return "those of none of torch.nn's cells: its own. Say `like=` to hold it against one of them"
 
