@@ -86,8 +86,9 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
     # a frozen encoder is meant to be
     warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)
 
 
-def _is_no_advertisement(record: logging.LogRecord) -> bool:
-    return "litlogger" not in record.getMessage()
+def _is_news(record: logging.LogRecord) -> bool:
+    """Leave out an advertisement, and what sounds like a second Ctrl-C; `interrupts.py` has said that it stops."""
+    return not any(text in record.getMessage() for text in ("litlogger", "Detected KeyboardInterrupt"))

@@ -24,11 +24,15 @@ class BestCheckpoint(CheckpointCallback):
         super().__init__(filename="best", monitor=objective.monitor, mode=mode, enable_version_counter=False)
         self.former: dict[str, Any] | None = None  # the best checkpoint so far, until it is copied
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:  # a resumed epoch doesn't start again
         self._copy(trainer)
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:  # which comes before a training is refused
+            self._copy(trainer)
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._copy(trainer)  # in a finished training no epoch starts
+        self._copy(trainer)  # a finished training has neither
 
     def _copy(self, trainer: Trainer) -> None:
         if self.former is not None and trainer.is_global_zero:

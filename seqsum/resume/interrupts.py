@@ -29,7 +29,8 @@ class Interrupts:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:
-            print_line(f"{signal.Signals(number).name}: stopping after this batch (press Ctrl-C to stop at once)")
             self.received = signal.Signals(number)
+            again = " (press Ctrl-C again to stop at once)" if number == signal.SIGINT else ""
+            print_line(f"{self.received.name}: stopping after this batch{again}")
         elif number == signal.SIGINT:
             raise KeyboardInterrupt

@@ -199,6 +199,16 @@ def test_interrupted_training_goes_on_exactly(train, undisturbed, tmp_path, argu
     assert_equal_ends(undisturbed(*arguments), tmp_path / "interrupted")
 
 
+@pytest.mark.parametrize("at", [(BATCH, 1), (VALIDATION, 1)])
+def test_an_interruption_right_after_resuming_loses_nothing(train, undisturbed, tmp_path, at):
+    """As the best epoch so far, which is taken along."""
+    arguments = [EPOCHS, "--model.schedule=constant"]
+    train("interrupted", *arguments, send=signal.SIGTERM, at=(BATCH, 22))
+    assert train("interrupted", *arguments, "--ckpt_path=last", send=signal.SIGINT, at=at) == 1
+    assert train("interrupted", *arguments, "--ckpt_path=last") == 0
+    assert_equal_ends(undisturbed(*arguments), tmp_path / "interrupted")
+
+
 def first_line(monkeypatch):
     """Capture the first line that the command line prints about checkpoints."""
     said = []
