@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import itertools
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from seqsum.errors import InputError
+from seqsum.versions import versions
 
 KINDS = {
     "epoch": int,
@@ -62,8 +62,9 @@ def differing_weights(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor])
 
 def _in_folder(path: Path) -> Path | None:
     """Find the best checkpoint, or else the last, of a run, or of the newest run of an experiment, or return None."""
-    for name, folder in itertools.product(("best.ckpt", "last.ckpt"), ("", "checkpoints", "version_*/checkpoints")):
-        if found := [file for file in path.glob(str(Path(folder, name))) if file.is_file()]:
+    folders = [path, path / "checkpoints", *(run / "checkpoints" for run in versions(path))]
+    for name in ("best.ckpt", "last.ckpt"):
+        if found := [file for folder in folders if (file := folder / name).is_file()]:
             return max(found, key=lambda file: file.stat().st_mtime)
     return None
 

@@ -118,7 +118,7 @@ def load_stack(pointer, gates: tl.constexpr, rows, existing, size: tl.constexpr,
 
 @triton.jit
 def store_stack(pointer, values, gates: tl.constexpr, rows, existing, size: tl.constexpr, block_units: tl.constexpr):
-    """Store the values of one step, `(B, gates · H)`."""
+    """Store the values of one step, a stack or the same number for all, to `(B, gates · H)`."""
     units, exist = stacked_units(gates, size, block_units)
     place = rows[None, :] * gates * size + units[:, None]
     tl.store(pointer + place, values, mask=exist[:, None] & existing[None, :])

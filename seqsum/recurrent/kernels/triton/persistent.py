@@ -164,12 +164,11 @@ def backward(
     factors = load_dropout(dropout, place, inside, dtype)
     d_hidden = load(d_final_hidden, place, inside, dtype)
     d_cell_state = load(d_final_cell_state, place, inside, dtype)
-    zeros = tl.zeros(((1 if gates == 1 else 4) * block_units, block_rows), dtype)
     for beyond in range(end, length):
         there = tl.cast(beyond, tl.int64) * batch * gates * size
-        store_stack(d_recurrent + there, zeros, gates, rows, rows < batch, size, block_units)
+        store_stack(d_recurrent + there, 0.0, gates, rows, rows < batch, size, block_units)
         if cell == "gru":
-            store_stack(d_projected + there, zeros, gates, rows, rows < batch, size, block_units)
+            store_stack(d_projected + there, 0.0, gates, rows, rows < batch, size, block_units)
 
     following = _load_step(
         cell, kept, states, d_outputs, mask, stop - 1, start < stop, length, batch, rows, place, inside,
