@@ -223,10 +223,10 @@ def test_parts_of_a_step(tmp_path, monkeypatch, mnist_root):
 
 
 def test_a_call_is_timed_without_what_it_launches(tmp_path, monkeypatch):
-    launch = pytest.importorskip("seqsum.recurrent.kernels.triton.launch")
+    compiled = pytest.importorskip("seqsum.recurrent.kernels.triton.compiled")
     started = []
-    monkeypatch.setattr(launch, "INTERPRETED", True)
-    monkeypatch.setattr(launch, "_start", lambda *_, **__: started.append(1))
+    monkeypatch.setattr(compiled, "INTERPRETED", True)
+    monkeypatch.setattr(compiled.Launch, "__call__", lambda *_: started.append(1))
     monkeypatch.setattr(step, "CALL", (2, 4, 3, 3))
     monkeypatch.setitem(step.CALLED, "lstm", partial(LSTM, backend="triton"))
     results = Results(tmp_path / "step.json", {})

@@ -14,6 +14,7 @@ import sys
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 
 import torch
@@ -23,14 +24,23 @@ from triton.runtime import driver
 
 from seqsum import GRUCell, LSTMCell, RNNCell
 from seqsum.recurrent.kernels.autograd import run_kernel
-from seqsum.recurrent.kernels.triton import persistent, stepped
+from seqsum.recurrent.kernels.triton import compiled, launch, persistent, stepped
 from seqsum.recurrent.kernels.triton.unroll import UnrollTriton
 
 CELLS = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}
 KERNELS = persistent.forward, persistent.backward, stepped.forward_once, stepped.backward_once
 STEPS = 3
+TYPES = torch.float32, torch.float16, torch.bfloat16
 # loads that wait for another program's stores; products on tensor cores
 PATTERNS = {"waiting": r"ld\.volatile\.global", "products": r"wgmma\.mma_async|mma\.sync"}
+
+
+class Twice(compiled.Launch):
+    """Launch everything twice: Triton looks for the kernel only the first time."""
+
+    def __call__(self, *numbers):
+        super().__call__(*numbers)
+        super().__call__(*numbers)
 
 
 class Driver:
@@ -99,19 +109,51 @@ def resources(cubin):
     return {name.lower(): int(number) for name, number in re.findall(r"\b(REG|STACK):(\d+)", text)}
 
 
-def describe_launches(launches):
+def describe_launches(kernel, launches):
     """Return the number of launches, their steps if a launch is a step, and whether only the step changes."""
-    grids, arguments = zip(*launches, strict=True)
-    same = all(a is b or a == b for given in arguments for a, b in zip(given[1:], arguments[0][1:], strict=True))
-    steps = [given[0] for given in arguments if isinstance(given[0], int)]
-    return {"launches": len(launches), "steps": steps, "same": same and len(set(grids)) == 1}
+    others, steps = [], []
+    for grid, arguments in launches:
+        place = kernel.arg_names.index("step") if "step" in kernel.arg_names else len(arguments)
+        steps += arguments[place : place + 1]
+        rest = arguments[:place] + arguments[place + 1 :]
+        others.append((grid, *(a.data_ptr() if isinstance(a, torch.Tensor) else a for a in rest)))
+    return {"launches": len(launches), "steps": steps, "same": len(set(others)) == 1}
+
+
+def compare_keys(seed=0, changes=400):
+    """Change a kernel's arguments one by one, and compare what Triton specialises it on with its key in `compiled`.
+
+    Return the number of kinds that Triton distinguishes, and those of them that have the key of another.
+    """
+    driver.set_active(Driver(90))
+    draw, kernel = Random(seed), stepped.forward_once
+    bind, count = kernel.create_binder()[-1], kernel.arg_names.index("step")
+    tensor = {"type": TYPES, "first": range(2), "there": [True, True, False]}
+    choices = [("size", [1, 16, 17]), ("name", list(CELLS)), ("variant", [False, True]), ("reverse", [False, True])]
+    choices += [((k, what), values) for k in range(count) for what, values in tensor.items()]
+    drawn, kinds, confused = {name: values[0] for name, values in choices}, {}, []
+    for name, values in draw.choices(choices, k=changes):
+        drawn[name] = draw.choice(values)
+        tensors = [
+            torch.zeros(9, dtype=drawn[k, "type"])[drawn[k, "first"] :] if not k or drawn[k, "there"] else None
+            for k in range(count)
+        ]
+        call = compiled.Call(drawn["name"], drawn["variant"], drawn["reverse"], "ieee")
+        started = compiled.Launch(kernel, (1, 1), call, None, drawn["size"], *tensors)
+        numbers = [draw.choice([0, 1, 16, 17]) for _ in range(3)]
+        _, kind, options = bind(*tensors, *numbers, **started.constants())
+        if kinds.setdefault(started.key, (kind, options)) != (kind, options):
+            confused.append(f"{name}: {kind}")
+    return {"kinds": len({str(kind) for kind in kinds.values()}), "taken for another": confused}
 
 
 def main():
+    launch.Launch = Twice
     for words in sys.argv[1:]:
         name, dtype, *numbers = words.split(":")
         size, batch, capability = map(int, numbers)
         driver.set_active(Driver(capability))
+        compiled.compiled.clear()
         for kernel in KERNELS:
             kernel.device_caches.clear()
         cell = CELLS[name](16, size).to(getattr(torch, dtype))
@@ -122,9 +164,10 @@ def main():
         outputs.sum().backward()
         for kernel in KERNELS:
             for cached in kernel.device_caches.values():
-                for compiled in cached[0].values():
-                    launches = describe_launches(driver.active.launched[kernel.__name__])
-                    print(json.dumps(report(compiled) | launches), flush=True)
+                for found in cached[0].values():
+                    launches = describe_launches(kernel, driver.active.launched[kernel.__name__])
+                    print(json.dumps(report(found) | launches), flush=True)
+    print(json.dumps(compare_keys()))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from torch import Tensor
 SECONDS = 60  # for all programs of a launch
 
 
-def start_in_processes(kernel: Any, grid: tuple[int, int], *arguments: Any, **options: Any) -> None:
-    """Launch a kernel like `launch._start`; the programs share the memory of all tensors."""
+def start_in_processes(kernel: Any, grid: tuple[int, int, int], *arguments: Any, **options: Any) -> None:
+    """Launch a kernel; the programs share the memory of all tensors."""
     for tensor in arguments:
         if isinstance(tensor, Tensor):
             tensor.share_memory_()
@@ -36,7 +36,7 @@ def start_in_processes(kernel: Any, grid: tuple[int, int], *arguments: Any, **op
     assert not running, f"{len(running)} of {grid} programs still wait after {SECONDS} s"
 
 
-def _start(kernel: Any, grid: tuple[int, int], place: tuple[int, ...], arguments: Any, options: Any) -> int:
+def _start(kernel: Any, grid: tuple[int, int, int], place: tuple[int, ...], arguments: Any, options: Any) -> int:
     """Start a process that runs one program of a grid, and return its number."""
     process = os.fork()
     if process:
@@ -47,8 +47,8 @@ def _start(kernel: Any, grid: tuple[int, int], place: tuple[int, ...], arguments
 
         builder = interpreter.interpreter_builder
         set_dimensions, set_place = builder.set_grid_dim, builder.set_grid_idx
-        builder.set_grid_dim = lambda *_: set_dimensions(*grid, 1)
-        builder.set_grid_idx = lambda *_: set_place(*place, 0)
+        builder.set_grid_dim = lambda *_: set_dimensions(*grid)
+        builder.set_grid_idx = lambda *_: set_place(*place)
         # it copies the tensors back, and so would undo what other programs write meanwhile
         interpreter.GridExecutor._restore_args_dev = lambda *_: None
         kernel[1, 1](*arguments, **options)

@@ -25,6 +25,7 @@ from tests.recurrent import programs
 from tests.recurrent.oracles import LENGTHS, B, F, H, T, assert_same, pair, parameter_gradients, random_state, run
 
 pytest.importorskip("triton")
+compiled = pytest.importorskip("seqsum.recurrent.kernels.triton.compiled")
 launch = pytest.importorskip("seqsum.recurrent.kernels.triton.launch")
 plans = pytest.importorskip("seqsum.recurrent.kernels.triton.plan")
 persistent = pytest.importorskip("seqsum.recurrent.kernels.triton.persistent")
@@ -192,15 +193,15 @@ def test_programs_wait_for_each_other_in_every_step(kind, streamed, reverse, mon
     several = plans.Plan(64, 16, 8, (3, 2), 4, alone=False, chunks=2, streamed=streamed)
     started = []
 
-    def start(kernel, grid, *arguments, **options):
-        started.append(grid)
-        programs.start_in_processes(kernel, grid, *arguments, **options)
+    def start(self, *numbers):
+        started.append(self.grid)
+        programs.start_in_processes(self.kernel, self.grid, *self.tensors, *numbers, **self.constants())
 
     monkeypatch.setattr(triton_unroll, "find_plan", lambda *_: several)
-    monkeypatch.setattr(launch, "_start", start)
+    monkeypatch.setattr(launch.Launch, "__call__", start)
     everything = make(kind, 40, 11, 5, masked=reverse, dropout=reverse)
     actual = results("triton", *everything, reverse)
-    assert started == [(3, 2), (3, 2)]  # forwards and backwards
+    assert started == [(3, 2, 1), (3, 2, 1)]  # forwards and backwards
     assert_same(actual, results("eager", *everything, reverse), *TOLERANCE)
 
 
@@ -340,7 +341,7 @@ def test_other_cells_are_refused(cell):
 def test_weights_are_refused_where_or_as_no_kernel_takes_them(device, dtype, capability, why, monkeypatch):
     weight = SimpleNamespace(device=torch.device(device), dtype=dtype)
     cell = LSTMCell(F, H)
-    monkeypatch.setattr(launch, "INTERPRETED", False)
+    monkeypatch.setattr(compiled, "INTERPRETED", False)
     monkeypatch.setitem(cell._parameters, "weight_hh", weight)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     if why is None:
@@ -350,10 +351,18 @@ def test_weights_are_refused_where_or_as_no_kernel_takes_them(device, dtype, cap
             triton_kernels.find_triton_kernel(cell)
 
 
+def test_gpus_of_amd_are_refused(monkeypatch):
+    weight = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float32)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 4))
+    assert triton_kernels._obstacle_on_device(weight) is None
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert triton_kernels._obstacle_on_device(weight) == "the kernels are written for NVIDIA GPUs"
+
+
 @pytest.mark.parametrize(("found", "fits"), [("3.5.1", False), ("3.6.0", True), ("3.10.0+git", True)])
 def test_an_older_triton_is_refused(found, fits, monkeypatch):
     monkeypatch.setattr(triton_kernels, "version", lambda _: found)
-    monkeypatch.setattr(launch, "INTERPRETED", True)
+    monkeypatch.setattr(compiled, "INTERPRETED", True)
     triton_kernels.problem_with_triton.cache_clear()
     obstacle = triton_kernels.triton_obstacle(LSTMCell(F, H))
     triton_kernels.problem_with_triton.cache_clear()
@@ -420,13 +429,18 @@ def test_all_kernels_compile_for_gpus(compiler):
     lines = [json.loads(line) for line in output.splitlines()]
     assert [line["words"] for line in lines if "words" in line] == list(COMPILED)
     kernels, capability = [], 0
+    drawn = lines.pop()
+    assert drawn["kinds"] > 100
+    assert drawn["taken for another"] == [], "kept under the same key, but compiled differently by Triton"
     for line in lines:
         if "words" in line:
             capability = int(line["words"].rpartition(":")[2])
         else:
             kernels.append((line["kernel"], line["together"], line["streamed"]))
-            assert line["steps"] == {"forward_once": [0, 1, 2], "backward_once": [2, 1, 0]}.get(line["kernel"], [])
-            assert line["launches"] == max(1, len(line["steps"])), line
+            assert line["steps"] == {"forward_once": [0, 0, 1, 1, 2, 2], "backward_once": [2, 2, 1, 1, 0, 0]}.get(
+                line["kernel"], []
+            )
+            assert line["launches"] == max(2, len(line["steps"])), line  # all are launched twice
             assert line["same"], line  # but for the step
             assert line["shared"] <= (227 if capability == 90 else 163) * 1024, line
             assert line["stack"] <= 192, line

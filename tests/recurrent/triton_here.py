@@ -6,7 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
-from seqsum.recurrent.kernels.triton.launch import INTERPRETED
+from seqsum.recurrent.kernels.triton.compiled import INTERPRETED
 
 CUDA = torch.cuda.is_available() and not INTERPRETED
 

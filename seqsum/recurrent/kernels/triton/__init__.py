@@ -33,7 +33,7 @@ def triton_obstacle(cell: RecurrentCell) -> str | None:
         return why
     if problem := problem_with_triton():
         return problem
-    from seqsum.recurrent.kernels.triton.launch import INTERPRETED
+    from seqsum.recurrent.kernels.triton.compiled import INTERPRETED
 
     return None if INTERPRETED else _obstacle_on_device(cell.weight_hh)
 
@@ -53,6 +53,8 @@ def problem_with_triton() -> str | None:
 def _obstacle_on_device(weight: Tensor) -> str | None:
     if weight.device.type != "cuda":
         return f"the kernels need a CUDA device, the weights are on {weight.device} (or set TRITON_INTERPRET=1)"
+    if torch.version.hip is not None:
+        return "the kernels are written for NVIDIA GPUs"
     if weight.dtype not in DTYPES:
         return f"the kernels support {', '.join(map(str, DTYPES))}, the weights are of {weight.dtype}"
     capability = torch.cuda.get_device_capability(weight.device)

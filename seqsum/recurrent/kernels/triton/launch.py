@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,35 +11,11 @@ from torch import Tensor
 
 from seqsum.recurrent.kernels.triton import persistent, stepped
 from seqsum.recurrent.kernels.triton.blocks import ABSENT
-from seqsum.recurrent.kernels.triton.equations import NUM_GATES, NUM_KEPT
+from seqsum.recurrent.kernels.triton.compiled import BLOCK, INTERPRETED, Call, Launch
+from seqsum.recurrent.kernels.triton.equations import NUM_GATES
 from seqsum.recurrent.kernels.triton.plan import Device, Plan, Way, plan
 
-INTERPRETED = not isinstance(persistent.forward, triton.JITFunction)
 BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # integer types by their bytes
-BLOCK = 256  # numbers per program of the kernels in `stepped.py`
-# fusing a * b + c is the default up to Triton 3.9, which warns that this will change
-OPTIONS = {"enable_fp_fusion": True}
-
-
-class Call(NamedTuple):
-    """Arguments of a kernel other than tensors.
-
-    Attributes:
-        name: "lstm", "gru" or "rnn".
-        variant: Whether the LSTM has the identity output, or the RNN ReLU.
-        reverse: Start with the last step.
-        precision: See `product_precision`.
-    """
-
-    name: str
-    variant: bool
-    reverse: bool
-    precision: str
-
-    @property
-    def outputs_hidden(self) -> bool:
-        """Whether a step's output is its hidden state."""
-        return self.name != "lstm" or not self.variant
 
 
 class Forward(NamedTuple):
@@ -162,34 +137,10 @@ def _describe(device: torch.device) -> Device:
     return Device(properties.multi_processor_count, properties.shared_memory_per_block_optin)
 
 
-def _launch(kernel: Any, call: Call, found: Plan, projected: Tensor, weight: Tensor, *tensors: Tensor | None) -> None:
+def _launch(kernel: Any, call: Call, found: Plan, projected: Tensor, weight: Tensor, *others: Tensor | None) -> None:
     length, batch, width = projected.shape
-    options = _options(call, found, weight.dtype, width // NUM_GATES[call.name])
-    _start(kernel, found.groups, weight, *tensors, length, batch, **options)
-
-
-@lru_cache(maxsize=1024)
-def _options(call: Call, found: Plan, dtype: torch.dtype, size: int) -> dict[str, Any]:
-    """Return the compile-time constants of a persistent kernel, and Triton's options; the same dictionary each time."""
-    return {
-        **_constants(call, dtype, size),
-        **{"padded": found.padded, "reverse": call.reverse, "precision": call.precision},
-        **{"alone": found.alone, "streamed": found.streamed},
-        **{"block_units": found.units, "block_rows": found.rows, "chunks": found.chunks},
-        **{"num_warps": found.warps, **({} if found.alone else {"launch_cooperative_grid": True})},
-    }
-
-
-def _start(kernel: Any, grid: tuple[int, ...], weight: Tensor, *arguments: Any, **options: Any) -> None:
-    with torch.cuda.device_of(weight):  # Triton launches on the current device
-        kernel[grid](weight, *arguments, **options, **OPTIONS)
-
-
-def _constants(call: Call, dtype: torch.dtype, size: int) -> dict[str, Any]:
-    """Return the compile-time constants that all kernels have."""
-    approximate = dtype in (torch.float16, torch.bfloat16) and not INTERPRETED
-    sizes = {"gates": NUM_GATES[call.name], "num_kept": NUM_KEPT[call.name], "size": size}
-    return {"cell": call.name, "variant": call.variant, "approximate": approximate, **sizes}
+    with torch.cuda.device_of(weight):
+        Launch(kernel, found.groups, call, found, width // NUM_GATES[call.name], weight, *others)(length, batch)
 
 
 def _step_forward(call: Call, tensors: Forward) -> None:
@@ -203,14 +154,14 @@ def _step_forward(call: Call, tensors: Forward) -> None:
     if cell_states is not None and cell_state is not None:
         cell_states[first] = cell_state
     product, transposed = weight.new_empty(batch, len(weight)), weight.t()
-    arguments = product, bias, mask, projected, kept, hiddens, cell_states, outputs, hidden, cell_state
-    run_step = _launcher(stepped.forward_once, call, (length, *hidden.shape), *arguments)
+    others = bias, mask, projected, kept, hiddens, cell_states, outputs, hidden, cell_state
+    run_step = Launch(stepped.forward_once, _step_grid(hidden), call, None, hidden.shape[1], product, *others)
     before = hiddens.unbind()[::-1] if call.reverse else hiddens.unbind()
     with torch.cuda.device_of(weight):
         for step in range(length):
             operand = before[step] if dropout is None else before[step] * dropout
             torch.mm(operand.to(weight), transposed, out=product)
-            run_step(step)
+            run_step(step, length, batch)
     tensors.final_hidden.copy_(hidden)
     if tensors.final_cell_state is not None and cell_state is not None:
         tensors.final_cell_state.copy_(cell_state)
@@ -227,12 +178,12 @@ def _step_backward(call: Call, tensors: Backward) -> None:
     if d_cell_state is None and call.name == "lstm":
         d_cell_state = torch.zeros_like(d_hidden)
     product = weight.new_zeros(batch, weight.shape[1])
-    arguments = product, mask, dropout, kept, states, d_outputs, d_projected, d_recurrent, d_hidden, d_cell_state
-    run_step = _launcher(stepped.backward_once, call, (length, *d_hidden.shape), *arguments)
+    others = mask, dropout, kept, states, d_outputs, d_projected, d_recurrent, d_hidden, d_cell_state
+    run_step = Launch(stepped.backward_once, _step_grid(d_hidden), call, None, d_hidden.shape[1], product, *others)
     deltas = d_recurrent.unbind()[::-1] if call.reverse else d_recurrent.unbind()
     with torch.cuda.device_of(weight):
         for step in reversed(range(length)):
-            run_step(step)
+            run_step(step, length, batch)
             torch.mm(deltas[step].to(weight), weight, out=product)
     if d_hidden0 is not None:
         d_hidden0.copy_(d_hidden + (product if dropout is None else product * dropout))
@@ -240,30 +191,8 @@ def _step_backward(call: Call, tensors: Backward) -> None:
         d_cell_state0.copy_(d_cell_state)
 
 
-def _launcher(kernel: Any, call: Call, sizes: tuple[int, int, int], *tensors: Tensor | None) -> Callable[[int], None]:
-    """Return a function that launches a kernel of `stepped.py` for a given step; `sizes` are `(T, B, H)`.
-
-    Triton looks for the compiled kernel at each launch, by all arguments, which takes the host longer than a step takes
-    the device. Only the step changes, and Triton doesn't specialise on it. So the first launch finds it for all.
-    """
-    length, batch, size = sizes
-    product, *_ = tensors
-    assert product is not None
-    arguments = *tensors, length, batch
-    constants = {**_constants(call, product.dtype, size), "reverse": call.reverse, "block": BLOCK}
-    grid = (triton.cdiv(batch * size, BLOCK), 1, 1)
-    launch_again: Callable[..., None] | None = None
-
-    def launch(step: int) -> None:
-        nonlocal launch_again
-        if launch_again is not None:
-            launch_again(step, *arguments, *constants.values())
-            return
-        compiled = kernel[grid](step, *arguments, **constants, **OPTIONS)
-        if compiled is not None:  # the interpreter compiles nothing
-            launch_again = compiled[grid]
-
-    return launch
+def _step_grid(state: Tensor) -> tuple[int, int]:
+    return triton.cdiv(state.numel(), BLOCK), 1
 
 
 def _running(state: Tensor | None, projected: Tensor) -> Tensor | None:

@@ -38,7 +38,7 @@ def _load_valid(mask, t, batch, row, inside):
 
 @triton.jit(do_not_specialize=["step", "length", "batch"])
 def forward_once(
-    step, product, bias, mask, projected, kept, hiddens, cell_states, outputs, hidden, cell_state, length, batch,
+    product, bias, mask, projected, kept, hiddens, cell_states, outputs, hidden, cell_state, step, length, batch,
     cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, gates: tl.constexpr,
     num_kept: tl.constexpr, size: tl.constexpr, reverse: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
@@ -78,8 +78,8 @@ def forward_once(
 
 @triton.jit(do_not_specialize=["step", "length", "batch"])
 def backward_once(
-    step, product, mask, dropout, kept, states, d_outputs, d_projected, d_recurrent, d_hidden, d_cell_state, length,
-    batch, cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, gates: tl.constexpr,
+    product, mask, dropout, kept, states, d_outputs, d_projected, d_recurrent, d_hidden, d_cell_state, step,
+    length, batch, cell: tl.constexpr, variant: tl.constexpr, approximate: tl.constexpr, gates: tl.constexpr,
     num_kept: tl.constexpr, size: tl.constexpr, reverse: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     """Run one step backwards from `product`, `W_hhᵀ δ` of the step after it. Updates the state's gradients in place.

@@ -9,11 +9,10 @@ from torch import Tensor
 
 from seqsum.recurrent.cells import PackedCell
 from seqsum.recurrent.kernels.autograd import Given, Gradients, Kernel, Results, Saved
+from seqsum.recurrent.kernels.triton.compiled import INTERPRETED, Call
 from seqsum.recurrent.kernels.triton.equations import NUM_KEPT
 from seqsum.recurrent.kernels.triton.launch import (
-    INTERPRETED,
     Backward,
-    Call,
     Forward,
     find_plan,
     product_precision,
