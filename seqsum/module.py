@@ -137,7 +137,17 @@ class SequenceModule(GraphedModule):
         return (part for part in self.network.modules() if isinstance(part, Encoder))
 
     def forward(self, batch: Batch) -> Tensor | ScoredSteps:
-        """Map inputs `(B, T, …)` to outputs `(B, S, K)`, usually `S = T`; in training perhaps to `ScoredSteps`."""
+        """Map inputs `(B, T, …)` to outputs `(B, S, K)`, usually `S = T`; in training perhaps to `ScoredSteps`.
+
+        Raises:
+            InputError: The inputs are of float64, as NumPy makes them, and the weights are not.
+        """
+        weight = next(self.network.parameters(), batch.inputs)
+        if batch.inputs.dtype == torch.float64 != weight.dtype:
+            raise InputError(
+                f"the data have inputs of torch.float64, and the network has weights of {weight.dtype}: "
+                "the data must convert them, by `inputs.float()`"
+            )
         return self.network(batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> TrainingOutput:

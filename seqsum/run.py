@@ -31,8 +31,11 @@ def data_of(trainer: Trainer) -> SequenceData:
 def run_folder(trainer: Trainer) -> Path | None:
     """Return the run's folder, made by its loggers; None without loggers, when no file may be written.
 
-    It comes from the logger: `trainer.log_dir` would wait for all processes, and hang if some don't call it.
+    Only the first process knows it: None on all others. It comes from the logger, since `trainer.log_dir` would wait
+    for all processes, and hang if some don't call it.
     """
+    if not trainer.is_global_zero:
+        return None
     folders = [getattr(logger, "log_dir", None) or logger.save_dir for logger in trainer.loggers]
     return Path(folders[0]) if folders and folders[0] else None
 

@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 
 PREFIX = "version_"
+STAND_INS = ("rendered", "made")  # datasets that stand in for real ones; the folders of their runs end in these names
 
 
 def number_of(version: Path) -> int:
@@ -18,6 +19,18 @@ def versions(folder: Path) -> list[Path]:
     """List the existing version folders by number."""
     numbered = (path for path in folder.glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdecimal())
     return sorted(numbered, key=number_of)
+
+
+def runs_of(root: Path, experiment: str) -> list[Path]:
+    """List an experiment's version folders, also those of runs on data that stand in for real ones."""
+    names = experiment, *(f"{experiment}-{dataset}" for dataset in STAND_INS)
+    return [version for name in names for version in versions(root / name)]
+
+
+def experiment_of(folder: Path) -> str:
+    """Return the name of the experiment whose versions a folder contains."""
+    name, _, dataset = folder.name.rpartition("-")
+    return name if dataset in STAND_INS else folder.name
 
 
 def next_version(folder: Path) -> Path:

@@ -21,13 +21,14 @@ from seqsum.data.digit_sums import scale
 from seqsum.data.digits import load_splits
 from seqsum.data.own import OwnDigits, OwnSequence, Skipped
 from seqsum.data.sums import running_targets, scan_targets
-from seqsum.figures import principal_components
+from seqsum.figures import last_states, principal_components
 from seqsum.inspect.__main__ import main
 from seqsum.inspect.look import report
 from seqsum.inspect.restore import load
 from seqsum.module import SequenceModule
-from seqsum.networks import ConvEncoder, Encoder, SequenceNetwork
+from seqsum.networks import ConvEncoder, Encoder, Flatten, SequenceNetwork, build_network
 from seqsum.objectives import Look, Objective, Prediction, RunningSum
+from seqsum.objectives.captions import describe_gates, section
 from seqsum.objectives.reading import encode, exact_by_length, read, read_right, sequences_of, trace_layers
 from tests.conftest import fail_downloads
 
@@ -164,6 +165,7 @@ def test_everything_is_there(here, mnist_root, capfd, model, data, gates):
     [
         ({}, {"increment_errors", "long_run", "leaks", "codes"}),
         pytest.param({"model": {"head_sizes": [3]}}, {"increment_errors", "long_run", "codes"}, marks=pytest.mark.slow),
+        ({"model": {"bidirectional": True, "num_layers": 2}}, {"increment_errors", "long_run", "leaks", "codes"}),
         ({"model": {"cell": "gru"}}, {"increment_errors", "codes"}),
         pytest.param({"model": {"cell": "torch_lstm"}}, {"increment_errors", "codes"}, marks=pytest.mark.slow),
         ({"activation": "relu"}, {"increment_errors", "long_run", "leaks"}),
@@ -183,6 +185,24 @@ def test_a_page_shows_why_long_sequences_go_wrong(here, mnist_root, options, sho
     with torch.no_grad():
         head.bias.fill_(12)
     assert "increment_errors" not in report(module, data, Look(longest=12)).figures, "no digit is read correctly"
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "torch_gru"])
+@pytest.mark.parametrize(("num_layers", "bidirectional"), [(1, False), (1, True), (2, False), (2, True)])
+def test_states_of_the_last_layer_are_those_that_the_head_reads(cell, num_layers, bidirectional):
+    network = build_network(
+        1, cell, 4, num_layers, output_activation="tanh" if cell == "lstm" else None, encoder=Flatten(3),
+        bidirectional=bidirectional,
+    ).eval()  # fmt: skip
+    features = torch.randn(2, 5, 3)
+    outputs, _ = network.recurrence(features)
+    torch.testing.assert_close(last_states(trace_layers(network, features), outputs), outputs)
+
+
+def test_titles_say_layer_and_direction():
+    titles = [describe_gates(["forget_gate"], suffix)[0] for suffix in ("l0", "l0_reverse", "l11")]
+    assert titles == ["Inside layer 1", "Inside layer 1, backwards", "Inside layer 12"]
+    assert section("states_3_l1_reverse", None).title == "Inside layer 2, backwards while it reads an image"
 
 
 def test_metrics_are_those_of_a_test(here, checkpoint, capfd):

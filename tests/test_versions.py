@@ -5,7 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from seqsum.versions import claim_version, next_version, number_of, versions
+import pytest
+
+from seqsum.versions import claim_version, experiment_of, next_version, number_of, runs_of, versions
 
 
 def test_runs_started_at_once_get_a_folder_each(here):
@@ -29,3 +31,11 @@ def test_other_folders_are_no_runs(here):
     for name in ("version_2", "version_10", "version_old", "other"):
         Path("logs", name).mkdir(parents=True)
     assert [path.name for path in versions(Path("logs"))] == ["version_2", "version_10"]
+
+
+@pytest.mark.parametrize("name", ["sum", "sum-test", "a-made-up"])
+def test_runs_on_data_that_stand_in_belong_to_the_experiment(tmp_path, name):
+    there = [claim_version(tmp_path / folder) for folder in (name, f"{name}-rendered", f"{name}-made", name)]
+    claim_version(tmp_path / f"{name}-x")
+    assert sorted(runs_of(tmp_path, name)) == sorted(there)
+    assert {experiment_of(run.parent) for run in there} == {name}

@@ -57,8 +57,10 @@ class RunLines(Callback):
 
     def __init__(self) -> None:
         self.started = 0.0
+        self.trained = False  # a step, since the training was started or resumed
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.trained = False
         if trainer.is_global_zero:
             print_line(f"Data: {data_of(trainer).describe()}")
             print_line(f"Network: {describe_network(module_of(pl_module).network)}")
@@ -67,6 +69,20 @@ class RunLines(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()  # resuming within an epoch does not call `on_train_epoch_start`
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        self.trained = True
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.ckpt_path is None or self.trained or not trainer.is_global_zero:
+            return
+        limits = {"max_epochs": trainer.current_epoch, "max_steps": trainer.global_step}
+        for name, reached in limits.items():
+            if 0 < (limit := getattr(trainer, name) or 0) <= reached:
+                flag = f"`--trainer.{name}` (={limit})"
+                print_line(
+                    f"Nothing was left to train: the checkpoint is of a finished training. Raise {flag} to go on"
+                )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()

@@ -116,7 +116,7 @@ class Pictures(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module, folder = module_of(pl_module).eval(), run_folder(trainer)
         evaluation = self.collector.evaluation("test", module.network, data_of(trainer))
-        if folder and trainer.is_global_zero and evaluation is not None:
+        if folder and evaluation is not None:
             _save(folder, module.objective.figures(evaluation))
         self.collector.clear()
 

@@ -83,15 +83,15 @@ def add_graph(writer: SummaryWriter, network: nn.Module, batch: Batch) -> None:
     """Trace a copy of the network in evaluation mode, and add its graph."""
     batch = batch.map(lambda tensor: tensor[:1, :GRAPH_STEPS])._replace(mask=None, target_mask=None)
     inputs = torch.zeros_like(batch.inputs)  # masked inputs may be NaN
-    network = _OnInputs(copy.deepcopy(network).eval(), batch)
-    for part in network.modules():
-        if isinstance(part, Recurrent):
-            part.backend = "eager"  # show the plain loop, not a compiled one
     try:
         with warnings.catch_warnings(), torch.no_grad():
+            traced = _OnInputs(copy.deepcopy(network).eval(), batch)
+            for part in traced.modules():
+                if isinstance(part, Recurrent):
+                    part.backend = "eager"  # show the plain loop, not a compiled one
             # a graph that is only displayed may be specialised to this length
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
             warnings.filterwarnings("ignore", ".*torch.jit.trace.* is deprecated")  # caused by torch itself
-            writer.add_graph(network, inputs)
-    except Exception as error:  # a user's own network may need more than the inputs
+            writer.add_graph(traced, inputs)
+    except Exception as error:  # a user's own network may need more than the inputs, or can't be copied
         rank_zero_warn(f"TensorBoard shows no graph of the network, since it can't be traced: {error}")

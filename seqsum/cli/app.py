@@ -134,7 +134,8 @@ class SeqsumCLI(LightningCLI):
             self.model.check_starts()  # as the training will, but before data are downloaded
         if path is not None:
             checkpoint = self.given.checkpoints.read_ahead(str(path))
-            check_architecture(path, checkpoint, self.model, going_on=self.subcommand == "fit")
+            going_on, kind = self.subcommand == "fit", settings.data.class_path
+            check_architecture(path, checkpoint, self.model, going_on=going_on, class_path=kind)
         if settings.get("weights_only") is False:
             raise InputError(
                 "`--weights_only` (=false) must be true: a checkpoint is read as data, no code in it is run"

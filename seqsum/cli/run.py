@@ -11,16 +11,16 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from seqsum.data import SequenceData
-from seqsum.versions import claim_version, number_of
+from seqsum.versions import STAND_INS, claim_version, number_of
 
 
 def run_name(settings: Namespace, subcommand: str, data: SequenceData) -> str:
-    """Name the run's folder: `experiment[-subcommand][-rendered]`."""
+    """Name the run's folder: `experiment[-subcommand]`, and behind it the data if they stand in for real ones."""
     parts = [settings.experiment]
     if subcommand != "fit":
         parts.append(subcommand)
-    if data.dataset == "rendered" and subcommand != "predict":
-        parts.append("rendered")
+    if data.dataset in STAND_INS and subcommand != "predict":
+        parts.append(data.dataset)
     return "-".join(parts)
 
 

@@ -74,9 +74,9 @@ def _parse(options: list[str]) -> argparse.Namespace:
 
 
 def _flags(given: argparse.Namespace, files: dict[str, Configuration]) -> Flags:
-    """Read these flags from the command line, else from its files, else use the defaults."""
+    """Read these flags from the command line, else from the last file that has them, else use the defaults."""
     experiment, root = given.experiment, given.root
-    for file in files.values():
+    for file in reversed(list(files.values())):
         experiment = experiment or file.settings.get("experiment")
         trainer = file.settings.get("trainer")
         root = root or (trainer.get("default_root_dir") if isinstance(trainer, dict) else None)

@@ -85,12 +85,7 @@ class DigitData(IndexedData):
         splits = load_splits(dataset, self.root)
         if self.labels != "all":
             splits["train"] = few_labels(splits["train"], self.labels, self.seed)
-        for split, digits in splits.items():
-            if self.lengths[1] > len(digits.labels):
-                raise InputError(
-                    f"`--data.sequence_length` (={self.lengths[1]}) must be at most {len(digits.labels)}, "
-                    f"the number of images in the {split} split"
-                )
+        self.check_length({split: len(digits.labels) for split, digits in splits.items()})
         return dataset, splits
 
     def count(self, split: Split) -> int:

@@ -152,7 +152,8 @@ def _download(name: str, root: str | Path) -> tuple[Digits, Digits]:
 
 
 def _idx_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.glob("*-idx[0-9]-*") if file.suffix != ".gz")
+    found = (file for file in folder.glob("*-idx[0-9]-*") if file.suffix != ".gz")
+    return sorted(file for file in found if not file.name.startswith("."))  # being unpacked, see `unpack`
 
 
 def unpack(packed: Path) -> None:

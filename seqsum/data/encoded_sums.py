@@ -52,10 +52,11 @@ class EncodedSums(IndexedData):
         """Read the features.
 
         Raises:
-            InputError: The file can't be read, or lacks a split.
+            InputError: The file can't be read, or lacks a split, or one is shorter than a sequence.
         """
         if not self.splits:
             self.splits = read_features(self.path)
+            self.check_length({split: self.count(split) for split in self.splits})
 
     def setup(self, stage: str) -> None:
         self.load()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from torch.utils.data import DataLoader
 
@@ -62,6 +62,15 @@ class IndexedData(SequenceData):
         """Return the number of items in an epoch of the split."""
         raise NotImplementedError(f"{type(self).__name__} must define `count`")
 
+    def check_length(self, counts: Mapping[Split, int]) -> None:
+        """Raise an InputError unless each split has enough items for the longest sequence."""
+        for split, count in counts.items():
+            if self.lengths[1] > count:
+                raise InputError(
+                    f"`--data.sequence_length` (={self.lengths[1]}) must be at most {count}, the number of items in "
+                    f"the {split} split"
+                )
+
     def gather(self, batch: IndexBatch) -> Batch:
         """Make a batch from this process's rows of an index table `(B, T)`, on the table's device."""
         raise NotImplementedError(f"{type(self).__name__} must define `gather`")
@@ -84,6 +93,7 @@ class IndexedData(SequenceData):
 
     def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
         """Make the sampler of a split's index tables; a `repeated` one serves the same epoch again and again."""
+        self.check_length({split: self.count(split)})
         given = self.batch_size, seed, rank, processes
         if self.growth and split == "train":
             grows = RepeatedGrowing if repeated else GrowingBatches
@@ -106,8 +116,11 @@ class IndexedData(SequenceData):
             return 1
         first = growth.first, growth.first
         batches = len(IndexBatches("train", self.count("train"), first, batch_size, seed, rank, processes))
+        most: int | float = self.trainer.limit_train_batches
+        batches = min(batches, most) if isinstance(most, int) else int(batches * most)
+        steps_an_epoch = max(1, -(-batches // self.trainer.accumulate_grad_batches))
         epochs, steps = self.trainer.max_epochs or -1, self.trainer.max_steps
-        limits = [limit for limit in (epochs, -(-steps // batches)) if limit > 0]
+        limits = [limit for limit in (epochs, -(-steps // steps_an_epoch)) if limit > 0]
         if not limits:
             raise InputError(
                 "`--data.sequence_length` by share of the training needs `--trainer.max_epochs` or "

@@ -119,9 +119,8 @@ class FiniteLoss(Callback):
         if folder is None or len(rows) <= SHOWN:
             return ", ".join(map(str, rows))
         file = folder / "not_finite.json"
-        if trainer.is_global_zero:
-            found = {"step": step.step, "epoch": step.epoch + 1, "batch": step.batch + 1, "rows": rows}
-            write_atomically(file, json.dumps(found) + "\n")
+        found = {"step": step.step, "epoch": step.epoch + 1, "batch": step.batch + 1, "rows": rows}
+        write_atomically(file, json.dumps(found) + "\n")
         return f"{', '.join(map(str, rows[:SHOWN]))} and {len(rows) - SHOWN} more: {file}"
 
     def _way_back(self, trainer: Trainer) -> str:

@@ -12,7 +12,7 @@ from seqsum.cli import main as train
 from seqsum.console import print_line
 from seqsum.errors import InputError
 from seqsum.files import write_atomically
-from seqsum.versions import versions
+from seqsum.versions import experiment_of, runs_of, versions
 
 LISTED = "arguments.json"
 
@@ -91,7 +91,7 @@ def tested(root: Path, run: Run, *arguments: str) -> Run:
     Raises:
         RuntimeError: The test has left no results.
     """
-    name = "_".join([run.folder.parent.name, *(argument.rpartition("=")[2] for argument in arguments)])
+    name = "_".join([experiment_of(run.folder.parent), *(argument.rpartition("=")[2] for argument in arguments)])
     folder = root / f"{name}-test"  # as the command line names it
     found = finished(folder)
     if found is None:
@@ -109,7 +109,7 @@ def claim(folder: Path, arguments: list[str]) -> None:
     A run that was refused for its arguments has left no version there: they may be mended.
     """
     listed = folder / LISTED
-    if not (listed.exists() and versions(folder)):
+    if not (listed.exists() and runs_of(folder.parent, folder.name)):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(listed, json.dumps(arguments, indent=2) + "\n")
     elif (before := json.loads(listed.read_text(encoding="utf-8"))) != arguments:
@@ -121,7 +121,7 @@ def claim(folder: Path, arguments: list[str]) -> None:
 
 def finished(folder: Path) -> Run | None:
     """Return the newest run in a folder that has results, if any."""
-    for version in reversed(versions(folder)):
+    for version in reversed(runs_of(folder.parent, folder.name)):
         if (results := version / "results.json").exists():
             return Run(version, json.loads(results.read_text(encoding="utf-8")))
     return None
@@ -129,7 +129,7 @@ def finished(folder: Path) -> Run | None:
 
 def going_on(folder: Path) -> list[str]:
     """Return the argument that resumes an interrupted training, or none if it left no checkpoint."""
-    for version in reversed(versions(folder)):
+    for version in reversed(runs_of(folder.parent, folder.name)):
         if (checkpoint := version / "checkpoints/last.ckpt").exists():
             return [f"--ckpt_path={checkpoint}"]
     return []

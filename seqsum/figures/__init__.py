@@ -11,7 +11,7 @@ from seqsum.figures.over_time import plot_over_time
 from seqsum.figures.states import order_units, plot_gates, plot_number_line, principal_components
 from seqsum.figures.style import GIVEN, INK, WRONG
 from seqsum.figures.sums import plot_sums
-from seqsum.figures.together import by_layer, last_states, plot_all
+from seqsum.figures.together import by_layer, last_layer, last_states, plot_all
 
 __all__ = [
     "GIVEN",
@@ -20,6 +20,7 @@ __all__ = [
     "binomial_interval",
     "by_layer",
     "count_readings",
+    "last_layer",
     "last_states",
     "order_units",
     "plot_all",

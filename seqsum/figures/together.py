@@ -91,12 +91,23 @@ def by_layer(recorded: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return layers
 
 
-def last_states(layers: Mapping[str, Mapping[str, Tensor]], outputs: Tensor) -> Tensor:
-    """Return the hidden state of the last layer, `(B, T, H)`; the recurrence's outputs if none was recorded.
+def last_layer(layers: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return what was recorded of the last layer, by name, `(B, T, D·H)` with the directions side by side.
 
     Args:
         layers: Recorded gates and states, see `by_layer`.
-        outputs: Outputs of the recurrence, `(B, T, H)`; for torch's own layers these are the hidden state.
     """
-    hidden = [parts["hidden"] for parts in layers.values() if "hidden" in parts]
-    return hidden[-1] if hidden else outputs
+    *_, last = ("", *layers)
+    directions = [parts for suffix, parts in layers.items() if suffix in (last, last.removesuffix("_reverse"))]
+    names = directions[0] if directions else ()
+    return {name: torch.cat([parts[name] for parts in directions], dim=-1) for name in names}
+
+
+def last_states(layers: Mapping[str, Mapping[str, Tensor]], outputs: Tensor) -> Tensor:
+    """Return the hidden state of the last layer, `(B, T, D·H)`; the recurrence's outputs if none was recorded.
+
+    Args:
+        layers: Recorded gates and states, see `by_layer`.
+        outputs: Outputs of the recurrence, `(B, T, D·H)`; for torch's own layers these are the hidden state.
+    """
+    return last_layer(layers).get("hidden", outputs)

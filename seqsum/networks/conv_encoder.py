@@ -45,9 +45,9 @@ class ConvEncoder(ImageEncoder):
 
     Raises:
         ValueError: There are no channels, a size is below one, the image is too small for the halvings, or
-            `stem` or `activation` is unknown, or `frozen` trains more layers than there are; in `forward`, images of
-            another size.
-        InputError: `start_from` is no checkpoint, or contains another encoder.
+            `stem` or `activation` is unknown, or `frozen` trains more layers than there are.
+        InputError: `start_from` is no checkpoint, or contains another encoder; in `forward`, images of another size, or
+            no images.
     """
 
     def __init__(

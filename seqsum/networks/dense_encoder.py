@@ -36,9 +36,9 @@ class DenseEncoder(ImageEncoder):
 
     Raises:
         ValueError: There are no blocks, a size is below one, the image is too small for the transitions,
-            `compression` is outside (0, 1], `activation` is unknown, or `frozen` trains more layers than there are; in
-            `forward`, images of another size.
-        InputError: `start_from` is no checkpoint, or contains another encoder.
+            `compression` is outside (0, 1], `activation` is unknown, or `frozen` trains more layers than there are.
+        InputError: `start_from` is no checkpoint, or contains another encoder; in `forward`, images of another size, or
+            no images.
     """
 
     def __init__(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
+from seqsum.errors import InputError
+
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
 
@@ -69,7 +71,8 @@ class Flatten(Encoder):
             otherwise.
 
     Raises:
-        ValueError: The size is below one or, in `forward`, not that of the input.
+        ValueError: The size is below one.
+        InputError: In `forward`, the size is not that of the input.
     """
 
     follows: ClassVar[Mapping[str, str]] = {"output_size": "input_size"}
@@ -85,11 +88,16 @@ class Flatten(Encoder):
 
 
 def flatten_steps(inputs: Tensor, **wanted: int) -> Tensor:
-    """Flatten inputs `(N, …)` to `(N, F)`; raise a ValueError that names the argument if `F` is not the size wanted."""
-    numbers = inputs.flatten(1)
+    """Flatten inputs `(N, …)` to `(N, F)`; raise an InputError if `F` is not the size that an argument says."""
+    if not inputs.is_floating_point():
+        raise InputError(
+            f"the encoder reads numbers at each step, and these data have inputs of type {inputs.dtype}: "
+            "`--model.encoder` may be Embed for word ids"
+        )
+    numbers = inputs.flatten(1) if inputs.dim() > 1 else inputs.unsqueeze(1)
     for name, size in wanted.items():
         if numbers.shape[1] != size:
-            raise ValueError(
+            raise InputError(
                 f"`{name}` (={size}) of the encoder must be the {numbers.shape[1]} numbers that a step's input has"
             )
     return numbers

@@ -40,9 +40,9 @@ class ImageEncoder(Encoder):
         frozen: Which layers stay as they start, see `ConvEncoder`.
 
     Raises:
-        ValueError: A size is below one, `activation` is unknown, or `frozen` trains more layers than there are; in
-            `forward`, images of another size.
-        InputError: `start_from` is no checkpoint, or contains another encoder.
+        ValueError: A size is below one, `activation` is unknown, or `frozen` trains more layers than there are.
+        InputError: `start_from` is no checkpoint, or contains another encoder; in `forward`, images of another size, or
+            no images.
     """
 
     _version = 2  # of its state dict
@@ -126,13 +126,21 @@ class ImageEncoder(Encoder):
 
     def _check(self, images: Tensor) -> None:
         """Check the images' sizes, which would otherwise fail in a layer that says nothing of its arguments."""
+        if images.dim() != 4:
+            shape = tuple(images.shape[1:])
+            raise InputError(
+                f"the encoder {type(self).__name__} reads an image (C, Y, X) at each step, and these data have inputs "
+                f"of shape {shape}: `--model.encoder` may be Flatten for numbers or Embed for word ids"
+            )
+        if not images.is_floating_point():
+            raise InputError(f"the encoder reads pixels between 0 and 1, and these images are of type {images.dtype}")
         if images.shape[1] != self.in_channels:
-            raise ValueError(
+            raise InputError(
                 f"`in_channels` (={self.in_channels}) of the encoder must be that of the images, {images.shape[1]}"
             )
         if images.shape[2:] != (self.image_size, self.image_size):
             rows, columns = images.shape[2:]
-            raise ValueError(
+            raise InputError(
                 f"`image_size` (={self.image_size}) of the encoder must be that of the images, {rows}×{columns}"
             )
 

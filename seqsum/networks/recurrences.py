@@ -44,7 +44,7 @@ def build_recurrence(
         backend: How the hand-written loop over time runs.
         output_activation: For `lstm` only. None is "identity", because running sums grow beyond those seen in
             training; torch's LSTM has only "tanh".
-        bias: Biases of each gate: two, as in torch, one or none. No effect on your own cell classes.
+        bias: Biases of each gate: two, as in torch, one or none; not supported by your own cell classes.
         learn_initial_state: Whether the initial state is learned; not supported by torch's own layers.
         forget_bias: Initial bias of the gate that keeps the state, for `lstm` and `gru` only; or initial biases of
             several gates by name. None is 1 for the LSTM's forget gate and 0 for all other gates.
@@ -75,6 +75,8 @@ def build_recurrence(
         return _torch_layers(cell, input_size, hidden_size, bias=bias != "none", **options)
     options |= {"backend": backend, "learn_initial_state": learn_initial_state}
     if cell not in LAYERS:
+        if bias != "two":
+            raise ValueError(f"`bias` (={bias!r}) must be left out for `cell` {cell!r}, which has the biases it makes")
         return Recurrent(_own_cell(cell, input_size, hidden_size, recurrent_dropout), **options)
     if cell == "lstm":
         options["output_activation"] = output_activation or "identity"

@@ -110,8 +110,8 @@ def inside(evaluation: Evaluation) -> list[Section]:
     first = evaluation.first.map(lambda tensor: tensor[:1])
     steps = slice(GATE_STEPS) if first.mask is None else first.mask[0].nonzero().squeeze(1)[:GATE_STEPS]
     sections = []
-    for layer, (suffix, parts) in enumerate(trace_batch(evaluation.network, first).items(), start=1):
+    for suffix, parts in trace_batch(evaluation.network, first).items():
         figure = plot_gates({name: values[0, steps] for name, values in parts.items()})
-        title, text = captions.describe_gates(list(parts), layer, ordered=False)
+        title, text = captions.describe_gates(list(parts), suffix, ordered=False)
         sections.append(Section(title, text, f"gates_{suffix}", figure))
     return sections or [Section("Inside the recurrence", captions.NO_GATES)]

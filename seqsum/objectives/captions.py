@@ -106,7 +106,7 @@ FIGURES |= {
         "step changes. Where the second curve is above the first, some decisions are final but wrong.",
     ),
     "states": (
-        "Inside layer {layer} while it reads an image",
+        "Inside {layer} while it reads an image",
         "The image, and the value of each unit at each step, aligned with the row or column that the step reads.",
     ),
     "test_continuations": (
@@ -195,7 +195,7 @@ FIGURES["own_attention"] = FIGURES["attention"]
 FIGURES["continuations"] = FIGURES["test_continuations"]
 
 GATES = (
-    "Inside layer {layer}",
+    "Inside {layer}",
     "Gates and states while the layer reads one sequence: time runs to the right, each row is one unit.",
 )
 ORDER = "Units are sorted: first those that rise with the sum, last those that fall with it."
@@ -251,10 +251,16 @@ def section(name: str, figure: Figure, remark: str = "") -> Section:
         figure: The figure.
         remark: Appended to the caption.
     """
-    known = re.fullmatch(r"(.+?)(?:_\d+)?(?:_l(\d+)(?:_reverse)?)?", name)
+    known = re.fullmatch(r"(.+?)(?:_\d+)?(?:_(l\d+(?:_reverse)?))?", name)
     title, text = FIGURES.get(known[1] if known else name, (name.replace("_", " ").capitalize(), ""))
-    layer = int(known[2]) + 1 if known and known[2] else 1
+    layer = _layer_of(known[2] or "l0" if known else "l0")
     return Section(title.format(layer=layer), f"{text} {remark}".strip(), name, figure)
+
+
+def _layer_of(suffix: str) -> str:
+    """Name the layer and direction of a suffix: `l1_reverse` is "layer 2, backwards"."""
+    number, _, reverse = suffix.removeprefix("l").partition("_")
+    return f"layer {int(number) + 1}{', backwards' if reverse else ''}"
 
 
 def skipped(own: OwnInput) -> list[Section]:
@@ -262,17 +268,17 @@ def skipped(own: OwnInput) -> list[Section]:
     return [Section("Skipped", SKIPPED, table=Table(("file", "why"), own.skipped))] if own.skipped else []
 
 
-def describe_gates(parts: Sequence[str], layer: int, ordered: bool = True) -> tuple[str, str]:
+def describe_gates(parts: Sequence[str], suffix: str, ordered: bool = True) -> tuple[str, str]:
     """Return title and text for a figure of gates and states.
 
     Args:
         parts: Names of the gates and states shown.
-        layer: Number of the layer, from 1.
+        suffix: Suffix of the layer and direction, such as `l0` or `l1_reverse`.
         ordered: Whether units are sorted by how they rise with the sum.
     """
     title, text = GATES
     text = f"{text} {ORDER}" if ordered else text
-    return title.format(layer=layer), "\n".join([text, *(PARTS[part] for part in parts if part in PARTS)])
+    return title.format(layer=_layer_of(suffix)), "\n".join([text, *(PARTS[part] for part in parts if part in PARTS)])
 
 
 def describe_sums(operation: Operation) -> str:

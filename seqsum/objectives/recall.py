@@ -46,14 +46,15 @@ class Recall(Classification):
         """Draw the first sequences with the probability of each symbol, and the accuracy at each place."""
         if not isinstance(evaluation.data, CopyMemory):
             return {}
-        outputs, targets, _ = evaluation.join()
+        outputs, targets, mask = evaluation.join()
+        asked = targets.masked_fill(~scored_steps(targets, mask), self.blank)
         few, first = slice(SEQUENCES), evaluation.first
         steps = first.targets.shape[1]
         chances = self.probabilities(outputs[few, :steps])
         symbols = first.inputs[few].argmax(-1)
         return {
             "recall": plot_recall(symbols, chances, first.targets[few], self.blank),
-            "recall_by_place": plot_recall_by_place(outputs.argmax(-1), targets, self.blank),
+            "recall_by_place": plot_recall_by_place(outputs.argmax(-1), asked, self.blank),
         }
 
 
@@ -82,6 +83,9 @@ class ExactRecall(StepMean):
     def __init__(self, blank: int) -> None:
         super().__init__(last=1)
         self.blank = blank
+
+    def update(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> None:
+        super().update(outputs, targets.masked_fill(~scored_steps(targets, mask), self.blank), mask)
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         right = (outputs.argmax(-1) == targets) | (targets == self.blank)

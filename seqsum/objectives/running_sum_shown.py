@@ -15,6 +15,7 @@ from seqsum.data.digit_sums import scale
 from seqsum.data.sums import Operation, read_digits, running_targets, signs
 from seqsum.figures import (
     binomial_interval,
+    last_layer,
     last_states,
     order_units,
     plot_all,
@@ -181,9 +182,9 @@ def _long_run(
     found = run_long(network, features[kept], labels[kept], operation, length, RUNS)
     sums, targets = found.sums, found.targets
     sections = [captions.section("increment_errors", plot_increment_errors(found.errors, targets))]
-    layers = list(trace_layers(network, found.features).values())
-    if layers and layers[-1].keys() >= {"cell_state", "forget_gate"}:  # the head reads the last layer
-        cell_state, forget_gate = layers[-1]["cell_state"], layers[-1]["forget_gate"]
+    last = last_layer(trace_layers(network, found.features))  # which the head reads
+    if last.keys() >= {"cell_state", "forget_gate"}:
+        cell_state, forget_gate = last["cell_state"], last["forget_gate"]
         run = plot_long_run(sums[0], targets[0], cell_state[0], order_units(cell_state, targets))
         sections.append(captions.section("long_run", run))
         if isinstance(network.head, nn.Linear):
@@ -216,11 +217,11 @@ def _gates(
 ) -> list[Section]:
     """Draw a figure of each layer for the first sequence; the other sequences only help to sort the units."""
     sections = []
-    for layer, (suffix, parts) in enumerate(layers.items(), start=1):
+    for suffix, parts in layers.items():
         order = order_units(list(parts.values())[-1], sums)  # the last part carries the count
         seen = {part: values[0, :GATE_STEPS] for part, values in parts.items()}
         figure = plot_gates(seen, digits[:GATE_STEPS], operation, order)
-        title, text = captions.describe_gates(list(parts), layer)
+        title, text = captions.describe_gates(list(parts), suffix)
         part = f", sequence {name[1:]}" if name else ""
         text = "" if name not in ("", "_1") else text  # once is enough
         if digits.shape[0] > GATE_STEPS:

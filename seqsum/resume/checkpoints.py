@@ -26,7 +26,13 @@ def experiment_in(checkpoint: dict[str, Any]) -> str | None:
     return checkpoint.get("experiment") or checkpoint.get("hyper_parameters", {}).get("_experiment")
 
 
-def check_architecture(path: str, checkpoint: dict[str, Any], model: torch.nn.Module, going_on: bool = False) -> None:
+def check_architecture(
+    path: str,
+    checkpoint: dict[str, Any],
+    model: torch.nn.Module,
+    going_on: bool = False,
+    class_path: str | None = None,
+) -> None:
     """Check that the weights in a checkpoint fit the network.
 
     A learned initial state in the file may be ignored, to test with another one, unless the training is resumed.
@@ -36,9 +42,10 @@ def check_architecture(path: str, checkpoint: dict[str, Any], model: torch.nn.Mo
         checkpoint: Content of the checkpoint.
         model: A `SequenceModule`.
         going_on: Whether the training is resumed, which also loads the optimizer's state.
+        class_path: Class of the data that the network is to read, if known.
 
     Raises:
-        InputError: Weights differ in name or shape; the message names up to five.
+        InputError: Weights differ in name or shape; the message names up to five, and the data if they differ too.
     """
     found, wanted = checkpoint["state_dict"], model.state_dict()
     differing = differing_weights(found, wanted)
@@ -50,5 +57,14 @@ def check_architecture(path: str, checkpoint: dict[str, Any], model: torch.nn.Mo
         shown = "; ".join(f"{name}: {in_file.get(name)} in the file, {here.get(name)} here" for name in differing[:5])
         raise InputError(
             f"`--ckpt_path` (={path}) contains another architecture than the `--model` flags ask for: "
-            f"{len(differing)} weights differ ({shown})"
+            f"{_other_data(checkpoint, class_path)}{len(differing)} weights differ ({shown})"
         )
+
+
+def _other_data(checkpoint: dict[str, Any], class_path: str | None) -> str:
+    """Say as a clause that a network was made for other data than those of the settings; empty if it wasn't."""
+    trained_on = settings_in(checkpoint).get("data", {}).get("class_path")
+    there, here = ((path or "").rpartition(".")[2] for path in (trained_on, class_path))
+    if not there or not here or there == here:
+        return ""
+    return f"it is of a network for {there}, not for {here} as `-c` or `--data` asks for; "

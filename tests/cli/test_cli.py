@@ -504,7 +504,12 @@ def test_truncated_file_is_named(here, capfd):
 def test_checkpoint_of_another_architecture_is_named(here, checkpoint, capfd):
     arguments = ["test", f"--ckpt_path={checkpoint}", "--model.hidden_size=9"]
     shapes = r"weight_hh: \(32, 8\) in the file, \(36, 9\) here"
-    refused(arguments, capfd, r"best.ckpt\) contains another architecture", shapes)
+    refused(arguments, capfd, r"best.ckpt\) contains another architecture .* ask for: \d+ weights differ", shapes)
+
+
+def test_checkpoint_of_another_task_is_named(here, checkpoint, capfd):
+    arguments = ["test", f"--ckpt_path={checkpoint}", "--data=CopyMemory", "--model.encoder=Flatten"]
+    refused(arguments, capfd, r"ask for: it is of a network for DigitSums, not for CopyMemory as `-c` or `--data` asks")
 
 
 @pytest.mark.parametrize("content", ["text", "truncated", "no weights"])

@@ -173,7 +173,9 @@ def test_tables_say_what_the_runs_reached_and_no_run_is_done_twice(with_configs,
     command = ["reviews", "--groups", "outputs", "--names", "two_outputs", "--seeds", "0", "1", "--", *SMALL]
     main(command)
     folder = with_configs / "logs/experiments/reviews"
-    results = [json.loads((folder / f"two_outputs_seed{seed}/version_0/results.json").read_text()) for seed in (0, 1)]
+    results = [
+        json.loads((folder / f"two_outputs_seed{seed}-made/version_0/results.json").read_text()) for seed in (0, 1)
+    ]
     table = json.loads((folder / "outputs.json").read_text())["rows"]
     assert [line["set-up"] for line in table] == ["two_outputs"]
     tests = [each["test"] for each in results]
@@ -219,7 +221,7 @@ def test_what_drops_long_reviews_is_also_tested_on_all(with_configs, capsys):
     main(["reviews", "--groups", "truncating", "--names", "drop", "--seeds", "0", "--", *SMALL])
     folder = with_configs / "logs/experiments/reviews"
     dropped, of_all = json.loads((folder / "truncating.json").read_text())["rows"]
-    again = json.loads((folder / "drop_seed0_keep_end-test/version_0/results.json").read_text())
+    again = json.loads((folder / "drop_seed0_keep_end-test-made/version_0/results.json").read_text())
     assert (dropped["set-up"], of_all["set-up"]) == ("drop", "drop, tested on all")
     assert of_all["accuracy"] == f"{again['test']['test/accuracy']:.4f}"
     assert dropped["test reviews"] < of_all["test reviews"] == 1_000

@@ -34,7 +34,7 @@ def test_attentions_are_compared_on_the_same_sentences(with_configs, monkeypatch
     for row in table:
         name = f"{row['attention']}_{row['attends']}_seed0"
         beams, greedy = (
-            json.loads((folder / f"{run}/version_0/results.json").read_text())["test"]
+            json.loads((folder / f"{run}-made/version_0/results.json").read_text())["test"]
             for run in (name, f"{name}_1-test")
         )
         assert row["perplexity"] == round(beams["test/perplexity"], 3) == round(greedy["test/perplexity"], 3)

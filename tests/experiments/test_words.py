@@ -88,7 +88,7 @@ def test_the_experiment_trains_once_and_starts_reviews_from_its_vectors(with_con
     tables = {name: [row for row in rows if row["table"] == name] for name in {row["table"] for row in rows}}
     assert set(tables) == {"words_models", "words_neighbours", "words_analogies", "words_reviews"}
     for row in tables["words_models"]:
-        results = json.loads((folder / f"words_{row['model']}_seed0/version_0/results.json").read_text())
+        results = json.loads((folder / f"words_{row['model']}_seed0-made/version_0/results.json").read_text())
         assert row["test loss"] == f"{results['test']['test/loss']:.4f}"
         assert row["analogies"] == "0 of 0", "made-up reviews have few words"
     assert len(tables["words_neighbours"][0]["cbow"].split(", ")) == 5
@@ -97,17 +97,17 @@ def test_the_experiment_trains_once_and_starts_reviews_from_its_vectors(with_con
         ("20", "random"), ("20", "skipgram"), ("20", "cbow"),
     ]  # fmt: skip
     for row in tables["words_reviews"]:
-        run = folder / f"reviews_20_{row['start']}_seed0/version_0"
+        run = folder / f"reviews_20_{row['start']}_seed0-made/version_0"
         results = json.loads((run / "results.json").read_text())
         assert row["accuracy"] == f"{results['test']['test/accuracy']:.4f}"
         assert "labels: 20\n" in (run / "config.yaml").read_text()
-        start = f"words_{row['start']}_seed0/version_0/checkpoints/best.ckpt"
+        start = f"words_{row['start']}_seed0-made/version_0/checkpoints/best.ckpt"
         assert (start in (run / "config.yaml").read_text()) == (row["start"] != "random")
     with Image.open(folder / "words.png") as image:
         assert image.width > 600
     monkeypatch.setattr(runs, "train", lambda arguments: pytest.fail(f"run again: {arguments}"))
     main(command)
-    checkpoint = str(folder / "words_cbow_seed0/version_0/checkpoints/best.ckpt")
+    checkpoint = str(folder / "words_cbow_seed0-made/version_0/checkpoints/best.ckpt")
     main(["words", "--parts", "vectors", "--modes", "cbow", "--checkpoints", checkpoint, "--output", "given"])
     given = json.loads((with_configs / "given/words.json").read_text())["rows"][0]
     assert (given["model"], given["test loss"]) == ("cbow", "–")

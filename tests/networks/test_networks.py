@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from seqsum.data.base import unlabelled
+from seqsum.errors import InputError
 from seqsum.networks import (
     ConvEncoder,
     Flatten,
@@ -202,7 +203,9 @@ def test_weights_with_a_learned_start_go_into_a_network_with_another():
 def test_flatten_passes_features_on_and_wants_their_number():
     rows = torch.randn(5, 4, 7)
     assert torch.equal(Flatten(28)(rows), rows.view(5, 28))
-    with pytest.raises(ValueError, match=r"`output_size` \(=3\) of the encoder must be the 28 numbers"):
+    numbers = torch.randn(6)
+    assert torch.equal(Flatten(1)(numbers), numbers.unsqueeze(1))  # one number at each step
+    with pytest.raises(InputError, match=r"`output_size` \(=3\) of the encoder must be the 28 numbers"):
         Flatten(3)(rows)
     with pytest.raises(ValueError, match=r"`output_size` \(=0\) must be at least 1"):
         Flatten(0)

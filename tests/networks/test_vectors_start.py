@@ -68,12 +68,12 @@ def test_words_are_matched_by_text_and_the_others_start_at_random(here, kind, na
 
 def test_a_training_says_how_many_words_start_and_its_checkpoint_needs_no_other(here, capfd):
     main([*WORDS, *SHORT])
-    start = here / "logs/words/version_0/checkpoints/best.ckpt"
+    start = here / "logs/words-made/version_0/checkpoints/best.ckpt"
     capfd.readouterr()
     main([*REVIEWS, *SHORT, f"--model.encoder.vectors={start}", "--model.encoder_learning_rate=1e-9"])
     said = capfd.readouterr()
     assert f"Vectors of 38 of 38 words start from {start}, the others at random." in said.out + said.err
-    run = here / "logs/reviews/version_0"
+    run = here / "logs/reviews-made/version_0"
     assert f"vectors: {start}" in (run / "config.yaml").read_text()
     words, reviews = load(start), load(run / "checkpoints/last.ckpt")
     ids = torch.tensor(words.data.vocabulary.encode(reviews.data.vocabulary.words[2:]))
@@ -82,7 +82,7 @@ def test_a_training_says_how_many_words_start_and_its_checkpoint_needs_no_other(
     start.unlink()  # all that follows needs the run alone
     main(["test", f"--ckpt_path={run}/checkpoints/best.ckpt", *SHORT[4:6]])
     main(["-c", str(run / "config.yaml"), f"--ckpt_path={run}/checkpoints/last.ckpt", "--trainer.max_epochs=2"])
-    assert load(here / "logs/reviews/version_1/checkpoints/last.ckpt").settings["steps trained"] == 6
+    assert load(here / "logs/reviews-made/version_1/checkpoints/last.ckpt").settings["steps trained"] == 6
     assert "error" not in capfd.readouterr().err
 
 

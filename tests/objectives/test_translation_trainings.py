@@ -40,7 +40,7 @@ def results_of(folder):
 
 def test_sentences_are_trained_tested_inspected_and_translated(here, shown, capfd):
     main([*FLAGS, "--trainer.max_epochs=3"])
-    run = here / "logs/small/version_0"
+    run = here / "logs/small-made/version_0"
     results = results_of(run)
     assert results["test"]["test/perplexity"] < 1.6  # 41 words
     assert results["test"]["test/bleu"] > 55
@@ -85,7 +85,7 @@ def test_with_attention_it_translates_better_than_without(here, shown, attends):
     for kind in ("none", "additive", "multiplicative"):
         network = [f"--model.network.attention={kind}", f"--model.network.attends={attends}"]
         main([*FLAGS, "--trainer.max_epochs=4", f"--experiment={kind}", *network])
-        scores[kind] = results_of(here / f"logs/{kind}/version_0")["test"]
+        scores[kind] = results_of(here / f"logs/{kind}-made/version_0")["test"]
     for kind in ("additive", "multiplicative"):
         assert scores[kind]["test/perplexity"] < scores["none"]["test/perplexity"]
         assert scores[kind]["test/bleu"] > scores["none"]["test/bleu"]
@@ -96,4 +96,4 @@ def test_with_attention_it_translates_better_than_without(here, shown, attends):
 def test_other_cells_and_little_teacher_forcing_learn_too(here, shown, cell):
     more = [f"--model.network.cell={cell}", "--model.network.teacher_forcing=0.7", "--trainer.max_epochs=2"]
     main([*FLAGS, *more])
-    assert results_of(here / "logs/small/version_0")["test"]["test/perplexity"] < 8
+    assert results_of(here / "logs/small-made/version_0")["test"]["test/perplexity"] < 8

@@ -216,7 +216,7 @@ def first_line(monkeypatch):
     return said
 
 
-@pytest.mark.parametrize("folder", ["sum", "sum-rendered"])
+@pytest.mark.parametrize("folder", ["sum", "sum-rendered", "sum-made"])
 def test_last_and_best_say_which_run_they_mean(tmp_path, monkeypatch, folder):
     said = first_line(monkeypatch)
     monkeypatch.chdir(tmp_path)
@@ -238,6 +238,18 @@ def test_last_without_a_run_starts_one(train, tmp_path, monkeypatch):
     assert train("new", "--ckpt_path=last", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2") == 0
     assert (runs(tmp_path / "new")[0] / "checkpoints/last.ckpt").is_file()
     assert said == ["No run of sum in logs to resume: starting a new one."]
+
+
+@pytest.mark.parametrize(("limit", "longer"), [("max_epochs=1", "max_epochs=2"), ("max_steps=2", "max_steps=3")])
+def test_a_finished_training_says_that_nothing_is_left(train, tmp_path, monkeypatch, capfd, limit, longer):
+    quick = ["--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
+    assert train("finished", f"--trainer.{limit}", *quick) == 0
+    monkeypatch.chdir(tmp_path / "finished")
+    main(["fit", "--ckpt_path=last"])
+    said = " ".join(capfd.readouterr().out.split())
+    assert f"Raise `--trainer.{limit.replace('=', '` (=')}) to go on" in said
+    main(["fit", "--ckpt_path=last", f"--trainer.{longer}"])
+    assert "Nothing was left" not in capfd.readouterr().out
 
 
 def test_a_checkpoint_beyond_the_end_of_the_training_is_refused(train, tmp_path, monkeypatch, capfd):

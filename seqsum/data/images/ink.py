@@ -12,6 +12,7 @@ from seqsum.data.images.sheet import without_table
 
 SHORT_SIDE = 128, 512  # pixels, range that images are scaled to: below, strokes are jagged; above is only slower
 LEAST_SIDE = 5  # pixels of an image
+FLAT = 1e-3  # contrast of a smoothed image that rounding, or a pattern of single pixels, leaves
 WINDOWS = (24, 16, 11, 8, 5.5, 4, 2.8)  # the short side divided by these: sizes of the window that must hold paper
 LEAST_CONTRAST = 0.04  # of ink to the paper around it: 0 is none, 1 is black on white
 DARKEST = 0.02  # least light of paper, so that noise in dark places has no contrast
@@ -27,10 +28,11 @@ def find_ink(grey: np.ndarray) -> np.ndarray:
     """
     if min(grey.shape) < LEAST_SIDE:
         raise UnreadableError(f"has {grey.shape[1]}×{grey.shape[0]} pixels, too few for a digit")
-    if np.ptp(grey) == 0:
-        raise UnreadableError("is blank")
     pixel = max(1.0, SHORT_SIDE[0] / min(grey.shape))
-    grey = _dark_on_light(without_table(filters.gaussian(_rescale(grey), 1)))
+    smooth = filters.gaussian(_rescale(grey), 1)
+    if np.ptp(smooth) < FLAT:
+        raise UnreadableError("is blank")
+    grey = _dark_on_light(without_table(smooth))
     dark = grey < filters.threshold_otsu(grey)
     mask = _find_in_drawing(grey, dark) if _is_drawing(grey, dark) else _find_in_photograph(grey)
     if _extent(mask) < max(LEAST_DIGIT * min(grey.shape), LEAST_PIXELS * pixel):
