@@ -13,24 +13,23 @@
              (`rule.py`). On a CPU, native if there is a compiler, otherwise bptt, script or eager
 
 torch.export and torch.jit.trace record the loop of `auto` and `eager` as a loop (`export.py`). Only this module calls
-`torch.jit.script` and `torch.compile`.
+`torch.compile`, and only `scripting.py` `torch.jit.script`.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from seqsum.recurrent.cells import RecurrentCell
-from seqsum.recurrent.cells.graphs import compiling_loop
 from seqsum.recurrent.checks import are_plain, check_tensors
-from seqsum.recurrent.explain import explain_compile_error, wrong_shapes
+from seqsum.recurrent.explain import wrong_shapes
 from seqsum.recurrent.export import Scan, Traced, is_exporting
 from seqsum.recurrent.kernels import (
     find_kernel,
@@ -42,12 +41,12 @@ from seqsum.recurrent.kernels import (
 from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.kernels.written_for import FINGERPRINTS, METHODS, edited
 from seqsum.recurrent.rule import fastest_backends
-from seqsum.recurrent.unroll import Unroll, leave_out
+from seqsum.recurrent.scripting import Compiled, run_scripted, scripted
+from seqsum.recurrent.unroll import Runner, Unroll, leave_out
 
 Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "triton"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 KERNELS = ("bptt", "native", "triton")  # access memory by address, or change tensors in place
-Runner: TypeAlias = Callable[[Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
 
 
 def unroll(
@@ -164,8 +163,11 @@ def _is_scriptable(cell: RecurrentCell) -> bool:
         return False
     if any(name in part.__dict__ for part in cell.modules() for name in METHODS):
         return False  # replaced on an instance inside: TorchScript compiles the class's method
+    if _saves_through_hooks():
+        return False
     try:
-        _scripted(Unroll(cell))
+        if scripted(Unroll(cell)).renewals > MOST_RENEWALS:
+            raise RuntimeError("its attributes change, and TorchScript would have to compile it anew for each")
     except RuntimeError as error:
         not_scriptable.add(type(cell))
         warnings.warn(f"{type(cell).__name__} runs eagerly, since {error}", stacklevel=3)
@@ -181,6 +183,7 @@ def _is_changing(cell: nn.Module) -> bool:
 
 
 not_scriptable: set[type] = set()
+MOST_RENEWALS = 3  # times that `auto` compiles a cell anew because an attribute has changed
 WITHOUT_A_RULE: tuple[Backend, ...] = ("bptt", "script")
 CAN_RUN: dict[str, Callable[[RecurrentCell], bool]] = {
     "triton": lambda cell: triton_obstacle(cell) is None,
@@ -192,6 +195,13 @@ CAN_RUN: dict[str, Callable[[RecurrentCell], bool]] = {
 def _nothing_watches() -> bool:
     """Whether no dispatch mode is active (FakeTensorMode, make_fx, a user's own): these only see torch operations."""
     return torch._C._len_torch_dispatch_stack() == 0  # there is no public way to ask
+
+
+def _saves_through_hooks() -> bool:
+    """Whether what the backward pass needs is saved through hooks, as by torch.utils.checkpoint, which stops the
+    recomputation by an exception that can't pass through TorchScript.
+    """
+    return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None  # there is no public way to ask
 
 
 def _transformed(cell: RecurrentCell) -> bool:
@@ -219,7 +229,7 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
             )
         return Scan(cell) if is_exporting() else Traced(cell)
     if backend == "script":
-        return _run_scripted(_scripted(Unroll(cell)))
+        return run_scripted(scripted(Unroll(cell)))
     if backend == "compile":
         return _run_compiled(Unroll(cell))
     if backend == "bptt":
@@ -237,84 +247,13 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
     return Unroll(cell)
 
 
-class _Compiled:
-    """Cache of a cell's compiled loops; copying or pickling it gives an empty one.
-
-    It is a plain attribute of the cell, so that compiling changes no state dict, deep copy or pickle. (A weak
-    dictionary keyed by cells would leak: TorchScript keeps the cell alive.)
-    """
-
-    def __init__(self) -> None:
-        self.scripted: nn.Module | None = None
-        self.tensors: Sequence[Tensor] = ()  # the cell's tensors when `scripted` was compiled
-        self.step: Callable[..., Any] | None = None  # compiled by torch.compile
-
-    def fits(self, tensors: Sequence[Tensor]) -> bool:
-        """Whether the script uses exactly these tensors; `module.weight = …`, for example, replaces one."""
-        return len(tensors) == len(self.tensors) and all(a is b for a, b in zip(tensors, self.tensors, strict=True))
-
-    def __reduce__(self) -> tuple[type[_Compiled], tuple[()]]:
-        return _Compiled, ()
-
-
-def _scripted(loop: Unroll) -> nn.Module:
-    """Compile the loop by TorchScript, on first use and whenever the cell's tensors were replaced, and return it."""
-    cell = loop.cell
-    methods = {type(part): tuple(getattr(type(part), name, None) for name in METHODS) for part in cell.modules()}
-    for kind, current in methods.items():
-        if _scripted_methods.get(kind, current) != current:  # TorchScript caches a class's methods
-            raise RuntimeError(f"TorchScript has compiled {kind.__name__} before one of its methods was replaced")
-    tensors = [*cell.parameters(), *cell.buffers()]
-    tensors += [value for part in cell.modules() for value in part.__dict__.values() if isinstance(value, Tensor)]
-    compiled = cell.__dict__.pop("_compiled", None) or _Compiled()  # TorchScript must not see it
-    if compiled.scripted is None or not compiled.fits(tensors):
-        compiled.scripted, compiled.tensors = _script(loop), tensors
-        _scripted_methods.update(methods)
-    if compiled.scripted.training != cell.training:
-        compiled.scripted.train(cell.training)
-    cell.__dict__["_compiled"] = compiled
-    return compiled.scripted
-
-
-_scripted_methods: dict[type, tuple[Any, ...]] = {}
-
-
-def _script(loop: Unroll) -> nn.Module:
-    try:
-        with warnings.catch_warnings():
-            # Recent versions of torch warn that torch.jit is deprecated (FutureWarning or DeprecationWarning).
-            # Users needn't see that: `auto` will work without it.
-            warnings.filterwarnings("ignore", ".*torch.jit.script")
-            with compiling_loop():
-                return torch.jit.script(loop)
-    except Exception as error:  # TorchScript documents no exception types
-        for kind in (type(loop), *map(type, loop.cell.modules())):  # or a cell that is mended could not be compiled
-            torch.jit._recursive.concrete_type_store.type_store.pop(kind, None)
-        why = explain_compile_error(loop.cell, error)
-        for kind in (type(loop), *map(type, loop.cell.modules())):  # or a cell that is mended could not be compiled
-            torch.jit._recursive.concrete_type_store.type_store.pop(kind, None)
-        raise RuntimeError(f"TorchScript can't compile {type(loop.cell).__name__}: {why}") from error
-
-
-def _run_scripted(scripted: nn.Module) -> Runner:
-    if not torch.is_inference_mode_enabled():
-        return scripted
-
-    # a script specialised for training can't take inference tensors, so give it copies that are none
-    def run(inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool) -> tuple[Tensor, list[Tensor]]:
-        with torch.inference_mode(False), torch.no_grad():
-            return scripted(inputs.clone(), [s.clone() for s in state], mask, reverse)
-
-    return run
-
-
 class _StepCompiled:
     """Cell whose step is compiled. Compiling a step takes seconds and serves any number of steps; compiling the whole
     loop would take minutes (pytorch#97155).
     """
 
     def __init__(self, cell: RecurrentCell) -> None:
-        compiled = cell.__dict__.setdefault("_compiled", _Compiled())
+        compiled = cell.__dict__.setdefault("_compiled", Compiled())
         compiled.step = compiled.step or torch.compile(cell.step)
         self.state_size = cell.state_size
         self.project = cell.project

@@ -6,11 +6,16 @@ compiled from it, or is replaced by a kernel that computes the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 from torch import Tensor, nn
 
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.explain import check_step_result
+
+Runner: TypeAlias = Callable[[Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
 
 
 class Unroll(nn.Module):
@@ -40,7 +45,7 @@ class Unroll(nn.Module):
         outputs: list[Tensor] = []
         for t in range(len(steps)):
             time = len(steps) - 1 - t if reverse else t
-            result = self.cell.step(steps[time], state)
+            result = self.cell.step(steps[time], list(state))  # a list of its own, since a step may write into it
             if not torch.jit.is_scripting():  # which has checked it when it was compiled
                 check_step_result(self.cell, result, len(state))
             output, new_state = result

@@ -1,0 +1,186 @@
+"""Cells of one's own, compiled by TorchScript, give what the loop in Python gives, also after they were changed."""
+
+from __future__ import annotations
+
+import random
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from seqsum import LSTM, Recurrent, RecurrentCell
+from seqsum.recurrent import backends
+
+F, H = 3, 4
+
+
+class Leaky(RecurrentCell):
+    """Has attributes of all kinds that TorchScript copies."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.read = nn.Linear(input_size, hidden_size)
+        self.recall = nn.Linear(hidden_size, hidden_size)
+        self.hide = nn.Dropout(0.5)
+        self.activation = nn.Tanh()
+        self.leak = 0.1
+        self.times = 1
+        self.squared = False
+        self.scales = [1.0, 2.0]
+        self.by_name = {"shift": 0.5}
+        self.kind = "sum"
+
+    def project(self, input: Tensor) -> Tensor:
+        return self.read(input)
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        new = self.activation(self.hide(projected) + self.recall(state[0])) * self.scales[0] + self.by_name["shift"]
+        if self.squared:
+            new = new * new
+        if self.kind == "product":
+            new = new * state[0]
+        hidden = (1 - self.leak) * state[0] + self.leak * self.times * new
+        return hidden, [hidden]
+
+
+CHANGES = {
+    "a number": lambda cell, draw: setattr(cell, "leak", draw.random()),
+    "a whole number": lambda cell, draw: setattr(cell, "times", draw.randrange(1, 5)),
+    "a switch": lambda cell, draw: setattr(cell, "squared", draw.random() < 0.5),
+    "a text": lambda cell, draw: setattr(cell, "kind", draw.choice(["sum", "product"])),
+    "an item of a list": lambda cell, draw: cell.scales.__setitem__(0, draw.random()),
+    "an item of a dictionary": lambda cell, draw: cell.by_name.__setitem__("shift", draw.random()),
+    "a part": lambda cell, draw: setattr(cell, "activation", draw.choice([nn.ReLU, nn.Tanh, nn.Sigmoid])()),
+    "a part's attribute": lambda cell, draw: setattr(cell.hide, "p", draw.choice([0.3, 0.4, 0.6])),
+    "a part's mode": lambda cell, draw: cell.hide.train(draw.random() < 0.5),
+    "the mode": lambda cell, draw: cell.train(draw.random() < 0.5),
+    "a weight": lambda cell, draw: setattr(cell.read, "weight", nn.Parameter(torch.randn(H, F))),
+    "a weight's values": lambda cell, draw: cell.read.weight.data.normal_(),
+}
+
+
+def of_eager(layer, *inputs):
+    """Run a layer with its backend and as plain Python, from the same random numbers; return both outputs."""
+    backend, found = layer.backend, []
+    for layer.backend in (backend, "eager"):
+        torch.manual_seed(0)
+        found.append(layer(*inputs)[0])
+    layer.backend = backend
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_change_of_a_cell_takes_effect(seed):
+    draw, layer = random.Random(seed), Recurrent(Leaky(F, H), backend="script")
+    given = torch.randn(5, 2, F), torch.randn(1, 2, H)
+    for name in [*CHANGES, *draw.choices(list(CHANGES), k=20)]:
+        CHANGES[name](layer.cells[0], draw)
+        torch.testing.assert_close(*of_eager(layer, *given), msg=lambda text, name=name: f"{name}: {text}")
+    assert layer.cells[0].__dict__["_compiled"].renewals > 5
+
+
+def test_a_built_in_cell_too():
+    layer, inputs = LSTM(F, H, layer_norm=True, backend="script"), torch.randn(5, 2, F)
+    layer(inputs)
+    layer.cells[0].output_activation = "identity"
+    torch.testing.assert_close(*of_eager(layer, inputs))
+
+
+def test_it_is_compiled_once_unless_it_changes():
+    layer, inputs = Recurrent(Leaky(F, H), backend="script"), torch.randn(5, 2, F)
+    for mode in (True, False, True):
+        layer.train(mode)(inputs)
+        with torch.no_grad():
+            layer.cells[0].read.bias.add_(1)
+    assert layer.cells[0].__dict__["_compiled"].renewals == 0
+
+
+def test_auto_runs_a_cell_eagerly_that_keeps_changing_and_says_so_once(monkeypatch):
+    monkeypatch.setattr(backends, "not_scriptable", set())
+    layer, inputs, used = Recurrent(Leaky(F, H)), torch.randn(5, 2, F), []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for step in range(8):
+            layer.cells[0].leak = 0.1 * step
+            torch.testing.assert_close(*of_eager(layer, inputs))
+            layer(inputs)
+            used.append(layer.last_backend)
+    assert used == ["script"] * (1 + backends.MOST_RENEWALS) + ["eager"] * (7 - backends.MOST_RENEWALS)
+    said = [str(warning.message) for warning in caught if "runs eagerly" in str(warning.message)]
+    assert said == [
+        "Leaky runs eagerly, since its attributes change, and TorchScript would have to compile it anew for each"
+    ]
+
+
+class Chunks(RecurrentCell):
+    """Only one chunk of what it reads in the last step reaches the output."""
+
+    state_names = ("hidden", "slow")
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, state_size=[hidden_size, hidden_size])
+        self.read = nn.Linear(input_size, 2 * hidden_size)
+        self.recall = nn.Linear(hidden_size, hidden_size)
+
+    def project(self, input: Tensor) -> Tensor:
+        return self.read(input)
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        fast, slow = projected.chunk(2, -1)
+        hidden = torch.tanh(fast + self.recall(state[0]) + state[1])
+        return hidden, [hidden, torch.tanh(slow + state[1])]
+
+
+@pytest.mark.parametrize("of", ["outputs", "first output", "hidden", "slow", "all"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_gradients_stay_right_in_every_call_whatever_the_loss_reads(of, masked):
+    layer, inputs = Recurrent(Chunks(F, H), backend="script"), torch.randn(5, 2, F)
+    mask = torch.rand(5, 2) < 0.6 if masked else None
+
+    def gradients():
+        outputs, (hidden, slow) = layer(inputs, mask=mask)
+        read = {"outputs": outputs, "first output": outputs[0], "hidden": hidden, "slow": slow}
+        loss = sum(tensor.square().sum() for name, tensor in read.items() if of in (name, "all"))
+        return torch.autograd.grad(loss, list(layer.parameters()), allow_unused=True, materialize_grads=True)
+
+    found = [gradients() for _ in range(4)]  # TorchScript looks at the first calls, and optimises the later ones
+    layer.backend = "eager"
+    for each in found:
+        torch.testing.assert_close(each, gradients())
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_activations_may_be_recomputed(reentrant):
+    layer, inputs = Recurrent(Leaky(F, H)).eval(), torch.randn(5, 2, F, requires_grad=True)
+    for _ in range(3):
+        inputs.grad = None
+        checkpoint(lambda given: layer(given)[0], inputs, use_reentrant=reentrant).sum().backward()
+        (expected,) = torch.autograd.grad(layer(inputs)[0].sum(), inputs)
+        torch.testing.assert_close(inputs.grad, expected)
+
+
+class WritesIntoItsList(RecurrentCell):
+    state_names = ("hidden", "memory")
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, state_size=[hidden_size, hidden_size])
+        self.read = nn.Linear(input_size, hidden_size)
+
+    def project(self, input: Tensor) -> Tensor:
+        return self.read(input)
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        state[1] = 0.5 * state[1] + projected
+        state[0] = torch.tanh(state[1])
+        return state[0], state
+
+
+@pytest.mark.parametrize("backend", ["eager", "script"])
+def test_a_step_may_write_into_the_list_of_its_states(backend):
+    layer, inputs = Recurrent(WritesIntoItsList(F, H), backend=backend), torch.randn(5, 1, F)
+    mask = torch.tensor([True, False, True, True, False]).unsqueeze(1)
+    masked, valid = layer(inputs, mask=mask), layer(inputs[mask.squeeze(1)])
+    torch.testing.assert_close(masked[1], valid[1])
+    torch.testing.assert_close(masked[0][mask.squeeze(1)], valid[0])
