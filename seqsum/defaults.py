@@ -94,7 +94,7 @@ def _followed(made: type, sizes: Mapping[str, int]) -> dict[str, int]:
 
 def _conflict(place: str, argument: str, given: Any, size: int, data: Namespace) -> str:
     followed = f"the `--data.{argument}` (={size}), which it follows"
-    if argument not in data.init_args:
+    if argument not in (data.get("init_args") or ()):
         followed = f"{size}, which it follows from the data"
     return f"`--{place}.{argument}` (={given}) must be left out, or be {followed}"
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 import seqsum
-from seqsum.data.base import Batch, ScoredSteps, SequenceData
+from seqsum.data.base import Batch, ScoredSteps, SequenceData, check_batch
 from seqsum.distributed import of_all_processes
 from seqsum.errors import InputError
 from seqsum.graphs import CudaGraph, GraphedModule
@@ -100,6 +100,9 @@ class SequenceModule(GraphedModule):
                     f"{type(network).__name__} has not"
                 )
         metrics = self.objective.metrics()
+        if not isinstance(metrics, MetricCollection):
+            name, kind = type(self.objective).__name__, type(metrics).__name__
+            raise InputError(f"`metrics` of {name} must return a torchmetrics.MetricCollection, not {kind}")
         if (monitor := getattr(self.objective, "monitor", None)) in {"loss", *metrics.keys(keep_base=True)}:
             raise ValueError(
                 f"`monitor` (={monitor!r}) of {type(self.objective).__name__} must say in what: 'val/{monitor}'"
@@ -215,11 +218,17 @@ class SequenceModule(GraphedModule):
             self.log_dict(self.answer_metrics)
 
     def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor]:
+        check_batch(batch)
         outputs = self(batch)
         if stage != "train" and isinstance(outputs, ScoredSteps):
             raise InputError("the network may return `ScoredSteps` in training alone, not in validation or a test")
         outputs, batch = batch.pair(outputs)  # (B, S, K)
         loss = self.objective.loss(outputs, batch)
+        if not isinstance(loss, Tensor) or loss.dim() > 0:
+            kind = f"of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise InputError(
+                f"the loss of {type(self.objective).__name__} (={kind}) must be a tensor without axes, such as a mean"
+            )
         mean_loss: WeightedMean = getattr(self, f"{stage}_loss")
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")
         mean_loss.update(loss, self.objective.scored(batch).sum())

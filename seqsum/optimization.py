@@ -83,7 +83,7 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: LightningMod
         return None
     if schedule == "one_cycle":
         steps = module.trainer.estimated_stepping_batches
-        if math.isinf(steps):
+        if math.isinf(steps) or steps < 1:  # -1 for a loader without a length
             raise InputError(
                 "`--model.schedule` (='one_cycle') needs to know the length of the training: "
                 "give `--trainer.max_epochs` or `--trainer.max_steps`, or use 'constant'"

@@ -1,6 +1,7 @@
 """A user's own networks, optimizers and schedules, on the command line and in Python."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from seqsum import LSTM, LSTMCell
 from seqsum.cli import main
-from seqsum.data import Batch, DigitSums
+from seqsum.data import Batch, DigitSums, SequenceData
 from seqsum.module import SequenceModule
 from seqsum.objectives import Classification
 
@@ -138,3 +139,73 @@ def test_flags_that_go_unused_are_refused_before_a_folder_is_made(here, mnist_ro
     assert caught.value.code == 2
     assert message in capfd.readouterr().err
     assert not (here / "logs").exists()
+
+
+class Flawed(Classification):
+    """What an objective of one's own may return that no training can use."""
+
+    def __init__(self, flaw: str = "float") -> None:
+        super().__init__(10, scored="every")
+        self.flaw = flaw
+
+    def loss(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        loss = super().loss(outputs, batch)
+        return {"float": loss.item(), "axes": loss.expand(3)}.get(self.flaw, loss)
+
+    def metrics(self):
+        return dict(super().metrics()) if self.flaw == "dict" else super().metrics()
+
+
+@pytest.mark.parametrize(
+    ("flaw", "message"),
+    [
+        ("float", "the loss of Flawed (=float) must be a tensor without axes"),
+        ("axes", "the loss of Flawed (=of shape (3,)) must be a tensor without axes"),
+        ("dict", "`metrics` of Flawed must return a torchmetrics.MetricCollection, not dict"),
+    ],
+)
+def test_losses_and_metrics_of_other_types_are_named(here, mnist_root, capfd, flaw, message):
+    flags = ["--data=DigitRows", f"--data.root={mnist_root}", "--model.encoder=Flatten"]
+    objective = [f"--model.objective={__name__}.Flawed", f"--model.objective.flaw={flaw}"]
+    with pytest.raises(SystemExit):
+        main(["fit", *SHORT, *flags, *objective, "--trainer.accelerator=cpu"])
+    assert message in capfd.readouterr().err
+
+
+class Endless(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        for _ in range(3):
+            yield Batch(torch.randn(2, 4, 3), torch.randn(2, 4))
+
+
+class EndlessData(SequenceData):
+    """Data whose loader does not know its length."""
+
+    dataset = "endless"
+
+    def _dataloader(self):
+        return torch.utils.data.DataLoader(Endless(), batch_size=None)
+
+    train_dataloader = val_dataloader = test_dataloader = _dataloader
+
+    def describe(self):
+        return "random numbers"
+
+
+def test_data_without_a_length_need_a_schedule_or_a_number_of_steps(here, capfd):
+    flags = ["fit", f"--data={__name__}.EndlessData", "--model.encoder=Flatten", "--model.encoder.output_size=3"]
+    flags += ["--trainer.max_epochs=1", "--trainer.log_every_n_steps=1", "--trainer.accelerator=cpu"]
+    with pytest.raises(SystemExit):
+        main(flags)
+    assert "`--model.schedule` (='one_cycle') needs to know the length of the training" in capfd.readouterr().err
+    main([*flags, "--model.schedule=constant"])
+    main([*flags, "--trainer.max_steps=2"])
+
+
+def test_a_cell_is_found_in_the_current_folder(here, mnist_root, monkeypatch):
+    (here / "cell_from_here.py").write_text("from seqsum import GRUCell\n\nclass Mine(GRUCell):\n    pass\n")
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(here))])
+    flags = ["fit", *DEFAULT, f"--data.root={mnist_root}", "--model.cell=cell_from_here.Mine"]
+    monkeypatch.setattr(sys, "argv", ["/elsewhere/train.py", *flags])
+    main()
+    assert (here / "logs/sum/version_0/checkpoints/best.ckpt").is_file()

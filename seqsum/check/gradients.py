@@ -42,12 +42,14 @@ class OneStep:
 
 @check("every parameter gets a gradient", needs=("shapes", "deterministic"))
 def parameters_used(subject: Subject) -> None:
-    """Each parameter has an effect within three steps from a random state."""
+    """Each parameter has an effect within three steps from a random or the initial state."""
     cell = subject.fresh()
     parameters = {name: p for name, p in cell.named_parameters() if p.requires_grad}
-    outputs, final = Unroll(cell)(subject.inputs(3, BATCH), subject.state(cell=cell))
+    runs = [Unroll(cell)(subject.inputs(3, BATCH), state) for state in subject.states(cell)]
     loss = sum(
-        (tensor * torch.linspace(1, 2, tensor.numel()).double().view_as(tensor)).sum() for tensor in (outputs, *final)
+        (tensor * torch.linspace(1, 2, tensor.numel()).double().view_as(tensor)).sum()
+        for outputs, final in runs
+        for tensor in (outputs, *final)
     )
     gradients: tuple[Tensor | None, ...] = (None,) * len(parameters)
     if isinstance(loss, Tensor) and loss.requires_grad and parameters:

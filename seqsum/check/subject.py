@@ -72,6 +72,12 @@ class Subject:
         states = [draw((batch, size), seed + 10 * k) for k, size in enumerate(self.cell.state_size)]
         return states + self.constants(cell or self.cell, batch, torch.zeros(1).double(), seed)
 
+    def states(self, cell: RecurrentCell) -> list[list[Tensor]]:
+        """A random state, and the initial one: a counter, for example, has no effect from most random ones."""
+        like = torch.zeros(1).double()
+        initial = [*cell.initial_state(BATCH, like), *self.constants(cell, BATCH, like, 1)]
+        return [self.state(cell=cell), initial]
+
     def constants(self, cell: RecurrentCell, batch: int, like: Tensor, seed: int = 0) -> list[Tensor]:
         """The constants of a copy of the cell for so many rows."""
         return cell.constants(batch, like, None, *self.caller_gives(batch, like.dtype, seed))

@@ -148,7 +148,7 @@ class SeqsumCLI(LightningCLI):
         if self.subcommand != "predict":
             self.datamodule.prepare_data()
         self.datamodule.setup(self.subcommand)
-        if "dataset" in settings.data.init_args:
+        if "dataset" in (settings.data.get("init_args") or ()):  # a class without arguments has none
             settings.data.init_args.dataset = self.datamodule.dataset
             self.datamodule.hparams["dataset"] = self.datamodule.dataset
 

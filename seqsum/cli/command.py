@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -32,7 +33,9 @@ def main(args: list[str] | None = None) -> None:
     Another program may call it with `args`: they are those of `train.py`, as errors say, and not its own.
     """
     program = None if args is None else PROGRAM
-    args = sys.argv[1:] if args is None else args
+    if args is None:
+        args = sys.argv[1:]
+        sys.path.append(os.getcwd())  # for classes of the user's own, where the program is in another folder
     _quieten()
     jsonargparse.set_dumper("yaml", dump_settings)
     keep_memory()

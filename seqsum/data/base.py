@@ -84,6 +84,35 @@ class Batch(NamedTuple):
         return Batch(inputs, targets, mask, target_mask, None, negatives)
 
 
+def check_batch(batch: Any) -> None:
+    """Check what a loader yields: that it is a `Batch`, and that its tensors fit each other.
+
+    Raises:
+        InputError: They don't.
+    """
+    if not isinstance(batch, Batch):
+        raise InputError(f"the data's loaders must yield `seqsum.data.Batch`, not {type(batch).__name__}")
+    for name, tensor in (("inputs", batch.inputs), ("targets", batch.targets)):
+        if not isinstance(tensor, Tensor):
+            raise InputError(f"`{name}` of the batch must be a tensor, not {type(tensor).__name__}")
+        if tensor.dim() < 2 or len(tensor) != len(batch.inputs):
+            raise InputError(
+                f"`{name}` of the batch, of shape {tuple(tensor.shape)}, must be of (B, T, …) and of (B, S)"
+            )
+    masks = {"mask": (batch.mask, batch.inputs, "inputs"), "target_mask": (batch.target_mask, batch.targets, "targets")}
+    for name, (mask, masked, of) in masks.items():
+        if mask is not None and (mask.dtype != torch.bool or mask.shape != masked.shape[:2]):
+            raise InputError(
+                f"`{name}` of the batch, of {mask.dtype} and shape {tuple(mask.shape)}, must be of torch.bool and "
+                f"{tuple(masked.shape[:2])}, as the {of}"
+            )
+    if batch.target_mask is None and batch.mask is not None and batch.mask.shape != batch.targets.shape[:2]:
+        raise InputError(
+            f"a batch with a `mask` and targets of other steps, {tuple(batch.targets.shape)}, needs a `target_mask` of "
+            "that shape, which says what targets are scored"
+        )
+
+
 def unlabelled(inputs: Tensor, mask: Tensor | None = None) -> Batch:
     """Make a batch without targets from inputs `(B, T, …)`, as `predict` reads it."""
     return Batch(inputs, torch.empty(len(inputs), 0, device=inputs.device), mask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from seqsum.data.base import Batch
+from seqsum.data.base import Batch, check_batch
 from seqsum.data.digits import Split
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.indexed import IndexedData, check_at_least
@@ -40,6 +40,7 @@ class DrawnSequences(IndexedData):
         if not self.fixed:
             for seed, (split, count) in enumerate(FIXED.items()):
                 self.fixed[split] = self.draw(count, torch.Generator().manual_seed(seed))
+                check_batch(self.fixed[split])
 
     def count(self, split: Split) -> int:
         return self.epoch_size if split == "train" else FIXED[split]

@@ -90,7 +90,8 @@ class Onlooker:
 def look_over_time(network: SequenceNetwork, features: Tensor, mask: Tensor | None) -> Iterator[Located]:
     """Run the recurrence again on features `(B, T, F)`, and check its gates, states and gradients."""
     recurrence = network.recurrence
-    features = features.to(next(recurrence.parameters()).dtype)  # the encoder may have run in a lower precision
+    weight = next(recurrence.parameters(), features)  # a user's own cell may have none
+    features = features.to(weight.dtype)  # the encoder may have run in a lower precision
     devices = [features.device] if features.is_cuda else []
     with torch.random.fork_rng(devices):  # dropout must not draw from the training's random numbers
         if any(isinstance(module, Recurrent) for module in recurrence.modules()):
@@ -170,9 +171,12 @@ def first_not_finite(network: nn.Module, batch: Batch) -> tuple[str, str]:
     inputs = batch.inputs if batch.mask is None else batch.inputs[batch.mask]
     if not inputs.isfinite().all():
         return "inputs", "some of the inputs are not finite"
+    targets = batch.targets if batch.scored is None else batch.targets[batch.scored]
+    if not targets.isfinite().all():
+        return "targets", "some of the scored targets are not finite; leave them out by a `target_mask`"
     for name, parameter in network.named_parameters(prefix="network"):
         if not parameter.isfinite().all():
-            return name, "these weights have not been finite since the step before"
+            return name, "these weights have not been finite since the step before, though its loss was"
     found: list[str] = []
 
     def look(path: str, _: nn.Module, __: Any, output: Any) -> None:

@@ -81,9 +81,9 @@ def _check_weights(path: str, checkpoint: dict[str, Any], module: SequenceModule
 
 
 def _give(path: str, data: Namespace, own: Mapping[str, Any]) -> None:
-    """Hand the user's own input to the data that take it."""
+    """Hand the user's own input, and where the datasets are, to the data that take it."""
     for name, value in own.items():
-        if name in data.init_args:
+        if name in (data.get("init_args") or ()):
             data.init_args[name] = value
         elif value is not None:
             kind = data.class_path.rpartition(".")[2]
@@ -109,13 +109,11 @@ def instantiate(
     with _naming(path):
         config = parser.parse_object(settings)
         drop_default_encoder(config.model)
-    if root is not None:
-        config.data.init_args.root = root
     flat = by_flag(config)
     # of this machine, or not in `settings`, which follow the seed of everything
     for here in ("model.backend", "data.root", *OWN, "data.num_workers", "data.seed"):
         flat.pop(here, None)
-    _give(path, config.data, own)
+    _give(path, config.data, ({} if root is None else {"root": root}) | dict(own))
     with _naming(path):
         made = parser.instantiate_classes(config)
     return made.model, made.data, flat

@@ -243,11 +243,11 @@ class Recurrent(Opaque):
         return computed_weights(cell)
 
     def _reference(self, input: Tensor) -> Tensor:
-        """Return a tensor with the type and device of the weights; `input` if the cell has no weights."""
+        """Return a tensor with the type and device of the weights; `input` if the cell has no real ones."""
         for own in self._cell(0)._parameters.values():  # searching all modules takes long on the host
-            if own is not None:
+            if own is not None and own.is_floating_point():
                 return own
-        return next(self.parameters(), input)
+        return next((own for own in self.parameters() if own.is_floating_point()), input)
 
     def _check_input(self, input: Tensor) -> None:
         if not isinstance(input, Tensor):
@@ -266,6 +266,11 @@ class Recurrent(Opaque):
             raise ValueError(
                 f"`input` of shape {tuple(input.shape)} must have `input_size` (={self.input_size}) features, "
                 f"not {input.shape[-1]}"
+            )
+        if not input.is_floating_point() and self._reference(input).is_floating_point():
+            raise ValueError(
+                f"`input` of type {input.dtype} must be of the type of the weights: turn numbers of words or symbols "
+                "into vectors before, by torch.nn.Embedding"
             )
         self._check_alike("`input`", input, input)
 
@@ -288,8 +293,12 @@ class Recurrent(Opaque):
                 f"`hx` of shapes {[tuple(state.shape) for state in states]} must be of {expected}, "
                 f"{'(L·D, B, S)' if batch else '(L·D, S)'} for each state"
             )
-        for state in states:
-            self._check_alike("`hx`", state, input)
+        for place, state in enumerate(states):
+            if state.is_floating_point():
+                self._check_alike("`hx`", state, input)
+            else:  # such as a counter
+                own = self._cell(0).initial_state(1, input)[place]
+                check_alike("`hx`", state, own.dtype, own.device, "the cell's `initial_state`")
         return states if batch else [state.unsqueeze(1) for state in states]
 
     def _list_constants(self, constants: Constants | None, batch: Sequence[int], input: Tensor) -> Given:

@@ -30,7 +30,7 @@ class Traced(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         *path, own = name.rpartition(".")
-        if own.startswith("memory_l"):
+        if name not in self._tensors and own.startswith("memory_l"):
             name = "".join((*path, own.replace("memory", "cell_state", 1)))
         if name not in self._tensors:
             raise KeyError(f"{name!r} was not recorded; recorded: {list(self._tensors) or 'nothing'}")

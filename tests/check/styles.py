@@ -323,3 +323,22 @@ class OneMatrixRNN(nn.Module):
     def forward(self, input, hidden):
         hidden = torch.tanh(self.i2h(torch.cat((input, hidden), 1)))
         return hidden, hidden
+
+
+class Clockwork(RecurrentCell):
+    """A clockwork RNN (Koutník et al., 2014): units of period p change at every p-th step, which a counter counts."""
+
+    state_names = ("hidden", "clock")
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size, state_size=[hidden_size, 1])
+        self.read, self.recall = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+        self.register_buffer("periods", 2.0 ** (torch.arange(hidden_size) % 3))
+
+    def project(self, input: Tensor) -> Tensor:
+        return self.read(input)
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        new = torch.tanh(projected + self.recall(state[0]))
+        hidden = torch.where(torch.remainder(state[1], self.periods) == 0, new, state[0])
+        return hidden, [hidden, state[1] + 1]

@@ -163,3 +163,8 @@ def test_sizes_are_given_by_the_names_that_a_constructor_has(signature, argument
 def test_an_unknown_reference_is_refused():
     with pytest.raises(ValueError, match=r"`like` \(='transformer'\) must be one of"):
         check_cell(LSTMCell, like="transformer")
+
+
+def test_a_counter_may_be_a_state():
+    report = check_cell(styles.Clockwork)
+    assert report.passed, report

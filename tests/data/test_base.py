@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from seqsum.data import Batch, ScoredSteps
+from seqsum.data.base import check_batch
 from seqsum.errors import InputError
 from seqsum.objectives import NextToken
 
@@ -67,3 +68,42 @@ def test_what_are_no_outputs_or_of_another_number_of_steps_is_refused():
             batch.pair(ScoredSteps(wrong))
     with pytest.raises(InputError, match=r"^the network's outputs \(=tuple\) must be a tensor or `ScoredSteps`$"):
         batch.pair((outputs, outputs))
+
+
+RIGHT = Batch(torch.zeros(3, 4, 2), torch.zeros(3, 4), torch.ones(3, 4, dtype=torch.bool))
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        RIGHT, RIGHT._replace(mask=None), Batch(torch.zeros(3, 4), torch.zeros(3, 0)),
+        RIGHT._replace(targets=torch.zeros(3, 1), target_mask=torch.ones(3, 1, dtype=torch.bool)),
+        RIGHT._replace(targets=torch.zeros(3, 4, 5)), Batch(torch.zeros(3, 4), torch.zeros(3, 7)),
+    ],
+)  # fmt: skip
+def test_batches_that_fit(batch):
+    check_batch(batch)
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (tuple(RIGHT), "the data's loaders must yield `seqsum.data.Batch`, not tuple"),
+        (RIGHT._asdict(), "must yield `seqsum.data.Batch`, not dict"),
+        (RIGHT._replace(inputs=RIGHT.inputs.numpy()), "`inputs` of the batch must be a tensor, not ndarray"),
+        (RIGHT._replace(targets=[1.0] * 3), "`targets` of the batch must be a tensor, not list"),
+        (RIGHT._replace(inputs=torch.zeros(3)), "`inputs` of the batch, of shape (3,), must be of (B, T, …)"),
+        (RIGHT._replace(targets=torch.zeros(3)), "`targets` of the batch, of shape (3,), must be of (B, T, …)"),
+        (RIGHT._replace(targets=torch.zeros(2, 4)), "`targets` of the batch, of shape (2, 4), must be"),
+        (RIGHT._replace(mask=torch.ones(3, 4)), "`mask` of the batch, of torch.float32 and shape (3, 4), must be of"),
+        (
+            RIGHT._replace(mask=torch.ones(3, 1, dtype=torch.bool)),
+            "`mask` of the batch, of torch.bool and shape (3, 1)",
+        ),
+        (RIGHT._replace(target_mask=torch.ones(4, 3, dtype=torch.bool)), "`target_mask` of the batch, of torch.bool"),
+        (RIGHT._replace(targets=torch.zeros(3, 1)), "a batch with a `mask` and targets of other steps, (3, 1), needs"),
+    ],
+)
+def test_batches_that_do_not_fit_are_an_error_in_words(batch, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        check_batch(batch)

@@ -11,12 +11,13 @@ from lightning.pytorch import Callback, Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+from seqsum import Recurrent, RecurrentCell
 from seqsum.cli import main
 from seqsum.data import DigitRows, DigitSums, unlabelled
 from seqsum.diagnosis import Diagnosis, findings
 from seqsum.diagnosis.observation import Onlooker, first_not_finite, gradient_norms, look_over_time
 from seqsum.module import SequenceModule
-from seqsum.networks import ConvEncoder, Flatten
+from seqsum.networks import ConvEncoder, Flatten, build_network
 from seqsum.objectives import Classification
 
 BROKEN = Path(__file__).parents[2] / "configs/broken"
@@ -211,6 +212,27 @@ def test_the_first_that_is_not_finite_is_named():
     assert first_not_finite(network, unlabelled(images))[0] == "network.encoder.module.layers.4"
     assert first_not_finite(make_module().network, unlabelled(images))[0] == "loss"
     assert first_not_finite(network, unlabelled(images * torch.inf))[0] == "inputs"
+    targets, scored = torch.tensor([[1.0, torch.nan, 0.0]] * 2), torch.tensor([[True, False, True]] * 2)
+    batch = unlabelled(images)._replace(targets=targets)
+    assert first_not_finite(make_module().network, batch)[0] == "targets"
+    assert first_not_finite(make_module().network, batch._replace(target_mask=scored))[0] == "loss"
+
+
+class Reservoir(RecurrentCell):
+    """An echo state network: only what reads it learns."""
+
+    def project(self, input: torch.Tensor) -> torch.Tensor:
+        return input.mean(-1, keepdim=True) * torch.ones(self.hidden_size)
+
+    def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        hidden = torch.tanh(0.9 * state[0].roll(1, -1) + projected)
+        return hidden, [hidden]
+
+
+def test_a_recurrence_may_have_no_weights():
+    network = build_network(1, encoder=Flatten(3))
+    network.recurrence = Recurrent(Reservoir(3, 128), batch_first=True)
+    assert list(look_over_time(network, torch.randn(2, 6, 3), None)) == []
 
 
 def fit(module, root, folder, steps, *callbacks, data=None):

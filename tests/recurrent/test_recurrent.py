@@ -170,3 +170,42 @@ def test_learned_initial_state_of_an_own_cell():
 def test_what_is_no_cell_is_refused(cell, message):
     with pytest.raises(TypeError, match=message):
         Recurrent(cell)
+
+
+class Counting(RecurrentCell):
+    """Its states are complex numbers and whole ones, and so is one of its weights."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, state_size=[hidden_size, 1])
+        self.turn = nn.Parameter(torch.randn(hidden_size, dtype=torch.complex64))
+        self.read = nn.Linear(input_size, hidden_size)
+
+    def initial_state(self, batch_size: int, like: Tensor) -> list[Tensor]:
+        turned = torch.zeros(batch_size, self.hidden_size, dtype=torch.complex64, device=like.device)
+        return [turned, torch.zeros(batch_size, 1, dtype=torch.int64, device=like.device)]
+
+    def project(self, input: Tensor) -> Tensor:
+        return self.read(input)
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        turned = state[0] * torch.sgn(self.turn) + projected
+        return turned.abs() / (1 + state[1]), [turned, state[1] + 1]
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+def test_a_layer_goes_on_from_states_of_any_type(backend):
+    layer, inputs = Recurrent(Counting(F, H), backend=backend), torch.randn(T, B, F)
+    whole, final = layer(inputs)
+    _, between = layer(inputs[:2])
+    rest, last = layer(inputs[2:], between)
+    torch.testing.assert_close(rest, whole[2:])
+    torch.testing.assert_close(last, final)
+    with pytest.raises(ValueError, match=r"`hx` of type torch.int32 must be of the type of the cell's `initial_state`"):
+        layer(inputs, (between[0], between[1].int()))
+
+
+@pytest.mark.parametrize("layer", [LSTM(F, H), Recurrent(MinimalGatedUnit(F, H))])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool])
+def test_numbers_of_words_are_to_be_embedded(layer, dtype):
+    with pytest.raises(ValueError, match=r"`input` of type .* must be of the type of the weights: .*Embedding"):
+        layer(torch.ones(T, B, F, dtype=dtype))

@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import seqsum
-from seqsum import GRU, LSTM, RNN, LSTMCell, Recurrent
+from seqsum import GRU, LSTM, RNN, LSTMCell, Recurrent, RecurrentCell
 from seqsum.recurrent import unroll
 from tests.recurrent.oracles import BACKENDS, KINDS, B, F, H, T, fits
 
@@ -88,6 +88,29 @@ def test_dropout_is_that_of_the_run():
     with seqsum.trace(layer) as traced:
         outputs, _ = layer(torch.randn(T, B, F))
     torch.testing.assert_close(traced["hidden_l1"].transpose(0, 1), outputs)
+
+
+class Memory(RecurrentCell):
+    state_names = ("memory",)
+    gate_names = ("memory_leak",)
+
+    def project(self, input):
+        return input.expand(*input.shape[:-1], 1) * torch.ones(self.hidden_size)
+
+    def gates(self, projected, state):
+        return (torch.sigmoid(projected),)
+
+    def step(self, projected, state):
+        memory = self.gates(projected, state)[0] * state[0] + projected
+        return memory, [memory]
+
+
+def test_a_state_of_ones_own_may_have_the_former_name():
+    layer = Recurrent(Memory(1, H), backend="eager")
+    with seqsum.trace(layer) as traced:
+        outputs, _ = layer(torch.randn(T, B, 1))
+    assert set(dict(traced)) == {"memory_l0", "memory_leak_l0"}
+    torch.testing.assert_close(traced["memory_l0"].transpose(0, 1), outputs)
 
 
 def test_modules_inside_a_network_have_their_path():
