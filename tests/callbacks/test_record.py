@@ -96,7 +96,13 @@ class Untraceable(nn.Module):
         return {"no": "tensor"}
 
 
-def test_a_network_that_cannot_be_traced_costs_only_its_graph(tmp_path, capfd):
+class NotToBeCopied(nn.Module):
+    def __deepcopy__(self, memo):
+        raise RuntimeError("Only Tensors created explicitly by the user support the deepcopy protocol")
+
+
+@pytest.mark.parametrize("network", [Untraceable(), NotToBeCopied()])
+def test_a_network_that_cannot_be_traced_costs_only_its_graph(tmp_path, capfd, network):
     with SummaryWriter(str(tmp_path)) as writer, pytest.warns(UserWarning, match="no graph of the network"):
-        add_graph(writer, Untraceable(), unlabelled(torch.randn(1, 3)))
+        add_graph(writer, network, unlabelled(torch.randn(1, 3)))
     assert not events(tmp_path).Tags()["graph"]

@@ -88,10 +88,13 @@ def test_paths_in_a_file_start_from_its_folder(here, capsys):
 
 def test_the_first_word_on_where_runs_are_is_the_command_lines(here):
     write("file.yaml", {"experiment": "from_file", "trainer": {"default_root_dir": "there"}})
+    write("other.yaml", {"experiment": "other"})
     for options, place in [
         ([], "sum in logs"),
         (["-c", "file.yaml"], "from_file in there"),
         (["-c", "file.yaml", "--experiment=given"], "given in there"),
+        (["-c", "file.yaml", "-c", "other.yaml"], "other in there"),  # as the parser takes the last
+        (["-c", "other.yaml", "-c", "file.yaml"], "from_file in there"),
         (["-c", "file.yaml", "--trainer.default_root_dir=here"], "from_file in here"),
     ]:
         with pytest.raises(InputError, match=f"there is no run of {place}$"):

@@ -130,6 +130,12 @@ def test_files_that_are_still_packed_are_unpacked_without_a_network(tmp_path, na
     assert sorted(packed[0].parent.iterdir()) == sorted([*packed, *(file.with_suffix("") for file in packed)])
 
 
+def test_what_another_process_is_unpacking_is_not_read(tmp_path):
+    folder = write_family(tmp_path, "mnist")
+    (folder / ".train-images-idx3-ubyte.12345").write_bytes(b"the first part")
+    assert_is_the_family_written(load_splits("mnist", tmp_path))
+
+
 def test_one_file_that_is_still_packed_is_unpacked(tmp_path):
     folder = write_family(tmp_path, "mnist")
     labels = folder / "t10k-labels-idx1-ubyte"

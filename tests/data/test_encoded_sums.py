@@ -55,3 +55,9 @@ def test_files_of_other_things_are_refused(tmp_path, content, message):
         EncodedSums(str(path)).setup("fit")
     with pytest.raises(InputError, match=message):
         EncodedSums(str(path)).load()
+
+
+def test_a_sequence_longer_than_a_split_is_refused(tmp_path):
+    data = EncodedSums(write(tmp_path / "features.pt"), 55)
+    with pytest.raises(InputError, match=r"`--data.sequence_length` \(=55\) must be at most 50, .* in the test split"):
+        data.load()

@@ -131,6 +131,9 @@ def test_validation_and_test_use_the_last_length(mnist_root, begins, last):
         ({"max_epochs": -1, "max_steps": 1}, 1),
         ({"max_epochs": 9, "max_steps": 10_000}, 9),
         ({"max_epochs": 9_000, "max_steps": 10}, 1),
+        ({"max_epochs": 90, "max_steps": 10, "limit_train_batches": 2}, 5),
+        ({"max_epochs": 90, "max_steps": 10, "accumulate_grad_batches": 4, "limit_train_batches": 7}, 5),
+        ({"max_epochs": 90, "max_steps": 10, "accumulate_grad_batches": 4, "limit_train_batches": 0.05}, 10),
     ],
 )
 def test_lengths_begin_by_share_of_the_shorter_limit(mnist_root, limits, epochs):

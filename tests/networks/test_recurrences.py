@@ -107,6 +107,12 @@ def test_recurrent_dropout_is_refused_where_there_is_none(cell, reason):
         build_recurrence(cell, 3, 4, recurrent_dropout=0.25)
 
 
+@pytest.mark.parametrize("bias", ["one", "none"])
+def test_biases_are_no_option_of_a_cell_of_ones_own(bias):
+    with pytest.raises(ValueError, match=rf"`bias` \(='{bias}'\) must be left out for `cell` 'tests.*HalfLife'"):
+        build_recurrence("tests.networks.own_cells.HalfLife", 3, 4, bias=bias)
+
+
 def dropping(**options):
     torch.manual_seed(0)
     network = build_network(2, "rnn", 4, encoder=Flatten(5), **options)

@@ -60,3 +60,13 @@ def test_guessing_symbols_has_the_loss_of_the_recalled_steps_alone():
 def test_a_single_symbol_is_refused():
     with pytest.raises(ValueError, match=r"`num_symbols` \(=1\) must be at least 2"):
         Recall(num_symbols=1)
+
+
+def test_masked_steps_take_no_part():
+    metrics, mask = Recall(num_symbols=3).metrics(), torch.ones(3, 5, dtype=torch.bool)
+    mask[1, 3] = mask[2, 4] = False
+    wrong_where_masked = [[BLANK] * 3 + [0, 2], [BLANK] * 3 + [0, 1], [BLANK] * 3 + [2, 1]]
+    metrics.update(outputs_for(wrong_where_masked), TARGETS, mask)
+    assert metrics.compute() == {"accuracy": 1, "exact_recall": 1}
+    metrics.update(outputs_for(wrong_where_masked), TARGETS)
+    assert metrics.compute()["exact_recall"] == pytest.approx(4 / 6)

@@ -269,6 +269,19 @@ def test_an_even_page_is_blank(shape, level):
         cut_digits(np.full(shape, level))
 
 
+@pytest.mark.parametrize("shape", [(28, 28), (300, 200), (1024, 1024)])
+@pytest.mark.parametrize("pattern", ["stripes", "squares", "dots", "rounding"])
+def test_a_pattern_of_single_pixels_is_blank(shape, pattern):
+    """As in a dithered picture of one grey; Otsu's threshold finds nothing lighter there."""
+    rows, columns = np.indices(shape)
+    grey = {
+        "stripes": columns % 2, "squares": (rows + columns) % 2, "dots": rows % 2 * (columns % 2),
+        "rounding": 0.5 + 1e-7 * np.random.default_rng(0).random(shape),
+    }[pattern]  # fmt: skip
+    with pytest.raises(UnreadableError, match="is blank"):
+        cut_digits(grey.astype(float))
+
+
 @pytest.mark.parametrize("noise", [0.004, 0.02, 0.05])
 def test_grain_and_falling_light_are_no_ink(noise):
     with pytest.raises(UnreadableError, match="is blank"):
