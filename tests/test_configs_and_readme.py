@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shlex
 import sys
@@ -131,12 +132,13 @@ def test_options_are_these(parsed):
 
 
 EXTENDING = (REPOSITORY / "docs/extending.md").read_text()
-EXTENSIONS = [shlex.split(line)[2:] for line in re.findall(r"^python train.py .+$", EXTENDING, flags=re.MULTILINE)]
+EXAMPLES = re.findall(r"```python\n(.*?)```", EXTENDING, flags=re.DOTALL)
+OWN_COMMANDS = [shlex.split(line)[2:] for line in re.findall(r"^python train.py .+$", EXTENDING, flags=re.MULTILINE)]
+EXTENSIONS = [command for command in OWN_COMMANDS if "--experiment=parity" in command]
 
 
 def test_the_example_of_attention_shows_its_weights(capsys):
-    _, code = re.findall(r"```python\n(.*?)```", EXTENDING, flags=re.DOTALL)
-    exec(code, shown := {})  # as a reader would run it
+    exec(EXAMPLES[2], shown := {})  # as a reader would run it
     assert capsys.readouterr().out == "torch.Size([4, 7, 9])\n"
     assert shown["outputs"].shape == (4, 7, 20 + 32)
     assert torch.equal(shown["traced"]["attention_l0"][:, 0] > 0, shown["mask"])
@@ -144,11 +146,20 @@ def test_the_example_of_attention_shows_its_weights(capsys):
 
 @pytest.mark.parametrize("command", EXTENSIONS, ids=len)
 def test_the_example_of_an_experiment_of_ones_own_trains(here, monkeypatch, capfd, command):
-    code, _ = re.findall(r"```python\n(.*?)```", EXTENDING, flags=re.DOTALL)
-    (here / "my_parity.py").write_text(code)
+    (here / "my_parity.py").write_text(EXAMPLES[0])
     monkeypatch.syspath_prepend(here)
     monkeypatch.delitem(sys.modules, "my_parity", raising=False)
     main([*command, "--trainer.max_epochs=1", "--data.epoch_size=640", "--trainer.accelerator=cpu",
           "--trainer.log_every_n_steps=5"])  # fmt: skip
     assert "accuracy_step" not in capfd.readouterr().out, "each step is scored, and is the accuracy"
     assert (here / "logs/parity/version_0/settling.png").is_file()
+
+
+def test_the_example_of_an_objective_of_ones_own_trains(here, monkeypatch, mnist_root):
+    (here / "my_objective.py").write_text(EXAMPLES[1])
+    monkeypatch.syspath_prepend(here)
+    (command,) = (command for command in OWN_COMMANDS if "--experiment=distances" in command)
+    main([*command, f"--data.root={mnist_root}", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2",
+          "--trainer.limit_val_batches=1", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1"])  # fmt: skip
+    results = json.loads((here / "logs/distances/version_0/results.json").read_text())["test"]
+    assert results["test/distance"] == pytest.approx(results["test/loss"], rel=1e-5)

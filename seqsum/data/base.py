@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from seqsum.data.own import Nothing, OwnInput
 from seqsum.errors import InputError
@@ -158,6 +159,17 @@ class SequenceData(LightningDataModule):
         if self.trainer is None or self.trainer.world_size == 1:
             return make()
         return cast("Made", self.trainer.strategy.broadcast(make() if self.trainer.is_global_zero else None))
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        return DataLoader(self.own_batches(), batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
+
+    def own_batches(self) -> list[Batch]:
+        """Make the batches of the user's own input, which `predict` reads.
+
+        Raises:
+            InputError: The data take none.
+        """
+        raise InputError(f"{type(self).__name__} takes no input of your own, which `predict` needs")
 
     def describe(self) -> str:
         """Describe the sequences and how many there are, in one line for the user."""

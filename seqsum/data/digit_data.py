@@ -18,7 +18,7 @@ OTHER_FORM = ("fashion_mnist", "kmnist")  # their images fill the whole square a
 class DigitData(IndexedData):
     """Keeps each split on the device as one uint8 tensor and gathers batches there.
 
-    Subclasses make a batch in `gather` and serve the user's images in `predict_dataloader`.
+    Subclasses make a batch in `gather` and the user's images in `own_batches`.
 
     Args:
         dataset: Dataset to use. `auto` is MNIST if it is on disk or can be downloaded, else `rendered`.

@@ -6,7 +6,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from seqsum.data.base import Batch, unlabelled
 from seqsum.data.digit_data import DigitData
@@ -90,11 +89,10 @@ class DigitRows(DigitData):
         place = torch.randint(len(images), (1,), generator=torch.Generator().manual_seed(self.seed))
         return OwnDigits([OwnSequence(images[place], [f"test image {int(place)}"])], [], [])
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def own_batches(self) -> list[Batch]:
         """Serve the user's images as batches of one sequence, inputs `(1, T, F)`."""
         images = torch.cat([digits for digits, _ in self.own.sequences])
-        batches = [unlabelled(steps[None]) for steps in self.as_steps(images)]
-        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
+        return [unlabelled(steps[None]) for steps in self.as_steps(images)]
 
     def describe(self) -> str:
         shades = "pixels from 0 to 1" if self.threshold is None else f"pixels 0 or 1 (threshold {self.threshold})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from seqsum.data.augment import augment
 from seqsum.data.base import Batch, unlabelled
@@ -65,10 +64,9 @@ class DigitSums(DigitData):
         self.augment = augment
         self.elastic = elastic
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def own_batches(self) -> list[Batch]:
         """Serve the user's images as batches of one sequence, inputs `(1, T, C, Y, X)`."""
-        batches = [unlabelled(scale(digits)[None]) for digits, _ in self.own.sequences]
-        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
+        return [unlabelled(scale(digits)[None]) for digits, _ in self.own.sequences]
 
     def describe(self) -> str:
         terms = " ".join(f"{'+' if sign > 0 else '-'}d{t}" for t, sign in enumerate(signs(3, self.operation), start=1))

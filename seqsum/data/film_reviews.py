@@ -8,7 +8,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from seqsum.data.base import Batch, unlabelled
 from seqsum.data.buckets import POOL, BucketBatches, RepeatedBuckets
@@ -202,10 +201,9 @@ class FilmReviews(ReviewData):
         inputs, mask = pad(ids, torch.zeros(1, dtype=torch.long), torch.tensor([len(ids)]), steps, self.pads_before)
         return unlabelled(inputs, mask if self.mask else None)
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def own_batches(self) -> list[Batch]:
         """Serve the user's texts as batches of one."""
-        batches = [self.as_batch(text) for text in self.own.texts]
-        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
+        return [self.as_batch(text) for text in self.own.texts]
 
     def describe(self) -> str:
         longest, beyond, _ = self.pieces

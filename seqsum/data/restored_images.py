@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from seqsum.data.augment import augment
 from seqsum.data.base import Batch
@@ -75,13 +74,12 @@ class RestoredImages(Images):
             pixels = augment(pixels, batch, self.elastic, self.flip, self.outside)
         return self._to_restore(pixels, batch)
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def own_batches(self) -> list[Batch]:
         """Serve the user's images, damaged, as batches of one image, with their pixels as targets."""
         images = self._pixels(torch.cat([digits for digits, _ in self.own.sequences]))
         rows = torch.arange(len(images)).unsqueeze(1)
         shares = [slice(row, row + 1) for row in range(len(images))]
-        batches = [self._to_restore(images[share], IndexBatch("test", rows, 0, share)) for share in shares]
-        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
+        return [self._to_restore(images[share], IndexBatch("test", rows, 0, share)) for share in shares]
 
     def describe(self) -> str:
         damages = {"none": "to be encoded", "noise": f"{self.noise:.0%} noise", "hole": f"holes of {self.hole} pixels"}

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from seqsum.data.base import Batch, unlabelled
 from seqsum.data.curve_file import read_samples
@@ -64,10 +63,9 @@ class SineCurves(DrawnSequences):
         else:
             self.given = read_samples(Path(self.curve))
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def own_batches(self) -> list[Batch]:
         """Serve the user's curve as a batch of one sequence, inputs `(1, T, 1)`."""
-        curves = [] if self.given is None else [unlabelled(self.given.view(1, -1, 1))]
-        return DataLoader(curves, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
+        return [] if self.given is None else [unlabelled(self.given.view(1, -1, 1))]
 
     def describe(self) -> str:
         shortest, longest = self.periods

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torchvision import datasets
 
 from seqsum.data import cifar
@@ -121,11 +120,10 @@ class Images(DigitData):
             )
         super().setup(stage)
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def own_batches(self) -> list[Batch]:
         """Serve the user's images as batches of one image, inputs `(1, 1, 1, Y, X)`."""
         images = torch.cat([digits for digits, _ in self.own.sequences])
-        batches = [unlabelled(inputs[None]) for inputs in self._as_inputs(self._pixels(images))]
-        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
+        return [unlabelled(inputs[None]) for inputs in self._as_inputs(self._pixels(images))]
 
     def describe(self) -> str:
         return f"{self.dataset} images ({self.describe_splits()}), one at a time"

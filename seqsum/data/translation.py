@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader
 
 from seqsum.data.base import Batch, unlabelled
 from seqsum.data.buckets import BucketBatches, RepeatedBuckets
@@ -243,11 +242,10 @@ class Translation(IndexedData):
         padded = pad_sequence(list(map(torch.tensor, ids)), batch_first=True, padding_value=PADDING)
         return unlabelled(padded, pad_sequence(valid, batch_first=True))
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def own_batches(self) -> list[Batch]:
         """Serve the user's sentences in their order, inputs `(B, S)`."""
         texts = self.own.texts
-        batches = [self._as_batch(texts[start : start + OWN]) for start in range(0, len(texts), OWN)]
-        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
+        return [self._as_batch(texts[start : start + OWN]) for start in range(0, len(texts), OWN)]
 
     def describe(self) -> str:
         counts = ", ".join(f"{encoded.size:,} {split}" for split, encoded in self._encoded.items())

@@ -108,16 +108,19 @@ def _run(module: SequenceModule, data: SequenceData) -> tuple[Evaluation, dict[s
     """The whole test split, and its metrics."""
     data.setup("test")
     objective, collector = module.objective, Collector()
-    metrics, mean_loss = objective.metrics(), WeightedMean()
+    metrics, answer_metrics, mean_loss = objective.metrics(), objective.answer_metrics(data), WeightedMean()
     for served in data.test_dataloader():
         batch = data.on_after_batch_transfer(served, 0)
         outputs = module(batch)
         metrics.update(outputs, batch.targets, batch.scored)
         mean_loss.update(objective.loss(outputs, batch), objective.scored(batch).sum())
         collector.add(batch, outputs)
+        if len(answer_metrics):
+            answer_metrics.update(objective.predict(module.network, batch), batch)
     evaluation = collector.evaluation("test", module.network, data)
     assert evaluation is not None  # a test split is never empty
-    values = {**metrics.compute(), "loss": mean_loss.compute()}
+    answered = answer_metrics.compute() if len(answer_metrics) else {}
+    values = {**metrics.compute(), **answered, "loss": mean_loss.compute()}
     return evaluation, {f"test/{name}": float(value) for name, value in values.items()}
 
 

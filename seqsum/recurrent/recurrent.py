@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from seqsum.recurrent.alike import autocasts, castable_type, check_alike
 from seqsum.recurrent.backends import Backend, check_backend, choose_backend, run
 from seqsum.recurrent.cells import (
     Constants,
@@ -28,7 +29,6 @@ from seqsum.recurrent.cells import (
 from seqsum.recurrent.cells.base import check_switch, check_whole, list_options
 from seqsum.recurrent.cells.graphs import Opaque
 from seqsum.recurrent.cells.packed import uniform_as_torch
-from seqsum.recurrent.checks import autocasts, castable_type, check_alike
 from seqsum.recurrent.hooks import call_with_hooks
 from seqsum.recurrent.sequences import pack_like, pad, reorder, time_first_mask
 

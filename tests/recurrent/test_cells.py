@@ -208,3 +208,37 @@ def test_a_state_dict_with_the_former_name_of_the_cell_state_is_loaded():
     layer.load_state_dict(former)
     torch.testing.assert_close(layer.state_dict(), saved.state_dict())
     assert "cells.1.norm_memory.weight" in former  # the caller's dict isn't changed
+
+
+@pytest.mark.parametrize("cell_class", [RNNCell, LSTMCell, GRUCell])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"input": torch.zeros(2, 3).double()}, "`input` of type torch.float64 must be of the type of the weights"),
+        ({"input": torch.zeros(2, 3).long()}, "`input` of type torch.int64 must be of the type of the weights"),
+        ({"input": torch.zeros(2, 3, device="meta")}, "`input` on meta must be on the device of the weights, cpu"),
+        ({"input": [0.0] * 3}, r"`input` \(=list\) must be a tensor"),
+        ({"hx": "float64"}, "`hx` of type torch.float64 must be of the type of the weights"),
+        ({"hx": "meta"}, "`hx` on meta must be on the device of the weights"),
+        ({"hx": 3}, r"`hx` \(=int\) must be of tensors"),
+    ],
+)
+def test_a_step_from_wrong_types_is_refused_in_words(cell_class, changed, message):
+    cell = cell_class(3, 4)
+    given = {"input": torch.zeros(2, 3), **changed}
+    if isinstance(given.get("hx"), str):
+        kind = given["hx"]
+        states = [
+            state.double() if kind == "float64" else state.to(kind) for state in cell.initial_state(2, torch.zeros(1))
+        ]
+        given["hx"] = states[0] if len(states) == 1 else tuple(states)
+    with pytest.raises(ValueError, match=message):
+        cell(**given)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "name"), [({"state_size": [4, 0]}, "state_size"), ({"output_size": -1}, "output_size")]
+)
+def test_sizes_below_one_are_refused(sizes, name):
+    with pytest.raises(ValueError, match=rf"`{name}` .* must be at least 1"):
+        RecurrentCell(3, 4, **sizes)

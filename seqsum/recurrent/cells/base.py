@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, fx, nn
 
+from seqsum.recurrent.alike import autocasts, castable_type, check_alike
 from seqsum.recurrent.cells.constants import Constants, list_constants
 from seqsum.recurrent.cells.graphs import Opaque
 
@@ -70,14 +71,15 @@ class RecurrentCell(Opaque):
         output_size: int | None = None,
     ) -> None:
         super().__init__()
-        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
-            check_whole(name, size)
-            if size < 1:
-                raise ValueError(f"`{name}` (={size}) must be at least 1")
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.state_size = [hidden_size] if state_size is None else list(state_size)
         self.output_size = hidden_size if output_size is None else output_size
+        sizes = {"input_size": input_size, "hidden_size": hidden_size, "output_size": self.output_size}
+        for name, size in (*sizes.items(), *(("state_size", size) for size in self.state_size)):
+            check_whole(name, size)
+            if size < 1:
+                raise ValueError(f"`{name}` (={size}) must be at least 1")
 
     def project(self, input: Tensor) -> Tensor:
         """Compute the input's contribution to the gates, `(…, F) -> (…, G·H)`, for any leading axes."""
@@ -135,10 +137,12 @@ class RecurrentCell(Opaque):
             The new state, in the form of `hx`.
 
         Raises:
-            ValueError: The sizes don't fit.
+            ValueError: A size, type or device doesn't fit.
         """
         if isinstance(input, fx.Proxy):
             return self.call_in_graph(input, hx, **({} if constants is None else {"constants": constants}))
+        if not isinstance(input, Tensor):
+            raise ValueError(f"`input` (={type(input).__name__}) must be a tensor")
         if input.dim() not in (1, 2):
             raise ValueError(
                 f"`input` of shape {tuple(input.shape)} must have one or two axes, (F,) or (B, F), not {input.dim()}"
@@ -148,14 +152,21 @@ class RecurrentCell(Opaque):
                 f"`input` of shape {tuple(input.shape)} must have `input_size` (={self.input_size}) features, "
                 f"not {input.shape[-1]}"
             )
+        weight = next((own for own in self.parameters() if own.is_floating_point()), input)
+        _check_alike("`input`", input, weight)
         batch = input if input.dim() == 2 else input.unsqueeze(0)  # (B, F)
         if hx is None:
             previous = self.initial_state(batch.shape[0], batch)
         else:
-            states = [hx] if isinstance(hx, Tensor) else list(hx)
+            states = list(hx) if isinstance(hx, tuple | list) else [hx]
+            if not all(isinstance(state, Tensor) for state in states):
+                raise ValueError(f"`hx` (={', '.join(type(state).__name__ for state in states)}) must be of tensors")
             expected = [(*input.shape[:-1], size) for size in self.state_size]
             if [tuple(s.shape) for s in states] != expected:
                 raise ValueError(f"`hx` of shapes {[tuple(s.shape) for s in states]} must be of {expected}")
+            for state in states:
+                if state.is_floating_point():
+                    _check_alike("`hx`", state, weight)
             previous = [s if input.dim() == 2 else s.unsqueeze(0) for s in states]
         given = list_constants(self, constants, input.shape[:-1])
         previous = previous + self.constants(batch.shape[0], batch, None, *given)
@@ -165,6 +176,12 @@ class RecurrentCell(Opaque):
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}"
+
+
+def _check_alike(name: str, tensor: Tensor, weight: Tensor) -> None:
+    """Check for the type and device of the weights; under autocast any floating-point type will do."""
+    dtype = castable_type(tensor, weight.dtype) if autocasts(tensor.device) else weight.dtype
+    check_alike(name, tensor, dtype, weight.device)
 
 
 def check_whole(name: str, value: Any) -> None:

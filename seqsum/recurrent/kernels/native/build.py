@@ -44,7 +44,9 @@ def load_library(real: str) -> ctypes.CDLL | str:
 def _compiled(compiler: str, real: str) -> Path:
     folder = Path(__file__).parent
     sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.h")) + sorted(folder.glob("*.cpp")))
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=SECONDS).stdout
+    version = subprocess.run(
+        [compiler, "--version"], capture_output=True, check=True, timeout=SECONDS, text=True
+    ).stdout
     key = hashlib.sha256(repr((sources, version, FLAGS, _processor())).encode()).hexdigest()[:16]
     library = cache_folder() / f"{real}-{key}.so"
     if not library.exists():

@@ -1,0 +1,26 @@
+"""Whether a tensor has the type and device of another."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def check_alike(name: str, tensor: Tensor, dtype: torch.dtype, device: torch.device, what: str = "the weights") -> None:
+    """Raise a ValueError unless a tensor is dense and has this type and device, which `what` names in the message."""
+    if tensor.layout != torch.strided:
+        raise ValueError(f"{name} of layout {tensor.layout} must be of layout {torch.strided}")
+    if tensor.dtype != dtype:
+        raise ValueError(f"{name} of type {tensor.dtype} must be of the type of {what}, {dtype}")
+    if tensor.device != device:
+        raise ValueError(f"{name} on {tensor.device} must be on the device of {what}, {device}")
+
+
+def autocasts(device: torch.device) -> bool:
+    """Whether autocast is enabled for a device; False on `meta`, where torch would raise an error."""
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+
+
+def castable_type(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """Return the type that `check_alike` should require under autocast: any floating-point type, since it casts."""
+    return tensor.dtype if tensor.is_floating_point() else dtype
