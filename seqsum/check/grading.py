@@ -37,10 +37,10 @@ class Grade:
 
 
 def find_submissions(targets: Sequence[str]) -> list[Path]:
-    """The files that are meant by files and folders; those whose names start with `_` are none."""
+    """The files that are meant by files, folders and folders of folders; those whose names start with `_` are none."""
     files: list[Path] = []
     for target in map(Path, targets):
-        files += sorted(target.glob("*.py")) if target.is_dir() else [target]
+        files += (sorted(target.glob("*.py")) or sorted(target.glob("*/*.py"))) if target.is_dir() else [target]
     return [file for file in files if not file.name.startswith("_")]
 
 
@@ -66,10 +66,22 @@ def grade(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         grades = list(pool.map(grade_one, files))
-    for grade in grades:  # here, where matplotlib is imported once and not by each process
+    labels = label([grade.file for grade in grades])
+    for name, grade in zip(labels, grades, strict=True):  # here, where matplotlib is imported once
         if pages is not None and grade.report:
-            Report.from_dict(grade.report).to_html(pages / f"{Path(grade.file).stem}.html")
+            page = name.removesuffix(".py").replace(os.sep, "_")
+            Report.from_dict(grade.report).to_html(pages / f"{page}.html")
     return grades
+
+
+def label(files: Sequence[str]) -> list[str]:
+    """Name each file: by its own name or, where two have the same, with its folder: `ada/cell.py`."""
+    names = [Path(file).name for file in files]
+    if len(set(names)) == len(names):
+        return names
+    paths = [Path(file).resolve() for file in files]
+    common = os.path.commonpath([path.parent for path in paths])
+    return [str(path.relative_to(common)) for path in paths]
 
 
 def make_report(file: str, like: Like | None, learn: bool) -> str:
@@ -96,13 +108,13 @@ def make_table(grades: Sequence[Grade]) -> str:
     head = ("submission", "result", "wrong", "unchecked", "first")
     rows = [
         (
-            Path(grade.file).name,
+            name,
             "right" if grade.passed else "WRONG",
             str(grade.count("failed")) if grade.report else "-",
             str(grade.count("skipped")) if grade.report else "-",
             grade.verdict,
         )
-        for grade in grades
+        for name, grade in zip(label([grade.file for grade in grades]), grades, strict=True)
     ]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)][:-1]
     lines = [

@@ -116,11 +116,7 @@ class EncoderDecoder(nn.Module):
     def read(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Read sources `(B, S)`: return the decoder's first states, `(B, H)`, and what it attends to, `(B, S, E)`."""
         vectors = self._drop(self.encoder(batch.inputs, batch.mask))
-        if isinstance(self.reader, nn.RNNBase) and batch.mask is not None:
-            values, final = run_masked(self.reader, vectors, None, batch.mask)
-        else:
-            mask = {} if batch.mask is None else {"mask": batch.mask}
-            values, final = self.reader(vectors, **mask)
+        values, final = run_masked(self.reader, vectors, None, batch.mask)
         pairs = zip(self.bridge, of_layers(final), strict=True)
         return [torch.tanh(bridge(state)) for bridge, state in pairs], values
 

@@ -1,4 +1,4 @@
-"""Runs torch's own recurrent layers with a mask, which they don't support, by packing the valid steps."""
+"""Runs recurrent layers with a mask, torch's own, which don't support it, by packing the valid steps."""
 
 from __future__ import annotations
 
@@ -9,18 +9,26 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from seqsum.recurrent.recurrent import States
 
 
-def run_masked(layers: nn.RNNBase, inputs: Tensor, state: States | None, mask: Tensor) -> tuple[Tensor, States]:
+def run_masked(layers: nn.Module, inputs: Tensor, state: States | None, mask: Tensor | None) -> tuple[Tensor, States]:
     """Run layers with a mask, as `seqsum.LSTM` does: masked steps are skipped, and their outputs are zero.
 
     Args:
-        layers: A `torch.nn.RNN`, `LSTM` or `GRU`, batch first, in one or both directions.
+        layers: Layers of seqsum, or a `torch.nn.RNN`, `LSTM` or `GRU`, batch first, in one or both directions.
         inputs: `(B, T, F)`.
         state: Initial state, as the layers take it; None for zeros.
-        mask: `(B, T)`, True where a step exists, in any pattern: valid steps need not be consecutive.
+        mask: `(B, T)`, True where a step exists, in any pattern: valid steps need not be consecutive. None if all do.
 
     Returns:
         Outputs `(B, T, D·H)`, and for each direction the state after the last valid step that it reads.
     """
+    if mask is None:
+        return layers(inputs, state)
+    if isinstance(layers, nn.RNNBase):
+        return _run_packed(layers, inputs, state, mask)
+    return layers(inputs, state, mask=mask)
+
+
+def _run_packed(layers: nn.RNNBase, inputs: Tensor, state: States | None, mask: Tensor) -> tuple[Tensor, States]:
     lengths = mask.sum(1)
     order = (~mask).int().argsort(dim=1, stable=True)  # (B, T), the valid steps first
     places = order.unsqueeze(-1)

@@ -166,11 +166,7 @@ class SequenceNetwork(nn.Module):
             features = features * kept
         if state is None:
             state = make_state(self.initial_state, self.recurrence, len(features), self.training)
-        if mask is None:
-            return self.recurrence(features, state)
-        if isinstance(self.recurrence, nn.RNNBase):
-            return run_masked(self.recurrence, features, state, mask)
-        return self.recurrence(features, state, mask=mask)
+        return run_masked(self.recurrence, features, state, mask)
 
     def _check_truncate(self, truncate: int, recurrence: nn.Module) -> None:
         if truncate < 1:

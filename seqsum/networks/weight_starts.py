@@ -10,7 +10,7 @@ WeightStart = Literal["torch", "he", "glorot", "normal", "zeros"]
 STD = 0.01  # of `normal`
 
 
-def start_weights(layer: nn.Linear, start: WeightStart, name: str = "start") -> None:
+def start_weights(layer: nn.Linear, start: WeightStart) -> None:
     """Set a layer's weights `(K, F)` to a start, and its biases to zero; `torch` leaves both as torch.nn draws them.
 
     Args:
@@ -18,13 +18,12 @@ def start_weights(layer: nn.Linear, start: WeightStart, name: str = "start") -> 
         start: `he`: uniform with variance 2/F (He et al., 2015); `glorot`: uniform with variance 2/(F + K) (Glorot &
             Bengio, 2010); `normal`: normal with a standard deviation of 0.01; `zeros`; `torch`: uniform with variance
             1/(3·F).
-        name: Name of the argument, for the message.
 
     Raises:
         ValueError: The start is unknown.
     """
     if start not in get_args(WeightStart):
-        raise ValueError(f"`{name}` (={start!r}) must be one of {get_args(WeightStart)}")
+        raise ValueError(f"`start` (={start!r}) must be one of {get_args(WeightStart)}")
     if start == "torch":
         return
     nn.init.zeros_(layer.bias)

@@ -179,3 +179,13 @@ def test_grades_as_json_hold_the_reports(here, capsys):
     assert ada["passed"]
     assert ben["verdict"] == SAID
     assert len(ben["report"]["results"]) == len(ada["report"]["results"]) > 20
+
+
+def test_submissions_of_the_same_name_are_told_apart_by_their_folders(here, capsys):
+    for who, change in (("ada", ()), ("ben", OLD)):
+        (here / "all" / who).mkdir(parents=True)
+        write(here / "all" / who, "cell.py", *([change] if change else []))
+    assert main(["all", "--like=lstm", "--html=pages"]) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in printed[1:3]] == [["ada/cell.py", "right"], ["ben/cell.py", "WRONG"]]
+    assert sorted(path.name for path in Path("pages").iterdir()) == ["ada_cell.html", "ben_cell.html"]

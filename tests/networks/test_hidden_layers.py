@@ -88,7 +88,7 @@ def test_logistic_regression_is_one_product():
         (lambda: HiddenLayers(input_size=0), r"`input_size` \(=0\) must be at least 1"),
         (lambda: HiddenLayers()(torch.ones(2, 3, 4)), r"`input_size` \(=784\) of the encoder must be the 12 numbers"),
         (lambda: StepNetwork(start="ones"), r"`start` \(='ones'\) must be one of"),
-        (lambda: start_weights(nn.Linear(2, 2), "ones", "begin"), r"`begin` \(='ones'\) must be one of"),
+        (lambda: start_weights(nn.Linear(2, 2), "ones"), r"`start` \(='ones'\) must be one of"),
     ],
 )
 def test_what_is_wrong_is_named(made, message):
