@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -35,13 +36,16 @@ class Compiled:
 
 
 class _Same:
-    """Equal to the same object alone."""
+    """Equal to the same object alone, which it doesn't keep alive."""
 
     def __init__(self, value: Any) -> None:
-        self.value = value
+        try:
+            self.get: Callable[[], Any] = weakref.ref(value)
+        except TypeError:  # such as a torch.dtype
+            self.get = lambda: value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.value is self.value
+        return isinstance(other, _Same) and (mine := self.get()) is not None and other.get() is mine
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -88,7 +92,8 @@ def scripted(loop: Unroll) -> Compiled:
     if modes != compiled.modes:
         parts = dict(cast("nn.Module", compiled.script.cell).named_modules(remove_duplicate=False))
         for name, part in cell.named_modules():
-            parts[name].training = part.training
+            if name in parts:
+                parts[name].training = part.training
         compiled.modes = modes
     cell.__dict__["_compiled"] = compiled
     return compiled

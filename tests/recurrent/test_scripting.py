@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -184,3 +186,13 @@ def test_a_step_may_write_into_the_list_of_its_states(backend):
     masked, valid = layer(inputs, mask=mask), layer(inputs[mask.squeeze(1)])
     torch.testing.assert_close(masked[1], valid[1])
     torch.testing.assert_close(masked[0][mask.squeeze(1)], valid[0])
+
+
+def test_a_compiled_layer_is_freed_like_any_other():
+    layer = Recurrent(Leaky(F, H), backend="script")
+    layer(torch.randn(5, 2, F))
+    cell, weight = weakref.ref(layer.cells[0]), weakref.ref(layer.cells[0].read.weight)
+    del layer
+    gc.collect()
+    assert cell() is None
+    assert weight() is None
