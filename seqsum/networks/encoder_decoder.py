@@ -15,11 +15,12 @@ from seqsum.errors import InputError
 from seqsum.networks.beam_search import Found, beam_search
 from seqsum.networks.decoders import Attends, activation_of, build_decoder, of_layers
 from seqsum.networks.masked import run_masked
-from seqsum.networks.recurrences import build_recurrence, check_probability
+from seqsum.networks.recurrences import build_recurrence
 from seqsum.networks.time_distributed import TimeDistributed
 from seqsum.networks.words import Embed
 from seqsum.recurrent.backends import Backend
 from seqsum.recurrent.cells import Attention
+from seqsum.recurrent.cells.base import check_probability
 
 
 class EncoderDecoder(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from seqsum.networks.encoders import Encoder, check_sizes, flatten_steps
 from seqsum.networks.weight_starts import WeightStart, start_weights
+from seqsum.recurrent.cells.base import check_probability
 
 HiddenActivation = Literal["relu", "tanh", "sigmoid"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
@@ -45,8 +46,7 @@ class HiddenLayers(Encoder):
             raise ValueError(f"`sizes` (={list(sizes)}) must be one or more numbers of at least 1")
         if activation not in get_args(HiddenActivation):
             raise ValueError(f"`activation` (={activation!r}) must be one of {get_args(HiddenActivation)}")
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"`dropout` (={dropout}) must be between 0 and 1")
+        check_probability("dropout", dropout)
         input_size = PIXELS if input_size is None else input_size
         check_sizes(input_size=input_size)
         layers = [nn.Linear(*pair) for pair in pairwise([input_size, *sizes])]

@@ -13,6 +13,7 @@ from torch import nn
 from seqsum.recurrent import GRU, LSTM, RNN, Recurrent, RecurrentCell
 from seqsum.recurrent.backends import Backend
 from seqsum.recurrent.cells import OutputActivation
+from seqsum.recurrent.cells.base import check_probability
 from seqsum.recurrent.layers import TorchLike
 
 Bias = Literal["two", "one", "none"]
@@ -86,12 +87,6 @@ def build_recurrence(
         starts = forget_bias if isinstance(forget_bias, Mapping) else {KEEPING_GATES[cell]: forget_bias}
         _start_gates(layers, starts)
     return layers
-
-
-def check_probability(name: str, value: float) -> None:
-    """Raise a ValueError unless the option called `name` is a probability."""
-    if not 0 <= value <= 1:
-        raise ValueError(f"`{name}` (={value}) must be between 0 and 1")
 
 
 def _refuse_for_torch(

@@ -16,9 +16,9 @@ from seqsum.networks.encoders import Encoder
 from seqsum.networks.initial_state import InitialState, check_initial_state, make_state
 from seqsum.networks.masked import run_masked
 from seqsum.networks.readouts import ReadoutName, make_readout
-from seqsum.networks.recurrences import check_probability
 from seqsum.networks.time_distributed import TimeDistributed
 from seqsum.networks.windows import run_in_windows
+from seqsum.recurrent.cells.base import check_probability
 from seqsum.recurrent.recurrent import States
 
 LEARNED_STATE = "recurrence.initial_state."  # prefix of its parameters' names

@@ -13,6 +13,7 @@ from seqsum.distributed import is_first_process
 from seqsum.errors import InputError
 from seqsum.networks.encoders import Encoder
 from seqsum.networks.starts import load_word_vectors
+from seqsum.recurrent.cells.base import check_probability
 
 STD = 0.1  # of the initial vectors
 MISSING = "must be given: these data have no `vocabulary_size` that it follows"
@@ -56,8 +57,7 @@ class WordEncoder(Encoder):
             )
         if output_size < 1:
             raise ValueError(f"`output_size` (={output_size}) must be at least 1")
-        if not 0 <= word_dropout <= 1:
-            raise ValueError(f"`word_dropout` (={word_dropout}) must be between 0 and 1")
+        check_probability("word_dropout", word_dropout)
         self.vocabulary_size = vocabulary_size
         self.output_size = output_size
         self.word_dropout = word_dropout

@@ -14,7 +14,6 @@ from seqsum.data.pairs.translated import TranslatedTexts
 from seqsum.errors import InputError
 from seqsum.figures.page import Section
 from seqsum.networks.beam_search import Found
-from seqsum.networks.recurrences import check_probability
 from seqsum.objectives.base import Objective
 from seqsum.objectives.bleu import CorpusBleu
 from seqsum.objectives.classification import Accuracy
@@ -22,6 +21,7 @@ from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 from seqsum.objectives.masks import masked_mean, without_masked
 from seqsum.objectives.next_token_shown import draw_translations, report_translations, show_translations, write_texts
 from seqsum.objectives.perplexity import Perplexity, cross_entropy
+from seqsum.recurrent.cells.base import check_probability
 
 
 @runtime_checkable

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
-from numbers import Real
 from typing import Any, TypeGuard, cast
 
 import torch
@@ -26,7 +25,7 @@ from seqsum.recurrent.cells import (
     require_cell,
     with_weights,
 )
-from seqsum.recurrent.cells.base import check_switch, check_whole, list_options
+from seqsum.recurrent.cells.base import check_probability, check_switch, check_whole, list_options
 from seqsum.recurrent.cells.graphs import Opaque
 from seqsum.recurrent.cells.packed import uniform_as_torch
 from seqsum.recurrent.hooks import call_with_hooks
@@ -377,8 +376,7 @@ def _check_options(num_layers: int, dropout: float, switches: dict[str, Any]) ->
     check_whole("num_layers", num_layers)
     if num_layers < 1:
         raise ValueError(f"`num_layers` (={num_layers}) must be at least 1")
-    if isinstance(dropout, bool) or not isinstance(dropout, Real) or not 0 <= dropout <= 1:
-        raise ValueError(f"`dropout` (={dropout!r}) must be between 0 and 1")
+    check_probability("dropout", dropout)
     if dropout and num_layers == 1:
         warnings.warn(
             f"`dropout` (={dropout}) works between layers, and `num_layers` is 1: it has no effect", stacklevel=4

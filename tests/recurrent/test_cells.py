@@ -242,3 +242,10 @@ def test_a_step_from_wrong_types_is_refused_in_words(cell_class, changed, messag
 def test_sizes_below_one_are_refused(sizes, name):
     with pytest.raises(ValueError, match=rf"`{name}` .* must be at least 1"):
         RecurrentCell(3, 4, **sizes)
+
+
+@pytest.mark.parametrize("cell_class", [RNNCell, LSTMCell, GRUCell])
+@pytest.mark.parametrize("value", [True, "a", -0.1, 1.5, float("nan"), None])
+def test_recurrent_dropout_is_a_probability(cell_class, value):
+    with pytest.raises(ValueError, match=r"`recurrent_dropout` \(=.*\) must be between 0 and 1"):
+        cell_class(3, 4, recurrent_dropout=value)

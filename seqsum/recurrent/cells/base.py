@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from numbers import Real
 from typing import Any
 
 import torch
@@ -194,6 +195,12 @@ def check_switch(name: str, value: Any) -> None:
     """Raise a TypeError unless the argument called `name` is a bool: the string "False" would count as True."""
     if not isinstance(value, bool):
         raise TypeError(f"`{name}` (={value!r}) must be True or False, not of type {type(value).__name__}")
+
+
+def check_probability(name: str, value: Any) -> None:
+    """Raise a ValueError unless the argument called `name` is a probability; a bool is none."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
+        raise ValueError(f"`{name}` (={value!r}) must be between 0 and 1")
 
 
 def list_options(module: nn.Module, defaults: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from seqsum.recurrent.cells.base import RecurrentCell, check_switch, list_options
+from seqsum.recurrent.cells.base import RecurrentCell, check_probability, check_switch, list_options
 
 DEFAULTS: dict[str, Any] = {  # the options that `repr` shows, and their defaults
     **{"proj_size": 0, "bias": True, "nonlinearity": "tanh", "output_activation": "tanh"},
@@ -64,8 +64,7 @@ class PackedCell(RecurrentCell):
         super().__init__(input_size, hidden_size, state_size=state_size, output_size=output_size)
         for name, switch in (("bias", bias), ("layer_norm", layer_norm), ("recurrent_bias", recurrent_bias)):
             check_switch(name, switch)
-        if not 0 <= recurrent_dropout <= 1:
-            raise ValueError(f"`recurrent_dropout` (={recurrent_dropout}) must be between 0 and 1")
+        check_probability("recurrent_dropout", recurrent_dropout)
         rows = num_gates * hidden_size
         self.bias = bias
         self.recurrent_bias = recurrent_bias
