@@ -229,6 +229,11 @@ class SequenceModule(GraphedModule):
             raise InputError(
                 f"the loss of {type(self.objective).__name__} (={kind}) must be a tensor without axes, such as a mean"
             )
+        if stage == "train" and torch.is_grad_enabled() and not loss.requires_grad:
+            raise InputError(
+                f"the loss of {type(self.objective).__name__} has no gradient: it must depend on the network's outputs "
+                "and not be detached"
+            )
         mean_loss: WeightedMean = getattr(self, f"{stage}_loss")
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")
         mean_loss.update(loss, self.objective.scored(batch).sum())

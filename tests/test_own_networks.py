@@ -150,7 +150,7 @@ class Flawed(Classification):
 
     def loss(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         loss = super().loss(outputs, batch)
-        return {"float": loss.item(), "axes": loss.expand(3)}.get(self.flaw, loss)
+        return {"float": loss.item(), "axes": loss.expand(3), "detached": loss.detach()}.get(self.flaw, loss)
 
     def metrics(self):
         return dict(super().metrics()) if self.flaw == "dict" else super().metrics()
@@ -161,6 +161,7 @@ class Flawed(Classification):
     [
         ("float", "the loss of Flawed (=float) must be a tensor without axes"),
         ("axes", "the loss of Flawed (=of shape (3,)) must be a tensor without axes"),
+        ("detached", "the loss of Flawed has no gradient"),
         ("dict", "`metrics` of Flawed must return a torchmetrics.MetricCollection, not dict"),
     ],
 )

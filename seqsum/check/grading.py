@@ -37,10 +37,15 @@ class Grade:
 
 
 def find_submissions(targets: Sequence[str]) -> list[Path]:
-    """The files that are meant by files, folders and folders of folders; those whose names start with `_` are none."""
+    """The files that are meant by files, and by folders with files or with folders of files.
+
+    Files and folders in a folder whose names start with `_` or a dot are none.
+    """
     files: list[Path] = []
     for target in map(Path, targets):
-        files += (sorted(target.glob("*.py")) or sorted(target.glob("*/*.py"))) if target.is_dir() else [target]
+        inside = [*sorted(target.glob("*.py")), *sorted(target.glob("*/*.py"))] if target.is_dir() else []
+        named = [part for part in inside if not any(name[0] in "_." for name in part.relative_to(target).parts)]
+        files += named if target.is_dir() else [target]
     return [file for file in files if not file.name.startswith("_")]
 
 

@@ -96,7 +96,9 @@ def check_batch(batch: Any) -> None:
     for name, tensor in (("inputs", batch.inputs), ("targets", batch.targets)):
         if not isinstance(tensor, Tensor):
             raise InputError(f"`{name}` of the batch must be a tensor, not {type(tensor).__name__}")
-        if tensor.dim() < 2 or len(tensor) != len(batch.inputs):
+        if tensor.dim() > 1 and len(tensor) != len(batch.inputs):
+            raise InputError(f"the batch has {len(batch.inputs)} sequences of inputs, but {len(tensor)} of targets")
+        if tensor.dim() < 2:
             raise InputError(
                 f"`{name}` of the batch, of shape {tuple(tensor.shape)}, must be of (B, T, …) and of (B, S)"
             )

@@ -185,7 +185,12 @@ def test_submissions_of_the_same_name_are_told_apart_by_their_folders(here, caps
     for who, change in (("ada", ()), ("ben", OLD)):
         (here / "all" / who).mkdir(parents=True)
         write(here / "all" / who, "cell.py", *([change] if change else []))
+    for other in (".venv", "_shared"):
+        (here / "all" / other).mkdir()
+        write(here / "all" / other, "helper.py")
     assert main(["all", "--like=lstm", "--html=pages"]) == 1
     printed = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in printed[1:3]] == [["ada/cell.py", "right"], ["ben/cell.py", "WRONG"]]
     assert sorted(path.name for path in Path("pages").iterdir()) == ["ada_cell.html", "ben_cell.html"]
+    write(here / "all", "late.py")
+    assert [str(path) for path in find_submissions(["all"])] == ["all/late.py", "all/ada/cell.py", "all/ben/cell.py"]
