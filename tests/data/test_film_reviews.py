@@ -255,8 +255,11 @@ def test_texts_that_can_not_be_read_are_named_and_skipped(root, tmp_path):
 
 def test_a_misspelt_file_is_no_text(root):
     for name in ("reviews/mine", "my_review.txt"):
-        with pytest.raises(InputError, match=rf"`--data\.texts` \(={name}\) is no file"):
+        with pytest.raises(InputError, match=rf"`--data\.texts` \(={name}\) has no text to read: .*is no file"):
             own(root, name)
+        found = own(root, ["a good film", name]).own
+        assert [skipped.source for skipped in found.skipped] == [name]
+        assert len(found.texts) == 1
 
 
 def test_no_text_is_an_error(root):

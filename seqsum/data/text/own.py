@@ -52,7 +52,7 @@ def read_texts(given: Sequence[str], split: Callable[[str], list[str]] = tokeniz
         by_line: Whether each line is a text by itself; lines without words are none.
 
     Raises:
-        InputError: A name that looks like a file's is none, or there is no text at all.
+        InputError: There is no text at all.
     """
     found = OwnTexts([], [], [])
     for item in given:
@@ -108,7 +108,8 @@ def _paths(item: str, found: OwnTexts) -> list[Path] | None:
     if matches := sorted(glob(str(path))):
         return [Path(match) for match in matches]
     if re.search(r"\s", item.strip()) is None and (path.suffix or "/" in item):
-        raise InputError(f"`--data.texts` (={item}) is no file; a text itself has more than one word")
+        found.skipped.append(Skipped(item, "is no file, and has a file's name"))
+        return []
     return None
 
 
