@@ -202,6 +202,8 @@ def test_states_of_the_last_layer_are_those_that_the_head_reads(cell, num_layers
 def test_titles_say_layer_and_direction():
     titles = [describe_gates(["forget_gate"], suffix)[0] for suffix in ("l0", "l0_reverse", "l11")]
     assert titles == ["Inside layer 1", "Inside layer 1, backwards", "Inside layer 12"]
+    texts = [describe_gates(["forget_gate"], suffix)[1] for suffix in ("l0", "l0_reverse")]
+    assert ["from the last step to the first" in text for text in texts] == [False, True]
     assert section("states_3_l1_reverse", None).title == "Inside layer 2, backwards while it reads an image"
 
 

@@ -198,6 +198,7 @@ GATES = (
     "Inside {layer}",
     "Gates and states while the layer reads one sequence: time runs to the right, each row is one unit.",
 )
+BACKWARDS = "This direction reads from the last step to the first: each column has seen those on its right."
 ORDER = "Units are sorted: first those that rise with the sum, last those that fall with it."
 
 PARTS = {
@@ -277,6 +278,7 @@ def describe_gates(parts: Sequence[str], suffix: str, ordered: bool = True) -> t
         ordered: Whether units are sorted by how they rise with the sum.
     """
     title, text = GATES
+    text = f"{text} {BACKWARDS}" if suffix.endswith("_reverse") else text
     text = f"{text} {ORDER}" if ordered else text
     return title.format(layer=_layer_of(suffix)), "\n".join([text, *(PARTS[part] for part in parts if part in PARTS)])
 
