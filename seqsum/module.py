@@ -20,6 +20,7 @@ from seqsum.graphs import CudaGraph, GraphedModule
 from seqsum.networks import Encoder, SequenceNetwork, build_network
 from seqsum.networks.starts import STARTS
 from seqsum.objectives import Objective, RunningSum, WeightedMean
+from seqsum.objectives.base import check_loss
 from seqsum.optimization import OptimizerCallable, Schedule, adamw, check_length, make_schedule
 
 Stage = Literal["train", "val", "test"]
@@ -224,16 +225,7 @@ class SequenceModule(GraphedModule):
             raise InputError("the network may return `ScoredSteps` in training alone, not in validation or a test")
         outputs, batch = batch.pair(outputs)  # (B, S, K)
         loss = self.objective.loss(outputs, batch)
-        if not isinstance(loss, Tensor) or loss.dim() > 0:
-            kind = f"of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-            raise InputError(
-                f"the loss of {type(self.objective).__name__} (={kind}) must be a tensor without axes, such as a mean"
-            )
-        if stage == "train" and torch.is_grad_enabled() and not loss.requires_grad:
-            raise InputError(
-                f"the loss of {type(self.objective).__name__} has no gradient: it must depend on the network's outputs "
-                "and not be detached"
-            )
+        check_loss(self.objective, loss, learns=stage == "train" and torch.is_grad_enabled())
         mean_loss: WeightedMean = getattr(self, f"{stage}_loss")
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")
         mean_loss.update(loss, self.objective.scored(batch).sum())

@@ -21,10 +21,10 @@ def versions(folder: Path) -> list[Path]:
     return sorted(numbered, key=number_of)
 
 
-def runs_of(root: Path, experiment: str) -> list[Path]:
-    """List an experiment's version folders, also those of runs on data that stand in for real ones."""
-    names = experiment, *(f"{experiment}-{dataset}" for dataset in STAND_INS)
-    return [version for name in names for version in versions(root / name)]
+def runs_of(folder: Path) -> list[Path]:
+    """List the version folders of an experiment's folder, also those of runs on data that stand in for real ones."""
+    folders = folder, *(folder.with_name(f"{folder.name}-{dataset}") for dataset in STAND_INS)
+    return [version for each in folders for version in versions(each)]
 
 
 def experiment_of(folder: Path) -> str:

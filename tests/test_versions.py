@@ -37,5 +37,5 @@ def test_other_folders_are_no_runs(here):
 def test_runs_on_data_that_stand_in_belong_to_the_experiment(tmp_path, name):
     there = [claim_version(tmp_path / folder) for folder in (name, f"{name}-rendered", f"{name}-made", name)]
     claim_version(tmp_path / f"{name}-x")
-    assert sorted(runs_of(tmp_path, name)) == sorted(there)
+    assert sorted(runs_of(tmp_path / name)) == sorted(there)
     assert {experiment_of(run.parent) for run in there} == {name}

@@ -39,13 +39,12 @@ class Grade:
 def find_submissions(targets: Sequence[str]) -> list[Path]:
     """The files that are meant by files, and by folders with files or with folders of files.
 
-    Files and folders in a folder whose names start with `_` or a dot are none.
+    Names that start with `_` mean none, nor, in a folder, those that start with a dot.
     """
     files: list[Path] = []
     for target in map(Path, targets):
-        inside = [*sorted(target.glob("*.py")), *sorted(target.glob("*/*.py"))] if target.is_dir() else []
-        named = [part for part in inside if not any(name[0] in "_." for name in part.relative_to(target).parts)]
-        files += named if target.is_dir() else [target]
+        inside = [*sorted(target.glob("[!_.]*.py")), *sorted(target.glob("[!_.]*/[!_.]*.py"))]
+        files += inside if target.is_dir() else [target]
     return [file for file in files if not file.name.startswith("_")]
 
 

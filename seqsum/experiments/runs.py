@@ -109,7 +109,7 @@ def claim(folder: Path, arguments: list[str]) -> None:
     A run that was refused for its arguments has left no version there: they may be mended.
     """
     listed = folder / LISTED
-    if not (listed.exists() and runs_of(folder.parent, folder.name)):
+    if not (listed.exists() and runs_of(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(listed, json.dumps(arguments, indent=2) + "\n")
     elif (before := json.loads(listed.read_text(encoding="utf-8"))) != arguments:
@@ -121,7 +121,7 @@ def claim(folder: Path, arguments: list[str]) -> None:
 
 def finished(folder: Path) -> Run | None:
     """Return the newest run in a folder that has results, if any."""
-    for version in reversed(runs_of(folder.parent, folder.name)):
+    for version in reversed(runs_of(folder)):
         if (results := version / "results.json").exists():
             return Run(version, json.loads(results.read_text(encoding="utf-8")))
     return None
@@ -129,7 +129,7 @@ def finished(folder: Path) -> Run | None:
 
 def going_on(folder: Path) -> list[str]:
     """Return the argument that resumes an interrupted training, or none if it left no checkpoint."""
-    for version in reversed(runs_of(folder.parent, folder.name)):
+    for version in reversed(runs_of(folder)):
         if (checkpoint := version / "checkpoints/last.ckpt").exists():
             return [f"--ckpt_path={checkpoint}"]
     return []

@@ -72,7 +72,7 @@ class Flatten(Encoder):
 
     Raises:
         ValueError: The size is below one.
-        InputError: In `forward`, the size is not that of the input.
+        InputError: In `forward`, the inputs are no floating-point numbers, or of another size.
     """
 
     follows: ClassVar[Mapping[str, str]] = {"output_size": "input_size"}
@@ -88,7 +88,7 @@ class Flatten(Encoder):
 
 
 def flatten_steps(inputs: Tensor, **wanted: int) -> Tensor:
-    """Flatten inputs `(N, …)` to `(N, F)`; raise an InputError if `F` is not the size that an argument says."""
+    """Flatten inputs `(N, …)` to `(N, F)`; raise an InputError if that can't be, or `F` is another size."""
     if not inputs.is_floating_point():
         raise InputError(
             f"the encoder reads numbers at each step, and these data have inputs of type {inputs.dtype}: "

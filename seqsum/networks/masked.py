@@ -1,4 +1,4 @@
-"""Runs recurrent layers with a mask, torch's own, which don't support it, by packing the valid steps."""
+"""Runs recurrent layers with a mask. torch's own support none: their valid steps are packed."""
 
 from __future__ import annotations
 

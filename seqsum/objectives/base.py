@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import compress
-from typing import Literal
+from typing import Any, Literal
 
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -115,3 +115,24 @@ def inside(evaluation: Evaluation) -> list[Section]:
         title, text = captions.describe_gates(list(parts), suffix, ordered=False)
         sections.append(Section(title, text, f"gates_{suffix}", figure))
     return sections or [Section("Inside the recurrence", captions.NO_GATES)]
+
+
+def check_loss(objective: Objective, loss: Any, learns: bool) -> None:
+    """Check what an objective returns as its loss.
+
+    Args:
+        objective: The objective.
+        loss: The loss.
+        learns: Whether gradients are computed from it.
+
+    Raises:
+        InputError: It is no tensor without axes, or has no gradient.
+    """
+    name = type(objective).__name__
+    if not isinstance(loss, Tensor) or loss.dim() > 0:
+        kind = f"of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise InputError(f"the loss of {name} (={kind}) must be a tensor without axes, such as a mean")
+    if learns and not loss.requires_grad:
+        raise InputError(
+            f"the loss of {name} has no gradient: it must depend on the network's outputs and not be detached"
+        )

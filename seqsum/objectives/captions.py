@@ -254,7 +254,7 @@ def section(name: str, figure: Figure, remark: str = "") -> Section:
     """
     known = re.fullmatch(r"(.+?)(?:_\d+)?(?:_(l\d+(?:_reverse)?))?", name)
     title, text = FIGURES.get(known[1] if known else name, (name.replace("_", " ").capitalize(), ""))
-    layer = _layer_of(known[2] or "l0" if known else "l0")
+    layer = _layer_of(known[2] if known and known[2] else "l0")
     return Section(title.format(layer=layer), f"{text} {remark}".strip(), name, figure)
 
 

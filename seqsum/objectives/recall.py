@@ -47,7 +47,7 @@ class Recall(Classification):
         if not isinstance(evaluation.data, CopyMemory):
             return {}
         outputs, targets, mask = evaluation.join()
-        asked = targets.masked_fill(~scored_steps(targets, mask), self.blank)
+        asked = blank_masked(targets, mask, self.blank)
         few, first = slice(SEQUENCES), evaluation.first
         steps = first.targets.shape[1]
         chances = self.probabilities(outputs[few, :steps])
@@ -56,6 +56,11 @@ class Recall(Classification):
             "recall": plot_recall(symbols, chances, first.targets[few], self.blank),
             "recall_by_place": plot_recall_by_place(outputs.argmax(-1), asked, self.blank),
         }
+
+
+def blank_masked(targets: Tensor, mask: Tensor | None, blank: int) -> Tensor:
+    """Let masked steps, as those of the blank, recall nothing."""
+    return targets.masked_fill(~scored_steps(targets, mask), blank)
 
 
 class RecalledAccuracy(Accuracy):
@@ -85,7 +90,7 @@ class ExactRecall(StepMean):
         self.blank = blank
 
     def update(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> None:
-        super().update(outputs, targets.masked_fill(~scored_steps(targets, mask), self.blank), mask)
+        super().update(outputs, blank_masked(targets, mask, self.blank), mask)
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         right = (outputs.argmax(-1) == targets) | (targets == self.blank)

@@ -16,6 +16,12 @@ def check_alike(name: str, tensor: Tensor, dtype: torch.dtype, device: torch.dev
         raise ValueError(f"{name} on {tensor.device} must be on the device of {what}, {device}")
 
 
+def check_like(name: str, tensor: Tensor, weight: Tensor) -> None:
+    """Raise a ValueError unless a tensor has the type and device of a weight; see `castable_type` for autocast."""
+    dtype = castable_type(tensor, weight.dtype) if autocasts(tensor.device) else weight.dtype
+    check_alike(name, tensor, dtype, weight.device)
+
+
 def autocasts(device: torch.device) -> bool:
     """Whether autocast is enabled for a device; False on `meta`, where torch would raise an error."""
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)

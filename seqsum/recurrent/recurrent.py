@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from seqsum.recurrent.alike import autocasts, castable_type, check_alike
+from seqsum.recurrent.alike import autocasts, check_alike, check_like
 from seqsum.recurrent.backends import Backend, check_backend, choose_backend, run
 from seqsum.recurrent.cells import (
     Constants,
@@ -275,9 +275,7 @@ class Recurrent(Opaque):
 
     def _check_alike(self, name: str, tensor: Tensor, input: Tensor) -> None:
         """Check for the type and device of the weights; under autocast any floating-point type will do."""
-        reference = self._reference(input)
-        dtype = castable_type(tensor, reference.dtype) if autocasts(input.device) else reference.dtype
-        check_alike(name, tensor, dtype, reference.device)
+        check_like(name, tensor, self._reference(input))
 
     def _unwrap(self, hx: States, batch: Sequence[int], input: Tensor) -> list[Tensor]:
         """Check the user's state and return it as a list of `(L·D, B, S)`; `batch` is empty for a single sequence."""

@@ -47,7 +47,7 @@ class _Same:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Same) and (mine := self.get()) is not None and other.get() is mine
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # as Python itself sets it beside `__eq__`
 
 
 def _attributes(cell: nn.Module) -> Any:
@@ -111,12 +111,16 @@ def _script(loop: Unroll) -> nn.Module:
             with compiling_loop():
                 return torch.jit.script(loop)
     except Exception as error:  # TorchScript documents no exception types
-        for kind in (type(loop), *map(type, loop.cell.modules())):  # or a cell that is mended could not be compiled
-            torch.jit._recursive.concrete_type_store.type_store.pop(kind, None)
-        why = explain_compile_error(loop.cell, error)
-        for kind in (type(loop), *map(type, loop.cell.modules())):  # or a cell that is mended could not be compiled
-            torch.jit._recursive.concrete_type_store.type_store.pop(kind, None)
+        _forget(loop)
+        why = explain_compile_error(loop.cell, error)  # which compiles again
+        _forget(loop)
         raise RuntimeError(f"TorchScript can't compile {type(loop.cell).__name__}: {why}") from error
+
+
+def _forget(loop: Unroll) -> None:
+    """Let TorchScript forget the types of a loop and its cell, or a cell that is mended could not be compiled."""
+    for kind in (type(loop), *map(type, loop.cell.modules())):
+        torch.jit._recursive.concrete_type_store.type_store.pop(kind, None)
 
 
 def run_scripted(compiled: Compiled) -> Runner:

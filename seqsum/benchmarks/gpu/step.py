@@ -124,7 +124,7 @@ def _without_launch(part: Part) -> None:
     try:
         part()
     finally:
-        Launch.__call__ = launch  # type: ignore[method-assign]
+        Launch.__call__ = launch  # type: ignore[method-assign]  # as it was
 
 
 class Step:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, fx, nn
 
-from seqsum.recurrent.alike import autocasts, castable_type, check_alike
+from seqsum.recurrent.alike import check_like
 from seqsum.recurrent.cells.constants import Constants, list_constants
 from seqsum.recurrent.cells.graphs import Opaque
 
@@ -154,7 +154,7 @@ class RecurrentCell(Opaque):
                 f"not {input.shape[-1]}"
             )
         weight = next((own for own in self.parameters() if own.is_floating_point()), input)
-        _check_alike("`input`", input, weight)
+        check_like("`input`", input, weight)
         batch = input if input.dim() == 2 else input.unsqueeze(0)  # (B, F)
         if hx is None:
             previous = self.initial_state(batch.shape[0], batch)
@@ -167,7 +167,7 @@ class RecurrentCell(Opaque):
                 raise ValueError(f"`hx` of shapes {[tuple(s.shape) for s in states]} must be of {expected}")
             for state in states:
                 if state.is_floating_point():
-                    _check_alike("`hx`", state, weight)
+                    check_like("`hx`", state, weight)
             previous = [s if input.dim() == 2 else s.unsqueeze(0) for s in states]
         given = list_constants(self, constants, input.shape[:-1])
         previous = previous + self.constants(batch.shape[0], batch, None, *given)
@@ -177,12 +177,6 @@ class RecurrentCell(Opaque):
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}"
-
-
-def _check_alike(name: str, tensor: Tensor, weight: Tensor) -> None:
-    """Check for the type and device of the weights; under autocast any floating-point type will do."""
-    dtype = castable_type(tensor, weight.dtype) if autocasts(tensor.device) else weight.dtype
-    check_alike(name, tensor, dtype, weight.device)
 
 
 def check_whole(name: str, value: Any) -> None:
