@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -190,10 +189,3 @@ def compute(global_batch_size: int) -> dict[str, Any]:
             "spoilt": spoilt(batch_size),
         }
     return found | {"drawn": draw.call_count, "made": 6}
-
-
-def compute_as_one_of_several(folder: Path, global_batch_size: int, environment: dict[str, str | int]) -> None:
-    """Compute it in a process with these variables of torchrun's, and write it to `FOLDER/RANK.pt`."""
-    os.environ.update({name: str(value) for name, value in environment.items()})
-    torch.set_num_threads(1)
-    torch.save(compute(global_batch_size), folder / f"{environment['RANK']}.pt")

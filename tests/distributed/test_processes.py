@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import re
 
 import pytest
 import torch
-from lightning.fabric.plugins.environments.lightning import find_free_network_port
 
 from tests.distributed import job
+from tests.distributed.launching import run_in_processes
 
 BATCH_SIZE = 84  # of all processes together: of 85 sequences, one is left for the last batch
 
@@ -22,23 +21,8 @@ def alone():
 
 @pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
 def together(request, tmp_path_factory):
-    """What each of several processes saw. One that waits for another would hang: hence the timeout.
-
-    They are forked from one process that has imported everything: torchrun's would each do so.
-    """
-    folder = tmp_path_factory.mktemp("processes")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([job.__name__])
-    address = {"MASTER_ADDR": "localhost", "MASTER_PORT": find_free_network_port()}
-    group = {**address, "WORLD_SIZE": request.param, "TORCHELASTIC_RUN_ID": "tests"}
-    arguments = [(folder, BATCH_SIZE, {**group, "RANK": rank, "LOCAL_RANK": rank}) for rank in range(request.param)]
-    processes = [context.Process(target=job.compute_as_one_of_several, args=each, daemon=True) for each in arguments]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(timeout=300)
-    assert [process.exitcode for process in processes] == [0] * request.param
-    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(request.param)]
+    """What each of several processes saw."""
+    return run_in_processes(request.param, tmp_path_factory.mktemp("processes"), job.compute, BATCH_SIZE)
 
 
 def digits_of(used, epoch):
