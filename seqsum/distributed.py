@@ -14,8 +14,8 @@ from torch import Tensor, distributed
 from seqsum.errors import InputError
 
 
-def of_all_processes(mean: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """Rescale this process's mean loss so that the average over processes, as DDP computes it, is the global mean.
+def weight_among_processes(mean: Tensor, count: Tensor) -> tuple[Tensor | None, Tensor]:
+    """Weigh this process's mean loss so that the average over processes, as DDP computes it, is the global mean.
 
     DDP averages gradients as if all processes had the same number of terms. But a process may have fewer rows of a
     short last batch, or none, and masks leave out different numbers of steps. So each process's mean is weighted by its
@@ -26,15 +26,16 @@ def of_all_processes(mean: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         count: Scalar, the number of terms in the mean.
 
     Returns:
-        The loss to differentiate in this process, and the mean over all processes, detached. With one process, both
-        equal `mean`.
+        The weight by which this process multiplies its mean before it differentiates it, and the mean over all
+        processes, detached. With one process, None, for no weight, and `mean`.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
-        return mean, mean.detach()
-    sums = torch.stack([mean.detach() * count, count.to(mean)])
+        return None, mean.detach()
+    counted = count.to(torch.promote_types(mean.dtype, torch.float32))  # bfloat16 counts exactly only up to 256
+    sums = torch.stack([mean.detach() * counted, counted])
     distributed.all_reduce(sums)
     total, count_of_all = sums[0], sums[1].clamp(min=1)
-    return mean * (distributed.get_world_size() * count / count_of_all), total / count_of_all
+    return distributed.get_world_size() * counted / count_of_all, total / count_of_all
 
 
 @atexit.register

@@ -14,7 +14,6 @@ from torchmetrics import Metric, MetricCollection
 
 import seqsum
 from seqsum.data.base import Batch, ScoredSteps, SequenceData, check_batch
-from seqsum.distributed import of_all_processes
 from seqsum.errors import InputError
 from seqsum.graphs import CudaGraph, GraphedModule
 from seqsum.networks import Encoder, SequenceNetwork, build_network
@@ -155,15 +154,15 @@ class SequenceModule(GraphedModule):
         return self.network(batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> TrainingOutput:
-        loss, mean_loss = self.run_training_losses(batch)
+        loss, mean_loss = self.run_training_loss(batch)
         if mean_loss.is_cpu or self._loss_is_due():
             # on the CPU, because Lightning reads progress-bar values after each step and would wait for the GPU
             self.log("train/step_loss", mean_loss.float().cpu(), prog_bar=True, batch_size=len(batch.inputs))
         return {"loss": loss, "batch_loss": mean_loss}
 
-    def training_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         loss, _ = self._shared_step(batch, "train")
-        return of_all_processes(loss, self.objective.scored(batch).sum())
+        return loss, self.objective.scored(batch).sum()
 
     def graph_obstacle(self) -> str | None:
         for name in ("training_step", "backward"):

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from seqsum.data.base import Batch
+from seqsum.graphs.averaging import PackedGradients
 from seqsum.objectives.metrics import Sums
 
 Result = TypeVar("Result")
-Losses = tuple[Tensor, Tensor]  # the loss to differentiate, and the mean loss over all processes
+MeanLoss = tuple[Tensor, Tensor]  # the mean loss of a batch, and how many terms it is the mean of
 Places = Sequence[tuple[Tensor, Tensor]]  # total and count of each metric
 
 
@@ -93,13 +94,13 @@ class Parts(NamedTuple):
     """The parts of a training step.
 
     Attributes:
-        forward: Computes the losses of a batch.
-        backward: Computes the weights' gradients from the loss.
+        forward: Computes the mean loss of a batch.
+        backward: Computes the weights' gradients from this loss, multiplied by a weight; None for 1.
         clip: Clips these gradients; None for no clipping.
     """
 
-    forward: Callable[[Batch], Losses]
-    backward: Callable[[Tensor], None]
+    forward: Callable[[Batch], MeanLoss]
+    backward: Callable[[Tensor, Tensor | None], None]
     clip: Callable[[], None] | None
 
 
@@ -116,6 +117,7 @@ class CapturedStep:
         batch: A batch with the shapes and types of all later batches.
         weights: All weights of the module, also frozen ones: clipping must not see gradients that they had before.
         metrics, places: The metrics that `forward` updates, and the tensors of their sums, see `Sums.keep_in`.
+        packed: Takes the gradients of each backward pass, to average them over processes; None for one process.
 
     Raises:
         RuntimeError: A part can't be captured. Weights, gradients and metrics are restored.
@@ -129,16 +131,20 @@ class CapturedStep:
         weights: Sequence[nn.Parameter],
         metrics: Sequence[Sums],
         places: Places,
+        packed: PackedGradients | None,
     ) -> None:
         self.batch = batch.map(_place_like)
-        self.metrics, self.places = metrics, places
+        self.metrics, self.places, self.packed = metrics, places, packed
         gradients, updates = [weight.grad for weight in weights], [metric.update_count for metric in metrics]
         captures.settle()
         try:
             for weight in weights:
                 weight.grad = None  # backward then puts each gradient into a tensor of its own
-            self._forward, (loss, mean_loss) = captures.capture(lambda: parts.forward(self.batch))
-            self._backward, _ = captures.capture(lambda: parts.backward(loss))
+            self._forward, (loss, terms) = captures.capture(lambda: parts.forward(self.batch))
+            self.loss_weight = torch.ones_like(loss, requires_grad=False) if packed else None
+            self._backward, _ = captures.capture(lambda: self._run_backward(parts, loss))
+            if packed:
+                packed.give_views()
             self.gradients = [(weight, weight.grad) for weight in weights]
             self._clip = captures.capture(parts.clip)[0] if parts.clip else None
         finally:
@@ -147,10 +153,15 @@ class CapturedStep:
             for metric, place, count in zip(metrics, places, updates, strict=True):
                 metric.total, metric.count = place
                 metric.set_updates(count)
-        self.losses = loss.detach(), mean_loss.detach()
+        self.mean_loss = loss.detach(), terms
 
-    def forward(self, batch: Batch) -> Losses:
-        """Compute a batch's losses and update the metrics. The next step overwrites the first loss."""
+    def _run_backward(self, parts: Parts, loss: Tensor) -> None:
+        parts.backward(loss, self.loss_weight)
+        if self.packed:
+            self.packed.pack()
+
+    def forward(self, batch: Batch) -> MeanLoss:
+        """Compute a batch's mean loss and update the metrics. The next step overwrites the number of terms."""
         for kept, tensor in zip(self.batch, batch, strict=True):
             if kept is not None and tensor is not None:
                 kept.copy_(tensor, non_blocking=True)
@@ -158,10 +169,16 @@ class CapturedStep:
             metric.keep_in(place)
             metric.set_updates(metric.update_count + 1)
         self._forward()
-        return self.losses[0], self.losses[1].clone()
+        loss, terms = self.mean_loss
+        return loss.clone(), terms
+
+    def weigh(self, weight: Tensor) -> None:
+        """Set the weight of this process's loss among those of all processes, before the backward pass."""
+        if self.loss_weight is not None:
+            self.loss_weight.copy_(weight)
 
     def backward(self) -> None:
-        """Compute the gradients and assign them to the weights."""
+        """Compute the gradients and assign them to the weights; those of several processes are not averaged yet."""
         self._backward()
         for weight, gradient in self.gradients:
             weight.grad = gradient

@@ -12,8 +12,9 @@ from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from seqsum.data.base import Batch
+from seqsum.distributed import weight_among_processes
 from seqsum.graphs.batches import BatchGraphs
-from seqsum.graphs.capture import Captures, Losses, Parts
+from seqsum.graphs.capture import Captures, MeanLoss, Parts
 from seqsum.graphs.obstacles import explain
 from seqsum.graphs.steps import StepGraphs
 
@@ -35,25 +36,35 @@ class GraphedModule(LightningModule):
         super().__init__()
         self.cuda_graph = cuda_graph
 
-    def training_losses(self, batch: Batch) -> Losses:
-        """Compute the loss to differentiate and the detached mean loss of all processes; update `training_metrics`.
+    def training_loss(self, batch: Batch) -> MeanLoss:
+        """Compute this process's mean loss and the number of terms in it; update `training_metrics`.
 
         It must run entirely on the device.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define `training_losses`")
+        raise NotImplementedError(f"{type(self).__name__} must define `training_loss`")
 
     def training_metrics(self) -> Sequence[Metric]:
-        """Return the metrics that `training_losses` updates."""
+        """Return the metrics that `training_loss` updates."""
         raise NotImplementedError(f"{type(self).__name__} must define `training_metrics`")
 
     def training_networks(self) -> Sequence[nn.Module]:
-        """Return the modules that `training_losses` runs."""
+        """Return the modules that `training_loss` runs."""
         raise NotImplementedError(f"{type(self).__name__} must define `training_networks`")
 
-    def run_training_losses(self, batch: Batch) -> Losses:
-        """Compute this step's `training_losses`, by its graph if it has one."""
+    def run_training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Compute this step's loss, by its graph if it has one.
+
+        Returns:
+            The loss to differentiate in this process, and the mean loss of all processes, detached.
+        """
         running = self.graphs.begin() if self.graphs else None
-        return running.forward(batch) if running else self.training_losses(batch)
+        mean, count = running.forward(batch) if running else self.training_loss(batch)
+        weight, mean_of_all = weight_among_processes(mean, count)
+        if weight is None:
+            return mean, mean_of_all
+        if running:
+            running.weigh(weight)
+        return mean * weight, mean_of_all
 
     def graph_obstacle(self) -> str | None:
         """Say, as a clause, why no step of this module can be a graph; None if steps can."""
@@ -68,7 +79,7 @@ class GraphedModule(LightningModule):
         if obstacle := unfit_device or self.graph_obstacle():
             explain(obstacle, insisted)
             return
-        parts = Parts(self._forward_part, super().backward, self._clip_part)
+        parts = Parts(self._forward_part, self._backward_part, self._clip_part)
         networks, metrics = self.training_networks(), self.training_metrics()
         self.graphs = StepGraphs(self.trainer, self, parts, networks, metrics, insisted)
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it from outside
@@ -89,6 +100,8 @@ class GraphedModule(LightningModule):
             self.graphs.running.backward()
         else:
             super().backward(loss, *args, **kwargs)
+        if self.graphs:
+            self.graphs.average_gradients()
 
     def configure_gradient_clipping(
         self,
@@ -99,10 +112,13 @@ class GraphedModule(LightningModule):
         if not (self.graphs and self.graphs.running and self.graphs.running.clip()):
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
-    def _forward_part(self, batch: Batch) -> Losses:
+    def _forward_part(self, batch: Batch) -> MeanLoss:
         # the contexts that Lightning enters for a step, but not yet in `on_train_batch_start`
         with torch.enable_grad(), self.trainer.precision_plugin.train_step_context():
-            return self.training_losses(batch)
+            return self.training_loss(batch)
+
+    def _backward_part(self, loss: Tensor, weight: Tensor | None) -> None:
+        super().backward(loss, gradient=weight)
 
     def _clip_part(self) -> None:
         trainer = self.trainer

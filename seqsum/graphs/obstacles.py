@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, MixedPrecision, Precision
-from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from seqsum.objectives.metrics import Sums
 from seqsum.recurrent import Recurrent
@@ -32,8 +33,10 @@ def obstacles(trainer: Trainer, module: LightningModule, metrics: Sequence[Any])
         metrics: Metrics that its steps update.
     """
     strategy = type(trainer.strategy)
-    if strategy is not SingleDeviceStrategy:
-        yield f"the strategy is {strategy.__name__}, not a single device"
+    if strategy not in (SingleDeviceStrategy, DDPStrategy):
+        yield f"the strategy is {strategy.__name__}, neither a single device nor DDP"
+    if isinstance(trainer.strategy.model, DistributedDataParallel):
+        yield from between_processes(trainer.strategy.model, module)
     if trainer.scaler is not None or type(trainer.precision_plugin) not in PRECISIONS:
         yield f"with `--trainer.precision` (={trainer.precision}) the host waits for the device in every step"
     if trainer.accumulate_grad_batches != 1:
@@ -50,6 +53,19 @@ def obstacles(trainer: Trainer, module: LightningModule, metrics: Sequence[Any])
         yield "metrics share their sums in compute groups"
     if any(is_compiled(part) for part in module.modules()):
         yield "the network, or a part of it, is compiled by torch.compile"
+
+
+def between_processes(wrapped: DistributedDataParallel, module: LightningModule) -> Iterator[str]:
+    """Yield what `Averaging` does not do in place of DDP, as clauses."""
+    for option in ("find_unused_parameters", "static_graph", "mixed_precision", "parameters_to_ignore"):
+        if getattr(wrapped, option):
+            yield f"`{option}` of DistributedDataParallel is set"
+    if wrapped._comm_hooks:
+        yield "DistributedDataParallel has a communication hook"
+    if any(isinstance(part, nn.SyncBatchNorm) for part in module.modules()):
+        yield "with `--trainer.sync_batchnorm` processes exchange messages within the forward pass"
+    if any(getattr(part, "sparse", False) for part in module.modules()):
+        yield "a layer has sparse gradients"
 
 
 def is_compiled(part: nn.Module) -> bool:

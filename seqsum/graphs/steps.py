@@ -8,9 +8,11 @@ from typing import Any, cast
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torchmetrics import Metric
 
 from seqsum.data.base import Batch
+from seqsum.graphs.averaging import Averaging
 from seqsum.graphs.capture import CapturedStep, Captures, Parts, Places
 from seqsum.graphs.obstacles import explain, obstacles
 from seqsum.graphs.watchpoints import Watchpoints
@@ -54,8 +56,10 @@ class StepGraphs:
         self._insisted = insisted
         self._given_up = False
         self._captures: Captures | None = None
+        self._averaging: Averaging | None = None  # of several processes
         self._steps: dict[Any, CapturedStep] = {}  # by shape
-        self._seen: Counter[Any] = Counter()  # steps by shape
+        self._prepared = 0  # steps
+        self._seen: Counter[Any] = Counter()  # the same, by shape
         self._places: Places = ()
         self._epoch = -1
         self._fingerprint: Any = None
@@ -67,21 +71,40 @@ class StepGraphs:
     def prepare(self, batch: Batch) -> None:
         """Choose how the next step runs; call this before it."""
         self.running = self._ready = None
-        if self._given_up or len(batch.inputs) == 0:
+        self._prepared += 1
+        if self._prepared > EAGER_STEPS and self._captures is None and not self._given_up:
+            self._start()  # whatever this step's batch is, so that all processes start at the same step
+        if self._averaging:
+            self._averaging.begin_step(self._trainer.accumulate_grad_batches)
+        if len(batch.inputs) == 0:
             return
         shape = self._shape(batch)
         self._seen[shape] += 1
-        if self._seen[shape] <= EAGER_STEPS or not self._is_free():
+        if self._captures is None or self._given_up or self._seen[shape] <= EAGER_STEPS or not self._is_free():
             return
         self._drop_if_changed()
         if shape not in self._steps and len(self._steps) < MAX_SHAPES and not self._given_up:
             self._capture(batch, shape)
         self._ready = self._steps.get(shape)
 
+    def _start(self) -> None:
+        """Give up if there is an obstacle; else prepare to capture, and to average gradients between graphs."""
+        if obstacle := next(obstacles(self._trainer, self._module, self._metrics), None):
+            self._give_up(obstacle)
+            return
+        self._captures = Captures()
+        if isinstance(self._trainer.strategy.model, DistributedDataParallel):
+            self._averaging = Averaging(self._trainer.strategy.model, self._module)
+
     def begin(self) -> CapturedStep | None:
         """Return the step's graphs, once, at its forward pass; None if it runs eagerly."""
         self.running, self._ready = self._ready, None
         return self.running
+
+    def average_gradients(self) -> None:
+        """Average the gradients of the current step over all processes, after its backward pass."""
+        if self._averaging:
+            self._averaging.average(self.running.packed if self.running else None)
 
     def _shape(self, batch: Batch) -> Any:
         """Return what a graph depends on: the batch's shapes, and the clipping, which a callback may change."""
@@ -89,12 +112,7 @@ class StepGraphs:
         return *shapes, self._trainer.gradient_clip_val, self._trainer.gradient_clip_algorithm
 
     def _is_free(self) -> bool:
-        """Whether the current step may be a graph: there is no obstacle, and nothing watches it."""
-        if self._captures is None:
-            if obstacle := next(obstacles(self._trainer, self._module, self._metrics), None):
-                self._give_up(obstacle)
-                return False
-            self._captures = Captures()
+        """Whether the current step may be a graph: nothing watches it, and it doesn't accumulate gradients."""
         if self._epoch != self._trainer.current_epoch:  # callbacks may change the network between epochs
             self._epoch = self._trainer.current_epoch
             self._watchpoints = Watchpoints(self._trainer, self._module, self._networks)
@@ -122,8 +140,10 @@ class StepGraphs:
         clips = (self._trainer.gradient_clip_val or 0) > 0
         parts = self._parts if clips else self._parts._replace(clip=None)
         weights = [*self._module.parameters()]
+        captures = cast("Captures", self._captures)
+        packed = self._averaging.packed() if self._averaging else None
         try:
-            step = CapturedStep(cast("Captures", self._captures), parts, batch, weights, self._sums, self._places)
+            step = CapturedStep(captures, parts, batch, weights, self._sums, self._places, packed)
             if self._watchpoints.fingerprint() != self._fingerprint:
                 raise RuntimeError("attributes of its modules change in every step")
             self._steps[shape] = step

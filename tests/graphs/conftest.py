@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from torch import distributed
 
 from seqsum.callbacks import Seeds
 from seqsum.data import DigitSums, SequenceData
@@ -34,7 +38,8 @@ class Course(Callback):
         self.on_before_zero_grad(trainer, pl_module, optimizer)
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        assert torch.equal(outputs["loss"] * trainer.accumulate_grad_batches, outputs["batch_loss"])
+        if trainer.world_size == 1:
+            assert torch.equal(outputs["loss"] * trainer.accumulate_grad_batches, outputs["batch_loss"])
         self.losses.append(outputs["batch_loss"])
 
     def on_train_epoch_end(self, trainer, pl_module) -> None:
@@ -65,6 +70,19 @@ def assert_equal(one: list[torch.Tensor | None], other: list[torch.Tensor | None
         assert a is None or torch.equal(a, b)
 
 
+def furthest(one: list[torch.Tensor | None], other: list[torch.Tensor | None]) -> float:
+    """Return the largest difference of two trainings, relative to the size of its tensor; 0 if all bits are equal."""
+    assert len(one) == len(other)
+    largest = 0.0
+    for a, b in zip(one, other, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None and b is not None and not torch.equal(a, b.to(a.device)):
+            size = a.double().abs().max().clamp(min=1e-6).item()
+            difference = (a.double() - b.to(a.device).double()).abs().max().item() / size
+            largest = max(largest, difference) if math.isfinite(difference) else math.inf
+    return largest
+
+
 def use_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Capture steps by the stand-in, and reset its counts."""
     monkeypatch.setattr("seqsum.graphs.module.Captures", StandIn)
@@ -73,6 +91,47 @@ def use_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in (StandIn, BatchStandIn):
         monkeypatch.setattr(kind, "captured", 0)
         monkeypatch.setattr(kind, "replayed", 0)
+
+
+def train_small(
+    folder: Path,
+    root: Path,
+    batch_size: int,
+    module: dict[str, Any] | None = None,
+    data: dict[str, Any] | None = None,
+    data_class: type[SequenceData] = DigitSums,
+    module_class: type[SequenceModule] = SequenceModule,
+    callbacks: Iterable[Callback] = (),
+    **options: Any,
+) -> tuple[Trainer, SequenceModule, Course]:
+    """Train a small network; return the Trainer, the module and the record."""
+    torch.manual_seed(0)
+    encoder = ConvEncoder((2, 4), dropout=0.2)
+    settings = {"hidden_size": 8, "backend": "bptt", "encoder": encoder, **copy.deepcopy(module or {})}
+    network = module_class(**settings)
+    course = Course()
+    quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    defaults = {"max_epochs": 3, "limit_val_batches": 2, "gradient_clip_val": 1.0, "log_every_n_steps": 2}
+    trainer = Trainer(
+        accelerator=options.pop("accelerator", "cpu"),
+        devices=1,
+        default_root_dir=folder,
+        callbacks=[Seeds(0), *callbacks, course],
+        **dict.fromkeys(quiet, False),
+        **{**defaults, **options},
+    )
+    digits = {"dataset": "mnist", "root": str(root), "sequence_length": 3, "batch_size": batch_size}
+    arguments = {**(digits if issubclass(data_class, DigitSums) else {}), **(data or {})}
+    trainer.fit(network, data_class(**arguments))
+    return trainer, network, course
+
+
+@pytest.fixture
+def group():
+    """A group of one process."""
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield distributed.group.WORLD
+    distributed.destroy_process_group()
 
 
 @pytest.fixture
@@ -89,37 +148,8 @@ def batch_size():
 
 @pytest.fixture
 def train(tmp_path, mnist_root, batch_size):
-    """Train a small network; return the Trainer, the module and the record."""
-
-    def run(
-        module: dict[str, Any] | None = None,
-        data: dict[str, Any] | None = None,
-        data_class: type[SequenceData] = DigitSums,
-        module_class: type[SequenceModule] = SequenceModule,
-        callbacks: Iterable[Callback] = (),
-        **options: Any,
-    ) -> tuple[Trainer, SequenceModule, Course]:
-        torch.manual_seed(0)
-        encoder = ConvEncoder((2, 4), dropout=0.2)
-        settings = {"hidden_size": 8, "backend": "bptt", "encoder": encoder, **copy.deepcopy(module or {})}
-        network = module_class(**settings)
-        course = Course()
-        quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-        defaults = {"max_epochs": 3, "limit_val_batches": 2, "gradient_clip_val": 1.0, "log_every_n_steps": 2}
-        trainer = Trainer(
-            accelerator=options.pop("accelerator", "cpu"),
-            devices=1,
-            default_root_dir=tmp_path,
-            callbacks=[Seeds(0), *callbacks, course],
-            **dict.fromkeys(quiet, False),
-            **{**defaults, **options},
-        )
-        digits = {"dataset": "mnist", "root": str(mnist_root), "sequence_length": 3, "batch_size": batch_size}
-        arguments = {**(digits if issubclass(data_class, DigitSums) else {}), **(data or {})}
-        trainer.fit(network, data_class(**arguments))
-        return trainer, network, course
-
-    return run
+    """Train a small network; see `train_small`."""
+    return partial(train_small, folder=tmp_path, root=mnist_root, batch_size=batch_size)
 
 
 @pytest.fixture

@@ -22,7 +22,9 @@ from seqsum.graphs.capture import CapturedStep
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Flatten
 from seqsum.objectives import Recall, RunningSum
-from tests.graphs.conftest import everything
+from tests.distributed.launching import run_in_processes
+from tests.graphs import job
+from tests.graphs.conftest import everything, furthest
 
 pytestmark = [
     pytest.mark.gpu,
@@ -54,18 +56,6 @@ class MaskedSums(DigitSums):
 
     def gather(self, batch: IndexBatch) -> Batch:
         return super().gather(batch)._replace(mask=batch.rows[batch.share] % 5 != 0)
-
-
-def furthest(one: list[Tensor | None], other: list[Tensor | None]) -> float:
-    """Return the largest difference of two trainings, relative to the size of its tensor."""
-    assert len(one) == len(other)
-    largest = 0.0
-    for a, b in zip(one, other, strict=True):
-        assert (a is None) == (b is None)
-        if a is not None and b is not None and a.numel():
-            size = a.double().abs().max().clamp(min=1e-6).item()
-            largest = max(largest, (a.double() - b.to(a.device).double()).abs().max().item() / size)
-    return largest
 
 
 @pytest.mark.parametrize(
@@ -194,16 +184,26 @@ def test_a_gradient_scaler_is_in_the_way_and_gradients_are_clipped_all_the_same(
     assert replays == []
 
 
-@pytest.mark.filterwarnings("default:Training steps run without CUDA graphs")
-def test_several_processes_run_without_graphs(train, replays):
-    try:
-        with mock.patch.dict(os.environ), warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            train(**GPU, module={"cuda_graph": True}, strategy="ddp")
-    finally:
-        torch.distributed.destroy_process_group()
-    assert any("since the strategy is DDPStrategy" in str(warning.message) for warning in caught)
-    assert replays == []
+def test_ddp_with_one_process_is_graphs_too(train, replays):
+    """With NCCL, which needs a GPU for each process."""
+    plain, noisy, graphed = (trained_by_ddp(train, wanted) for wanted in (False, False, True))
+    assert len(replays) == GRAPHS
+    assert furthest(plain, graphed) <= 10 * furthest(plain, noisy)
+
+
+def trained_by_ddp(train, cuda_graph: bool) -> list[Tensor | None]:
+    with mock.patch.dict(os.environ):
+        try:
+            return everything(*train(**GPU, module={"cuda_graph": cuda_graph}, strategy="ddp"))
+        finally:
+            torch.distributed.destroy_process_group()
+
+
+def test_two_processes_on_one_gpu_are_graphs_too(tmp_path, mnist_root):
+    processes = run_in_processes(2, tmp_path, job.compute, job.FAST, mnist_root, tmp_path, "gpu")
+    for name in job.FAST:
+        assert tuple(process[name]["graphs"] for process in processes) == job.CASES[name].graphs, name
+        assert all(process[name]["difference"] <= 10 * process[name]["noise"] for process in processes), name
 
 
 def test_a_training_goes_on_on_another_device(train, tmp_path, mnist_root):

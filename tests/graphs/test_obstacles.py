@@ -11,11 +11,14 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
 from torchmetrics import MeanMetric, MetricCollection
 
 from seqsum.data import Batch
-from seqsum.graphs.obstacles import is_compiled, obstacles
+from seqsum.graphs.obstacles import between_processes, is_compiled, obstacles
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder
 from seqsum.objectives import RunningSum
@@ -29,6 +32,10 @@ SENTENCE = "Training steps run without CUDA graphs, since"
 class LooksBack(Callback):
     def on_before_backward(self, trainer, pl_module, loss) -> None:
         assert loss.grad_fn is not None
+
+
+class OwnStrategy(DDPStrategy):
+    """A strategy that may do anything with gradients."""
 
 
 class Regularised(SequenceModule):
@@ -106,7 +113,7 @@ def test_a_training_runs_as_it_is_written_and_says_why(assert_runs_as_written, s
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"strategy": "ddp"}, "the strategy is DDPStrategy, not a single device"),
+        ({"strategy": OwnStrategy()}, "the strategy is OwnStrategy, neither a single device nor DDP"),
         (
             {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))]},
             "with `--trainer.precision` (=16-mixed) the host waits for the device in every step",
@@ -116,6 +123,36 @@ def test_a_training_runs_as_it_is_written_and_says_why(assert_runs_as_written, s
 def test_what_a_trainer_has_in_the_way(tmp_path, options, reason):
     trainer = Trainer(accelerator="cpu", devices=1, default_root_dir=tmp_path, logger=False, **options)
     assert [*obstacles(trainer, SequenceModule(), [])] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "reason"),
+    [
+        ({}, lambda wrapped: None, []),
+        ({"gradient_as_bucket_view": True}, lambda wrapped: None, []),
+        (
+            {"find_unused_parameters": True},
+            lambda wrapped: None,
+            ["`find_unused_parameters` of DistributedDataParallel is set"],
+        ),
+        ({"static_graph": True}, lambda wrapped: None, ["`static_graph` of DistributedDataParallel is set"]),
+        (
+            {},
+            lambda wrapped: wrapped.register_comm_hook(None, allreduce_hook),
+            ["DistributedDataParallel has a communication hook"],
+        ),
+        (
+            {},
+            lambda wrapped: wrapped.module.append(nn.SyncBatchNorm(1)),
+            ["with `--trainer.sync_batchnorm` processes exchange messages within the forward pass"],
+        ),
+        ({}, lambda wrapped: wrapped.module.append(nn.Embedding(2, 2, sparse=True)), ["a layer has sparse gradients"]),
+    ],
+)
+def test_what_ddp_does_between_processes_may_be_in_the_way(group, options, change, reason):
+    wrapped = DistributedDataParallel(nn.Sequential(nn.Linear(1, 1)), **options)
+    change(wrapped)
+    assert [*between_processes(wrapped, wrapped.module)] == reason
 
 
 def test_torch_compile_is_in_the_way():
