@@ -262,6 +262,16 @@ def test_variants_of_the_training_say_how_fast_they_were(short, tmp_path, monkey
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Training steps run without CUDA graphs, since the device is cpu")
+def test_a_gpu_has_more_variants(short, tmp_path, monkeypatch, mnist_root):
+    monkeypatch.setattr(fits, "PRECISIONS", ("32",))
+    monkeypatch.setattr(fits, "variants", lambda device, of=fits.variants: of(torch.device("cuda")))
+    names = ["step by step, 32", *(f"as a CUDA graph, 32{more}" for more in ("", ", batch 1024", ", DDP"))]
+    assert [row["name"] for row in train(fits.train_variants, tmp_path, mnist_root)] == names
+    assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.slow
 def test_the_default_training_says_what_came_out(short, tmp_path, mnist_root):
     (row,) = train(fits.train_default, tmp_path, mnist_root)
     assert (row["name"], row["epochs"]) == ("default", 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import subprocess
 import sys
@@ -22,13 +21,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from seqsum.benchmarks.gpu.budget import Deadline
 from seqsum.benchmarks.gpu.results import Results
 from seqsum.cli import main
+from seqsum.distributed import end_process_group
 from seqsum.files import write_atomically
-from seqsum.module import SequenceModule
 from seqsum.run import data_of
 
 EPOCHS = 20  # of the default training
 FEW_EPOCHS = 4  # of the other trainings; the first is warm-up
-GRAPH = "cuda_graph"  # the module's option for a step as a CUDA graph
 PRECISIONS = ("32", "bf16-mixed")
 CLOCK = "epochs.json"
 OPTIONS: list[str] = []  # further options of every training
@@ -55,6 +53,8 @@ def train_variants(options: argparse.Namespace, device: torch.device, results: R
                 main(arguments)
             except SystemExit as error:
                 raise RuntimeError(said.getvalue()[-2000:]) from error
+            finally:
+                end_process_group()
 
     for name, arguments in variants(device).items():
         if deadline.passed():
@@ -64,14 +64,17 @@ def train_variants(options: argparse.Namespace, device: torch.device, results: R
 
 
 def variants(device: torch.device) -> dict[str, list[str]]:
-    """Return the options of each variant: both precisions without CUDA graphs, then on a GPU both with them."""
-    known = GRAPH in inspect.signature(SequenceModule).parameters and device.type == "cuda"
-    graphs = {"step by step": ["false"], "as a CUDA graph": ["true"]} if known else {"step by step": []}
-    return {
-        f"{how}, {precision}": [f"--trainer.precision={precision}", *(f"--model.{GRAPH}={value}" for value in values)]
-        for how, values in graphs.items()
+    """Return the options of each variant: both precisions, on a GPU also with CUDA graphs, a large batch, and DDP."""
+    graphs = {"step by step": "false"} | ({"as a CUDA graph": "true"} if device.type == "cuda" else {})
+    found = {
+        f"{how}, {precision}": [f"--trainer.precision={precision}", f"--model.cuda_graph={value}"]
+        for how, value in graphs.items()
         for precision in PRECISIONS
     }
+    if device.type == "cuda":
+        for name, option in {"batch 1024": "--data.batch_size=1024", "DDP": "--trainer.strategy=ddp"}.items():
+            found[f"as a CUDA graph, 32, {name}"] = ["--model.cuda_graph=true", option]
+    return found
 
 
 def _train(
