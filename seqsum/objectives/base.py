@@ -54,6 +54,27 @@ class Objective(nn.Module):
                 f"{self.output_size} for each target, as {type(self).__name__} reads them"
             )
 
+    def classes(self, targets: Tensor, count: int) -> Tensor:
+        """Return targets as int64, after a check that they are classes from 0 to `count` - 1.
+
+        On a GPU only their type is checked: reading them would make the host wait in every step.
+
+        Raises:
+            InputError: They are not.
+        """
+        name = type(self).__name__
+        if targets.is_floating_point() or targets.is_complex():
+            raise InputError(f"{name} reads classes as targets, whole numbers; these are of {targets.dtype}")
+        targets = targets.long()
+        if targets.is_cpu and targets.numel() > 0:
+            least, most = map(int, targets.aminmax())
+            if least < 0 or most >= count:
+                raise InputError(
+                    f"{name} has classes 0 to {count - 1}, but the targets contain {least if least < 0 else most}; "
+                    "targets that are not to be scored need a mask"
+                )
+        return targets
+
     def scored(self, batch: Batch) -> Tensor:
         """Return the mask of the steps that the loss averages, bool `(B, S)`: by default all valid steps."""
         return scored_steps(batch.targets, batch.scored)

@@ -72,7 +72,8 @@ class Classification(Objective):
         self.check_outputs(outputs, batch)
         outputs = class_logits(outputs)
         outputs, targets = without_masked(outputs, batch.scored), without_masked(batch.targets, batch.scored)
-        of_steps = F.cross_entropy(outputs.float().movedim(-1, 1), targets, reduction="none")  # (B, T)
+        classes = self.classes(targets, outputs.shape[-1])
+        of_steps = F.cross_entropy(outputs.float().movedim(-1, 1), classes, reduction="none")  # (B, T)
         return masked_mean(of_steps, self.scored(batch))
 
     def metrics(self) -> MetricCollection:

@@ -80,7 +80,8 @@ class NextToken(Objective):
         """Compute the mean over all tokens from outputs `(B, T, V)` and tokens `(B, T)`: a scalar, in nats."""
         self.check_outputs(outputs, batch)
         outputs, targets = (without_masked(each, batch.scored) for each in (outputs, batch.targets))
-        return masked_mean(cross_entropy(outputs, targets, self.label_smoothing), batch.scored)
+        tokens = self.classes(targets, self.output_size)
+        return masked_mean(cross_entropy(outputs, tokens, self.label_smoothing), batch.scored)
 
     def metrics(self) -> MetricCollection:
         members: dict[str, Metric | MetricCollection] = {"perplexity": Perplexity(), "accuracy": Accuracy()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from seqsum.objectives.masks import without_masked
 from seqsum.objectives.metrics import StepMean
 
 
@@ -14,6 +15,9 @@ class Perplexity(StepMean):
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See `cross_entropy`."""
         return cross_entropy(outputs, targets)
+
+    def update(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> None:
+        super().update(outputs, without_masked(targets, mask), mask)  # masked ones may be no tokens
 
     def compute(self) -> Tensor:
         return super().compute().exp()
@@ -27,6 +31,6 @@ def cross_entropy(outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0
     """Compute the cross-entropy of tokens `(B, T)` given outputs `(B, T, V)`, in nats: `(B, T)`."""
     # not with the axis of tokens second, for which torch copies the outputs
     rows = F.cross_entropy(
-        outputs.float().flatten(0, 1), targets.flatten(), reduction="none", label_smoothing=label_smoothing
+        outputs.float().flatten(0, 1), targets.flatten().long(), reduction="none", label_smoothing=label_smoothing
     )
     return rows.view_as(targets)

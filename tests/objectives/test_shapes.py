@@ -42,3 +42,46 @@ def test_outputs_that_torch_would_broadcast_are_refused(objective, masked):
         said = rf"^the network's outputs of shape {re.escape(str(shape))} must be of \(4, 3, {size}\), \(B, S, K\)"
         with pytest.raises(InputError, match=said):
             objective.loss(torch.zeros(shape), batch)
+
+
+CLASSES = [objective for objective in OBJECTIVES if type(objective) in (Classification, NextToken, Recall)]
+of_classes = pytest.mark.parametrize(
+    "objective", CLASSES, ids=lambda objective: f"{type(objective).__name__}-{objective.output_size}"
+)
+
+
+@of_classes
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.bool])
+def test_classes_may_be_of_any_type_of_whole_numbers(objective, dtype):
+    batch, outputs = make_batch(objective, masked=True), torch.randn(B, S, objective.output_size)
+    metrics = objective.metrics()
+    targets = (torch.arange(B * S).view(B, S) % 2).to(dtype)
+    expected = objective.loss(outputs, batch._replace(targets=targets.long()))
+    assert torch.equal(objective.loss(outputs, batch._replace(targets=targets)), expected)
+    metrics.update(outputs, targets, batch.mask)
+
+
+@of_classes
+@pytest.mark.parametrize("wrong", [-100, -1, 100])
+def test_a_class_that_there_is_not_is_named_unless_it_is_masked(objective, wrong):
+    batch, outputs = make_batch(objective, masked=True), torch.randn(B, S, objective.output_size)
+    classes = max(2, objective.output_size)
+    expected = objective.loss(outputs, batch)
+    metrics = objective.metrics(), objective.metrics()
+    metrics[0].update(outputs, batch.targets, batch.mask)
+    masked = batch._replace(targets=batch.targets.masked_fill(~batch.mask, wrong))
+    assert torch.equal(objective.loss(outputs, masked), expected)
+    metrics[1].update(outputs, masked.targets, masked.mask)
+    assert metrics[0].compute() == metrics[1].compute()
+    for edge in (wrong, classes):
+        batch.targets[2, 1] = edge
+        said = f"^{type(objective).__name__} has classes 0 to {classes - 1}, but the targets contain {edge}; .* a mask$"
+        with pytest.raises(InputError, match=said):
+            objective.loss(outputs, batch)
+
+
+@of_classes
+def test_classes_are_whole_numbers(objective):
+    batch = make_batch(objective, masked=False)
+    with pytest.raises(InputError, match=r"reads classes as targets, whole numbers; these are of torch.float32$"):
+        objective.loss(torch.zeros(B, S, objective.output_size), batch._replace(targets=torch.zeros(B, S)))
