@@ -71,7 +71,7 @@ class GraphedModule(LightningModule):
         return None
 
     def on_fit_start(self) -> None:
-        self.graphs = None
+        self.on_fit_end()  # which an error in a training before this one has left out
         insisted = self.cuda_graph is True
         unfit_device = Captures.obstacle(self.trainer.strategy.root_device)
         if not self.cuda_graph or (unfit_device and not insisted):
@@ -87,7 +87,7 @@ class GraphedModule(LightningModule):
             data.make_batch = BatchGraphs(data)
 
     def on_fit_end(self) -> None:
-        if self.graphs and hasattr(self.trainer.datamodule, "make_batch"):  # type: ignore[attr-defined]
+        if hasattr(self.trainer.datamodule, "make_batch"):  # type: ignore[attr-defined]
             self.trainer.datamodule.make_batch = None  # type: ignore[attr-defined]
         self.graphs = None
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import LambdaCallback
 
 from seqsum.callbacks import EndRecurrentDropout
 from seqsum.errors import InputError
@@ -31,9 +34,32 @@ def test_it_ends_after_its_share_of_the_steps(make_run, after, steps):
 
 def test_every_layer_and_direction_follows(make_run):
     options = {"recurrent_dropout": 0.3, "num_layers": 2, "bidirectional": True}
-    trainer, module, data = make_run([EndRecurrentDropout(0)], module=options)
+    rates = []
+    look = LambdaCallback(
+        on_train_batch_end=lambda trainer, module, *_: rates.append(
+            [cell.recurrent_dropout for cell in module.network.recurrence.cells]
+        )
+    )
+    trainer, module, data = make_run([EndRecurrentDropout(0), look], module=options)
     trainer.fit(module, data)
-    assert [cell.recurrent_dropout for cell in module.network.recurrence.cells] == [0.0] * 4
+    assert rates == [[0.0] * 4] * 6
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_next_training_begins_with_it(make_run, fails):
+    def fail(trainer, *_):
+        assert trainer.global_step < 5 or not fails
+
+    options = {"recurrent_dropout": 0.3}
+    trainer, module, data = make_run(
+        [EndRecurrentDropout(0.5), LambdaCallback(on_train_batch_start=fail)], module=options
+    )
+    with pytest.raises(AssertionError) if fails else nullcontext():
+        trainer.fit(module, data)
+    watched = Watched()
+    trainer, _, data = make_run([EndRecurrentDropout(0.5), watched], module=options)
+    trainer.fit(module, data)
+    assert watched.seen == [0.3] * 3 + [0.0] * 3
 
 
 def test_a_network_without_it_is_refused(make_run):

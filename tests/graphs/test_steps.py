@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LambdaCallback
 from torch import nn
 
@@ -307,3 +307,21 @@ def test_a_module_can_be_trained_again(assert_same, train, stand_in):
     trainer.fit_loop.max_epochs = 4
     trainer.fit(module, trainer.datamodule)
     assert StandIn.captured == 2 * captured
+
+
+def test_an_error_in_a_training_leaves_no_graphs_to_the_next(train, stand_in, mnist_root):
+    data = DigitSums("mnist", str(mnist_root), sequence_length=3, batch_size=36)
+
+    def fail(trainer, *_):
+        assert trainer.global_step < 8
+
+    module = SequenceModule(hidden_size=4, backend="bptt", encoder=ConvEncoder((2, 4)))
+    trainer = Trainer(max_epochs=3, logger=False, enable_checkpointing=False)
+    trainer.callbacks.append(LambdaCallback(on_train_batch_start=fail))
+    with pytest.raises(AssertionError):
+        trainer.fit(module, data)
+    assert data.make_batch is not None
+    module.cuda_graph = False
+    trainer.callbacks.pop()
+    trainer.fit(module, data)
+    assert data.make_batch is module.graphs is None
