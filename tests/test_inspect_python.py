@@ -104,7 +104,7 @@ def test_report_has_metrics_and_figures(trained):
     assert {"sums", "confusion", "gates_l0", "number_line"} <= shown.figures.keys()
     rows = {name: value for name, value, _ in shown.tables[0].rows}
     assert rows == {name: f"{value:.4f}" for name, value in evaluate(module, data).items()}
-    with pytest.raises(InputError, match=r"^`longest` \(=0\) must be at least 1"):
+    with pytest.raises(InputError, match=r"^`look\.longest` \(=0\) must be at least 1"):
         report(module, data, Look(longest=0))
 
 

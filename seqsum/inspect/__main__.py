@@ -24,7 +24,7 @@ FLAGS = {
     "`path`": "`CHECKPOINT`",
     "`root`": "`--root`",
     **{f"`{name}`": f"`--{name}`" for name in OWN_INPUTS},
-    "`longest`": "`--max-length`",
+    "`look.longest`": "`--max-length`",
     "`convolutions`": "`--convolutions`",
 }
 

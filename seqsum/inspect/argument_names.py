@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from seqsum.errors import InputError
 
-NAMES = {"ckpt_path": "path", "max-length": "longest"}  # those that are called otherwise in Python
+NAMES = {"ckpt_path": "path", "max-length": "look.longest"}  # those that are called otherwise in Python
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,7 +38,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
     number = 0
     try:
         _check_kind(path)
-        with Image.open(path) as image:
+        with _open(path) as image:
             # an MPO, which phones write, has one picture; its other frames are previews and depth maps
             count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             for number in range(1, count + 1):
@@ -47,6 +48,13 @@ def read_frames(path: Path) -> Iterator[Frame]:
         reason = "its format is unknown" if isinstance(error, UnidentifiedImageError) else error
         part = f" from frame {number} on" if number > 1 else ""
         raise UnreadableError(f"can't be read as an image{part} ({reason})") from error
+
+
+def _open(path: Path) -> Image.Image:
+    """Open a file; a large picture is the user's own, and Pillow need not warn of it before it is too large."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path)
 
 
 def _check_kind(path: Path) -> None:

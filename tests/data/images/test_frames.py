@@ -179,6 +179,17 @@ def test_a_truncated_image_is_refused(tmp_path, share, suffix):
     assert "can't be read as an image" in refused(path)
 
 
+def test_a_large_image_is_read_without_a_warning_and_a_huge_one_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "large.png"
+    Image.new("L", (30, 20), 7).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+    (frame,) = read_frames(path)  # pytest makes warnings errors
+    assert frame.grey.shape == (20, 30)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    with pytest.raises(UnreadableError, match=r"can't be read as an image \(Image size \(600 pixels\) exceeds limit"):
+        list(read_frames(path))
+
+
 def test_a_folder_and_a_missing_file_are_refused(tmp_path):
     assert "can't be read" in refused(tmp_path)
     assert "can't be read" in refused(tmp_path / "missing.png")
