@@ -243,14 +243,20 @@ class SequenceModule(GraphedModule):
             optimizer = adamw(self, *rates, self._fused(self.device), encoder, self.encoder_learning_rate)
         else:
             optimizer = self.optimizer(self.parameters())
+        if not self._scales_gradients() and getattr(optimizer, "_step_supports_amp_scaling", False):
+            # no gradient is scaled, but with bf16-mixed Lightning won't clip those that the optimizer might unscale
+            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         schedule = make_schedule(self.schedule, optimizer, self)
         return {"optimizer": optimizer} | ({"lr_scheduler": schedule} if schedule else {})  # type: ignore[return-value]
 
     def _fused(self, device: torch.device) -> bool | None:
         """Whether to fuse AdamW: two launches instead of dozens, which take the host longer than the whole step."""
         # a fused optimizer unscales gradients itself, and then Lightning refuses to clip them
-        scaled = self._trainer is not None and self._trainer.scaler is not None
-        return True if device.type == "cuda" and not scaled else None
+        return True if device.type == "cuda" and not self._scales_gradients() else None
+
+    def _scales_gradients(self) -> bool:
+        """Whether the loss is scaled so that gradients in float16 don't vanish, and they are scaled back."""
+        return self._trainer is not None and self._trainer.scaler is not None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["seqsum_version"] = seqsum.__version__

@@ -1,12 +1,14 @@
 """The LightningModule, without a Trainer and in a short training."""
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import LambdaCallback
+from torch import nn
 
 from seqsum.data import Batch, DigitSums, unlabelled
 from seqsum.errors import InputError
@@ -146,6 +148,28 @@ def test_a_gpu_has_its_optimizer_fused_unless_gradients_are_scaled(monkeypatch):
     assert module.configure_optimizers()["optimizer"].defaults["fused"] is True
     module.trainer = SimpleNamespace(scaler=torch.amp.GradScaler("cpu"))
     assert module.configure_optimizers()["optimizer"].defaults["fused"] is None
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed", "bf16-true", "64-true"])
+@pytest.mark.parametrize("optimizer", [None, partial(torch.optim.SGD, lr=0.1, fused=True)])
+def test_gradients_of_a_fused_optimizer_are_clipped_in_every_precision(
+    tmp_path, mnist_root, monkeypatch, precision, optimizer
+):
+    """As on a GPU, whose AdamW is fused."""
+    monkeypatch.setattr(SequenceModule, "_fused", lambda self, device: True)
+    norms = []
+
+    def note(trainer, module, optimizer):
+        gradients = [weight.grad.float() for weight in module.parameters() if weight.grad is not None]
+        norms.extend([nn.utils.get_total_norm(gradients)] if gradients else [])
+
+    options = {"precision": precision, "gradient_clip_val": 1e-3, "max_epochs": 1, "limit_val_batches": 0}
+    trainer = make_trainer(tmp_path, callbacks=[LambdaCallback(on_before_zero_grad=note)], **options)
+    trainer.fit(make_module(optimizer=optimizer), DigitSums("mnist", str(mnist_root), batch_size=32))
+    assert trainer.optimizers[0].param_groups[0]["fused"] is True
+    assert len(norms) > 2
+    assert all(norm == pytest.approx(1e-3, rel=0.01) for norm in norms)
 
 
 def test_encoder_may_have_a_learning_rate_of_its_own():
