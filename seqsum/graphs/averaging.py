@@ -67,12 +67,20 @@ class PackedGradients:
         return [cast("Tensor", weight.grad) for weight in self.weights]
 
 
+def of_any_process(obstacle: str | None, wrapped: DistributedDataParallel) -> str | None:
+    """Return the first process's obstacle that has one, to all; each must call this, and waits for the others."""
+    found: list[str | None] = [None] * wrapped.process_group.size()
+    distributed.all_gather_object(found, obstacle, wrapped.process_group)
+    return next((one for one in found if one is not None), None)
+
+
 class Averaging:
     """Averages gradients over all processes after each backward pass, in place of DistributedDataParallel.
 
     DDP does so within the backward pass, by hooks that a graph would have to capture together with their messages.
-    Here the messages of a step are the same whether it runs as a graph or eagerly. So processes need not agree: one may
-    run eagerly, because its batch is shorter or a callback watches it, while others run as graphs.
+    Here the messages of a step are the same whether it runs as a graph or eagerly. So one process may run a step
+    eagerly, because its batch is shorter or a callback watches it, while others run it as a graph. They need only agree
+    to average in this way at all, see `of_any_process`.
 
     DDP still wraps the module. It sends the buffers of the first process to all before each step, and averages in
     steps that accumulate gradients.
@@ -84,15 +92,15 @@ class Averaging:
 
     def __init__(self, wrapped: DistributedDataParallel, module: nn.Module) -> None:
         self._wrapped, self._module = wrapped, module
-        self._is_on = False
+        self._replaces_ddp = False
         self._packed: PackedGradients | None = None
 
     def begin_step(self, accumulated: int) -> None:
         """Take over from DDP, or hand back if a step accumulates gradients of several batches; call this before it."""
-        self._is_on = accumulated == 1
-        self._wrapped.require_backward_grad_sync = not self._is_on
+        self._replaces_ddp = accumulated == 1
+        self._wrapped.require_backward_grad_sync = not self._replaces_ddp
 
-    def packed(self) -> PackedGradients:
+    def places(self) -> PackedGradients:
         """Return the places for the gradients of all weights that have some at present."""
         weights = [weight for weight in self._module.parameters() if weight.requires_grad]
         before = self._packed.weights if self._packed else []
@@ -109,13 +117,13 @@ class Averaging:
         Raises:
             InputError: A weight has no gradient.
         """
-        if not self._is_on:
+        if not self._replaces_ddp:
             return
         if packed:
             packed.average()
         else:
             self._check_gradients()
-            packed = self.packed()
+            packed = self.places()
             packed.pack()
             packed.average()
             packed.unpack()

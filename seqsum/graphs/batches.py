@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from seqsum.data.base import Batch
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.indexed import IndexedData
 from seqsum.graphs.capture import Captures
+from seqsum.graphs.obstacles import explain_failure
 from seqsum.graphs.watchpoints import SCALARS
 
 EAGER_BATCHES = 2  # batches of a shape before it is captured
@@ -61,7 +61,7 @@ class BatchGraphs:
             replay, made = self._captures.capture(lambda: self._make(of_graph))
         except RuntimeError as error:
             self._given_up = True
-            rank_zero_warn(f"Batches are made without CUDA graphs, since one can't be captured ({error}).")
+            explain_failure("Batches are made", error)
         else:
             self._captured[shape] = _Captured(rows, seed, replay, made)
 

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,9 @@ class Captures:
     def settle(self) -> None:
         """Prepare for a capture: finish running work and free old autograd graphs.
 
-        While an autograd graph is alive, the gradients of its weights accumulate on the stream that it was made on.
+        While an autograd graph is alive, the gradients of its weights accumulate on the stream that it was made on,
+        which can't be captured if it is the default one. DDP keeps graphs alive, on a stream of its own, which joins
+        the capture.
         """
         gc.collect()
         torch.cuda.synchronize()
@@ -63,7 +65,7 @@ class Captures:
                 result = run()
                 graph.capture_end()
             except BaseException:
-                _abandon(graph)
+                _abandon(graph, self.pool)
                 raise
         return graph.replay, result
 
@@ -74,10 +76,14 @@ def _stream(device: int) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def _abandon(graph: torch.cuda.CUDAGraph) -> None:
+def _abandon(graph: torch.cuda.CUDAGraph, pool: Any) -> None:
     """Leave a failed capture, so that the device can be used again."""
     with suppress(RuntimeError):  # it repeats that the capture failed
         graph.capture_end()
+    # Before torch 2.12 that left the allocator in capture mode (pytorch#180395), in which it keeps all that DDP frees.
+    if end := getattr(torch._C, "_cuda_endAllocateToPool", None):
+        with suppress(RuntimeError):  # it was not
+            end(torch.cuda.current_device(), pool)
     generator = torch.cuda.default_generators[torch.cuda.current_device()]
     # the generator may stay in capture mode and fail to draw (pytorch#171263); a copy of its state does not
     generator.graphsafe_set_state(generator.clone_state())
@@ -95,12 +101,12 @@ class Parts(NamedTuple):
 
     Attributes:
         forward: Computes the mean loss of a batch.
-        backward: Computes the weights' gradients from this loss, multiplied by a weight; None for 1.
+        backward: Computes the weights' gradients from this loss, multiplied by a scalar.
         clip: Clips these gradients; None for no clipping.
     """
 
     forward: Callable[[Batch], MeanLoss]
-    backward: Callable[[Tensor, Tensor | None], None]
+    backward: Callable[[Tensor, Tensor], None]
     clip: Callable[[], None] | None
 
 
@@ -141,7 +147,7 @@ class CapturedStep:
             for weight in weights:
                 weight.grad = None  # backward then puts each gradient into a tensor of its own
             self._forward, (loss, terms) = captures.capture(lambda: parts.forward(self.batch))
-            self.loss_weight = torch.ones_like(loss, requires_grad=False) if packed else None
+            self.loss_weight = torch.ones_like(loss, requires_grad=False)
             self._backward, _ = captures.capture(lambda: self._run_backward(parts, loss))
             if packed:
                 packed.give_views()
@@ -174,8 +180,7 @@ class CapturedStep:
 
     def weigh(self, weight: Tensor) -> None:
         """Set the weight of this process's loss among those of all processes, before the backward pass."""
-        if self.loss_weight is not None:
-            self.loss_weight.copy_(weight)
+        self.loss_weight.copy_(weight)
 
     def backward(self) -> None:
         """Compute the gradients and assign them to the weights; those of several processes are not averaged yet."""

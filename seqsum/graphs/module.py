@@ -39,7 +39,7 @@ class GraphedModule(LightningModule):
     def training_loss(self, batch: Batch) -> MeanLoss:
         """Compute this process's mean loss and the number of terms in it; update `training_metrics`.
 
-        It must run entirely on the device.
+        It must run entirely on the device, and exchange nothing with other processes.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `training_loss`")
 
@@ -117,7 +117,7 @@ class GraphedModule(LightningModule):
         with torch.enable_grad(), self.trainer.precision_plugin.train_step_context():
             return self.training_loss(batch)
 
-    def _backward_part(self, loss: Tensor, weight: Tensor | None) -> None:
+    def _backward_part(self, loss: Tensor, weight: Tensor) -> None:
         super().backward(loss, gradient=weight)
 
     def _clip_part(self) -> None:

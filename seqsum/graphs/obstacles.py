@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, 
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.rank_zero import rank_prefixed_message, rank_zero_only
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -23,6 +25,14 @@ PRECISIONS = (Precision, MixedPrecision, HalfPrecision, DoublePrecision)
 def explain(obstacle: str, loud: bool) -> None:
     """Tell the user why there are no graphs; as a warning if `loud`, else as an info message."""
     (rank_zero_warn if loud else rank_zero_info)(f"Training steps run without CUDA graphs, since {obstacle}.")
+
+
+def explain_failure(what: str, error: Exception) -> None:
+    """Warn in this process, of whatever rank, of a failed capture: earlier steps and other processes have graphs."""
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    message = f"{what} without CUDA graphs, since one can't be captured ({reason})."
+    rank = getattr(rank_zero_only, "rank", 0)
+    warnings.warn(rank_prefixed_message(message, rank) if rank else message, stacklevel=2)
 
 
 def obstacles(trainer: Trainer, module: LightningModule, metrics: Sequence[Any]) -> Iterator[str]:

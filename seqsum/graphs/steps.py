@@ -12,9 +12,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torchmetrics import Metric
 
 from seqsum.data.base import Batch
-from seqsum.graphs.averaging import Averaging
+from seqsum.graphs.averaging import Averaging, of_any_process
 from seqsum.graphs.capture import CapturedStep, Captures, Parts, Places
-from seqsum.graphs.obstacles import explain, obstacles
+from seqsum.graphs.obstacles import explain, explain_failure, obstacles
 from seqsum.graphs.watchpoints import Watchpoints
 from seqsum.objectives.metrics import Sums
 
@@ -58,8 +58,8 @@ class StepGraphs:
         self._captures: Captures | None = None
         self._averaging: Averaging | None = None  # of several processes
         self._steps: dict[Any, CapturedStep] = {}  # by shape
-        self._prepared = 0  # steps
-        self._seen: Counter[Any] = Counter()  # the same, by shape
+        self._prepared = 0  # steps so far
+        self._seen: Counter[Any] = Counter()  # steps so far by shape, without those that have no rows
         self._places: Places = ()
         self._epoch = -1
         self._fingerprint: Any = None
@@ -89,12 +89,16 @@ class StepGraphs:
 
     def _start(self) -> None:
         """Give up if there is an obstacle; else prepare to capture, and to average gradients between graphs."""
-        if obstacle := next(obstacles(self._trainer, self._module, self._metrics), None):
+        obstacle = next(obstacles(self._trainer, self._module, self._metrics), None)
+        wrapped = self._trainer.strategy.model
+        if isinstance(wrapped, DistributedDataParallel):
+            obstacle = of_any_process(obstacle, wrapped)
+        if obstacle is not None:
             self._give_up(obstacle)
             return
         self._captures = Captures()
-        if isinstance(self._trainer.strategy.model, DistributedDataParallel):
-            self._averaging = Averaging(self._trainer.strategy.model, self._module)
+        if isinstance(wrapped, DistributedDataParallel):
+            self._averaging = Averaging(wrapped, self._module)
 
     def begin(self) -> CapturedStep | None:
         """Return the step's graphs, once, at its forward pass; None if it runs eagerly."""
@@ -141,7 +145,7 @@ class StepGraphs:
         parts = self._parts if clips else self._parts._replace(clip=None)
         weights = [*self._module.parameters()]
         captures = cast("Captures", self._captures)
-        packed = self._averaging.packed() if self._averaging else None
+        packed = self._averaging.places() if self._averaging else None
         try:
             step = CapturedStep(captures, parts, batch, weights, self._sums, self._places, packed)
             if self._watchpoints.fingerprint() != self._fingerprint:
@@ -149,9 +153,8 @@ class StepGraphs:
             self._steps[shape] = step
         except Exception as error:  # of any kind: an error of the step itself will show when it runs eagerly
             self._watchpoints.put_back(self._fingerprint)
-            self._insisted = True  # warn, since earlier steps may have run as graphs
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            self._give_up(f"one can't be captured ({reason})")
+            self._stop()
+            explain_failure("Training steps run", error)
 
     def _make_places(self, steps: int) -> None:
         """Let the metrics keep their sums in the tensors that graphs write to, with room for `steps`."""
@@ -165,9 +168,12 @@ class StepGraphs:
             metric.keep_in(place)
 
     def _give_up(self, reason: str) -> None:
+        self._stop()
+        explain(reason, loud=self._insisted)
+
+    def _stop(self) -> None:
         self._given_up = True
         self._steps.clear()
-        explain(reason, loud=self._insisted)
 
 
 def _nothing() -> None:

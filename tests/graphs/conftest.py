@@ -38,7 +38,7 @@ class Course(Callback):
         self.on_before_zero_grad(trainer, pl_module, optimizer)
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        if trainer.world_size == 1:
+        if not distributed.is_initialized():
             assert torch.equal(outputs["loss"] * trainer.accumulate_grad_batches, outputs["batch_loss"])
         self.losses.append(outputs["batch_loss"])
 

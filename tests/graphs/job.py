@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
@@ -31,6 +32,11 @@ class WatchesInOneProcess(Callback):
 
     def watches_step(self) -> bool:
         return self.watched
+
+
+def looks_back_in_one_process() -> list[Callback]:
+    """Make a callback, in the last process alone, that may look at the autograd graph of the loss."""
+    return [LambdaCallback(on_before_backward=lambda *_: None)] if os.environ["RANK"] == "1" else []
 
 
 class Accumulating(Callback):
@@ -82,13 +88,19 @@ CASES = {
     "lengths": Case((15, 15), {"data": {"sequence_length": (2, 4), "batch_size": 8, "elastic": 0.5}, "max_epochs": 2}),
     "watched in one": Case((GRAPHS, GRAPHS - 3), {}, lambda: [WatchesInOneProcess()]),
     "captured in one": Case((GRAPHS, 0), {}, fails_in_one=True),
+    "refused in one": Case((0, 0), {}, looks_back_in_one_process),
     "frozen": Case(ALL, {}, lambda: [Frozen()]),
     "accumulating": Case((1 + 4, 1 + 4), {}, lambda: [Accumulating()]),
     "two types of weights": Case(ALL, {"module": {"encoder": Mixed()}, "gradient_clip_val": None}),
     "bf16-mixed": Case(ALL, {"precision": "bf16-mixed"}),
 }
 
-FAST = ("uneven shares", "watched in one", "captured in one")  # of two processes; the other cases are slow tests
+FAST = (
+    "uneven shares",
+    "watched in one",
+    "captured in one",
+    "refused in one",
+)  # of two processes; the other cases are slow tests
 
 
 def compute(names: Sequence[str], root: Path, folder: Path, accelerator: str) -> dict[str, dict[str, Any]]:
@@ -110,8 +122,8 @@ def compare(case: Case, root: Path, folder: Path, accelerator: str) -> dict[str,
 
     plain = run(cuda_graph=False)
     noise = furthest(plain, run(cuda_graph=False)) if accelerator == "gpu" else 0.0
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         forward = CapturedStep.forward
         patch.setattr(CapturedStep, "forward", lambda self, batch: replayed.append(batch) or forward(self, batch))
         if accelerator == "cpu":
@@ -119,4 +131,5 @@ def compare(case: Case, root: Path, folder: Path, accelerator: str) -> dict[str,
         if case.fails_in_one and os.environ["RANK"] == "1":
             patch.setattr(steps.Captures, "capture", mock.Mock(side_effect=RuntimeError("no memory")))
         graphed = run(cuda_graph=True)
-    return {"difference": furthest(plain, graphed), "noise": noise, "graphs": len(replayed)}
+    said = [str(warning.message) for warning in caught if "without CUDA graphs" in str(warning.message)]
+    return {"difference": furthest(plain, graphed), "noise": noise, "graphs": len(replayed), "said": said}

@@ -14,6 +14,17 @@ from tests.graphs import job
 SLOW = [name for name in job.CASES if name not in job.FAST]
 
 
+NO_GRAPHS, FAILED = "without CUDA graphs, since", "one can't be captured (no memory)."
+LOOKS_BACK = "LambdaCallback.on_before_backward may inspect the autograd graph of the loss."
+SAID = {
+    "captured in one": [
+        [],
+        [f"[rank: 1] {what} {NO_GRAPHS} {FAILED}" for what in ("Batches are made", "Training steps run")],
+    ],
+    "refused in one": [[f"Training steps run {NO_GRAPHS} {LOOKS_BACK}"], []],  # the first process speaks for all
+}
+
+
 @pytest.mark.parametrize("names", [job.FAST, pytest.param(SLOW, marks=pytest.mark.slow)], ids=["fast", "slow"])
 def test_graphs_change_nothing(names, tmp_path, mnist_root):
     """By the stand-in for CUDA graphs."""
@@ -22,6 +33,7 @@ def test_graphs_change_nothing(names, tmp_path, mnist_root):
         found = [process[name] for process in processes]
         assert [process["difference"] for process in found] == [0.0, 0.0], name
         assert tuple(process["graphs"] for process in found) == job.CASES[name].graphs, name
+        assert [process["said"] for process in found] == SAID.get(name, [[], []]), name
 
 
 def test_packed_gradients_lie_in_memory_as_autograd_lays_them(group):
