@@ -24,6 +24,8 @@ from seqsum.benchmarks.gpu.results import Results, read
 from seqsum.benchmarks.gpu.tables import tables
 from seqsum.benchmarks.recurrent import Shape
 from seqsum.recurrent.rule import Point, nearest, read_rule
+from tests.graphs.conftest import use_stand_in
+from tests.graphs.stand_in import StandIn
 
 CPU = torch.device("cpu")
 SMALL, SMALLER = Shape(4, 3, 2, 5), Shape(2, 5, 3, 4)
@@ -243,7 +245,6 @@ def short(monkeypatch):
     limits = [f"--trainer.limit_{split}_batches=2" for split in ("train", "val", "test")]
     small = ["--data.batch_size=4", "--trainer.log_every_n_steps=1", "--tensorboard.figures_every_n_epochs=0"]
     monkeypatch.setattr(fits, "OPTIONS", [*limits, *small])
-    monkeypatch.setattr(fits, "FEW_EPOCHS", 2)
     monkeypatch.setattr(fits, "EPOCHS", 2)
 
 
@@ -257,18 +258,31 @@ def train(how, tmp_path, root):
 def test_variants_of_the_training_say_how_fast_they_were(short, tmp_path, monkeypatch, mnist_root):
     monkeypatch.setattr(fits, "PRECISIONS", ("32",))
     (row,) = train(fits.train_variants, tmp_path, mnist_root)
-    assert (row["name"], row["epochs"], row["dataset"]) == ("step by step, 32", 2, "mnist")
+    assert (row["name"], row["epochs"], row["dataset"]) == ("launch by launch, 32", 4, "mnist")
     assert row["images/s"] > 0
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Training steps run without CUDA graphs, since the device is cpu")
-def test_a_gpu_has_more_variants(short, tmp_path, monkeypatch, mnist_root):
-    monkeypatch.setattr(fits, "PRECISIONS", ("32",))
+def test_a_gpu_has_variants_with_graphs(short, tmp_path, monkeypatch, mnist_root):
+    use_stand_in(monkeypatch)
+    monkeypatch.setattr(fits, "OPTIONS", [*fits.OPTIONS, "--model.backend=bptt", "--trainer.limit_train_batches=6"])
     monkeypatch.setattr(fits, "variants", lambda device, of=fits.variants: of(torch.device("cuda")))
-    names = ["step by step, 32", *(f"as a CUDA graph, 32{more}" for more in ("", ", batch 1024", ", DDP"))]
-    assert [row["name"] for row in train(fits.train_variants, tmp_path, mnist_root)] == names
+    named = [(row["name"], row["epochs"]) for row in train(fits.train_variants, tmp_path, mnist_root)]
+    assert named == [
+        *((f"as CUDA graphs, {what}", epochs) for what, epochs in (("bf16-mixed", 4), ("batch 1024", 10), ("DDP", 4))),
+        *((f"launch by launch, {precision}", 4) for precision in ("32", "bf16-mixed")),
+    ]
+    assert StandIn.replayed > 3 * (4 + 10 + 4) * 4  # the first three steps, and those that are watched, have none
     assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.filterwarnings("default:Training steps run without CUDA graphs")
+def test_a_training_that_has_no_graphs_is_not_taken_for_one_that_has(short, tmp_path, monkeypatch, mnist_root):
+    monkeypatch.setattr(fits, "variants", lambda device: {"graphs": fits.Variant(["--model.cuda_graph=true"], 1)})
+    results = Results(tmp_path / "step.json", {})
+    fits.train_variants(argparse.Namespace(data_root=str(mnist_root)), CPU, results, Deadline(100))
+    assert results.errors["training: graphs"].endswith("run without CUDA graphs, since the device is cpu.")
+    assert results.rows == []
 
 
 @pytest.mark.slow
@@ -284,7 +298,7 @@ def test_a_training_that_fails_says_why(short, tmp_path, monkeypatch, mnist_root
     monkeypatch.setattr(fits, "PRECISIONS", ("32",))
     results = Results(tmp_path / "step.json", {})
     fits.train_variants(argparse.Namespace(data_root=str(mnist_root)), CPU, results, Deadline(100))
-    assert "`hidden_size` (=0) must be at least 1" in results.errors["training: step by step, 32"]
+    assert "`hidden_size` (=0) must be at least 1" in results.errors["training: launch by launch, 32"]
 
 
 def test_speed_is_that_of_the_epochs_after_the_first(tmp_path):
@@ -546,13 +560,16 @@ def test_every_part_has_a_process_and_its_share(tmp_path, monkeypatch):
     assert happened == ["start kernels", "start step", "run kernels", "run step", "end kernels", "end step"]
 
 
-def test_a_part_that_hangs_is_stopped_with_all_that_it_started(monkeypatch):
-    monkeypatch.setattr(command, "GRACE", 0.0)
+@pytest.mark.parametrize("hangs", [True, False])
+def test_nothing_is_left_of_a_part_when_the_next_one_starts(monkeypatch, hangs):
+    """Neither of one that hangs, nor of one that leaves a process of its own behind."""
+    monkeypatch.setattr(command, "GRACE", 0.0 if hangs else 60.0)
     real, started = subprocess.Popen, []
 
     def hang(given, **options):
         assert given[:5] == [sys.executable, "-m", "seqsum.benchmarks", "gpu", "--here"]
-        code = "import subprocess, sys; p = subprocess.Popen(['sleep', '100']); print(p.pid, flush=True); p.wait()"
+        code = "import subprocess; p = subprocess.Popen(['sleep', '100'], stdout=-3); print(p.pid, flush=True); "
+        code += "p.wait()" if hangs else "input()"
         started.append(real([sys.executable, "-c", code], **options, stdout=subprocess.PIPE))
         return started[0]
 
@@ -560,14 +577,14 @@ def test_a_part_that_hangs_is_stopped_with_all_that_it_started(monkeypatch):
     options = {"output": Path("out"), "data_root": "data", "device": "cpu", "rounds": 1, "warm_up": 0}
     child = command.Child("kernels", argparse.Namespace(**options))
     grandchild = int(started[0].stdout.readline())
-    assert child.run(0.1) == 1
+    assert child.run(0.1) == int(hangs)
     patience = Deadline(20)
-    child.end()
-    assert started[0].returncode == -9
+    assert started[0].returncode == (-9 if hangs else 0)
     status = Path(f"/proc/{grandchild}/stat")
     while status.exists() and status.read_text().split()[2] != "Z" and not patience.passed():  # Z: dead, not asked for
         time.sleep(0.05)
     assert not patience.passed()
+    child.end()  # once more, as at the end of all parts
 
 
 @pytest.mark.slow

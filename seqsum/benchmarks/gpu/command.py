@@ -135,10 +135,12 @@ class Child:
         except subprocess.TimeoutExpired:
             print(f"{self.part} was stopped: it took longer than {seconds + GRACE:.0f} s", flush=True)
             return 1
+        finally:
+            self.end()  # what is left of it would share the device with the next part
         return int(self.process.returncode != 0)
 
     def end(self) -> None:
-        """Kill it and all that it started."""
+        """Kill it and all that it started, if anything is left."""
         with suppress(ProcessLookupError):  # all have ended already
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.communicate()  # which also closes the pipe

@@ -13,7 +13,8 @@ from io import StringIO
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
+from warnings import catch_warnings, simplefilter
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -26,7 +27,6 @@ from seqsum.files import write_atomically
 from seqsum.run import data_of
 
 EPOCHS = 20  # of the default training
-FEW_EPOCHS = 4  # of the other trainings; the first is warm-up
 PRECISIONS = ("32", "bf16-mixed")
 CLOCK = "epochs.json"
 OPTIONS: list[str] = []  # further options of every training
@@ -45,35 +45,46 @@ def train_default(options: argparse.Namespace, device: torch.device, results: Re
 
 
 def train_variants(options: argparse.Namespace, device: torch.device, results: Results, deadline: Deadline) -> None:
-    """Train some epochs in each precision, with and without CUDA graphs, in this process to save imports."""
+    """Train some epochs of each variant, in this process to save imports."""
 
     def run(arguments: list[str]) -> None:
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said, catch_warnings(record=True) as warned:
+            simplefilter("always")
             try:
                 main(arguments)
             except SystemExit as error:
                 raise RuntimeError(said.getvalue()[-2000:]) from error
             finally:
                 end_process_group()
+        if without := [text for warning in warned if "without CUDA graphs" in (text := str(warning.message))]:
+            raise RuntimeError(without[0])
 
-    for name, arguments in variants(device).items():
+    for name, variant in variants(device).items():
         if deadline.passed():
             results.leave_out(f"training: {name}")
         else:
-            _train(name, run, ["fit", *arguments], FEW_EPOCHS, options, device, results)
+            _train(name, run, ["fit", *variant.options], variant.epochs, options, device, results)
 
 
-def variants(device: torch.device) -> dict[str, list[str]]:
-    """Return the options of each variant: both precisions, on a GPU also with CUDA graphs, a large batch, and DDP."""
-    graphs = {"step by step": "false"} | ({"as a CUDA graph": "true"} if device.type == "cuda" else {})
-    found = {
-        f"{how}, {precision}": [f"--trainer.precision={precision}", f"--model.cuda_graph={value}"]
-        for how, value in graphs.items()
-        for precision in PRECISIONS
-    }
+class Variant(NamedTuple):
+    """A training: its options, and its epochs, of which the first is warm-up."""
+
+    options: list[str]
+    epochs: int = 4
+
+
+def variants(device: torch.device) -> dict[str, Variant]:
+    """Return all variants, on a GPU those with CUDA graphs first; the default training is one of these itself."""
+    found = {}
     if device.type == "cuda":
-        for name, option in {"batch 1024": "--data.batch_size=1024", "DDP": "--trainer.strategy=ddp"}.items():
-            found[f"as a CUDA graph, 32, {name}"] = ["--model.cuda_graph=true", option]
+        graphs = "--model.cuda_graph=true"
+        found["as CUDA graphs, bf16-mixed"] = Variant(["--trainer.precision=bf16-mixed", graphs])
+        # an epoch's last, short batch is captured in the fourth epoch
+        found["as CUDA graphs, batch 1024"] = Variant(["--data.batch_size=1024", graphs], epochs=10)
+        found["as CUDA graphs, DDP"] = Variant(["--trainer.strategy=ddp", graphs])
+    for precision in PRECISIONS:
+        options = [f"--trainer.precision={precision}", "--model.cuda_graph=false"]
+        found[f"launch by launch, {precision}"] = Variant(options)
     return found
 
 

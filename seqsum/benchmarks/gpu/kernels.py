@@ -65,7 +65,7 @@ def plan() -> list[Entry]:
         entries.append(Entry(Case("lstm", shape), [*cudnn, *triton, *plain], replayed=True))
     for shape, lengths in itertools.product(VARIABLE, LENGTHS):
         entries.append(Entry(Case("lstm", shape, lengths), [*cudnn, *triton, Contestant("bptt", "float32")]))
-    for cell, shape in itertools.product(("gru", "rnn"), OTHER_CELLS):
+    for shape, cell in itertools.product(OTHER_CELLS, ("gru", "rnn")):
         entries.append(Entry(Case(cell, shape), [*cudnn, *(c for c in triton if c.precision != "tf32")]))
     return entries
 

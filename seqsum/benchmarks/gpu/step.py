@@ -31,11 +31,12 @@ Part = Callable[[], Any]
 
 
 def measure(options: argparse.Namespace, device: torch.device, results: Results, deadline: Deadline) -> None:
-    """Measure the default training, the parts of a step, and variants of the training, on real MNIST if it is there.
+    """Measure the default training, variants of it, and the parts of a step, on real MNIST if it is there.
 
-    Captures of CUDA graphs come last, because a failed capture can make the device unusable for this process.
+    Single steps as graphs come last, because a failed capture can make the device unusable for this process.
     """
     fits.train_default(options, device, results, deadline)
+    fits.train_variants(options, device, results, deadline)
     for cell in CALLED:
         with results.noting(f"a call of {cell}"):
             _time_call(cell, options, device, results)
@@ -51,7 +52,6 @@ def measure(options: argparse.Namespace, device: torch.device, results: Results,
             with results.noting(f"a step at batch {batch_size} with {cell} by {backend}"):
                 _time_step(batches[-1], cell, backend, options, results)
         print(f"a step at batch {batch_size}: done after {deadline.spent():.0f} s", flush=True)
-    fits.train_variants(options, device, results, deadline)
     for batch, (cell, backend) in product(batches if device.type == "cuda" else [], RECURRENCES):
         if backend == "auto":
             with results.noting(f"a step as a CUDA graph at batch {len(batch.inputs)} with {cell}"):
