@@ -91,6 +91,63 @@ def test_vectorized_jacobian_and_hessian_are_those_of_torch(kind, backend):
     torch.testing.assert_close(actual, expected, atol=1e-10, rtol=0)
 
 
+def fed_back(layer, inputs):
+    return layer(layer(inputs)[0])[0]
+
+
+def passed_on(layer, inputs):
+    return layer(inputs, layer(inputs)[1])[0]
+
+
+def state_from_inputs(layer, inputs):
+    first = inputs.mean(0, keepdim=True).expand(layer.num_layers, -1, -1).contiguous()
+    return layer(inputs, (first, first.sin()) if isinstance(layer, LSTM) else first)[0]
+
+
+def tied(layer, inputs):
+    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        setattr(layer, f"{name}_l1", getattr(layer, f"{name}_l0"))
+    return layer(inputs)[0]
+
+
+def own_weights(layer, inputs):
+    return layer(layer.weight_ih_l0[: T * B].reshape(T, B, F))[0]
+
+
+def stretches(layer, inputs):
+    return layer(torch.cat([inputs, inputs]), lengths=[2 * T, 1, 2, 1])[0]  # run in stretches, one after another
+
+
+DEPENDENT = (fed_back, passed_on, state_from_inputs, tied, own_weights, stretches)
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+@pytest.mark.parametrize("kind", [RNN, LSTM, GRU])
+@pytest.mark.parametrize("compute", DEPENDENT)
+def test_gradients_that_can_be_differentiated_are_the_same_ones(compute, kind, backend):
+    """What a kernel reads may depend on other things that it reads, in ways that are outside of it."""
+    torch.manual_seed(0)
+    units, layers = (T * B, 1) if compute is own_weights else (F, 2)  # its weights are the inputs
+    layer = kind(F, units, num_layers=layers, dtype=torch.float64, backend=backend)
+    if not fits(backend, layer):
+        pytest.skip("not for this kind")
+    inputs = torch.randn(T, B, F, dtype=torch.float64, requires_grad=True)
+    found = {}
+    for layer.backend in (backend, "eager"):
+        value = compute(layer, inputs).square().sum()  # which may tie the weights
+        tensors = [*dict.fromkeys(layer.parameters()), *([inputs] if compute is not own_weights else [])]
+        plain = torch.autograd.grad(value, tensors, retain_graph=True)
+        first = torch.autograd.grad(value, tensors, create_graph=True)
+        torch.testing.assert_close(first, plain, atol=1e-10, rtol=1e-10)
+        second = torch.autograd.grad(sum(each.square().sum() for each in first), tensors)
+        outputs = compute(layer, inputs)
+        vectors = torch.ones(2, *outputs.shape, dtype=torch.float64)
+        batched = torch.autograd.grad(outputs, tensors, vectors, is_grads_batched=True)
+        found[layer.backend] = [*plain, *second, *batched]
+    if backend != "eager":
+        torch.testing.assert_close(found[backend], found["eager"], atol=1e-9, rtol=1e-9)
+
+
 @pytest.mark.parametrize("kind", ["rnn_tanh", "lstm", "gru"])
 def test_gradients_in_batches_and_second_ones_come_from_triton_too(kind, device):
     """Uses Triton's interpreter if there is no GPU."""

@@ -157,8 +157,10 @@ def differentiable_gradients(kernel: Kernel, given: Given, d_results: Sequence[T
     no kernel has equations for them.
     """
     differentiable = torch.is_grad_enabled()
-    wanted = {name: tensor for name, tensor in given._asdict().items() if tensor is not None and tensor.requires_grad}
     with torch.enable_grad():
+        # Views, at which the search for paths ends: one given tensor may have been computed from another.
+        given = Given(*(None if tensor is None else tensor.view_as(tensor) for tensor in given))
+        wanted = {name: each for name, each in given._asdict().items() if each is not None and each.requires_grad}
         results = zip(_plain_loop(kernel, given), d_results, strict=False)  # RNN and GRU have no cell state
         known = [(result, gradient) for result, gradient in results if gradient is not None]
         found = torch.autograd.grad(
