@@ -45,6 +45,8 @@ def load_checkpoint(path: str, flag: str = "--ckpt_path") -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can make the unpickler fail anywhere
         reason = (str(error) or type(error).__name__).splitlines()[0]
+        if reason.startswith("Weights only load failed"):
+            reason = "it contains objects of Python, and none of their code is run"
         raise InputError(f"`{flag}` (={path}) is not a checkpoint, or a damaged one ({reason})") from error
     if wrong := _wrong_part(checkpoint):
         raise InputError(f"`{flag}` (={path}) is not a checkpoint of seqsum: {wrong}")

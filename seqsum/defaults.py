@@ -92,6 +92,21 @@ def _followed(made: type, sizes: Mapping[str, int]) -> dict[str, int]:
     return {name: sizes[named.get(name, name)] for name in free if named.get(name, name) in sizes}
 
 
+def check_required(settings: Namespace) -> None:
+    """Check that every class has the arguments that have no default; jsonargparse gives it None.
+
+    Raises:
+        InputError: One is missing.
+    """
+    for group in ("data", "model"):
+        for place, part in _classes(group, settings.get(group) or Namespace()):
+            made = pydoc.locate(part.class_path)
+            for name, parameter in inspect.signature(cast("type", made)).parameters.items():
+                needed = parameter.default is parameter.empty and "None" not in str(parameter.annotation)
+                if needed and name in part.init_args and part.init_args[name] is None:
+                    raise InputError(f"`--{place}.{name}` must be given: {part.class_path} has no default for it")
+
+
 def _conflict(place: str, argument: str, given: Any, size: int, data: Namespace) -> str:
     followed = f"the `--data.{argument}` (={size}), which it follows"
     if argument not in (data.get("init_args") or ()):
@@ -136,4 +151,6 @@ class OwnDefaultsParser(LightningArgumentParser):
 
     def instantiate_classes(self, cfg: Namespace, instantiate_groups: bool = True) -> Namespace:
         """Make the classes' objects; see `follow_data` and `go_on`."""
-        return super().instantiate_classes(go_on(follow_data(cfg)), instantiate_groups=instantiate_groups)
+        followed = follow_data(cfg)
+        check_required(followed)
+        return super().instantiate_classes(go_on(followed), instantiate_groups=instantiate_groups)

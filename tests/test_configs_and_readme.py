@@ -134,7 +134,7 @@ def test_options_are_these(parsed):
 EXTENDING = (REPOSITORY / "docs/extending.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", EXTENDING, flags=re.DOTALL)
 OWN_COMMANDS = [shlex.split(line)[2:] for line in re.findall(r"^python train.py .+$", EXTENDING, flags=re.MULTILINE)]
-EXTENSIONS = [command for command in OWN_COMMANDS if "--experiment=parity" in command]
+*EXTENSIONS, ASKED = [command for command in OWN_COMMANDS if "--experiment=parity" in command]
 
 
 def test_the_example_of_attention_shows_its_weights(capsys):
@@ -149,10 +149,13 @@ def test_the_example_of_an_experiment_of_ones_own_trains(here, monkeypatch, capf
     (here / "my_parity.py").write_text(EXAMPLES[0])
     monkeypatch.syspath_prepend(here)
     monkeypatch.delitem(sys.modules, "my_parity", raising=False)
-    main([*command, "--trainer.max_epochs=1", "--data.epoch_size=640", "--trainer.accelerator=cpu",
-          "--trainer.log_every_n_steps=5"])  # fmt: skip
+    short = ["--trainer.max_epochs=1", "--data.epoch_size=640", "--trainer.accelerator=cpu"]
+    main([*command, *short])
     assert "accuracy_step" not in capfd.readouterr().out, "each step is scored, and is the accuracy"
-    assert (here / "logs/parity/version_0/settling.png").is_file()
+    assert not (here / "logs/parity/version_0/settling.png").is_file()  # no decision is for good
+    main([*ASKED, "--trainer.accelerator=cpu"])
+    answers = re.findall(r"│ (\d+) +│ ([01]) ", capfd.readouterr().out)
+    assert [step for step, _ in answers] == ["1", "2", "3", "4", "5"]
 
 
 def test_the_example_of_an_objective_of_ones_own_trains(here, monkeypatch, mnist_root):

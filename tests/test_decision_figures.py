@@ -5,7 +5,7 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from seqsum.figures import plot_decisions, plot_over_time, plot_settling, settled_at
+from seqsum.figures import have_one_label, plot_decisions, plot_over_time, plot_settling, settled_at
 
 ANSWERS = torch.tensor([[3, 5, 5, 5], [1, 1, 1, 1], [2, 2, 2, 7], [4, 6, 4, 4]])
 
@@ -13,6 +13,17 @@ ANSWERS = torch.tensor([[3, 5, 5, 5], [1, 1, 1, 1], [2, 2, 2, 7], [4, 6, 4, 4]])
 def test_settled_is_the_first_of_the_last_answers_in_a_row():
     assert settled_at(ANSWERS).tolist() == [2, 1, 4, 3]
     assert settled_at(ANSWERS[0]).item() == 2
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_sequences_have_one_label_if_all_valid_steps_agree(masked):
+    targets, mask = torch.tensor([[2, 2, 2], [0, 0, 0], [5, 5, 5]]), torch.ones(3, 3, dtype=torch.bool)
+    if masked:
+        mask[0, 1] = mask[1, 2] = mask[2] = False
+        targets = targets.masked_fill(~mask, 9)
+    assert have_one_label(targets, mask if masked else None)
+    targets[0, 2] = 1
+    assert not have_one_label(targets, mask if masked else None)
 
 
 def probabilities():

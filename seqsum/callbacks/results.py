@@ -123,7 +123,8 @@ def print_table(results: dict[str, Any]) -> None:
     if not results["test_by_step"]:
         print_line(f"{title}: {caption or results['test']}")
         return
-    table = Table(title=title, title_justify="left", caption=caption or None)
+    print_line(title)  # as the table's title it would be wrapped to the width of the table
+    table = Table(caption=caption or None)
     table.add_column("step", justify="right")
     for name in results["test_by_step"]:
         table.add_column(name, justify="right")

@@ -40,6 +40,9 @@ class Scalars(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restart()  # resuming within an epoch does not call `on_train_epoch_start`
+        # at least once an epoch, or short epochs would leave no curve
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from outside
+        trainer.log_every_n_steps = int(min(every, trainer.num_training_batches))  # type: ignore[attr-defined]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restart()

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from seqsum.callbacks import Pictures
 from seqsum.cli import callbacks
 from seqsum.cli.parser import Parser, without_types_tried
-from seqsum.cli.run import make_loggers, run_name, seed_of
+from seqsum.cli.run import check_seed, make_loggers, run_name, seed_of
 from seqsum.cli.settings import Settings
 from seqsum.cli.trainer import Wanted, arguments_of, check_added, read_wanted, use_no_profiler
 from seqsum.console import print_line
@@ -73,6 +73,7 @@ class SeqsumCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse `args`; unlike Lightning, don't warn if the program itself was started with arguments."""
         self.config = expand_home(parser.parse_args(cast("list[str]", args)))
+        check_seed(self.config[self.config.subcommand].seed_everything)
         drop_default_encoder(self.config[self.config.subcommand].model)
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -153,7 +154,14 @@ class SeqsumCLI(LightningCLI):
             self.datamodule.hparams["dataset"] = self.datamodule.dataset
 
     def _note_settings(self, settings: Namespace) -> None:
-        """Record the settings of the module's parts in its `hparams`: checkpoints contain no objects."""
+        """Record settings in `hparams`, which go into checkpoints.
+
+        Those are the settings of the module's parts, since checkpoints contain no objects, and those of data whose
+        class does not call `save_hyperparameters`.
+        """
+        if "_class_path" not in self.datamodule.hparams:
+            given = settings.data.get("init_args") or Namespace()
+            self.datamodule.hparams.update({**given.as_dict(), "_class_path": settings.data.class_path})
         for name in (*OBJECTS, "schedule"):
             value = settings.model.get(name)
             self.model.hparams[name] = value.as_dict() if isinstance(value, Namespace) else value

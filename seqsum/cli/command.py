@@ -89,6 +89,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
     # a frozen encoder is meant to be
     warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
+    # `Scalars` lowers the interval
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)
 
 

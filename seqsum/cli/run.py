@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from seqsum.data import SequenceData
+from seqsum.errors import InputError
 from seqsum.versions import STAND_INS, claim_version, number_of
 
 
@@ -29,6 +30,12 @@ def seed_of(given: bool | int | None) -> int:
     if given is True:
         return int(os.environ.get("PL_GLOBAL_SEED", "0"))
     return given or 0
+
+
+def check_seed(given: bool | int | None) -> None:
+    """Raise an InputError if a seed is one that NumPy does not take."""
+    if not 0 <= seed_of(given) < 2**32:
+        raise InputError(f"`--seed_everything` (={given}) must be from 0 to {2**32 - 1}")
 
 
 def make_loggers(root: str, name: str) -> list[Logger]:

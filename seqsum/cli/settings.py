@@ -77,10 +77,14 @@ def _flags(given: argparse.Namespace, files: dict[str, Configuration]) -> Flags:
     """Read these flags from the command line, else from the last file that has them, else use the defaults."""
     experiment, root = given.experiment, given.root
     for file in reversed(list(files.values())):
-        experiment = experiment or file.settings.get("experiment")
+        experiment = file.settings.get("experiment") if experiment is None else experiment
         trainer = file.settings.get("trainer")
         root = root or (trainer.get("default_root_dir") if isinstance(trainer, dict) else None)
-    return Flags(given.ckpt_path, experiment or "sum", root or "logs")
+    experiment = "sum" if experiment is None else experiment
+    parts = Path(str(experiment)).parts
+    if not parts or ".." in parts or Path(str(experiment)).is_absolute():
+        raise InputError(f"`--experiment` (={experiment}) must be a name, of a folder below the logs")
+    return Flags(given.ckpt_path, experiment, root or "logs")
 
 
 def with_checkpoint(subcommand: str, options: list[str], flags: Flags, checkpoints: CheckpointFiles) -> list[str]:

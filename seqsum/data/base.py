@@ -171,7 +171,10 @@ class SequenceData(LightningDataModule):
         Raises:
             InputError: The data take none.
         """
-        raise InputError(f"{type(self).__name__} takes no input of your own, which `predict` needs")
+        raise InputError(
+            f"{type(self).__name__} takes no input of your own, which `predict` needs: it must define "
+            "`own_batches`, see docs/extending.md"
+        )
 
     def describe(self) -> str:
         """Describe the sequences and how many there are, in one line for the user."""

@@ -27,6 +27,8 @@ def downloading(what: str, root: Path) -> Iterator[Path]:
     Raises:
         MissingDataError: The download failed, or `root` can't be written to.
     """
+    if root.exists() and not root.is_dir():
+        raise MissingDataError(f"`--data.root` (={root}) is a file, and must be a folder: the one that holds {what}.")
     created = [folder for folder in (root, *root.parents) if not folder.exists()]  # innermost first
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -119,14 +119,15 @@ class IndexedData(SequenceData):
         most: int | float = self.trainer.limit_train_batches
         batches = min(batches, most) if isinstance(most, int) else int(batches * most)
         steps_an_epoch = max(1, -(-batches // self.trainer.accumulate_grad_batches))
-        epochs, steps = self.trainer.max_epochs or -1, self.trainer.max_steps
-        limits = [limit for limit in (epochs, -(-steps // steps_an_epoch)) if limit > 0]
+        epochs, steps = self.trainer.max_epochs, self.trainer.max_steps
+        limits = [epochs] if epochs is not None and epochs >= 0 else []
+        limits += [-(-steps // steps_an_epoch)] if steps >= 0 else []
         if not limits:
             raise InputError(
                 "`--data.sequence_length` by share of the training needs `--trainer.max_epochs` or "
                 "`--trainer.max_steps`; or give one length"
             )
-        return min(limits)
+        return max(1, min(limits))
 
     def on_after_batch_transfer(self, batch: IndexBatch | Batch, dataloader_idx: int) -> Batch:
         if not isinstance(batch, IndexBatch):

@@ -107,7 +107,8 @@ class FiniteLoss(Callback):
     def _describe(self, trainer: Trainer, step: Step) -> str:
         where = f"step {step.step} (epoch {step.epoch + 1}, batch {step.batch + 1})"
         message = (
-            f"The loss is NaN or infinite at {where}, and the training stops.{self.source} {self._way_back(trainer)}"
+            f"The loss is NaN or infinite at {where}, and the training stops.{self.source} "
+            f"{self._way_back(trainer, updated=step.step > 0)}"
         )
         if step.rows is not None:
             message += f" The batch, by positions in the training split: {self._list(trainer, step)}."
@@ -123,9 +124,10 @@ class FiniteLoss(Callback):
         write_atomically(file, json.dumps(found) + "\n")
         return f"{', '.join(map(str, rows[:SHOWN]))} and {len(rows) - SHOWN} more: {file}"
 
-    def _way_back(self, trainer: Trainer) -> str:
-        """Name the last good checkpoint, if there is one, and what to try."""
+    def _way_back(self, trainer: Trainer, updated: bool = True) -> str:
+        """Name the last good checkpoint, if there is one, and what to try, if weights have been updated."""
         files = [Path(callback.dirpath or "") / "last.ckpt" for callback in trainer.checkpoint_callbacks
                  if isinstance(callback, ModelCheckpoint)]  # fmt: skip
         last = next((str(file) for file in files if file.is_file()), "none")
-        return f"Last good checkpoint: {last}. Try a smaller `--model.learning_rate` or `--trainer.gradient_clip_val`."
+        advice = " Try a smaller `--model.learning_rate` or `--trainer.gradient_clip_val`." if updated else ""
+        return f"Last good checkpoint: {last}.{advice}"

@@ -3,7 +3,7 @@
 They need no Trainer and no display: a notebook shows the returned figure, `figure.savefig` saves it.
 """
 
-from seqsum.figures.decisions import plot_decisions, plot_settling, settled_at
+from seqsum.figures.decisions import have_one_label, plot_decisions, plot_settling, settled_at
 from seqsum.figures.errors import count_readings, plot_confusion, plot_errors, plot_predictions
 from seqsum.figures.lengths import binomial_interval, plot_length_curve, plot_length_curves
 from seqsum.figures.long_run import plot_causes, plot_codes, plot_increment_errors, plot_leaks, plot_long_run
@@ -20,6 +20,7 @@ __all__ = [
     "binomial_interval",
     "by_layer",
     "count_readings",
+    "have_one_label",
     "last_layer",
     "last_states",
     "order_units",

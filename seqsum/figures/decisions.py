@@ -144,6 +144,13 @@ def number_steps(axes: Axes, length: int, steps: Steps) -> None:
     axes.tick_params(length=2, labelsize=7, pad=1.5)
 
 
+def have_one_label(targets: Tensor, mask: Tensor | None = None) -> bool:
+    """Whether all steps of each sequence have the same target, so that a decision can settle."""
+    invalid = torch.zeros_like(targets, dtype=torch.bool) if mask is None else ~mask
+    most, least = (targets.masked_fill(invalid, fill) for fill in (int(targets.min()), int(targets.max())))
+    return bool((most.amax(1) <= least.amin(1)).all())
+
+
 def plot_settling(answers: Tensor, targets: Tensor, mask: Tensor | None = None) -> Figure:
     """Draw the share of sequences classified correctly after each step, and the share whose decision has settled.
 

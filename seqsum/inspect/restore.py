@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from seqsum.errors import InputError
 from seqsum.inspect.argument_names import python_names
 from seqsum.inspect.look import as_text
 from seqsum.module import SequenceModule
+from seqsum.networks import build_network
 from seqsum.resume.checkpoints import check_architecture, settings_in
 
 OWN = [f"data.{name}" for name in OWN_INPUTS]  # not settings
@@ -113,6 +115,9 @@ def instantiate(
     # of this machine, or not in `settings`, which follow the seed of everything
     for here in ("model.backend", "data.root", *OWN, "data.num_workers", "data.seed"):
         flat.pop(here, None)
+    if config.model.get("network") is not None:  # options of the default network
+        for name in inspect.signature(build_network).parameters:
+            flat.pop(f"model.{name}", None)
     _give(path, config.data, ({} if root is None else {"root": root}) | dict(own))
     with _naming(path):
         made = parser.instantiate_classes(config)

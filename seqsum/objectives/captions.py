@@ -226,8 +226,8 @@ NO_WORDS = "This network can't be asked after every word, which needs a method `
 SKIPPED = "These could not be read; the results leave them out."
 
 NO_GATES = (
-    "No gates or states are shown: only the default network has them, and only with a cell that is not torch.nn's "
-    "own. Train with --model.cell=lstm (or gru, rnn) to see them."
+    "No gates or states are shown: they are those of the default network, with a cell that is not torch.nn's own, such "
+    "as --model.cell=lstm."
 )
 
 METRICS = {

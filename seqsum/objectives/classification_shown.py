@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seqsum.data import DigitRows
 from seqsum.data.base import Batch
-from seqsum.figures import by_layer, plot_decisions, plot_over_time, plot_settling, settled_at
+from seqsum.figures import by_layer, have_one_label, plot_decisions, plot_over_time, plot_settling, settled_at
 from seqsum.figures.page import Table
 from seqsum.objectives import captions
 from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
@@ -24,9 +24,14 @@ Probabilities = Callable[[Tensor], Tensor]  # an objective's, from outputs to pr
 
 
 def draw_decisions(evaluation: Evaluation, probabilities: Probabilities) -> dict[str, Figure]:
-    """Draw the figures of an evaluation: `settling`; for images also `decisions`, and `states_l0`, … of the first."""
+    """Draw the figures of an evaluation.
+
+    They are `settling` if each sequence has one label; and for images `decisions`, and `states_l0`, … of the first.
+    """
     outputs, targets, mask = evaluation.join()
-    figures = {"settling": plot_settling(outputs.argmax(-1), targets, mask)}
+    figures: dict[str, Figure] = {}
+    if have_one_label(targets, mask):
+        figures["settling"] = plot_settling(outputs.argmax(-1), targets, mask)
     data, first = evaluation.data, evaluation.first
     if isinstance(data, DigitRows):
         few = slice(IMAGES[evaluation.split])

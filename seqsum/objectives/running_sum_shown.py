@@ -111,9 +111,12 @@ def show_sums(prediction: Prediction) -> Shown | None:
     names = data.own.names()[: len(sums)]  # a flag of the Trainer may limit the batches
     figure = plot_sums(images, sums, data.operation, names=names)
     tables = [
-        _steps(f"Sequence {place}", *sequence, data)
+        _steps(f"Sequence {place}", *sequence, data.operation)
         for place, sequence in enumerate(zip(names, sums, strict=True), start=1)
     ]
+    if skipped := len(data.own.skipped):
+        caption = f"{skipped} skipped, see below: the sums go on without {'it' if skipped == 1 else 'them'}"
+        tables[-1:] = [table._replace(caption=caption) for table in tables[-1:]]
     page = [captions.section("predictions", figure)._replace(table=_readings(names, sums, data.operation))]
     page += captions.skipped(data.own)
     for place, batch in enumerate(prediction.batches[:TRACED], start=1):
@@ -125,17 +128,14 @@ def show_sums(prediction: Prediction) -> Shown | None:
     return Shown(tables=tables, figures={"predictions": figure}, page=page)
 
 
-def _steps(title: str, names: Sequence[str], sums: Tensor, data: DigitSums) -> Table:
+def _steps(title: str, names: Sequence[str], sums: Tensor, operation: Operation) -> Table:
     """Make a table of sign, digit, running sum and file at each step."""
-    read_as, added = read_digits(sums, data.operation).tolist(), signs(len(sums), data.operation) > 0
+    read_as, added = read_digits(sums, operation).tolist(), signs(len(sums), operation) > 0
     rows = [
         (str(step + 1), "+" if added[step] else "-", digit(read_as[step]), str(int(sums[step])), name)
         for step, name in enumerate(names)
     ]
-    caption = ""
-    if skipped := len(data.own.skipped):
-        caption = f"{skipped} skipped, see below: the sums go on without {'it' if skipped == 1 else 'them'}"
-    return Table(("step", "sign", "digit", "running sum", "file"), rows, title, caption)
+    return Table(("step", "sign", "digit", "running sum", "file"), rows, title)
 
 
 def _readings(names: Sequence[Sequence[str]], sums: Sequence[Tensor], operation: Operation) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from itertools import product
@@ -79,7 +80,13 @@ class TorchLike(Recurrent):
         learn_initial_state: bool = False,
         **cell_options: Any,
     ) -> None:
-        cell = make_cell(**cell_options)
+        try:
+            cell = make_cell(**cell_options)
+        except TypeError as error:
+            unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+            if unknown is None or unknown[1] not in cell_options:
+                raise
+            raise TypeError(f"{type(self).__name__} has no argument `{unknown[1]}`") from error
         super().__init__(
             cell,
             num_layers=num_layers,

@@ -104,3 +104,14 @@ def test_of_long_sequences_only_some_steps_have_a_curve(make_run, tmp_path):
     tags = events(trainer.logger.log_dir).Tags()["scalars"]
     steps = sorted(int(tag.rpartition("_t")[2]) for tag in tags if tag.startswith("val_by_step/mae_t"))
     assert steps == list(range(3, 70, 3))
+
+
+@pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
+@pytest.mark.parametrize(("every", "logged"), [(50, [2, 5]), (3, [2, 5]), (2, [1, 3, 5]), (0, [])])
+def test_there_are_values_in_every_epoch_however_short(make_run, tmp_path, every, logged):
+    """Two epochs of three steps."""
+    trainer, module, data = make_run([Scalars()], TensorBoardLogger(tmp_path), log_every_n_steps=every)
+    trainer.fit(module, data)
+    tags = events(trainer.logger.log_dir)
+    steps = [event.step for event in tags.Scalars("train/step_loss")] if logged else []
+    assert steps == logged

@@ -25,6 +25,13 @@ class SpoilStep16(Callback):
             torch.nn.init.constant_(pl_module.network.head.weight, torch.inf)
 
 
+class SpoilStep0(Callback):
+    """Compute the first step with infinite weights."""
+
+    def on_train_batch_start(self, trainer, pl_module, *_):
+        torch.nn.init.constant_(pl_module.network.head.weight, torch.inf)
+
+
 class SpoilStep12(Callback):
     """The thirteenth of 15 steps: on a GPU, the epoch ends before ten have gathered again."""
 
@@ -95,6 +102,12 @@ def test_a_nan_in_a_step_that_is_looked_at_is_said_once(spoilt):
     _, error = spoilt("SpoilInput16", "--diagnosis.every_n_steps=1")
     assert "at step 16 (epoch 2, batch 2), and the training stops." in error
     assert "First in inputs: some of the inputs are not finite." in error
+
+
+def test_before_the_first_update_no_learning_rate_is_to_blame(spoilt):
+    _, error = spoilt("SpoilStep0")
+    assert "at step 0 (epoch 1, batch 1), and the training stops." in error
+    assert "last.ckpt. The batch, by" in error or "none. The batch, by" in error
 
 
 def test_without_a_folder_all_rows_are_listed(spoilt):

@@ -5,12 +5,14 @@ import inspect
 import pickle
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence
 
-from seqsum import GRU, LSTM, RNN
+from seqsum import GRU, LSTM, RNN, RNNCell
+from seqsum.recurrent.layers import TorchLike
 from tests.recurrent.oracles import BACKENDS, KINDS, B, F, H, T, pair
 
 
@@ -25,6 +27,24 @@ def test_arguments_are_those_of_torch_in_the_same_places(name):
     torch.testing.assert_close(layer(inputs), oracle(inputs))
     for attribute in ("num_layers", "bias", "batch_first", "dropout", "bidirectional", "input_size", "hidden_size"):
         assert getattr(layer, attribute) == getattr(oracle, attribute)
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"), [(RNN, "proj_size"), (GRU, "proj_size"), (LSTM, "bidirectionl"), (GRU, "x")]
+)
+def test_an_argument_that_a_layer_has_not_is_named_with_the_layer(layer, name):
+    with pytest.raises(TypeError, match=f"^{layer.__name__} has no argument `{name}`$"):
+        layer(3, 5, **{name: 2})
+
+
+def test_an_error_of_a_cell_of_ones_own_stays_its_own():
+    class Mistaken(RNNCell):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            torch.ones(2, sise=3)
+
+    with pytest.raises(TypeError, match="sise"):
+        TorchLike(partial(Mistaken, 3, 5), 1, False, 0.0, False)
 
 
 @pytest.mark.parametrize(("layer", "gates"), [(RNN, 1), (GRU, 3), (LSTM, 4)])

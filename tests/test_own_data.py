@@ -1,0 +1,92 @@
+"""A user's own data, on the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from seqsum.cli import main
+from seqsum.data import Batch
+from seqsum.data.drawn import DrawnSequences
+from seqsum.inspect import load
+from tests.test_own_networks import SHORT
+
+FLAGS = [*SHORT, "--model.encoder=Flatten", "--model.encoder.output_size=3", "--trainer.accelerator=cpu"]
+TRAIN = ["fit", "--experiment=own", *FLAGS, "--model.hidden_size=4", "--trainer.max_epochs=1"]
+
+
+class Forgetful(DrawnSequences):
+    """Random numbers; the constructor doesn't call `save_hyperparameters`."""
+
+    dataset = "numbers"
+
+    def __init__(self, longest: int = 5, sizes: tuple[int, int] = (1, 3), batch_size: int = 8, seed: int = 0) -> None:
+        super().__init__(batch_size, 64, seed)
+        self.longest, self.sizes = longest, sizes
+
+    def draw(self, count: int, generator: torch.Generator) -> Batch:
+        numbers = torch.randn(count, self.longest, self.sizes[1], generator=generator)
+        return Batch(numbers, numbers.sum(-1).cumsum(1))
+
+    def describe(self) -> str:
+        return "random numbers"
+
+
+class Demanding(Forgetful):
+    """Arguments without types and defaults."""
+
+    def __init__(self, longest, nothing: int | None, batch_size: Any = 8, seed: int = 0) -> None:
+        super().__init__(longest, batch_size=batch_size, seed=seed)
+
+
+@pytest.mark.parametrize("flags", [["--data.longest=9"], ["--data.longest=7", "--data.batch_size=4"]])
+def test_a_checkpoint_knows_data_whose_class_forgot_to_save_its_arguments(here, flags):
+    main([*TRAIN, f"--data={__name__}.Forgetful", *flags])
+    main(["test", "--experiment=own", "--ckpt_path=best", "--trainer.accelerator=cpu"])
+    tested = json.loads((here / "logs/own-test/version_0/results.json").read_text())
+    assert tested["dataset"] == "numbers"
+    assert len(next(iter(tested["test_by_step"].values()))) == int(flags[0][-1])
+    _, data, settings = load(here / "logs/own/version_0/checkpoints/best.ckpt")
+    assert (type(data).__name__, data.longest, list(data.sizes)) == ("Forgetful", int(flags[0][-1]), [1, 3])
+    assert settings["data.batch_size"] == (4 if len(flags) > 1 else 8)
+
+
+def test_an_argument_without_a_default_must_be_given(here, capfd):
+    with pytest.raises(SystemExit):
+        main([*TRAIN, f"--data={__name__}.Demanding"])
+    assert re.search(r"error: `--data\.longest` must be given: .*\.Demanding has no default", capfd.readouterr().err)
+    assert not (here / "logs").exists()
+    main([*TRAIN, f"--data={__name__}.Demanding", "--data.longest=4"])
+
+
+@pytest.mark.parametrize("name", ["", "..", "../own", "sub/../../own", "/own"])
+@pytest.mark.parametrize("where", ["flag", "file"])
+def test_an_experiment_is_a_folder_below_the_logs(here, capfd, name, where):
+    (here / "mine.yaml").write_text(f"experiment: {json.dumps(name)}\n")
+    with pytest.raises(SystemExit):
+        main(["fit", f"--experiment={name}"] if where == "flag" else ["fit", "-c", "mine.yaml"])
+    assert f"error: `--experiment` (={name}) must be a name, of a folder below the logs" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32)])
+def test_a_seed_is_one_that_numpy_takes(here, capfd, seed):
+    with pytest.raises(SystemExit):
+        main(["fit", f"--seed_everything={seed}"])
+    assert f"error: `--seed_everything` (={seed}) must be from 0 to 4294967295" in capfd.readouterr().err
+
+
+def test_a_training_of_no_epochs_ends_at_once(here, capfd):
+    main([*TRAIN, f"--data={__name__}.Forgetful", "--trainer.max_epochs=0"])
+    assert "Best checkpoint: none" in capfd.readouterr().out
+
+
+def test_what_python_objects_there_are_in_a_file_is_not_read(here, capfd):
+    torch.save(torch.nn.Linear(1, 1), here / "module.ckpt")
+    with pytest.raises(SystemExit):
+        main(["test", "--ckpt_path=module.ckpt"])
+    said = "is not a checkpoint, or a damaged one (it contains objects of Python, and none of their code is run)"
+    assert said in capfd.readouterr().err
