@@ -38,6 +38,7 @@ from seqsum.recurrent.kernels import (
     native_obstacle,
     triton_obstacle,
 )
+from seqsum.recurrent.kernels.autograd import saves_through_hooks
 from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.kernels.written_for import FINGERPRINTS, METHODS, edited
 from seqsum.recurrent.rule import fastest_backends
@@ -91,7 +92,7 @@ def choose_backend(
     if resolved not in KERNELS:
         return resolved
     watched = resolved != "bptt" and not _nothing_watches()  # bptt's torch operations reach a dispatch mode
-    if watched or not are_plain(tensors):
+    if watched or _is_mapped() or not are_plain(tensors):
         runner(cell, resolved)  # raises an error if the backend can't run the cell with any tensors
         return "eager"
     return resolved
@@ -163,7 +164,8 @@ def _is_scriptable(cell: RecurrentCell) -> bool:
         return False
     if any(name in part.__dict__ for part in cell.modules() for name in METHODS):
         return False  # replaced on an instance inside: TorchScript compiles the class's method
-    if _saves_through_hooks():
+    # torch.utils.checkpoint stops the recomputation by an exception that can't pass through TorchScript
+    if saves_through_hooks():
         return False
     try:
         if scripted(Unroll(cell)).renewals > MOST_RENEWALS:
@@ -197,19 +199,17 @@ def _nothing_watches() -> bool:
     return torch._C._len_torch_dispatch_stack() == 0  # there is no public way to ask
 
 
-def _saves_through_hooks() -> bool:
-    """Whether what the backward pass needs is saved through hooks, as by torch.utils.checkpoint, which stops the
-    recomputation by an exception that can't pass through TorchScript.
-    """
-    return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None  # there is no public way to ask
-
-
 def _transformed(cell: RecurrentCell) -> bool:
     """Whether only plain torch operations will do: under torch.compile, torch.export, torch.jit.trace, torch.func
     transforms, forward-mode differentiation or a dispatch mode.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or not _nothing_watches():
         return True
+    return _is_mapped()
+
+
+def _is_mapped() -> bool:
+    """Whether a torch.func transform or forward-mode differentiation is at work, for which no kernel has equations."""
     functorch = getattr(torch._C, "_functorch", None)  # there is no public way to ask
     level = functorch.maybe_current_level() if functorch is not None else None
     forward_level: int = getattr(torch.autograd.forward_ad, "_current_level", -1)
@@ -237,7 +237,7 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
         if kernel is None:
             raise RuntimeError(
                 f"`backend` (='bptt') can't run {type(cell).__name__}: the backward pass is written for "
-                "RNNCell, LSTMCell and GRUCell, not for subclasses or `layer_norm`"
+                "RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or complex weights"
             )
         return partial(run_in_stretches, partial(kernel, cell))
     if backend == "native":

@@ -96,7 +96,7 @@ class PackedCell(RecurrentCell):
         elif name == "weight_hh":
             for gate in parameter.split(self.hidden_size):
                 # draw in float32 at least: 16-bit types have no QR decomposition
-                drawn = torch.empty_like(gate, dtype=torch.promote_types(gate.dtype, torch.float32))
+                drawn = torch.empty_like(gate, dtype=torch.promote_types(gate.real.dtype, torch.float32))
                 gate.copy_(nn.init.orthogonal_(drawn))
         elif name.startswith("norm"):
             nn.init.ones_(parameter)
@@ -119,7 +119,9 @@ class PackedCell(RecurrentCell):
 
     def project(self, input: Tensor) -> Tensor:
         """Compute `W_i x` plus the biases for all gates, `(…, F) -> (…, G·H)`."""
-        if self.bias_ih is None or self.bias_hh is None:
+        if self.bias_ih is None:
+            return self.project_with(input, self.bias_hh)
+        if self.bias_hh is None:
             return self.project_with(input, self.bias_ih)
         return self.project_with(input, self.bias_ih + self.bias_hh)
 

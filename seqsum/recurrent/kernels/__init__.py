@@ -29,7 +29,12 @@ _KERNELS: dict[type[RecurrentCell], type[BackwardThroughTime]] = {
 
 
 def find_kernel(cell: RecurrentCell) -> Run | None:
-    """Return the bptt kernel for a built-in cell, else None. Subclasses have none: they may compute something else."""
-    if isinstance(cell, PackedCell) and type(cell) in _KERNELS and not cell.layer_norm and not edited(cell):
-        return partial(run_kernel, _KERNELS[type(cell)])
-    return None
+    """Return the bptt kernel for a built-in cell, else None.
+
+    Subclasses have none: they may compute something else. Complex weights have none: derivatives would be conjugated.
+    """
+    if not (isinstance(cell, PackedCell) and type(cell) in _KERNELS):
+        return None
+    if cell.layer_norm or cell.weight_ih.is_complex() or edited(cell):
+        return None
+    return partial(run_kernel, _KERNELS[type(cell)])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from seqsum.recurrent.cells import PackedCell, with_weights
+from seqsum.recurrent.checks import is_plain
 from seqsum.recurrent.unroll import Unroll, leave_out
 
 Run = Callable[[Any, Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
@@ -119,6 +120,9 @@ class AllSteps(torch.autograd.Function):
     def forward(ctx: Any, kernel: Kernel, *given: Any) -> Results:
         results, saved = kernel.forward(Given(*given), keep=any(ctx.needs_input_grad))
         ctx.kernel = kernel
+        # a hook may give back other tensors, and a kernel reads memory by address
+        tensors = (*given, *saved)
+        ctx.layouts = [None if each is None else Layout.of(each) for each in tensors] if saves_through_hooks() else None
         ctx.save_for_backward(*given, *saved)
         ctx.set_materialize_grads(False)  # so that a kernel needn't read gradients of zero
         return results
@@ -128,13 +132,62 @@ class AllSteps(torch.autograd.Function):
         needed = dict(zip(Given._fields, ctx.needs_input_grad[1:], strict=True))
         if all(gradient is None for gradient in d_results):
             return None, *(None for _ in needed)
-        tensors = ctx.saved_tensors  # read once: under checkpointing each access recomputes them
+        tensors: Sequence[Any] = ctx.saved_tensors  # read once: under checkpointing each access recomputes them
+        differentiable = wants_plain_loop(d_results)
+        if ctx.layouts is not None and not differentiable:
+            pairs = zip(ctx.layouts, tensors, strict=True)
+            tensors = [None if layout is None else layout.lay_out(each) for layout, each in pairs]
         given, saved = Given(*tensors[: len(needed)]), tensors[len(needed) :]
-        if wants_plain_loop(d_results):
+        if differentiable:
             gradients = differentiable_gradients(ctx.kernel, given, d_results)
         else:
-            gradients = ctx.kernel.backward(given, saved, d_results, needed)
+            held = [None if each is None else in_memory(each) for each in d_results]
+            gradients = ctx.kernel.backward(given, saved, held, needed)
         return None, *(gradients.get(name) if wanted else None for name, wanted in needed.items())
+
+
+class Layout(NamedTuple):
+    """How a tensor lies in memory."""
+
+    shape: torch.Size
+    strides: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Layout:
+        return cls(tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+
+    def lay_out(self, tensor: Tensor) -> Tensor:
+        """Return a tensor with this layout, and the values of the given one.
+
+        Raises:
+            RuntimeError: The given one is of another shape, type or device.
+        """
+        if (tensor.shape, tensor.dtype, tensor.device) != (self.shape, self.dtype, self.device):
+            raise RuntimeError(
+                f"a hook on saved tensors gave back {tuple(tensor.shape)} of {tensor.dtype} on {tensor.device} for "
+                f"{tuple(self.shape)} of {self.dtype} on {self.device}"
+            )
+        tensor = in_memory(tensor)
+        if tensor.stride() == self.strides:
+            return tensor
+        if 0 in self.strides:  # elements share memory
+            return tensor.contiguous()
+        return torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device=self.device).copy_(tensor)
+
+
+def in_memory(tensor: Tensor) -> Tensor:
+    """Return a tensor whose values are what its memory holds, see `is_plain`."""
+    if is_plain(tensor):
+        return tensor
+    dense = tensor if tensor.layout == torch.strided else tensor.to_dense()
+    return torch.empty(dense.shape, dtype=dense.dtype, device=dense.device).copy_(dense)
+
+
+def saves_through_hooks() -> bool:
+    """Whether what the backward pass needs is saved through hooks, as by torch.utils.checkpoint."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None  # there is no public way to ask
 
 
 def wants_plain_loop(d_results: Sequence[Tensor | None]) -> bool:
@@ -159,7 +212,8 @@ def differentiable_gradients(kernel: Kernel, given: Given, d_results: Sequence[T
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad():
         # Views, at which the search for paths ends: one given tensor may have been computed from another.
-        given = Given(*(None if tensor is None else tensor.view_as(tensor) for tensor in given))
+        views: list[Any] = [None if tensor is None else tensor.view_as(tensor) for tensor in given]
+        given = Given(*views)
         wanted = {name: each for name, each in given._asdict().items() if each is not None and each.requires_grad}
         results = zip(_plain_loop(kernel, given), d_results, strict=False)  # RNN and GRU have no cell state
         known = [(result, gradient) for result, gradient in results if gradient is not None]

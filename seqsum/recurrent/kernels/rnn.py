@@ -24,7 +24,10 @@ class RNNStep(Step):
     def backward(self, kept: State, last: State, d_output: Tensor, d_state: State) -> Derivatives:
         (hidden,), (last_hidden,), (d_hidden,) = kept, last, d_state
         d_hidden = d_hidden + d_output
-        d_summed = d_hidden * (hidden > 0) if self.cell.nonlinearity == "relu" else d_tanh(d_hidden, hidden)
+        # as torch does where the hidden state is NaN
+        d_summed = (
+            d_hidden.masked_fill(hidden <= 0, 0) if self.cell.nonlinearity == "relu" else d_tanh(d_hidden, hidden)
+        )
         d_last_hidden = self.drop(d_summed @ self.weight_hh)
         return Derivatives(d_summed, {"weight_hh": (d_summed, self.drop(last_hidden))}, [d_last_hidden])
 

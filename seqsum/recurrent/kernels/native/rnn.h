@@ -33,7 +33,7 @@ struct Rnn {
             load(d_hidden_at) +
             load_some(layer.d_outputs + t * layer.d_outputs_step + row * layer.d_outputs_row + unit, layer.hidden - unit);
         store(layer.d_gates + place * layer.padded + unit,
-              layer.relu ? (hidden > 0 ? d_hidden : Vector<real>{}) : d_hidden * (1 - hidden * hidden));
+              layer.relu ? (hidden <= 0 ? Vector<real>{} : d_hidden) : d_hidden * (1 - hidden * hidden));
         store(d_hidden_at, Vector<real>{});
     }
 };

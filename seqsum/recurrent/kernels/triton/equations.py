@@ -118,6 +118,6 @@ def backward_step(
         d_recurrent = d_reset, d_update, tl.where(valid, d_candidate * reset_gate, 0.0)
         return d_projected, d_recurrent, tl.where(valid, d_all_hidden * update_gate, d_hidden), d_cell_state
     else:
-        derivative = tl.where(state > 0, 1.0, 0.0) if variant else 1 - state * state
+        derivative = tl.where(state <= 0, 0.0, 1.0) if variant else 1 - state * state
         d_only = (tl.where(valid, (d_hidden + d_output) * derivative, 0.0),)
         return d_only, d_only, tl.where(valid, 0.0, d_hidden), d_cell_state
