@@ -42,7 +42,7 @@ from seqsum.recurrent.kernels.autograd import saves_through_hooks
 from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.kernels.written_for import FINGERPRINTS, METHODS, edited
 from seqsum.recurrent.rule import fastest_backends
-from seqsum.recurrent.scripting import Compiled, run_scripted, scripted
+from seqsum.recurrent.scripting import Compiled, called_by, run_scripted, scripted
 from seqsum.recurrent.unroll import Runner, Unroll, leave_out
 
 Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "triton"]
@@ -162,8 +162,8 @@ def _is_scriptable(cell: RecurrentCell) -> bool:
     """Whether TorchScript can compile the cell; warns once for each class that it can't."""
     if type(cell) in not_scriptable or _is_changing(cell):
         return False
-    if any(name in part.__dict__ for part in cell.modules() for name in METHODS):
-        return False  # replaced on an instance inside: TorchScript compiles the class's method
+    if any(_has_method_of_its_own(part) for part in cell.modules()):
+        return False  # TorchScript compiles the class's method
     # torch.utils.checkpoint stops the recomputation by an exception that can't pass through TorchScript
     if saves_through_hooks():
         return False
@@ -175,6 +175,12 @@ def _is_scriptable(cell: RecurrentCell) -> bool:
         warnings.warn(f"{type(cell).__name__} runs eagerly, since {error}", stacklevel=3)
         return False
     return True
+
+
+def _has_method_of_its_own(part: nn.Module) -> bool:
+    """Whether a method that TorchScript compiles was replaced on an instance."""
+    kind = type(part)
+    return any(name in part.__dict__ for holder, name in called_by(kind) if holder is kind)  # type: ignore[arg-type]
 
 
 def _is_changing(cell: nn.Module) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,18 @@ def call_with_hooks(module: nn.Module, run: Callable[..., Any], *arguments: Any)
     """
     if not has_hooks(module):
         return run(*arguments)
+    with _guard:
+        lock = _locks.setdefault(module, threading.RLock())
+    with lock:
+        return _call(module, run, *arguments)
+
+
+_guard = threading.Lock()
+_locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+
+
+def _call(module: nn.Module, run: Callable[..., Any], *arguments: Any) -> Any:
+    """Call `run` as the module's `forward`; one thread at a time, since all of them share the module."""
     own = module.__dict__.get("forward")
 
     def restore() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 import weakref
 from collections.abc import Callable
+from functools import cache
+from itertools import starmap
+from types import FunctionType, ModuleType
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.cells.graphs import compiling_loop
 from seqsum.recurrent.explain import explain_compile_error
 from seqsum.recurrent.kernels.written_for import METHODS
@@ -75,12 +80,25 @@ NOT_COMPILED = {*vars(nn.Module()), "_compiled", "_arguments", "__overloads__"} 
 
 
 def scripted(loop: Unroll) -> Compiled:
-    """Compile the loop by TorchScript, on first use and whenever an attribute of the cell has changed."""
+    """Compile the loop by TorchScript, on first use and whenever an attribute of the cell has changed.
+
+    Raises:
+        RuntimeError: TorchScript can't compile the cell, or has compiled its class with other functions.
+    """
+    with _lock:
+        return _scripted(loop)
+
+
+def _scripted(loop: Unroll) -> Compiled:
     cell = loop.cell
-    methods = {type(part): tuple(getattr(type(part), name, None) for name in METHODS) for part in cell.modules()}
-    for kind, current in methods.items():
-        if _scripted_methods.get(kind, current) != current:  # TorchScript caches a class's methods
-            raise RuntimeError(f"TorchScript has compiled {kind.__name__} before one of its methods was replaced")
+    kinds = dict.fromkeys(type(part) for part in cell.modules())
+    functions = {kind: tuple(starmap(_look_up, called_by(kind))) for kind in kinds}  # type: ignore[arg-type]
+    for kind, current in functions.items():
+        if _scripted_functions.get(kind, current) != current:  # TorchScript caches them
+            raise RuntimeError(
+                f"TorchScript has compiled {kind.__name__} before one of its methods, or of the functions that they "
+                "call, was replaced"
+            )
     attributes, modes = _attributes(cell), [part.training for part in cell.modules()]
     compiled = cell.__dict__.pop("_compiled", None) or Compiled()  # TorchScript must not see it
     if compiled.script is None or attributes != compiled.attributes:
@@ -88,7 +106,7 @@ def scripted(loop: Unroll) -> Compiled:
         compiled.has_chunks = bool(cast("Any", script).inlined_graph.findAllNodes("aten::chunk"))
         compiled.attributes, compiled.modes = attributes, modes
         compiled.renewals += 1
-        _scripted_methods.update(methods)
+        _scripted_functions.update(functions)
     if modes != compiled.modes:
         parts = dict(cast("nn.Module", compiled.script.cell).named_modules(remove_duplicate=False))
         for name, part in cell.named_modules():
@@ -99,7 +117,36 @@ def scripted(loop: Unroll) -> Compiled:
     return compiled
 
 
-_scripted_methods: dict[type, tuple[Any, ...]] = {}
+_lock = threading.RLock()  # TorchScript's compiler is not made for several threads
+_scripted_functions: dict[type, tuple[Any, ...]] = {}
+Place = tuple[Any, str]  # a class, a module or the globals of one, and a name in it
+
+
+@cache
+def called_by(kind: Any) -> list[Place]:
+    """Find the places of all Python functions that TorchScript compiles for a class, those of torch left out.
+
+    They are the methods of a step, and methods and global functions that these call.
+    """
+    found: list[Place] = []
+    first = METHODS if issubclass(kind, RecurrentCell) else (*METHODS, "forward")
+    todo: list[Place] = [(kind, name) for name in first]
+    while todo:
+        place = todo.pop()
+        function = _look_up(*place)
+        if not isinstance(function, FunctionType) or function.__module__.startswith("torch.") or place in found:
+            continue
+        found.append(place)
+        for name in function.__code__.co_names:
+            known = function.__globals__.get(name)
+            if isinstance(known, ModuleType) and not known.__name__.startswith("torch"):
+                todo += [(known, of_module) for of_module in function.__code__.co_names]
+            todo += [(kind, name), (function.__globals__, name)]
+    return found
+
+
+def _look_up(holder: Any, name: str) -> Any:
+    return holder.get(name) if isinstance(holder, dict) else getattr(holder, name, None)
 
 
 def _script(loop: Unroll) -> nn.Module:

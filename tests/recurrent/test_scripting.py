@@ -6,6 +6,7 @@ import gc
 import random
 import warnings
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from seqsum import LSTM, Recurrent, RecurrentCell
 from seqsum.recurrent import backends
+from tests.recurrent import helpers as of_module
 
 F, H = 3, 4
 
@@ -196,3 +198,74 @@ def test_a_compiled_layer_is_freed_like_any_other():
     gc.collect()
     assert cell() is None
     assert weight() is None
+
+
+def factor(values: Tensor) -> Tensor:
+    return inner_factor(values)
+
+
+def inner_factor(values: Tensor) -> Tensor:
+    return torch.sigmoid(values)
+
+
+def make_helped() -> type[RecurrentCell]:
+    """Make a new class, whose step calls a method, global functions, and one of a module."""
+
+    class Helped(RecurrentCell):
+        def __init__(self, input_size: int, hidden_size: int) -> None:
+            super().__init__(input_size, hidden_size)
+            self.read = nn.Linear(input_size, hidden_size)
+
+        def project(self, input: Tensor) -> Tensor:
+            return self.read(input)
+
+        def helper(self, values: Tensor) -> Tensor:
+            return factor(values) * of_module.scale(values)
+
+        def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            hidden = torch.tanh(self.helper(projected) + state[0])
+            return hidden, [hidden]
+
+    return Helped
+
+
+@pytest.mark.filterwarnings("ignore:.*runs eagerly")
+@pytest.mark.parametrize("anew", [False, True])
+@pytest.mark.parametrize("change", ["method", "of an instance", "function", "inner function", "function of a module"])
+def test_what_a_step_calls_may_be_replaced(monkeypatch, change, anew):
+    kind, inputs = make_helped(), torch.randn(5, 2, F)
+    layer = Recurrent(kind(F, H))
+    before = layer(inputs)[0]
+    assert layer.last_backend == "script"
+    if change == "method":
+        monkeypatch.setattr(kind, "helper", lambda self, values: values)
+    elif change == "of an instance":
+        layer.cells[0].helper = lambda values: values
+    elif change == "function of a module":
+        monkeypatch.setattr(of_module, "scale", lambda values: values - values + 3)
+    else:
+        name = "factor" if change == "function" else "inner_factor"
+        monkeypatch.setattr(f"{__name__}.{name}", lambda values: values + 1)
+    if anew and change != "of an instance":
+        torch.manual_seed(1)
+        layer = Recurrent(kind(F, H))
+    found = layer(inputs)[0]
+    layer.backend = "eager"
+    torch.testing.assert_close(found, layer(inputs)[0])
+    assert not torch.allclose(found, before)
+
+
+@pytest.mark.parametrize("backend", ["script", "auto"])
+@pytest.mark.parametrize("hooked", [False, True])
+def test_threads_share_a_layer(backend, hooked):
+    """Compilation, attributes and hooks of a cell are the same objects for all of them."""
+    layer = Recurrent(make_helped()(F, H), backend=backend)
+    if hooked:
+        layer.cells[0].register_forward_hook(lambda *_: None)
+    given = [torch.randn(4, 2, F) for _ in range(60)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda inputs: layer(inputs)[0].detach(), given))
+    assert "forward" not in layer.cells[0].__dict__
+    layer.backend = "eager"
+    for inputs, outputs in zip(given, found, strict=True):
+        torch.testing.assert_close(outputs, layer(inputs)[0].detach())
