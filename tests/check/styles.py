@@ -37,6 +37,32 @@ class Torchs(nn.Module):
         return h, c
 
 
+class Wrapped(nn.Module):
+    """A cell of torch.nn inside of another module."""
+
+    kind: type[nn.Module]
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.inside = self.kind(input_size, hidden_size)
+
+    def forward(self, input, hx):
+        return self.inside(input, hx)
+
+
+class WrappedLSTM(Wrapped):
+    kind = nn.LSTMCell
+
+
+class WrappedGRU(Wrapped):
+    kind = nn.GRUCell
+
+
+class WrappedRNN(Wrapped):
+    kind = nn.RNNCell
+
+
 class IFOG(Two):
     """Sigmoids in one go: i, f, o, g."""
 

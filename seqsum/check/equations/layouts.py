@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
@@ -139,11 +140,13 @@ def arrange(blocks: Blocks, gates: int, peepholes: bool, two_sided: bool) -> Ite
     b: list[Block | None] = [None] * gates
     c: list[Block | None] = [None] * gates
     free: list[Block] = []
+    owners = Counter(map(_owner, blocks.vectors))
     for name, vectors in blocks.vectors.items():
         mates = [_mates(blocks.w, name), _mates(blocks.u, name)]
         joint = bool(mates[0])
         own = mates[0] or mates[1]
-        if len(own) == len(vectors):
+        beside_both = all(mates) and owners[_owner(name)] > 1  # as in torch.nn.LSTMCell, inside of a cell
+        if len(own) == len(vectors) and not beside_both:
             for k, vector in zip(own, vectors, strict=True):
                 (b if joint else c)[k] = vector
         else:
@@ -157,8 +160,13 @@ def arrange(blocks: Blocks, gates: int, peepholes: bool, two_sided: bool) -> Ite
 
 def _mates(matrices: Sequence[Block], name: str) -> list[int]:
     """Indices of the blocks in the same submodule as a vector: `gate.weight` and `gate.bias`."""
-    owner = name.rpartition(".")[0]
-    return [k for k, block in enumerate(matrices) if owner and block.name.rpartition(".")[0] == owner]
+    owner = _owner(name)
+    return [k for k, block in enumerate(matrices) if owner and _owner(block.name) == owner]
+
+
+def _owner(name: str) -> str:
+    """Return the submodule of a parameter; the cell itself has no name."""
+    return name.rpartition(".")[0]
 
 
 def _peepholes(free: list[Block], gates: int) -> Iterator[tuple[list[Block], list[Block]]]:
