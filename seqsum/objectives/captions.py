@@ -61,9 +61,10 @@ FIGURES = {
     ),
     "codes": (
         "How ambiguous digits are passed on",
-        "The test digits whose largest code has the smallest share. Below each are bars as long as the shares of its two largest "
-        "codes (black: the one that is passed on, if the codebook chooses) with the digit that each alone is read as beside them; "
-        "then what the mixture of all codes is read as. A mixture of a 4 and a 9 is read as neither.",
+        "The test digits whose largest code has the smallest share. Below each are bars as long as the shares of its "
+        "two largest codes (black: the one that is passed on, if the codebook chooses), and beside them the digit that "
+        "each alone is read as; then what the mixture of all codes is read as. A mixture of a 4 and a 9 is read as "
+        "neither.",
     ),
     "errors": (
         "Errors along the sequence",
