@@ -266,7 +266,8 @@ class Recurrent(Opaque):
                 f"`input` of shape {tuple(input.shape)} must have `input_size` (={self.input_size}) features, "
                 f"not {input.shape[-1]}"
             )
-        if not input.is_floating_point() and self._reference(input).is_floating_point():
+        whole = not (input.is_floating_point() or input.is_complex())
+        if whole and self._reference(input).is_floating_point():
             raise ValueError(
                 f"`input` of type {input.dtype} must be of the type of the weights: turn numbers of words or symbols "
                 "into vectors before, by torch.nn.Embedding"

@@ -58,10 +58,14 @@ def _as_tensor(lengths: Any) -> Tensor:
 
 def _lengths_to_mask(lengths: Tensor, steps: int, batch: int) -> Tensor:
     """Convert lengths `(B,)` to a mask `(T, B)`, True before each row's end."""
+    if lengths.is_nested or lengths.layout != torch.strided:
+        raise ValueError(f"`lengths` of layout {lengths.layout} must be a plain tensor")
     if lengths.shape != (batch,):
         raise ValueError(f"`lengths` of shape {tuple(lengths.shape)} must be one for each row, ({batch},)")
-    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise ValueError(f"`lengths` of type {lengths.dtype} must be whole numbers")
+    if lengths.dtype in (torch.uint16, torch.uint32, torch.uint64):  # which torch can't compare
+        lengths = lengths.long()
     within = ((lengths >= 0) & (lengths <= steps)).all()
     if torch.compiler.is_compiling():  # there are no values to check yet
         torch._assert_async(within, "`lengths` must be between 0 and the number of steps")

@@ -298,3 +298,25 @@ def test_the_library_needs_torch_alone():
     code = "import sys, seqsum; print(sorted({'lightning', 'torchvision', 'matplotlib', 'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() in ("[]", "['numpy']")  # torch itself imports NumPy if installed
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype")
+def test_lengths_may_be_of_any_type_of_whole_numbers_and_others_are_refused():
+    layer, inputs, lengths = LSTM(F, H), torch.randn(T, B, F), torch.tensor([1, T, 2, 3])
+    expected, _ = layer(inputs, lengths=lengths)
+    names = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64")
+    for given in (
+        *(lengths.to(getattr(torch, name)) for name in names),
+        lengths.tolist(),
+        lengths.numpy().astype("u2"),
+    ):
+        torch.testing.assert_close(layer(inputs, lengths=given)[0], expected, rtol=0, atol=0)
+    nested = torch.nested.nested_tensor([torch.ones(1), torch.ones(2)])
+    for wrong in (lengths.cfloat(), lengths.bool(), lengths.half(), lengths.to_sparse(), nested):
+        with pytest.raises(ValueError, match=r"^`lengths` of "):
+            layer(inputs, lengths=wrong)
+
+
+def test_complex_inputs_are_no_words():
+    with pytest.raises(ValueError, match=r"^`input` of type torch\.complex64 must be of the type of the weights"):
+        LSTM(F, H)(torch.randn(T, B, F, dtype=torch.complex64))
