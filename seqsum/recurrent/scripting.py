@@ -129,20 +129,26 @@ def called_by(kind: Any) -> list[Place]:
     They are the methods of a step, and methods and global functions that these call.
     """
     found: list[Place] = []
+    seen: set[tuple[int, str]] = set()
     first = METHODS if issubclass(kind, RecurrentCell) else (*METHODS, "forward")
     todo: list[Place] = [(kind, name) for name in first]
     while todo:
-        place = todo.pop()
-        function = _look_up(*place)
-        if not isinstance(function, FunctionType) or function.__module__.startswith("torch.") or place in found:
+        holder, name = todo.pop()
+        function = _look_up(holder, name)
+        if not isinstance(function, FunctionType) or _is_of_torch(function.__module__) or (id(holder), name) in seen:
             continue
-        found.append(place)
-        for name in function.__code__.co_names:
-            known = function.__globals__.get(name)
-            if isinstance(known, ModuleType) and not known.__name__.startswith("torch"):
+        found.append((holder, name))
+        seen.add((id(holder), name))
+        for called in function.__code__.co_names:
+            known = function.__globals__.get(called)
+            if isinstance(known, ModuleType) and not _is_of_torch(known.__name__):
                 todo += [(known, of_module) for of_module in function.__code__.co_names]
-            todo += [(kind, name), (function.__globals__, name)]
+            todo += [(kind, called), (function.__globals__, called)]
     return found
+
+
+def _is_of_torch(module: str | None) -> bool:
+    return (module or "").partition(".")[0] == "torch"
 
 
 def _look_up(holder: Any, name: str) -> Any:
