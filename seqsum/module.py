@@ -245,7 +245,7 @@ class SequenceModule(GraphedModule):
             optimizer = self.optimizer(self.parameters())
         if not self._scales_gradients() and getattr(optimizer, "_step_supports_amp_scaling", False):
             # no gradient is scaled, but with bf16-mixed Lightning won't clip those that the optimizer might unscale
-            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # only fused ones have it
         schedule = make_schedule(self.schedule, optimizer, self)
         return {"optimizer": optimizer} | ({"lr_scheduler": schedule} if schedule else {})  # type: ignore[return-value]
 

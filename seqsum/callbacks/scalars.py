@@ -41,8 +41,8 @@ class Scalars(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restart()  # resuming within an epoch does not call `on_train_epoch_start`
         # at least once an epoch, or short epochs would leave no curve
-        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from outside
-        trainer.log_every_n_steps = int(min(every, trainer.num_training_batches))  # type: ignore[attr-defined]
+        settings: Any = trainer  # Lightning sets the interval from outside of its class
+        settings.log_every_n_steps = int(min(settings.log_every_n_steps, trainer.num_training_batches))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restart()

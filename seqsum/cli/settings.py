@@ -81,8 +81,8 @@ def _flags(given: argparse.Namespace, files: dict[str, Configuration]) -> Flags:
         trainer = file.settings.get("trainer")
         root = root or (trainer.get("default_root_dir") if isinstance(trainer, dict) else None)
     experiment = "sum" if experiment is None else experiment
-    parts = Path(str(experiment)).parts
-    if not parts or ".." in parts or Path(str(experiment)).is_absolute():
+    folder = Path(str(experiment))
+    if not folder.parts or ".." in folder.parts or folder.is_absolute():
         raise InputError(f"`--experiment` (={experiment}) must be a name, of a folder below the logs")
     return Flags(given.ckpt_path, experiment, root or "logs")
 

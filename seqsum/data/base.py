@@ -116,6 +116,17 @@ def check_batch(batch: Any) -> None:
         )
 
 
+def outside(numbers: Tensor, count: int) -> int | None:
+    """Return one of some whole numbers that is not from 0 to `count` - 1, or None.
+
+    On a GPU it is None: reading the numbers would make the host wait in every step.
+    """
+    if not numbers.is_cpu or numbers.numel() == 0:
+        return None
+    least, most = map(int, numbers.aminmax())
+    return least if least < 0 else most if most >= count else None
+
+
 def unlabelled(inputs: Tensor, mask: Tensor | None = None) -> Batch:
     """Make a batch without targets from inputs `(B, T, …)`, as `predict` reads it."""
     return Batch(inputs, torch.empty(len(inputs), 0, device=inputs.device), mask)

@@ -76,11 +76,11 @@ class StepGraphs:
             self._start()  # whatever this step's batch is, so that all processes start at the same step
         if self._averaging:
             self._averaging.begin_step(self._trainer.accumulate_grad_batches)
-        if len(batch.inputs) == 0:
+        if self._given_up or len(batch.inputs) == 0:
             return
         shape = self._shape(batch)
         self._seen[shape] += 1
-        if self._captures is None or self._given_up or self._seen[shape] <= EAGER_STEPS or not self._is_free():
+        if self._captures is None or self._seen[shape] <= EAGER_STEPS or not self._is_free():
             return
         self._drop_if_changed()
         if shape not in self._steps and len(self._steps) < MAX_SHAPES and not self._given_up:
@@ -90,15 +90,15 @@ class StepGraphs:
     def _start(self) -> None:
         """Give up if there is an obstacle; else prepare to capture, and to average gradients between graphs."""
         obstacle = next(obstacles(self._trainer, self._module, self._metrics), None)
-        wrapped = self._trainer.strategy.model
-        if isinstance(wrapped, DistributedDataParallel):
+        model = self._trainer.strategy.model
+        wrapped = model if isinstance(model, DistributedDataParallel) else None
+        if wrapped is not None:
             obstacle = of_any_process(obstacle, wrapped)
         if obstacle is not None:
             self._give_up(obstacle)
             return
         self._captures = Captures()
-        if isinstance(wrapped, DistributedDataParallel):
-            self._averaging = Averaging(wrapped, self._module)
+        self._averaging = Averaging(wrapped, self._module) if wrapped is not None else None
 
     def begin(self) -> CapturedStep | None:
         """Return the step's graphs, once, at its forward pass; None if it runs eagerly."""

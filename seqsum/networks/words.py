@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqsum.console import print_line
-from seqsum.data.base import SequenceData
+from seqsum.data.base import SequenceData, outside
 from seqsum.data.text import PADDING, UNKNOWN, Vocabulary
 from seqsum.distributed import is_first_process
 from seqsum.errors import InputError
@@ -112,14 +112,11 @@ class WordEncoder(Encoder):
                 f"the encoder {type(self).__name__} reads one word id, a whole number, at each step; "
                 f"these inputs are of type {words.dtype} and shape {tuple(words.shape[1:])}"
             )
-        if words.is_cpu and len(words) > 0:
-            least, most = map(int, words.aminmax())
-            if least < 0 or most >= self.vocabulary_size:
-                wrong = least if least < 0 else most
-                raise InputError(
-                    f"`vocabulary_size` (={self.vocabulary_size}) has ids 0 to {self.vocabulary_size - 1}, but the "
-                    f"inputs contain {wrong}"
-                )
+        if (wrong := outside(words, self.vocabulary_size)) is not None:
+            raise InputError(
+                f"`vocabulary_size` (={self.vocabulary_size}) has ids 0 to {self.vocabulary_size - 1}, but the "
+                f"inputs contain {wrong}"
+            )
 
 
 class Embed(WordEncoder):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from seqsum.data.base import Batch, SequenceData
+from seqsum.data.base import Batch, SequenceData, outside
 from seqsum.errors import InputError
 from seqsum.figures import plot_gates
 from seqsum.figures.page import Section, Table
@@ -57,7 +57,7 @@ class Objective(nn.Module):
     def classes(self, targets: Tensor, count: int) -> Tensor:
         """Return targets as int64, after a check that they are classes from 0 to `count` - 1.
 
-        On a GPU only their type is checked: reading them would make the host wait in every step.
+        On a GPU only their type is checked, see `outside`.
 
         Raises:
             InputError: They are not.
@@ -66,13 +66,11 @@ class Objective(nn.Module):
         if targets.is_floating_point() or targets.is_complex():
             raise InputError(f"{name} reads classes as targets, whole numbers; these are of {targets.dtype}")
         targets = targets.long()
-        if targets.is_cpu and targets.numel() > 0:
-            least, most = map(int, targets.aminmax())
-            if least < 0 or most >= count:
-                raise InputError(
-                    f"{name} has classes 0 to {count - 1}, but the targets contain {least if least < 0 else most}; "
-                    "targets that are not to be scored need a mask"
-                )
+        if (wrong := outside(targets, count)) is not None:
+            raise InputError(
+                f"{name} has classes 0 to {count - 1}, but the targets contain {wrong}; targets that are not to be "
+                "scored need a mask"
+            )
         return targets
 
     def scored(self, batch: Batch) -> Tensor:

@@ -114,9 +114,9 @@ def show_sums(prediction: Prediction) -> Shown | None:
         _steps(f"Sequence {place}", *sequence, data.operation)
         for place, sequence in enumerate(zip(names, sums, strict=True), start=1)
     ]
-    if skipped := len(data.own.skipped):
+    if tables and (skipped := len(data.own.skipped)):
         caption = f"{skipped} skipped, see below: the sums go on without {'it' if skipped == 1 else 'them'}"
-        tables[-1:] = [table._replace(caption=caption) for table in tables[-1:]]
+        tables[-1] = tables[-1]._replace(caption=caption)
     page = [captions.section("predictions", figure)._replace(table=_readings(names, sums, data.operation))]
     page += captions.skipped(data.own)
     for place, batch in enumerate(prediction.batches[:TRACED], start=1):

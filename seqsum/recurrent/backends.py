@@ -179,8 +179,8 @@ def _is_scriptable(cell: RecurrentCell) -> bool:
 
 def _has_method_of_its_own(part: nn.Module) -> bool:
     """Whether a method that TorchScript compiles was replaced on an instance."""
-    kind = type(part)
-    return any(name in part.__dict__ for holder, name in called_by(kind) if holder is kind)  # type: ignore[arg-type]
+    kind: Any = type(part)
+    return any(name in part.__dict__ for holder, name in called_by(kind) if holder is kind)
 
 
 def _is_changing(cell: nn.Module) -> bool:

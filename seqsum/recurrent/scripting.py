@@ -91,8 +91,8 @@ def scripted(loop: Unroll) -> Compiled:
 
 def _scripted(loop: Unroll) -> Compiled:
     cell = loop.cell
-    kinds = dict.fromkeys(type(part) for part in cell.modules())
-    functions = {kind: tuple(starmap(_look_up, called_by(kind))) for kind in kinds}  # type: ignore[arg-type]
+    kinds: set[Any] = {type(part) for part in cell.modules()}
+    functions = {kind: tuple(starmap(_look_up, called_by(kind))) for kind in kinds}
     for kind, current in functions.items():
         if _scripted_functions.get(kind, current) != current:  # TorchScript caches them
             raise RuntimeError(
