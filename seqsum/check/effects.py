@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+import pickle
+import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from seqsum.check.registry import check
 from seqsum.check.report import Fault
 from seqsum.check.subject import BATCH, Subject
+
+TIMES = 200  # steps of a cell that draws random numbers in evaluation
 
 
 @check("nothing is changed in place", needs=("step_returns",))
@@ -42,19 +47,23 @@ def _first(tensor: Tensor) -> str:
 
 
 @check("evaluation is deterministic", needs=("step_returns", "finite"))
+@torch.no_grad()
 def deterministic(subject: Subject) -> None:
-    """In evaluation the same input and state give the same result, also after other steps."""
+    """In evaluation the same input and state give the same result, also after other steps, and states begin alike."""
     cell = subject.fresh()
     inputs, other = subject.inputs(BATCH), subject.inputs(BATCH, seed=5)
     step = _stepper(cell)
-    with torch.no_grad():
-        before = _plain(cell)
-        first, again = step(inputs, subject.state()), step(inputs, subject.state())
-        step(other, subject.state(seed=7))
-        after = step(inputs, subject.state())
+    before, chance = _plain(cell), _chance()
+    first, again = step(inputs, subject.state()), step(inputs, subject.state())
+    draws = chance != _chance()
+    step(other, subject.state(seed=7))
+    after = step(inputs, subject.state())
     kept = [name for name, value in _plain(cell).items() if name not in before or not _same(before[name], value)]
+    if draws and not kept:  # what is random once in a hundred steps is so as well
+        rest = (step(inputs, subject.state()) for _ in range(TIMES))
+        again = next((result for result in rest if not _close(first, result)), again)
     for came, example in ((again, "the same step twice"), (after, "the same step before and after another one")):
-        if torch.allclose(first, came, atol=1e-12, rtol=0):
+        if _close(first, came):
             continue
         if kept:
             message = f"the cell remembers something from one call to the next: `self.{kept[0]}`"
@@ -70,6 +79,25 @@ def deterministic(subject: Subject) -> None:
             example=example,
             where=where or subject.where(),
         )
+    begun, again = (torch.cat(cell.initial_state(BATCH, inputs), dim=1) for _ in range(2))
+    if not _close(begun, again):
+        raise Fault(
+            "the initial state is random in evaluation",
+            expected="the same states at the start of every sequence: zeros, or learned ones",
+            came=f"states that differ by up to {(begun - again).abs().max().item():.3g}",
+            example="`initial_state` twice",
+            where=subject.find_in(("initial_state",), "rand|normal") or subject.where("initial_state"),
+        )
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, atol=1e-12, rtol=0)
+
+
+def _chance() -> bytes:
+    """Where the generators of random numbers stand that a cell may draw from."""
+    shared = np.random.get_state()  # noqa: NPY002  # numpy's old one, which has no owner
+    return pickle.dumps((torch.get_rng_state().tolist(), random.getstate(), shared))
 
 
 def _stepper(cell: Any) -> Callable[[Tensor, list[Tensor]], Tensor]:

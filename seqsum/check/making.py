@@ -174,7 +174,7 @@ def _require_states(module: nn.Module, like: str, sizes: dict[str, int]) -> None
     except Fault:
         return  # it is no cell in any form
     raise Fault(
-        f"{'a GRU' if like == 'gru' else f'an {like.upper()}'} has another number of states",
+        f"it has another number of states than {'a GRU' if like == 'gru' else f'an {like.upper()}'}",
         expected="2: hidden, cell" if like == "lstm" else "1: hidden",
         came=f"{states}, by what `forward` takes and returns",
         where=place_of(inspect.unwrap(type(module).forward)),

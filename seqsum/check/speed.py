@@ -20,7 +20,7 @@ ROUNDS = 7
 LAYERS: dict[str, Callable[[int, int], nn.Module]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
 
-@check("it is fast", needs=("step_returns", "same_in_a_loop"))
+@check("its speed", needs=("step_returns", "same_in_a_loop"))
 def fast(subject: Subject) -> str:
     """Forward and backward take so long, beside torch.nn's layer."""
     cell = subject.resize(FEATURES, HIDDEN).train()

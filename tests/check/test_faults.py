@@ -11,8 +11,18 @@ LSTM_INIT = "        self.b = nn.Parameter(torch.zeros(4 * hidden_size))\n"
 STEP = "        h, c = state[0], state[1]\n"
 NEW = "        h_new = o * torch.tanh(c_new)\n"
 RETURN = "return output, [h_new, c_new]"
+READ = "z = projected + h @ self.U.T"
 ANNOTATED = "def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:"
 PROJECT = "return input @ self.W.T + self.b"
+
+
+def BEGINS(function):  # noqa: N802  # beside the other changes
+    """An initial state of another kind."""
+    method = (
+        f"    def initial_state(self, batch_size, like):\n        made = {function}(batch_size, self.hidden_size)\n"
+    )
+    return (f"    {ANNOTATED}", f"{method}        return [made.to(like), made.to(like)]\n\n    {ANNOTATED}")
+
 
 # the check that finds it, the change, what the message says, and what stands in the line that is shown
 FAULTS = {
@@ -88,6 +98,46 @@ FAULTS = {
         (NEW, NEW + "        h_new = h_new + torch.randn_like(h)\n"),
         "random in evaluation",
         "randn",
+    ),
+    "noise in few steps": (
+        "deterministic",
+        (NEW, NEW + "        if bool(torch.rand(()) < 0.05):\n            h_new = 2 * h_new\n"),
+        "random in evaluation",
+        "torch.rand",
+    ),
+    "noise from elsewhere": (
+        "deterministic",
+        (NEW, "        import random\n" + NEW + "        h_new = h_new if random.random() < 0.95 else 2 * h_new\n"),
+        "random in evaluation",
+        "random",
+    ),
+    "a random start": ("deterministic", BEGINS("torch.randn"), "the initial state is random", "torch.randn"),
+    "another start": ("equations", BEGINS("torch.ones"), "hidden state begins with other numbers", "initial_state"),
+    "names of states swapped": (
+        "equations",
+        ('("hidden", "cell")', '("cell", "hidden")'),
+        "`state_names` calls them cell, hidden, and they work as hidden, cell",
+        "h, c = state[0], state[1]",
+    ),
+    "sums clamped": (
+        "equations",
+        (READ, READ + "\n        z = z.clamp(-5, 5)"),
+        "but not for large ones",
+        "clamp(-5, 5)",
+    ),
+    "weights clamped": ("equations", (READ, READ + ".clamp(-4, 4)"), "but not for large ones", "clamp(-4, 4)"),
+    "hidden state clamped": ("equations", (READ, READ.replace("h @", "h.clamp(-9, 9) @")), "not for large", "clamp"),
+    "exponentials overflow": (
+        "equations",
+        ("g = torch.tanh(g)", "g = (g.exp() - (-g).exp()) / (g.exp() + (-g).exp())"),
+        "but not for large ones",
+        "exp()",
+    ),
+    "nothing from zeros": (
+        "equations",
+        (STEP, STEP + "        projected = projected * (h.abs().sum(-1, keepdim=True) > 0)\n"),
+        "but not for zeros",
+        "step",
     ),
     "state kept on self": (
         "deterministic",
@@ -444,9 +494,64 @@ def test_what_is_no_cell_is_told_what_one_is(cell, check, says, line):
     assert line in result.where
 
 
+@pytest.mark.parametrize("bound", [0.5, 3, 5, 50])
+def test_a_cell_state_within_bounds_is_a_variant(mutate, bound):
+    clamped = ("c_new = f * c + i * g", f"c_new = (f * c + i * g).clamp(-{bound}, {bound})")
+    result = check_cell(mutate("lstm", clamped), like="lstm").find("equations")
+    if bound > 1:
+        assert result.status == "noted"
+        assert f"its cell state is kept within ±{bound}" in result.message
+        assert "clamp(" in result.where
+    else:
+        assert result.status == "failed", "common numbers are clamped"
+
+
+def test_learned_initial_states_are_a_variant(mutate):
+    learned = "        self.start = nn.Parameter(torch.ones(2, hidden_size))\n"
+    change = ("return [made.to(like), made.to(like)]", "return [s.expand_as(made) for s in self.start]")
+    begins = BEGINS("torch.zeros")
+    cell = mutate("lstm", (LSTM_INIT, LSTM_INIT + learned), (begins[0], begins[1].replace(*change)))
+    report = check_cell(cell, like="lstm")
+    assert report.passed, report
+    assert report.find("equations").status == "noted"
+    assert "begin from learned states" in report.find("equations").message
+
+
+@pytest.mark.parametrize("without", ["i", "f", "g", "o", "fo"])
+def test_a_gate_without_bias_beside_others_with_one_is_found(without):
+    class Own(RecurrentCell):
+        state_names = ("hidden", "cell")
+
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size, state_size=[hidden_size] * 2)
+            sizes = input_size + hidden_size, hidden_size
+            self.i, self.f, self.g, self.o = (nn.Linear(*sizes, bias=gate not in without) for gate in "ifgo")
+
+        def project(self, input: Tensor) -> Tensor:
+            return input
+
+        def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            both = torch.cat([projected, state[0]], dim=-1)
+            c = self.f(both).sigmoid() * state[1] + self.i(both).sigmoid() * self.g(both).tanh()
+            h = self.o(both).sigmoid() * c.tanh()
+            return h, [h, c]
+
+    report = check_cell(Own, like="lstm")
+    words = {"i": "input gate", "f": "forget gate", "g": "cell update", "o": "output gate"}
+    assert [result.check for result in report.failures] == ["equations"]
+    assert all(words[gate] in report.find("equations").message for gate in without)
+    assert "no bias" in report.find("equations").message
+
+
+def test_what_one_step_on_common_numbers_does_not_show_is_noted_where_nobody_said_what_it_is_to_be(mutate):
+    result = check_cell(mutate("lstm", (READ, READ + ".clamp(-5, 5)"))).find("equations")
+    assert result.status == "noted"
+    assert "nearly an LSTM's: it gives the reference's numbers, but not for large ones" in result.message
+
+
 def test_another_number_of_states_than_the_reference_is_named(mutate):
     result = check_cell(mutate("gru"), like="lstm").find("equations")
-    assert result.message == "an LSTM has another number of states"
+    assert result.message == "it has another number of states than an LSTM"
     assert result.came == "1: hidden"
 
 

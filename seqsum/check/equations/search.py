@@ -51,6 +51,7 @@ class Search:
         self.sizes = (self.cell.input_size, self.cell.hidden_size)
         self.weights = draw_weights(equations.gates, *self.sizes)
         self.x = draw((ROWS, self.sizes[0]), 51)
+        self._initial = self._parameters_of_the_initial_state()
         self.gives_output = not subject.wrapped or not self._is_output_first_state(subject)
         self.states = {name: draw((ROWS, self.sizes[1]), 52 + k) for k, name in enumerate(equations.states)}
 
@@ -58,6 +59,16 @@ class Search:
         """Whether a plain module returns its states alone, of which the adapter takes the first for the output."""
         output, new = subject.cell.step(subject.cell.project(self.x), subject.state(ROWS))
         return output is new[0]
+
+    def _parameters_of_the_initial_state(self) -> list[str]:
+        """Names of those that are no weights of a gate, but where sequences begin."""
+        named = [(name.removeprefix("module."), p) for name, p in self.cell.named_parameters()]
+        begun = [state for state in self.cell.initial_state(ROWS, self.x) if state.requires_grad]
+        if not begun or not named:
+            return []
+        ends = torch.cat([state.flatten() for state in begun]).sum()
+        reached = torch.autograd.grad(ends, [p for _, p in named], allow_unused=True)
+        return [name for (name, _), gradient in zip(named, reached, strict=True) if gradient is not None]
 
     def shapes_of_gates(self) -> list[tuple[tuple[str, ...], bool]]:
         """Gates that a cell may have weights for, and whether it has peepholes; all gates and none of these first."""
@@ -71,6 +82,8 @@ class Search:
     def read(self, gates: tuple[str, ...], peepholes: bool) -> list[Layout]:
         """All layouts of the cell's parameters as weights for these gates."""
         parameters = {name.removeprefix("module."): p for name, p in self.cell.named_parameters()}
+        for name in self._initial:
+            del parameters[name]
         states, two_sided = len(self.equations.states), self.equations.name == "gru"
         return list(layouts(parameters, self.sizes, gates, states, peepholes, two_sided))
 

@@ -110,6 +110,39 @@ def require_names(subject: Subject, search: Search, layout: Layout) -> None:
     )
 
 
+def require_state_names(subject: Subject, reference: Equations, layout: Layout) -> None:
+    """What the user calls a state is that state; other names than the reference's tell nothing."""
+    called = [
+        next((s for s in reference.states if name[:1].lower() == s[0]), None) for name in subject.cell.state_names
+    ]
+    works = [reference.states[k] for k in layout.state_order]
+    if subject.wrapped or sorted(map(str, called)) != sorted(works) or called == works:
+        return
+    names = ", ".join(subject.cell.state_names)
+    raise Fault(
+        f"states are swapped: `state_names` calls them {names}, and they work as {', '.join(works)}",
+        expected=f"names in the order of the states, or the states in the order of their names: {names}",
+        came=", ".join(works),
+        example="any: with the names changed, the numbers are the reference's",
+        where=subject.find(r"\bstate_names\b") or subject.find_in_step(r"\bstate\[") or subject.where(),
+    )
+
+
+def require_biases(subject: Subject, reference: Equations, layout: Layout) -> None:
+    """All gates have a bias, or none."""
+    having = set("".join(layout.biases()))
+    without = [gate for gate in layout.order if gate not in having]
+    if having and without:
+        which = " and ".join(reference.words[gate] for gate in without)
+        have = "has" if len(without) == 1 else "have"
+        raise Fault(
+            f"your {which} {have} no bias, though other gates have one",
+            expected="a bias for each gate, or for none",
+            came=f"biases for the {' and '.join(reference.words[gate] for gate in layout.order if gate in having)}",
+            where=subject.where("__init__"),
+        )
+
+
 def remarks(subject: Subject, reference: Equations, layout: Layout) -> Iterator[str]:
     """What is worth knowing about how the weights stand."""
     if len(layout.order) > 1 and layout.order != reference.gates:

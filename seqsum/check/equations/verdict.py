@@ -7,11 +7,21 @@ from collections.abc import Sequence
 from torch import nn
 
 from seqsum.check.equations.examples import numbers_of, smallest_example
+from seqsum.check.equations.layouts import Layout
 from seqsum.check.equations.lines import LINES
 from seqsum.check.equations.mistake import Mistake
 from seqsum.check.equations.reference import REFERENCES, Equations
+from seqsum.check.equations.scale import require_every_scale
 from seqsum.check.equations.search import EXACT, Match, Search
-from seqsum.check.equations.standing import remarks, require_names, require_one_order, require_straight, unlikelihood
+from seqsum.check.equations.standing import (
+    remarks,
+    require_biases,
+    require_names,
+    require_one_order,
+    require_state_names,
+    require_straight,
+    unlikelihood,
+)
 from seqsum.check.registry import check
 from seqsum.check.report import Fault
 from seqsum.check.subject import Subject
@@ -36,8 +46,34 @@ def equations(subject: Subject) -> str | None:
         raise _known(subject, search, match)
     require_one_order(subject, match.layout)
     require_names(subject, search, match.layout)
+    require_state_names(subject, reference, match.layout)
     require_straight(subject, match.layout)
+    _require_the_rest(subject, search, match.layout)
     return ", ".join([f"torch.nn.{reference.name.upper()}Cell's", *remarks(subject, reference, match.layout)])
+
+
+def _require_the_rest(subject: Subject, search: Search, layout: Layout) -> None:
+    """What one step on numbers of common size does not show."""
+    require_biases(subject, search.equations, layout)
+    require_every_scale(subject, search, layout)
+    _require_zero_start(subject, search.equations)
+
+
+def _require_zero_start(subject: Subject, reference: Equations) -> None:
+    """Sequences begin from zeros, as torch's do; learned states are a variant."""
+    for name, state in zip(reference.states, subject.cell.initial_state(1, subject.inputs(1)), strict=True):
+        if state.any():
+            learned = state.requires_grad
+            raise Fault(
+                f"{_article(reference)} whose sequences begin from learned states"
+                if learned
+                else f"the {name} state begins with other numbers than zero",
+                expected="zeros before the first step",
+                came=f"{name}[0] = {state[0, 0].item():.6g}",
+                example="`initial_state` of one row",
+                where=subject.where("initial_state"),
+                status="noted" if learned else "failed",
+            )
 
 
 def _look_without_norms(subject: Subject, reference: Equations) -> None:
@@ -66,12 +102,16 @@ def recognise(subject: Subject) -> str:
             continue
         search = Search(subject, reference)
         match = search.find(unlikelihood(subject, reference), pairs=False)
-        if match is not None and not match.mistakes:
-            return ", ".join([f"torch.nn.{reference.name.upper()}Cell's", *remarks(subject, reference, match.layout)])
-        if match is not None:
-            fault = _known(subject, search, match)
+        if match is None:
+            continue
+        try:
+            if match.mistakes:
+                raise _known(subject, search, match)
+            _require_the_rest(subject, search, match.layout)
+        except Fault as fault:
             fault.status, fault.message = "noted", f"its own, and nearly {_article(reference)}'s: {fault.message}"
-            raise fault
+            raise
+        return ", ".join([f"torch.nn.{reference.name.upper()}Cell's", *remarks(subject, reference, match.layout)])
     return "those of none of torch.nn's cells: its own. Say `like=` to hold it against one of them"
 
 
@@ -83,7 +123,7 @@ def _require_sizes(subject: Subject, reference: Equations) -> None:
     cell = subject.cell
     if len(cell.state_size) != len(reference.states):
         raise Fault(
-            f"{_article(reference)} has another number of states",
+            f"it has another number of states than {_article(reference)}",
             expected=f"{len(reference.states)}: {', '.join(reference.states)}",
             came=f"{len(cell.state_size)}: {', '.join(cell.state_names)}",
             where=subject.where("__init__"),
