@@ -11,10 +11,11 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from seqsum.callbacks import Pictures
 from seqsum.cli import callbacks
-from seqsum.cli.parser import Parser, without_types_tried
+from seqsum.cli.messages import without_types_tried
+from seqsum.cli.parser import Parser
 from seqsum.cli.run import check_seed, make_loggers, run_name, seed_of
 from seqsum.cli.settings import Settings
-from seqsum.cli.trainer import Wanted, arguments_of, check_added, read_wanted, use_no_profiler
+from seqsum.cli.trainer import Wanted, arguments_of, check_added, check_backends, read_wanted, use_no_profiler
 from seqsum.console import print_line
 from seqsum.data import SequenceData
 from seqsum.defaults import drop_default_encoder
@@ -108,6 +109,7 @@ class SeqsumCLI(LightningCLI):
         changed = arguments_of(made.trainer, wanted, self.subcommand, self.given.checkpoints)
         trainer = self._instantiate_trainer({**made.trainer, **kwargs, **changed}, self._callbacks(name, wanted))
         check_processes(trainer)
+        check_backends(trainer, self.model)
         use_no_profiler(trainer)
         if wanted.our_loggers:  # last, after all checks, since they make the run's folder
             trainer.loggers = make_loggers(made.trainer.default_root_dir, name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import pydoc
 import re
-import textwrap
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from difflib import get_close_matches
@@ -16,21 +15,12 @@ import jsonargparse
 from jsonargparse import Namespace
 
 from seqsum.cli.flags import explain
+from seqsum.cli.messages import in_words
 from seqsum.console import fail
 from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser
 
 _files: ContextVar[Mapping[str, str]] = ContextVar("_files", default={})  # noqa: B039  # never changed
 _program: ContextVar[str | None] = ContextVar("_program", default=None)
-UNION = "Does not validate against any of the Union subtypes"  # as jsonargparse begins
-
-
-def without_types_tried(message: str) -> str:
-    """Keep of a message what the classes of a setting say; jsonargparse puts all types around it that it tried."""
-    if not message.startswith(UNION):
-        return message
-    tried = (re.split(r"\n *Given value type:", part)[0] for part in re.split(r"\n *- ", message)[1:])
-    said = [textwrap.dedent(part) for part in tried if not part.startswith((UNION, "Expected a <class"))]
-    return "\n".join(said) or message
 
 
 class Parser(OwnDefaultsParser):
@@ -91,6 +81,8 @@ class Parser(OwnDefaultsParser):
         elif found := re.fullmatch(r"unrecognized arguments: (.+)", message, re.IGNORECASE | re.DOTALL):
             flags = [argument.partition("=")[0] for argument in found[1].split() if argument.startswith("--")]
             message += _suggest(flags, parser._option_string_actions)
+        else:
+            message = in_words(message, self.arguments_of)
         if self.files:  # jsonargparse doesn't name them
             message += f"\nSettings come from the command line and from {', '.join(self.files)}."
         fail(f"{message}\n`{parser.prog.replace(' [options]', '')} --help` explains every option.")

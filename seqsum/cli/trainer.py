@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import copy
+from typing import Any, NamedTuple, cast
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
@@ -12,7 +13,10 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from seqsum.cli.added_callbacks import check_finders, check_monitors, has_checkpoint, has_progress_bar
 from seqsum.cli.profiler import NoProfiler
 from seqsum.distributed import first_device
+from seqsum.errors import InputError
 from seqsum.module import SequenceModule
+from seqsum.recurrent import Recurrent, RecurrentCell
+from seqsum.recurrent.backends import KERNELS, runner
 from seqsum.resume.checkpoint_files import CheckpointFiles
 
 
@@ -80,6 +84,20 @@ def arguments_of(settings: Namespace, wanted: Wanted, subcommand: str, checkpoin
     if wanted.our_loggers:
         changed["logger"] = False  # added after all checks, since they make a folder
     return changed
+
+
+def check_backends(trainer: Trainer, module: SequenceModule) -> None:
+    """Refuse kernels that can't run a cell on the device of the training: the first step would end with an error.
+
+    Raises:
+        InputError: There is such a cell.
+    """
+    layers = [part for part in module.modules() if isinstance(part, Recurrent) and part.backend in KERNELS]
+    for cell, backend in ((cell, layer.backend) for layer in layers for cell in layer.cells):
+        try:
+            runner(copy.deepcopy(cast("RecurrentCell", cell)).to(trainer.strategy.root_device), backend)
+        except RuntimeError as error:
+            raise InputError(str(error)) from error
 
 
 def use_no_profiler(trainer: Trainer) -> None:

@@ -469,6 +469,41 @@ def test_what_a_class_says_is_all_that_is_said(here, mnist_root, capfd, argument
         assert other not in error
 
 
+# a value, what is said about it, and what is not
+WRONG = {
+    "--data=DigitSumz": "`--data` (=DigitSumz) is no known class: did you mean `DigitSums`?",
+    "--data=nowhere.Mine": "`--data` (=nowhere.Mine) can't be used: No module named 'nowhere'. A class of your own is",
+    "--data.batch_size=many": "`batch_size` of DigitSums (=many) must be a whole number",
+    "--model.encoder=DigitSums": "is no known class. Known are ConvEncoder, DenseEncoder",
+    "--model.encoder=seqsum.data.DigitSums": "can't be used: it is no subclass of Encoder.",
+    "--model.optimizer=AdamWW": "`--model.optimizer` (=AdamWW) is no known class: did you mean `AdamW`?",
+    "--model.schedule=one_cicle": "is no known class, and not one_cycle or constant: did you mean `one_cycle`?",
+    "--model.learning_rate=big": "`--model.learning_rate` (=big) must be a number",
+    "--model.backend=fast": "(=fast) must be auto, eager, script, compile, bptt, native or triton",
+    "--model.objective.class_path=Foo": "`--model.objective.class_path` (=Foo) is no known class",
+    "--trainer.callbacks=EarlyStoping": "is no known class, and not a list: did you mean `EarlyStopping`?",
+    "--trainer.fast_dev_run=maybe": "(=maybe) must be a whole number or true or false",
+    "--trainer.max_epochs=ten": "`--trainer.max_epochs` (=ten) must be a whole number",
+}
+
+
+@pytest.mark.parametrize("flag", WRONG)
+def test_a_value_of_the_wrong_type_gets_one_sentence(here, capfd, flag):
+    error = refused([flag], capfd)
+    assert WRONG[flag] in error.splitlines()[0]
+    for other in ("Union", "Given value", "Expected a", "class '"):
+        assert other not in error
+
+
+def test_a_kernel_that_cannot_run_on_the_device_is_refused_before_a_folder_is_made(
+    here, mnist_root, monkeypatch, capfd
+):
+    monkeypatch.setattr("seqsum.recurrent.kernels.triton.compiled.INTERPRETED", False)
+    error = refused(["--model.backend=triton", "--trainer.accelerator=cpu", f"--data.root={mnist_root}"], capfd)
+    assert "`backend` (='triton') can't run LSTMCell: " in error
+    assert not (here / "logs").exists()
+
+
 def test_broken_yaml_is_named(here, capfd):
     (here / "broken.yaml").write_text("data: [unclosed\n")
     refused(["-c", "broken.yaml"], capfd, "broken.yaml|config")

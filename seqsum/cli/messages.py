@@ -1,0 +1,114 @@
+"""What jsonargparse says about a wrong value, in plain words: it lists all types that it tried, and hides the fault."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+
+UNION = "Does not validate against any of the Union subtypes"  # as jsonargparse begins
+IGNORED = (UNION, "Expected a path but", "Expected a <class 'NoneType'>")
+TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "list": "a list",
+    "tuple": "a list",
+    "collections.abc.Iterable": "a list",
+    "dict": "settings by name",
+}
+SHOWN = 12  # classes up to which all of them are named
+OWN = "A class of your own is given by its path from the current folder, such as `my_file.MyClass`"
+
+
+def without_types_tried(message: str) -> str:
+    """Keep of a message what the classes of a setting say; jsonargparse puts all types around it that it tried."""
+    if not message.startswith(UNION):
+        return message
+    tried = (re.split(r"\n *Given value type:", part)[0] for part in re.split(r"\n *- ", message)[1:])
+    said = [textwrap.dedent(part) for part in tried if not part.startswith((UNION, "Expected a <class"))]
+    return "\n".join(said) or message
+
+
+def in_words(message: str, owner: type | None = None) -> str:
+    """One sentence about a value of the wrong type; any other message as it is.
+
+    Args:
+        message: Of jsonargparse.
+        owner: The class whose argument it is about; None for a flag of the program.
+    """
+    about = re.match(r'Parser key "(.+?)":\s*(.*)\Z', message, re.DOTALL)
+    if about is None:
+        return message
+    place, rest = about[1], about[2]
+    if alone := re.fullmatch(r"(Expected a .+?)\. Got value: (.*)", rest, re.DOTALL):
+        tried, value, subtypes = [alone[1]], alone[2], ""
+    else:
+        listed = re.split(r"\n *Given value type:.*\n *Given value: ", rest)
+        if len(listed) != 2:  # one inside of another
+            return message
+        value, subtypes = listed[1], "".join(re.findall(r"Subtypes: \[(.*)\]", listed[0]))
+        tried = [part.strip() for part in re.split(r"(?:^|\n) *- ", listed[0])[1:]]
+    if nested := re.fullmatch(r"NestedArg\(key='(.+)', val='(.*)'\)", value, re.DOTALL):
+        place, value = f"{place}.{nested[1]}", nested[2]
+    setting = f"`{place}` of {owner.__name__}" if owner else f"`--{place}`"
+    return _sentence(f"{setting} (={value})", tried, subtypes) or message
+
+
+def _sentence(given: str, tried: Iterable[str], subtypes: str) -> str | None:
+    """What is wrong with a value, by the types that were tried; None if one of them says something else."""
+    wanted: list[str] = []
+    class_name, problem = None, None
+    for part in tried:
+        if found := re.match(r"Expected a dot import path string: (.*)", part):
+            class_name = found[1]
+        elif found := re.match(r"Problem with given class_path '.*':\s*(.*)\Z", part, re.DOTALL):
+            problem = " ".join(found[1].split())
+        elif found := re.fullmatch(r"Import path does not correspond to a (subclass of \w+)", part):
+            problem = f"it is no {found[1]}"
+        elif found := re.fullmatch(r"Expected a <class '([\w.]+)'>", part):
+            wanted += [] if found[1] == "NoneType" else [TYPES.get(found[1], found[1])]
+        elif found := re.fullmatch(r"Expected a typing\.Literal\[(.*)\]", part):
+            wanted += [choice.strip("'") for choice in found[1].split(", ")]
+        elif not part.startswith(IGNORED):
+            return None
+    if problem is not None:
+        return f"{given} can't be used: {problem}. {OWN}."
+    if class_name is None:
+        return f"{given} must be {_any_of(wanted)}" if wanted else None
+    names = [_name(kind) for kind in _known(subtypes)]
+    fault = f"{given} is no known class" + (f", and not {_any_of(wanted)}" if wanted else "")
+    if near := get_close_matches(class_name, [*names, *wanted], 1, 0.6):
+        return f"{fault}: did you mean `{near[0]}`?"
+    known = f" Known are {', '.join(names)}." if 0 < len(names) <= SHOWN else ""
+    return f"{fault}.{known} {OWN}."
+
+
+def _any_of(names: list[str]) -> str:
+    names = list(dict.fromkeys(names))
+    return ", ".join(names[:-1]) + (" or " if len(names) > 1 else "") + names[-1]
+
+
+def _known(subtypes: str) -> list[type]:
+    """Classes that may be meant: those below the classes that are named in a list of types."""
+    paths = [path.rpartition(".") for path in re.findall(r"\w+(?:\.\w+)+", subtypes)]
+    named = [getattr(sys.modules.get(module), name, None) for module, _, name in paths if module != "collections.abc"]
+    found: set[type] = {kind for base in named if isinstance(base, type) for kind in _below(base)}
+    return sorted(found, key=_name)
+
+
+def _name(kind: type) -> str:
+    return kind.__name__
+
+
+def _below(base: type) -> Iterator[type]:
+    """All classes that are derived from a class and can be made."""
+    derived: list[type] = type.__subclasses__(base)  # that of the class may be an attribute of its own
+    for kind in derived:
+        if not inspect.isabstract(kind) and not kind.__name__.startswith("_"):
+            yield kind
+        yield from _below(kind)
