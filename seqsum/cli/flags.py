@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from functools import partial
 
 RUN = "DEFAULT_ROOT_DIR/EXPERIMENT/version_N"
 MEANINGS = {
@@ -60,7 +62,23 @@ MEANINGS = {
 }
 
 
+FEW = 30  # classes up to which all of them are named
+KNOWN = ", known subclasses: "  # as jsonargparse writes
+
+
 def explain(options: dict[str, argparse.Action]) -> None:
-    """Replace Lightning's help texts of a parser's options, given by name."""
+    """Replace Lightning's help texts of a parser's options, given by name, and shorten lists of classes."""
     for flag in MEANINGS.keys() & options.keys():
         options[flag].help = MEANINGS[flag]
+    for action in options.values():
+        if listed := getattr(action, "extra_help", None):
+            action.extra_help = partial(_shortened, listed())  # type: ignore[attr-defined]  # what jsonargparse calls
+
+
+def _shortened(classes: str) -> str:
+    """Of many classes, all modules of torch for example, name the program's own that are public."""
+    names = classes.removeprefix(KNOWN).split(", ")
+    if len(names) <= FEW:
+        return classes
+    own = [name for name in names if re.fullmatch(r"seqsum(\.\w+)?\.\w+", name)]
+    return f"{KNOWN}{', '.join([*own, f'and {len(names) - len(own)} others'])}"

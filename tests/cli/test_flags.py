@@ -22,6 +22,15 @@ UNTRUE = [  # of what Lightning says
 ]
 
 
+def test_help_names_few_of_the_hundreds_of_modules_of_torch(capfd):
+    printed = read_help(capfd)
+    network = printed.partition("--model.network NETWORK")[2].partition("--model.objective.help")[0]
+    assert "seqsum.networks.EncoderDecoder" in network
+    assert re.search(r", and \d{3} others\)", network)
+    assert "torch.nn.Linear" not in printed
+    assert "torch.optim.AdamW" in printed, "where there are few, all are named"
+
+
 def read_help(capfd, *arguments):
     """Return the help as one line, with broken paths joined."""
     with pytest.raises(SystemExit) as exit_:

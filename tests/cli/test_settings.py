@@ -54,6 +54,27 @@ def test_each_file_of_settings_is_read_once(here, mnist_root, opened):
     assert (opened["one.yaml"], opened["two.yaml"]) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("given", "is_said"),
+    [
+        (["-c", "rows/gru.yaml"], True),
+        (["-c", "rows.yaml", "-c", "rows/gru.yaml"], False),
+        (["-c", "rows/gru.yaml", "-c", "./rows.yaml"], False),
+        (["-c", "rows.yaml"], False),
+        (["-c", "broken/gru.yaml"], False),
+        (["--config={model: {cell: gru}}"], False),
+    ],
+)
+def test_a_file_of_differences_that_is_given_alone_is_noticed(here, monkeypatch, given, is_said):
+    for name in ("rows.yaml", "rows/gru.yaml", "broken/gru.yaml"):
+        write(name, {"model": {"cell": "gru"}})
+    said = []
+    monkeypatch.setattr("seqsum.cli.settings.rank_zero_info", said.append)
+    read_settings("fit", given)
+    note = "`--config` (=rows/gru.yaml) without rows.yaml, which it changes: all else is the default's"
+    assert said == ([note] if is_said else [])
+
+
 @pytest.mark.slow
 def test_a_checkpoint_is_read_once(here, mnist_root, loaded):
     few = [
