@@ -47,12 +47,14 @@ def load_checkpoint(path: str, flag: str = "--ckpt_path") -> dict[str, Any]:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         if reason.startswith("Weights only load failed"):
             reason = "it contains objects of Python, and none of their code is run"
-        raise InputError(f"`{flag}` (={path}) is not a checkpoint, or a damaged one ({reason})") from error
+        raise InputError(
+            f"`{flag}` (={path}) is not a checkpoint, or a damaged one ({reason}){_beside(path)}"
+        ) from error
     if wrong := _wrong_part(checkpoint):
         raise InputError(f"`{flag}` (={path}) is not a checkpoint of seqsum: {wrong}")
     for name, weight in checkpoint["state_dict"].items():
         if weight.is_floating_point() and not weight.isfinite().all():
-            raise InputError(f"`{flag}` (={path}) can't be used: {name} in it is NaN or infinite")
+            raise InputError(f"`{flag}` (={path}) can't be used: {name} in it is NaN or infinite{_beside(path)}")
     return checkpoint
 
 
@@ -60,6 +62,13 @@ def differing_weights(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor])
     """Return the names, sorted, of weights that only one of two state dicts has, or that have another shape in it."""
     shapes, others = ({name: tensor.shape for name, tensor in state.items()} for state in (found, wanted))
     return sorted(name for name in shapes.keys() | others.keys() if shapes.get(name) != others.get(name))
+
+
+def _beside(path: str) -> str:
+    """Name the other checkpoint of the same run, if there is one."""
+    other = {"last.ckpt": "best.ckpt", "best.ckpt": "last.ckpt"}.get(Path(path).name)
+    there = other and Path(path).with_name(other)
+    return f"; the run has another one, {there}" if there and there.is_file() else ""
 
 
 def _in_folder(path: Path) -> Path | None:

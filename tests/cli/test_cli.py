@@ -559,6 +559,16 @@ def test_damaged_checkpoint_is_named(here, checkpoint, capfd, content):
     refused(["test", f"--ckpt_path={damaged}"], capfd, r"`--ckpt_path` \(=.*damaged.ckpt\) is not a checkpoint")
 
 
+def test_the_other_checkpoint_of_a_run_is_named_where_one_is_damaged(here, checkpoint, capfd):
+    other = {"best.ckpt": "last.ckpt", "last.ckpt": "best.ckpt"}[checkpoint.name]
+    for name in (checkpoint.name, other):
+        (here / name).write_bytes(checkpoint.read_bytes()[: 1000 if name == checkpoint.name else None])
+    error = refused(["test", f"--ckpt_path={here / checkpoint.name}"], capfd)
+    assert f"; the run has another one, {here / other}" in error
+    (here / other).unlink()
+    assert "another one" not in refused(["test", f"--ckpt_path={here / checkpoint.name}"], capfd)
+
+
 def test_checkpoint_with_code_is_not_run(here, capfd):
     class Malicious:
         def __reduce__(self):
