@@ -38,11 +38,11 @@ from seqsum.recurrent.kernels import (
     native_obstacle,
     triton_obstacle,
 )
-from seqsum.recurrent.kernels.autograd import saves_through_hooks
+from seqsum.recurrent.kernels.autograd import is_in_checkpoint, saves_through_hooks
 from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.kernels.written_for import FINGERPRINTS, METHODS, edited
 from seqsum.recurrent.rule import fastest_backends
-from seqsum.recurrent.scripting import Compiled, called_by, run_scripted, scripted
+from seqsum.recurrent.scripting import ReplacedOnInstanceError, compiled_of, run_scripted, scripted
 from seqsum.recurrent.unroll import Runner, Unroll, leave_out
 
 Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "triton"]
@@ -160,27 +160,25 @@ said_to_be_edited: set[type] = set()
 
 def _is_scriptable(cell: RecurrentCell) -> bool:
     """Whether TorchScript can compile the cell; warns once for each class that it can't."""
-    if type(cell) in not_scriptable or _is_changing(cell):
+    if type(cell) in not_scriptable or _is_changing(cell) or compiled_of(cell).is_given_up:
         return False
-    if any(_has_method_of_its_own(part) for part in cell.modules()):
-        return False  # TorchScript compiles the class's method
     # torch.utils.checkpoint stops the recomputation by an exception that can't pass through TorchScript
     if saves_through_hooks():
         return False
     try:
-        if scripted(Unroll(cell)).renewals > MOST_RENEWALS:
-            raise RuntimeError("its attributes change, and TorchScript would have to compile it anew for each")
+        compiled = scripted(Unroll(cell))
+    except ReplacedOnInstanceError:  # says nothing about others of its class
+        return False
     except RuntimeError as error:
         not_scriptable.add(type(cell))
         warnings.warn(f"{type(cell).__name__} runs eagerly, since {error}", stacklevel=3)
         return False
-    return True
-
-
-def _has_method_of_its_own(part: nn.Module) -> bool:
-    """Whether a method that TorchScript compiles was replaced on an instance."""
-    kind: Any = type(part)
-    return any(name in part.__dict__ for holder, name in called_by(kind) if holder is kind)
+    compiled.is_given_up = compiled.renewals > MOST_RENEWALS
+    if compiled.is_given_up and type(cell) not in said_to_change:
+        said_to_change.add(type(cell))
+        why = "its attributes change, and TorchScript would have to compile it anew for each"
+        warnings.warn(f"{type(cell).__name__} runs eagerly, since {why}", stacklevel=3)
+    return not compiled.is_given_up
 
 
 def _is_changing(cell: nn.Module) -> bool:
@@ -191,6 +189,7 @@ def _is_changing(cell: nn.Module) -> bool:
 
 
 not_scriptable: set[type] = set()
+said_to_change: set[type] = set()
 MOST_RENEWALS = 3  # times that `auto` compiles a cell anew because an attribute has changed
 WITHOUT_A_RULE: tuple[Backend, ...] = ("bptt", "script")
 CAN_RUN: dict[str, Callable[[RecurrentCell], bool]] = {
@@ -235,6 +234,11 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
             )
         return Scan(cell) if is_exporting() else Traced(cell)
     if backend == "script":
+        if is_in_checkpoint():  # which stops the recomputation by an exception that can't pass through TorchScript
+            raise RuntimeError(
+                "`backend` (='script') doesn't work inside torch.utils.checkpoint with `use_reentrant=False`: use "
+                "'auto', 'eager' or `use_reentrant=True`"
+            )
         return run_scripted(scripted(Unroll(cell)))
     if backend == "compile":
         return _run_compiled(Unroll(cell))
@@ -259,8 +263,9 @@ class _StepCompiled:
     """
 
     def __init__(self, cell: RecurrentCell) -> None:
-        compiled = cell.__dict__.setdefault("_compiled", Compiled())
-        compiled.step = compiled.step or torch.compile(cell.step)
+        compiled = compiled_of(cell)
+        if compiled.step is None or compiled.step_of != cell.step:  # another method, of the class or of the instance
+            compiled.step, compiled.step_of = torch.compile(cell.step), cell.step
         self.state_size = cell.state_size
         self.project = cell.project
         self.step = compiled.step

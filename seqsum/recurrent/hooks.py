@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from seqsum.recurrent.cells import has_hooks
@@ -21,6 +22,8 @@ def call_with_hooks(module: nn.Module, run: Callable[..., Any], *arguments: Any)
     """
     if not has_hooks(module):
         return run(*arguments)
+    if torch.compiler.is_compiling():  # in one thread, by a compiler that knows no locks
+        return _call(module, run, *arguments)
     with _guard:
         lock = _locks.setdefault(module, threading.RLock())
     with lock:

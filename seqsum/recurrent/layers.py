@@ -150,6 +150,9 @@ class TorchLike(Recurrent):
             index, there = self.weight_places[name]
             return getattr(self.cells[index], there)  # pruned or parametrized in the cell itself
 
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.weight_places]
+
     def _computed_weights(self, index: int, cell: RecurrentCell) -> dict[str, Tensor]:
         """Include weights that are pruned or parametrized on this layer, under torch.nn's names."""
         computed = super()._computed_weights(index, cell)

@@ -169,6 +169,8 @@ class Recurrent(Opaque):
         mask = time_first_mask(padded, None, lengths, batch_first=False)
         given = reorder_constants(self._list_constants(constants, padded.shape[1:2], padded), input.sorted_indices)
         outputs, final = self._run(padded, states, mask, generator, given)
+        if self.recorder is not None:
+            self.recorder.reorder(input.unsorted_indices)
         return pack_like(outputs, lengths, input), self._wrap(reorder(final, input.unsorted_indices))
 
     def _run(
@@ -181,8 +183,8 @@ class Recurrent(Opaque):
         with torch.autocast(outputs.device.type, enabled=False) if autocast else nullcontext():
             if autocast:
                 dtype = self._reference(outputs).dtype
-                outputs, hx = outputs.to(dtype), None if hx is None else [states.to(dtype) for states in hx]
-                given = [tensor.to(dtype) if _is_float(tensor) else tensor for tensor in given]
+                outputs, hx = outputs.to(dtype), None if hx is None else [_cast(states, dtype) for states in hx]
+                given = [None if tensor is None else _cast(tensor, dtype) for tensor in given]
             final: list[list[Tensor]] = []
             for layer in range(self.num_layers):
                 if layer and self.dropout and self.training:
@@ -338,6 +340,11 @@ class Recurrent(Opaque):
 
     def flatten_parameters(self) -> None:
         """Do nothing, since there are no buffers to flatten; for compatibility with `torch.nn.LSTM`."""
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Cast a floating-point tensor; others, such as counters, stay as they are."""
+    return tensor.to(dtype) if _is_float(tensor) else tensor
 
 
 def _is_float(tensor: Tensor | None) -> TypeGuard[Tensor]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import warnings
 import weakref
 from collections.abc import Callable
 from functools import cache
-from itertools import starmap
 from types import FunctionType, ModuleType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,13 @@ from seqsum.recurrent.kernels.written_for import METHODS
 from seqsum.recurrent.unroll import Runner, Unroll
 
 
+class ReplacedOnInstanceError(RuntimeError):
+    """A method was replaced on a cell or one of its parts alone, and not on the class."""
+
+    def __init__(self) -> None:
+        super().__init__("TorchScript compiles the methods of a class, and one of them was replaced on the instance")
+
+
 class Compiled:
     """Cache of a cell's compiled loops; copying or pickling it gives an empty one.
 
@@ -28,16 +35,27 @@ class Compiled:
     dictionary keyed by cells would leak: TorchScript keeps the cell alive.)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cell: nn.Module | None = None) -> None:
+        self.owner = None if cell is None else weakref.ref(cell)
         self.script: nn.Module | None = None
         self.attributes: Any = None  # of the cell and its parts, when `script` was compiled
         self.modes: list[bool] = []  # whether each part was in training
         self.renewals = -1  # times it was compiled after the first
+        self.is_given_up = False  # compiled so often that `auto` no longer does
         self.has_chunks = False
         self.step: Callable[..., Any] | None = None  # compiled by torch.compile
+        self.step_of: Callable[..., Any] | None = None  # the cell's own, of which it was compiled
 
     def __reduce__(self) -> tuple[type[Compiled], tuple[()]]:
         return Compiled, ()
+
+
+def compiled_of(cell: nn.Module) -> Compiled:
+    """Return the cell's cache; a shallow copy, which comes with that of the original, gets one of its own."""
+    found = cell.__dict__.get("_compiled")
+    if found is None or found.owner is None or found.owner() is not cell:
+        found = cell.__dict__["_compiled"] = Compiled(cell)
+    return cast("Compiled", found)
 
 
 class _Same:
@@ -61,7 +79,15 @@ def _attributes(cell: nn.Module) -> Any:
     for part in cell.modules():
         found.append(_Same(part))
         found += [(name, _frozen(value)) for name, value in part.__dict__.items() if name not in NOT_COMPILED]
+        found += [(name, _frozen(getattr(part, name, None))) for name in _constants(cast("Any", type(part)))]
     return found
+
+
+@cache
+def _constants(kind: Any) -> list[str]:
+    """Names of a class's attributes that TorchScript takes as constants."""
+    annotated = [(name, str(of)) for base in kind.__mro__ for name, of in inspect.get_annotations(base).items()]
+    return [*getattr(kind, "__constants__", ()), *(name for name, of in annotated if "Final" in of)]
 
 
 def _frozen(value: Any) -> Any:
@@ -72,6 +98,8 @@ def _frozen(value: Any) -> Any:
         return type(value), [(_frozen(key), _frozen(item)) for key, item in value.items()]
     if value is None or isinstance(value, bool | int | float | complex | str):
         return type(value), repr(value)  # in which NaN is NaN, and 1 is not True
+    if isinstance(value, Tensor):
+        return type(value), value._cdata  # its content, which `torch.utils.swap_tensors` gives to another
     return _Same(value)
 
 
@@ -83,7 +111,7 @@ def scripted(loop: Unroll) -> Compiled:
     """Compile the loop by TorchScript, on first use and whenever an attribute of the cell has changed.
 
     Raises:
-        RuntimeError: TorchScript can't compile the cell, or has compiled its class with other functions.
+        RuntimeError: TorchScript can't compile the cell, or compiles other functions than it has now.
     """
     with _lock:
         return _scripted(loop)
@@ -91,22 +119,25 @@ def scripted(loop: Unroll) -> Compiled:
 
 def _scripted(loop: Unroll) -> Compiled:
     cell = loop.cell
-    kinds: set[Any] = {type(part) for part in cell.modules()}
-    functions = {kind: tuple(starmap(_look_up, called_by(kind))) for kind in kinds}
-    for kind, current in functions.items():
-        if _scripted_functions.get(kind, current) != current:  # TorchScript caches them
+    places = called_by(frozenset(type(part) for part in cell.modules()))
+    functions = [(place, _describe(_look_up(place.holder, place.name))) for place in places]
+    for place, function in functions:
+        if _scripted_functions.get(place.key, function) != function:  # TorchScript caches them
             raise RuntimeError(
-                f"TorchScript has compiled {kind.__name__} before one of its methods, or of the functions that they "
-                "call, was replaced"
+                f"TorchScript has compiled {place.owner.__name__} before one of its methods, or of the functions that "
+                "they call, was replaced"
             )
+    if any(place.name in part.__dict__ for part in cell.modules() for place in places if place.holder is type(part)):
+        raise ReplacedOnInstanceError
     attributes, modes = _attributes(cell), [part.training for part in cell.modules()]
-    compiled = cell.__dict__.pop("_compiled", None) or Compiled()  # TorchScript must not see it
+    compiled = compiled_of(cell)
+    del cell.__dict__["_compiled"]  # TorchScript must not see it
     if compiled.script is None or attributes != compiled.attributes:
         compiled.script = script = _script(loop)
         compiled.has_chunks = bool(cast("Any", script).inlined_graph.findAllNodes("aten::chunk"))
         compiled.attributes, compiled.modes = attributes, modes
         compiled.renewals += 1
-        _scripted_functions.update(functions)
+        _scripted_functions.update((place.key, function) for place, function in functions)
     if modes != compiled.modes:
         parts = dict(cast("nn.Module", compiled.script.cell).named_modules(remove_duplicate=False))
         for name, part in cell.named_modules():
@@ -118,33 +149,68 @@ def _scripted(loop: Unroll) -> Compiled:
 
 
 _lock = threading.RLock()  # TorchScript's compiler is not made for several threads
-_scripted_functions: dict[type, tuple[Any, ...]] = {}
-Place = tuple[Any, str]  # a class, a module or the globals of one, and a name in it
+_scripted_functions: dict[Any, Any] = {}  # what each was when TorchScript compiled it, by the key of its place
+
+
+class Place(NamedTuple):
+    """Where a function is looked up.
+
+    Attributes:
+        owner: The class that calls it.
+        holder: The class itself, a module, or the globals of one.
+        name: Of the function.
+    """
+
+    owner: type
+    holder: Any
+    name: str
+
+    @property
+    def key(self) -> tuple[type, int, str]:
+        """What tells it from others: globals may hold tensors, which can't be compared."""
+        return self.owner, id(self.holder), self.name
 
 
 @cache
-def called_by(kind: Any) -> list[Place]:
-    """Find the places of all Python functions that TorchScript compiles for a class, those of torch left out.
+def called_by(kinds: frozenset[type]) -> list[Place]:
+    """Find the places of all Python functions that TorchScript compiles for a cell, those of torch left out.
 
-    They are the methods of a step, and methods and global functions that these call.
+    They are the methods of a step, with methods, properties and global functions that these call.
+
+    Args:
+        kinds: The classes of the cell and its parts.
     """
-    found: list[Place] = []
-    seen: set[tuple[int, str]] = set()
-    first = METHODS if issubclass(kind, RecurrentCell) else (*METHODS, "forward")
-    todo: list[Place] = [(kind, name) for name in first]
+    found: dict[Any, Place] = {}
+    todo: list[Place] = []
+    for kind in kinds:
+        first = METHODS if issubclass(kind, RecurrentCell) else (*METHODS, "forward")
+        todo += [Place(kind, kind, name) for name in first]
     while todo:
-        holder, name = todo.pop()
-        function = _look_up(holder, name)
-        if not isinstance(function, FunctionType) or _is_of_torch(function.__module__) or (id(holder), name) in seen:
+        place = todo.pop()
+        function = _function(_look_up(place.holder, place.name))
+        if not isinstance(function, FunctionType) or _is_of_torch(function.__module__) or place.key in found:
             continue
-        found.append((holder, name))
-        seen.add((id(holder), name))
+        found[place.key] = place
         for called in function.__code__.co_names:
             known = function.__globals__.get(called)
             if isinstance(known, ModuleType) and not _is_of_torch(known.__name__):
-                todo += [(known, of_module) for of_module in function.__code__.co_names]
-            todo += [(kind, called), (function.__globals__, called)]
-    return found
+                todo += [Place(place.owner, known, of_module) for of_module in function.__code__.co_names]
+            todo += [Place(kind, kind, called) for kind in kinds]
+            todo.append(Place(place.owner, function.__globals__, called))
+    return list(found.values())
+
+
+def _describe(function: Any) -> Any:
+    """Describe a function so that it can be compared with a later one: code and defaults may be changed in place."""
+    function = _function(function)
+    if not isinstance(function, FunctionType):
+        return function
+    return function, function.__code__, _frozen(function.__defaults__), _frozen(function.__kwdefaults__)
+
+
+def _function(found: Any) -> Any:
+    """Return the function of a property, and anything else as it is."""
+    return found.fget if isinstance(found, property) else found
 
 
 def _is_of_torch(module: str | None) -> bool:

@@ -50,8 +50,9 @@ def time_first_mask(
 def _as_tensor(lengths: Any) -> Tensor:
     if isinstance(lengths, Tensor):
         return lengths
+    dtype = torch.long if isinstance(lengths, list | tuple) and not lengths else None  # of none, torch's is float
     try:
-        return torch.as_tensor(lengths, device="cpu")  # not the default device, which may be `meta`
+        return torch.as_tensor(lengths, dtype=dtype, device="cpu")  # not the default device, which may be `meta`
     except (TypeError, ValueError, RuntimeError) as error:  # torch's errors for values that aren't numbers
         raise ValueError(f"`lengths` (={lengths!r}) must be whole numbers, one for each row") from error
 
@@ -64,8 +65,7 @@ def _lengths_to_mask(lengths: Tensor, steps: int, batch: int) -> Tensor:
         raise ValueError(f"`lengths` of shape {tuple(lengths.shape)} must be one for each row, ({batch},)")
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise ValueError(f"`lengths` of type {lengths.dtype} must be whole numbers")
-    if lengths.dtype in (torch.uint16, torch.uint32, torch.uint64):  # which torch can't compare
-        lengths = lengths.long()
+    lengths = lengths.long()  # small types can't hold the number of steps, and torch can't compare unsigned ones
     within = ((lengths >= 0) & (lengths <= steps)).all()
     if torch.compiler.is_compiling():  # there are no values to check yet
         torch._assert_async(within, "`lengths` must be between 0 and the number of steps")

@@ -52,13 +52,19 @@ class _Recorder:
     def __init__(self, traced: Traced, path: str) -> None:
         self.traced = traced
         self.prefix = f"{path}." if path else ""
+        self.names: set[str] = set()
 
     @torch.no_grad()
     def record(
         self, suffix: str, cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
     ) -> None:
-        """Run one layer in one direction again, step by step; see `unroll` for the arguments."""
-        inputs = leave_out(inputs, mask)
+        """Run one layer in one direction, step by step, and leave all as it was; see `unroll` for the arguments."""
+        with _unchanged(cell, inputs):
+            self._record(suffix, cell, leave_out(inputs, mask), state, mask, reverse)
+
+    def _record(
+        self, suffix: str, cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
+    ) -> None:
         states = _states(cell, inputs, state, mask, reverse)  # before and after each step
         count = len(cell.state_size)
         before = [torch.stack([last[k] for last, _ in states]) for k in range(count)]  # (T, B, S)
@@ -68,7 +74,30 @@ class _Recorder:
             valid = torch.ones_like(inputs[..., :1]) if mask is None else mask.unsqueeze(-1)
             found = {name: gate * valid for name, gate in zip(cell.gate_names, gates, strict=True)} | found
         for name, tensor in found.items():
-            self.traced._tensors[f"{self.prefix}{name}{suffix}"] = tensor.transpose(0, 1)
+            self.names.add(place := f"{self.prefix}{name}{suffix}")
+            self.traced._tensors[place] = tensor.transpose(0, 1)
+
+    def reorder(self, order: Tensor | None) -> None:
+        """Put the rows of a packed sequence, which were run in sorted order, in the order of the caller."""
+        if order is not None:
+            for name in self.names:
+                self.traced._tensors[name] = self.traced._tensors[name].index_select(0, order)
+
+
+@contextmanager
+def _unchanged(cell: RecurrentCell, inputs: Tensor) -> Iterator[None]:
+    """Restore random generators and buffers, such as running statistics: the run itself comes after the recording."""
+    kept: list[tuple[nn.Module, str, Tensor, Tensor]] = []
+    for part in cell.modules():
+        for name, buffer in part._buffers.items():
+            if buffer is not None and not buffer.is_meta:
+                kept.append((part, name, buffer, buffer.clone()))
+    with torch.random.fork_rng([inputs.device] if inputs.is_cuda else []):
+        yield
+    for part, name, buffer, before in kept:
+        part._buffers[name] = buffer
+        if not torch.equal(buffer, before):  # unchanged ones must not be written to: a backward pass may need them
+            buffer.copy_(before)
 
 
 def _states(
@@ -76,8 +105,9 @@ def _states(
 ) -> list[tuple[list[Tensor], list[Tensor]]]:
     """Return the states before and after each step, computed by the plain loop one step at a time."""
     states: list[tuple[list[Tensor], list[Tensor]]] = [([], [])] * len(inputs)
+    loop, projected = Unroll(cell), cell.project(inputs)  # at once, as the run does
     for t in reversed(range(len(inputs))) if reverse else range(len(inputs)):
-        _, new = Unroll(cell)(inputs[t : t + 1], state, None if mask is None else mask[t : t + 1])
+        _, new = loop.loop(projected[t : t + 1], state, None if mask is None else mask[t : t + 1], False)
         states[t] = (state, new)
         state = new
     return states

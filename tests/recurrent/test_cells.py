@@ -6,8 +6,9 @@ import pickle
 
 import pytest
 import torch
+from torch import nn
 
-from seqsum import LSTM, GRUCell, LSTMCell, RecurrentCell, RNNCell
+from seqsum import LSTM, GRUCell, LSTMCell, Recurrent, RecurrentCell, RNNCell
 
 CELLS = {
     "rnn_tanh": (RNNCell, torch.nn.RNNCell, {}),
@@ -156,6 +157,34 @@ def test_like_makes_another_for_a_different_input(cell):
 def test_like_changes_other_arguments_too():
     other = LSTMCell(3, 5, bias=False).like(7, hidden_size=2)
     assert (other.input_size, other.hidden_size, other.bias_ih) == (7, 2, None)
+
+
+class Given(RecurrentCell):
+    """Takes a module and a parameter, as a constructor may."""
+
+    def __init__(self, input_size: int, hidden_size: int, read: nn.Module, gain: nn.Parameter) -> None:
+        super().__init__(input_size, hidden_size)
+        self.read, self.gain = read, gain
+
+
+def test_like_makes_another_of_modules_and_parameters_that_were_given():
+    read = nn.Sequential(nn.Tanh(), nn.Linear(3, 5))
+    cells = Recurrent(Given(3, 5, read, nn.Parameter(torch.ones(5))), num_layers=2, bidirectional=True).cells
+    assert cells[0].read is read
+    for cell in cells[1:]:
+        assert not {id(weight) for weight in cell.parameters()} & {id(weight) for weight in cells[0].parameters()}
+        assert not torch.equal(cell.read[1].weight, read[1].weight), "drawn anew"
+        assert torch.equal(cell.gain, cells[0].gain)
+
+
+def test_like_refuses_a_constructor_that_can_not_be_given_another_size():
+    class Star(LSTMCell):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+
+    assert Recurrent(Star(3, 5))(torch.randn(4, 2, 3))[0].shape == (4, 2, 5)
+    with pytest.raises(TypeError, match=r"Star can't be made with another `input_size`.* must have a parameter"):
+        Recurrent(Star(3, 5), num_layers=2)
 
 
 def test_signature_is_that_of_the_constructor():

@@ -311,6 +311,11 @@ def test_lengths_may_be_of_any_type_of_whole_numbers_and_others_are_refused():
         lengths.numpy().astype("u2"),
     ):
         torch.testing.assert_close(layer(inputs, lengths=given)[0], expected, rtol=0, atol=0)
+    long = torch.randn(256, 4, F)  # more steps than the smallest types can count
+    for name in names:
+        found = layer(long, lengths=lengths.to(getattr(torch, name)))[0]
+        torch.testing.assert_close(found, layer(long, lengths=lengths)[0], rtol=0, atol=0)
+    assert layer(torch.randn(T, 0, F), lengths=[])[0].shape == (T, 0, H)
     nested = torch.nested.nested_tensor([torch.ones(1), torch.ones(2)])
     for wrong in (lengths.cfloat(), lengths.bool(), lengths.half(), lengths.to_sparse(), nested):
         with pytest.raises(ValueError, match=r"^`lengths` of "):

@@ -230,6 +230,32 @@ def test_make_fx_traces_what_depends_on_the_input(name):
     torch.testing.assert_close(traced(other), layer(other)[0])
 
 
+def test_whole_numbers_in_a_state_stay_whole_under_autocast():
+    class Counting(RecurrentCell):
+        state_names = ("hidden", "count")
+
+        def __init__(self, input_size: int, hidden_size: int) -> None:
+            super().__init__(input_size, hidden_size, state_size=[hidden_size, 1])
+            self.read, self.when = nn.Linear(input_size, hidden_size), nn.Embedding(100, hidden_size)
+
+        def initial_state(self, batch_size, like):
+            zeros = torch.zeros(batch_size, 1, dtype=torch.long)
+            return [like.new_zeros(batch_size, self.hidden_size), zeros]
+
+        def project(self, input: Tensor) -> Tensor:
+            return self.read(input)
+
+        def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            h = torch.tanh(projected + state[0] + self.when(state[1].squeeze(1)))
+            return h, [h, state[1] + 1]
+
+    layer, inputs = Recurrent(Counting(F, H)), torch.randn(T, B, F)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, state = layer(inputs)
+        _, (_, count) = layer(inputs, state)
+    assert torch.equal(count, torch.full((1, B, 1), 2 * T))
+
+
 @pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
 def test_states_are_cast_under_autocast_as_inputs_are(backend):
     layer, tensors = arguments("lstm", torch.float32)

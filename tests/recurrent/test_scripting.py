@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import random
+import types
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 import pytest
 import torch
@@ -102,7 +105,7 @@ def test_it_is_compiled_once_unless_it_changes():
 
 
 def test_auto_runs_a_cell_eagerly_that_keeps_changing_and_says_so_once(monkeypatch):
-    monkeypatch.setattr(backends, "not_scriptable", set())
+    monkeypatch.setattr(backends, "said_to_change", set())
     layer, inputs, used = Recurrent(Leaky(F, H)), torch.randn(5, 2, F), []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -116,6 +119,9 @@ def test_auto_runs_a_cell_eagerly_that_keeps_changing_and_says_so_once(monkeypat
     assert said == [
         "Leaky runs eagerly, since its attributes change, and TorchScript would have to compile it anew for each"
     ]
+    another = Recurrent(Leaky(F, H))
+    another(inputs)
+    assert another.last_backend == "script", "only the cell that changes runs eagerly"
 
 
 class Chunks(RecurrentCell):
@@ -209,50 +215,147 @@ def inner_factor(values: Tensor) -> Tensor:
 
 
 def make_helped() -> type[RecurrentCell]:
-    """Make a new class, whose step calls a method, global functions, and one of a module."""
+    """Make a new class, whose step calls and reads what is its class's, a part's, and functions of modules."""
+
+    class Part(nn.Module):
+        def shift(self, values: Tensor) -> Tensor:
+            return values + 0.1
 
     class Helped(RecurrentCell):
+        gain = 0.9
+        offset = 0.2
+        __constants__ = ["offset"]  # noqa: RUF012  # as TorchScript reads it
+
         def __init__(self, input_size: int, hidden_size: int) -> None:
             super().__init__(input_size, hidden_size)
             self.read = nn.Linear(input_size, hidden_size)
+            self.part = Part()
+
+        @property
+        def slope(self) -> float:
+            return 1.1
 
         def project(self, input: Tensor) -> Tensor:
             return self.read(input)
 
-        def helper(self, values: Tensor) -> Tensor:
-            return factor(values) * of_module.scale(values)
+        def helper(self, values: Tensor, times: float = 1.2) -> Tensor:
+            return factor(values) * of_module.scale(values) * times
 
         def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-            hidden = torch.tanh(self.helper(projected) + state[0])
+            read = self.part.shift(self.helper(projected)) * self.slope * self.gain + self.offset
+            hidden = torch.tanh(read + state[0])
             return hidden, [hidden]
 
+    Helped.__annotations__["gain"] = Final[float]  # in this file annotations are texts, which TorchScript can't read
     return Helped
+
+
+REPLACED = {
+    "method": lambda patch, cell: patch.setattr(type(cell), "helper", lambda self, values: values),
+    "method of an instance": lambda patch, cell: patch.setattr(cell, "helper", lambda values: values),
+    "method of a part": lambda patch, cell: patch.setattr(type(cell.part), "shift", lambda self, values: -values),
+    "method of an instance of a part": lambda patch, cell: patch.setattr(cell.part, "shift", lambda values: -values),
+    "property": lambda patch, cell: patch.setattr(type(cell), "slope", property(lambda self: -2.0)),
+    "default": lambda patch, cell: patch.setattr(type(cell).helper, "__defaults__", (3.0,)),
+    "code": lambda patch, cell: patch.setattr(type(cell).helper, "__code__", (lambda self, values, _: values).__code__),
+    "annotated constant": lambda patch, cell: patch.setattr(type(cell), "gain", 3.0),
+    "listed constant": lambda patch, cell: patch.setattr(type(cell), "offset", -1.0),
+    "function": lambda patch, cell: patch.setattr(f"{__name__}.factor", lambda values: values + 1),
+    "inner function": lambda patch, cell: patch.setattr(f"{__name__}.inner_factor", lambda values: values + 1),
+    "function of a module": lambda patch, cell: patch.setattr(of_module, "scale", lambda values: values - values + 3),
+}
 
 
 @pytest.mark.filterwarnings("ignore:.*runs eagerly")
 @pytest.mark.parametrize("anew", [False, True])
-@pytest.mark.parametrize("change", ["method", "of an instance", "function", "inner function", "function of a module"])
+@pytest.mark.parametrize("change", REPLACED)
 def test_what_a_step_calls_may_be_replaced(monkeypatch, change, anew):
     kind, inputs = make_helped(), torch.randn(5, 2, F)
     layer = Recurrent(kind(F, H))
     before = layer(inputs)[0]
     assert layer.last_backend == "script"
-    if change == "method":
-        monkeypatch.setattr(kind, "helper", lambda self, values: values)
-    elif change == "of an instance":
-        layer.cells[0].helper = lambda values: values
-    elif change == "function of a module":
-        monkeypatch.setattr(of_module, "scale", lambda values: values - values + 3)
-    else:
-        name = "factor" if change == "function" else "inner_factor"
-        monkeypatch.setattr(f"{__name__}.{name}", lambda values: values + 1)
-    if anew and change != "of an instance":
+    REPLACED[change](monkeypatch, layer.cells[0])
+    if anew and "instance" not in change:
         torch.manual_seed(1)
         layer = Recurrent(kind(F, H))
     found = layer(inputs)[0]
     layer.backend = "eager"
     torch.testing.assert_close(found, layer(inputs)[0])
     assert not torch.allclose(found, before)
+
+
+@pytest.mark.parametrize("change", [name for name in REPLACED if "constant" not in name])
+def test_script_by_name_refuses_what_torchscript_would_not_notice(monkeypatch, change):
+    layer, inputs = Recurrent(make_helped()(F, H), backend="script"), torch.randn(5, 2, F)
+    layer(inputs)
+    REPLACED[change](monkeypatch, layer.cells[0])
+    with pytest.raises(RuntimeError, match="was replaced"):
+        layer(inputs)
+
+
+@pytest.mark.filterwarnings("default")  # torch.compile warns about its own code
+@pytest.mark.parametrize("change", ["copy", "step", "step of an instance"])
+def test_a_compiled_step_is_that_of_the_cell_as_it_is(monkeypatch, change):
+    layer, inputs = Recurrent(make_helped()(F, H), backend="compile"), torch.randn(5, 2, F)
+    before = layer(inputs)[0]
+
+    def other(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        return 3 * projected, [state[0] - 1]
+
+    if change == "copy":
+        twin = copy.copy(layer.cells[0])
+        twin._parameters, twin._modules = dict(twin._parameters), {**twin._modules, "read": nn.Linear(F, H)}
+        layer = Recurrent(twin, backend="compile")
+    elif change == "step":
+        monkeypatch.setattr(type(layer.cells[0]), "step", other)
+    else:
+        layer.cells[0].step = types.MethodType(other, layer.cells[0])
+    found = layer(inputs)[0]
+    layer.backend = "eager"
+    torch.testing.assert_close(found, layer(inputs)[0])
+    assert not torch.allclose(found, before)
+
+
+@pytest.mark.filterwarnings("default")  # torch.compile warns about its own code
+@pytest.mark.parametrize("backend", ["compile", "script", "auto"])
+def test_shallow_copies_run_with_weights_of_their_own(backend):
+    """As DataParallel and libraries for meta-learning copy modules."""
+    original, inputs = LSTM(F, H, layer_norm=True, backend=backend), torch.randn(5, 2, F)
+    expected = original(inputs)[0]
+    twin = copy.copy(original.cells[0])
+    twin._parameters = {name: nn.Parameter(3 * weight) for name, weight in twin._parameters.items()}
+    layer = Recurrent(twin, backend=backend)
+    torch.testing.assert_close(*of_eager(layer, inputs))
+    torch.testing.assert_close(original(inputs)[0], expected)
+    layer(inputs)[0].sum().backward()
+    assert all(weight.grad is not None for weight in twin.parameters())
+
+
+@pytest.mark.parametrize("method", ["double", "load_state_dict"])
+@pytest.mark.parametrize("swap", [False, True])
+def test_weights_may_be_swapped(monkeypatch, method, swap):
+    layer, inputs = Recurrent(Leaky(F, H).eval(), backend="script"), torch.randn(5, 2, F)
+    layer(inputs)
+    torch.__future__.set_swap_module_params_on_conversion(swap)
+    try:
+        if method == "double":
+            layer.double()
+            inputs = inputs.double()
+        else:
+            layer.load_state_dict({name: torch.randn_like(weight) for name, weight in layer.state_dict().items()})
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+    torch.testing.assert_close(*of_eager(layer, inputs))
+
+
+def test_script_by_name_says_that_it_can_not_be_recomputed_in_part():
+    layer, inputs = Recurrent(Leaky(F, H), backend="script").eval(), torch.randn(5, 2, F, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"`backend` \(='script'\) doesn't work inside torch.utils.checkpoint"):
+        checkpoint(lambda given: layer(given)[0], inputs, use_reentrant=False)
+    checkpoint(lambda given: layer(given)[0], inputs, use_reentrant=True).sum().backward()
+    recomputed, inputs.grad = inputs.grad, None
+    layer(inputs)[0].sum().backward()
+    torch.testing.assert_close(recomputed, inputs.grad)
 
 
 @pytest.mark.parametrize("backend", ["script", "auto"])

@@ -344,6 +344,20 @@ def test_hooks_of_a_cell_run_once_around_each_run(backend):
     assert len(seen) == 2
 
 
+@pytest.mark.filterwarnings("default")  # torch.compile warns about its own code
+@pytest.mark.parametrize("place", ["cell", "layer"])
+def test_a_pruned_layer_is_compiled_and_exported_in_one_graph(place):
+    layer, inputs = LSTM(F, H), torch.randn(T, B, F)
+    module, name = (layer.cells[0], "weight_hh") if place == "cell" else (layer, "weight_hh_l0")
+    prune.random_unstructured(module, name, 0.5)
+    expected, _ = layer(inputs)
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(inputs)[0], expected)
+    if place == "cell":
+        exported = torch.export.export(layer, (inputs,), strict=True)
+        torch.testing.assert_close(exported.module()(inputs)[0], expected)
+
+
 def test_a_hook_that_fails_leaves_the_cell_as_it_was():
     layer = GRU(F, H)
 

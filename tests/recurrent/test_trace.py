@@ -1,7 +1,11 @@
 """`trace` records what the equations say and changes no results."""
 
+import copy
+
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import seqsum
@@ -88,6 +92,67 @@ def test_dropout_is_that_of_the_run():
     with seqsum.trace(layer) as traced:
         outputs, _ = layer(torch.randn(T, B, F))
     torch.testing.assert_close(traced["hidden_l1"].transpose(0, 1), outputs)
+
+
+@pytest.mark.parametrize("enforce_sorted", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_rows_of_a_packed_sequence_stand_as_the_caller_has_them(enforce_sorted, batch_first):
+    layer = LSTM(F, H, 2, bidirectional=True, batch_first=batch_first)
+    inputs, lengths = torch.randn(3, T, F), [T, 4, 2] if enforce_sorted else [2, T, 4]
+    given = inputs if batch_first else inputs.transpose(0, 1)
+    packed = pack_padded_sequence(given, lengths, batch_first=batch_first, enforce_sorted=enforce_sorted)
+    with seqsum.trace(layer) as traced:
+        layer(packed)
+    with seqsum.trace(layer) as expected:
+        layer(given, lengths=lengths)
+    assert set(traced) == set(expected)
+    for name in expected:
+        torch.testing.assert_close(traced[name], expected[name])
+
+
+class Noisy(RecurrentCell):
+    """Draws random numbers in its projection and its step, and keeps statistics in buffers."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.read, self.norm = nn.Linear(input_size, hidden_size), nn.BatchNorm1d(hidden_size)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def project(self, input: Tensor) -> Tensor:
+        return self.read(nn.functional.dropout(input, 0.3, self.training))
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        self.seen = self.seen + 1
+        h = nn.functional.dropout(torch.tanh(self.norm(projected + state[0])), 0.5, self.training)
+        return h, [h]
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_run_that_is_watched_is_the_run(bidirectional):
+    layer = Recurrent(Noisy(F, H), num_layers=2, bidirectional=bidirectional, dropout=0.5, backend="eager")
+    twin, inputs = copy.deepcopy(layer), torch.randn(T, B, F)
+    torch.manual_seed(0)
+    expected, _ = twin(inputs)
+    torch.manual_seed(0)
+    with seqsum.trace(layer) as traced:
+        found, _ = layer(inputs)
+    assert torch.equal(found, expected)
+    assert torch.equal(traced["hidden_l1"].transpose(0, 1), found[..., :H])
+    for name, buffer in twin.named_buffers():
+        assert torch.equal(layer.get_buffer(name), buffer), name
+
+
+def test_a_buffer_that_a_backward_pass_needs_is_not_written_to():
+    class Scaled(Noisy):
+        def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            h = torch.tanh(projected * self.seen + state[0])
+            return h, [h]
+
+    layer, inputs = Recurrent(Scaled(F, H), backend="eager"), torch.randn(T, B, F)
+    earlier, _ = layer(inputs)
+    with seqsum.trace(layer):
+        layer(inputs)
+    earlier.sum().backward()
 
 
 class Memory(RecurrentCell):

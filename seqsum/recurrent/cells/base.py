@@ -9,6 +9,8 @@ the type.
 
 from __future__ import annotations
 
+import copy
+import gc
 import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -120,9 +122,29 @@ class RecurrentCell(Opaque):
 
     def remade(self, **changes: Any) -> RecurrentCell:
         """Make a cell with the same arguments except `changes`."""
-        arguments = {**self.__dict__["_arguments"], **changes}
-        bound = inspect.BoundArguments(inspect.signature(type(self)), arguments)
+        signature = inspect.signature(type(self))
+        for name in changes:
+            if name not in signature.parameters:
+                raise TypeError(
+                    f"{type(self).__name__} can't be made with another `{name}`, for more layers or directions: its "
+                    f"`__init__` must have a parameter of this name, or it a `like(input_size)` of its own"
+                )
+        kept = {name: _fresh(value) for name, value in self.__dict__["_arguments"].items() if name not in changes}
+        bound = inspect.BoundArguments(signature, {**kept, **changes})
         return type(self)(*bound.args, **bound.kwargs)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        self._let_go_of_weights()
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        self._let_go_of_weights()
+        super()._load_from_state_dict(*arguments)
+
+    def _let_go_of_weights(self) -> None:
+        """Drop a compiled loop, which holds the weights, where torch swaps their contents and nobody may hold them."""
+        if torch.__future__.get_swap_module_params_on_conversion() and self.__dict__.pop("_compiled", None):
+            gc.collect()  # nothing else frees what TorchScript has made
 
     @torch.jit.unused
     def forward(self, input: Tensor, hx: Any = None, *, constants: Constants | None = None) -> Any:
@@ -177,6 +199,24 @@ class RecurrentCell(Opaque):
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}"
+
+
+def _fresh(value: Any) -> Any:
+    """Another of a module or parameter that was given to a constructor: with weights of its own, drawn anew."""
+    if not isinstance(value, nn.Module | nn.Parameter):
+        return value
+    made = copy.deepcopy(value)
+    if isinstance(made, nn.Module):
+        _draw_anew(made)
+    return made
+
+
+def _draw_anew(module: nn.Module) -> None:
+    if callable(reset := getattr(module, "reset_parameters", None)):
+        reset()
+        return
+    for part in module.children():
+        _draw_anew(part)
 
 
 def check_whole(name: str, value: Any) -> None:

@@ -143,7 +143,7 @@ def _sum_over_steps(given: Given, steps: Sequence[Derivatives], needed: Mapping[
         d_product = d_projected if shared else torch.cat(d_products)  # (T·B, R)
         gradients[name] = d_product.t() @ torch.cat(read)
         if name == "weight_hh":
-            gradients["bias_hh"] = gradients["bias_ih"] if shared else d_product.sum(0)
+            gradients["bias_hh"] = gradients["bias_ih"].clone() if shared else d_product.sum(0)
     return gradients
 
 
