@@ -24,6 +24,10 @@ KINDS = {
 }  # with other types, Lightning would fail later without a clear message
 
 
+class NotFiniteWeightsError(InputError):
+    """A checkpoint has weights that are NaN or infinite."""
+
+
 def load_checkpoint(path: str, flag: str = "--ckpt_path") -> dict[str, Any]:
     """Read a checkpoint as data; no code in it is run.
 
@@ -54,7 +58,9 @@ def load_checkpoint(path: str, flag: str = "--ckpt_path") -> dict[str, Any]:
         raise InputError(f"`{flag}` (={path}) is not a checkpoint of seqsum: {wrong}")
     for name, weight in checkpoint["state_dict"].items():
         if weight.is_floating_point() and not weight.isfinite().all():
-            raise InputError(f"`{flag}` (={path}) can't be used: {name} in it is NaN or infinite{_beside(path)}")
+            raise NotFiniteWeightsError(
+                f"`{flag}` (={path}) can't be used: {name} in it is NaN or infinite{_beside(path)}"
+            )
     return checkpoint
 
 

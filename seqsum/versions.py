@@ -6,6 +6,8 @@ import os
 from itertools import count
 from pathlib import Path
 
+from seqsum.errors import InputError
+
 PREFIX = "version_"
 STAND_INS = ("rendered", "made")  # datasets that stand in for real ones; the folders of their runs end in these names
 
@@ -39,11 +41,17 @@ def next_version(folder: Path) -> Path:
 
 
 def claim_version(folder: Path) -> Path:
-    """Make the first version folder that doesn't exist; two runs started at once get one each."""
+    """Make the first version folder that doesn't exist; two runs started at once get one each.
+
+    Raises:
+        InputError: The folder can't be made, since a file has its name or it is not the user's.
+    """
     while True:
         place = next_version(folder)
         try:
             place.mkdir(parents=True)
         except FileExistsError:
             continue  # another run has just made it
+        except OSError as error:
+            raise InputError(f"the folder {place} can't be made: {error.strerror}") from error
         return place

@@ -74,7 +74,10 @@ class RunLines(Callback):
         self.trained = True
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.ckpt_path is None or self.trained or not trainer.is_global_zero:
+        if self.trained or not trainer.is_global_zero:
+            return
+        if trainer.ckpt_path is None:
+            print_line("Nothing was trained: the weights are the initial ones")
             return
         limits = {"max_epochs": trainer.current_epoch, "max_steps": trainer.global_step}
         for name, reached in limits.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, cast
 
 from jsonargparse import Namespace
@@ -10,6 +11,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from seqsum.callbacks import Pictures
+from seqsum.checkpoint_file import NotFiniteWeightsError
 from seqsum.cli import callbacks
 from seqsum.cli.messages import without_types_tried
 from seqsum.cli.parser import Parser
@@ -179,7 +181,13 @@ class SeqsumCLI(LightningCLI):
 
     def test_best(self) -> None:
         """Test the best checkpoint of the finished training, or the last weights if there is none."""
-        self.test(model=self.model, datamodule=self.datamodule, ckpt_path=self._best_checkpoint() or None)
+        best = self._best_checkpoint() or None
+        try:
+            if best is not None:
+                self.given.checkpoints.read_ahead(best)
+        except NotFiniteWeightsError as error:
+            raise InputError(f"the training diverged, and its best checkpoint can't be tested: {error}") from error
+        self.test(model=self.model, datamodule=self.datamodule, ckpt_path=best)
 
     def say_where_everything_is(self) -> None:
         """Print the path of the best checkpoint and the TensorBoard command at the end of a training."""
@@ -187,7 +195,7 @@ class SeqsumCLI(LightningCLI):
         if folder and self.trainer.is_global_zero:
             none = "none, since no validation was completed" if self._keeps_best() else "none"
             print_line(f"Best checkpoint: {self._best_checkpoint() or none}")
-            print_line(f"Curves: tensorboard --logdir {folder}")
+            print_line(f"Curves: tensorboard --logdir {shlex.quote(str(folder))}")
 
     def _keeps_best(self) -> bool:
         return any(isinstance(callback, BestCheckpoint) for callback in self.trainer.checkpoint_callbacks)

@@ -8,6 +8,8 @@ import re
 
 import yaml
 
+SUBCOMMANDS = ("fit", "validate", "test", "predict")
+
 
 def files_first(options: list[str]) -> list[str]:
     """Move all `-c FILE` and `--config=FILE` to the front, so that flags take precedence wherever they stand."""

@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from seqsum.allocator import keep_memory
 from seqsum.cli.app import SeqsumCLI
+from seqsum.cli.arguments import SUBCOMMANDS
 from seqsum.cli.configurations import dump_settings
 from seqsum.cli.settings import read_settings
 from seqsum.console import fail
@@ -23,7 +24,6 @@ from seqsum.errors import InputError, NotFiniteError
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, no larger file
 PROGRAM = "train.py"
-SUBCOMMANDS = ("fit", "validate", "test", "predict")
 UNKNOWN_MONITOR = "Early stopping conditioned on metric"  # as Lightning says after an epoch in which nobody logged it
 
 

@@ -4,10 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from seqsum.errors import InputError
 from seqsum.versions import runs_of
+
+NEWEST = ("last", "best")  # values of `--ckpt_path` that refer to the newest run
 
 
 def find(name: str, root: str, experiment: str) -> Path | None:
-    """Find an experiment's newest `NAME.ckpt`; None if there is none."""
-    there = [path for run in runs_of(Path(root, experiment)) if (path := run / f"checkpoints/{name}.ckpt").is_file()]
-    return max(there, key=lambda path: path.stat().st_mtime_ns, default=None)
+    """Find `NAME.ckpt` of an experiment's newest run; None if there is no run with checkpoints.
+
+    Raises:
+        InputError: The newest run has the other one alone.
+    """
+    there = [
+        path for run in runs_of(Path(root, experiment)) for each in NEWEST if (path := _place(run, each)).is_file()
+    ]
+    if not there:
+        return None
+    newest = max(there, key=lambda path: path.stat().st_mtime_ns)  # of whichever name: both are of the same training
+    found = newest.with_name(f"{name}.ckpt")
+    if not found.is_file():
+        raise InputError(f"`--ckpt_path` (={name}): the newest run has none, but {newest}")
+    return found
+
+
+def _place(run: Path, name: str) -> Path:
+    return run / f"checkpoints/{name}.ckpt"

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import jsonargparse
+import torch
 from jsonargparse import Namespace
 
+from seqsum.cli.arguments import SUBCOMMANDS
 from seqsum.cli.flags import explain
 from seqsum.cli.messages import in_words
 from seqsum.console import fail
@@ -78,9 +80,18 @@ class Parser(OwnDefaultsParser):
             of = "" if self.arguments_of is None else f" by {self.arguments_of.__name__}"
             own = [option.removeprefix("--") for option in self._option_string_actions]
             message = f"`{found[1]}` is not accepted{of}{_suggest([found[1]], own)}"
+            if self.arguments_of is torch.optim.Optimizer:
+                message += ": name a class before, by --model.optimizer=AdamW for example"
+        elif found := re.fullmatch(r"Subcommand '\w+' does not accept option '(.+)'", message):
+            own = [option.removeprefix("--") for option in parser._option_string_actions]
+            message = f"`{found[1]}` is not accepted{_suggest([found[1]], own)}"
         elif found := re.fullmatch(r"unrecognized arguments: (.+)", message, re.IGNORECASE | re.DOTALL):
             flags = [argument.partition("=")[0] for argument in found[1].split() if argument.startswith("--")]
-            message += _suggest(flags, parser._option_string_actions)
+            words = [argument for argument in found[1].split() if not argument.startswith("-")]
+            if behind := [word for word in words if word in SUBCOMMANDS]:
+                message += f": `{behind[0]}` must be the first argument"
+            else:
+                message += _suggest(flags, parser._option_string_actions) or _suggest(words, SUBCOMMANDS)
         else:
             message = in_words(message, self.arguments_of)
         if self.files:  # jsonargparse doesn't name them
@@ -90,5 +101,5 @@ class Parser(OwnDefaultsParser):
 
 def _suggest(names: Iterable[str], known: Iterable[str]) -> str:
     """Return a question that names the most similar of the known names; nothing if none is similar."""
-    near = [f"`{match}`" for name in names for match in get_close_matches(name, list(known), 1, 0.7)]
+    near = [f"`{match}`" for name in names for match in get_close_matches(name, list(known), 1, 0.65)]
     return f": did you mean {' and '.join(near)}?" if near else ""

@@ -11,14 +11,12 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from seqsum.cli.arguments import files_first, join_values
 from seqsum.cli.configurations import Configuration, read_files, read_run
-from seqsum.cli.latest import find
+from seqsum.cli.latest import NEWEST, find
 from seqsum.data.own import OWN_INPUTS
 from seqsum.errors import InputError
 from seqsum.paths import expand_options
 from seqsum.resume.checkpoint_files import CheckpointFiles
 from seqsum.resume.checkpoints import experiment_in, settings_in
-
-NEWEST = ("last", "best")  # values of `--ckpt_path` that refer to the newest run
 
 
 class Settings(NamedTuple):

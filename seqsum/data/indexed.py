@@ -43,6 +43,7 @@ class IndexedData(SequenceData):
         super().__init__()
         check_at_least("--data.batch_size", batch_size, 1)
         check_at_least("--seed_everything", seed, 0)
+        check_at_least("--data.num_workers", num_workers, 0)
         self.growth = lengths if isinstance(lengths, Growth) else None
         self.lengths = (lengths.shortest, lengths.longest) if isinstance(lengths, Growth) else lengths
         self.evaluated_length = lengths.last if isinstance(lengths, Growth) else lengths[1]

@@ -54,7 +54,9 @@ def check_architecture(
         differing = [name for name in differing if name not in left_out]
     if differing:
         in_file, here = ({name: tuple(tensor.shape) for name, tensor in state.items()} for state in (found, wanted))
-        shown = "; ".join(f"{name}: {in_file.get(name)} in the file, {here.get(name)} here" for name in differing[:5])
+        shown = "; ".join(
+            f"{name}: {in_file.get(name, 'none')} in the file, {here.get(name, 'none')} here" for name in differing[:5]
+        )
         raise InputError(
             f"`--ckpt_path` (={path}) contains another architecture than the `--model` flags ask for: "
             f"{_other_data(checkpoint, class_path)}{len(differing)} weights differ ({shown})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from seqsum.checkpoint_file import load_checkpoint
 from seqsum.console import print_line
 from seqsum.data.base import Batch
 from seqsum.resume.checkpoint_callback import CheckpointCallback
+from seqsum.resume.checkpoint_files import CheckpointFiles
 from seqsum.resume.interrupts import EXIT_STATUS, Interrupts
 from seqsum.resume.lightning_state import gradients_wait, save
 from seqsum.run import run_folder
@@ -60,6 +63,13 @@ class LastCheckpoint(CheckpointCallback):
         self._write(trainer)
         self._stop_if_interrupted(trainer)
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Copy the checkpoint of a finished training, which writes none: the new run is the newest one now."""
+        resumed = trainer.ckpt_path is not None and not trainer.fast_dev_run  # type: ignore[attr-defined]  # as above
+        if resumed and self.written == 0.0 and trainer.is_global_zero:
+            checkpoint = load_checkpoint(str(trainer.ckpt_path))
+            CheckpointFiles().save_checkpoint(checkpoint, self.format_checkpoint_name({}))
+
     def on_train_batch_end(self, *_: Any) -> None:
         """Do nothing, unlike Lightning: the batch is not finished yet."""
 
@@ -89,4 +99,5 @@ class LastCheckpoint(CheckpointCallback):
         """Print how to resume, if there is a checkpoint to resume from."""
         last, folder = Path(self.dirpath or "") / "last.ckpt", run_folder(trainer)
         if folder and trainer.global_step > 0 and isinstance(exception, KeyboardInterrupt | SIGTERMException):
-            print_line(f"Interrupted. To resume: python train.py -c {folder / 'config.yaml'} --ckpt_path={last}")
+            config = shlex.quote(str(folder / "config.yaml"))
+            print_line(f"Interrupted. To resume: python train.py -c {config} --ckpt_path={shlex.quote(str(last))}")

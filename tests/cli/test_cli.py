@@ -6,6 +6,7 @@ import csv
 import json
 import pydoc
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -379,10 +380,16 @@ def test_flags_win_over_a_file_that_stands_behind_them(here, capfd, command):
         (["--data=CopyMemory", "--data.xy=3"], "`xy` is not accepted by CopyMemory\n"),
         (["--trainer.max_epoch=3", "--model.hiden_size", "4"], "`--trainer.max_epochs` and `--model.hidden_size`?"),
         (["test", "--ckpt=best"], "unrecognized arguments: --ckpt=best: did you mean `--ckpt_path`?"),
-        (["fitt"], "unrecognized arguments: fitt\n"),
+        (["fitt"], "unrecognized arguments: fitt: did you mean `fit`?"),
+        (["fti"], "unrecognized arguments: fti: did you mean `fit`?"),
+        (["--experiment=x", "test"], "unrecognized arguments: test: `test` must be the first argument\n"),
+        (["paint"], "unrecognized arguments: paint\n"),
+        (["-c", "typo.yaml"], "`model.hiden_size` is not accepted: did you mean `model.hidden_size`?"),
+        (["--model.optimizer.lr=0.1"], "`lr` is not accepted by Optimizer: name a class before, by --model.optimizer"),
     ],
 )
 def test_a_misspelt_flag_is_recognized(here, capfd, flags, said):
+    (here / "typo.yaml").write_text("model: {hiden_size: 3}\n")
     with pytest.raises(SystemExit):
         main(flags)
     assert said in capfd.readouterr().err
@@ -559,6 +566,28 @@ def test_damaged_checkpoint_is_named(here, checkpoint, capfd, content):
     refused(["test", f"--ckpt_path={damaged}"], capfd, r"`--ckpt_path` \(=.*damaged.ckpt\) is not a checkpoint")
 
 
+def test_a_folder_that_can_not_be_made_is_named(here, mnist_root, capfd):
+    (here / "logs").write_text("a file in its place")
+    refused(
+        ["--trainer.max_epochs=1", f"--data.root={mnist_root}"], capfd, r"the folder logs/sum/version_0 can't be made"
+    )
+
+
+def test_a_training_of_no_epochs_says_that_nothing_was_trained(here, mnist_root, capfd):
+    main([*SMALL, "--trainer.max_epochs=0", f"--data.root={mnist_root}"])
+    assert "Nothing was trained: the weights are the initial ones" in capfd.readouterr().out
+
+
+def test_a_training_that_diverges_says_why_its_checkpoint_is_not_tested(here, mnist_root, capfd):
+    given = ["--model.learning_rate=1e9", "--trainer.max_epochs=1", "--trainer.limit_train_batches=3"]
+    with pytest.raises(SystemExit):
+        main([*SMALL, *given, f"--data.root={mnist_root}"])
+    error = capfd.readouterr().err
+    assert re.search(
+        r"error: the training diverged, and its best checkpoint can't be tested: .* NaN or infinite", error
+    )
+
+
 def test_the_other_checkpoint_of_a_run_is_named_where_one_is_damaged(here, checkpoint, capfd):
     other = {"best.ckpt": "last.ckpt", "last.ckpt": "best.ckpt"}[checkpoint.name]
     for name in (checkpoint.name, other):
@@ -595,14 +624,14 @@ def test_interrupt_leaves_a_checkpoint_and_says_how_to_go_on(here, mnist_root, m
     with monkeypatch.context() as patch:
         patch.setattr(RunLines, "on_train_epoch_start", lambda _, trainer, *__: press_ctrl_c(trainer.current_epoch))
         with pytest.raises(SystemExit) as exit_:
-            main([*SMALL, f"--data.root={mnist_root}", "--trainer.max_epochs=1000"])
+            main([*SMALL, f"--data.root={mnist_root}", "--trainer.max_epochs=1000", "--experiment=my sums"])
     assert exit_.value.code == 1
     printed, error = capfd.readouterr()
     assert "Traceback" not in printed + error
     go_on = re.search(r"To resume: python train.py (.*)", printed)
     assert go_on, printed
-    assert torch.load(here / "logs/sum/version_0/checkpoints/last.ckpt")["epoch"] == 1
-    main([*go_on[1].split(), "--trainer.max_epochs=3"])
+    assert torch.load(here / "logs/my sums/version_0/checkpoints/last.ckpt")["epoch"] == 1
+    main([*shlex.split(go_on[1]), "--trainer.max_epochs=3"])
     printed = capfd.readouterr().out
     assert "epoch 3/3" in printed
     assert "epoch 1/" not in printed

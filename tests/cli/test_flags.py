@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 
 from seqsum.cli import main
-from seqsum.cli.command import SUBCOMMANDS
+from seqsum.cli.arguments import SUBCOMMANDS
 from seqsum.cli.flags import MEANINGS, RUN
 from seqsum.cli.run import make_loggers, seed_of
 from tests.cli.test_cli import SMALL

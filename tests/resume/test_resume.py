@@ -20,6 +20,7 @@ import torch
 from seqsum.callbacks import RunLines
 from seqsum.cli import main
 from seqsum.cli.settings import read_settings
+from seqsum.errors import InputError
 
 SMALL = [
     "--data.dataset=mnist",
@@ -220,17 +221,28 @@ def first_line(monkeypatch):
 def test_last_and_best_say_which_run_they_mean(tmp_path, monkeypatch, folder):
     said = first_line(monkeypatch)
     monkeypatch.chdir(tmp_path)
-    for version in (0, 1):
-        checkpoint = Path(f"logs/{folder}/version_{version}/checkpoints/last.ckpt")
-        checkpoint.parent.mkdir(parents=True)
+    times = {(0, "best"): 1, (0, "last"): 4, (1, "best"): 3, (1, "last"): 2}  # version 0 was written to last
+    for (version, name), time in times.items():
+        checkpoint = Path(f"logs/{folder}/version_{version}/checkpoints/{name}.ckpt")
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
         torch.save({"state_dict": {}}, checkpoint)
-        os.utime(checkpoint, (version, version))
-    checkpoint.rename(checkpoint.with_name("best.ckpt"))
+        os.utime(checkpoint, (time, time))
     for subcommand, name, words in (("fit", "last", "resuming from"), ("test", "best", "test")):
         options = read_settings(subcommand, [f"--ckpt_path={name}"]).options
-        path = f"logs/{folder}/version_{int(name == 'best')}/checkpoints/{name}.ckpt"
+        path = f"logs/{folder}/version_0/checkpoints/{name}.ckpt"
         assert said.pop() == f"`--ckpt_path={name}`: {words} {path}"
         assert options[-1] == f"--ckpt_path={path}"
+
+
+def test_a_newest_run_without_the_checkpoint_is_not_passed_over_for_an_older_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for version, name in ((0, "best"), (0, "last"), (1, "last")):
+        checkpoint = Path(f"logs/sum/version_{version}/checkpoints/{name}.ckpt")
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"state_dict": {}}, checkpoint)
+        os.utime(checkpoint, (version, version))
+    with pytest.raises(InputError, match=r"^`--ckpt_path` \(=best\): the newest run has none, but logs/sum/version_1/"):
+        read_settings("test", ["--ckpt_path=best"])
 
 
 def test_last_without_a_run_starts_one(train, tmp_path, monkeypatch):
@@ -248,6 +260,9 @@ def test_a_finished_training_says_that_nothing_is_left(train, tmp_path, monkeypa
     main(["fit", "--ckpt_path=last"])
     said = " ".join(capfd.readouterr().out.split())
     assert f"Raise `--trainer.{limit.replace('=', '` (=')}) to go on" in said
+    first, second = (torch.load(run / "checkpoints/last.ckpt") for run in runs(tmp_path / "finished"))
+    assert first["global_step"] == second["global_step"]
+    torch.testing.assert_close(first["state_dict"], second["state_dict"], rtol=0, atol=0)
     main(["fit", "--ckpt_path=last", f"--trainer.{longer}"])
     assert "Nothing was left" not in capfd.readouterr().out
 
