@@ -56,6 +56,6 @@ MOST_STEPS = 32  # time steps whose metrics are shown separately
 
 
 def spaced(steps: Sequence[Step]) -> Sequence[Step]:
-    """Return all steps, or about `MOST_STEPS` evenly spaced ones if there are more."""
+    """Return all steps, or about `MOST_STEPS` evenly spaced ones and the last if there are more."""
     every = -(-len(steps) // MOST_STEPS) or 1
-    return steps[every - 1 :: every]
+    return [step for place, step in enumerate(steps, start=1) if place % every == 0 or place == len(steps)]

@@ -8,7 +8,9 @@ from seqsum.callbacks.results import TestReport, print_table
 
 
 @pytest.mark.parametrize(("length", "expected"), [
-    (0, []), (1, []), (2, [1, 2]), (32, list(range(1, 33))), (33, list(range(2, 33, 2))), (100, list(range(4, 101, 4))),
+    (0, []), (1, []), (2, [1, 2]), (32, list(range(1, 33))), (33, [*range(2, 33, 2), 33]),
+    (100, list(range(4, 101, 4))),
+    (1000, [*range(32, 1000, 32), 1000]),
 ])  # fmt: skip
 def test_long_sequences_have_every_so_many_steps_in_the_table(length, expected, capsys):
     by_step = [None, *(0.001 * step for step in range(2, length + 1))][:length]
