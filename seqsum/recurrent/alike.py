@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,18 @@ def check_like(name: str, tensor: Tensor, weight: Tensor) -> None:
     """Raise a ValueError unless a tensor has the type and device of a weight; see `castable_type` for autocast."""
     dtype = castable_type(tensor, weight.dtype) if autocasts(tensor.device) else weight.dtype
     check_alike(name, tensor, dtype, weight.device)
+
+
+def check_states(states: Sequence[Tensor], weight: Tensor, initial: Callable[[], Sequence[Tensor]]) -> None:
+    """Raise a ValueError unless states have the type and device of a weight, or if they hold no floating-point numbers,
+    such as a counter, those of the initial state.
+    """
+    for place, state in enumerate(states):
+        if state.is_floating_point():
+            check_like("`hx`", state, weight)
+        else:
+            own = initial()[place]
+            check_alike("`hx`", state, own.dtype, own.device, "the cell's `initial_state`")
 
 
 def autocasts(device: torch.device) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from seqsum.recurrent.alike import autocasts, check_alike, check_like
+from seqsum.recurrent.alike import autocasts, check_alike, check_like, check_states
 from seqsum.recurrent.backends import Backend, check_backend, choose_backend, run
 from seqsum.recurrent.cells import (
     Constants,
@@ -293,12 +293,7 @@ class Recurrent(Opaque):
                 f"`hx` of shapes {[tuple(state.shape) for state in states]} must be of {expected}, "
                 f"{'(L·D, B, S)' if batch else '(L·D, S)'} for each state"
             )
-        for place, state in enumerate(states):
-            if state.is_floating_point():
-                self._check_alike("`hx`", state, input)
-            else:  # such as a counter
-                own = self._cell(0).initial_state(1, input)[place]
-                check_alike("`hx`", state, own.dtype, own.device, "the cell's `initial_state`")
+        check_states(states, self._reference(input), partial(self._cell(0).initial_state, 1, input))
         return states if batch else [state.unsqueeze(1) for state in states]
 
     def _list_constants(self, constants: Constants | None, batch: Sequence[int], input: Tensor) -> Given:

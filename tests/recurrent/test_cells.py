@@ -278,3 +278,11 @@ def test_sizes_below_one_are_refused(sizes, name):
 def test_recurrent_dropout_is_a_probability(cell_class, value):
     with pytest.raises(ValueError, match=r"`recurrent_dropout` \(=.*\) must be between 0 and 1"):
         cell_class(3, 4, recurrent_dropout=value)
+
+
+@pytest.mark.parametrize("cell", [GRUCell(3, 5), LSTMCell(3, 5), RNNCell(3, 5)], ids=lambda cell: type(cell).__name__)
+@pytest.mark.parametrize("dtype", [torch.long, torch.bool, torch.cfloat, torch.half, torch.double])
+def test_a_state_of_another_type_is_refused_in_words(cell, dtype):
+    states = [torch.zeros(2, 5, dtype=dtype) for _ in cell.state_size]
+    with pytest.raises(ValueError, match=rf"^`hx` of type {dtype} must be of the type of"):
+        cell(torch.randn(2, 3), tuple(states) if len(states) > 1 else states[0])

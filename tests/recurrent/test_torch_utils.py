@@ -344,7 +344,7 @@ def test_hooks_of_a_cell_run_once_around_each_run(backend):
     assert len(seen) == 2
 
 
-@pytest.mark.filterwarnings("default")  # torch.compile warns about its own code
+@pytest.mark.filterwarnings("ignore")  # torch.compile and torch.export warn about their own code
 @pytest.mark.parametrize("place", ["cell", "layer"])
 def test_a_pruned_layer_is_compiled_and_exported_in_one_graph(place):
     layer, inputs = LSTM(F, H), torch.randn(T, B, F)

@@ -14,13 +14,14 @@ import gc
 import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from numbers import Real
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, fx, nn
 
-from seqsum.recurrent.alike import check_like
+from seqsum.recurrent.alike import check_like, check_states
 from seqsum.recurrent.cells.constants import Constants, list_constants
 from seqsum.recurrent.cells.graphs import Opaque
 
@@ -187,9 +188,7 @@ class RecurrentCell(Opaque):
             expected = [(*input.shape[:-1], size) for size in self.state_size]
             if [tuple(s.shape) for s in states] != expected:
                 raise ValueError(f"`hx` of shapes {[tuple(s.shape) for s in states]} must be of {expected}")
-            for state in states:
-                if state.is_floating_point():
-                    check_like("`hx`", state, weight)
+            check_states(states, weight, partial(self.initial_state, 1, batch))
             previous = [s if input.dim() == 2 else s.unsqueeze(0) for s in states]
         given = list_constants(self, constants, input.shape[:-1])
         previous = previous + self.constants(batch.shape[0], batch, None, *given)
