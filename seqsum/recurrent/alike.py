@@ -38,7 +38,8 @@ def check_states(states: Sequence[Tensor], weight: Tensor, initial: Callable[[],
 
 def autocasts(device: torch.device) -> bool:
     """Whether autocast is enabled for a device; False on `meta`, where torch would raise an error."""
-    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+    there = device.type != "meta" if torch.compiler.is_compiling() else torch.amp.is_autocast_available(device.type)
+    return there and torch.is_autocast_enabled(device.type)
 
 
 def castable_type(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:

@@ -38,11 +38,11 @@ from seqsum.recurrent.kernels import (
     native_obstacle,
     triton_obstacle,
 )
-from seqsum.recurrent.kernels.autograd import is_in_checkpoint, saves_through_hooks
+from seqsum.recurrent.kernels.autograd import is_recomputed, saves_through_hooks
 from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.kernels.written_for import FINGERPRINTS, METHODS, edited
 from seqsum.recurrent.rule import fastest_backends
-from seqsum.recurrent.scripting import ReplacedOnInstanceError, compiled_of, run_scripted, scripted
+from seqsum.recurrent.scripting import ReplacedOnInstanceError, compiled_step, run_scripted, scripted
 from seqsum.recurrent.unroll import Runner, Unroll, leave_out
 
 Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "triton"]
@@ -109,6 +109,11 @@ def run(
     except RuntimeError as error:
         if (why := wrong_shapes(cell, inputs, state)) is not None:
             raise TypeError(why) from error
+        if backend == "script" and is_recomputed():
+            raise RuntimeError(
+                "`backend` (='script') can't be stopped in the middle, as torch.utils.checkpoint does with "
+                "`use_reentrant=False`: use 'auto', 'eager' or `use_reentrant=True`"
+            ) from error
         raise
 
 
@@ -134,7 +139,7 @@ def resolve_backend(
     check_backend(backend)
     if backend != "auto":
         return backend
-    if _transformed(cell):
+    if is_transformed():
         return "eager"
     _say_that_it_is_edited(cell)
     if any(name in cell.__dict__ for name in METHODS):  # on the instance: TorchScript compiles the class's method
@@ -160,7 +165,9 @@ said_to_be_edited: set[type] = set()
 
 def _is_scriptable(cell: RecurrentCell) -> bool:
     """Whether TorchScript can compile the cell; warns once for each class that it can't."""
-    if type(cell) in not_scriptable or _is_changing(cell) or compiled_of(cell).is_given_up:
+    if type(cell) in not_scriptable or _is_changing(cell):
+        return False
+    if getattr(cell.__dict__.get("_compiled"), "is_given_up", False):
         return False
     # torch.utils.checkpoint stops the recomputation by an exception that can't pass through TorchScript
     if saves_through_hooks():
@@ -204,7 +211,7 @@ def _nothing_watches() -> bool:
     return torch._C._len_torch_dispatch_stack() == 0  # there is no public way to ask
 
 
-def _transformed(cell: RecurrentCell) -> bool:
+def is_transformed() -> bool:
     """Whether only plain torch operations will do: under torch.compile, torch.export, torch.jit.trace, torch.func
     transforms, forward-mode differentiation or a dispatch mode.
     """
@@ -234,11 +241,6 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
             )
         return Scan(cell) if is_exporting() else Traced(cell)
     if backend == "script":
-        if is_in_checkpoint():  # which stops the recomputation by an exception that can't pass through TorchScript
-            raise RuntimeError(
-                "`backend` (='script') doesn't work inside torch.utils.checkpoint with `use_reentrant=False`: use "
-                "'auto', 'eager' or `use_reentrant=True`"
-            )
         return run_scripted(scripted(Unroll(cell)))
     if backend == "compile":
         return _run_compiled(Unroll(cell))
@@ -263,12 +265,9 @@ class _StepCompiled:
     """
 
     def __init__(self, cell: RecurrentCell) -> None:
-        compiled = compiled_of(cell)
-        if compiled.step is None or compiled.step_of != cell.step:  # another method, of the class or of the instance
-            compiled.step, compiled.step_of = torch.compile(cell.step), cell.step
         self.state_size = cell.state_size
         self.project = cell.project
-        self.step = compiled.step
+        self.step = compiled_step(cell)
 
 
 def _run_compiled(loop: Unroll) -> Runner:

@@ -151,7 +151,7 @@ class TorchLike(Recurrent):
             return getattr(self.cells[index], there)  # pruned or parametrized in the cell itself
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self.weight_places]
+        return sorted({*super().__dir__(), *self.weight_places})
 
     def _computed_weights(self, index: int, cell: RecurrentCell) -> dict[str, Tensor]:
         """Include weights that are pruned or parametrized on this layer, under torch.nn's names."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 import threading
 import warnings
 import weakref
 from collections.abc import Callable
 from functools import cache
-from types import FunctionType, ModuleType
+from types import CellType, FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -87,7 +88,7 @@ def _attributes(cell: nn.Module) -> Any:
 def _constants(kind: Any) -> list[str]:
     """Names of a class's attributes that TorchScript takes as constants."""
     annotated = [(name, str(of)) for base in kind.__mro__ for name, of in inspect.get_annotations(base).items()]
-    return [*getattr(kind, "__constants__", ()), *(name for name, of in annotated if "Final" in of)]
+    return [*getattr(kind, "__constants__", ()), *(name for name, of in annotated if re.search(r"\bFinal\b", of))]
 
 
 def _frozen(value: Any) -> Any:
@@ -99,7 +100,7 @@ def _frozen(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | complex | str):
         return type(value), repr(value)  # in which NaN is NaN, and 1 is not True
     if isinstance(value, Tensor):
-        return type(value), value._cdata  # its content, which `torch.utils.swap_tensors` gives to another
+        return type(value), value._cdata  # the script keeps it alive; a weak reference would forbid to swap tensors
     return _Same(value)
 
 
@@ -132,20 +133,31 @@ def _scripted(loop: Unroll) -> Compiled:
     attributes, modes = _attributes(cell), [part.training for part in cell.modules()]
     compiled = compiled_of(cell)
     del cell.__dict__["_compiled"]  # TorchScript must not see it
-    if compiled.script is None or attributes != compiled.attributes:
-        compiled.script = script = _script(loop)
-        compiled.has_chunks = bool(cast("Any", script).inlined_graph.findAllNodes("aten::chunk"))
-        compiled.attributes, compiled.modes = attributes, modes
-        compiled.renewals += 1
-        _scripted_functions.update((place.key, function) for place, function in functions)
-    if modes != compiled.modes:
-        parts = dict(cast("nn.Module", compiled.script.cell).named_modules(remove_duplicate=False))
-        for name, part in cell.named_modules():
-            if name in parts:
-                parts[name].training = part.training
-        compiled.modes = modes
-    cell.__dict__["_compiled"] = compiled
+    try:
+        if compiled.script is None or attributes != compiled.attributes:
+            compiled.script = script = _script(loop)
+            compiled.has_chunks = bool(cast("Any", script).inlined_graph.findAllNodes("aten::chunk"))
+            compiled.attributes, compiled.modes = attributes, modes
+            compiled.renewals += 1
+            _scripted_functions.update((place.key, function) for place, function in functions)
+        if modes != compiled.modes:
+            parts = dict(cast("nn.Module", compiled.script.cell).named_modules(remove_duplicate=False))
+            for name, part in cell.named_modules():
+                if name in parts:
+                    parts[name].training = part.training
+            compiled.modes = modes
+    finally:
+        cell.__dict__["_compiled"] = compiled
     return compiled
+
+
+def compiled_step(cell: RecurrentCell) -> Callable[..., Any]:
+    """Compile the cell's step by torch.compile, on first use and whenever the cell has another one."""
+    with _lock:
+        compiled = compiled_of(cell)
+        if compiled.step is None or compiled.step_of != cell.step:  # another method, of the class or of the instance
+            compiled.step, compiled.step_of = torch.compile(cell.step), cell.step
+        return compiled.step
 
 
 _lock = threading.RLock()  # TorchScript's compiler is not made for several threads
@@ -156,8 +168,8 @@ class Place(NamedTuple):
     """Where a function is looked up.
 
     Attributes:
-        owner: The class that calls it.
-        holder: The class itself, a module, or the globals of one.
+        owner: The class for which it is compiled.
+        holder: The class itself, a module, the globals of one, or the cell of an enclosing function's variable.
         name: Of the function.
     """
 
@@ -167,7 +179,7 @@ class Place(NamedTuple):
 
     @property
     def key(self) -> tuple[type, int, str]:
-        """What tells it from others: globals may hold tensors, which can't be compared."""
+        """Identifies the place; not by the holder itself, since globals may hold tensors, which can't be compared."""
         return self.owner, id(self.holder), self.name
 
 
@@ -175,7 +187,8 @@ class Place(NamedTuple):
 def called_by(kinds: frozenset[type]) -> list[Place]:
     """Find the places of all Python functions that TorchScript compiles for a cell, those of torch left out.
 
-    They are the methods of a step, with methods, properties and global functions that these call.
+    They are the methods of a step, with methods, properties and functions that these call, and numbers of modules and
+    of enclosing functions that they read.
 
     Args:
         kinds: The classes of the cell and its parts.
@@ -188,9 +201,13 @@ def called_by(kinds: frozenset[type]) -> list[Place]:
     while todo:
         place = todo.pop()
         function = _function(_look_up(place.holder, place.name))
+        is_number = isinstance(function, bool | int | float | str) and isinstance(place.holder, ModuleType | CellType)
+        if is_number or isinstance(function, torch.jit.ScriptFunction):
+            found[place.key] = place
         if not isinstance(function, FunctionType) or _is_of_torch(function.__module__) or place.key in found:
             continue
         found[place.key] = place
+        todo += [Place(place.owner, cell, "cell_contents") for cell in function.__closure__ or ()]
         for called in function.__code__.co_names:
             known = function.__globals__.get(called)
             if isinstance(known, ModuleType) and not _is_of_torch(known.__name__):
@@ -204,7 +221,7 @@ def _describe(function: Any) -> Any:
     """Describe a function so that it can be compared with a later one: code and defaults may be changed in place."""
     function = _function(function)
     if not isinstance(function, FunctionType):
-        return function
+        return _frozen(function)
     return function, function.__code__, _frozen(function.__defaults__), _frozen(function.__kwdefaults__)
 
 

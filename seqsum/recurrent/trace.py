@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from seqsum.recurrent.backends import is_transformed
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.recurrent import Recurrent
 from seqsum.recurrent.unroll import Unroll, leave_out
@@ -58,19 +59,20 @@ class _Recorder:
     def record(
         self, suffix: str, cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
     ) -> None:
-        """Run one layer in one direction, step by step, and leave all as it was; see `unroll` for the arguments."""
+        """Run one layer in one direction once more, step by step; see `unroll` for the arguments."""
         with _unchanged(cell, inputs):
             self._record(suffix, cell, leave_out(inputs, mask), state, mask, reverse)
 
     def _record(
         self, suffix: str, cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
     ) -> None:
-        states = _states(cell, inputs, state, mask, reverse)  # before and after each step
+        projected = cell.project(inputs)  # once, as in the run: it may draw random numbers
+        states = _states(cell, projected, state, mask, reverse)  # before and after each step
         count = len(cell.state_size)
         before = [torch.stack([last[k] for last, _ in states]) for k in range(count)]  # (T, B, S)
         found = {name: torch.stack([new[k] for _, new in states]) for k, name in enumerate(cell.state_names)}
         if cell.gate_names:
-            gates = cell.gates(cell.project(inputs), before + state[count:])  # for all steps at once
+            gates = cell.gates(projected, before + state[count:])  # for all steps at once
             valid = torch.ones_like(inputs[..., :1]) if mask is None else mask.unsqueeze(-1)
             found = {name: gate * valid for name, gate in zip(cell.gate_names, gates, strict=True)} | found
         for name, tensor in found.items():
@@ -86,27 +88,40 @@ class _Recorder:
 
 @contextmanager
 def _unchanged(cell: RecurrentCell, inputs: Tensor) -> Iterator[None]:
-    """Restore random generators and buffers, such as running statistics: the run itself comes after the recording."""
-    kept: list[tuple[nn.Module, str, Tensor, Tensor]] = []
-    for part in cell.modules():
-        for name, buffer in part._buffers.items():
-            if buffer is not None and not buffer.is_meta:
-                kept.append((part, name, buffer, buffer.clone()))
-    with torch.random.fork_rng([inputs.device] if inputs.is_cuda else []):
+    """Restore random generators and buffers, such as running statistics: the run itself comes after the recording.
+
+    Not where torch takes the model apart, as in torch.compile, or captures it: there they have no values to restore.
+    """
+    if is_transformed() or (inputs.is_cuda and torch.cuda.is_current_stream_capturing()):
         yield
-    for part, name, buffer, before in kept:
-        part._buffers[name] = buffer
-        if not torch.equal(buffer, before):  # unchanged ones must not be written to: a backward pass may need them
-            buffer.copy_(before)
+        return
+    kept = [
+        (part, name, buffer, None if buffer is None else buffer.clone())
+        for part in cell.modules()
+        for name, buffer in part._buffers.items()
+    ]
+    try:
+        with torch.random.fork_rng([inputs.device] if inputs.is_cuda else []):
+            yield
+    finally:
+        for part, name, buffer, before in kept:
+            part._buffers[name] = buffer
+            if buffer is not None and before is not None and not _is_same(buffer, before):
+                buffer.copy_(before)
+
+
+def _is_same(buffer: Tensor, before: Tensor) -> bool:
+    """Whether a buffer has its values still: only others are written, since an earlier backward pass may need it."""
+    return buffer.is_meta or torch.equal(buffer.nan_to_num(), before.nan_to_num())
 
 
 def _states(
-    cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
+    cell: RecurrentCell, projected: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
 ) -> list[tuple[list[Tensor], list[Tensor]]]:
     """Return the states before and after each step, computed by the plain loop one step at a time."""
-    states: list[tuple[list[Tensor], list[Tensor]]] = [([], [])] * len(inputs)
-    loop, projected = Unroll(cell), cell.project(inputs)  # at once, as the run does
-    for t in reversed(range(len(inputs))) if reverse else range(len(inputs)):
+    states: list[tuple[list[Tensor], list[Tensor]]] = [([], [])] * len(projected)
+    loop = Unroll(cell)
+    for t in reversed(range(len(projected))) if reverse else range(len(projected)):
         _, new = loop.loop(projected[t : t + 1], state, None if mask is None else mask[t : t + 1], False)
         states[t] = (state, new)
         state = new

@@ -5,3 +5,6 @@ from torch import Tensor
 
 def scale(values: Tensor) -> Tensor:
     return values * 2
+
+
+FACTOR = 1.4

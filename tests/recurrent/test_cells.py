@@ -160,29 +160,51 @@ def test_like_changes_other_arguments_too():
 
 
 class Given(RecurrentCell):
-    """Takes a module and a parameter, as a constructor may."""
+    """Takes modules and a parameter, as a constructor may."""
 
-    def __init__(self, input_size: int, hidden_size: int, read: nn.Module, gain: nn.Parameter) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, read: nn.Module, parts: list[nn.Module], gain: nn.Parameter
+    ) -> None:
         super().__init__(input_size, hidden_size)
-        self.read, self.gain = read, gain
+        self.read, self.parts, self.gain = read, nn.ModuleList(parts), gain
 
 
-def test_like_makes_another_of_modules_and_parameters_that_were_given():
-    read = nn.Sequential(nn.Tanh(), nn.Linear(3, 5))
-    cells = Recurrent(Given(3, 5, read, nn.Parameter(torch.ones(5))), num_layers=2, bidirectional=True).cells
+def test_like_copies_modules_and_parameters_that_were_given():
+    read = nn.Sequential(nn.PReLU(init=7.0), nn.BatchNorm1d(3), nn.Linear(3, 5))
+    read[1].running_mean.fill_(3)
+    read[2].weight.requires_grad_(False)
+    first = Given(3, 5, read, [nn.Linear(5, 5), read[2]], nn.Parameter(torch.ones(5)))
+    cells = Recurrent(first, num_layers=2, bidirectional=True).cells
     assert cells[0].read is read
     for cell in cells[1:]:
-        assert not {id(weight) for weight in cell.parameters()} & {id(weight) for weight in cells[0].parameters()}
-        assert not torch.equal(cell.read[1].weight, read[1].weight), "drawn anew"
-        assert torch.equal(cell.gain, cells[0].gain)
+        own = {id(tensor) for tensor in (*cell.parameters(), *cell.buffers())}
+        assert not own & {id(tensor) for tensor in (*first.parameters(), *first.buffers())}
+        assert cell.parts[1] is cell.read[2], "what was shared still is"
+        assert not cell.read[2].weight.requires_grad
+        torch.testing.assert_close(cell.state_dict(), first.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+def test_like_says_what_can_not_be_copied():
+    normed = nn.utils.weight_norm(nn.Linear(3, 5))
+    normed(torch.randn(2, 3))
+    cell = Given(3, 5, normed, [], nn.Parameter(torch.ones(5)))
+    with pytest.raises(TypeError, match=r"^the arguments of Given can't be copied for another: "):
+        cell.like(3)
 
 
 def test_like_refuses_a_constructor_that_can_not_be_given_another_size():
     class Star(LSTMCell):
-        def __init__(self, *args, **kwargs):
+        def __init__(self, *args, gain=1.0, **kwargs):
             super().__init__(*args, **kwargs)
+            self.gain = gain
 
-    assert Recurrent(Star(3, 5))(torch.randn(4, 2, 3))[0].shape == (4, 2, 5)
+    def outputs(cell, **options):
+        return Recurrent(cell, **options)(torch.randn(4, 2, 3))[0].shape
+
+    assert outputs(Star(3, 5, gain=2.0), bidirectional=True) == (4, 2, 10), "of the same size"
+    assert outputs(Star(input_size=3, hidden_size=5), num_layers=3) == (4, 2, 5), "sizes given by name"
+    assert Recurrent(Star(3, 5, gain=2.0), bidirectional=True).cells[1].gain == 2.0
     with pytest.raises(TypeError, match=r"Star can't be made with another `input_size`.* must have a parameter"):
         Recurrent(Star(3, 5), num_layers=2)
 

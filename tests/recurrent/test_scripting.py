@@ -214,8 +214,26 @@ def inner_factor(values: Tensor) -> Tensor:
     return torch.sigmoid(values)
 
 
+def compiled_by_torch(function):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated
+        return torch.jit.script(function)
+
+
+@compiled_by_torch
+def compiled_inside(values: Tensor) -> Tensor:
+    return values * 1.3
+
+
 def make_helped() -> type[RecurrentCell]:
     """Make a new class, whose step calls and reads what is its class's, a part's, and functions of modules."""
+
+    def weighted(values: Tensor) -> Tensor:
+        return values * 0.7
+
+    def change_enclosing():
+        nonlocal weighted
+        weighted = inner_factor
 
     class Part(nn.Module):
         def shift(self, values: Tensor) -> Tensor:
@@ -243,9 +261,10 @@ def make_helped() -> type[RecurrentCell]:
 
         def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
             read = self.part.shift(self.helper(projected)) * self.slope * self.gain + self.offset
-            hidden = torch.tanh(read + state[0])
+            hidden = torch.tanh(weighted(compiled_inside(read)) * of_module.FACTOR + state[0])
             return hidden, [hidden]
 
+    Helped.change_enclosing = staticmethod(change_enclosing)
     Helped.__annotations__["gain"] = Final[float]  # in this file annotations are texts, which TorchScript can't read
     return Helped
 
@@ -262,6 +281,11 @@ REPLACED = {
     "listed constant": lambda patch, cell: patch.setattr(type(cell), "offset", -1.0),
     "function": lambda patch, cell: patch.setattr(f"{__name__}.factor", lambda values: values + 1),
     "inner function": lambda patch, cell: patch.setattr(f"{__name__}.inner_factor", lambda values: values + 1),
+    "compiled function": lambda patch, cell: patch.setattr(
+        f"{__name__}.compiled_inside", compiled_by_torch(inner_factor)
+    ),
+    "function of an enclosing one": lambda patch, cell: type(cell).change_enclosing(),
+    "number of a module": lambda patch, cell: patch.setattr(of_module, "FACTOR", 3.0),
     "function of a module": lambda patch, cell: patch.setattr(of_module, "scale", lambda values: values - values + 3),
 }
 
@@ -350,8 +374,12 @@ def test_weights_may_be_swapped(monkeypatch, method, swap):
 
 def test_script_by_name_says_that_it_can_not_be_recomputed_in_part():
     layer, inputs = Recurrent(Leaky(F, H), backend="script").eval(), torch.randn(5, 2, F, requires_grad=True)
-    with pytest.raises(RuntimeError, match=r"`backend` \(='script'\) doesn't work inside torch.utils.checkpoint"):
-        checkpoint(lambda given: layer(given)[0], inputs, use_reentrant=False)
+    outputs = checkpoint(lambda given: layer(given)[0], inputs, use_reentrant=False)
+    with pytest.raises(RuntimeError, match=r"`backend` \(='script'\) can't be stopped in the middle, as torch"):
+        outputs.sum().backward()
+    further = nn.Linear(H, H)
+    checkpoint(lambda given: further(layer(given)[0]).tanh(), inputs, use_reentrant=False).sum().backward()
+    inputs.grad = None
     checkpoint(lambda given: layer(given)[0], inputs, use_reentrant=True).sum().backward()
     recomputed, inputs.grad = inputs.grad, None
     layer(inputs)[0].sum().backward()

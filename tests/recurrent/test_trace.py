@@ -5,6 +5,8 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -113,16 +115,26 @@ def test_rows_of_a_packed_sequence_stand_as_the_caller_has_them(enforce_sorted, 
 class Noisy(RecurrentCell):
     """Draws random numbers in its projection and its step, and keeps statistics in buffers."""
 
+    gate_names = ("read_in",)
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
         self.read, self.norm = nn.Linear(input_size, hidden_size), nn.BatchNorm1d(hidden_size)
         self.register_buffer("seen", torch.zeros(()))
+        self.register_buffer("first", None)
+        self.register_buffer("nowhere", torch.tensor(float("nan")))
 
     def project(self, input: Tensor) -> Tensor:
         return self.read(nn.functional.dropout(input, 0.3, self.training))
 
+    def gates(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor]:
+        return (projected,)
+
     def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        self.seen = self.seen + 1
+        self.seen += 1
+        self.first = projected if self.first is None else self.first
+        self.drawn = projected.detach()
+        projected = projected + self.first.detach()
         h = nn.functional.dropout(torch.tanh(self.norm(projected + state[0])), 0.5, self.training)
         return h, [h]
 
@@ -138,8 +150,41 @@ def test_a_run_that_is_watched_is_the_run(bidirectional):
         found, _ = layer(inputs)
     assert torch.equal(found, expected)
     assert torch.equal(traced["hidden_l1"].transpose(0, 1), found[..., :H])
+    assert torch.equal(traced["read_in_l0"][:, -1], layer.cells[0].drawn), "the gates are of the same draws"
     for name, buffer in twin.named_buffers():
-        assert torch.equal(layer.get_buffer(name), buffer), name
+        torch.testing.assert_close(layer.get_buffer(name), buffer, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_recording_that_fails_leaves_buffers_as_they_were():
+    class Failing(Noisy):
+        def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            if self.seen == 2:
+                raise RuntimeError("in the third step")
+            return super().step(projected, state)
+
+    layer = Recurrent(Failing(F, H), backend="eager")
+    with seqsum.trace(layer), pytest.raises(RuntimeError, match="in the third step"):
+        layer(torch.randn(T, B, F))
+    assert layer.cells[0].seen == 0
+
+
+@pytest.mark.parametrize("how", ["compile", "vmap", "make_fx", "fake"])
+def test_a_trace_may_be_on_where_torch_takes_the_model_apart(how):
+    layer, inputs = LSTM(F, H), torch.randn(T, B, F)
+    layer.cells[0].register_buffer("unused", torch.ones(3))
+    expected, _ = layer(inputs)
+    with seqsum.trace(layer):
+        if how == "compile":
+            found = torch.compile(lambda given: layer(given)[0], backend="eager", fullgraph=True)(inputs)
+        elif how == "vmap":
+            found = torch.func.vmap(lambda given: layer(given)[0], in_dims=1, out_dims=1)(inputs.unsqueeze(2))[:, :, 0]
+        elif how == "make_fx":
+            found = make_fx(lambda given: layer(given)[0])(inputs)(inputs)
+        else:
+            with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+                assert layer(mode.from_tensor(inputs))[0].shape == expected.shape
+            return
+    torch.testing.assert_close(found, expected)
 
 
 def test_a_buffer_that_a_backward_pass_needs_is_not_written_to():

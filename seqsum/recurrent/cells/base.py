@@ -118,20 +118,36 @@ class RecurrentCell(Opaque):
         return [tensor for tensor in given if tensor is not None]
 
     def like(self, input_size: int, **changes: Any) -> RecurrentCell:
-        """Make a cell with the same arguments except `input_size` and `changes`, and with fresh weights of its own."""
+        """Make a cell with the same arguments except `input_size` and `changes`, and with weights of its own.
+
+        Modules and parameters among the arguments are copied with their values, which may be trained or frozen.
+
+        Raises:
+            TypeError: The constructor has no `input_size`, and it is another, or an argument can't be copied.
+        """
         return self.remade(input_size=input_size, **changes)
 
     def remade(self, **changes: Any) -> RecurrentCell:
-        """Make a cell with the same arguments except `changes`."""
+        """Make a cell with the same arguments except `changes`; see `like`."""
         signature = inspect.signature(type(self))
-        for name in changes:
-            if name not in signature.parameters:
+        arguments: dict[str, Any] = dict(self.__dict__["_arguments"])
+        collected = next((name for name, p in signature.parameters.items() if p.kind is p.VAR_KEYWORD), "")
+        for name in changes.keys() - signature.parameters.keys():
+            if name in arguments.get(collected, {}):
+                arguments[collected] = {**arguments[collected], name: changes[name]}
+            elif getattr(self, name, None) != changes[name]:
                 raise TypeError(
                     f"{type(self).__name__} can't be made with another `{name}`, for more layers or directions: its "
-                    f"`__init__` must have a parameter of this name, or it a `like(input_size)` of its own"
+                    "`__init__` must have a parameter of this name, or the cell a `like(input_size)` of its own"
                 )
-        kept = {name: _fresh(value) for name, value in self.__dict__["_arguments"].items() if name not in changes}
-        bound = inspect.BoundArguments(signature, {**kept, **changes})
+            del changes[name]
+        parts = (nn.Module, Tensor, list, tuple, dict)
+        shared = {name: value for name, value in arguments.items() if name not in changes and isinstance(value, parts)}
+        try:
+            copied = copy.deepcopy(shared)  # all at once, so that what is in several of them still is
+        except (RuntimeError, TypeError) as error:  # for one, of weights that hooks compute
+            raise TypeError(f"the arguments of {type(self).__name__} can't be copied for another: {error}") from error
+        bound = inspect.BoundArguments(signature, {**arguments, **copied, **changes})
         return type(self)(*bound.args, **bound.kwargs)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
@@ -143,7 +159,7 @@ class RecurrentCell(Opaque):
         super()._load_from_state_dict(*arguments)
 
     def _let_go_of_weights(self) -> None:
-        """Drop a compiled loop, which holds the weights, where torch swaps their contents and nobody may hold them."""
+        """Drop a compiled loop, since it holds the weights, and torch swaps them only if nothing else does."""
         if torch.__future__.get_swap_module_params_on_conversion() and self.__dict__.pop("_compiled", None):
             gc.collect()  # nothing else frees what TorchScript has made
 
@@ -198,24 +214,6 @@ class RecurrentCell(Opaque):
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}"
-
-
-def _fresh(value: Any) -> Any:
-    """Another of a module or parameter that was given to a constructor: with weights of its own, drawn anew."""
-    if not isinstance(value, nn.Module | nn.Parameter):
-        return value
-    made = copy.deepcopy(value)
-    if isinstance(made, nn.Module):
-        _draw_anew(made)
-    return made
-
-
-def _draw_anew(module: nn.Module) -> None:
-    if callable(reset := getattr(module, "reset_parameters", None)):
-        reset()
-        return
-    for part in module.children():
-        _draw_anew(part)
 
 
 def check_whole(name: str, value: Any) -> None:

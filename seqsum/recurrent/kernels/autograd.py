@@ -190,10 +190,10 @@ def saves_through_hooks() -> bool:
     return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None  # there is no public way to ask
 
 
-def is_in_checkpoint() -> bool:
-    """Whether torch.utils.checkpoint runs this and may stop in the middle, as it does with `use_reentrant=False`."""
+def is_recomputed() -> bool:
+    """Whether torch.utils.checkpoint recomputes this with `use_reentrant=False`, and may stop in the middle."""
     hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
-    return hooks is not None and getattr(hooks[0], "__module__", None) == torch.utils.checkpoint.__name__
+    return hooks is not None and getattr(hooks[0], "__qualname__", "").startswith("_recomputation_hook")
 
 
 def wants_plain_loop(d_results: Sequence[Tensor | None]) -> bool:
