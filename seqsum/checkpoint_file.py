@@ -58,9 +58,7 @@ def load_checkpoint(path: str, flag: str = "--ckpt_path") -> dict[str, Any]:
         raise InputError(f"`{flag}` (={path}) is not a checkpoint of seqsum: {wrong}")
     for name, weight in checkpoint["state_dict"].items():
         if weight.is_floating_point() and not weight.isfinite().all():
-            raise NotFiniteWeightsError(
-                f"`{flag}` (={path}) can't be used: {name} in it is NaN or infinite{_beside(path)}"
-            )
+            raise NotFiniteWeightsError(f"`{flag}` (={path}) can't be used: {name} in it is NaN or infinite")
     return checkpoint
 
 
@@ -72,9 +70,9 @@ def differing_weights(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor])
 
 def _beside(path: str) -> str:
     """Name the other checkpoint of the same run, if there is one."""
-    other = {"last.ckpt": "best.ckpt", "best.ckpt": "last.ckpt"}.get(Path(path).name)
-    there = other and Path(path).with_name(other)
-    return f"; the run has another one, {there}" if there and there.is_file() else ""
+    others = {"last.ckpt": "best.ckpt", "best.ckpt": "last.ckpt"}
+    there = Path(path).with_name(others.get(Path(path).name, Path(path).name))
+    return f"; the run has another one, {there}" if there != Path(path) and there.is_file() else ""
 
 
 def _in_folder(path: Path) -> Path | None:

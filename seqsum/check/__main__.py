@@ -6,6 +6,7 @@ Exit code 0 if all is right, 1 if something is wrong with a cell, 2 if the comma
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -37,6 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.exit(2, f"error: {error.filename} can't be read or written ({error.strerror})\n")
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    return seconds
+
+
 def make_parser() -> argparse.ArgumentParser:
     """All options."""
     parser = argparse.ArgumentParser(
@@ -59,7 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--list", action="store_true", help="only list the checks, and the mistakes that are recognised"
     )
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="for each of several files (120)")
+    parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for each of several files (120)")
     return parser
 
 

@@ -70,5 +70,8 @@ def broken(kind: type, message: str, error: BaseException, expected: str = "") -
 
 def describe_error(error: BaseException) -> str:
     """An error in one line."""
-    lines = str(error).strip().splitlines()
+    try:
+        lines = str(error).strip().splitlines()
+    except USER_ERRORS:  # an error of the user's own may fail to tell itself
+        lines = []
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -118,6 +118,9 @@ def _require_contract(cell: nn.Module) -> None:
 
 def _handy(cell: Any) -> RecurrentCell:
     """The cell, made again with small sizes where it is large or two of its blocks of weights have the same shape."""
+    sizes = cell.input_size, cell.hidden_size
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        return cast("RecurrentCell", cell)  # the check of sizes says so
     confusing = cell.input_size % cell.hidden_size == 0 or cell.hidden_size % cell.input_size == 0
     if confusing or cell.hidden_size > LARGE:
         return resize(cell, cell, (), INPUT_SIZE, HIDDEN_SIZE)
@@ -138,9 +141,9 @@ def wrap(module: nn.Module, like: str | None, sizes: dict[str, int]) -> ModuleCe
         cell = ModuleCell(module, **sizes, states=states, form=form)
         try:
             with torch.no_grad():
-                result = copy.deepcopy(cell).call(
-                    torch.ones(BATCH, cell.input_size), [torch.ones(BATCH, cell.hidden_size)] * states
-                )
+                ones = next((p for p in module.parameters() if p.is_floating_point()), torch.ones(())).new_ones
+                state = [ones(BATCH, cell.hidden_size)] * states
+                result = copy.deepcopy(cell).call(ones(BATCH, cell.input_size), state)
         except USER_ERRORS as error:
             taken = {"tensor": "hx", "tuple": f"({'hidden, cell' if states == 2 else 'hidden,'})", "several": "*states"}
             call = f"`forward(input, {taken[form]})`"
@@ -194,8 +197,12 @@ def _fits(result: Any, states: int) -> bool:
 
 def _forms(module: nn.Module, like: str | None) -> Iterator[tuple[int, Form]]:
     """How many states there may be, and how `forward` may take them, the likeliest first."""
-    parameters = inspect.signature(module.forward).parameters.values()
-    taken = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+    try:
+        parameters = list(inspect.signature(module.forward).parameters.values())
+    except ValueError as error:  # of what TorchScript has compiled
+        raise Fault(f"{type(module).__name__} has no signature to read", expected=OR_CELL, came=str(error)) from error
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    taken, required = len(positional), sum(p.default is p.empty for p in positional)
     counts = {"lstm": (2,), "gru": (1,), "rnn": (1,)}.get(like or "", (1, 2))
     if taken < 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return
@@ -203,9 +210,8 @@ def _forms(module: nn.Module, like: str | None) -> Iterator[tuple[int, Form]]:
         if count == 1:
             yield 1, "tensor"
             yield 1, "tuple"
-        elif taken > 2:
-            yield count, "several"
-            yield count, "tuple"
+        elif taken > 2:  # a third one that may be left out, such as a mask, is no state
+            yield from ((count, form) for form in (("several", "tuple") if required != 2 else ("tuple", "several")))
         else:
             yield count, "tuple"
 

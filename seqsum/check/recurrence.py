@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -94,7 +97,9 @@ def _step(subject: Subject, training: bool, inputs: Tensor, state: list[Tensor])
     """All results of one step; dropout, which training may have, is the same in each."""
     cell = subject.fresh().train(training)
     torch.manual_seed(0)
-    output, new = cell.step(cell.project(inputs), state)
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  # numpy's old one, which has no owner
+    output, new = cell.step(cell.project(inputs), list(state))
     return [output, *new]
 
 

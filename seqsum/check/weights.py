@@ -31,6 +31,15 @@ def parameters_registered(subject: Subject) -> None:
             for path, thing in _walk(f"self.{name}", value):
                 if id(thing) not in known:
                     raise _unregistered(subject, path, thing)
+    if frozen := [name for name, weight in module.named_parameters() if not weight.requires_grad]:
+        raise Fault(
+            f"{', '.join(f'`{name}`' for name in frozen[:5])} {'are' if len(frozen) > 1 else 'is'} frozen: "
+            "an optimizer leaves them as they are",
+            expected="`requires_grad` for weights that are trained",
+            came=f"{len(frozen)} of {len(list(module.parameters()))} weights without",
+            where=subject.find("requires_grad") or subject.where("__init__"),
+            status="noted",
+        )
 
 
 def _walk(path: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -24,7 +24,7 @@ def find(name: str, root: str, experiment: str) -> Path | None:
     newest = max(there, key=lambda path: path.stat().st_mtime_ns)  # of whichever name: both are of the same training
     found = newest.with_name(f"{name}.ckpt")
     if not found.is_file():
-        raise InputError(f"`--ckpt_path` (={name}): the newest run has none, but {newest}")
+        raise InputError(f"`--ckpt_path` (={name}): the newest run has no {found.name}, but {newest}")
     return found
 
 

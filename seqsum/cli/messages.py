@@ -19,6 +19,7 @@ TYPES = {
     "list": "a list",
     "tuple": "a list",
     "collections.abc.Iterable": "a list",
+    "collections.abc.Sequence": "a list",
     "dict": "settings by name",
 }
 SHOWN = 12  # classes up to which all of them are named
@@ -78,25 +79,30 @@ def _sentence(given: str, tried: Iterable[str], subtypes: str) -> str | None:
             return None
     if problem is not None:
         return f"{given} can't be used: {problem}. {OWN}."
-    if class_name is None:
-        return f"{given} must be {_any_of(wanted)}" if wanted else None
     names = [_name(kind) for kind in _known(subtypes)]
+    if class_name is None or (wanted and not names):  # no class is meant where none is known, as for a number or tensor
+        return f"{given} must be {_any_of(wanted)}" if wanted else None
     fault = f"{given} is no known class" + (f", and not {_any_of(wanted)}" if wanted else "")
-    if near := get_close_matches(class_name, [*names, *wanted], 1, 0.6):
-        return f"{fault}: did you mean `{near[0]}`?"
+    choices = {name.lower(): name for name in [*names, *wanted]}
+    if near := get_close_matches(class_name.lower(), choices, 1, 0.6):
+        return f"{fault}: did you mean `{choices[near[0]]}`?"
     known = f" Known are {', '.join(names)}." if 0 < len(names) <= SHOWN else ""
     return f"{fault}.{known} {OWN}."
 
 
 def _any_of(names: list[str]) -> str:
-    names = list(dict.fromkeys(names))
+    names = [name for name in dict.fromkeys(names) if name != TYPES["int"] or TYPES["float"] not in names]
     return ", ".join(names[:-1]) + (" or " if len(names) > 1 else "") + names[-1]
 
 
 def _known(subtypes: str) -> list[type]:
     """Classes that may be meant: those below the classes that are named in a list of types."""
     paths = [path.rpartition(".") for path in re.findall(r"\w+(?:\.\w+)+", subtypes)]
-    named = [getattr(sys.modules.get(module), name, None) for module, _, name in paths if module != "collections.abc"]
+    named = [
+        getattr(sys.modules.get(module), name, None)
+        for module, _, name in paths
+        if module != "collections.abc" and name != "Tensor"
+    ]
     found: set[type] = {kind for base in named if isinstance(base, type) for kind in _below(base)}
     return sorted(found, key=_name)
 

@@ -89,7 +89,7 @@ class Parser(OwnDefaultsParser):
             flags = [argument.partition("=")[0] for argument in found[1].split() if argument.startswith("--")]
             words = [argument for argument in found[1].split() if not argument.startswith("-")]
             if behind := [word for word in words if word in SUBCOMMANDS]:
-                message += f": `{behind[0]}` must be the first argument"
+                message += f": `{behind[0]}` must be the first argument, and the only subcommand"
             else:
                 message += _suggest(flags, parser._option_string_actions) or _suggest(words, SUBCOMMANDS)
         else:

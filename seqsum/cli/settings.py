@@ -58,7 +58,7 @@ def read_settings(subcommand: str, options: list[str]) -> Settings:
     given = _parse(options)
     files = read_files(given.config)
     if given.ckpt_path is None:
-        _say_what_lacks(list(files))
+        _say_what_is_missing(list(files))
     checkpoints = CheckpointFiles()
     options = with_checkpoint(subcommand, options, _flags(given, files), checkpoints)
     return Settings(options, {name: file.text for name, file in files.items()}, checkpoints)
@@ -73,13 +73,13 @@ def _parse(options: list[str]) -> argparse.Namespace:
     return parser.parse_known_args(options)[0]
 
 
-def _say_what_lacks(files: list[str]) -> None:
+def _say_what_is_missing(files: list[str]) -> None:
     """Say so if a file of differences, such as `configs/rows/lstm.yaml`, is given without `configs/rows.yaml`."""
     given = [Path(name).resolve() for name in files]
     for name, path in zip(files, given, strict=True):
         whole = path.parent.parent / f"{path.parent.name}.yaml"
         if whole.is_file() and whole not in given:
-            rank_zero_info(f"`--config` (={name}) without {whole.name}, which it changes: all else is the default's")
+            rank_zero_info(f"`--config` (={name}) without {whole.name}, which it may change: all else is the default's")
 
 
 def _flags(given: argparse.Namespace, files: dict[str, Configuration]) -> Flags:

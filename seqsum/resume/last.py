@@ -64,8 +64,8 @@ class LastCheckpoint(CheckpointCallback):
         self._stop_if_interrupted(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Copy the checkpoint of a finished training, which writes none: the new run is the newest one now."""
-        resumed = trainer.ckpt_path is not None and not trainer.fast_dev_run  # type: ignore[attr-defined]  # as above
+        """Copy the checkpoint where nothing was left to train, since the new run is the newest one now."""
+        resumed = trainer.ckpt_path is not None and not trainer.fast_dev_run  # type: ignore[attr-defined]  # see `_write`
         if resumed and self.written == 0.0 and trainer.is_global_zero:
             checkpoint = load_checkpoint(str(trainer.ckpt_path))
             CheckpointFiles().save_checkpoint(checkpoint, self.format_checkpoint_name({}))

@@ -194,3 +194,11 @@ def test_submissions_of_the_same_name_are_told_apart_by_their_folders(here, caps
     assert sorted(path.name for path in Path("pages").iterdir()) == ["ada_cell.html", "ben_cell.html"]
     write(here / "all", "late.py")
     assert [str(path) for path in find_submissions(["all"])] == ["all/late.py", "all/ada/cell.py", "all/ben/cell.py"]
+
+
+@pytest.mark.parametrize("seconds", ["nan", "-1", "0", "inf", "soon"])
+def test_a_timeout_is_a_number_above_0(seconds, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([str(Path(__file__).parent / "submissions"), f"--timeout={seconds}"])
+    assert exit_.value.code == 2
+    assert "argument --timeout: " in capsys.readouterr().err

@@ -1,7 +1,13 @@
 """Right cells pass, whatever their style, and relatives of the references are called what they are."""
 
+import random
+import types
+import warnings
+
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from seqsum import GRUCell, LSTMCell, RNNCell, check_cell
 from tests.check import styles
@@ -171,3 +177,148 @@ def test_an_unknown_reference_is_refused():
 def test_a_counter_may_be_a_state():
     report = check_cell(styles.Clockwork)
     assert report.passed, report
+
+
+@pytest.mark.parametrize("sizes", [(1, 8), (8, 1), (1, 1), (2, 1), (1, 2), (4, 1)])
+@pytest.mark.parametrize(("kind", "like"), [(nn.LSTMCell, "lstm"), (nn.GRUCell, "gru"), (nn.RNNCell, "rnn")])
+def test_one_feature_and_one_unit_are_sizes_too(sizes, kind, like):
+    report = check_cell(kind(*sizes), like=like)
+    assert report.find("equations").status == "passed", report
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_plain_cell_of_another_type_is_understood(dtype):
+    assert check_cell(nn.LSTMCell(3, 4, dtype=dtype), like="lstm").passed
+
+
+class CoupledByInput(nn.Module):
+    """Greff et al. (2017): the forget gate is 1 − i."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        sizes = input_size + hidden_size, hidden_size
+        self.input_gate, self.candidate, self.output_gate = nn.Linear(*sizes), nn.Linear(*sizes), nn.Linear(*sizes)
+
+    def forward(self, x, hx):
+        h, c = hx
+        xh = torch.cat([x, h], dim=1)
+        i = torch.sigmoid(self.input_gate(xh))
+        c = (1 - i) * c + i * torch.tanh(self.candidate(xh))
+        return torch.sigmoid(self.output_gate(xh)) * torch.tanh(c), c
+
+
+def test_coupled_gates_are_a_variant_whichever_has_the_weights():
+    result = check_cell(CoupledByInput, like="lstm").find("equations")
+    assert result.status == "noted"
+    assert "its forget gate is 1 − i" in result.message
+
+
+class OneBiasMore(nn.Module):
+    """A GRU whose candidate alone has two biases: `linear` has the others in one, or each is a vector."""
+
+    linear = True
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.w = nn.Linear(input_size, 3 * hidden_size, bias=self.linear)
+        self.u = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
+        if not self.linear:
+            self.b_r, self.b_z, self.b_in = styles.new(hidden_size), styles.new(hidden_size), styles.new(hidden_size)
+        self.b_hn = styles.new(hidden_size)
+
+    def forward(self, x, h):
+        read, recalled = self.w(x).chunk(3, 1), self.u(h).chunk(3, 1)
+        b_r, b_z, b_in = (0, 0, 0) if self.linear else (self.b_r, self.b_z, self.b_in)
+        r, z = torch.sigmoid(read[0] + recalled[0] + b_r), torch.sigmoid(read[1] + recalled[1] + b_z)
+        n = torch.tanh(read[2] + b_in + r * (recalled[2] + self.b_hn))
+        return (1 - z) * n + z * h
+
+
+class OneBiasMoreByVectors(OneBiasMore):
+    linear = False
+
+
+@pytest.mark.parametrize("kind", [OneBiasMore, OneBiasMoreByVectors])
+def test_one_gate_may_have_two_biases(kind):
+    result = check_cell(kind, like="gru").find("equations")
+    assert result.status == "passed", result
+
+
+class Loads(styles.IFOG):
+    """Another program's order of gates, in a method that no step runs."""
+
+    def load(self, weights):
+        i, f, g, o = weights.chunk(4)
+        self.read.weight.data = torch.cat([i, f, o, g])
+
+    def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        a, b, c, d = (projected + self.recall(state[0])).split(self.hidden_size, dim=-1)
+        cell = torch.sigmoid(b) * state[1] + torch.sigmoid(a) * torch.tanh(d)
+        hidden = torch.sigmoid(c) * torch.tanh(cell)
+        return hidden, [hidden, cell]
+
+
+def test_names_are_those_of_the_step():
+    assert check_cell(Loads, like="lstm").passed
+
+
+def test_frozen_weights_are_noted():
+    cell = nn.LSTMCell(3, 5)
+    cell.weight_hh.requires_grad_(False)
+    report = check_cell(cell, like="lstm")
+    assert report.passed
+    assert "`weight_hh` is frozen" in report.find("parameters_registered").message
+
+
+class Holding(styles.Torchs):
+    """Holds what can't be compared or copied as numbers are, and takes a mask that may be left out."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.periods, self.options = np.array([1, 2, 4]), types.SimpleNamespace(rate=0.5)
+        self.register_buffer("table", torch.eye(3).to_sparse())
+
+    def forward(self, input, state, mask=None):
+        return super().forward(input, (state[0], state[1]))
+
+
+def test_a_cell_may_hold_anything_and_take_more():
+    report = check_cell(Holding, like="lstm")
+    assert report.passed, report
+
+
+class Tossing(styles.Torchs):
+    """Leaves states as they were at random in training, by a generator of Python or of numpy."""
+
+    toss = staticmethod(random.random)
+
+    def forward(self, input, hx):
+        new = super().forward(input, hx)
+        return tuple(hx) if self.training and self.toss() < 0.5 else new
+
+
+class TossingWithNumpy(Tossing):
+    toss = staticmethod(np.random.rand)
+
+
+@pytest.mark.parametrize("kind", [Tossing, TossingWithNumpy])
+def test_chance_in_training_is_not_taken_for_mixed_rows(kind):
+    report = check_cell(kind, like="lstm")
+    assert report.passed, report
+
+
+@pytest.mark.parametrize("names", [("current", "history"), ("output", "memory_of_all"), ("h_t", "c_t"), ("hx", "cx")])
+def test_names_of_states_that_tell_nothing_are_no_mistake(names):
+    class Own(styles.IFOG):
+        state_names = names
+
+    assert check_cell(Own, like="lstm").passed
+
+
+def test_what_torchscript_has_compiled_is_refused_in_words():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated
+        compiled = torch.jit.script(nn.RNNCell(3, 4))
+    result = check_cell(compiled, like="rnn").find("made")
+    assert result.status == "failed"

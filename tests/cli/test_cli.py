@@ -15,15 +15,20 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Trainer
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.nn.utils import parametrizations, prune
 
 from seqsum.callbacks import RunLines
 from seqsum.cli import main
+from seqsum.cli.trainer import check_backends
 from seqsum.data import EncodedSums, Translation
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import load_splits
 from seqsum.data.review_data import ReviewData
+from seqsum.errors import InputError
+from seqsum.module import SequenceModule
 from seqsum.networks.starts import PREFIX
 from tests.callbacks.conftest import hparams
 
@@ -382,7 +387,7 @@ def test_flags_win_over_a_file_that_stands_behind_them(here, capfd, command):
         (["test", "--ckpt=best"], "unrecognized arguments: --ckpt=best: did you mean `--ckpt_path`?"),
         (["fitt"], "unrecognized arguments: fitt: did you mean `fit`?"),
         (["fti"], "unrecognized arguments: fti: did you mean `fit`?"),
-        (["--experiment=x", "test"], "unrecognized arguments: test: `test` must be the first argument\n"),
+        (["--experiment=x", "test"], "unrecognized arguments: test: `test` must be the first argument, and the only"),
         (["paint"], "unrecognized arguments: paint\n"),
         (["-c", "typo.yaml"], "`model.hiden_size` is not accepted: did you mean `model.hidden_size`?"),
         (["--model.optimizer.lr=0.1"], "`lr` is not accepted by Optimizer: name a class before, by --model.optimizer"),
@@ -484,6 +489,9 @@ WRONG = {
     "--model.encoder=DigitSums": "is no known class. Known are ConvEncoder, DenseEncoder",
     "--model.encoder=seqsum.data.DigitSums": "can't be used: it is no subclass of Encoder.",
     "--model.optimizer=AdamWW": "`--model.optimizer` (=AdamWW) is no known class: did you mean `AdamW`?",
+    "--model.optimizer=adamw": "is no known class: did you mean `AdamW`?",
+    "--model.encoder.channels=x": "`channels` of ConvEncoder (=x) must be a list",
+    "--trainer.limit_train_batches=x": "(=x) must be a number",
     "--model.schedule=one_cicle": "is no known class, and not one_cycle or constant: did you mean `one_cycle`?",
     "--model.learning_rate=big": "`--model.learning_rate` (=big) must be a number",
     "--model.backend=fast": "(=fast) must be auto, eager, script, compile, bptt, native or triton",
@@ -492,6 +500,11 @@ WRONG = {
     "--trainer.fast_dev_run=maybe": "(=maybe) must be a whole number or true or false",
     "--trainer.max_epochs=ten": "`--trainer.max_epochs` (=ten) must be a whole number",
 }
+
+
+def test_an_option_of_a_class_is_checked_too(here, capfd):
+    error = refused(["--model.optimizer=AdamW", "--model.optimizer.lr=x"], capfd)
+    assert "`lr` of AdamW (=x) must be a number" in error.splitlines()[0]
 
 
 @pytest.mark.parametrize("flag", WRONG)
@@ -511,6 +524,23 @@ def test_a_kernel_that_cannot_run_on_the_device_is_refused_before_a_folder_is_ma
     assert not (here / "logs").exists()
 
 
+@pytest.mark.parametrize("backend", ["native", "bptt"])
+@pytest.mark.parametrize(
+    "change", [parametrizations.weight_norm, prune.identity, lambda cell, _: cell.to("meta"), None]
+)
+def test_kernels_of_cells_whose_weights_are_computed_are_not_refused_ahead(backend, change):
+    module = SequenceModule(backend=backend)
+    if change is not None:
+        change(module.network.recurrence.cells[0], "weight_hh")
+    check_backends(Trainer(accelerator="cpu", logger=False), module)
+
+
+def test_a_kernel_that_cannot_run_in_the_precision_is_refused():
+    trainer = Trainer(accelerator="cpu", precision="bf16-true", logger=False)
+    with pytest.raises(InputError, match=r"`backend` \(='native'\) can't run LSTMCell"):
+        check_backends(trainer, SequenceModule(backend="native"))
+
+
 def test_broken_yaml_is_named(here, capfd):
     (here / "broken.yaml").write_text("data: [unclosed\n")
     refused(["-c", "broken.yaml"], capfd, "broken.yaml|config")
@@ -520,7 +550,11 @@ def test_missing_data_is_named_and_never_replaced(here, monkeypatch, capfd):
     from tests.conftest import fail_downloads
 
     fail_downloads(monkeypatch)
-    refused(["--data.dataset=mnist", "--data.root=nowhere"], capfd, r"`--data.root` \(=nowhere\) does not hold mnist")
+    refused(
+        ["--data.dataset=mnist", "--data.root=nowhere"],
+        capfd,
+        r"`--data.root` \(=nowhere, from .*\) does not hold mnist",
+    )
     assert list(here.iterdir()) == []
 
 

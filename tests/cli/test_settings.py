@@ -71,7 +71,7 @@ def test_a_file_of_differences_that_is_given_alone_is_noticed(here, monkeypatch,
     said = []
     monkeypatch.setattr("seqsum.cli.settings.rank_zero_info", said.append)
     read_settings("fit", given)
-    note = "`--config` (=rows/gru.yaml) without rows.yaml, which it changes: all else is the default's"
+    note = "`--config` (=rows/gru.yaml) without rows.yaml, which it may change: all else is the default's"
     assert said == ([note] if is_said else [])
 
 

@@ -241,7 +241,9 @@ def test_a_newest_run_without_the_checkpoint_is_not_passed_over_for_an_older_one
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         torch.save({"state_dict": {}}, checkpoint)
         os.utime(checkpoint, (version, version))
-    with pytest.raises(InputError, match=r"^`--ckpt_path` \(=best\): the newest run has none, but logs/sum/version_1/"):
+    with pytest.raises(
+        InputError, match=r"^`--ckpt_path` \(=best\): the newest run has no best.ckpt, but logs/sum/version_1/"
+    ):
         read_settings("test", ["--ckpt_path=best"])
 
 

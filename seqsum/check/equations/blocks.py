@@ -97,10 +97,14 @@ def find_blocks(
 
 def _matrices(tensor: Tensor, f: int, h: int) -> list[tuple[Tensor | None, bool]]:
     """The tensor as matrices `(n·H, K)` and vectors `(n·H,)`, and whether each is transposed for that."""
-    tensor = tensor.squeeze()
+    tensor = tensor.squeeze() if tensor.dim() > 3 else tensor
+    if tensor.dim() == 3 and tensor.shape[-1] == 1 and tensor.shape[0] > 4:  # of a convolution over one place
+        tensor = tensor.squeeze(-1)
     if tensor.dim() == 3:
         tensor = tensor if tensor.shape[0] <= 4 else tensor.movedim(-1, 0)
         return [found for part in tensor for found in _matrices(part, f, h)]
+    if tensor.dim() == 2 and 1 in tensor.shape and 1 not in (f, h):
+        tensor = tensor.flatten()
     if tensor.dim() == 1 and len(tensor) % h == 0:
         return [(tensor, False)]
     if tensor.dim() == 2:

@@ -173,7 +173,7 @@ def _peepholes(free: list[Block], gates: int) -> Iterator[tuple[list[Block], lis
     """Biases and peepholes, by name; if names don't tell, the last three or the first."""
     named = [block for block in free if re.search(PEEPHOLES, block.name.lower())]
     if len(named) == len(PEEPING):
-        yield [block for block in free if block not in named], named
+        yield [block for block in free if not any(block is other for other in named)], named
     elif len(free) - len(PEEPING) in (0, gates, 2 * gates):
         yield free[:-3], free[-3:]
         yield free[3:], free[:3]
@@ -192,8 +192,16 @@ def _biases(
     elif len(free) == 2 * gates and not any(b) and not any(c):
         yield _ordered(blocks, free[:gates]), _ordered(blocks, free[gates:])
         yield _ordered(blocks, free[::2]), _ordered(blocks, free[1::2])
+    elif len(free) == 1 and all(b) and not any(c):  # one gate has two, as the candidate of a GRU
+        yield from ((b, _at(place, free[0], gates)) for place in range(gates))
+    elif len(free) == gates + 1 and not any(b) and not any(c):
+        yield from ((_ordered(blocks, free[:-1]), _at(place, free[-1], gates)) for place in range(gates))
     elif len(free) < gates and not any(b):
         yield from ((found, c) for found in _some(blocks, free))
+
+
+def _at(place: int, vector: Block, gates: int) -> list[Block | None]:
+    return [vector if gate == place else None for gate in range(gates)]
 
 
 def _ordered(blocks: Blocks, vectors: list[Block]) -> list[Block]:

@@ -311,6 +311,14 @@ VARIANTS = [
         gates=("f", "g", "o"),
     ),
     Mistake(
+        "coupled_input",
+        "an LSTM with coupled gates (Greff et al., 2017): its forget gate is 1 − i",
+        "a forget gate with weights of its own",
+        {"f": lambda v: 1 - sigmoid(v.sum("i"))},
+        kind="variant",
+        gates=("i", "g", "o"),
+    ),
+    Mistake(
         "one_gate_for_both",
         "your input gate is the forget gate itself: it should be 1 − f, or have weights of its own",
         "cell' = f * cell + i * g",

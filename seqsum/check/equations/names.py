@@ -64,8 +64,20 @@ def declared_order(
 
 def _unpacked(kind: type) -> list[list[str]]:
     """Names on the left of `… = ….chunk(…)` in the methods of a class."""
-    methods = [method for method in vars(kind).values() if inspect.isfunction(method)]
-    return [names for method in methods for names in _unpacked_in(method)]
+    return [names for method in _of_a_step(kind) for names in _unpacked_in(method)]
+
+
+def _of_a_step(kind: type) -> list[Callable[..., Any]]:
+    """The methods of a class that a step runs: one that reads weights of another program may order them as it likes."""
+    methods = {name: method for name, method in vars(kind).items() if inspect.isfunction(method)}
+    found: list[str] = []
+    todo = ["forward", "project", "step", "gates"]
+    while todo:
+        name = todo.pop()
+        if name in methods and name not in found:
+            found.append(name)
+            todo += methods[name].__code__.co_names
+    return [method for name, method in methods.items() if name in found]
 
 
 def _unpacked_in(method: Callable[..., Any]) -> Iterator[list[str]]:

@@ -87,11 +87,14 @@ class Search:
         states, two_sided = len(self.equations.states), self.equations.name == "gru"
         return list(layouts(parameters, self.sizes, gates, states, peepholes, two_sided))
 
-    @torch.no_grad()
     def run_cell(
-        self, layout: Layout, x: Tensor | None = None, states: dict[str, Tensor] | None = None
+        self, layout: Layout, x: Tensor | None = None, states: dict[str, Tensor] | None = None, *, grad: bool = False
     ) -> list[Tensor]:
         """One step of the cell with the reference's weights: output and states, in the reference's order."""
+        with torch.set_grad_enabled(grad):
+            return self._run_cell(layout, x, states)
+
+    def _run_cell(self, layout: Layout, x: Tensor | None, states: dict[str, Tensor] | None) -> list[Tensor]:
         x, named = self.x if x is None else x, list((states or self.states).values())
         layout.fill(self.weights)
         given = [named[k].clone() for k in layout.state_order]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from seqsum.check.equations.blocks import Block
@@ -17,6 +18,10 @@ KNOWN_ORDERS = {
     ("i", "g", "f", "o"): "TensorFlow's",
     ("i", "o", "f", "g"): "ONNX's",
     ("z", "r", "n"): "Keras's",
+}
+STATES = {  # what states are called
+    "hidden": re.compile(r"(h|hx|hy|ht|hidden|h_\w+|hidden_state|hidden_t)$"),
+    "cell": re.compile(r"(c|cx|cy|ct|cell|c_\w+|cell_state|cell_t|carry|memory)$"),
 }
 TORCHS = {"weight_ih", "weight_hh"}
 
@@ -112,9 +117,8 @@ def require_names(subject: Subject, search: Search, layout: Layout) -> None:
 
 def require_state_names(subject: Subject, reference: Equations, layout: Layout) -> None:
     """What the user calls a state is that state; other names than the reference's tell nothing."""
-    called = [
-        next((s for s in reference.states if name[:1].lower() == s[0]), None) for name in subject.cell.state_names
-    ]
+    names_of = subject.cell.state_names
+    called = [next((s for s, names in STATES.items() if names.match(n.lower())), None) for n in names_of]
     works = [reference.states[k] for k in layout.state_order]
     if subject.wrapped or sorted(map(str, called)) != sorted(works) or called == works:
         return
@@ -140,6 +144,7 @@ def require_biases(subject: Subject, reference: Equations, layout: Layout) -> No
             expected="a bias for each gate, or for none",
             came=f"biases for the {' and '.join(reference.words[gate] for gate in layout.order if gate in having)}",
             where=subject.where("__init__"),
+            status="noted",
         )
 
 

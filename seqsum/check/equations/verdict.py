@@ -42,38 +42,61 @@ def equations(subject: Subject) -> str | None:
     if match is None:
         _look_without_norms(subject, reference)
         raise _unknown(subject, search, search.nearest(cost))
-    if match.mistakes:
-        raise _known(subject, search, match)
-    require_one_order(subject, match.layout)
-    require_names(subject, search, match.layout)
-    require_state_names(subject, reference, match.layout)
-    require_straight(subject, match.layout)
-    _require_the_rest(subject, search, match.layout)
+    _require(subject, search, match)
     return ", ".join([f"torch.nn.{reference.name.upper()}Cell's", *remarks(subject, reference, match.layout)])
 
 
-def _require_the_rest(subject: Subject, search: Search, layout: Layout) -> None:
-    """What one step on numbers of common size does not show."""
-    require_biases(subject, search.equations, layout)
-    require_every_scale(subject, search, layout)
-    _require_zero_start(subject, search.equations)
+def _require(subject: Subject, search: Search, match: Match, standing: bool = True) -> None:
+    """Raise what is wrong with a match, or else what is worth knowing about it.
+
+    Args:
+        subject: The cell.
+        search: What found the match.
+        match: Equations that give its numbers in a step from random ones of common size, and how its weights stand.
+        standing: Whether to ask how the gates stand and what they are called, too.
+    """
+    found: list[Fault] = [_known(subject, search, match)] if match.mistakes else []
+    layout, reference = match.layout, search.equations
+    for require in (
+        *((_require_standing,) if standing and not match.mistakes else ()),
+        lambda *_: require_state_names(subject, reference, layout),
+        lambda *_: require_biases(subject, reference, layout),
+        lambda *_: require_every_scale(subject, search, layout, match.mistakes),
+        lambda *_: _require_zero_start(subject, reference, layout),
+    ):
+        if any(fault.status == "failed" for fault in found):
+            break
+        try:
+            require(subject, search, layout)
+        except Fault as fault:
+            found.append(fault)
+    if found:
+        raise min(found, key=lambda fault: fault.status != "failed")  # the first that failed, else the first
 
 
-def _require_zero_start(subject: Subject, reference: Equations) -> None:
+def _require_standing(subject: Subject, search: Search, layout: Layout) -> None:
+    require_one_order(subject, layout)
+    require_names(subject, search, layout)
+    require_straight(subject, layout)
+
+
+def _require_zero_start(subject: Subject, reference: Equations, layout: Layout) -> None:
     """Sequences begin from zeros, as torch's do; learned states are a variant."""
-    for name, state in zip(reference.states, subject.cell.initial_state(1, subject.inputs(1)), strict=True):
-        if state.any():
-            learned = state.requires_grad
-            raise Fault(
-                f"{_article(reference)} whose sequences begin from learned states"
-                if learned
-                else f"the {name} state begins with other numbers than zero",
-                expected="zeros before the first step",
-                came=f"{name}[0] = {state[0, 0].item():.6g}",
-                example="`initial_state` of one row",
-                where=subject.where("initial_state"),
-                status="noted" if learned else "failed",
-            )
+    begun = subject.cell.initial_state(1, subject.inputs(1))
+    names = [reference.states[k] for k in layout.state_order]
+    others = [(name, state) for name, state in zip(names, begun, strict=True) if state.any()]
+    for name, state in sorted(others, key=lambda other: other[1].requires_grad):  # what is wrong before what is learned
+        learned = state.requires_grad
+        raise Fault(
+            f"{_article(reference)} whose sequences begin from learned states"
+            if learned
+            else f"the {name} state begins with other numbers than zero",
+            expected="zeros before the first step",
+            came=f"{name}[0] = {state[0, 0].item():.6g}",
+            example="`initial_state` of one row",
+            where=subject.where("initial_state"),
+            status="noted" if learned else "failed",
+        )
 
 
 def _look_without_norms(subject: Subject, reference: Equations) -> None:
@@ -105,9 +128,7 @@ def recognise(subject: Subject) -> str:
         if match is None:
             continue
         try:
-            if match.mistakes:
-                raise _known(subject, search, match)
-            _require_the_rest(subject, search, match.layout)
+            _require(subject, search, match, standing=False)
         except Fault as fault:
             fault.status, fault.message = "noted", f"its own, and nearly {_article(reference)}'s: {fault.message}"
             raise
