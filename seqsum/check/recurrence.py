@@ -108,7 +108,7 @@ def state_used(subject: Subject) -> None:
     """Every state changes the result, and the input changes the state: otherwise nothing is remembered."""
     cell, inputs, state = subject.cell, subject.inputs(BATCH), subject.state()
     projected = cell.project(inputs)
-    output, new = cell.step(projected, state)
+    output, new = cell.step(projected, list(state))  # a list of its own each time, since a step may write into it
     for k, name in enumerate(cell.state_names):
         given = [tensor + 1 if k == index else tensor for index, tensor in enumerate(state)]
         changed = cell.step(projected, given)
@@ -121,7 +121,7 @@ def state_used(subject: Subject) -> None:
                 where=subject.where(),
             )
     other = cell.project(inputs + 1)
-    before_and_after = [(cell.step(projected, s)[1], cell.step(other, s)[1]) for s in subject.states(cell)]
+    before_and_after = [(cell.step(projected, [*s])[1], cell.step(other, [*s])[1]) for s in subject.states(cell)]
     if all(gap(one, two) == 0 for pair in before_and_after for one, two in zip(*pair, strict=True)):
         raise Fault(
             "the new state does not depend on the input",

@@ -48,7 +48,15 @@ class Subject:
         self.module: nn.Module = cell.module if isinstance(cell, ModuleCell) else cell
         self.kind = type(self.module)
         self._pristine = copy.deepcopy(cell).double().eval()
+        self._move_from_zero()
         self.renew()
+
+    @torch.no_grad()
+    def _move_from_zero(self) -> None:
+        """Give weights that begin at zero, as recurrent ones may, other values: zeros would hide what they do."""
+        for number, weight in enumerate(self._pristine.parameters()):
+            if weight.is_floating_point() and not weight.any():
+                weight.copy_(0.1 * draw(weight.shape, 900 + number))
 
     def renew(self) -> None:
         """Take another copy, since a cell may keep something from one call to the next."""

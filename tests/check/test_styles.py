@@ -271,6 +271,36 @@ def test_frozen_weights_are_noted():
     assert "`weight_hh` is frozen" in report.find("parameters_registered").message
 
 
+class FromZero(styles.IFOG):
+    """Recurrent weights and all else begin at zero, and sequences from what a gate's bias says."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        for weight in self.parameters():
+            nn.init.zeros_(weight)
+
+    def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        state[0], state[1] = super().step(projected, state)[1]
+        return state[0], state
+
+
+def test_weights_may_begin_at_zero_and_a_step_write_into_its_list():
+    report = check_cell(FromZero, like="lstm")
+    assert report.passed, report
+
+
+class StartsFromABias(styles.IFOG):
+    def initial_state(self, batch_size, like):
+        start = torch.tanh(self.read.bias[: self.hidden_size]).expand(batch_size, -1)
+        return [start, start]
+
+
+def test_an_initial_state_may_come_from_a_weight_of_a_gate():
+    result = check_cell(StartsFromABias, like="lstm").find("equations")
+    assert result.status == "noted"
+    assert "begin from learned states" in result.message
+
+
 class Holding(styles.Torchs):
     """Holds what can't be compared or copied as numbers are, and takes a mask that may be left out."""
 

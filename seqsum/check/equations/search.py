@@ -66,9 +66,11 @@ class Search:
         begun = [state for state in self.cell.initial_state(ROWS, self.x) if state.requires_grad]
         if not begun or not named:
             return []
-        ends = torch.cat([state.flatten() for state in begun]).sum()
-        reached = torch.autograd.grad(ends, [p for _, p in named], allow_unused=True)
-        return [name for (name, _), gradient in zip(named, reached, strict=True) if gradient is not None]
+        state = [draw((ROWS, size), 59) for size in self.cell.state_size]
+        output, new = self.cell.step(self.cell.project(self.x), state + self.subject.constants(self.cell, ROWS, self.x))
+        sums = (torch.cat([part.flatten() for part in parts]).sum() for parts in (begun, [output, *new]))
+        of_start, of_step = (torch.autograd.grad(total, [p for _, p in named], allow_unused=True) for total in sums)
+        return [name for (name, _), a, b in zip(named, of_start, of_step, strict=True) if a is not None and b is None]
 
     def shapes_of_gates(self) -> list[tuple[tuple[str, ...], bool]]:
         """Gates that a cell may have weights for, and whether it has peepholes; all gates and none of these first."""
