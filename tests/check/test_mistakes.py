@@ -6,6 +6,7 @@ import torch
 from seqsum import check_cell
 from seqsum.check.equations.catalogue import CATALOGUE
 from seqsum.check.equations.reference import REFERENCES, draw_weights, evaluate
+from seqsum.check.run import check_target
 
 # what is changed in submissions/*.py, and what the report must say
 CELL, HIDDEN, RETURN = "c_new = f * c + i * g", "h_new = o * torch.tanh(c_new)", "return output, [h_new, c_new]"
@@ -357,3 +358,60 @@ def test_a_line_that_only_names_the_state_is_not_shown_for_the_new_one():
             return h  # noqa: RET504  # as many write it
 
     assert "h = (1 - z) * h + z * n" in check_cell(Turned, like="gru").find("equations").where
+
+
+WRITTEN = {  # the lines of a step, and what stands in the one that is wrong
+    "named by time": (
+        "f_t, c_tilde = torch.sigmoid(f), torch.tanh(g)",
+        "c_tilde = torch.tanh(g)",
+        "c_t = (1 - f_t) * c + torch.sigmoid(i) * c_tilde",
+        "h_t = torch.sigmoid(o) * torch.tanh(c_t)",
+        "return h_t, c_t",
+        "c_t = (1 - f_t)",
+    ),
+    "products of their own": (
+        "h_gates = self.h2h(h) * 1",
+        "h_x = self.x2h(x) * 1",
+        "c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)",
+        "h = torch.sigmoid(o) * c",
+        "return h, c",
+        "h = torch.sigmoid(o) * c",
+    ),
+    "torch's names": (
+        "ingate, forgetgate = torch.sigmoid(i), 0",
+        "forgetgate = torch.tanh(f)",
+        "cy = (forgetgate * c) + (ingate * torch.tanh(g))",
+        "hy = torch.sigmoid(o) * torch.tanh(cy)",
+        "return hy, cy",
+        "forgetgate = torch.tanh(f)",
+    ),
+    "annotated": (
+        "h_0 = torch.zeros(2, 5)",
+        "c_0 = c.clone() * 1",
+        "c_next: torch.Tensor = torch.sigmoid(f) * c + torch.tanh(g)",
+        "h_next: torch.Tensor = torch.sigmoid(o) * torch.tanh(c_next)",
+        "return h_next, c_next",
+        "c_next: torch.Tensor",
+    ),
+}
+
+
+@pytest.mark.parametrize("style", WRITTEN)
+def test_the_line_is_found_whatever_names_are_used(style, tmp_path, monkeypatch):
+    *lines, wrong = WRITTEN[style]
+    head = [
+        "import torch",
+        "from torch import nn",
+        "class Own(nn.Module):",
+        "    def __init__(self, input_size, hidden_size):",
+        "        super().__init__()",
+        "        self.x2h = nn.Linear(input_size, 4 * hidden_size)",
+        "        self.h2h = nn.Linear(hidden_size, 4 * hidden_size)",
+        "    def forward(self, x, hx):",
+        "        h, c = hx",
+        "        i, f, g, o = (self.x2h(x) + self.h2h(h)).chunk(4, -1)",
+    ]
+    (tmp_path / "own_lines.py").write_text("\n".join([*head, *(f"        {line}" for line in lines)]))
+    result = check_target(str(tmp_path / "own_lines.py"), like="lstm").find("equations")
+    assert result.status == "failed"
+    assert wrong in result.where.partition(": ")[2], result
