@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from seqsum.check.registry import check
 from seqsum.check.report import Fault
 from seqsum.check.subject import BATCH, STEPS, Subject
+from seqsum.recurrent import RecurrentCell
 from seqsum.recurrent.explain import SIGNATURE, describe, unannotated_state, wrong_result
 
 
@@ -73,6 +75,7 @@ def shapes(subject: Subject) -> None:
     """Outputs are `(B, O)`, states `(B, S)`, of the type of the input: for several rows, one row, and no row."""
     for batch in (BATCH, 1, 0):
         cell = subject.fresh()
+        _require_initial_state(subject, cell, batch)
         state = subject.state(batch)
         output, new = cell.step(cell.project(subject.inputs(batch)), state)
         states = zip(cell.state_names, new, cell.state_size, strict=False)
@@ -93,6 +96,24 @@ def shapes(subject: Subject) -> None:
                     came=str(tensor.dtype).removeprefix("torch."),
                     where=subject.find(r"\.float\(|dtype=|\.half\(") or subject.where(),
                 )
+
+
+def _require_initial_state(subject: Subject, cell: RecurrentCell, batch: int) -> None:
+    inputs = subject.inputs(batch)
+    begun: Any = cell.initial_state(batch, inputs)
+    expected = [(batch, size) for size in cell.state_size]
+    fits = isinstance(begun, list) and all(isinstance(state, Tensor) for state in begun)
+    types = {state.dtype for state in begun if state.is_floating_point()} if fits else set()  # a counter has its own
+    if not fits or [tuple(state.shape) for state in begun] != expected or not types <= {inputs.dtype}:
+        parts = ", ".join(map(describe, begun)) if isinstance(begun, list | tuple) else describe(begun)
+        raise Fault(
+            "`initial_state` must return a list with a tensor for each state",
+            expected=f"tensors of {', '.join(map(str, expected))}, (B, S) each, with the type of `like`, "
+            f"{str(inputs.dtype).removeprefix('torch.')}: `like.new_zeros(batch_size, size)`",
+            came=f"{type(begun).__name__} of {parts}" if isinstance(begun, list | tuple) else parts,
+            example=f"`initial_state({batch}, like)` with `like` of shape {tuple(inputs.shape)}",
+            where=subject.where("initial_state"),
+        )
 
 
 @check("results are finite", needs=("shapes",))

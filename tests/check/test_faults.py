@@ -24,6 +24,12 @@ def begins(function):
     return (f"    {ANNOTATED}", f"{method}        return [made.to(like), made.to(like)]\n\n    {ANNOTATED}")
 
 
+def returns(states):
+    """An initial state of zeros, returned in another form."""
+    old, new = begins("torch.zeros")
+    return old, new.replace("[made.to(like), made.to(like)]", states)
+
+
 # the check that finds it, the change, what the message says, and what stands in the line that is shown
 FAULTS = {
     "one tensor": ("step_returns", (RETURN, "return h_new"), "`step` must return (output, state)", "step"),
@@ -110,6 +116,20 @@ FAULTS = {
         (NEW, "        import random\n" + NEW + "        h_new = h_new if random.random() < 0.95 else 2 * h_new\n"),
         "random in evaluation",
         "random",
+    ),
+    "a start that is no list": (
+        "shapes",
+        returns("made.to(like), made.to(like)"),
+        "`initial_state` must return a list",
+        "initial_state",
+    ),
+    "a start without a state": ("shapes", returns("[made.to(like)]"), "`initial_state` must return", "initial_state"),
+    "a start of another type": ("shapes", returns("[made, made]"), "`initial_state` must return", "initial_state"),
+    "a start of another size": (
+        "shapes",
+        returns("[made.to(like)[:1], made.to(like)]"),
+        "`initial_state` must return",
+        "initial_state",
     ),
     "a random start": ("deterministic", begins("torch.randn"), "the initial state is random", "torch.randn"),
     "another start": ("equations", begins("torch.ones"), "hidden state begins with other numbers", "initial_state"),
