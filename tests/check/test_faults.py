@@ -565,6 +565,12 @@ def test_a_sigmoid_whose_derivative_overflows_is_noted(mutate):
     assert "torch.exp(-f)" in report.find("equations").where
 
 
+@pytest.mark.parametrize("bound", [20, 30, 50])
+def test_a_sigmoid_that_is_clamped_where_it_is_flat_is_right(mutate, bound):
+    by_hand = ("f = torch.sigmoid(f)", f"f = 1 / (1 + torch.exp(-f.clamp(-{bound}, {bound})))")
+    assert check_cell(mutate("lstm", by_hand), like="lstm").passed
+
+
 def test_an_initial_state_that_is_random_once_in_a_while_is_found(mutate):
     rare = begins("torch.zeros")
     change = ("made.to(like), made.to(like)]", "made.to(like) + float(torch.rand(()) < 0.05), made.to(like)]")

@@ -47,15 +47,16 @@ def _different(
         scaled = _times(search, weights)
         x, states = given * search.x, {name: given * state for name, state in search.states.items()}
         came, expected = scaled.run_cell(layout, x, states), scaled.run_reference(layout, mistakes, x, states)
-        differing = [k for k in range(len(names)) if not _same(came[k], expected[k])]
+        size = max(1.0, *(state.abs().max().item() for state in (*states.values(), *expected)))
+        differing = [k for k in range(len(names)) if not _same(came[k], expected[k], size)]
         if not differing:
             continue
         k = differing[-1]  # the cell state comes first
         place = int((came[k] - expected[k]).abs().nan_to_num(nan=float("inf")).argmax())
         wrong, right = came[k].flatten()[place].item(), expected[k].flatten()[place].item()
-        size = "zeros" if given == 0 else "large ones" if wrong == wrong else "large ones, where it overflows"
+        where = "zeros" if given == 0 else "large ones" if wrong == wrong else "large ones, where it overflows"
         fault = Fault(
-            f"it gives the reference's numbers, but not for {size}",
+            f"it gives the reference's numbers, but not for {where}",
             expected=f"{names[k]}[{place}] = {right:.9g}",
             came=f"{names[k]}[{place}] = {wrong:.9g}",
             example=f"one step, with random {f'weights times {weights}' if given else 'weights'}, from inputs and "
@@ -103,6 +104,6 @@ def _times(search: Search, factor: float) -> Search:
     return scaled
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Equal to within rounding, by the size of the numbers."""
-    return bool(((one - other).abs() <= CLOSE * (1 + other.abs())).all())
+def _same(one: Tensor, other: Tensor, size: float) -> bool:
+    """Equal to within rounding, by the size of the numbers that they were computed from."""
+    return bool(((one - other).abs() <= CLOSE * size).all())
