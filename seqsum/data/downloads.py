@@ -39,8 +39,8 @@ def downloading(what: str, root: Path) -> Iterator[Path]:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
         reason = " ".join(str(error).split())  # on one line
-        place = root if root.is_absolute() else f"{root}, from {Path.cwd()}"  # a checkpoint's may be of another folder
-        message = f"`--data.root` (={place}) does not hold {what}, and downloading it failed ({reason})."
+        seen = "" if root.is_absolute() else f", seen from {Path.cwd()}"  # a checkpoint's may be of another folder
+        message = f"`--data.root` (={root}) does not hold {what}{seen}, and downloading it failed ({reason})."
         raise MissingDataError(message) from error
 
 
