@@ -235,7 +235,10 @@ def _is_of_torch(module: str | None) -> bool:
 
 
 def _look_up(holder: Any, name: str) -> Any:
-    return holder.get(name) if isinstance(holder, dict) else getattr(holder, name, None)
+    try:
+        return holder.get(name) if isinstance(holder, dict) else getattr(holder, name, None)
+    except ValueError:  # the variable of an enclosing function has no value yet
+        return None
 
 
 def _script(loop: Unroll) -> nn.Module:

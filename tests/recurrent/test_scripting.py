@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import random
@@ -306,6 +307,21 @@ def test_what_a_step_calls_may_be_replaced(monkeypatch, change, anew):
     layer.backend = "eager"
     torch.testing.assert_close(found, layer(inputs)[0])
     assert not torch.allclose(found, before)
+
+
+def test_a_variable_of_an_enclosing_function_may_have_no_value_yet():
+    class Own(Leaky):
+        def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            if not torch.jit.is_scripting():
+                later()
+            return projected, [projected]
+
+    layer = Recurrent(Own(F, H), backend="script")
+    with contextlib.suppress(RuntimeError):  # whether TorchScript compiles it is its own matter
+        layer(torch.randn(5, 2, F))
+
+    def later():
+        pass
 
 
 @pytest.mark.parametrize("change", [name for name in REPLACED if "constant" not in name])

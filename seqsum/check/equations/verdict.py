@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import nn
 
@@ -57,17 +58,19 @@ def _require(subject: Subject, search: Search, match: Match, standing: bool = Tr
     """
     found: list[Fault] = [_known(subject, search, match)] if match.mistakes else []
     layout, reference = match.layout, search.equations
-    for require in (
-        *((_require_standing,) if standing and not match.mistakes else ()),
-        lambda *_: require_state_names(subject, reference, layout),
-        lambda *_: require_biases(subject, reference, layout),
-        lambda *_: require_every_scale(subject, search, layout, match.mistakes),
-        lambda *_: _require_zero_start(subject, reference, layout),
-    ):
+    requirements: list[Callable[[], None]] = [
+        partial(require_state_names, subject, reference, layout),
+        partial(require_biases, subject, reference, layout),
+        partial(require_every_scale, subject, search, layout, match.mistakes),
+        partial(_require_zero_start, subject, reference, layout),
+    ]
+    if standing and not match.mistakes:
+        requirements.insert(0, partial(_require_standing, subject, search, layout))
+    for require in requirements:
         if any(fault.status == "failed" for fault in found):
             break
         try:
-            require(subject, search, layout)
+            require()
         except Fault as fault:
             found.append(fault)
     if found:
