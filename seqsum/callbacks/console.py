@@ -79,6 +79,8 @@ class RunLines(Callback):
         if trainer.ckpt_path is None:
             print_line("Nothing was trained: the weights are the initial ones")
             return
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set from outside
+            return  # its limits are not the user's
         limits = {"max_epochs": trainer.current_epoch, "max_steps": trainer.global_step}
         for name, reached in limits.items():
             if 0 < (limit := getattr(trainer, name) or 0) <= reached:

@@ -35,7 +35,8 @@ class BestCheckpoint(CheckpointCallback):
         self._copy(trainer)  # a finished training has neither
 
     def _copy(self, trainer: Trainer) -> None:
-        if self.former is not None and trainer.is_global_zero:
+        writes = trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]  # set from outside
+        if self.former is not None and writes:
             CheckpointFiles().save_checkpoint(self.former, self.best_model_path)
         self.former = None
 

@@ -234,6 +234,14 @@ def test_fast_dev_run_leaves_nothing(here, mnist_root, capfd):
     assert list(here.iterdir()) == []
 
 
+def test_fast_dev_run_of_a_finished_training_leaves_nothing(here, mnist_root, capfd):
+    main(["fit", *SMALL, f"--data.root={mnist_root}", "--trainer.max_epochs=1"])
+    there = sorted(here.rglob("*"))
+    main(["fit", "--ckpt_path=last", "--trainer.fast_dev_run=true"])
+    assert "Nothing was left to train" not in capfd.readouterr().out
+    assert sorted(here.rglob("*")) == there
+
+
 @pytest.mark.parametrize(
     ("flags", "best"),
     [
