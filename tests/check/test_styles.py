@@ -301,6 +301,62 @@ def test_an_initial_state_may_come_from_a_weight_of_a_gate():
     assert "begin from learned states" in result.message
 
 
+class Stacked(nn.Module):
+    """An LSTM whose matrices and biases are stacked along one of their axes."""
+
+    axis = 0
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        shapes = [(input_size, hidden_size), (hidden_size, hidden_size)]
+        self.w, self.u = (styles.new(*shape[: self.axis], 4, *shape[self.axis :]) for shape in shapes)
+        self.b = styles.new(hidden_size, 4) if self.axis == 2 else styles.new(4, hidden_size)
+
+    def forward(self, x, hx):
+        h, c = hx
+        stacks = zip(self.w.unbind(self.axis), self.u.unbind(self.axis), strict=True)
+        biases = self.b.unbind(1 if self.axis == 2 else 0)
+        i, f, g, o = (x @ w + h @ u + b for (w, u), b in zip(stacks, biases, strict=True))
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+
+class StackedInside(Stacked):
+    axis = 1
+
+
+class StackedBehind(Stacked):
+    axis = 2
+
+
+@pytest.mark.parametrize("kind", [Stacked, StackedInside, StackedBehind])
+def test_gates_may_be_stacked_along_any_axis(kind):
+    result = check_cell(kind, like="lstm").find("equations")
+    assert result.status == "passed", result
+
+
+class Peeping(nn.Module):
+    """Peepholes in another order than the gates."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.x2h, self.h2h = nn.Linear(input_size, 4 * hidden_size), nn.Linear(hidden_size, 4 * hidden_size)
+        self.w_cf, self.w_ci, self.w_co = (styles.new(hidden_size) for _ in range(3))
+
+    def forward(self, x, hx):
+        h, c = hx
+        i, f, g, o = (self.x2h(x) + self.h2h(h)).chunk(4, 1)
+        i, f = torch.sigmoid(i + self.w_ci * c), torch.sigmoid(f + self.w_cf * c)
+        c = f * c + i * torch.tanh(g)
+        return torch.sigmoid(o + self.w_co * c) * torch.tanh(c), c
+
+
+def test_peepholes_may_stand_in_any_order():
+    result = check_cell(Peeping, like="lstm").find("equations")
+    assert result.status == "noted"
+    assert "peepholes" in result.message
+
+
 class Holding(styles.Torchs):
     """Holds what can't be compared or copied as numbers are, and takes a mask that may be left out."""
 

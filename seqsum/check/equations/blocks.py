@@ -3,7 +3,7 @@
 A block is a view: what is written into it lands in the user's parameter. These are understood, transposed or not:
 
     (G·H, F), (G·H, H), (G·H, F+H)   gates along rows, one after another or interleaved; any part of them in a matrix
-    (G, H, F), (H, F) …              stacked; one matrix a gate
+    (G, H, F), (F, G, H), (H, F) …   stacked along any axis; one matrix a gate
     (G·H,), (G, H), (2, G·H), (H,)   biases and peepholes
 """
 
@@ -101,8 +101,7 @@ def _matrices(tensor: Tensor, f: int, h: int) -> list[tuple[Tensor | None, bool]
     if tensor.dim() == 3 and tensor.shape[-1] == 1 and tensor.shape[0] > 4:  # of a convolution over one place
         tensor = tensor.squeeze(-1)
     if tensor.dim() == 3:
-        tensor = tensor if tensor.shape[0] <= 4 else tensor.movedim(-1, 0)
-        return [found for part in tensor for found in _matrices(part, f, h)]
+        return [found for part in tensor.unbind(_axis_of_gates(tensor, f, h)) for found in _matrices(part, f, h)]
     if tensor.dim() == 2 and 1 in tensor.shape and 1 not in (f, h):
         tensor = tensor.flatten()
     if tensor.dim() == 1 and len(tensor) % h == 0:
@@ -116,7 +115,19 @@ def _matrices(tensor: Tensor, f: int, h: int) -> list[tuple[Tensor | None, bool]
             return [(tensor.T, True)]
         if columns % h == 0 and rows <= 8:
             return [(row, False) for row in tensor]
+        if rows % h == 0 and columns <= 8:
+            return [(column, False) for column in tensor.T]
     return [(None, False)]
+
+
+def _axis_of_gates(stack: Tensor, f: int, h: int) -> int:
+    """The axis of a stack of matrices without which a matrix of units and features remains: the shortest such one."""
+    fitting = []
+    for axis, gates in enumerate(stack.shape):
+        rest = [size for k, size in enumerate(stack.shape) if k != axis]
+        if any(rest[k] == h and rest[1 - k] in (f, h, f + h) for k in (0, 1)):
+            fitting.append((gates, axis))
+    return min(fitting)[1] if fitting else 0
 
 
 def _cut(

@@ -173,7 +173,8 @@ def _peepholes(free: list[Block], gates: int) -> Iterator[tuple[list[Block], lis
     """Biases and peepholes, by name; if names don't tell, the last three or the first."""
     named = [block for block in free if re.search(PEEPHOLES, block.name.lower())]
     if len(named) == len(PEEPING):
-        yield [block for block in free if not any(block is other for other in named)], named
+        biases = [block for block in free if not any(block is other for other in named)]
+        yield from ((biases, list(ordered)) for ordered in permutations(named))
     elif len(free) - len(PEEPING) in (0, gates, 2 * gates):
         yield free[:-3], free[-3:]
         yield free[3:], free[:3]
