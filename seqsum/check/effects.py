@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from seqsum.check.registry import check
 from seqsum.check.report import Fault
 from seqsum.check.subject import BATCH, Subject
+from seqsum.recurrent.scripting import frozen
 
 TIMES = 200  # steps of a cell that draws random numbers in evaluation
 
@@ -122,20 +123,14 @@ def _plain(cell: Any) -> dict[str, Any]:
     for module in cell.modules():
         for name, value in [*vars(module).items(), *module.named_buffers(recurse=False)]:
             if not name.startswith("_") and not isinstance(value, nn.Module):
-                found[name] = _kept(value)
+                found[name] = frozen(value, _kept)
     return found
 
 
 def _kept(value: Any) -> Any:
-    """A value that a later one can be compared with; of objects, which one it is."""
+    """The numbers of a tensor or an array; of any other object, which one it is."""
     if isinstance(value, Tensor) and value.layout == torch.strided:
         return value.detach().cpu().numpy().tobytes(), tuple(value.shape)
     if isinstance(value, np.ndarray):
         return value.tobytes(), value.shape
-    if isinstance(value, list | tuple):
-        return [_kept(item) for item in value]
-    if isinstance(value, dict):
-        return [(_kept(key), _kept(item)) for key, item in value.items()]
-    if value is None or isinstance(value, bool | int | float | complex | str):
-        return type(value), repr(value)  # in which NaN is NaN
-    return id(value)
+    return frozen(value)

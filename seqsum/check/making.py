@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from seqsum.check.adapter import Form, ModuleCell, read_result
 from seqsum.check.constructing import SIZES, broken, describe_error, make
+from seqsum.check.equations.reference import REFERENCES
 from seqsum.check.places import find_line, place_of
 from seqsum.check.report import USER_ERRORS, Fault
 from seqsum.check.subject import BATCH, HIDDEN_SIZE, INPUT_SIZE, LARGE, Subject
@@ -177,8 +178,8 @@ def _require_states(module: nn.Module, like: str, sizes: dict[str, int]) -> None
     except Fault:
         return  # it is no cell in any form
     raise Fault(
-        f"it has another number of states than {'a GRU' if like == 'gru' else f'an {like.upper()}'}",
-        expected="2: hidden, cell" if like == "lstm" else "1: hidden",
+        f"it has another number of states than {REFERENCES[like].article}",
+        expected=REFERENCES[like].states_listed,
         came=f"{states}, by what `forward` takes and returns",
         where=place_of(inspect.unwrap(type(module).forward)),
     )

@@ -9,7 +9,6 @@ from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.profilers import PassThroughProfiler
-from torch.nn.utils import parametrize
 
 from seqsum.cli.added_callbacks import check_finders, check_monitors, has_checkpoint, has_progress_bar
 from seqsum.cli.profiler import NoProfiler
@@ -17,8 +16,7 @@ from seqsum.distributed import first_device
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
 from seqsum.recurrent import Recurrent, RecurrentCell
-from seqsum.recurrent.backends import KERNELS, runner
-from seqsum.recurrent.cells import has_hooks
+from seqsum.recurrent.backends import KERNELS, is_changing, runner
 from seqsum.resume.checkpoint_files import CheckpointFiles
 
 
@@ -96,9 +94,8 @@ def check_backends(trainer: Trainer, module: SequenceModule) -> None:
     """
     layers = [part for part in module.modules() if isinstance(part, Recurrent) and part.backend in KERNELS]
     for cell, backend in ((cell, layer.backend) for layer in layers for cell in layer.cells):
-        weights = [weight for weight in cell.parameters() if not weight.is_meta]
-        if has_hooks(cell) or parametrize.is_parametrized(cell) or not weights:
-            continue  # its weights are computed in each run, for a plain copy of the cell
+        if is_changing(cell) or any(weight.is_meta for weight in cell.parameters()):
+            continue  # a run computes weights for a plain copy of the cell, or there are none yet
         there = trainer.precision_plugin.convert_module(copy.deepcopy(cell)).to(trainer.strategy.root_device)
         try:
             runner(cast("RecurrentCell", there), backend)

@@ -165,7 +165,7 @@ said_to_be_edited: set[type] = set()
 
 def _is_scriptable(cell: RecurrentCell) -> bool:
     """Whether TorchScript can compile the cell; warns once for each class that it can't."""
-    if type(cell) in not_scriptable or _is_changing(cell):
+    if type(cell) in not_scriptable or is_changing(cell):
         return False
     if getattr(cell.__dict__.get("_compiled"), "is_given_up", False):
         return False
@@ -188,7 +188,7 @@ def _is_scriptable(cell: RecurrentCell) -> bool:
     return not compiled.is_given_up
 
 
-def _is_changing(cell: nn.Module) -> bool:
+def is_changing(cell: nn.Module) -> bool:
     """Whether hooks or parametrizations recompute weights for each run, so that a script would soon be out of date."""
     if not all(isinstance(parameter, nn.Parameter) for parameter in cell.parameters()):
         return True

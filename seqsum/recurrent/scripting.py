@@ -79,8 +79,9 @@ def _attributes(cell: nn.Module) -> Any:
     found: list[Any] = []
     for part in cell.modules():
         found.append(_Same(part))
-        found += [(name, _frozen(value)) for name, value in part.__dict__.items() if name not in NOT_COMPILED]
-        found += [(name, _frozen(getattr(part, name, None))) for name in _constants(cast("Any", type(part)))]
+        found += [(name, frozen(value)) for name, value in part.__dict__.items() if name not in NOT_COMPILED]
+        of_class = (name for name in _constants(cast("Any", type(part))) if name not in part.__dict__)
+        found += [(name, frozen(getattr(part, name, None))) for name in of_class]
     return found
 
 
@@ -91,14 +92,21 @@ def _constants(kind: Any) -> list[str]:
     return [*getattr(kind, "__constants__", ()), *(name for name, of in annotated if re.search(r"\bFinal\b", of))]
 
 
-def _frozen(value: Any) -> Any:
-    """Describe a value so that a later one can be compared with it, even if the value itself is changed."""
+def frozen(value: Any, of_object: Callable[[Any], Any] | None = None) -> Any:
+    """Describe a value so that a later one can be compared with it, even if the value itself is changed.
+
+    Args:
+        value: Numbers, texts, and lists, tuples and dicts of values are described by what they hold.
+        of_object: Describes all others; by default which tensor or object it is.
+    """
     if isinstance(value, list | tuple):
-        return type(value), [_frozen(item) for item in value]
+        return type(value), [frozen(item, of_object) for item in value]
     if isinstance(value, dict):
-        return type(value), [(_frozen(key), _frozen(item)) for key, item in value.items()]
+        return type(value), [(frozen(key, of_object), frozen(item, of_object)) for key, item in value.items()]
     if value is None or isinstance(value, bool | int | float | complex | str):
         return type(value), repr(value)  # in which NaN is NaN, and 1 is not True
+    if of_object is not None:
+        return of_object(value)
     if isinstance(value, Tensor):
         return type(value), value._cdata  # the script keeps it alive; a weak reference would forbid to swap tensors
     return _Same(value)
@@ -221,8 +229,8 @@ def _describe(function: Any) -> Any:
     """Describe a function so that it can be compared with a later one: code and defaults may be changed in place."""
     function = _function(function)
     if not isinstance(function, FunctionType):
-        return _frozen(function)
-    return function, function.__code__, _frozen(function.__defaults__), _frozen(function.__kwdefaults__)
+        return frozen(function)
+    return function, function.__code__, frozen(function.__defaults__), frozen(function.__kwdefaults__)
 
 
 def _function(found: Any) -> Any:

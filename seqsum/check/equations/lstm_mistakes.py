@@ -10,6 +10,20 @@ from seqsum.check.equations.reference import LSTM, sigmoid, tanh
 
 HIDDEN = "hidden' = o * tanh(cell'), with the new cell state"
 
+
+def _coupled(name: str, gate: str, other: str) -> Mistake:
+    """A variant in which a gate has no weights and is what the other leaves."""
+    word = LSTM.words[gate]
+    return Mistake(
+        name,
+        f"an LSTM with coupled gates (Greff et al., 2017): its {word} is 1 − {other}",
+        f"{'an' if gate == 'i' else 'a'} {word} with weights of its own",
+        {gate: lambda v: 1 - sigmoid(v.sum(other))},
+        kind="variant",
+        gates=(other, "g", "o"),
+    )
+
+
 OF_THE_CELL_STATE = [
     Mistake(
         "candidate_not_gated",
@@ -302,22 +316,8 @@ VARIANTS = [
         kind="variant",
         gates=("i", "g", "o"),
     ),
-    Mistake(
-        "coupled_forget",
-        "an LSTM with coupled gates (Greff et al., 2017): its input gate is 1 − f",
-        "an input gate with weights of its own",
-        {"i": lambda v: 1 - sigmoid(v.sum("f"))},
-        kind="variant",
-        gates=("f", "g", "o"),
-    ),
-    Mistake(
-        "coupled_input",
-        "an LSTM with coupled gates (Greff et al., 2017): its forget gate is 1 − i",
-        "a forget gate with weights of its own",
-        {"f": lambda v: 1 - sigmoid(v.sum("i"))},
-        kind="variant",
-        gates=("i", "g", "o"),
-    ),
+    _coupled("coupled_forget", "i", "f"),
+    _coupled("coupled_input", "f", "i"),
     Mistake(
         "one_gate_for_both",
         "your input gate is the forget gate itself: it should be 1 − f, or have weights of its own",

@@ -129,6 +129,16 @@ class Equations(NamedTuple):
     factors: Mapping[str, float] = MappingProxyType({})
     uses: Mapping[str, str] = MappingProxyType({})
 
+    @property
+    def article(self) -> str:
+        """What a cell of these equations is: "an LSTM"."""
+        return f"{'a' if self.name == 'gru' else 'an'} {self.name.upper()}"
+
+    @property
+    def states_listed(self) -> str:
+        """How many states it has, and which: "2: hidden, cell"."""
+        return f"{len(self.states)}: {', '.join(self.states)}"
+
 
 def evaluate(
     equations: Equations,

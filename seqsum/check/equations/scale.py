@@ -15,7 +15,8 @@ from seqsum.check.equations.search import Search
 from seqsum.check.report import Fault
 from seqsum.check.subject import Subject
 
-SCALES = ((0, 1), (10, 1), (1000, 1), (1, 20))  # of inputs and states, and of weights; most clamps lie at 1 to 50
+LARGE = 1000
+SCALES = ((0, 1), (10, 1), (LARGE, 1), (1, 20))  # of inputs and states, and of weights; most clamps lie at 1 to 50
 CLOSE = 1e-7  # relative, about what float32 can tell
 LIMITING = r"clamp|clip|hardtanh|nan_to_num|minimum|maximum|exp\(|where\("
 
@@ -79,9 +80,8 @@ def _clamped(search: Search, mistakes: Sequence[Mistake], bound: float) -> Mista
 
 def _require_gradients(subject: Subject, search: Search, layout: Layout) -> None:
     """Gradients of large numbers are numbers: `1 / (1 + exp(-x))` is right, and its derivative is ∞/∞."""
-    scale = SCALES[-2][0]
-    x = (scale * search.x).requires_grad_()
-    outputs = search.run_cell(layout, x, {name: scale * state for name, state in search.states.items()}, grad=True)
+    x = (LARGE * search.x).requires_grad_()
+    outputs = search.run_cell(layout, x, {name: LARGE * state for name, state in search.states.items()}, grad=True)
     total = sum(result.sum() for result in outputs)
     if not isinstance(total, Tensor) or not total.requires_grad:
         return
@@ -91,7 +91,7 @@ def _require_gradients(subject: Subject, search: Search, layout: Layout) -> None
             "its gradients are no numbers where inputs and states are large",
             expected="functions of torch, whose derivatives hold everywhere: `torch.sigmoid`, `torch.tanh`",
             came=f"a gradient of {gradient[~gradient.isfinite()][0].item():g} by the input",
-            example=f"one step from inputs and states times {scale}, and backwards",
+            example=f"one step from inputs and states times {LARGE}, and backwards",
             where=subject.find_in_step(LIMITING) or subject.where(),
             status="noted",
         )

@@ -93,14 +93,11 @@ class Search:
         self, layout: Layout, x: Tensor | None = None, states: dict[str, Tensor] | None = None, *, grad: bool = False
     ) -> list[Tensor]:
         """One step of the cell with the reference's weights: output and states, in the reference's order."""
-        with torch.set_grad_enabled(grad):
-            return self._run_cell(layout, x, states)
-
-    def _run_cell(self, layout: Layout, x: Tensor | None, states: dict[str, Tensor] | None) -> list[Tensor]:
         x, named = self.x if x is None else x, list((states or self.states).values())
         layout.fill(self.weights)
         given = [named[k].clone() for k in layout.state_order]
-        output, new = self.cell.step(self.cell.project(x), given + self.subject.constants(self.cell, len(x), x))
+        with torch.set_grad_enabled(grad):
+            output, new = self.cell.step(self.cell.project(x), given + self.subject.constants(self.cell, len(x), x))
         return [output, *(new[layout.state_order.index(k)] for k in range(len(named)))]
 
     def run_reference(

@@ -91,7 +91,7 @@ def _require_zero_start(subject: Subject, reference: Equations, layout: Layout) 
     for name, state in sorted(others, key=lambda other: other[1].requires_grad):  # what is wrong before what is learned
         learned = state.requires_grad
         raise Fault(
-            f"{_article(reference)} whose sequences begin from learned states"
+            f"{reference.article} whose sequences begin from learned states"
             if learned
             else f"the {name} state begins with other numbers than zero",
             expected="zeros before the first step",
@@ -113,8 +113,8 @@ def _look_without_norms(subject: Subject, reference: Equations) -> None:
         names = ", ".join(f"`{name.removeprefix('module.')}`" for name, _ in norms)
         mistakes = "; and ".join(mistake.sentence for mistake in match.mistakes)
         raise Fault(
-            f"{_article(reference)} with layer normalisation: without {names}, {mistakes or 'the reference'}",
-            expected=f"{_article(reference)} that normalises nothing",
+            f"{reference.article} with layer normalisation: without {names}, {mistakes or 'the reference'}",
+            expected=f"{reference.article} that normalises nothing",
             came="other numbers with the norms than without them",
             where=subject.find("Norm") or subject.where(),
             status="failed" if any(mistake.kind == "mistake" for mistake in match.mistakes) else "noted",
@@ -133,7 +133,7 @@ def recognise(subject: Subject) -> str:
         try:
             _require(subject, search, match, standing=False)
         except Fault as fault:
-            fault.status, fault.message = "noted", f"its own, and nearly {_article(reference)}'s: {fault.message}"
+            fault.status, fault.message = "noted", f"its own, and nearly {reference.article}'s: {fault.message}"
             raise
         return ", ".join([f"torch.nn.{reference.name.upper()}Cell's", *remarks(subject, reference, match.layout)])
     return "those of none of torch.nn's cells: its own. Say `like=` to hold it against one of them"
@@ -147,22 +147,18 @@ def _require_sizes(subject: Subject, reference: Equations) -> None:
     cell = subject.cell
     if len(cell.state_size) != len(reference.states):
         raise Fault(
-            f"it has another number of states than {_article(reference)}",
-            expected=f"{len(reference.states)}: {', '.join(reference.states)}",
+            f"it has another number of states than {reference.article}",
+            expected=reference.states_listed,
             came=f"{len(cell.state_size)}: {', '.join(cell.state_names)}",
             where=subject.where("__init__"),
         )
     if set(_sizes(subject)) != {cell.hidden_size}:
         raise Fault(
-            f"{_article(reference)}'s output and states are all of `hidden_size`",
+            f"{reference.article}'s output and states are all of `hidden_size`",
             expected=str([cell.hidden_size] * len(_sizes(subject))),
             came=str(_sizes(subject)),
             where=subject.where("__init__"),
         )
-
-
-def _article(reference: Equations) -> str:
-    return f"{'a' if reference.name == 'gru' else 'an'} {reference.name.upper()}"
 
 
 def _known(subject: Subject, search: Search, match: Match) -> Fault:
@@ -199,7 +195,7 @@ def _unknown(subject: Subject, search: Search, match: Match | None) -> Fault:
         shapes = ", ".join(f"{name} {tuple(p.shape)}" for name, p in subject.parameters().items()) or "none"
         g, (f, h) = len(reference.gates), search.sizes
         return Fault(
-            f"its weights are not those of {_article(reference)}",
+            f"its weights are not those of {reference.article}",
             expected=f"for each of {g} gates, in any packing, a ({h}, {f}) for the input and a ({h}, {h}) for the "
             f"hidden state, with F = {f} and H = {h}",
             came=shapes,
@@ -212,7 +208,7 @@ def _unknown(subject: Subject, search: Search, match: Match | None) -> Fault:
         f"{' and '.join(right)} agree{'s' if len(right) == 1 else ''}, the rest does not" if right else "nothing agrees"
     )
     return Fault(
-        f"other equations than {_article(reference)}'s, and no mistake that is known here ({agree})",
+        f"other equations than {reference.article}'s, and no mistake that is known here ({agree})",
         expected=expected,
         came=came,
         example=f"{example}, gates read in the order {', '.join(match.layout.order)}, which comes nearest",
