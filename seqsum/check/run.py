@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 # the modules in the order of their checks: what to mend first comes first
@@ -90,7 +92,8 @@ def _results(cell: Any, like: str | None, learn: bool, constants: Constants | No
 @contextmanager
 def _quiet() -> Iterator[None]:
     """With gradients, other random numbers, one thread, and no warnings: what there is to say, the report says."""
-    threads = torch.get_num_threads()
+    threads, of_python = torch.get_num_threads(), random.getstate()
+    of_numpy = np.random.get_state()  # noqa: NPY002  # numpy's old one, which has no owner
     with warnings.catch_warnings(), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
@@ -99,3 +102,5 @@ def _quiet() -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)  # noqa: NPY002  # as above

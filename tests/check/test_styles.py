@@ -402,6 +402,22 @@ def test_names_of_states_that_tell_nothing_are_no_mistake(names):
     assert check_cell(Own, like="lstm").passed
 
 
+def test_the_users_random_numbers_are_left_as_they_were():
+    def draw():
+        return random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002  # those that have no owner
+
+    def seed():
+        random.seed(3)
+        np.random.seed(3)  # noqa: NPY002  # as above
+        torch.manual_seed(3)
+
+    seed()
+    expected = draw()
+    seed()
+    check_cell(styles.Torchs, like="lstm")
+    assert draw() == expected
+
+
 def test_what_torchscript_has_compiled_is_refused_in_words():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is deprecated
