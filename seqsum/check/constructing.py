@@ -15,8 +15,8 @@ from seqsum.check.subject import HIDDEN_SIZE, INPUT_SIZE
 HOW = "write `__init__(self, input_size, hidden_size)`, or give an instance that has both: `check_cell(MyCell(...))`"
 SIZES = {"input_size": INPUT_SIZE, "hidden_size": HIDDEN_SIZE}
 NAMES = {  # what parameters of constructors are called
-    "hidden_size": r"hid|units|^out|output|n_h|h_dim|^h$|state|cells",
-    "input_size": r"^in|input|feat|n_in|x_dim|^x$|emb|^n?_?d(im)?$",
+    "hidden_size": r"hid|units|(^|_)out|n_h|h_dim|^h$|state|cells",
+    "input_size": r"^in|input|feat|_in(_|$)|x_dim|^x$|emb|^n?_?d(im)?$",
 }
 
 

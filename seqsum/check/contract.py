@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqsum.check.constructing import describe_error
 from seqsum.check.registry import check
-from seqsum.check.report import Fault
+from seqsum.check.report import USER_ERRORS, Fault
 from seqsum.check.subject import BATCH, STEPS, Subject
 from seqsum.recurrent import RecurrentCell
 from seqsum.recurrent.explain import SIGNATURE, describe, unannotated_state, wrong_result
@@ -73,29 +74,44 @@ def step_returns(subject: Subject) -> None:
 @check("outputs and states have the right shapes", needs=("step_returns",))
 def shapes(subject: Subject) -> None:
     """Outputs are `(B, O)`, states `(B, S)`, of the type of the input: for several rows, one row, and no row."""
-    for batch in (BATCH, 1, 0):
-        cell = subject.fresh()
-        _require_initial_state(subject, cell, batch)
-        state = subject.state(batch)
-        output, new = cell.step(cell.project(subject.inputs(batch)), state)
-        states = zip(cell.state_names, new, cell.state_size, strict=False)
-        named = [("output", output, cell.output_size), *((f"state `{name}`", s, size) for name, s, size in states)]
-        for name, tensor, size in named:
-            if tuple(tensor.shape) != (batch, size):
-                raise Fault(
-                    f"the {name} has the wrong shape",
-                    expected=f"({batch}, {size}), (B, {'O' if name == 'output' else 'S'})",
-                    came=str(tuple(tensor.shape)),
-                    example=f"a batch of {batch} row{'' if batch == 1 else 's'}",
-                    where=subject.find_in_step(r"squeeze\(") or subject.where(),
-                )
-            if tensor.dtype != torch.float64:
-                raise Fault(
-                    f"the {name} changes its type",
-                    expected="float64, the type of inputs, states and weights",
-                    came=str(tensor.dtype).removeprefix("torch."),
-                    where=subject.find(r"\.float\(|dtype=|\.half\(") or subject.where(),
-                )
+    _require_shapes(subject, BATCH)
+    _require_shapes(subject, 1)
+    try:
+        _require_shapes(subject, 0)
+    except USER_ERRORS as error:
+        if isinstance(error, Fault):
+            raise
+        raise Fault(
+            f"a batch of no rows raises {describe_error(error)}",
+            expected="sizes in words, such as `view(-1, 4, hidden_size)`, if there may be such batches",
+            where=subject.place_in(error) or subject.where(),
+            status="noted",
+        ) from error
+
+
+def _require_shapes(subject: Subject, batch: int) -> None:
+    cell = subject.fresh()
+    _require_initial_state(subject, cell, batch)
+    state = subject.state(batch)
+    output, new = cell.step(cell.project(subject.inputs(batch)), state)
+    states = zip(cell.state_names, new, cell.state_size, strict=False)
+    named = [("output", output, cell.output_size), *((f"state `{name}`", s, size) for name, s, size in states)]
+    for name, tensor, size in named:
+        if tuple(tensor.shape) != (batch, size):
+            raise Fault(
+                f"the {name} has the wrong shape",
+                expected=f"({batch}, {size}), (B, {'O' if name == 'output' else 'S'})",
+                came=str(tuple(tensor.shape)),
+                example=f"a batch of {batch} row{'' if batch == 1 else 's'}",
+                where=subject.find_in_step(r"squeeze\(") or subject.where(),
+            )
+        if tensor.dtype != torch.float64:
+            raise Fault(
+                f"the {name} changes its type",
+                expected="float64, the type of inputs, states and weights",
+                came=str(tensor.dtype).removeprefix("torch."),
+                where=subject.find(r"\.float\(|dtype=|\.half\(") or subject.where(),
+            )
 
 
 def _require_initial_state(subject: Subject, cell: RecurrentCell, batch: int) -> None:

@@ -166,9 +166,9 @@ def second_derivatives(subject: Subject) -> None:
         gradients = torch.autograd.grad(step(), tensors, create_graph=True, allow_unused=True)
         return torch.stack([g.square().sum() for g in gradients if g is not None]).sum()
 
-    def missing(came: str) -> Fault:
+    def fault(message: str, came: str) -> Fault:
         return Fault(
-            "gradients can't be differentiated once more",
+            message,
             expected="a backward pass that is made of torch's operations itself",
             came=came,
             where=subject.find(r"\.apply\(|autograd\.Function|once_differentiable") or subject.where(),
@@ -178,13 +178,14 @@ def second_derivatives(subject: Subject) -> None:
     try:
         found = torch.autograd.grad(penalty(), tensors, allow_unused=True)
     except RuntimeError as error:
-        raise missing(str(error).splitlines()[0]) from error
+        raise fault("gradients can't be differentiated once more", str(error).splitlines()[0]) from error
     for (name, tensor), gradient in zip(step.tensors.items(), found, strict=True):
         came = 0.0 if gradient is None else gradient.flatten()[0].item()
         with torch.enable_grad():
             slope = _slope_of(penalty, tensor)
         if abs(slope - came) > 1e-4 * (1 + abs(slope)):
-            raise missing(f"{came:.6g} for {name}, where differences give {slope:.6g}")
+            came_and_slope = f"{came:.6g} for {name}, where differences give {slope:.6g}"
+            raise fault("second derivatives are wrong", came_and_slope)
 
 
 def _slope_of(function: Callable[[], Tensor], tensor: Tensor) -> float:

@@ -19,7 +19,8 @@ from seqsum.check.constructing import SIZES, broken, describe_error, make
 from seqsum.check.equations.reference import REFERENCES
 from seqsum.check.places import find_line, place_of
 from seqsum.check.report import USER_ERRORS, Fault
-from seqsum.check.subject import BATCH, HIDDEN_SIZE, INPUT_SIZE, LARGE, Subject
+from seqsum.check.subject import BATCH, HIDDEN_SIZE, INPUT_SIZE, LARGE, STEPS, Subject
+from seqsum.check.weights import computed_by_hooks
 from seqsum.recurrent import Recurrent, RecurrentCell
 from seqsum.recurrent.cells import Constants, list_constants, require_cell
 from seqsum.recurrent.explain import describe
@@ -66,9 +67,12 @@ def _list_constants(cell: Any, constants: Constants | None) -> list[Tensor | Non
 
 def _copy(module: nn.Module) -> nn.Module:
     """A copy on the CPU; what is given stays as it is."""
+    known: dict[int, Any] = {}  # copies of what deepcopy does not take
     for part in module.modules():
         for name, value in vars(part).items():
-            if isinstance(value, Tensor) and not value.is_leaf:
+            if name in computed_by_hooks(part) and isinstance(value, Tensor):
+                known[id(value)] = value.detach().clone()
+            elif isinstance(value, Tensor) and not value.is_leaf:
                 raise Fault(
                     f"`self.{name}` is computed from parameters once, when the cell is made",
                     expected="the parameter itself in `__init__`, and what is computed from it in the step: else it is "
@@ -77,7 +81,7 @@ def _copy(module: nn.Module) -> nn.Module:
                     where=find_line(vars(type(part)).get("__init__"), rf"self\.{name}\b") or place_of(type(part)),
                 )
     try:
-        return copy.deepcopy(module).cpu()
+        return copy.deepcopy(module, known).cpu()
     except USER_ERRORS as error:  # of whatever it holds
         raise broken(
             type(module), f"it can't be copied: {describe_error(error)}", error, "modules and tensors"
@@ -158,6 +162,7 @@ def wrap(module: nn.Module, like: str | None, sizes: dict[str, int]) -> ModuleCe
             faults.append((END, Fault(message, expected=FORWARD, came=_told(result), where=where)))
     if like is not None and faults:
         _require_states(module, like, sizes)
+    _require_one_step(module, sizes)
     if faults:
         raise max(faults, key=lambda found: found[0])[1]  # the form that was meant comes farthest
     where = place_of(inspect.unwrap(type(module).forward))
@@ -169,6 +174,27 @@ def _reached(error: BaseException, module: nn.Module) -> int:
     code = getattr(inspect.unwrap(type(module).forward), "__code__", None)
     lines = (line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code is code)
     return max(lines, default=0)
+
+
+def _require_one_step(module: nn.Module, sizes: dict[str, int]) -> None:
+    """Say so, where `forward` takes whole sequences, (T, B, F) or (B, T, F)."""
+    inputs = torch.ones(STEPS, BATCH, sizes["input_size"])
+    changed = inputs.clone()
+    changed[0, 0] += 1
+    outputs: list[Any] = []
+    with torch.no_grad(), suppress(*USER_ERRORS):  # it takes something else
+        results = [copy.deepcopy(module).eval()(given) for given in (inputs, changed)]
+        outputs = [result[0] if isinstance(result, tuple | list) else result for result in results]
+    if [tuple(output.shape[:2]) for output in outputs if isinstance(output, Tensor)] != [(STEPS, BATCH)] * 2:
+        return
+    one, other = outputs
+    if not torch.equal(one.flatten(0, 1)[1:], other.flatten(0, 1)[1:]):  # steps have to do with each other
+        raise Fault(
+            f"{type(module).__name__} takes whole sequences, and no single step",
+            expected=f"the cell inside it, with {FORWARD}",
+            came=f"{describe(one)} for an input of shape {tuple(inputs.shape)}",
+            where=place_of(inspect.unwrap(type(module).forward)),
+        )
 
 
 def _require_states(module: nn.Module, like: str, sizes: dict[str, int]) -> None:

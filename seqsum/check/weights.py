@@ -26,7 +26,7 @@ def parameters_registered(subject: Subject) -> None:
     known |= {id(part) for part in module.modules()}
     for owner in module.modules():
         for name, value in vars(owner).items():
-            if name.startswith("_"):
+            if name.startswith("_") or name in computed_by_hooks(owner):
                 continue
             for path, thing in _walk(f"self.{name}", value):
                 if id(thing) not in known:
@@ -40,6 +40,14 @@ def parameters_registered(subject: Subject) -> None:
             where=subject.find("requires_grad") or subject.where("__init__"),
             status="noted",
         )
+
+
+def computed_by_hooks(module: nn.Module) -> set[str]:
+    """The names of tensors that torch's weight_norm, spectral_norm and pruning compute anew before each call."""
+    hooks = module._forward_pre_hooks.values()  # torch has no other list of them
+    return {
+        name for hook in hooks for key in ("name", "_tensor_name") if isinstance(name := getattr(hook, key, None), str)
+    }
 
 
 def _walk(path: str, value: Any) -> Iterator[tuple[str, Any]]:
