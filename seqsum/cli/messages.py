@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 UNION = "Does not validate against any of the Union subtypes"  # as jsonargparse begins
-IGNORED = (UNION, "Expected a path but", "Expected a <class 'NoneType'>")
+IGNORED = (UNION, "Expected a path but")
 TYPES = {
     "int": "a whole number",
     "float": "a number",
@@ -46,6 +46,8 @@ def in_words(message: str, owner: type | None = None) -> str:
     if about is None:
         return message
     place, rest = about[1], about[2]
+    if inner := re.search(rf"\n( *)- ({UNION}.*)", f"\n{rest}", re.DOTALL):  # of a list
+        rest = textwrap.dedent(f"{inner[1]}  {inner[2]}")
     if alone := re.fullmatch(r"(Expected a .+?)\. Got value: (.*)", rest, re.DOTALL):
         tried, value, subtypes = [alone[1]], alone[2], ""
     else:
@@ -53,25 +55,31 @@ def in_words(message: str, owner: type | None = None) -> str:
         if len(listed) != 2:  # one inside of another
             return message
         value, subtypes = listed[1], "".join(re.findall(r"Subtypes: \[(.*)\]", listed[0]))
-        tried = [part.strip() for part in re.split(r"(?:^|\n) *- ", listed[0])[1:]]
+        indent = " " * min(map(len, re.findall(r"\n( *)- ", listed[0])), default=0)
+        tried = [part.strip() for part in listed[0].split(f"\n{indent}- ")[1:]]
     if nested := re.fullmatch(r"NestedArg\(key='(.+)', val='(.*)'\)", value, re.DOTALL):
         place, value = f"{place}.{nested[1]}", nested[2]
     setting = f"`{place}` of {owner.__name__}" if owner else f"`--{place}`"
-    return _sentence(f"{setting} (={value})", tried, subtypes) or message
+    return _sentence(setting, value, tried, subtypes) or message
 
 
-def _sentence(given: str, tried: Iterable[str], subtypes: str) -> str | None:
+def _sentence(setting: str, value: str, tried: Iterable[str], subtypes: str) -> str | None:
     """What is wrong with a value, by the types that were tried; None if one of them says something else."""
+    given, is_list = f"{setting} (={value})", value.startswith("[")
     wanted: list[str] = []
+    kinds: list[str] = []
     class_name, problem = None, None
     for part in tried:
         if found := re.match(r"Expected a dot import path string: (.*)", part):
             class_name = found[1]
-        elif found := re.match(r"Problem with given class_path '.*':\s*(.*)\Z", part, re.DOTALL):
-            problem = " ".join(found[1].split())
+        elif found := re.match(r"Problem with given class_path '(.*)':\s*(.*)\Z", part, re.DOTALL):
+            given = f"`{found[1]}` in {setting}" if is_list else given
+            problem = " ".join(found[2].split())
+        elif found := re.match(r"Not a valid subclass of (\w+)", part):
+            kinds.append(f"a subclass of {found[1]}")
         elif found := re.fullmatch(r"Import path does not correspond to a (subclass of \w+)", part):
             problem = f"it is no {found[1]}"
-        elif found := re.fullmatch(r"Expected a <class '([\w.]+)'>", part):
+        elif found := re.match(r"Expected (?:a )?<class '([\w.]+)'>", part):
             wanted += [] if found[1] == "NoneType" else [TYPES.get(found[1], found[1])]
         elif found := re.fullmatch(r"Expected a typing\.Literal\[(.*)\]", part):
             wanted += [choice.strip("'") for choice in found[1].split(", ")]
@@ -81,7 +89,9 @@ def _sentence(given: str, tried: Iterable[str], subtypes: str) -> str | None:
         return f"{given} can't be used: {problem}. {OWN}."
     names = [_name(kind) for kind in _known(subtypes)]
     if class_name is None or (wanted and not names):  # no class is meant where none is known, as for a number or tensor
-        return f"{given} must be {_any_of(wanted)}" if wanted else None
+        return f"{given} must be {_any_of(kinds + wanted)}" if kinds + wanted else None
+    if is_list:
+        given, wanted = f"`{class_name}` in {setting}", []
     fault = f"{given} is no known class" + (f", and not {_any_of(wanted)}" if wanted else "")
     choices = {name.lower(): name for name in [*names, *wanted]}
     if near := get_close_matches(class_name.lower(), choices, 1, 0.6):

@@ -15,22 +15,18 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Trainer
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.nn.utils import parametrizations, prune
 
 from seqsum.callbacks import RunLines
 from seqsum.cli import main
-from seqsum.cli.trainer import check_backends
 from seqsum.data import EncodedSums, Translation
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import load_splits
 from seqsum.data.review_data import ReviewData
-from seqsum.errors import InputError
-from seqsum.module import SequenceModule
 from seqsum.networks.starts import PREFIX
 from tests.callbacks.conftest import hparams
+from tests.cli.conftest import refused
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = [
@@ -68,19 +64,6 @@ def finished(tmp_path_factory, mnist_root):
 @pytest.fixture
 def checkpoint(finished):
     return finished[0] / "logs/sum/version_0/checkpoints/best.ckpt"
-
-
-def refused(arguments, capfd, *messages):
-    """Run, expect one clear message and no traceback, and return it."""
-    with pytest.raises(SystemExit) as exit_:
-        main(arguments)
-    error = capfd.readouterr().err
-    assert exit_.value.code == 2
-    assert "Traceback" not in error
-    for message in messages:
-        assert re.search(message, error), error
-    assert not list(Path.cwd().glob("logs/*/*")), "a run's folder was made"
-    return error
 
 
 def test_run_leaves_everything_it_promises(finished):
@@ -384,205 +367,6 @@ def test_flags_win_over_a_file_that_stands_behind_them(here, capfd, command):
         main([*command, "--trainer.max_epochs=3", "-c", "my.yaml", "--print_config"])
     printed = yaml.safe_load(capfd.readouterr().out)
     assert (printed["trainer"]["max_epochs"], printed["trainer"]["min_epochs"]) == (3, 2)
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--data.bach_size=3"], "`bach_size` is not accepted by DigitSums: did you mean `batch_size`?"),
-        (["--data=CopyMemory", "--data.xy=3"], "`xy` is not accepted by CopyMemory\n"),
-        (["--trainer.max_epoch=3", "--model.hiden_size", "4"], "`--trainer.max_epochs` and `--model.hidden_size`?"),
-        (["test", "--ckpt=best"], "unrecognized arguments: --ckpt=best: did you mean `--ckpt_path`?"),
-        (["fitt"], "unrecognized arguments: fitt: did you mean `fit`?"),
-        (["fti"], "unrecognized arguments: fti: did you mean `fit`?"),
-        (["--experiment=x", "test"], "unrecognized arguments: test: `test` must be the first argument, and the only"),
-        (["paint"], "unrecognized arguments: paint\n"),
-        (["-c", "typo.yaml"], "`model.hiden_size` is not accepted: did you mean `model.hidden_size`?"),
-        (["--model.optimizer.lr=0.1"], "`lr` is not accepted by Optimizer: name a class before, by --model.optimizer"),
-    ],
-)
-def test_a_misspelt_flag_is_recognized(here, capfd, flags, said):
-    (here / "typo.yaml").write_text("model: {hiden_size: 3}\n")
-    with pytest.raises(SystemExit):
-        main(flags)
-    assert said in capfd.readouterr().err
-
-
-@pytest.mark.parametrize("flag", ["--data.datset", "--datset"])
-def test_an_error_names_the_program_whose_flags_they_are(here, monkeypatch, capfd, flag):
-    monkeypatch.setattr(sys, "argv", ["mine.py", "--data=seqsum.data.Translation", f"{flag}=made"])
-    for given, program in ((sys.argv[1:], "train.py"), (None, "mine.py")):  # the first as experiments call it
-        with pytest.raises(SystemExit):
-            main(given)
-        assert re.search(rf"\n`{program}( fit)? --help` explains every option\.$", capfd.readouterr().err.strip())
-
-
-def test_help_explains_the_options(capfd):
-    with pytest.raises(SystemExit) as exit_:
-        main(["--help"])
-    assert exit_.value.code == 0
-    printed = capfd.readouterr().out
-    for option in (
-        "sequence_length",
-        "hidden_size",
-        "--trainer.devices",
-        "increment_weight",
-        "channels",
-        "--experiment",
-    ):
-        assert option in printed
-
-
-@pytest.mark.parametrize(
-    ("arguments", "messages"),
-    [
-        (["--data.sequence_lenth=3"], ["sequence_lenth"]),
-        (["--model.hiden_size=3"], ["model.hiden_size"]),
-        (["--trainer.max_epoch=3"], ["trainer.max_epoch"]),
-        (["--data.sequence_length=many"], ["sequence_length", "many"]),
-        (["--data.sequence_length=0"], [r"`--data.sequence_length` \(=0\) must be at least 1"]),
-        (["--data.sequence_length=[5,2]"], [r"`--data.sequence_length` \(=\(5, 2\)\)"]),
-        (["--data.sequence_length=300"], [r"`--data.sequence_length` \(=300\) must be at most 200, .* test split"]),
-        (["--data.elastic=-1"], [r"`--data.elastic` \(=-1.0\) must be at least 0"]),
-        (
-            ["--tensorboard.figures_every_n_epochs=-1"],
-            [r"`--tensorboard.figures_every_n_epochs` \(=-1\) must be at least"],
-        ),
-        (["--data.batch_size=0"], [r"`--data.batch_size` \(=0\) must be at least 1"]),
-        (["--data.dataset=mnits"], ["dataset", "mnits", "kmnist"]),
-        (["--model.cell=ltsm"], [r"`cell` \(='ltsm'\) must be one of .*lstm.*torch_lstm"]),
-        (["--model.hidden_size=0"], [r"`hidden_size` \(=0\) must be at least 1"]),
-        (["--model.backend=fast"], ["model.backend", "fast", "script"]),
-        (["--model.encoder.channels=[]"], [r"`channels` \(=\[\]\)"]),
-        (["--trainer.precision=12"], ["(?i)precision", "12"]),
-        (["--trainer.accelerator=quantum"], ["quantum"]),
-        (["-c", "nowhere.yaml"], ["nowhere.yaml"]),
-        (["fit", "--ckpt_path=nowhere.ckpt"], [r"`--ckpt_path` \(=nowhere.ckpt\) is not a file"]),
-        (["test"], ["`--ckpt_path` must name the checkpoint to test"]),
-        (["predict"], ["`--ckpt_path` must name the checkpoint to predict"]),
-        (["trian"], ["trian"]),
-    ],
-)
-def test_mistakes_get_one_clear_message(here, mnist_root, capfd, arguments, messages):
-    refused([*arguments, f"--data.root={mnist_root}"], capfd, *messages)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--model.encoder.views=0"], "`views` (=0) must be at least 1"),
-        (
-            ["--model.objective=NextToken", "--model.objective.beams=0", "--model.objective.vocabulary_size=9"],
-            "`beams` (=0)",
-        ),
-        (
-            ["--model.network=StepNetwork", "--model.network.encoder=ConvEncoder", "--model.network.encoder.frozen=9"],
-            "`frozen` (=9) must be all, none, or the number of last layers to train, 1 to 4",
-        ),
-    ],
-)
-def test_what_a_class_says_is_all_that_is_said(here, mnist_root, capfd, arguments, said):
-    error = refused([*arguments, f"--data.root={mnist_root}"], capfd)
-    (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
-    assert said in line
-    for other in ("Union", "Given value", "Expected a"):
-        assert other not in error
-
-
-# a value, what is said about it, and what is not
-WRONG = {
-    "--data=DigitSumz": "`--data` (=DigitSumz) is no known class: did you mean `DigitSums`?",
-    "--data=nowhere.Mine": "`--data` (=nowhere.Mine) can't be used: No module named 'nowhere'. A class of your own is",
-    "--data.batch_size=many": "`batch_size` of DigitSums (=many) must be a whole number",
-    "--model.encoder=DigitSums": "is no known class. Known are ConvEncoder, DenseEncoder",
-    "--model.encoder=seqsum.data.DigitSums": "can't be used: it is no subclass of Encoder.",
-    "--model.optimizer=AdamWW": "`--model.optimizer` (=AdamWW) is no known class: did you mean `AdamW`?",
-    "--model.optimizer=adamw": "is no known class: did you mean `AdamW`?",
-    "--model.encoder.channels=x": "`channels` of ConvEncoder (=x) must be a list",
-    "--trainer.limit_train_batches=x": "(=x) must be a number",
-    "--model.schedule=one_cicle": "is no known class, and not one_cycle or constant: did you mean `one_cycle`?",
-    "--model.learning_rate=big": "`--model.learning_rate` (=big) must be a number",
-    "--model.backend=fast": "(=fast) must be auto, eager, script, compile, bptt, native or triton",
-    "--model.objective.class_path=Foo": "`--model.objective.class_path` (=Foo) is no known class",
-    "--trainer.callbacks=EarlyStoping": "is no known class, and not a list: did you mean `EarlyStopping`?",
-    "--trainer.fast_dev_run=maybe": "(=maybe) must be a whole number or true or false",
-    "--trainer.max_epochs=ten": "`--trainer.max_epochs` (=ten) must be a whole number",
-}
-
-
-def test_an_option_of_a_class_is_checked_too(here, capfd):
-    error = refused(["--model.optimizer=AdamW", "--model.optimizer.lr=x"], capfd)
-    assert "`lr` of AdamW (=x) must be a number" in error.splitlines()[0]
-
-
-@pytest.mark.parametrize("flag", WRONG)
-def test_a_value_of_the_wrong_type_gets_one_sentence(here, capfd, flag):
-    error = refused([flag], capfd)
-    assert WRONG[flag] in error.splitlines()[0]
-    for other in ("Union", "Given value", "Expected a", "class '"):
-        assert other not in error
-
-
-def test_a_kernel_that_cannot_run_on_the_device_is_refused_before_a_folder_is_made(
-    here, mnist_root, monkeypatch, capfd
-):
-    monkeypatch.setattr("seqsum.recurrent.kernels.triton.compiled.INTERPRETED", False)
-    error = refused(["--model.backend=triton", "--trainer.accelerator=cpu", f"--data.root={mnist_root}"], capfd)
-    assert "`backend` (='triton') can't run LSTMCell: " in error
-    assert not (here / "logs").exists()
-
-
-@pytest.mark.parametrize("backend", ["native", "bptt"])
-@pytest.mark.parametrize(
-    "change", [parametrizations.weight_norm, prune.identity, lambda cell, _: cell.to("meta"), None]
-)
-def test_kernels_of_cells_whose_weights_are_computed_are_not_refused_ahead(backend, change):
-    module = SequenceModule(backend=backend)
-    if change is not None:
-        change(module.network.recurrence.cells[0], "weight_hh")
-    check_backends(Trainer(accelerator="cpu", logger=False), module)
-
-
-def test_a_kernel_that_cannot_run_in_the_precision_is_refused():
-    trainer = Trainer(accelerator="cpu", precision="bf16-true", logger=False)
-    with pytest.raises(InputError, match=r"`backend` \(='native'\) can't run LSTMCell"):
-        check_backends(trainer, SequenceModule(backend="native"))
-
-
-def test_broken_yaml_is_named(here, capfd):
-    (here / "broken.yaml").write_text("data: [unclosed\n")
-    refused(["-c", "broken.yaml"], capfd, "broken.yaml|config")
-
-
-def test_missing_data_is_named_and_never_replaced(here, monkeypatch, capfd):
-    from tests.conftest import fail_downloads
-
-    fail_downloads(monkeypatch)
-    refused(
-        ["--data.dataset=mnist", "--data.root=nowhere"],
-        capfd,
-        r"`--data.root` \(=nowhere\) does not hold mnist, seen from /",
-    )
-    assert list(here.iterdir()) == []
-
-
-@pytest.mark.parametrize("frozen", [["-c", str(REPOSITORY / "configs/count.yaml")], ["--model.encoder.frozen=2"]])
-def test_an_encoder_that_would_stay_random_is_refused_before_data_are_downloaded(here, monkeypatch, capfd, frozen):
-    from tests.conftest import fail_downloads
-
-    fail_downloads(monkeypatch)
-    refused([*frozen, "--data.dataset=mnist", "--data.root=nowhere"], capfd, r"`frozen` \(=.*\) keeps .* `start_from`")
-    assert list(here.iterdir()) == []
-
-
-def test_truncated_file_is_named(here, capfd):
-    from tests.conftest import write_mnist
-
-    file = write_mnist(here, train=20, test=10) / "MNIST/raw/train-images-idx3-ubyte"
-    file.write_bytes(file.read_bytes()[:-5])
-    refused(
-        [f"--data.root={here}"], capfd, r"train-images-idx3-ubyte is truncated or corrupt: 15691 bytes, where .* 15696"
-    )
 
 
 def test_checkpoint_of_another_architecture_is_named(here, checkpoint, capfd):
