@@ -26,6 +26,8 @@ from seqsum.networks import SequenceNetwork
 from seqsum.objectives import Objective
 from seqsum.run import module_of
 
+MUCH_LONGER = 1.5  # times as many steps, from which on losses can't be compared
+
 
 class Said(NamedTuple):
     """A reported finding."""
@@ -64,13 +66,15 @@ class Diagnosis(Callback):
         self.every_n_steps = every_n_steps
         self.said: list[Said] = []
         self.looked = -1  # step of the last look
-        self.first_loss: float | None = None
+        self.first_loss: float | None = None  # of a batch of this many steps
+        self.first_length = 0
         self.onlooker = Onlooker()
         self.before: dict[str, Tensor] = {}  # weights by name, before the optimizer step
         self.sized: list[str] = []  # names of the weights whose relative change is measured
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.said, self.looked, self.first_loss, self.before = [], -1, None, {}
+        self.said, self.looked, self.before = [], -1, {}
+        self.first_loss, self.first_length = None, 0
         self.sized = sized_matrices(module_of(pl_module).network)
         self.onlooker.stop()
 
@@ -127,10 +131,10 @@ class Diagnosis(Callback):
     def _look_at_answers(self, objective: Objective, step: int) -> Finding | None:
         """Check the loss and the answers."""
         outputs, batch = self.onlooker.outputs, self.onlooker.batch
-        loss = objective.loss(outputs, batch).item()
-        if step == 0:
-            self.first_loss = loss
-        found = findings.negative_loss(loss)
+        loss, length = objective.loss(outputs, batch).item(), outputs.shape[1]
+        if step == 0 or length >= MUCH_LONGER * self.first_length:  # longer sequences may have larger sums
+            self.first_loss, self.first_length = loss, length
+        found = findings.low_loss(loss, objective.lowest_loss)
         if found is None and self.first_loss is not None:
             found = findings.diverged_loss(loss, self.first_loss)
         answers = objective.answers(outputs, batch)

@@ -7,6 +7,7 @@ step, no healthy run raised an alarm: see docs/experiments.md.
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ EXPLODED = 1e3  # at most 2 healthy, 2e6 with recurrent weights of standard devi
 SMALLEST_FLOAT = torch.finfo(torch.float32).tiny  # smaller values underflow
 SATURATED_MARGIN = 0.01  # relative to the distance between the bounds
 SATURATED_SHARE = 0.9  # share of activations; 0.95 with sigmoids on weights of standard deviation 3
+OPEN_SHARE = 0.95  # of a gate's values near 1; 0.97 with a forget bias of 6; 0.5 with too large weights
 SATURATED_GATES = 0.97  # higher, since gates open and close: 0.14 in the default, up to 0.89 in the first of two layers
 DEAD_SHARE = 0.6  # at most 0.41 healthy
 LARGEST_UPDATE = 0.3  # relative to the weights' norm; at most 0.046 healthy, 8 at a learning rate of 5
@@ -79,13 +81,15 @@ def gradient_over_time(norms: Tensor, mask: Tensor | None = None) -> Finding | N
     if reach is None:
         return None
     steps = norms.shape[1] if mask is None else int(mask.sum(dim=1).median())
+    length = f"{steps} steps" if mask is None or bool(mask.all()) else f"{steps} steps (the median of the lengths)"
     least = min(VANISHED, VANISHING ** (steps - 1))
     if least <= reach <= EXPLODED or (reach == 0 and least < SMALLEST_FLOAT):
         return None
-    measured = (
-        f"the gradient of the last step's output is {reach:.1e} times as large at the first of {norms.shape[1]} "
-        "steps as at the last, where 0.01 to 10 is usual. "
-    )
+    if isfinite(reach):
+        found = f"is {reach:.1e} times as large at the first of {length} as at the last, where 0.01 to 10 is usual"
+    else:
+        found = f"overflows on its way back to the first of {length}"
+    measured = f"the gradient of the last step's output {found}. "
     if reach < least:
         advice = "Try `lstm` or `gru`, a larger forget bias, orthogonal recurrent weights or shorter sequences."
         return Finding("vanishing gradients", measured + advice)
@@ -96,13 +100,15 @@ def gradient_over_time(norms: Tensor, mask: Tensor | None = None) -> Finding | N
 def reach_back(norms: Tensor, mask: Tensor | None = None) -> float | None:
     """Norms `(B, T)` -> median over rows of the first valid step's norm relative to the last one's; None if undefined.
 
-    The last step's gradient passes through one step only, the first step's through all of them.
+    The last step's gradient passes through one step only, the first step's through all of them. Where it overflows on
+    its way, it is infinite or, by infinity times zero, NaN: both count as infinite.
     """
     valid = torch.ones_like(norms, dtype=torch.bool) if mask is None else mask
     rows = valid.sum(dim=1) > 1
     first = valid.int().argmax(dim=1, keepdim=True)
     last = norms.shape[1] - 1 - valid.flip(1).int().argmax(dim=1, keepdim=True)
-    ratios = (norms.gather(1, first) / norms.gather(1, last)).squeeze(1)[rows]
+    at_first, at_last = norms.gather(1, first).squeeze(1)[rows], norms.gather(1, last).squeeze(1)[rows]
+    ratios = (at_first / at_last).where(at_first.isfinite(), torch.inf)
     ratios = ratios[~ratios.isnan()]
     return ratios.median().item() if len(ratios) else None
 
@@ -124,6 +130,14 @@ def saturated_share(values: Tensor, low: float, high: float) -> float:
     """Share of the values within the margin of their bounds."""
     margin = SATURATED_MARGIN * (high - low)
     return ((values < low + margin) | (values > high - margin)).float().mean().item()
+
+
+def is_open(gates: Tensor) -> bool:
+    """Whether gates, of any shape, are open nearly always, as by a large forget bias: then gradients pass through them.
+
+    Tallec & Ollivier (2018) begin so on purpose, for long memories.
+    """
+    return (gates > 1 - SATURATED_MARGIN).float().mean().item() > OPEN_SHARE
 
 
 def dead_units(active: Tensor) -> Finding | None:
@@ -175,13 +189,14 @@ def diverged_loss(loss: float, first: float) -> Finding | None:
     )
 
 
-def negative_loss(loss: float) -> Finding | None:
-    """Detect a negative loss: errors and cross-entropies of valid targets are at least 0."""
-    if loss >= 0:
+def low_loss(loss: float, lowest: float = 0.0) -> Finding | None:
+    """Detect a loss below what is possible: errors and cross-entropies of valid targets are at least 0."""
+    if loss >= lowest:
         return None
+    usual = "an error or a cross-entropy is never negative" if lowest == 0 else f"it is never below {lowest:g}"
     return Finding(
         WRONG_LOSS,
-        f"the loss is {loss:.3g}, but an error or a cross-entropy is never negative. Look for a wrong sign, or for "
+        f"the loss is {loss:.3g}, but {usual}. Look for a wrong sign, or for "
         "targets that the loss does not allow, such as numbers outside 0 to 1 in a binary cross-entropy.",
     )
 

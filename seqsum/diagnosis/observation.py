@@ -18,12 +18,14 @@ from seqsum.diagnosis.findings import (
     dead_units,
     ever_active,
     gradient_over_time,
+    is_open,
     large_update,
     relative_change,
     saturated,
 )
 from seqsum.networks import SequenceNetwork
 from seqsum.recurrent import Recurrent, RecurrentCell, trace
+from seqsum.recurrent.buffers import spared_buffers
 
 Located = tuple[str, Finding]  # the layer and the finding
 
@@ -93,7 +95,8 @@ def look_over_time(network: SequenceNetwork, features: Tensor, mask: Tensor | No
     weight = next(recurrence.parameters(), features)  # a user's own cell may have none
     features = features.to(weight.dtype)  # the encoder may have run in a lower precision
     devices = [features.device] if features.is_cuda else []
-    with torch.random.fork_rng(devices):  # dropout must not draw from the training's random numbers
+    # neither dropout nor batch normalisation may leave a trace in the training
+    with torch.random.fork_rng(devices), spared_buffers(network.modules()):
         if any(isinstance(module, Recurrent) for module in recurrence.modules()):
             with trace(network) as traced:
                 norms = gradient_norms(network, features, mask)
@@ -130,10 +133,12 @@ def _look_inside(recurrence: nn.Module, traced: dict[str, Tensor], mask: Tensor 
     gates = tuple(f"{name}_l" for cell in cells for name in cast("RecurrentCell", cell).gate_names)
     for name, values in traced.items():
         valid = values.flatten(0, 1) if mask is None else values[mask]  # (N, H)
+        if len(valid) == 0:  # the first window of a sequence may be all padding
+            continue
         if not name.rpartition(".")[2].startswith(gates):
             finding = dead_units(ever_active(valid, axis=1))
         elif valid.min() >= 0 and valid.max() <= 1:  # skip candidates such as the cell update, which may be near ±1
-            finding = saturated(valid, 0.0, 1.0, SATURATED_GATES)
+            finding = None if is_open(valid) else saturated(valid, 0.0, 1.0, SATURATED_GATES)
         else:
             finding = None
         if finding:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from seqsum.recurrent.buffers import spared_buffers
 from seqsum.recurrent.recurrent import States
 
 
@@ -56,22 +56,6 @@ def _run(network: Stateful, inputs: Tensor, state: States | None, mask: Tensor |
         return network.run(inputs, state, mask=mask)
 
     def again() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _without_statistics(network)
+        return nullcontext(), spared_buffers(network.modules())  # they have seen this window already
 
     return checkpoint(network.run, inputs, state, mask=mask, use_reentrant=False, context_fn=again)
-
-
-@contextmanager
-def _without_statistics(network: Stateful) -> Iterator[None]:
-    """Restore batch normalisation's running statistics at the end: they have seen this window already."""
-    layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    kept = [(layer.running_mean, layer.running_var, layer.num_batches_tracked) for layer in layers]
-    for layer in layers:
-        for name in ("running_mean", "running_var", "num_batches_tracked"):
-            tensor = getattr(layer, name)
-            setattr(layer, name, None if tensor is None else tensor.clone())
-    try:
-        yield
-    finally:
-        for layer, (mean, variance, batches) in zip(layers, kept, strict=True):
-            layer.running_mean, layer.running_var, layer.num_batches_tracked = mean, variance, batches

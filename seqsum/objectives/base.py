@@ -31,11 +31,14 @@ class Objective(nn.Module):
         output_size: `K`.
         monitor, monitor_mode: The metric that selects the best checkpoint, such as `val/loss` or, of `metrics`,
             `val/accuracy`, and whether to minimise or maximise it.
+        lowest_loss: What no right loss falls below: 0 for errors and cross-entropies, `-math.inf` for the negative
+            log-likelihood of a density. The diagnosis reports a loss below it.
     """
 
     output_size: int
     monitor: str
     monitor_mode: Literal["min", "max"]
+    lowest_loss: float = 0.0
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Compute the scalar to minimise, the mean over `scored` steps; 0 if there are none."""

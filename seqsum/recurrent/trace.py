@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsum.recurrent.backends import is_transformed
+from seqsum.recurrent.buffers import spared_buffers
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.recurrent import Recurrent
 from seqsum.recurrent.unroll import Unroll, leave_out
@@ -88,31 +89,15 @@ class _Recorder:
 
 @contextmanager
 def _unchanged(cell: RecurrentCell, inputs: Tensor) -> Iterator[None]:
-    """Restore random generators and buffers, such as running statistics: the run itself comes after the recording.
+    """Keep random generators and buffers, such as running statistics, for the run itself, after the recording.
 
-    Not where torch takes the model apart, as in torch.compile, or captures it: there they have no values to restore.
+    Not where torch takes the model apart, as in torch.compile, or captures it: there they have no values to keep.
     """
     if is_transformed() or (inputs.is_cuda and torch.cuda.is_current_stream_capturing()):
         yield
         return
-    kept = [
-        (part, name, buffer, None if buffer is None else buffer.clone())
-        for part in cell.modules()
-        for name, buffer in part._buffers.items()
-    ]
-    try:
-        with torch.random.fork_rng([inputs.device] if inputs.is_cuda else []):
-            yield
-    finally:
-        for part, name, buffer, before in kept:
-            part._buffers[name] = buffer
-            if buffer is not None and before is not None and not _is_same(buffer, before):
-                buffer.copy_(before)
-
-
-def _is_same(buffer: Tensor, before: Tensor) -> bool:
-    """Whether a buffer has its values still: only others are written, since an earlier backward pass may need it."""
-    return buffer.is_meta or torch.equal(buffer.nan_to_num(), before.nan_to_num())
+    with torch.random.fork_rng([inputs.device] if inputs.is_cuda else []), spared_buffers(cell.modules()):
+        yield
 
 
 def _states(

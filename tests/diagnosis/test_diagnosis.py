@@ -11,14 +11,14 @@ from lightning.pytorch import Callback, Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from seqsum import Recurrent, RecurrentCell
+from seqsum import LSTMCell, Recurrent, RecurrentCell
 from seqsum.cli import main
 from seqsum.data import DigitRows, DigitSums, unlabelled
 from seqsum.diagnosis import Diagnosis, findings
 from seqsum.diagnosis.observation import Onlooker, first_not_finite, gradient_norms, look_over_time
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Flatten, build_network
-from seqsum.objectives import Classification
+from seqsum.objectives import Classification, Objective
 
 BROKEN = Path(__file__).parents[2] / "configs/broken"
 pytestmark = [
@@ -63,7 +63,7 @@ def test_whole_numbers_have_no_scale():
         (findings.EXPLODED / 1.1, None),
         (findings.EXPLODED * 1.1, "exploding gradients"),
         (float("inf"), "exploding gradients"),
-        (float("nan"), None),
+        (float("nan"), "exploding gradients"),  # infinity times zero
     ],
 )
 def test_gradient_over_time(reach, name):
@@ -96,6 +96,14 @@ def test_gradient_over_time_is_that_of_the_valid_steps():
     assert findings.reach_back(norms[:1], mask[:1]) == 2.0
     assert findings.reach_back(norms[1:], mask[1:]) == 3.0  # one step alone has no time
     assert findings.reach_back(norms[:, :1]) is None
+    overflowing = torch.tensor([[torch.nan, torch.inf, 1.0], [0.0, 0.0, 0.0], [torch.inf, 1.0, 1.0]])
+    assert findings.reach_back(overflowing) == torch.inf
+
+
+def test_the_number_of_steps_is_that_of_the_sequences_and_not_of_the_padding():
+    norms, mask = torch.ones(3, 100), torch.arange(100) < torch.tensor([[2], [3], [4]])
+    norms[:, 0] = 1e9
+    assert "1.0e+09 times as large at the first of 3 steps (" in findings.gradient_over_time(norms, mask).words
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0)])
@@ -140,8 +148,28 @@ def test_small_weights_are_measured_by_the_usual_size(scale):
 def test_loss():
     assert findings.diverged_loss(9.9, 1.0) is None
     assert findings.diverged_loss(10.1, 1.0).name == "loss diverges"
-    assert findings.negative_loss(0.0) is None
-    assert findings.negative_loss(-1e-3).name == "wrong loss"
+    assert findings.low_loss(0.0) is None
+    assert findings.low_loss(-1e-3).name == "wrong loss"
+    assert findings.low_loss(-1e9, lowest=-torch.inf) is None
+
+
+class Given(Objective):
+    """A loss that is the mean of the targets."""
+
+    def loss(self, outputs, batch):
+        return batch.targets.mean()
+
+    def answers(self, outputs, batch):
+        return outputs.squeeze(-1)
+
+
+def test_losses_are_compared_with_those_of_sequences_of_about_the_same_length():
+    diagnosis, found = Diagnosis(), []
+    for step, (length, loss) in enumerate([(4, 1.0), (5, 9.0), (8, 50.0), (8, 450.0), (8, 501.0), (4, 501.0)]):
+        batch = unlabelled(torch.zeros(2, length))._replace(targets=torch.full((2, length), loss))
+        diagnosis.onlooker.outputs, diagnosis.onlooker.batch = torch.zeros(2, length, 1), batch
+        found.append(name_of(diagnosis._look_at_answers(Given(), step)))
+    assert found == [None] * 4 + ["loss diverges"] * 2
 
 
 @pytest.mark.parametrize(("factor", "name"), [(1.1, None), (0.9, "predictions out of reach of the targets")])
@@ -184,8 +212,28 @@ def test_saturated_gates_are_named(cell):
     gate, rows = ("forget_gate", slice(16, 32)) if cell == "lstm" else ("reset_gate", slice(0, 16))
     with torch.no_grad():
         network.recurrence.cells[1].bias_ih[rows] += 20
+    assert list(look_over_time(network, features.clone(), None)) == [], "gradients pass through an open gate"
+    with torch.no_grad():
+        network.recurrence.cells[1].bias_ih[rows] -= 40
     found = [(layer, finding.name) for layer, finding in look_over_time(network, features.clone(), None)]
     assert found == [(f"network.recurrence.{gate}_l1", "saturated units")]
+
+
+def test_a_first_window_may_be_all_padding():
+    mask = torch.zeros(8, 4, dtype=torch.bool)
+    assert list(look_over_time(make_module().network, torch.randn(8, 4, 128), mask)) == []
+
+
+@pytest.mark.parametrize(
+    ("scale", "words"), [(0.9, None), (2.0, "times as large"), (10.0, "overflows on its way back to the first of 200 ")]
+)
+def test_gradients_that_explode_beyond_all_numbers_are_named(scale, words):
+    torch.manual_seed(0)
+    network = build_network(1, encoder=Flatten(8), cell="rnn", hidden_size=64)
+    nn.init.normal_(network.recurrence.cells[0].weight_hh, std=scale / 8)
+    found = [finding for _, finding in look_over_time(network, torch.randn(8, 200, 8), None)]
+    assert [finding.name for finding in found] == (["exploding gradients"] if words else [])
+    assert words is None or words in found[0].words
 
 
 def test_dead_units_of_the_encoder_are_named():
@@ -255,6 +303,42 @@ def test_a_training_is_the_same_with_and_without(tmp_path, mnist_root, cell):
         results.append((module.state_dict(), torch.get_rng_state()))
     assert torch.equal(results[0][1], results[1][1])
     assert all(torch.equal(tensor, results[1][0][name]) for name, tensor in results[0][0].items())
+
+
+class Normed(nn.Module):
+    """A head with batch normalisation and a count of its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.linear = nn.BatchNorm1d(16), nn.Linear(16, 1)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, outputs):
+        self.calls += 1
+        return self.linear(self.norm(outputs.flatten(0, 1))).unflatten(0, outputs.shape[:2])
+
+
+class NormedCell(LSTMCell):
+    """Batch normalisation of what a step reads of its input."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.norm = nn.BatchNorm1d(input_size)
+
+    def project(self, input: torch.Tensor) -> torch.Tensor:
+        return super().project(self.norm(input.flatten(0, -2)).view_as(input))
+
+
+@pytest.mark.parametrize("truncate", [None, 2])
+def test_statistics_are_the_same_with_and_without(tmp_path, mnist_root, truncate):
+    results = []
+    for callbacks in ([], [Diagnosis(every_n_steps=1)]):
+        module = make_module(f"{__name__}.NormedCell", num_layers=1, truncate=truncate, backend="eager")
+        module.network.head = Normed()
+        fit(module, mnist_root, tmp_path, 4, *callbacks)
+        results.append(module.state_dict())
+    assert all(torch.equal(tensor, results[1][name]) for name, tensor in results[0].items())
+    assert results[0]["network.head.calls"] == 4 * (1 if truncate is None else 2)
 
 
 @pytest.mark.parametrize("objective", ["sums", "classes"])
