@@ -15,6 +15,16 @@ def test_settled_is_the_first_of_the_last_answers_in_a_row():
     assert settled_at(ANSWERS[0]).item() == 2
 
 
+def test_settled_at_is_a_step_that_exists_whatever_the_mask():
+    generator = torch.Generator().manual_seed(0)
+    answers, mask = (torch.randint(0, high, (200, 6), generator=generator) for high in (3, 2))
+    found = settled_at(answers, mask.bool()).tolist()
+    for row, valid, step in zip(answers.tolist(), mask.tolist(), found, strict=True):
+        kept = [k for k in range(6) if valid[k]]
+        settled = [k for k in kept if all(row[later] == row[kept[-1]] for later in kept if later >= k)]
+        assert step == (settled[0] if kept else 0) + 1
+
+
 @pytest.mark.parametrize("masked", [False, True])
 def test_sequences_have_one_label_if_all_valid_steps_agree(masked):
     targets, mask = torch.tensor([[2, 2, 2], [0, 0, 0], [5, 5, 5]]), torch.ones(3, 3, dtype=torch.bool)

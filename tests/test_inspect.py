@@ -16,7 +16,7 @@ from torch import nn
 from torchmetrics import MetricCollection
 
 from seqsum.cli import main as train
-from seqsum.data import DigitSums, unlabelled
+from seqsum.data import DigitSums, SineCurves, unlabelled
 from seqsum.data.digit_sums import scale
 from seqsum.data.digits import load_splits
 from seqsum.data.own import OwnDigits, OwnSequence, Skipped
@@ -27,7 +27,7 @@ from seqsum.inspect.look import report
 from seqsum.inspect.restore import load
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Encoder, Flatten, SequenceNetwork, build_network
-from seqsum.objectives import Look, Objective, Prediction, RunningSum
+from seqsum.objectives import Look, NextSample, Objective, Prediction, RunningSum
 from seqsum.objectives.captions import describe_gates, section
 from seqsum.objectives.reading import encode, exact_by_length, read, read_right, sequences_of, trace_layers
 from tests.conftest import fail_downloads
@@ -227,6 +227,38 @@ def show(network, own, **settings):
     return objective.show(Prediction(network, data, batches, [objective.predict(network, batch) for batch in batches]))
 
 
+def test_all_sequences_are_counted_though_the_figures_are_of_those_that_fit(mnist_root, monkeypatch):
+    module = SequenceModule(hidden_size=8, encoder=ConvEncoder((2, 4)))
+    data = DigitSums("mnist", str(mnist_root), sequence_length=3, batch_size=20)
+    whole = report(module, data, Look(longest=1)).page[0].text
+    count = re.fullmatch(r"([\d,]+) sequences of 3 steps from the test split\.", whole)[1]
+    monkeypatch.setattr("seqsum.callbacks.collector.MOST", 3 * 45)
+    text = report(module, data, Look(longest=1)).page[0].text
+    assert text == f"{count} sequences of 3 steps from the test split. The figures below are of the first 40."
+
+
+@pytest.mark.parametrize(("steps", "title"), [(10, "Inside layer 1"), (30, "Inside layer 1, first 24 of 30 steps")])
+def test_gates_say_which_steps_they_are_of_and_nothing_of_sums(steps, title):
+    module = SequenceModule(hidden_size=8, encoder=Flatten(1), objective=NextSample())
+    sections = report(module, SineCurves(sequence_length=steps, batch_size=500)).page
+    inside = next(section for section in sections if section.name == "gates_l0")
+    assert inside.title == title
+    assert not re.search("sum|sign|count", inside.text)
+
+
+@pytest.mark.parametrize(
+    ("loops", "epochs"),
+    [
+        ({}, 2),
+        ({"fit_loop": {"epoch_progress": {"current": {"ready": 1, "started": 1, "processed": 1, "completed": 1}}}}, 1),
+    ],
+)
+def test_epochs_are_those_whose_steps_are_done(here, mnist_root, loops, epochs):
+    path = save_checkpoint(here / "tiny.ckpt", mnist_root)
+    torch.save(torch.load(path) | {"loops": loops}, path)
+    assert load(path).settings["epochs trained"] == epochs
+
+
 def test_cells_without_a_trace_have_no_gates_and_say_so(here, mnist_root):
     path = save_checkpoint(here / "tiny.ckpt", mnist_root, {"cell": "torch_lstm"}, {"sequence_length": 1})
     module, data, _ = load(str(path))
@@ -410,6 +442,7 @@ def test_mistakes_are_named(here, checkpoint, mnist_root, monkeypatch, capfd):
         ([checkpoint, "--output=full"], r"`--output` \(=full\) exists already"),
         ([checkpoint, "--max-length=0"], r"`--max-length` \(=0\) must be at least 1"),
         ([checkpoint, "--sequences=0"], r"`--sequences` \(=0\) must be"),
+        ([checkpoint, "--images=blank.png", "--sequences=2"], "what is shown of the test split, not of `--images`"),
     ]:
         refused(arguments, capfd, message)
 

@@ -20,6 +20,9 @@ class Collector:
     """Collect what an `Evaluation` needs: outputs and targets of all batches, gates and states of the first.
 
     If the outputs would not fit into memory, as with large vocabularies, keep only the first batches.
+
+    Attributes:
+        seen: Sequences of all batches, kept or not.
     """
 
     def __init__(self) -> None:
@@ -33,6 +36,7 @@ class Collector:
         self.recorded: dict[str, Tensor] = {}
         self.batches: list[Batch] = []
         self.outputs: list[Tensor] = []
+        self.seen = 0
 
     def start(self, network: nn.Module, batch: Batch) -> None:
         """Start recording the recurrence, before the first batch; windows of a truncated sequence are concatenated."""
@@ -58,6 +62,7 @@ class Collector:
 
     def add(self, batch: Batch, outputs: Tensor) -> None:
         """Keep the outputs and targets of a batch, while there is room."""
+        self.seen += len(outputs)
         if sum(map(torch.numel, self.outputs)) + outputs.numel() <= MOST or not self.outputs:
             self.first = batch if self.first is None else self.first
             self.batches.append(batch._replace(inputs=batch.inputs[:0]))
@@ -67,4 +72,4 @@ class Collector:
         """Return everything collected as an `Evaluation`; None if there was no sequence."""
         if self.first is None or sum(map(len, self.outputs)) == 0:
             return None
-        return Evaluation(split, network, data, self.first, self.batches, self.outputs, self.recorded)
+        return Evaluation(split, network, data, self.first, self.batches, self.outputs, self.recorded, self.seen)

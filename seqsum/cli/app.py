@@ -28,7 +28,7 @@ from seqsum.module import OBJECTS, SequenceModule
 from seqsum.paths import expand_home
 from seqsum.resume.best import BestCheckpoint
 from seqsum.resume.checkpoints import check_architecture
-from seqsum.run import print_left_out, run_folder
+from seqsum.run import print_left_out, run_folder, tensorboard_writers
 
 TRAINER_DEFAULTS = {
     "max_epochs": 20,
@@ -195,7 +195,8 @@ class SeqsumCLI(LightningCLI):
         if folder and self.trainer.is_global_zero:
             none = "none, since no validation was completed" if self._keeps_best() else "none"
             print_line(f"Best checkpoint: {self._best_checkpoint() or none}")
-            print_line(f"Curves: tensorboard --logdir {shlex.quote(str(folder))}")
+            for writer in tensorboard_writers(self.trainer):
+                print_line(f"Curves: tensorboard --logdir {shlex.quote(str(writer.log_dir))}")
 
     def _keeps_best(self) -> bool:
         return any(isinstance(callback, BestCheckpoint) for callback in self.trainer.checkpoint_callbacks)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seqsum.figures.style import GIVEN, INK, WRONG, black_on_white, new_page, paste, shorten, shown
+from seqsum.figures.style import GIVEN, INK, WRONG, black_on_white, new_page, paste, shorten, shown, write_chance
 
 WIDTH = 6.4  # inches, of the figure
 SIDE, DOWN = 0.62, 1.12  # inches: of an image, and from one to the next below it
@@ -67,4 +67,4 @@ def as_picture(image: Tensor) -> np.ndarray:
 
 
 def _said(names: Sequence[str], answer: int, chances: Tensor) -> str:
-    return f"{shorten(names[answer], NAME)} {float(chances[answer]):.3f}"
+    return f"{shorten(names[answer], NAME)} {write_chance(float(chances[answer]))}"

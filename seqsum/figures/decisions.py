@@ -31,6 +31,7 @@ Steps = Literal["rows", "columns"]
 PER_LINE = 4  # images side by side
 NAME = 34  # characters of a name that fit above an image
 PANEL = 1.25  # inches, side of an image and of the probabilities beside it
+NOTE = 6.0  # inches that the explanation takes in one line
 SETTLED = SERIES[3]  # visible on white and on both ends of the colour map
 
 
@@ -44,10 +45,11 @@ def settled_at(answers: Tensor, mask: Tensor | None = None) -> Tensor:
     if mask is None:
         agrees = answers == answers[..., -1:]
         return answers.shape[-1] + 1 - agrees.long().flip(-1).cumprod(-1).sum(-1)
-    steps = torch.arange(answers.shape[-1], device=answers.device)
+    steps = torch.arange(1, answers.shape[-1] + 1, device=answers.device)
     last = (steps * mask).argmax(-1, keepdim=True)
     differs = mask & (answers != answers.gather(-1, last))
-    return ((steps + 2) * differs).amax(-1).clamp(min=1)
+    later = steps > (steps * differs).amax(-1, keepdim=True)  # than all that differ
+    return (mask & later).long().argmax(-1) + 1
 
 
 def plot_decisions(
@@ -73,6 +75,8 @@ def plot_decisions(
     columns = min(PER_LINE if steps == "rows" else 2 * PER_LINE, len(images))
     lines = -(-len(images) // columns)
     width, height = max(across * columns + 0.15, 4.6), down * lines + 0.3
+    narrow = width < NOTE
+    height += 0.15 if narrow else 0
     figure = new_figure(width, height)
     for place, (image, chances) in enumerate(zip(images, probabilities, strict=True)):
         line, column = divmod(place, columns)
@@ -84,8 +88,11 @@ def plot_decisions(
         ]
         name = "" if names is None else f"{shorten(names[place], NAME)}\n"
         _panel(figure.add_axes(places[0]), figure.add_axes(places[1]), image, chances, steps, target, name)
-    note = "probability of each class after each step, from dark (0) to bright (1) · dot: decision · line: it settles"
-    figure.text(0.5, 0.06 / height, note, ha="center", va="bottom", fontsize=7 if columns < 2 else 8, color=INK)
+    notes = [
+        "probability of each class after each step, from dark (0) to bright (1)",
+        "dot: decision · line: it settles",
+    ]
+    figure.text(0.5, 0.06 / height, ("\n" if narrow else " · ").join(notes), ha="center", va="bottom", fontsize=8)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from torch import Tensor
 
 from seqsum.figures.style import CARD, FONT, INK, SERIES, WRONG, black_on_white, few_ticks, new_figure, plain, shown
@@ -57,7 +59,7 @@ def plot_long_run(sums: Tensor, true: Tensor, cell_state: Tensor, order: Tensor)
     plain(above).plot(steps, shown(true).numpy(), color=WRONG, linewidth=1, label="true sum")
     above.plot(steps, shown(sums).numpy(), color=INK, linewidth=0.8, linestyle="--", label="the network's")
     above.legend(frameon=False, fontsize=FONT)
-    followers = torch.cat([order[: UNITS // 2], order[-(UNITS // 2) :]])
+    followers = order if len(order) <= UNITS else torch.cat([order[: UNITS // 2], order[-(UNITS // 2) :]])
     for place, unit in enumerate(followers.tolist()):
         colour = SERIES[place % len(SERIES)]
         plain(below).plot(steps, shown(cell_state[:, unit]).numpy(), color=colour, linewidth=0.8, label=f"unit {unit}")
@@ -87,6 +89,9 @@ def plot_leaks(forget_gate: Tensor, weights: Tensor) -> Figure:
     axes = plain(figure.add_axes((0.15, 0.2, 0.8, 0.68)))
     axes.plot(leak.clamp(min=1e-8).numpy(), shown(weights).abs().numpy(), "o", color=INK, markersize=3, alpha=0.6)
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())  # within one decade their labels would overlap
+    least, most = np.log10(leak.clamp(min=1e-8, max=1).aminmax()).tolist()
+    axes.set_xlim(10 ** (math.floor(least) - 0.1), 10 ** (math.ceil(most) + 0.1))
     axes.set_xlabel("leak of the unit, 1 − mean forget gate (logarithmic)", fontsize=FONT)
     axes.set_title("weight of the unit in the sum", fontsize=FONT, loc="left")
     axes.set_ylim(bottom=0)

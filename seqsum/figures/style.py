@@ -108,6 +108,13 @@ def number(value: float) -> str:
     return f"{round(value)}".replace("-", "−") if math.isfinite(value) else "–"
 
 
+def write_chance(chance: float) -> str:
+    """Write a probability with three digits, but never as 1 or 0, which none is; a dash if it is no number."""
+    if not math.isfinite(chance):
+        return "–"
+    return f"{chance:.3f}" if 0.0005 <= chance < 0.9995 else ("above 0.999" if chance > 0.5 else "below 0.001")
+
+
 def digit(value: float) -> str:
     """Write a digit; a dash if the value is no digit."""
     return number(value) if 0 <= value <= 9 else "–"

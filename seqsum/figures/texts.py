@@ -11,6 +11,8 @@ import numpy as np
 from rich.style import Style
 from rich.text import Text
 
+from seqsum.figures.style import write_chance
+
 # from pale to strong; readers of all kinds of colour vision can tell blue from orange, and dark text stands out on all
 AGAINST = ("#fde6d5", "#fbc9a3", "#f5a26b", "#e8834a")
 TOWARDS = ("#dbe9f6", "#b3d3ec", "#82b8e0", "#5a9fd4")
@@ -145,10 +147,3 @@ def write_change(change: float) -> str:
         return "–"
     written = f"{change:+.2f}".replace("-", "−")
     return "0" if written[1:] == "0.00" else written
-
-
-def write_chance(chance: float) -> str:
-    """Write a probability with three digits, but never as 1 or 0, which none is; a dash if it is no number."""
-    if not math.isfinite(chance):
-        return "–"
-    return f"{chance:.3f}" if 0.0005 <= chance < 0.9995 else ("above 0.999" if chance > 0.5 else "below 0.001")

@@ -32,7 +32,9 @@ def plot_words(vectors: Mapping[str, Tensor], words: Mapping[str, Sequence[str]]
             points = [next(rows) for _ in named]
             axes.plot(*zip(*points, strict=True), linestyle="none", marker=".", color=colour, label=kind)
             for word, (x, y) in zip(named, points, strict=True):
-                axes.annotate(word, (x, y), (2, 2), textcoords="offset points", fontsize=LABEL, color=colour)
+                axes.annotate(
+                    word, (x, y), (2, 2), textcoords="offset points", fontsize=LABEL, color=colour, parse_math=False
+                )
         first, second = (f"{100 * share:.0f} % of the variance" for share in shares.tolist())
         plain(axes).set(title=name, xlabel=first, ylabel=second, xticks=[], yticks=[])
         axes.margins(0.08)

@@ -75,8 +75,13 @@ def inspect(options: argparse.Namespace) -> OwnInput:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"`--output` (={folder}) exists already: name a new folder")
     given = {name: getattr(options, name) for name in OWN_INPUTS}
-    module, data, settings = load(options.checkpoint, options.root, **given)
     look = Look(options.sequences, options.max_length, options.convolutions)
+    if any(given.values()) and look != Look():
+        raise InputError(
+            "`--sequences`, `--max-length` and `--convolutions` say what is shown of the test split, not of "
+            f"{' and '.join(f'`--{name}`' for name, value in given.items() if value)}"
+        )
+    module, data, settings = load(options.checkpoint, options.root, **given)
     sections = [*(predict(module, data) if any(given.values()) else report(module, data, look)).page]
     rows = [(name, str(value)) for name, value in settings.items()]
     sections.append(Section("Settings", "How it was made and trained.", table=Table(("setting", "value"), rows)))

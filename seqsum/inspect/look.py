@@ -125,14 +125,20 @@ def _run(module: SequenceModule, data: SequenceData) -> tuple[Evaluation, dict[s
 
 
 def _metrics_section(evaluation: Evaluation, metrics: Mapping[str, float]) -> Section:
-    sequences = sum(map(len, evaluation.outputs))
+    kept = sum(map(len, evaluation.outputs))
     longest = max(batch.targets.shape[1] for batch in evaluation.batches)
-    steps = f"of {'up to ' if evaluation.first.mask is not None else ''}{longest} steps"
-    answers = "with one answer each" if longest == 1 else steps
+    inputs = evaluation.first.inputs  # (B, T, …)
+    what, answers = "sequences", f"of {'up to ' if evaluation.first.mask is not None else ''}{longest} steps"
+    if inputs.shape[1] == 1:
+        what, answers = "images" if inputs.dim() > 3 else "inputs", f"with {longest} answers each"
+    if longest == 1:
+        answers = "with one answer each"
     rows = [
         (name, f"{value:.4f}", captions.METRICS.get(name.removeprefix("test/"), "")) for name, value in metrics.items()
     ]
-    text = f"{sequences:,} sequences {answers} from the test split."
+    text = f"{evaluation.total:,} {what} {answers} from the test split."
+    if kept < evaluation.total:
+        text += f" The figures below are of the first {kept:,}."
     return Section("Test", text, table=Table(("metric", "value", "meaning"), rows))
 
 

@@ -66,10 +66,17 @@ def load(
     seed = checkpoint.get("datamodule_hyper_parameters", {}).get("seed", "unknown")
     trained = {
         "seed": seed,
-        "epochs trained": checkpoint.get("epoch", -1) + 1,
+        "epochs trained": _epochs(checkpoint),
         "steps trained": checkpoint.get("global_step", 0),
     }
     return Restored(module.eval(), data, settings | trained)
+
+
+def _epochs(checkpoint: dict[str, Any]) -> int:
+    """Epochs whose training steps are done. `epoch` alone does not tell: at the end of a training it is one more."""
+    progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_progress", {}).get("current", {})
+    done: int = progress.get("processed", checkpoint.get("epoch", -1) + 1)  # a file may be without loops
+    return done
 
 
 def _check_weights(path: str, checkpoint: dict[str, Any], module: SequenceModule) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import compress
 from typing import Any, Literal
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -17,6 +18,7 @@ from seqsum.objectives import captions
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 from seqsum.objectives.masks import scored_steps
 from seqsum.objectives.reading import trace_batch
+from seqsum.recurrent import Recurrent
 
 GATE_STEPS = 24  # most steps of a sequence whose gates are drawn
 
@@ -128,14 +130,17 @@ class Objective(nn.Module):
 
 
 def inside(evaluation: Evaluation) -> list[Section]:
-    """Draw gates and states of each layer while it reads the first sequence."""
+    """Draw gates and states of each layer while it reads the first sequence; nothing if there is no recurrence."""
+    if not any(isinstance(part, Recurrent | nn.RNNBase) for part in evaluation.network.modules()):
+        return []
     first = evaluation.first.map(lambda tensor: tensor[:1])
-    steps = slice(GATE_STEPS) if first.mask is None else first.mask[0].nonzero().squeeze(1)[:GATE_STEPS]
+    steps = torch.arange(first.inputs.shape[1]) if first.mask is None else first.mask[0].nonzero().squeeze(1)
+    part_of = f", first {GATE_STEPS} of {len(steps)} steps" if len(steps) > GATE_STEPS else ""
     sections = []
     for suffix, parts in trace_batch(evaluation.network, first).items():
-        figure = plot_gates({name: values[0, steps] for name, values in parts.items()})
-        title, text = captions.describe_gates(list(parts), suffix, ordered=False)
-        sections.append(Section(title, text, f"gates_{suffix}", figure))
+        figure = plot_gates({name: values[0, steps[:GATE_STEPS]] for name, values in parts.items()})
+        title, text = captions.describe_gates(list(parts), suffix)
+        sections.append(Section(title + part_of, text, f"gates_{suffix}", figure))
     return sections or [Section("Inside the recurrence", captions.NO_GATES)]
 
 

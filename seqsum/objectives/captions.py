@@ -204,15 +204,19 @@ ORDER = "Units are sorted: first those that rise with the sum, last those that f
 
 PARTS = {
     "input_gate": "The input gate scales what is written into the cell state (1: all of it, 0: nothing).",
-    "forget_gate": "The forget gate scales how much of the old cell state is kept: 1 for a unit that only counts.",
-    "cell_update": "The cell update is what would be written, positive or negative. With alternating signs many rows "
-    "change colour with the sign above.",
+    "forget_gate": "The forget gate scales how much of the old cell state is kept (1: all of it).",
+    "cell_update": "The cell update is what would be written, positive or negative.",
     "output_gate": "The output gate scales how much of the cell state the hidden state shows.",
     "reset_gate": "The reset gate scales how much of the old state enters the candidate.",
     "update_gate": "The update gate scales how much of the old state is kept (1: all of it).",
     "candidate": "The candidate is the new state that would replace the old one.",
-    "cell_state": "The cell state carries the count from step to step: look for rows that rise and fall with the sum.",
+    "cell_state": "The cell state carries what was written from step to step.",
     "hidden": "The hidden state is what the next step and the next layer read.",
+}
+PARTS_OF_SUMS = {
+    "forget_gate": "It is 1 for a unit that only counts.",
+    "cell_update": "With alternating signs many rows change colour with the sign above.",
+    "cell_state": "Look for rows that rise and fall with the sum.",
 }
 
 WORDS = (
@@ -270,18 +274,21 @@ def skipped(own: OwnInput) -> list[Section]:
     return [Section("Skipped", SKIPPED, table=Table(("file", "why"), own.skipped))] if own.skipped else []
 
 
-def describe_gates(parts: Sequence[str], suffix: str, ordered: bool = True) -> tuple[str, str]:
+def describe_gates(parts: Sequence[str], suffix: str, of_sums: bool = False) -> tuple[str, str]:
     """Return title and text for a figure of gates and states.
 
     Args:
         parts: Names of the gates and states shown.
         suffix: Suffix of the layer and direction, such as `l0` or `l1_reverse`.
-        ordered: Whether units are sorted by how they rise with the sum.
+        of_sums: Whether the sequence is one of digits to add up, with units sorted by how they rise with the sum.
     """
     title, text = GATES
     text = f"{text} {BACKWARDS}" if suffix.endswith("_reverse") else text
-    text = f"{text} {ORDER}" if ordered else text
-    return title.format(layer=_layer_of(suffix)), "\n".join([text, *(PARTS[part] for part in parts if part in PARTS)])
+    text = f"{text} {ORDER}" if of_sums else text
+    lines = [
+        f"{PARTS[part]} {PARTS_OF_SUMS.get(part, '') if of_sums else ''}".strip() for part in parts if part in PARTS
+    ]
+    return title.format(layer=_layer_of(suffix)), "\n".join([text, *lines])
 
 
 def describe_sums(operation: Operation) -> str:

@@ -13,6 +13,7 @@ from seqsum.data import DigitRows
 from seqsum.data.base import Batch
 from seqsum.figures import by_layer, have_one_label, plot_decisions, plot_over_time, plot_settling, settled_at
 from seqsum.figures.page import Table
+from seqsum.figures.style import write_chance
 from seqsum.objectives import captions
 from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
 from seqsum.objectives.reading import trace_batch
@@ -73,15 +74,15 @@ def _states(image: Tensor, chances: Tensor, parts: dict[str, Tensor], row: int, 
 
 
 def _last(name: str, chances: Tensor) -> tuple[str, str, str]:
-    return name, str(int(chances[-1].argmax())), f"{chances[-1].max():.3f}"
+    return name, str(int(chances[-1].argmax())), write_chance(float(chances[-1].max()))
 
 
 def _steps(name: str, chances: Tensor) -> Table:
     """Make a table of the decision after each step from probabilities `(T, K)`, and mark where it settles."""
     settled = int(settled_at(chances.argmax(-1)))
     _, decision, probability = _last(name, chances)
-    rows = [
-        (str(step), str(int(of_step.argmax())), f"{of_step.max():.3f}{'  settled' if step == settled else ''}")
-        for step, of_step in enumerate(chances, start=1)
-    ]
+    rows = []
+    for step, of_step in enumerate(chances, start=1):
+        mark = "  settled" if step == settled else ""
+        rows.append((str(step), str(int(of_step.argmax())), f"{write_chance(float(of_step.max()))}{mark}"))
     return Table(("step", "decision", "probability"), rows, f"{name}: {decision}, probability {probability}")

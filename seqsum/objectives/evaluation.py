@@ -46,6 +46,7 @@ class Evaluation(NamedTuple):
         outputs: The network's outputs for each batch, `(B, S, K)`.
         recorded: Gates and states for the first batch, `(B, T, H)` each, named as by `seqsum.trace`, and the
             `outputs` of the recurrence. Empty if nothing was recorded.
+        total: Sequences of the split; `batches` may be the first of them, if the outputs are large.
     """
 
     split: Literal["val", "test"]
@@ -55,6 +56,7 @@ class Evaluation(NamedTuple):
     batches: Sequence[Batch]
     outputs: Sequence[Tensor]
     recorded: Mapping[str, Tensor] = {}  # never changed
+    total: int = 0
 
     def join(self) -> Joined:
         """Join all batches into one."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from seqsum.data.labelled_images import LabelledImages
 from seqsum.figures.classified import plot_classified
 from seqsum.figures.page import Section, Table
+from seqsum.figures.style import write_chance
 from seqsum.objectives import captions
 from seqsum.objectives.convolutions import describe_convolutions
 from seqsum.objectives.evaluation import Evaluation, Logits, Look, Prediction, Shown
@@ -58,7 +59,7 @@ def show_images(prediction: Prediction, probabilities: Probabilities) -> Shown |
 
 def _two_likeliest(chances: Tensor, names: Sequence[str]) -> tuple[str, str, str, str]:
     first, second = chances.topk(2).indices.tolist()
-    return names[first], f"{chances[first]:.3f}", names[second], f"{chances[second]:.3f}"
+    return names[first], write_chance(float(chances[first])), names[second], write_chance(float(chances[second]))
 
 
 def _misread(evaluation: Evaluation, logits: Logits) -> Figure | None:

@@ -221,7 +221,7 @@ def _gates(
         order = order_units(list(parts.values())[-1], sums)  # the last part carries the count
         seen = {part: values[0, :GATE_STEPS] for part, values in parts.items()}
         figure = plot_gates(seen, digits[:GATE_STEPS], operation, order)
-        title, text = captions.describe_gates(list(parts), suffix)
+        title, text = captions.describe_gates(list(parts), suffix, of_sums=True)
         part = f", sequence {name[1:]}" if name else ""
         text = "" if name not in ("", "_1") else text  # once is enough
         if digits.shape[0] > GATE_STEPS:

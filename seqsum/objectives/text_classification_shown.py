@@ -14,7 +14,8 @@ from seqsum.data.text.own import OwnText
 from seqsum.figures.accuracy_by_length import plot_accuracy_by_length
 from seqsum.figures.mistakes import Mistake, plot_mistakes
 from seqsum.figures.page import Section, Table
-from seqsum.figures.texts import limit_of, make_legend, make_words_html, make_words_text, write_chance, write_change
+from seqsum.figures.style import write_chance
+from seqsum.figures.texts import limit_of, make_legend, make_words_html, make_words_text, write_change
 from seqsum.objectives import captions
 from seqsum.objectives.evaluation import Evaluation, Logits, Look, Prediction, Shown
 from seqsum.objectives.evidence import LONGEST, Verdict, can_be_asked, judge, name_of

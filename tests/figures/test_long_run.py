@@ -37,6 +37,13 @@ def test_the_long_run_shows_the_sums_and_the_units_that_follow_them_most():
     assert below.lines[0].get_ydata().tolist() == (8 * true).tolist()
 
 
+@pytest.mark.parametrize("units", [1, 2, 5, 6, 7])
+def test_no_unit_follows_twice(units):
+    figure = plot_long_run(torch.zeros(3), torch.zeros(3), torch.zeros(3, units), torch.arange(units))
+    names = [line.get_label() for line in figure.axes[1].lines]
+    assert len(names) == len(set(names)) == min(units, 6)
+
+
 def test_leaks_are_what_the_forget_gate_loses():
     gate = torch.tensor([0.9, 0.999, 1.0]).expand(4, 7, 3)
     x, y = plot_leaks(gate, torch.tensor([-1.0, 2.0, 0.5])).axes[0].lines[0].get_data()

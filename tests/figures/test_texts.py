@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
+from seqsum.figures.style import write_chance
 from seqsum.figures.texts import (
     AGAINST,
     DARK,
@@ -25,7 +26,6 @@ from seqsum.figures.texts import (
     make_legend,
     make_words_html,
     make_words_text,
-    write_chance,
     write_change,
 )
 
