@@ -8,6 +8,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from seqsum.figures.letters import drawable, of_users
 from seqsum.figures.style import POSITIVE, new_figure, shorten, shown
 
 SQUARE = 0.24  # inches, side of a weight
@@ -53,11 +54,15 @@ def plot_attention(found: Mapping[str, Attended]) -> Figure:
         axes = figure.add_axes(box)
         drawn = axes.imshow(shown(each.weights).numpy(), cmap=POSITIVE, vmin=0, vmax=1, aspect="auto")
         axes.xaxis.tick_top()
-        axes.set_xticks(range(columns), [shorten(word, LETTERS) for word in each.source], rotation=90, parse_math=False)
-        axes.set_yticks(range(rows), [shorten(word, LETTERS) for word in each.written], parse_math=False)
+        source, written = (
+            [drawable(shorten(word, LETTERS)) for word in words] for words in (each.source, each.written)
+        )
+        axes.set_xticks(range(columns), source, rotation=90, **of_users())
+        axes.set_yticks(range(rows), written, **of_users())
         axes.tick_params(length=0, labelsize=8)
         if title:
-            figure.text(left / width + 0.1 / width, 1 - 0.15 / height, title, fontsize=9, va="center", parse_math=False)
+            place = left / width + 0.1 / width, 1 - 0.15 / height
+            figure.text(*place, drawable(title), fontsize=9, va="center", **of_users())
         left += used
     bar = figure.add_axes(
         ((width - 0.5) / width, 1 - (head + SQUARE * most) / height, 0.08 / width, SQUARE * most / height)

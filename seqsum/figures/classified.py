@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from seqsum.figures.letters import drawable, of_users
 from seqsum.figures.style import GIVEN, INK, WRONG, black_on_white, new_page, paste, shorten, shown, write_chance
 
 WIDTH = 6.4  # inches, of the figure
@@ -55,7 +56,7 @@ def plot_classified(
             texts.append((shorten(sources[place], SOURCE), GIVEN))
         for line, (text, colour) in enumerate(texts):
             below = upper + SIDE + 0.1 + 0.15 * line
-            axes.text(left, below, text, fontsize=7, color=colour, va="center", parse_math=False)
+            axes.text(left, below, drawable(text), fontsize=7, color=colour, va="center", **of_users())
     return figure
 
 

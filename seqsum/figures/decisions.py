@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from torch import Tensor
 
+from seqsum.figures.letters import drawable, of_users
 from seqsum.figures.style import (
     GIVEN,
     INK,
@@ -132,7 +133,7 @@ def _panel(
     title = f"✗ {decided}, true {target}" if wrong else f"{decided}"
     chance = f" ({probabilities[-1].max():.2f})" if name else ""
     text, colour = f"{name}{title}{chance}: settled at step {settled}", WRONG if wrong else INK
-    of_image.set_title(text, fontsize=8, loc="left", color=colour, parse_math=False)
+    of_image.set_title(drawable(text), fontsize=8, loc="left", color=colour, **of_users())
 
 
 def draw(axes: Axes, values: np.ndarray, **scale: Any) -> AxesImage:

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from seqsum.figures.letters import drawable, of_users
 from seqsum.figures.style import GIVEN, INK, WRONG, new_page, shorten
 
 WORDS = 8  # shown of a text's beginning, and of its end
-DRAWABLE = 0x0530  # matplotlib's font has the letters of Latin, Greek and Cyrillic, but not all that follow
-BOX = "□"
 
 
 class Mistake(NamedTuple):
@@ -59,13 +58,12 @@ def plot_mistakes(mistakes: Sequence[Mistake], note: str = "") -> Figure:
         axes.text(0.1, 0.2, note, fontsize=8, color=GIVEN, va="center")
     for place, mistake in enumerate(mistakes):
         line = top + 0.48 * place + 0.12
-        name, said = _drawable(shorten(mistake.name, 40)), f"✗ {mistake.answer} {mistake.chance}, is {mistake.label}"
-        axes.text(0.1, line, name, fontsize=8, color=INK, va="center", parse_math=False)
-        axes.text(6.3, line, said, fontsize=8, color=WRONG, va="center", ha="right", parse_math=False)
-        words = _drawable(" … ".join(part[:50] for part in (mistake.beginning, mistake.end) if part))
-        axes.text(0.1, line + 0.18, words, fontsize=7, color=GIVEN, va="center", parse_math=False)
+        name, said = (
+            drawable(shorten(mistake.name, 40)),
+            drawable(f"✗ {mistake.answer} {mistake.chance}, is {mistake.label}"),
+        )
+        axes.text(0.1, line, name, fontsize=8, color=INK, va="center", **of_users())
+        axes.text(6.3, line, said, fontsize=8, color=WRONG, va="center", ha="right", **of_users())
+        words = drawable(" … ".join(part[:50] for part in (mistake.beginning, mistake.end) if part))
+        axes.text(0.1, line + 0.18, words, fontsize=7, color=GIVEN, va="center", **of_users())
     return figure
-
-
-def _drawable(text: str) -> str:
-    return "".join(letter if ord(letter) < DRAWABLE or letter == "…" else BOX for letter in text)

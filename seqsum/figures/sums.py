@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqsum.data.sums import Operation, read_digits, signs
+from seqsum.figures.letters import drawable, of_users
 from seqsum.figures.style import (
     GIVEN,
     INK,
@@ -104,4 +105,4 @@ def _label(axes: Axes, x: float, y: float, prediction: float, truth: float | Non
 def _name(axes: Axes, x: float, y: float, read: float, name: str) -> None:
     """Write what a digit was read as, and its file, in small print below its sum."""
     text = f"read {digit(read)}\n{shorten(name, NAME)}"
-    _write(axes, x, y, text, va="top", fontsize=5, linespacing=1.1, color=GIVEN, parse_math=False)
+    _write(axes, x, y, drawable(text), va="top", fontsize=5, linespacing=1.1, color=GIVEN, **of_users())

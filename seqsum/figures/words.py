@@ -8,6 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from seqsum.figures.letters import drawable, of_users
 from seqsum.figures.style import SERIES, labelled, new_figure, plain, shown
 
 LABEL = 6.5  # points, of the words
@@ -32,9 +33,8 @@ def plot_words(vectors: Mapping[str, Tensor], words: Mapping[str, Sequence[str]]
             points = [next(rows) for _ in named]
             axes.plot(*zip(*points, strict=True), linestyle="none", marker=".", color=colour, label=kind)
             for word, (x, y) in zip(named, points, strict=True):
-                axes.annotate(
-                    word, (x, y), (2, 2), textcoords="offset points", fontsize=LABEL, color=colour, parse_math=False
-                )
+                label = drawable(word), (x, y), (2, 2)
+                axes.annotate(*label, textcoords="offset points", fontsize=LABEL, color=colour, **of_users())
         first, second = (f"{100 * share:.0f} % of the variance" for share in shares.tolist())
         plain(axes).set(title=name, xlabel=first, ylabel=second, xticks=[], yticks=[])
         axes.margins(0.08)
