@@ -56,8 +56,13 @@ def build_recurrence(
             an argument of that name.
 
     Raises:
+        TypeError: `cell` is no text.
         ValueError: The cell is unknown, a size is below one, or the cell lacks an option or a gate.
     """
+    if not isinstance(cell, str):  # checkpoints must be able to name it
+        kind = cell if isinstance(cell, type) else type(cell)
+        path = f"{kind.__module__}.{kind.__qualname__}"
+        raise TypeError(f"`cell` (={cell!r}) must be given as text, here {path!r}; to give a module, build a `network`")
     if cell != "lstm" and output_activation not in (None, "tanh"):
         raise ValueError(f"`output_activation` (={output_activation!r}) must be 'tanh' for `cell` {cell!r}")
     if forget_bias is not None and (cell not in KEEPING_GATES or bias == "none"):

@@ -161,3 +161,9 @@ def test_without_dropout_no_random_number_is_drawn():
     found = torch.rand(1)
     torch.manual_seed(1)
     assert torch.equal(found, torch.rand(1))
+
+
+@pytest.mark.parametrize("cell", [RNNCell, RNNCell(3, 4)], ids=["class", "instance"])
+def test_a_cell_is_given_by_its_name(cell):
+    with pytest.raises(TypeError, match=r"must be given as text, here 'seqsum\.recurrent\.cells\.\w+\.RNNCell'"):
+        build_recurrence(cell, 3, 4)
