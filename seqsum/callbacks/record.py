@@ -55,6 +55,8 @@ class RunRecord(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+        main = module_of(pl_module).objective.monitor.replace("val/", "test/")
+        metrics = {name: metrics[name] for name in sorted(metrics, key=lambda name: name != main)}  # the first is shown
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(self.settings, metrics, trainer.global_step)

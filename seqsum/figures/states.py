@@ -34,6 +34,8 @@ HIGH, STEP = 0.76, 0.14  # inches, height of a heat map, and least width of a st
 LEFT, TOP = 0.42, 0.66  # inches, place of the first heat map on the page
 BAR, BELOW = 0.5, 0.25  # inches between heat maps, for the colour bar, and for the title of the next
 PATH = 6  # steps of the path that is drawn
+SIDES = (0, 10), (0, -10), (-14, 10), (14, 10), (-14, -10), (14, -10)  # points from a state to its label
+APART = 16  # points between labels
 
 
 def order_units(states: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -158,7 +160,7 @@ def plot_number_line(states: Tensor, targets: Tensor, operation: Operation) -> F
             x, y = seen[:, steps].flatten(0, 1).numpy().T
             style = {"marker": marker, "s": 12, "edgecolors": INK, "linewidths": 0.3, **scale}
             dots = axes.scatter(x, y, c=sums[:, steps].flatten().numpy(), **style)
-    _path(axes, seen[0, :PATH], sums[0, :PATH])
+    _path(figure, axes, seen[0, :PATH], sums[0, :PATH])
     axes.set_xlabel(f"first principal component ({float(shares[0]):.0%} of variance)", fontsize=FONT)
     axes.set_ylabel(f"second component ({float(shares[1]):.0%})", fontsize=FONT)
     axes.xaxis.set_major_locator(few_ticks())
@@ -171,14 +173,21 @@ def plot_number_line(states: Tensor, targets: Tensor, operation: Operation) -> F
     return figure
 
 
-def _path(axes: Axes, places: Tensor, sums: Tensor) -> None:
+def _path(figure: Figure, axes: Axes, places: Tensor, sums: Tensor) -> None:
     """Draw a line from state to state, `(T, 2)`, labelled with sums; equal sums in one place are written once."""
     axes.plot(*places.numpy().T, color=INK, linewidth=1, marker="o", markersize=4)
     near = 0.05 * np.ptp([axes.get_xlim(), axes.get_ylim()], axis=1)
+    to_points = 72 / figure.dpi
     written: list[tuple[str, np.ndarray]] = []
+    labels: list[np.ndarray] = []  # where they are, in points
     for place, total in zip(places.numpy(), sums.tolist(), strict=True):
         text = number(total)
-        if not any(text == other and (abs(place - at) < near).all() for other, at in written):
-            written.append((text, place))
-            label = axes.annotate(text, place, (0, 5), textcoords="offset points", ha="center", fontweight="bold")
-            label.set_path_effects([withStroke(linewidth=3, foreground="white")])
+        if any(text == other and (abs(place - at) < near).all() for other, at in written):
+            continue
+        written.append((text, place))
+        around = axes.transData.transform(place) * to_points + np.array(SIDES)
+        free = [min((np.hypot(*(at - other)) for other in labels), default=APART) for at in around]
+        side = int(np.argmax(np.minimum(free, APART)))  # the first with enough room, or that with most
+        labels.append(around[side])
+        label = axes.annotate(text, place, SIDES[side], textcoords="offset points", ha="center", va="center")
+        label.set(fontweight="bold", path_effects=[withStroke(linewidth=3, foreground="white")])

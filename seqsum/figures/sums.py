@@ -27,6 +27,7 @@ from seqsum.figures.style import (
 
 PER_LINE = 8  # digits per line: several short sequences fit into one; a longer sequence wraps
 COLUMN, LINE = 44, 54  # pixels from one digit to the next: 28, and 16 for the sign, 26 for the sums below
+WRITTEN = 5.5  # characters of a sum that fit below a digit in full size
 NAME = 12  # characters of a file's name that fit below a digit
 GAP = 24  # pixels between sequences side by side
 INCH = 84  # pixels of a digit's image per inch
@@ -38,6 +39,7 @@ def plot_sums(
     operation: Operation,
     targets: Sequence[Tensor] | None = None,
     names: Sequence[Sequence[str]] | None = None,
+    longest: int | None = None,
 ) -> Figure:
     """Draw digits in rows, each with its sign and, below it, the predicted running sum.
 
@@ -49,12 +51,14 @@ def plot_sums(
             wrong predictions are marked by a cross and by colour.
         names: File names of the digits, for use without targets. They are drawn below the sums, with the digit
             that the step added or subtracted.
+        longest: Steps of the longest sequence, if only the first steps are given.
     """
     places = list(_places([len(digits) for digits in images]))
     wide = max(COLUMN * PER_LINE, *(left + 28 + 6 for _, _, left, _ in places))  # room for the legend and for numbers
     high = max(top for _, _, _, top in places) + LINE - 2
     digits = np.ones((high, wide))  # one image of all digits, which is faster to draw than many
-    foot = 14 if names is None else 18  # pixels, height of the legend
+    is_part = longest is not None and longest > max(map(len, images))
+    foot = (14 if names is None else 18) + 12 * is_part  # pixels, height of the legend
     figure, axes = new_page(wide / INCH, (high + foot) / INCH)
     for row, step, left, top in places:
         digits[top : top + 28, left : left + 28] = black_on_white(images[row][step])
@@ -68,6 +72,8 @@ def plot_sums(
     paste(axes, digits, 0, 0, wide / INCH, high / INCH, cmap="gray", vmin=0, vmax=1)
     legend = "running sum" if targets is None else "running sum: predicted (bold, ✗ where wrong), true (grey)"
     legend = legend if names is None else "running sum (bold), digit read, file"
+    if is_part:
+        legend = f"first {max(map(len, images))} of {longest:,} digits\n{legend}"
     axes.text(wide / 2 / INCH, (high + foot - 3) / INCH, legend, ha="center", va="bottom", fontsize=8, color=INK)
     return figure
 
@@ -97,7 +103,8 @@ def _label(axes: Axes, x: float, y: float, prediction: float, truth: float | Non
     """Write the predicted sum below a digit, and the true sum below that."""
     wrong = truth is not None and number(prediction) != number(truth)
     text, colour = f"{'✗ ' if wrong else ''}{number(prediction)}", WRONG if wrong else INK
-    _write(axes, x, y, text, va="top", fontsize=9, fontweight="bold", color=colour)
+    fit = min(1, WRITTEN / len(text))
+    _write(axes, x, y, text, va="top", fontsize=9 * fit, fontweight="bold", color=colour)
     if truth is not None:
         _write(axes, x, y + 12, number(truth), va="top", fontsize=8, color=GIVEN)
 

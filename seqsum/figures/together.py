@@ -43,7 +43,7 @@ def plot_all(
     mask = None if mask is None else mask.cpu()
     digits, sums, truth = first_sequences(images, predictions, targets, mask)
     figures = {
-        "sums": plot_sums(digits, sums, operation, truth),
+        "sums": plot_sums(digits, sums, operation, truth, longest=images.shape[1]),
         "errors": plot_errors(predictions, targets, mask),
         "predictions": plot_predictions(predictions, targets, mask),
         "confusion": plot_confusion(predictions, targets, operation, mask),

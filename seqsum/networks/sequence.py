@@ -192,7 +192,8 @@ class SequenceNetwork(nn.Module):
     def describe(self) -> str:
         """Name the parts and their numbers of parameters, in one line for the user."""
         parts = (self.encoder.module, self.recurrence, self.head)
-        names = [f"{type(part).__name__} {describe_size(part)}" for part in parts]
+        kinds = ["torch.nn." if isinstance(part, nn.RNNBase) else "" for part in parts]
+        names = [f"{kind}{type(part).__name__} {describe_size(part)}" for kind, part in zip(kinds, parts, strict=True)]
         return f"{' → '.join(names)}, {sum(map(count_parameters, parts)):,} parameters in all"
 
 

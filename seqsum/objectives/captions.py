@@ -211,12 +211,14 @@ PARTS = {
     "update_gate": "The update gate scales how much of the old state is kept (1: all of it).",
     "candidate": "The candidate is the new state that would replace the old one.",
     "cell_state": "The cell state carries what was written from step to step.",
-    "hidden": "The hidden state is what the next step and the next layer read.",
+    "hidden": "The hidden state is what the next step reads.",
 }
 PARTS_OF_SUMS = {
     "forget_gate": "It is 1 for a unit that only counts.",
     "cell_update": "With alternating signs many rows change colour with the sign above.",
     "cell_state": "Look for rows that rise and fall with the sum.",
+    "hidden": "The head and the next layer by default read something else: the cell state times the output gate, "
+    "without tanh.",
 }
 
 WORDS = (

@@ -68,7 +68,7 @@ def draw_sums(evaluation: Evaluation) -> dict[str, Figure]:
     if evaluation.split == "val":
         return plot_all(images, evaluation.recorded, sums, targets, data.operation, mask)
     digits, predicted, true = first_sequences(images.cpu(), sums.cpu(), targets.cpu(), mask, lines=2)
-    return {"test_sequences": plot_sums(digits, predicted, data.operation, true)}
+    return {"test_sequences": plot_sums(digits, predicted, data.operation, true, longest=images.shape[1])}
 
 
 def report_sums(evaluation: Evaluation, look: Look) -> list[Section]:
@@ -154,7 +154,7 @@ def _sums(name: str, digits: Tensor, sums: Tensor, operation: Operation, targets
         return []
     drawn, length = digits[:, :STEPS], digits.shape[1]
     shown = slice(len(drawn)), slice(STEPS)
-    figure = plot_sums(list(drawn), list(sums[shown]), operation, list(targets[shown]))
+    figure = plot_sums(list(drawn), list(sums[shown]), operation, list(targets[shown]), longest=targets.shape[1])
     remark = f"Shown are the first {STEPS} digits of {length}." if length > STEPS else ""
     return [captions.section(name, figure, remark)]
 
