@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -23,19 +24,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check one cell, or grade several files; the exit code."""
     parser = make_parser()
     options = parser.parse_args(arguments)
-    if options.list:
-        print(list_all(options.like))
-        return 0
-    if not options.cells:
+    if not (options.cells or options.list):
         parser.error("name a cell, such as my_cells.MyLSTM")
     try:
+        if options.list:
+            print(list_all(options.like), flush=True)
+            return 0
         if len(options.cells) > 1 or Path(options.cells[0]).is_dir():
             return grade_all(options, parser)
         if options.timeout is not None:
             parser.error("--timeout is for a folder or several files; one cell is checked until it ends")
         return check_one(options)
+    except BrokenPipeError:  # such as `| head`, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes at its end
+        return 1
     except OSError as error:
-        parser.exit(2, f"error: {error.filename} can't be read or written ({error.strerror})\n")
+        parser.exit(2, f"error: {error.filename or 'a file'} can't be read or written ({error.strerror or error})\n")
 
 
 def _seconds(text: str) -> float:
@@ -88,7 +92,7 @@ def check_one(options: argparse.Namespace) -> int:
         report = check_target(options.cells[0], options.like, learn=options.learn)
     if options.html is not None:
         report.to_html(options.html)
-    print(report.to_json() if options.json else report)
+    print(report.to_json() if options.json else report, flush=True)
     return 0 if report.passed else 1
 
 
@@ -106,7 +110,7 @@ def grade_all(options: argparse.Namespace, parser: argparse.ArgumentParser) -> i
         timeout=TIMEOUT if options.timeout is None else options.timeout,
         pages=options.html,
     )
-    print(to_json(grades) if options.json else make_table(grades))
+    print(to_json(grades) if options.json else make_table(grades), flush=True)
     return 0 if grades and all(grade.passed for grade in grades) else 1
 
 

@@ -27,7 +27,7 @@ def make(kind: type, sizes: dict[str, int] = SIZES) -> Any:
     except (TypeError, ValueError) as error:
         raise Fault(f"{kind.__name__} can't be made ({error})", expected=HOW, where=place_of(kind)) from error
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         positional, named = _arguments(kind, list(parameters), sizes)
         try:
             return kind(*positional, **named)

@@ -180,6 +180,8 @@ def second_derivatives(subject: Subject) -> None:
     except RuntimeError as error:
         raise fault("gradients can't be differentiated once more", str(error).splitlines()[0]) from error
     for (name, tensor), gradient in zip(step.tensors.items(), found, strict=True):
+        if tensor.numel() == 0:
+            continue
         came = 0.0 if gradient is None else gradient.flatten()[0].item()
         with torch.enable_grad():
             slope = _slope_of(penalty, tensor)
@@ -190,12 +192,13 @@ def second_derivatives(subject: Subject) -> None:
 
 def _slope_of(function: Callable[[], Tensor], tensor: Tensor) -> float:
     """The central difference by the first entry, of a function that needs gradients itself."""
-    value = tensor.detach().view(-1)[0].item()
+    first = (0,) * tensor.dim()
+    value = tensor[first].item()
     ends = []
     for moved in (value + DELTA, value - DELTA):
         with torch.no_grad():
-            tensor.view(-1)[0] = moved
+            tensor[first] = moved
         ends.append(function().item())
     with torch.no_grad():
-        tensor.view(-1)[0] = value
+        tensor[first] = value
     return (ends[0] - ends[1]) / (2 * DELTA)

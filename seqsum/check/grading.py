@@ -71,18 +71,19 @@ def grade(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         grades = list(pool.map(grade_one, files))
     labels = label([grade.file for grade in grades])
+    used: set[str] = set()
     for name, grade in zip(labels, grades, strict=True):  # here, where matplotlib is imported once
         if pages is not None and grade.report:
             page = name.removesuffix(".py").replace(os.sep, "_")
+            while page in used:  # `ada/cell.py` and `ada_cell.py`
+                page += "_"
+            used.add(page)
             Report.from_dict(grade.report).to_html(pages / f"{page}.html")
     return grades
 
 
 def label(files: Sequence[str]) -> list[str]:
-    """Name each file: by its own name or, where two have the same, with its folder: `ada/cell.py`."""
-    names = [Path(file).name for file in files]
-    if len(set(names)) == len(names):
-        return names
+    """Name each file as seen from the folder that holds all of them: `cell.py`, or `ada/cell.py`."""
     paths = [Path(file).resolve() for file in files]
     common = os.path.commonpath([path.parent for path in paths])
     return [str(path.relative_to(common)) for path in paths]
@@ -115,7 +116,7 @@ def make_table(grades: Sequence[Grade]) -> str:
             name,
             "right" if grade.passed else "WRONG",
             str(grade.count("failed")) if grade.report else "-",
-            str(grade.count("skipped")) if grade.report else "-",
+            str(grade.count("skipped")) if grade.report and len(grade.report["results"]) > 1 else "-",
             grade.verdict,
         )
         for name, grade in zip(label([grade.file for grade in grades]), grades, strict=True)

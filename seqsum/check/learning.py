@@ -38,7 +38,7 @@ def draw_additions(generator: torch.Generator, features: int) -> tuple[Tensor, T
 
 def train(cell: RecurrentCell, constants: Sequence[Tensor | None] = ()) -> list[float]:
     """The errors of all updates of one cell, given its constants, and a linear head on the adding task."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     layer = Recurrent(cell.train(), backend="eager")
     head = nn.Linear(cell.output_size, 1)

@@ -19,6 +19,7 @@ from seqsum.check.report import USER_ERRORS, Fault
 from seqsum.recurrent import RecurrentCell
 
 FORMS = "`my_cells.MyLSTM`, `my_cells.py`, or `my_cells.py:MyLSTM`"
+PREFIX = "submission_"  # of the names of files as modules, which may be those of others
 
 
 def load(target: str, like: str | None = None) -> Any:
@@ -50,7 +51,7 @@ def load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise Fault(f"there is no file {path}", expected=FORMS)
     sys.path.insert(0, str(path.parent.resolve()))
-    name = f"submission_{path.stem}"
+    name = f"{PREFIX}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None  # it ends in .py
     assert spec.loader is not None
@@ -80,9 +81,8 @@ def _named(module: ModuleType, name: str) -> Any:
     if hasattr(module, name):
         return getattr(module, name)
     classes = ", ".join(f"`{kind.__name__}`" for kind in cells_in(module)) or "no cell at all"
-    raise Fault(
-        f"there is no `{name}` in {module.__name__}", expected=f"the name of a class, of which it has {classes}"
-    )
+    where = module.__name__.removeprefix(PREFIX)
+    raise Fault(f"there is no `{name}` in {where}", expected=f"the name of a class, of which it has {classes}")
 
 
 def _only(module: ModuleType, like: str | None) -> Any:

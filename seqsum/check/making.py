@@ -94,7 +94,7 @@ def resize(
     """A cell of the same kind with other sizes; where it can't be made or run with the constants, a copy as it is."""
     sizes = {"input_size": input_size, "hidden_size": hidden_size}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         with suppress(*USER_ERRORS):  # one that can't be made again is taken as it is
             made = make(given, sizes) if isinstance(given, type) else given.like(input_size, hidden_size=hidden_size)
             if isinstance(cell, ModuleCell):

@@ -60,8 +60,8 @@ def short(filename: str) -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-LIBRARIES = tuple(str(Path(package.__file__).parent) for package in (torch, inspect) if package.__file__)
-OWN = str(Path(__file__).parents[1])
+LIBRARIES = tuple(f"{Path(package.__file__).parent}{os.sep}" for package in (torch, inspect) if package.__file__)
+OWN = f"{Path(__file__).parents[1]}{os.sep}"
 
 
 def is_library(filename: str) -> bool:

@@ -96,7 +96,7 @@ def _quiet() -> Iterator[None]:
     of_numpy = np.random.get_state()  # noqa: NPY002  # numpy's old one, which has no owner
     with warnings.catch_warnings(), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         torch.set_num_threads(1)  # for small sizes the fastest, and fair where many are graded side by side
         try:
             yield

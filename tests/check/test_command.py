@@ -1,6 +1,8 @@
 """The command: a report, JSON, a page, a table for a folder, and exit codes for graders."""
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -131,6 +133,21 @@ def test_a_folder_becomes_a_table_whatever_the_submissions_do(here, capsys):
     assert lines[4] == "1 of 3 are right"
 
 
+@pytest.mark.parametrize("arguments", [["--list"], ["cells.py", "--json"], ["all"]], ids=str)
+def test_a_reader_that_has_enough_ends_it_quietly(here, arguments):
+    (here / "all").mkdir()
+    source = (SUBMISSIONS / "lstm.py").read_text()
+    (here / "cells.py").write_text(source)
+    (here / "all/ada.py").write_text(source)
+    command = [sys.executable, "-m", "seqsum.check", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 1
+    assert said == ""
+
+
 def test_a_submission_that_does_not_end_is_given_up(here):
     (here / "endless.py").write_text("while True: pass\n")
     (found,) = grade(find_submissions([str(here)]), timeout=0.5)
@@ -194,6 +211,21 @@ def test_submissions_of_the_same_name_are_told_apart_by_their_folders(here, caps
     assert sorted(path.name for path in Path("pages").iterdir()) == ["ada_cell.html", "ben_cell.html"]
     write(here / "all", "late.py")
     assert [str(path) for path in find_submissions(["all"])] == ["all/late.py", "all/ada/cell.py", "all/ben/cell.py"]
+
+
+def test_a_submission_in_a_folder_keeps_its_name_and_one_that_can_not_be_read_has_nothing_unchecked(here, capsys):
+    (here / "all/ada").mkdir(parents=True)
+    write(here / "all/ada", "cell.py")
+    (here / "all/zoe.py").write_text("import nowhere")
+    assert main(["all", "--like=lstm"]) == 1
+    rows = [line.split()[:4] for line in capsys.readouterr().out.splitlines()[1:3]]
+    assert sorted(rows) == [["ada/cell.py", "right", "0", "0"], ["zoe.py", "WRONG", "1", "-"]]
+
+
+def test_a_class_that_is_not_in_a_file_is_named_with_the_file(here, capsys):
+    write(here, "my_cells.py")
+    assert main(["my_cells.py:Foo"]) == 1
+    assert "there is no `Foo` in my_cells" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("seconds", ["nan", "-1", "0", "inf", "soon"])

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from seqsum import RecurrentCell, check_cell
+from seqsum.check import places
 
 
 class NoProject(RecurrentCell):
@@ -252,3 +253,33 @@ def test_a_step_that_takes_no_empty_batch_is_noted():
     assert report.passed
     assert "a batch of no rows raises RuntimeError" in report.find("shapes").message
     assert ".view(" in report.find("shapes").where
+
+
+class Transposed(nn.Module):
+    """Weights that are not contiguous."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(hidden_size, input_size).t() * 0.3)
+        self.u = nn.Parameter(torch.randn(hidden_size, hidden_size).t() * 0.3)
+
+    def forward(self, x, h):
+        return torch.tanh(x @ self.w + h @ self.u)
+
+
+def test_weights_that_are_not_contiguous_are_right():
+    report = check_cell(Transposed, like="rnn")
+    assert report.passed, report
+    assert report.find("second_derivatives").status == "passed"
+
+
+def test_the_random_numbers_of_other_devices_stay_as_they_are(monkeypatch):
+    seeds: list[int] = []
+    monkeypatch.setattr("torch.cuda.manual_seed_all", seeds.append)
+    check_cell(Transposed, like="rnn", learn=True)
+    assert seeds == []
+
+
+def test_a_folder_whose_name_begins_as_the_librarys_is_a_users(tmp_path):
+    assert places.is_library(f"{places.OWN}cells.py")
+    assert not places.is_library(f"{places.OWN.rstrip('/')}_homework/cell.py")
