@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from seqsum.networks.conv_encoder import ConvEncoder
 from seqsum.networks.encoders import Encoder
@@ -11,8 +12,9 @@ from seqsum.networks.initial_state import InitialState
 from seqsum.networks.readouts import ReadoutName, make_readout
 from seqsum.networks.recurrences import Bias, build_recurrence
 from seqsum.networks.sequence import SequenceNetwork
+from seqsum.recurrent import Recurrent
 from seqsum.recurrent.backends import Backend
-from seqsum.recurrent.cells import OutputActivation
+from seqsum.recurrent.cells import OutputActivation, RecurrentCell
 
 
 def build_network(
@@ -98,8 +100,11 @@ def build_network(
         dropout=dropout,
         recurrent_dropout=recurrent_dropout,
     )
+    width = hidden_size
+    if isinstance(recurrence, Recurrent):  # whose cell may have other outputs
+        width = cast("RecurrentCell", recurrence.cells[0]).output_size
     directions = 2 if bidirectional else 1
-    head = build_head(hidden_size * directions * make_readout(readout).width, head_sizes, output_size)
+    head = build_head(width * directions * make_readout(readout).width, head_sizes, output_size)
     return SequenceNetwork(
         encoder,
         recurrence,

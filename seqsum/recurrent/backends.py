@@ -43,7 +43,7 @@ from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.kernels.written_for import FINGERPRINTS, METHODS, edited
 from seqsum.recurrent.rule import fastest_backends
 from seqsum.recurrent.scripting import ReplacedOnInstanceError, compiled_step, run_scripted, scripted
-from seqsum.recurrent.unroll import Runner, Unroll, leave_out
+from seqsum.recurrent.unroll import Runner, Unroll, leave_out, leave_out_rows, put_rows_back
 
 Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "triton"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -102,10 +102,15 @@ def run(
     cell: RecurrentCell, backend: Backend, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
 ) -> tuple[Tensor, list[Tensor]]:
     """Run the cell with the backend that `choose_backend` returned; see `unroll`."""
-    if mask is not None and backend != "native":  # native doesn't read masked inputs
+    begun = state
+    if mask is not None and backend != "native":  # native doesn't read what is masked
         inputs = leave_out(inputs, mask)
+        state = leave_out_rows(state, mask, len(cell.state_size))
     try:
-        return runner(cell, backend)(inputs, state, mask, reverse)
+        outputs, final = runner(cell, backend)(inputs, state, mask, reverse)
+        return outputs, final if state is begun else put_rows_back(
+            final, begun, cast("Tensor", mask), len(cell.state_size)
+        )
     except RuntimeError as error:
         if (why := wrong_shapes(cell, inputs, state)) is not None:
             raise TypeError(why) from error

@@ -74,8 +74,9 @@ class _Recorder:
         found = {name: torch.stack([new[k] for _, new in states]) for k, name in enumerate(cell.state_names)}
         if cell.gate_names:
             gates = cell.gates(projected, before + state[count:])  # for all steps at once
-            valid = torch.ones_like(inputs[..., :1]) if mask is None else mask.unsqueeze(-1)
-            found = {name: gate * valid for name, gate in zip(cell.gate_names, gates, strict=True)} | found
+            if mask is not None:
+                gates = [gate.masked_fill(~mask.unsqueeze(-1), 0) for gate in gates]
+            found = dict(zip(cell.gate_names, gates, strict=True)) | found
         for name, tensor in found.items():
             self.names.add(place := f"{self.prefix}{name}{suffix}")
             self.traced._tensors[place] = tensor.transpose(0, 1)

@@ -19,3 +19,15 @@ class HalfLife(RecurrentCell):
     def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
         hidden = 0.5 * state[0] + projected
         return hidden, [hidden]
+
+
+class Wide(HalfLife):
+    """Its output is three times as wide as its state."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.output_size = 3 * hidden_size
+
+    def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        hidden = 0.5 * state[0] + projected
+        return torch.cat([hidden, hidden, hidden], -1), [hidden]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from seqsum import RNNCell
 from seqsum.data.base import unlabelled
@@ -167,3 +168,18 @@ def test_without_dropout_no_random_number_is_drawn():
 def test_a_cell_is_given_by_its_name(cell):
     with pytest.raises(TypeError, match=r"must be given as text, here 'seqsum\.recurrent\.cells\.\w+\.RNNCell'"):
         build_recurrence(cell, 3, 4)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_head_reads_the_outputs_of_a_cell_that_has_others_than_its_state(bidirectional):
+    network = build_network(1, encoder=Flatten(3), cell="tests.networks.own_cells.Wide", hidden_size=4,
+                            bidirectional=bidirectional)  # fmt: skip
+    assert network(unlabelled(torch.randn(2, 5, 3))).shape == (2, 5, 1)
+    assert network.head.in_features == 12 * (1 + bidirectional)
+
+
+def test_an_empty_batch_with_a_mask_runs_through_torchs_layers():
+    layers = nn.LSTM(3, 5, batch_first=True)
+    outputs, (hidden, _) = run_masked(layers, torch.zeros(0, 4, 3), None, torch.ones(0, 4, dtype=torch.bool))
+    assert outputs.shape == (0, 4, 5)
+    assert hidden.shape == (1, 0, 5)

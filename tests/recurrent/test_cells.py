@@ -308,3 +308,16 @@ def test_a_state_of_another_type_is_refused_in_words(cell, dtype):
     states = [torch.zeros(2, 5, dtype=dtype) for _ in cell.state_size]
     with pytest.raises(ValueError, match=rf"^`hx` of type {dtype} must be of the type of"):
         cell(torch.randn(2, 3), tuple(states) if len(states) > 1 else states[0])
+
+
+@pytest.mark.parametrize("kind", [LSTMCell, GRUCell, RNNCell])
+def test_layers_of_a_converted_cell_are_of_its_type(kind):
+    layer = Recurrent(kind(3, 5).double(), num_layers=2, bidirectional=True)
+    assert {weight.dtype for weight in layer.parameters()} == {torch.float64}
+    assert layer(torch.randn(4, 2, 3).double())[0].dtype == torch.float64
+
+
+@pytest.mark.parametrize("sizes", [(3, True), (True, 4)])
+def test_a_bool_is_no_size(sizes):
+    with pytest.raises(TypeError, match=r"\(=True\) must be a whole number, not of type bool"):
+        LSTMCell(*sizes)

@@ -11,6 +11,7 @@ import os
 import pickle
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -452,3 +453,13 @@ def test_all_kernels_compile_for_gpus(compiler):
     assert set(kernels) == {(way, *form) for way in ways for form in persistent_forms} | {
         (f"{way}_once", False, False) for way in ways
     }
+
+
+def test_a_triton_under_another_name_is_asked_itself(monkeypatch):
+    def no_such(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("seqsum.recurrent.kernels.triton.version", no_such)
+    triton_kernels.problem_with_triton.cache_clear()
+    assert triton_kernels.problem_with_triton() is None
+    triton_kernels.problem_with_triton.cache_clear()

@@ -128,7 +128,7 @@ class RecurrentCell(Opaque):
         return self.remade(input_size=input_size, **changes)
 
     def remade(self, **changes: Any) -> RecurrentCell:
-        """Make a cell with the same arguments except `changes`; see `like`."""
+        """Make a cell with the same arguments except `changes`, of the same type and on the same device; see `like`."""
         signature = inspect.signature(type(self))
         arguments: dict[str, Any] = dict(self.__dict__["_arguments"])
         collected = next((name for name, p in signature.parameters.items() if p.kind is p.VAR_KEYWORD), "")
@@ -148,7 +148,9 @@ class RecurrentCell(Opaque):
         except (RuntimeError, TypeError) as error:  # for one, of weights that hooks compute
             raise TypeError(f"the arguments of {type(self).__name__} can't be copied for another: {error}") from error
         bound = inspect.BoundArguments(signature, {**arguments, **copied, **changes})
-        return type(self)(*bound.args, **bound.kwargs)
+        made = type(self)(*bound.args, **bound.kwargs)
+        weight = next((weight for weight in self.parameters() if weight.is_floating_point()), None)
+        return made if weight is None else made.to(weight.device, weight.dtype)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self._let_go_of_weights()
@@ -218,7 +220,7 @@ class RecurrentCell(Opaque):
 
 def check_whole(name: str, value: Any) -> None:
     """Raise a TypeError unless the argument called `name` is an integer."""
-    if not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"`{name}` (={value!r}) must be a whole number, not of type {type(value).__name__}")
 
 

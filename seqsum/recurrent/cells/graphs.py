@@ -45,7 +45,7 @@ class Opaque(nn.Module):
 
 @contextmanager
 def compiling_loop() -> Iterator[None]:
-    """Allow torch.jit.script to compile cells; `backends.py` does, to compile the loop over one."""
+    """Allow torch.jit.script to compile cells; `scripting.py` does, to compile the loop over one."""
     token = _compiling_loop.set(True)
     try:
         yield

@@ -6,9 +6,10 @@ set before that import, Triton's interpreter runs the kernels on a CPU, slowly, 
 
 from __future__ import annotations
 
+import importlib
 import re
 from functools import cache, partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 import torch
@@ -43,7 +44,10 @@ def problem_with_triton() -> str | None:
     """Explain why the installed Triton can't be used; None if it can. The answer is kept."""
     if find_spec("triton") is None:
         return "the package triton is not installed"
-    found = version("triton")
+    try:
+        found = version("triton")
+    except PackageNotFoundError:  # a package of another name has it, as for AMD's GPUs
+        found = str(importlib.import_module("triton").__version__)
     major, minor, *_ = (int(number) for number in re.findall(r"\d+", found))
     if (major, minor) >= OLDEST:
         return None
