@@ -23,6 +23,7 @@ from seqsum.benchmarks.gpu.replay import replay_seconds
 from seqsum.benchmarks.gpu.results import Results, read
 from seqsum.benchmarks.gpu.tables import tables
 from seqsum.benchmarks.recurrent import Shape
+from seqsum.module import SequenceModule
 from seqsum.recurrent.rule import Point, nearest, read_rule
 from tests.graphs.conftest import use_stand_in
 from tests.graphs.stand_in import StandIn
@@ -617,3 +618,8 @@ def test_replay_takes_no_longer_than_the_call():
     call()
     torch.cuda.synchronize()
     assert 0 < seconds < time.perf_counter() - begin
+
+
+def test_the_default_network_is_compiled_ahead(monkeypatch):
+    monkeypatch.setattr(ahead, "SequenceModule", lambda backend: SequenceModule())
+    ahead.train_once(CPU)

@@ -16,6 +16,7 @@ import torch
 from seqsum.benchmarks.gpu import kernels, rule
 from seqsum.benchmarks.gpu.budget import Deadline
 from seqsum.benchmarks.gpu.contestants import MODES, Arena, Case, Contestant, can_run, run
+from seqsum.data.base import unlabelled
 from seqsum.module import SequenceModule
 
 Task = Callable[[torch.device], None]
@@ -81,10 +82,10 @@ def run_cases(cases: Sequence[Case], precision: str, device: torch.device) -> No
 def train_once(device: torch.device) -> None:
     """Run the default network on batches of 128 and 1,024, as the training does."""
     module = SequenceModule(backend="triton").to(device)
-    for batch in (128, 1024):
-        images = torch.zeros(batch, 4, 1, 28, 28, device=device)
-        module(images).sum().backward()
+    for sequences in (128, 1024):
+        batch = unlabelled(torch.zeros(sequences, 4, 1, 28, 28, device=device))
+        module(batch).sum().backward()
         with torch.no_grad():
-            module(images)
+            module(batch)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
