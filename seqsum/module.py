@@ -89,6 +89,7 @@ class SequenceModule(GraphedModule):
         self.optimizer = optimizer
         self.schedule = schedule
         self.objective = objective or RunningSum()
+        self.chosen = objective is not None  # the objective, and not the default
         if network is None:
             self.network: nn.Module = build_network(output_size=self.objective.output_size, **options)
         else:
@@ -260,10 +261,11 @@ class SequenceModule(GraphedModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["seqsum_version"] = seqsum.__version__
+        checkpoint["objective_class"] = _name_of(self.objective)
         checkpoint["hyper_parameters"] = _without_starts(checkpoint.get("hyper_parameters", {}))
         if data := checkpoint.get("datamodule_hyper_parameters"):  # which, made in Python, don't say of what class
-            kind = type(self.trainer.datamodule)  # type: ignore[attr-defined]  # set by Trainer.fit and its like
-            data.setdefault("_class_path", f"{kind.__module__}.{kind.__qualname__}")
+            of: Any = self.trainer
+            data.setdefault("_class_path", _name_of(of.datamodule))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep settings of the current training that the checkpoint would overwrite.
@@ -271,6 +273,9 @@ class SequenceModule(GraphedModule):
         They are the length of the schedule, since a resumed training may have more epochs, and whether AdamW is
         fused, which depends on the device.
         """
+        trained_for = checkpoint.get("objective_class", _name_of(self.objective))
+        if not self.chosen and trained_for != _name_of(self.objective):
+            raise ValueError(f"`objective` must be given: the checkpoint's network was trained for {trained_for}")
         for schedule in checkpoint.get("lr_schedulers", []):
             for planned in ("total_steps", "_schedule_phases"):
                 schedule.pop(planned, None)
@@ -281,6 +286,10 @@ class SequenceModule(GraphedModule):
             _check_groups(len(groups), self.encoder_learning_rate)
             for group in groups:
                 group["fused"] = self._fused(self.trainer.strategy.root_device)
+
+
+def _name_of(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
 def parts_of(module: SequenceModule) -> SequenceNetwork:
@@ -302,9 +311,9 @@ def _check_rates(
     learning_rate: float, weight_decay: float, encoder_learning_rate: float | None, optimizer: OptimizerCallable | None
 ) -> None:
     for name, rate in (("learning_rate", learning_rate), ("encoder_learning_rate", encoder_learning_rate)):
-        if rate is not None and rate <= 0:
+        if rate is not None and not rate > 0:  # NaN neither
             raise ValueError(f"`{name}` (={rate}) must be above 0")
-    if weight_decay < 0:
+    if not weight_decay >= 0:
         raise ValueError(f"`weight_decay` (={weight_decay}) must be at least 0")
     if optimizer is not None:
         given: dict[str, float | None] = {"learning_rate": learning_rate, "weight_decay": weight_decay}

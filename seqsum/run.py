@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar, cast
@@ -44,6 +45,20 @@ def tensorboard_writers(trainer: Trainer) -> list[SummaryWriter]:
     """Return TensorBoard's writers; empty without its logger, and on every process but the first."""
     loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
     return [logger.experiment for logger in loggers] if trainer.is_global_zero else []
+
+
+def drop_if_empty(trainer: Trainer) -> None:
+    """Remove the run's folder if nothing is in it but what describes the run, and its experiment's if that is empty."""
+    folder = run_folder(trainer)
+    if folder is None or not folder.is_dir():
+        return
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    if all(file.name == "config.yaml" or file.name.startswith("events.out.tfevents") for file in files):
+        for logger in trainer.loggers:
+            logger.finalize("failed")
+        shutil.rmtree(folder)
+        if not any(folder.parent.iterdir()):
+            folder.parent.rmdir()
 
 
 def print_left_out(own: OwnInput) -> None:

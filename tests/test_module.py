@@ -242,3 +242,18 @@ def test_checkpoints_of_the_first_version_give_what_they_gave(tmp_path, mnist_ro
     before.load_state_dict(module.state_dict())
     assert torch.equal(features["old"], before.network.features(batch))
     assert not torch.equal(features["old"], features["new"])
+
+
+class Half(RunningSum):
+    """An objective of a user's own."""
+
+
+def test_the_objective_that_a_network_was_trained_for_must_be_given_again(tmp_path, mnist_root):
+    module, data = SequenceModule(hidden_size=4, objective=Half()), DigitSums("mnist", str(mnist_root), batch_size=8)
+    trainer = make_trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+    trainer.fit(module, data)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    with pytest.raises(ValueError, match=rf"`objective` must be given: .* was trained for {__name__}\.Half"):
+        SequenceModule.load_from_checkpoint(tmp_path / "half.ckpt")
+    for chosen in (Half(), RunningSum()):
+        assert SequenceModule.load_from_checkpoint(tmp_path / "half.ckpt", objective=chosen).objective is chosen

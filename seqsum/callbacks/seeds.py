@@ -7,10 +7,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from seqsum.data.base import Batch
+from seqsum.data.loader import BatchLoader
+from seqsum.resume.lightning_state import begin_again
 
 
 class Seeds(Callback):
-    """Seed torch's global generator, used by dropout, before every training step and every evaluation.
+    """Seed torch's global generator, used by dropout and loaders, before every epoch, training step and evaluation.
 
     So a resumed training draws the same numbers as an uninterrupted one, without any saved generator state, and each
     process draws different numbers. The order and the warps of the digits are seeded separately (`IndexBatches`).
@@ -21,6 +23,17 @@ class Seeds(Callback):
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
+        self.begun = -1  # epoch with which the training begins or goes on
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._reseed(trainer, 2, trainer.current_epoch)
+        if not isinstance(trainer.train_dataloader, BatchLoader):  # which has numbers of its own
+            begin_again(trainer)  # Lightning has begun the first epoch already
+        self.begun = trainer.current_epoch
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch != self.begun:  # a loader of a user's own shuffles, and its workers draw, anew
+            self._reseed(trainer, 2, trainer.current_epoch)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         self._reseed(trainer, 0, trainer.current_epoch, batch_idx)

@@ -51,14 +51,25 @@ def check_finders(callbacks: Sequence[Callback], module: SequenceModule) -> None
     """Refuse callbacks that change the learning rate or the number of steps after the schedule was made.
 
     Raises:
-        InputError: There is such a callback, and the schedule is not constant.
+        InputError: There is such a callback, and the schedule is not constant; or it looks for the learning rate of the
+            default optimizer, and the optimizer is the user's own.
     """
     for callback in callbacks:
-        if isinstance(callback, LearningRateFinder | BatchSizeFinder) and module.schedule != "constant":
+        if not isinstance(callback, LearningRateFinder | BatchSizeFinder):
+            continue
+        name = type(callback).__name__
+        if isinstance(callback, LearningRateFinder) and module.optimizer is not None:
+            raise InputError(f"`--trainer.callbacks`: {name} finds the rate of the default optimizer, not of your own")
+        if module.schedule != "constant":
             raise InputError(
-                f"`--trainer.callbacks`: {type(callback).__name__} can't change a schedule that is already made: it "
+                f"`--trainer.callbacks`: {name} can't change a schedule that is already made: it "
                 f"needs `--model.schedule=constant`, not {module.schedule!r}"
             )
+
+
+def without_finders(callbacks: Sequence[Callback]) -> list[Callback]:
+    """Leave out callbacks that search before a training begins: one that goes on has what they found."""
+    return [callback for callback in callbacks if not isinstance(callback, LearningRateFinder | BatchSizeFinder)]
 
 
 def check_monitors(callbacks: Sequence[Callback], module: SequenceModule) -> None:

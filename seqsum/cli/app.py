@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from seqsum.callbacks import Pictures
 from seqsum.checkpoint_file import NotFiniteWeightsError
 from seqsum.cli import callbacks
+from seqsum.cli.added_callbacks import without_finders
 from seqsum.cli.messages import without_types_tried
 from seqsum.cli.parser import Parser
 from seqsum.cli.run import check_seed, make_loggers, run_name, seed_of
@@ -28,7 +29,7 @@ from seqsum.module import OBJECTS, SequenceModule
 from seqsum.paths import expand_home
 from seqsum.resume.best import BestCheckpoint
 from seqsum.resume.checkpoints import check_architecture
-from seqsum.run import print_left_out, run_folder, tensorboard_writers
+from seqsum.run import drop_if_empty, print_left_out, run_folder, tensorboard_writers
 
 TRAINER_DEFAULTS = {
     "max_epochs": 20,
@@ -50,6 +51,7 @@ class SeqsumCLI(LightningCLI):
     subcommand: str
     datamodule: SequenceData
     model: SequenceModule
+    makes_folder = False  # for the run, which others may have made otherwise
 
     def __init__(self, subcommand: str, given: Settings, program: str | None = None) -> None:
         self.given = given
@@ -109,13 +111,25 @@ class SeqsumCLI(LightningCLI):
         if not wanted.has_folder:
             self.save_config_callback = None
         changed = arguments_of(made.trainer, wanted, self.subcommand, self.given.checkpoints)
+        if settings.get("ckpt_path") is not None:
+            changed["callbacks"] = without_finders(wanted.added)
         trainer = self._instantiate_trainer({**made.trainer, **kwargs, **changed}, self._callbacks(name, wanted))
         check_processes(trainer)
         check_backends(trainer, self.model)
         use_no_profiler(trainer)
+        self.makes_folder = wanted.our_loggers
         if wanted.our_loggers:  # last, after all checks, since they make the run's folder
             trainer.loggers = make_loggers(made.trainer.default_root_dir, name)
         return trainer
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it; what is refused after the run's folder was made, and before anything was computed, leaves none."""
+        try:
+            super()._run_subcommand(subcommand)
+        except InputError:
+            if self.makes_folder and self.trainer.global_step == 0:
+                drop_if_empty(self.trainer)
+            raise
 
     def _callbacks(self, name: str, wanted: Wanted) -> list[Callback]:
         """The program's own callbacks."""

@@ -56,6 +56,8 @@ def read_configuration(path: str) -> Configuration:
         raise InputError(f"`--config` (={path}) is not YAML: {' '.join(str(error).split())}") from error
     except _StructureError as error:
         raise InputError(f"`--config` (={path}) {error}") from error
+    except OSError as error:
+        raise InputError(f"`--config` (={path}) can't be read ({error.strerror})") from error
 
 
 def read_run(folder: Path) -> dict[str, Any]:

@@ -104,6 +104,8 @@ def check_batch(batch: Any) -> None:
             )
     masks = {"mask": (batch.mask, batch.inputs, "inputs"), "target_mask": (batch.target_mask, batch.targets, "targets")}
     for name, (mask, masked, of) in masks.items():
+        if mask is not None and not isinstance(mask, Tensor):
+            raise InputError(f"`{name}` of the batch must be a tensor, not {type(mask).__name__}")
         if mask is not None and (mask.dtype != torch.bool or mask.shape != masked.shape[:2]):
             raise InputError(
                 f"`{name}` of the batch, of {mask.dtype} and shape {tuple(mask.shape)}, must be of torch.bool and "

@@ -41,11 +41,11 @@ class Growth:
 
     def at(self, epoch: int, epochs: int) -> int:
         """Return the length in an epoch, counted from 0, of a training of so many epochs."""
-        return [length for share, length in self.begins if share * epochs <= epoch][-1]
+        return [length for share, length in self.begins if _first(share, epochs) <= epoch][-1]
 
     def missed(self, epochs: int) -> list[int]:
         """Return the lengths that no epoch has, in a training of so many epochs: a length begins with an epoch."""
-        starts = {math.ceil(share * epochs) for share, _ in self.begins}
+        starts = {_first(share, epochs) for share, _ in self.begins}
         met = {self.at(epoch, epochs) for epoch in starts if epoch < epochs}
         return sorted({length for _, length in self.begins} - met)
 
@@ -90,7 +90,8 @@ class GrowingBatches(IndexBatches):
         if count // growth.longest < len(self):
             raise InputError(
                 f"`--data.sequence_length`: {count:,} digits are {count // growth.longest} sequences of "
-                f"{growth.longest}, fewer than the {len(self)} batches of `--data.batch_size` (={batch_size})"
+                f"{growth.longest}, fewer than the {len(self)} batches of `--data.batch_size` (={batch_size}): "
+                "make batches larger, or the longest sequences shorter"
             )
         self.growth = growth
         self.epochs = epochs
@@ -115,12 +116,19 @@ def lengths_of(sequence_length: int | tuple[int, int] | dict[float, int]) -> tup
     if isinstance(sequence_length, dict):
         return Growth(sequence_length)
     lengths = list(sequence_length) if isinstance(sequence_length, list | tuple) else [sequence_length] * 2
+    if len(lengths) == 2 and all(map(is_whole, lengths)) and lengths[0] > lengths[1]:
+        raise InputError(f"`--data.sequence_length` (={lengths}) must be [shortest, longest]")
     if len(lengths) != 2 or not all(map(is_whole, lengths)) or not 1 <= lengths[0] <= lengths[1]:
         raise InputError(
             f"`--data.sequence_length` (={sequence_length!r}) must be at least 1, or [shortest, longest], or lengths "
             "by share of the training, in whole numbers"
         )
     return int(lengths[0]), int(lengths[1])
+
+
+def _first(share: float, epochs: int) -> int:
+    """The first epoch that begins after a share of all; 0.55 of 100 is 55, though 55.00000000000001 for a computer."""
+    return math.ceil(round(share * epochs, 9))
 
 
 def _as_share(value: Any) -> float:

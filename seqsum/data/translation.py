@@ -112,7 +112,9 @@ class Translation(IndexedData):
     @classmethod
     def sizes(cls, settings: Mapping[str, Any]) -> dict[str, int]:
         """Return the number of ids of each language: `source_vocabulary_size` and `target_vocabulary_size`."""
-        source, target = _both(settings["vocabulary_size"])
+        if (size := settings.get("vocabulary_size")) is None:  # a class of a user's own may have no such argument
+            return {}
+        source, target = _both(size)
         return {"source_vocabulary_size": source, "target_vocabulary_size": target}
 
     def setup(self, stage: str) -> None:

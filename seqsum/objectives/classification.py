@@ -12,6 +12,7 @@ from torchmetrics import Metric, MetricCollection
 
 from seqsum.data.base import Batch
 from seqsum.data.labelled_images import LabelledImages
+from seqsum.data.numeric import is_whole
 from seqsum.figures.page import Section
 from seqsum.objectives.base import Objective
 from seqsum.objectives.classification_shown import draw_decisions, show_decisions
@@ -55,7 +56,7 @@ class Classification(Objective):
         if num_classes < 2:
             raise ValueError(f"`num_classes` (={num_classes}) must be at least 2")
         named = {"last": 1, "every": None}
-        if (isinstance(scored, int) and scored < 1) or (isinstance(scored, str) and scored not in named):
+        if scored not in named and (not is_whole(scored) or int(scored) < 1):
             raise ValueError(f"`scored` (={scored!r}) must be one of {[*named]}, or a number of at least 1")
         if sigmoid and num_classes != 2:
             raise ValueError(f"`sigmoid` (=true) needs `num_classes` (={num_classes}) to be 2")

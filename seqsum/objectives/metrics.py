@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from seqsum.objectives.masks import scored_steps, wide
+
+
+def gather_padded(sums: Tensor, group: Any = None) -> list[Tensor]:
+    """Gather the sums of all processes, with zeros for steps that only others have seen."""
+    gathered: list[Tensor] = gather_all_tensors(sums, group)
+    if not sums.dim():
+        return gathered
+    longest = max(map(len, gathered))
+    return [F.pad(each, (0, longest - len(each))) for each in gathered]
 
 
 class Sums(Metric):
@@ -22,7 +34,7 @@ class Sums(Metric):
     count: Tensor
 
     def __init__(self, by_step: bool) -> None:
-        super().__init__()
+        super().__init__(dist_sync_fn=gather_padded)
         self.add_state("total", torch.zeros((0,) if by_step else ()), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((0,) if by_step else ()), dist_reduce_fx="sum")
 

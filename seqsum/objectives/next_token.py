@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -72,6 +73,8 @@ class NextToken(Objective):
         for name, value in (("vocabulary_size", vocabulary_size), ("beams", beams), ("longest", longest)):
             if value < 1:
                 raise ValueError(f"`{name}` (={value}) must be at least 1")
+        if not math.isfinite(length_power):
+            raise ValueError(f"`length_power` (={length_power}) must be a number")
         self.output_size = vocabulary_size
         self.label_smoothing = label_smoothing
         self.beams, self.length_power, self.longest = beams, length_power, longest

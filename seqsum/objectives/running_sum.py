@@ -47,9 +47,9 @@ class RunningSum(Objective):
             raise ValueError(f"`monitor` (={monitor!r}) must be one of {get_args(Monitor)}")
         self.monitor = f"val/{monitor}"
         self.monitor_mode = "max" if monitor.startswith("exact") else "min"
-        if beta < 0:
+        if not beta >= 0:  # NaN neither
             raise ValueError(f"`beta` (={beta}) must be at least 0")
-        if increment_weight < 0:
+        if not increment_weight >= 0:
             raise ValueError(f"`increment_weight` (={increment_weight}) must be at least 0")
         self.beta = beta
         self.increment_weight = increment_weight

@@ -22,7 +22,7 @@ class BestCheckpoint(CheckpointCallback):
     def __init__(self, objective: Objective) -> None:
         mode = objective.monitor_mode
         super().__init__(filename="best", monitor=objective.monitor, mode=mode, enable_version_counter=False)
-        self.former: dict[str, Any] | None = None  # the best checkpoint so far, until it is copied
+        self.former: Path | None = None  # of the best checkpoint so far, until it is copied
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:  # a resumed epoch doesn't start again
         self._copy(trainer)
@@ -37,7 +37,7 @@ class BestCheckpoint(CheckpointCallback):
     def _copy(self, trainer: Trainer) -> None:
         writes = trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]  # set from outside
         if self.former is not None and writes:
-            CheckpointFiles().save_checkpoint(self.former, self.best_model_path)
+            CheckpointFiles().copy(str(self.former), self.best_model_path)
         self.former = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -51,7 +51,7 @@ class BestCheckpoint(CheckpointCallback):
         best = load_checkpoint(str(former))
         # skip a later best.ckpt: the training will reach it again
         if self.state_key in best["callbacks"] and best["global_step"] <= checkpoint["global_step"]:
-            path, self.former = self.format_checkpoint_name({}), best
+            path, self.former = self.format_checkpoint_name({}), former
             score = best["callbacks"][self.state_key]["best_model_score"]
             self.best_k_models = {path: score}
             self.best_model_path = self.kth_best_model_path = path

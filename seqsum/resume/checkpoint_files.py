@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ class CheckpointFiles(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:  # torch's writer turns an OSError into a RuntimeError
             kept = f"; the last good one is still at {path}" if path.exists() else ""
             raise InputError(f"the checkpoint {path} can't be written ({_reason(error)}){kept}") from error
+
+    def copy(self, former: str, path: str | Path) -> None:
+        """Copy a checkpoint with the time at which it was written: by that, `--ckpt_path=last` finds the newest."""
+        self.save_checkpoint(load_checkpoint(former), path)
+        written = Path(former).stat()
+        os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))
 
     def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", weights_only: Any = True) -> dict[str, Any]:
         """Read a checkpoint as data, even if Lightning or the environment asks for `weights_only=False`."""

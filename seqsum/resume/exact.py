@@ -6,9 +6,10 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from seqsum.console import print_line
 from seqsum.data.base import Batch
 from seqsum.data.loader import BatchLoader
-from seqsum.resume.lightning_state import Place, go_on_at, loader_states, place_of, set_steps
+from seqsum.resume.lightning_state import Place, batches_done, go_on_at, loader_states, place_of, set_steps
 from seqsum.resume.metric_sums import load_sums, metric_sums, training_metrics
 
 
@@ -32,6 +33,7 @@ class ExactResume(Callback):
         self.steps: int | None = None  # what Lightning must have counted before the next training step
         self.sums: dict[str, Any] = {}
         self.loaders: list[dict[str, Any]] = []
+        self.within = 0  # batches of an unfinished epoch that are done
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         self.validated = False
@@ -61,11 +63,18 @@ class ExactResume(Callback):
             place, loops = Place(**checkpoint["place"]), checkpoint["loops"]["fit_loop"]
             go_on_at(loops, place)
             self.steps, self.sums, self.loaders = place.steps, checkpoint["metric_sums"], loader_states(loops)
+            self.within = 0 if place.epoch_finished else batches_done(loops)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning doesn't if a schedule has asked for the number of batches before
         for state in self.loaders:
             self._leave_out(trainer, state)
+        if self.within and not isinstance(trainer.train_dataloader, BatchLoader) and trainer.is_global_zero:
+            print_line(
+                f"The checkpoint is from within an epoch, of which {self.within} batches are done. This loader begins "
+                "it again, so that some sequences come twice and others never: loaders of `IndexedData` go on within it"
+            )
+        self.within = 0
         for name, metric in training_metrics(pl_module):
             if name in self.sums:
                 load_sums(metric, self.sums[name], trainer.is_global_zero)

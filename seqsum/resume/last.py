@@ -11,7 +11,6 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from seqsum.checkpoint_file import load_checkpoint
 from seqsum.console import print_line
 from seqsum.data.base import Batch
 from seqsum.resume.checkpoint_callback import CheckpointCallback
@@ -64,11 +63,10 @@ class LastCheckpoint(CheckpointCallback):
         self._stop_if_interrupted(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Copy the checkpoint where nothing was left to train, since the new run is the newest one now."""
+        """Copy the checkpoint where nothing was left to train, so that the new run has it too."""
         resumed = trainer.ckpt_path is not None and not trainer.fast_dev_run  # type: ignore[attr-defined]  # see `_write`
         if resumed and self.written == 0.0 and trainer.is_global_zero:
-            checkpoint = load_checkpoint(str(trainer.ckpt_path))
-            CheckpointFiles().save_checkpoint(checkpoint, self.format_checkpoint_name({}))
+            CheckpointFiles().copy(str(trainer.ckpt_path), self.format_checkpoint_name({}))
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Do nothing, unlike Lightning: the batch is not finished yet."""

@@ -42,6 +42,7 @@ PRIVATE = (
     Private(LightningModule, "_trainer", "seqsum/module.py"),
     Private(RichProgressBar, "_get_train_description", "seqsum/callbacks/console.py"),
     Private(LightningCLI, "_parse_ckpt_path", "seqsum/cli/app.py"),
+    Private(LightningCLI, "_run_subcommand", "seqsum/cli/app.py"),
     Private(LightningCLI, "_instantiate_trainer", "seqsum/cli/app.py"),
     Private(LightningCLI, "_parser", "seqsum/cli/app.py"),
     Private(LightningArgumentParser, "_option_string_actions", "seqsum/cli/parser.py"),
@@ -105,6 +106,12 @@ def validation_follows(trainer: Trainer) -> bool:
     return fetcher is not None and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
 
 
+def begin_again(trainer: Trainer) -> None:
+    """Make the iterator over an epoch's batches anew, before the first of them is taken."""
+    if (fetcher := trainer.fit_loop._data_fetcher) is not None:
+        iter(fetcher)
+
+
 def save(callback: ModelCheckpoint, trainer: Trainer, path: str) -> None:
     """Make the callback write a checkpoint now."""
     callback._save_checkpoint(trainer, path)
@@ -165,6 +172,12 @@ def go_on_at(loops: dict[str, Any], place: Place) -> None:
     if place.epoch_finished:
         batches.update(current=dict.fromkeys(batches["current"], 0), is_last_batch=False)
         loops["state_dict"].pop("combined_loader", None)
+
+
+def batches_done(loops: dict[str, Any]) -> int:
+    """Return how many batches of its epoch a checkpoint has behind it."""
+    done: int = loops["epoch_loop.batch_progress"]["current"]["completed"]
+    return done
 
 
 def loader_states(loops: dict[str, Any]) -> list[dict[str, Any]]:

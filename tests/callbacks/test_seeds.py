@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
+from torch.utils.data import DataLoader
 
-from seqsum.callbacks.seeds import seed_generators
+from seqsum.callbacks.seeds import Seeds, seed_generators
+from seqsum.data import SequenceData, unlabelled
+from seqsum.module import SequenceModule
+from seqsum.networks import Flatten
+from seqsum.objectives import NextSample
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
@@ -21,3 +27,52 @@ def test_devices_that_are_not_in_use_are_left_alone(monkeypatch):
     """torch would record a traceback for each of them at every step."""
     monkeypatch.setattr("torch.manual_seed", None)
     seed_generators(5, torch.device("cpu"))
+
+
+class Shuffled(SequenceData):
+    """Data of a user's own, from an ordinary shuffling loader."""
+
+    dataset = "numbers"
+
+    def train_dataloader(self):
+        return DataLoader(torch.arange(40.0), shuffle=True, batch_size=8, collate_fn=_collate)
+
+    def val_dataloader(self):
+        return DataLoader(torch.arange(8.0), batch_size=8, collate_fn=_collate)
+
+
+def _collate(rows):
+    numbers = torch.stack(rows)
+    return unlabelled(numbers.view(-1, 1, 1))._replace(targets=numbers.view(-1, 1))
+
+
+class Order(Callback):
+    """Keep the numbers of each epoch in their order."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.seen.setdefault(trainer.current_epoch, []).extend(batch.targets.flatten().tolist())
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
+def test_a_loader_of_ones_own_shuffles_anew_in_each_epoch_and_the_same_after_a_resumption(tmp_path):
+    def train(epochs, checkpoint=None):
+        order = Order()
+        module = SequenceModule(hidden_size=4, encoder=Flatten(1), schedule="constant", objective=NextSample())
+        trainer = Trainer(
+            accelerator="cpu", max_epochs=epochs, callbacks=[Seeds(0), order], default_root_dir=tmp_path, logger=False,
+            enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        )  # fmt: skip
+        torch.manual_seed(epochs)  # whatever ran before
+        trainer.fit(module, Shuffled(), ckpt_path=checkpoint)
+        trainer.save_checkpoint(tmp_path / "end.ckpt")
+        return order.seen
+
+    whole = train(4)
+    assert all(sorted(numbers) == list(range(40)) for numbers in whole.values())
+    assert len({tuple(numbers) for numbers in whole.values()}) == 4
+    train(2)
+    assert train(4, tmp_path / "end.ckpt") == {epoch: whole[epoch] for epoch in (2, 3)}

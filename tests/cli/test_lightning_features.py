@@ -131,6 +131,20 @@ def test_the_learning_rate_that_is_found_is_trained_with(fit):
     assert kept["hyper_parameters"]["learning_rate"] == rate
 
 
+def test_no_rate_is_looked_for_where_the_optimizer_is_ones_own(refuse):
+    own = ["--model.optimizer=SGD", "--model.optimizer.lr=0.1", CONSTANT]
+    refuse([f"{LIGHTNING}LearningRateFinder", *own], "finds the rate of the default optimizer, not of your own")
+
+
+def test_a_training_that_goes_on_does_not_search_again(fit):
+    flags = [f"{LIGHTNING}LearningRateFinder", "--trainer.callbacks.num_training_steps=20", f"{HERE}Seen", CONSTANT]
+    run = fit(*flags, epochs=1)
+    (rate,), steps = set(Seen.rates), len(Seen.rates)
+    Seen.rates.clear()
+    main(["fit", f"--ckpt_path={run / 'checkpoints/last.ckpt'}", "--trainer.max_epochs=2"])
+    assert (set(Seen.rates), len(Seen.rates)) == ({rate}, steps), "the second epoch alone"
+
+
 @pytest.mark.slow
 def test_the_batch_size_that_is_found_is_trained_with(fit):
     fit(f"{LIGHTNING}BatchSizeFinder", "--trainer.callbacks.max_trials=3", f"{HERE}Seen", CONSTANT)

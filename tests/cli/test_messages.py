@@ -74,7 +74,7 @@ def test_help_explains_the_options(capfd):
         (["--trainer.max_epoch=3"], ["trainer.max_epoch"]),
         (["--data.sequence_length=many"], ["sequence_length", "many"]),
         (["--data.sequence_length=0"], [r"`--data.sequence_length` \(=0\) must be at least 1"]),
-        (["--data.sequence_length=[5,2]"], [r"`--data.sequence_length` \(=\(5, 2\)\)"]),
+        (["--data.sequence_length=[5,2]"], [r"`--data.sequence_length` \(=\[5, 2\]\) must be \[shortest"]),
         (["--data.sequence_length=300"], [r"`--data.sequence_length` \(=300\) must be at most 200, .* test split"]),
         (["--data.elastic=-1"], [r"`--data.elastic` \(=-1.0\) must be at least 0"]),
         (
@@ -185,6 +185,11 @@ def test_a_kernel_that_cannot_run_in_the_precision_is_refused():
     trainer = Trainer(accelerator="cpu", precision="bf16-true", logger=False)
     with pytest.raises(InputError, match=r"`backend` \(='native'\) can't run LSTMCell"):
         check_backends(trainer, SequenceModule(backend="native"))
+
+
+def test_what_is_refused_only_when_a_training_begins_leaves_no_folder(here, mnist_root, capfd):
+    refused(["--data.batch_size=1", f"--data.root={mnist_root}"], capfd, "batches larger, or the longest .* shorter")
+    assert list((here / "logs").iterdir()) == []
 
 
 def test_broken_yaml_is_named(here, capfd):

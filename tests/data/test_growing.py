@@ -193,3 +193,11 @@ def test_overfitted_batches_stay_the_same(mnist_root):
     loader.sampler.set_epoch(1)
     assert all(map(torch.equal, first, [batch.rows for batch in loader]))
     assert first[0].shape == (20, 2)
+
+
+@pytest.mark.parametrize("share", [0.07, 0.14, 0.28, 0.29, 0.55, 0.56, 0.57, 0.58])
+def test_a_length_begins_with_its_epoch_whatever_a_computer_makes_of_the_share(share):
+    growth = Growth({0: 4, share: 8})
+    first = round(100 * share)
+    assert [growth.at(epoch, 100) for epoch in (first - 1, first)] == [4, 8]
+    assert growth.missed(100) == []

@@ -7,6 +7,7 @@ import torch
 
 from seqsum.data import Batch
 from seqsum.errors import InputError
+from seqsum.module import SequenceModule
 from seqsum.objectives import Classification, Increments, NextSample, NextToken, Recall, Restoration, RunningSum
 
 B, S = 4, 3
@@ -85,3 +86,20 @@ def test_classes_are_whole_numbers(objective):
     batch = make_batch(objective, masked=False)
     with pytest.raises(InputError, match=r"reads classes as targets, whole numbers; these are of torch.float32$"):
         objective.loss(torch.zeros(B, S, objective.output_size), batch._replace(targets=torch.zeros(B, S)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RunningSum(beta=float("nan")),
+        lambda: RunningSum(increment_weight=float("nan")),
+        lambda: NextToken(10, length_power=float("nan")),
+        lambda: Classification(scored=2.5),
+        lambda: Classification(scored=True),
+        lambda: SequenceModule(learning_rate=float("nan")),
+        lambda: SequenceModule(weight_decay=float("nan")),
+    ],
+)
+def test_what_is_no_number_is_refused(make):
+    with pytest.raises(ValueError, match=r"^`\w+` \(="):
+        make()
