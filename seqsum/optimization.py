@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
 from torch.optim import Optimizer
 
 from seqsum.errors import InputError
 
+BY_STEP = (torch.optim.lr_scheduler.OneCycleLR, torch.optim.lr_scheduler.CyclicLR)
 Schedule = Literal["one_cycle", "constant"] | LRSchedulerCallable
 
 __all__ = ["LRSchedulerCallable", "OptimizerCallable", "Schedule", "adamw", "make_schedule"]
@@ -67,14 +67,16 @@ def check_length(schedule: Any) -> None:
         )
 
 
-def make_schedule(schedule: Schedule, optimizer: Optimizer, module: LightningModule) -> dict[str, Any] | None:
+def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict[str, Any] | None:
     """Make the schedule in the form that Lightning takes; None for `constant`.
 
     Args:
         schedule: `one_cycle` (Smith & Topin, 2018) rises to the optimizer's learning rate and falls again, changing at
-            every step of the training. A user's own schedule changes once per epoch, Lightning's default.
+            every step of the training. A user's own schedule changes once per epoch, or at every step where it is made
+            for that, as torch's OneCycleLR. It may also return a dict, as Lightning takes it.
         optimizer: The optimizer whose learning rate it changes.
-        module: The module whose Trainer knows the length of the training.
+        module: The `SequenceModule`, whose Trainer knows the length of the training, and whose objective the metric in
+            which a plateau is seen that is to rise; one that is to fall is `val/loss`.
 
     Raises:
         InputError: `one_cycle` needs the length of the training, which is unknown.
@@ -85,11 +87,18 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: LightningMod
         steps = module.trainer.estimated_stepping_batches
         if math.isinf(steps) or steps < 1:  # -1 for a loader without a length
             raise InputError(
-                "`--model.schedule` (='one_cycle') needs to know the length of the training: "
-                "give `--trainer.max_epochs` or `--trainer.max_steps`, or use 'constant'"
+                "`--model.schedule` (='one_cycle') needs to know the length of the training: give "
+                "`--trainer.max_steps`, or `--trainer.max_epochs` where the loader has a length, or use 'constant'"
             )
         peaks = [group["lr"] for group in optimizer.param_groups]
         one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=int(steps))
         return {"scheduler": one_cycle, "interval": "step"}
     made = schedule(optimizer)
-    return {"scheduler": made} | ({"monitor": made.monitor} if isinstance(made, ReduceLROnPlateau) else {})
+    planned: dict[str, Any] = dict(made) if isinstance(made, dict) else {"scheduler": made}
+    if isinstance(planned["scheduler"], BY_STEP):
+        planned.setdefault("interval", "step")
+    if isinstance(planned["scheduler"], torch.optim.lr_scheduler.ReduceLROnPlateau):  # Lightning's has a `monitor`
+        falling = planned["scheduler"].mode == "min"
+        watched = getattr(planned["scheduler"], "monitor", "val/loss" if falling else module.objective.monitor)
+        planned.setdefault("monitor", watched)
+    return planned

@@ -6,12 +6,14 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import CyclicLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from seqsum import LSTM, LSTMCell
 from seqsum.cli import main
 from seqsum.data import Batch, DigitSums, SequenceData
 from seqsum.module import SequenceModule
-from seqsum.objectives import Classification
+from seqsum.objectives import Classification, RunningSum
+from seqsum.optimization import make_schedule
 
 SHORT = [
     *("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=2", "--trainer.limit_test_batches=2"),
@@ -111,15 +113,41 @@ def test_optimizers_and_schedules_come_from_torch(here, mnist_root):
     assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == 0.25 * 0.5**3, "the checkpoint says which"
 
 
-def test_a_schedule_may_wait_for_a_metric(here, mnist_root):
+@pytest.mark.parametrize("plateau", [
+    ("--model.schedule=lightning.pytorch.cli.ReduceLROnPlateau", "--model.schedule.monitor=val/loss"),
+    ("--model.schedule=torch.optim.lr_scheduler.ReduceLROnPlateau",),
+])  # fmt: skip
+def test_a_schedule_may_wait_for_a_metric(here, mnist_root, plateau):
     main([
         *("fit", f"--data.root={mnist_root}", "--data.dataset=mnist", "--trainer.max_epochs=3"),
         *DEFAULT,
-        *("--model.schedule=lightning.pytorch.cli.ReduceLROnPlateau", "--model.schedule.monitor=val/loss"),
+        *plateau,
         *("--model.schedule.patience=0", "--model.schedule.threshold=1000", "--model.schedule.threshold_mode=abs"),
     ])  # fmt: skip
     checkpoint = torch.load(here / "logs/sum/version_0/checkpoints/last.ckpt", weights_only=True)
     assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.005 * 0.1**2)
+
+
+def planned(schedule, **objective):
+    module = SequenceModule(schedule=schedule, objective=RunningSum(**objective))
+    return make_schedule(schedule, torch.optim.SGD(module.parameters(), lr=0.1), module)
+
+
+def test_schedules_made_for_steps_change_with_each():
+    assert planned(lambda optimizer: OneCycleLR(optimizer, 0.1, total_steps=9))["interval"] == "step"
+    assert planned(lambda optimizer: CyclicLR(optimizer, 0.1, 0.2))["interval"] == "step"
+    assert "interval" not in planned(lambda optimizer: StepLR(optimizer, 2))
+
+
+def test_a_schedule_of_ones_own_may_say_when_it_changes():
+    made = planned(lambda optimizer: {"scheduler": StepLR(optimizer, 2), "interval": "step"})
+    assert made["interval"] == "step"
+
+
+@pytest.mark.parametrize(("mode", "watched"), [("min", "val/loss"), ("max", "val/exact_step")])
+def test_a_plateau_is_seen_in_what_falls_or_rises(mode, watched):
+    made = planned(lambda optimizer: ReduceLROnPlateau(optimizer, mode), monitor="exact_step")
+    assert made["monitor"] == watched
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,9 @@ TRAINER_DEFAULTS = {
 }
 
 
+NO_GPU = "`--trainer.accelerator` (=gpu): torch finds no GPU that it can use; `auto`, the default, takes one if it can"
+
+
 class SeqsumCLI(LightningCLI):
     """Run a subcommand with settings from flags, files and checkpoint, in a new folder.
 
@@ -99,6 +102,8 @@ class SeqsumCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (ValueError, TypeError, MisconfigurationException) as error:  # some flags raise a TypeError
+            if "No supported gpu backend found" in str(error):
+                raise InputError(NO_GPU) from error
             raise InputError(without_types_tried(str(error))) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -14,6 +14,8 @@ from seqsum.data import SequenceData
 from seqsum.errors import InputError
 from seqsum.versions import STAND_INS, claim_version, number_of
 
+SEED = "--seed_everything"
+
 
 def run_name(settings: Namespace, subcommand: str, data: SequenceData) -> str:
     """Name the run's folder: `experiment[-subcommand]`, and behind it the data if they stand in for real ones."""
@@ -28,14 +30,16 @@ def run_name(settings: Namespace, subcommand: str, data: SequenceData) -> str:
 def seed_of(given: bool | int | None) -> int:
     """Return the seed that `--seed_everything` means: for true, PL_GLOBAL_SEED or 0; for false or null, 0."""
     if given is True:
-        return int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        seed = os.environ.get("PL_GLOBAL_SEED", "0")
+        return int(seed) if seed.isdecimal() else -1  # which `check_seed` refuses
     return given or 0
 
 
 def check_seed(given: bool | int | None) -> None:
     """Raise an InputError if a seed is one that NumPy does not take."""
     if not 0 <= seed_of(given) < 2**32:
-        raise InputError(f"`--seed_everything` (={given}) must be from 0 to {2**32 - 1}")
+        name, value = ("PL_GLOBAL_SEED", os.environ.get("PL_GLOBAL_SEED")) if given is True else (SEED, given)
+        raise InputError(f"`{name}` (={value}) must be from 0 to {2**32 - 1}")
 
 
 def make_loggers(root: str, name: str) -> list[Logger]:

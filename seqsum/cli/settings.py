@@ -113,6 +113,8 @@ def with_checkpoint(subcommand: str, options: list[str], flags: Flags, checkpoin
         raise InputError(f"`--ckpt_path` (={path}): there is no run of {flags.experiment} in {flags.root}")
     if found is None:
         rank_zero_info(f"No run of {flags.experiment} in {flags.root} to resume: starting a new one.")
+        if any(option.startswith("--trainer.logger") for option in options):
+            rank_zero_info("Runs with loggers of your own are not searched for: give the file of a checkpoint.")
         return [*options, "--ckpt_path=null"]
     rank_zero_info(f"`--ckpt_path={path}`: {'resuming from' if subcommand == 'fit' else subcommand} {found}")
     of_checkpoint = _settings_of(checkpoints.read_ahead(str(found)))

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqsum.figures.letters import drawable, of_users
-from seqsum.figures.style import POSITIVE, new_figure, shorten, shown
+from seqsum.figures.style import GIVEN, POSITIVE, new_figure, shorten, shown
 
 SQUARE = 0.24  # inches, side of a weight
 MARGIN = 0.95  # inches, for the words
@@ -60,6 +60,7 @@ def plot_attention(found: Mapping[str, Attended]) -> Figure:
         axes.set_xticks(range(columns), source, rotation=90, **of_users())
         axes.set_yticks(range(rows), written, **of_users())
         axes.tick_params(length=0, labelsize=8)
+        axes.text(-0.9, -0.9, "read →\nwritten ↓", fontsize=7, color=GIVEN, ha="right", va="bottom")
         if title:
             place = left / width + 0.1 / width, 1 - 0.15 / height
             figure.text(*place, drawable(title), fontsize=9, va="center", **of_users())

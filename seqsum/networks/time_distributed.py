@@ -25,7 +25,7 @@ class TimeDistributed(nn.Module):
         """Map inputs `(B, T, …)` and mask `(B, T)` to features `(B, T, F)`, meaningless but finite at masked steps."""
         if mask is None:
             return self._encode(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])  # (B, T, F)
-        if self.training and any(isinstance(part, _BatchNorm) for part in self.module.modules()):
+        if any(isinstance(part, _BatchNorm) and part.training for part in self.module.modules()):
             valid = self._encode(inputs[mask])  # (N, F)
             return valid.new_zeros(*mask.shape, valid.shape[-1]).masked_scatter(mask.unsqueeze(-1), valid)
         # not inputs[mask], for which the host would wait for the GPU to count the valid steps

@@ -11,7 +11,8 @@ from lightning.pytorch.loggers import CSVLogger
 from seqsum.cli import main
 from seqsum.cli.arguments import SUBCOMMANDS
 from seqsum.cli.flags import MEANINGS, RUN
-from seqsum.cli.run import make_loggers, seed_of
+from seqsum.cli.run import check_seed, make_loggers, seed_of
+from seqsum.errors import InputError
 from tests.cli.test_cli import SMALL
 from tests.distributed.test_launch import CHECKPOINT
 
@@ -65,6 +66,9 @@ def test_the_folder_of_a_run_is_where_help_says(here):
 def test_true_and_false_are_the_seeds_that_help_says(monkeypatch):
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
     assert (seed_of(True), seed_of(False)) == (0, 0)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "five")
+    with pytest.raises(InputError, match=r"`PL_GLOBAL_SEED` \(=five\) must be from 0 to"):
+        check_seed(True)
     monkeypatch.setenv("PL_GLOBAL_SEED", "5")
     assert (seed_of(True), seed_of(False)) == (5, 0)
 

@@ -89,6 +89,7 @@ def test_help_explains_the_options(capfd):
         (["--model.encoder.channels=[]"], [r"`channels` \(=\[\]\)"]),
         (["--trainer.precision=12"], ["(?i)precision", "12"]),
         (["--trainer.accelerator=quantum"], ["quantum"]),
+        (["--trainer.accelerator=gpu"], [r"^error: `--trainer.accelerator` \(=gpu\): torch finds no GPU"]),
         (["-c", "nowhere.yaml"], ["nowhere.yaml"]),
         (["fit", "--ckpt_path=nowhere.ckpt"], [r"`--ckpt_path` \(=nowhere.ckpt\) is not a file"]),
         (["test"], ["`--ckpt_path` must name the checkpoint to test"]),
