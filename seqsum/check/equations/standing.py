@@ -152,13 +152,13 @@ def remarks(subject: Subject, reference: Equations, layout: Layout) -> Iterator[
     """What is worth knowing about how the weights stand."""
     if len(layout.order) > 1 and layout.order != reference.gates:
         known = KNOWN_ORDERS.get(layout.order)
-        yield f"your gates stand in the order {', '.join(layout.order)}{f', {known}' if known else ''}"
+        yield f"your gates stand in the order {', '.join(layout.order)}{f' ({known})' if known else ''}"
         if subject.parameters().keys() >= TORCHS:
-            yield f"while torch's weights of the same names stand in the order {', '.join(reference.gates)}"
+            yield f"torch's weights of the same names stand in the order {', '.join(reference.gates)}"
     if layout.state_order != tuple(range(len(reference.states))):
         yield "your state is (cell, hidden), where torch has (hidden, cell)"
     if layout.interleaved:
-        yield "the rows of your weights go around the gates"
+        yield "your gates are interleaved, row by row"
     if layout.blocks.joint:
         yield f"one matrix for {'[h, x]' if layout.hidden_first else '[x, h]'}"
     if not any(layout.vectors.b) and not any(layout.vectors.c):

@@ -44,7 +44,7 @@ def equations(subject: Subject) -> str | None:
         _look_without_norms(subject, reference)
         raise _unknown(subject, search, search.nearest(cost))
     _require(subject, search, match)
-    return ", ".join([f"torch.nn.{reference.name.upper()}Cell's", *remarks(subject, reference, match.layout)])
+    return "; ".join([f"torch.nn.{reference.name.upper()}Cell's", *remarks(subject, reference, match.layout)])
 
 
 def _require(subject: Subject, search: Search, match: Match, standing: bool = True) -> None:
@@ -135,7 +135,7 @@ def recognise(subject: Subject) -> str:
         except Fault as fault:
             fault.status, fault.message = "noted", f"its own, and nearly {reference.article}'s: {fault.message}"
             raise
-        return ", ".join([f"torch.nn.{reference.name.upper()}Cell's", *remarks(subject, reference, match.layout)])
+        return "; ".join([f"torch.nn.{reference.name.upper()}Cell's", *remarks(subject, reference, match.layout)])
     return "those of none of torch.nn's cells: its own. Say `like=` to hold it against one of them"
 
 
