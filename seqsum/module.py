@@ -40,7 +40,7 @@ class TrainingOutput(TypedDict):
 
 
 def loss_of_batch(outputs: Mapping[str, Tensor]) -> Tensor:
-    """The loss of a training step, of what callbacks get of it; a `training_step` of your own may give `loss` alone."""
+    """Return the detached loss of a batch from a training step's outputs; a step of your own may give `loss` alone."""
     return outputs["batch_loss" if "batch_loss" in outputs else "loss"].detach()
 
 
@@ -147,7 +147,7 @@ class SequenceModule(GraphedModule):
             InputError: The inputs are of float64, as NumPy makes them, and the weights are not.
         """
         weight = next(self.network.parameters(), batch.inputs)
-        if batch.inputs.dtype == torch.float64 != weight.dtype:
+        if batch.inputs.dtype == torch.float64 and weight.dtype != torch.float64:
             raise InputError(
                 f"the data have inputs of torch.float64, and the network has weights of {weight.dtype}: "
                 "the data must convert them, by `inputs.float()`"
@@ -324,7 +324,7 @@ def _check_rates(
 
 def _check_groups(count: int, encoder_learning_rate: float | None) -> None:
     """Check that a checkpoint's `count` of parameter groups is that of the training that goes on."""
-    before = count > len(("matrices", "vectors"))
+    before = count > 2  # matrices and vectors; twice as many where the encoder has a rate of its own
     if count and before != (encoder_learning_rate is not None):
         raise InputError(
             f"`--model.encoder_learning_rate` (={encoder_learning_rate}) can't be changed when a training goes on: "

@@ -156,7 +156,7 @@ class SeqsumCLI(LightningCLI):
             raise InputError(f"`--ckpt_path` must name the checkpoint to {self.subcommand}")
         if path is None:
             self.model.check_starts()  # as the training will, but before data are downloaded
-        if path is not None:
+        else:
             checkpoint = self.given.checkpoints.read_ahead(str(path))
             going_on, kind = self.subcommand == "fit", settings.data.class_path
             check_architecture(path, checkpoint, self.model, going_on=going_on, class_path=kind)

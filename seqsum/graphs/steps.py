@@ -61,6 +61,7 @@ class StepGraphs:
         self._prepared = 0  # steps so far
         self._seen: Counter[Any] = Counter()  # steps so far by shape, without those that have no rows
         self._places: Places = ()
+        self._watchpoints: Watchpoints  # of this epoch; made with its first step
         self._epoch = -1
         self._fingerprint: Any = None
         self._changes = 0

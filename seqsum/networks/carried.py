@@ -46,11 +46,11 @@ def run_carried(network: Carrying, batch: Batch, most: int) -> Tensor:
         Outputs `(B, T, K)`.
     """
     features = network.features(batch)
-    windows = 2 * int(torch.randint(1, most // 2 + 1, ())) if torch.rand(()) >= FRESH else 0
+    sequences = 2 * int(torch.randint(1, most // 2 + 1, ())) if torch.rand(()) >= FRESH else 0
     state: States | None = None
     before: Tensor | float = 0.0
     with torch.no_grad():
-        for _ in range(windows):
+        for _ in range(sequences):
             order = torch.randperm(len(features), device=features.device)
             outputs, state = network.recur(features[order], state)
             before = network.read(outputs[:, -1:])  # (B, 1, K)

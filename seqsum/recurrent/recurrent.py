@@ -183,7 +183,8 @@ class Recurrent(Opaque):
         with torch.autocast(outputs.device.type, enabled=False) if autocast else nullcontext():
             if autocast:
                 dtype = self._reference(outputs).dtype
-                outputs, hx = outputs.to(dtype), None if hx is None else [_cast(states, dtype) for states in hx]
+                outputs = outputs.to(dtype)
+                hx = None if hx is None else [_cast(states, dtype) for states in hx]
                 given = [None if tensor is None else _cast(tensor, dtype) for tensor in given]
             final: list[list[Tensor]] = []
             for layer in range(self.num_layers):

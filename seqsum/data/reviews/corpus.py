@@ -147,10 +147,10 @@ def _fingerprint(path: Path) -> str:
 
 def _write_cache(cache: Path, corpus: Corpus) -> None:
     """Write the cache; a full disk only costs time at the next start."""
-    words = np.frombuffer("\n".join(corpus.vocabulary.words[UNKNOWN + 1 :]).encode(), np.uint8)
-    arrays: dict[str, NDArray[Any]] = {"words": words}
-    for split, (reviews, labels, origins) in corpus.splits.items():
-        for name, tensor in (*reviews._asdict().items(), ("labels", labels), ("origins", origins)):
+    vocabulary = np.frombuffer("\n".join(corpus.vocabulary.words[UNKNOWN + 1 :]).encode(), np.uint8)
+    arrays: dict[str, NDArray[Any]] = {"words": vocabulary}
+    for split, (words, labels, origins) in corpus.splits.items():
+        for name, tensor in (*words._asdict().items(), ("labels", labels), ("origins", origins)):
             arrays[f"{split}/{name}"] = tensor.numpy()
     try:
         with replacing(cache) as file:
