@@ -279,6 +279,8 @@ class SequenceModule(GraphedModule):
         for schedule in checkpoint.get("lr_schedulers", []):
             for planned in ("total_steps", "_schedule_phases"):
                 schedule.pop(planned, None)
+        if self._trainer is not None and self._trainer.precision == "64-true":
+            self.double()  # Lightning would, but after it has loaded the weights
         going_on = self._trainer is not None and self._trainer.state.fn == "fit"
         own = self.optimizer is None and type(self).configure_optimizers is SequenceModule.configure_optimizers
         if going_on and own:

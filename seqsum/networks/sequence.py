@@ -18,6 +18,7 @@ from seqsum.networks.masked import run_masked
 from seqsum.networks.readouts import ReadoutName, make_readout
 from seqsum.networks.time_distributed import TimeDistributed
 from seqsum.networks.windows import run_in_windows
+from seqsum.recurrent import Recurrent
 from seqsum.recurrent.cells.base import check_probability
 from seqsum.recurrent.recurrent import States
 
@@ -64,6 +65,7 @@ class SequenceNetwork(nn.Module):
     ) -> None:
         super().__init__()
         check_initial_state(initial_state)
+        _check_learned(initial_state, recurrence)
         check_probability("input_dropout", input_dropout)
         check_probability("readout_dropout", readout_dropout)
         self.bidirectional: bool = getattr(recurrence, "bidirectional", False)
@@ -195,6 +197,12 @@ class SequenceNetwork(nn.Module):
         kinds = ["torch.nn." if isinstance(part, nn.RNNBase) else "" for part in parts]
         names = [f"{kind}{type(part).__name__} {describe_size(part)}" for kind, part in zip(kinds, parts, strict=True)]
         return f"{' → '.join(names)}, {sum(map(count_parameters, parts)):,} parameters in all"
+
+
+def _check_learned(initial_state: InitialState, recurrence: nn.Module) -> None:
+    layers = isinstance(recurrence, Recurrent | nn.RNNBase)
+    if initial_state == "learned" and layers and not len(getattr(recurrence, "initial_state", ())):
+        raise ValueError("`initial_state` (='learned') needs a recurrence made with `learn_initial_state=True`")
 
 
 def describe_network(network: nn.Module) -> str:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from seqsum import RNNCell
+from seqsum import LSTM, RNNCell
 from seqsum.data.base import unlabelled
-from seqsum.networks import Flatten, build_network, build_recurrence
+from seqsum.networks import Flatten, SequenceNetwork, build_network, build_recurrence
 from seqsum.networks.initial_state import make_state
 from seqsum.networks.masked import run_masked
 
@@ -183,3 +183,12 @@ def test_an_empty_batch_with_a_mask_runs_through_torchs_layers():
     outputs, (hidden, _) = run_masked(layers, torch.zeros(0, 4, 3), None, torch.ones(0, 4, dtype=torch.bool))
     assert outputs.shape == (0, 4, 5)
     assert hidden.shape == (1, 0, 5)
+
+
+@pytest.mark.parametrize("layers", [nn.LSTM, LSTM])
+def test_a_learned_start_needs_one_to_learn(layers):
+    with pytest.raises(ValueError, match=r"`initial_state` \(='learned'\) needs a recurrence made with"):
+        SequenceNetwork(Flatten(3), layers(3, 4, batch_first=True), nn.Linear(4, 1), "learned")
+    if layers is LSTM:
+        recurrence = LSTM(3, 4, batch_first=True, learn_initial_state=True)
+        assert len(SequenceNetwork(Flatten(3), recurrence, nn.Linear(4, 1), "learned").recurrence.initial_state) == 2

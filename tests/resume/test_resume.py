@@ -247,6 +247,18 @@ def test_a_newest_run_without_the_checkpoint_is_not_passed_over_for_an_older_one
         read_settings("test", ["--ckpt_path=best"])
 
 
+def test_weights_in_double_precision_go_on_as_they_were(train, tmp_path, monkeypatch):
+    quick = ["--trainer.precision=64-true", "--model.schedule=constant", "--trainer.limit_train_batches=2"]
+    assert train("whole", "--trainer.max_epochs=2", *quick) == 0
+    assert train("halves", "--trainer.max_epochs=1", *quick) == 0
+    monkeypatch.chdir(tmp_path / "halves")
+    main(["fit", "--ckpt_path=last", "--trainer.max_epochs=2"])
+    whole, halves = (torch.load(runs(tmp_path / name)[-1] / "checkpoints/last.ckpt") for name in ("whole", "halves"))
+    assert whole["global_step"] == halves["global_step"]
+    torch.testing.assert_close(halves["state_dict"], whole["state_dict"], rtol=0, atol=0)
+    assert halves["state_dict"]["network.head.weight"].dtype == torch.float64
+
+
 def test_last_without_a_run_starts_one(train, tmp_path, monkeypatch):
     said = first_line(monkeypatch)
     assert train("new", "--ckpt_path=last", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2") == 0
