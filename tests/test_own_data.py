@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
+from torchmetrics import MetricCollection
 
 from seqsum.cli import main
-from seqsum.data import Batch
+from seqsum.data import Batch, SequenceData
 from seqsum.data.drawn import DrawnSequences
 from seqsum.inspect import load
+from seqsum.objectives import Objective
 from tests.test_own_networks import SHORT
 
 FLAGS = [*SHORT, "--model.encoder=Flatten", "--model.encoder.output_size=3", "--trainer.accelerator=cpu"]
@@ -34,6 +37,44 @@ class Forgetful(DrawnSequences):
 
     def describe(self) -> str:
         return "random numbers"
+
+
+class Plain(SequenceData):
+    """No more than loaders, and two numbers as targets; there is nothing to test."""
+
+    def train_dataloader(self):
+        return DataLoader(torch.arange(24.0), batch_size=8, shuffle=True, collate_fn=_collate)
+
+    def val_dataloader(self):
+        return DataLoader(torch.arange(8.0), batch_size=8, collate_fn=_collate)
+
+
+def _collate(rows):
+    numbers = torch.stack(rows).view(-1, 1, 1).expand(-1, 4, 3) / 24
+    return Batch(numbers, numbers[:, :1, :2])
+
+
+class TwoNumbers(Objective):
+    output_size, monitor, monitor_mode = 2, "val/loss", "min"
+
+    def loss(self, outputs, batch):
+        return (outputs[:, -1:] - batch.targets).square().mean()
+
+    def metrics(self):
+        return MetricCollection({})
+
+    def answers(self, outputs, batch):
+        return outputs[..., 0]
+
+
+def test_data_of_loaders_alone_train(here, capfd):
+    name = f"--data={__name__}.Plain"
+    with pytest.raises(SystemExit):
+        main([*TRAIN[1:], name, f"--model.objective={__name__}.TwoNumbers"])
+    printed, error = capfd.readouterr()
+    assert "Data: Plain" in printed
+    assert "Best checkpoint: logs/own/version_0/checkpoints/best.ckpt" in printed
+    assert "test_dataloader" in error
 
 
 class Demanding(Forgetful):

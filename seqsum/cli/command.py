@@ -43,10 +43,12 @@ def main(args: list[str] | None = None) -> None:
     subcommand, options = (args[0], args[1:]) if has_subcommand else ("fit", args)
     with _errors_in_a_line():
         app = SeqsumCLI(subcommand, read_settings(subcommand, options), program)
-        if not has_subcommand:
-            app.test_best()
-        if subcommand == "fit":
-            app.say_where_everything_is()
+        try:
+            if not has_subcommand:
+                app.test_best()
+        finally:  # a test that fails leaves the training as it is
+            if subcommand == "fit":
+                app.say_where_everything_is()
         if subcommand == "predict" and app.datamodule.own.skipped:
             sys.exit(1)
 

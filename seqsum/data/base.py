@@ -141,7 +141,7 @@ class SequenceData(LightningDataModule):
     """Base class of DataModules that yield `Batch`es.
 
     Attributes:
-        dataset: Name of the data actually used, for `results.json` and the run's folder.
+        dataset: Name of the data actually used, for `results.json` and the run's folder; by default that of the class.
         own: What was found in the user's own input for `predict`.
     """
 
@@ -150,6 +150,8 @@ class SequenceData(LightningDataModule):
 
     def __init__(self) -> None:
         super().__init__()
+        if not hasattr(self, "dataset"):
+            self.dataset = type(self).__name__
         self.own = Nothing()
         self.prepare_data_per_node = False  # rank 0 sends what it read to all others
 
@@ -190,5 +192,5 @@ class SequenceData(LightningDataModule):
         )
 
     def describe(self) -> str:
-        """Describe the sequences and how many there are, in one line for the user."""
-        raise NotImplementedError(f"{type(self).__name__} must define `describe`")
+        """Describe the sequences and how many there are, in one line for the user; by default by the data's name."""
+        return self.dataset

@@ -10,11 +10,11 @@ def scored_steps(targets: Tensor, mask: Tensor | None = None, last: int | None =
     """Return the mask of the valid steps, bool `(B, T)`; with `last`, only the last valid steps of each sequence.
 
     Args:
-        targets: `(B, T)`, which determines shape and device.
+        targets: `(B, T, …)`, which determines shape and device.
         mask: `(B, T)`, True where a step is valid, any pattern; None when all are.
         last: Number of steps at the end of each sequence; None for all.
     """
-    valid = torch.ones_like(targets, dtype=torch.bool) if mask is None else mask
+    valid = torch.ones(targets.shape[:2], dtype=torch.bool, device=targets.device) if mask is None else mask
     if last is None:
         return valid
     remaining = valid.flip(-1).cumsum(-1).flip(-1)  # valid steps from here on
