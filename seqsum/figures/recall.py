@@ -30,7 +30,7 @@ def plot_recall(symbols: Tensor, probabilities: Tensor, targets: Tensor, blank: 
         _panel(axes, read, chances, wanted, blank)
     numbers = shown_steps(len(targets[0]))
     panels[-1].set_xticks([step - 1 for step in numbers], labels=[str(step) for step in numbers])
-    panels[-1].set_xlabel("step t      ○ read   ● recalled   × should have been recalled")
+    panels[-1].set_xlabel("step t      ○ read   ● recalled   × should have been recalled      dark: probable")
     figure.tight_layout()
     return figure
 
@@ -47,7 +47,10 @@ def _panel(axes: Axes, symbols: Tensor, probabilities: Tensor, targets: Tensor, 
     seen = read < blank
     axes.plot(steps[seen], read[seen], color=GIVEN, linestyle="none", marker="o", fillstyle="none", markersize=7)
     classes = chances.shape[-1]
-    axes.set(ylabel="symbol", yticks=range(0, classes, max(1, classes // 5)))
+    named = [symbol for symbol in range(0, classes, max(1, classes // 5)) if abs(symbol - blank) > 1 or classes < 5]
+    ticks = sorted({*named, blank} & set(range(classes)))
+    axes.set_yticks(ticks, ["nothing" if symbol == blank else str(symbol) for symbol in ticks])
+    axes.set_ylabel("symbol")
 
 
 def plot_recall_by_place(answers: Tensor, targets: Tensor, blank: int) -> Figure:

@@ -108,7 +108,7 @@ def _paths(item: str, found: OwnTexts) -> list[Path] | None:
     if matches := sorted(glob(str(path))):
         return [Path(match) for match in matches]
     if re.search(r"\s", item.strip()) is None and (path.suffix or "/" in item):
-        found.skipped.append(Skipped(item, "there is no such file; a text of its own would have more than one word"))
+        found.skipped.append(Skipped(item, "is no file, and no text, which would have more than one word"))
         return []
     return None
 
