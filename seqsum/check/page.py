@@ -78,6 +78,7 @@ def plot_results(results: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure
         axes.plot(ends, ends, color="#bbbbbb", lw=1)
         axes.plot(pair["expected"], pair["came"], "o", ms=4, color=SERIES[1])
         plain(axes).set(title=name, xlabel="expected", ylabel="came")
+    figure.suptitle("one step on several rows of random numbers, each result a dot", fontsize=9)
     figure.tight_layout()
     return figure
 
