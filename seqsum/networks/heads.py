@@ -22,6 +22,9 @@ def build_head(input_size: int, hidden_sizes: Sequence[int], output_size: int) -
     Raises:
         ValueError: A size is below one.
     """
+    for name, size in (("input_size", input_size), ("output_size", output_size)):
+        if size < 1:
+            raise ValueError(f"`{name}` (={size}) of the head must be at least 1")
     if any(size < 1 for size in hidden_sizes):
         raise ValueError(f"`head_sizes` (={list(hidden_sizes)}) must be numbers of at least 1")
     if not hidden_sizes:

@@ -120,9 +120,10 @@ class Recurrent(Opaque):
                 packed sequence.
             hx: Initial state, `(L·D, B, S)`, or `(L·D, S)` for a single sequence; a tuple of them for a
                 cell with several states, such as hidden and cell state. Default: zero, or the learned state.
-            mask: Bool, `(T, B)`, or `(B, T)` with `batch_first`; any pattern. Where it is False, the row's
-                state is carried over, in both directions, and its output is zero.
-            lengths: `(B,)`, number of valid steps at the start of each row, instead of a mask.
+            mask: Bool, `(T, B)`, or `(B, T)` with `batch_first`; `(T,)` for a single sequence; any pattern. Where it
+                is False, the row's state is carried over, in both directions, and its output is zero.
+            lengths: `(B,)`, number of valid steps at the start of each row, instead of a mask; not for a single
+                sequence.
             generator: Random generator for all dropout. Default: torch's.
             constants: Tensors that stay the same at all steps: one for each of the cell's `constant_names`, and none
                 for cells without, such as those of `RNN`, `LSTM` and `GRU`. `(B, …)` each, whatever `batch_first`
@@ -136,6 +137,7 @@ class Recurrent(Opaque):
         Raises:
             ValueError: Sizes, types or devices don't fit, the time axis is empty, mask and lengths are both given, or
                 the cell takes other constants.
+            TypeError: The cell's `step` returns something else than an output and a list of states.
             RuntimeError: The backend, asked for by name, can't run the cell.
         """
         if isinstance(input, fx.Proxy):

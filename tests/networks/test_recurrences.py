@@ -7,6 +7,7 @@ from torch import nn
 from seqsum import LSTM, RNNCell
 from seqsum.data.base import unlabelled
 from seqsum.networks import Flatten, SequenceNetwork, build_network, build_recurrence
+from seqsum.networks.heads import build_head
 from seqsum.networks.initial_state import make_state
 from seqsum.networks.masked import run_masked
 
@@ -192,3 +193,9 @@ def test_a_learned_start_needs_one_to_learn(layers):
     if layers is LSTM:
         recurrence = LSTM(3, 4, batch_first=True, learn_initial_state=True)
         assert len(SequenceNetwork(Flatten(3), recurrence, nn.Linear(4, 1), "learned").recurrence.initial_state) == 2
+
+
+@pytest.mark.parametrize(("sizes", "name"), [((0, (), 1), "input_size"), ((5, (), 0), "output_size")])
+def test_a_head_has_inputs_and_outputs(sizes, name):
+    with pytest.raises(ValueError, match=rf"`{name}` \(=0\) of the head must be at least 1"):
+        build_head(*sizes)
