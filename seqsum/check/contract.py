@@ -78,9 +78,9 @@ def shapes(subject: Subject) -> None:
     _require_shapes(subject, 1)
     try:
         _require_shapes(subject, 0)
+    except Fault:
+        raise
     except USER_ERRORS as error:
-        if isinstance(error, Fault):
-            raise
         raise Fault(
             f"a batch of no rows raises {describe_error(error)}",
             expected="sizes in words, such as `view(-1, 4, hidden_size)`, if there may be such batches",

@@ -69,8 +69,9 @@ def _copy(module: nn.Module) -> nn.Module:
     """A copy on the CPU; what is given stays as it is."""
     known: dict[int, Any] = {}  # copies of what deepcopy does not take
     for part in module.modules():
+        computed = computed_by_hooks(part)
         for name, value in vars(part).items():
-            if name in computed_by_hooks(part) and isinstance(value, Tensor):
+            if name in computed and isinstance(value, Tensor):
                 known[id(value)] = value.detach().clone()
             elif isinstance(value, Tensor) and not value.is_leaf:
                 raise Fault(

@@ -25,8 +25,9 @@ def parameters_registered(subject: Subject) -> None:
     known = {id(tensor) for tensor in [*module.parameters(), *module.buffers()]}
     known |= {id(part) for part in module.modules()}
     for owner in module.modules():
+        computed = computed_by_hooks(owner)
         for name, value in vars(owner).items():
-            if name.startswith("_") or name in computed_by_hooks(owner):
+            if name.startswith("_") or name in computed:
                 continue
             for path, thing in _walk(f"self.{name}", value):
                 if id(thing) not in known:

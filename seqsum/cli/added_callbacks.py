@@ -23,6 +23,7 @@ SELDOM = (
     *("epoch", "step", "train/learning_rate", "train/gradient_norm"),
     *("train/images_per_second", "train/sequences_per_second"),
 )
+FINDERS = (LearningRateFinder, BatchSizeFinder)  # search before a training begins
 OWN = ("lightning.", "seqsum.")  # callbacks from these packages log no other metrics
 
 
@@ -55,7 +56,7 @@ def check_finders(callbacks: Sequence[Callback], module: SequenceModule) -> None
             default optimizer, and the optimizer is the user's own.
     """
     for callback in callbacks:
-        if not isinstance(callback, LearningRateFinder | BatchSizeFinder):
+        if not isinstance(callback, FINDERS):
             continue
         name = type(callback).__name__
         if isinstance(callback, LearningRateFinder) and module.optimizer is not None:
@@ -69,7 +70,7 @@ def check_finders(callbacks: Sequence[Callback], module: SequenceModule) -> None
 
 def without_finders(callbacks: Sequence[Callback]) -> list[Callback]:
     """Leave out callbacks that search before a training begins: one that goes on has what they found."""
-    return [callback for callback in callbacks if not isinstance(callback, LearningRateFinder | BatchSizeFinder)]
+    return [callback for callback in callbacks if not isinstance(callback, FINDERS)]
 
 
 def check_monitors(callbacks: Sequence[Callback], module: SequenceModule) -> None:

@@ -116,9 +116,10 @@ def lengths_of(sequence_length: int | tuple[int, int] | dict[float, int]) -> tup
     if isinstance(sequence_length, dict):
         return Growth(sequence_length)
     lengths = list(sequence_length) if isinstance(sequence_length, list | tuple) else [sequence_length] * 2
-    if len(lengths) == 2 and all(map(is_whole, lengths)) and lengths[0] > lengths[1]:
+    whole = len(lengths) == 2 and all(map(is_whole, lengths))
+    if whole and lengths[0] > lengths[1]:
         raise InputError(f"`--data.sequence_length` (={lengths}) must be [shortest, longest]")
-    if len(lengths) != 2 or not all(map(is_whole, lengths)) or not 1 <= lengths[0] <= lengths[1]:
+    if not whole or lengths[0] < 1:
         raise InputError(
             f"`--data.sequence_length` (={sequence_length!r}) must be at least 1, or [shortest, longest], or lengths "
             "by share of the training, in whole numbers"

@@ -66,15 +66,14 @@ class Diagnosis(Callback):
         self.every_n_steps = every_n_steps
         self.said: list[Said] = []
         self.looked = -1  # step of the last look
-        self.first_loss: float | None = None  # of a batch of this many steps
-        self.first_length = 0
+        self.first_loss, self.first_length = 0.0, 0  # of a batch of so many steps
         self.onlooker = Onlooker()
         self.before: dict[str, Tensor] = {}  # weights by name, before the optimizer step
         self.sized: list[str] = []  # names of the weights whose relative change is measured
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.said, self.looked, self.before = [], -1, {}
-        self.first_loss, self.first_length = None, 0
+        self.first_loss, self.first_length = 0.0, 0
         self.sized = sized_matrices(module_of(pl_module).network)
         self.onlooker.stop()
 
@@ -132,10 +131,10 @@ class Diagnosis(Callback):
         """Check the loss and the answers."""
         outputs, batch = self.onlooker.outputs, self.onlooker.batch
         loss, length = objective.loss(outputs, batch).item(), outputs.shape[1]
-        if step == 0 or length >= MUCH_LONGER * self.first_length:  # longer sequences may have larger sums
+        if length >= MUCH_LONGER * self.first_length:  # longer sequences may have larger sums
             self.first_loss, self.first_length = loss, length
         found = findings.low_loss(loss, objective.lowest_loss)
-        if found is None and self.first_loss is not None:
+        if found is None:
             found = findings.diverged_loss(loss, self.first_loss)
         answers = objective.answers(outputs, batch)
         # not for classes: predicting one class for everything can be a normal early stage

@@ -93,7 +93,9 @@ def plot_decisions(
         "probability of each class after each step, from dark (0) to bright (1)",
         "dot: decision · line: it settles",
     ]
-    figure.text(0.5, 0.06 / height, ("\n" if narrow else " · ").join(notes), ha="center", va="bottom", fontsize=8)
+    figure.text(
+        0.5, 0.06 / height, ("\n" if narrow else " · ").join(notes), ha="center", va="bottom", fontsize=8, color=INK
+    )
     return figure
 
 

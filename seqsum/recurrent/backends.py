@@ -102,15 +102,15 @@ def run(
     cell: RecurrentCell, backend: Backend, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
 ) -> tuple[Tensor, list[Tensor]]:
     """Run the cell with the backend that `choose_backend` returned; see `unroll`."""
-    begun = state
+    begun, used = state, None
     if mask is not None and backend != "native":  # native doesn't read what is masked
-        inputs = leave_out(inputs, mask)
-        state = leave_out_rows(state, mask, len(cell.state_size))
+        inputs, used = leave_out(inputs, mask), mask.any(0).unsqueeze(-1)
+        state = leave_out_rows(state, used, len(cell.state_size))
     try:
         outputs, final = runner(cell, backend)(inputs, state, mask, reverse)
-        return outputs, final if state is begun else put_rows_back(
-            final, begun, cast("Tensor", mask), len(cell.state_size)
-        )
+        if used is not None:
+            final = put_rows_back(final, begun, used, len(cell.state_size))
+        return outputs, final
     except RuntimeError as error:
         if (why := wrong_shapes(cell, inputs, state)) is not None:
             raise TypeError(why) from error

@@ -72,14 +72,12 @@ def leave_out(inputs: Tensor, mask: Tensor | None) -> Tensor:
     return inputs.masked_fill(~mask.view(*mask.shape, *[1] * (inputs.dim() - 2)), 0)
 
 
-def leave_out_rows(state: list[Tensor], mask: Tensor, num_states: int) -> list[Tensor]:
-    """Set states `(B, S)` to zero in rows that the mask `(T, B)` leaves out at all steps, for the reason above."""
-    unused = ~mask.any(0).unsqueeze(-1)
-    return [tensor.masked_fill(unused, 0) for tensor in state[:num_states]] + state[num_states:]
+def leave_out_rows(state: list[Tensor], used: Tensor, num_states: int) -> list[Tensor]:
+    """Set states `(B, S)` to zero in rows that are not used `(B, 1)`, at no step, for the reason above."""
+    return [tensor.masked_fill(~used, 0) for tensor in state[:num_states]] + state[num_states:]
 
 
-def put_rows_back(final: list[Tensor], begun: list[Tensor], mask: Tensor, num_states: int) -> list[Tensor]:
-    """Carry the given state over in rows that the mask leaves out at all steps."""
-    used = mask.any(0).unsqueeze(-1)
+def put_rows_back(final: list[Tensor], begun: list[Tensor], used: Tensor, num_states: int) -> list[Tensor]:
+    """Carry the given state over in rows that are not used."""
     kept = [torch.where(used, final[k], begun[k]) for k in range(num_states)]
     return kept + final[num_states:]

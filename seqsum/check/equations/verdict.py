@@ -44,6 +44,11 @@ def equations(subject: Subject) -> str | None:
         _look_without_norms(subject, reference)
         raise _unknown(subject, search, search.nearest(cost))
     _require(subject, search, match)
+    return _told(subject, reference, match)
+
+
+def _told(subject: Subject, reference: Equations, match: Match) -> str:
+    """What a cell is that gives the reference's numbers, and how its weights stand."""
     return "; ".join([f"torch.nn.{reference.name.upper()}Cell's", *remarks(subject, reference, match.layout)])
 
 
@@ -135,7 +140,7 @@ def recognise(subject: Subject) -> str:
         except Fault as fault:
             fault.status, fault.message = "noted", f"its own, and nearly {reference.article}'s: {fault.message}"
             raise
-        return "; ".join([f"torch.nn.{reference.name.upper()}Cell's", *remarks(subject, reference, match.layout)])
+        return _told(subject, reference, match)
     return "those of none of torch.nn's cells: its own. Say `like=` to hold it against one of them"
 
 
