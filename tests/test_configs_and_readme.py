@@ -109,7 +109,7 @@ def test_options_are_these(parsed):
         "encoder_learning_rate",
         "cell", "hidden_size", "num_layers", "backend", "output_activation", "bias", "initial_state",
         "forget_bias", "encoder", "head_sizes", "truncate", "bidirectional", "readout", "dropout", "recurrent_dropout",
-        "input_dropout", "readout_dropout", "carry",
+        "input_dropout", "readout_dropout", "carry", "cell_options",
     ]  # fmt: skip
     assert list(settings["model"]["encoder"]["init_args"]) == [
         "channels",

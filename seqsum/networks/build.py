@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from seqsum.networks.conv_encoder import ConvEncoder
 from seqsum.networks.encoders import Encoder
@@ -37,6 +37,7 @@ def build_network(
     input_dropout: float = 0.0,
     readout_dropout: float = 0.0,
     carry: int = 0,
+    cell_options: dict[str, Any] | None = None,
 ) -> SequenceNetwork:
     """Build an encoder, a recurrence and a head with matching sizes.
 
@@ -81,6 +82,8 @@ def build_network(
         readout_dropout: Probability, in training, of dropping a number that the head reads.
         carry: For outputs that add up: most other sequences of the batch that the network reads before each training
             sequence, half of the time, to go on from where they lead. It learns to count far from short sequences.
+        cell_options: Further arguments of the cell, by name: those of your own cell's class, such as
+            `{zoneout: 0.1}`, `layer_norm` of the hand-written ones, `nonlinearity` of `rnn`, `proj_size` of `lstm`.
 
     Raises:
         ValueError: An option is unknown, below its minimum, or not supported by the cell.
@@ -99,6 +102,7 @@ def build_network(
         bidirectional=bidirectional,
         dropout=dropout,
         recurrent_dropout=recurrent_dropout,
+        cell_options=cell_options,
     )
     width = hidden_size
     if isinstance(recurrence, Recurrent):  # whose cell may have other outputs

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import torch
@@ -14,6 +13,7 @@ from seqsum.recurrent import GRU, LSTM, RNN, Recurrent, RecurrentCell
 from seqsum.recurrent.backends import Backend
 from seqsum.recurrent.cells import OutputActivation
 from seqsum.recurrent.cells.base import check_probability
+from seqsum.recurrent.cells.constructor import arguments_of
 from seqsum.recurrent.layers import TorchLike
 
 Bias = Literal["two", "one", "none"]
@@ -32,6 +32,7 @@ def build_recurrence(
     bidirectional: bool = False,
     dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
+    cell_options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Build the recurrent layers of a `cell`: batch first, `(B, T, F)` -> `(B, T, D·H)`.
 
@@ -54,6 +55,7 @@ def build_recurrence(
         recurrent_dropout: Probability, in training, of hiding a unit of the hidden state from the gates, the same at
             all steps of a sequence; not supported by torch's own layers, nor by your own cell classes unless they have
             an argument of that name.
+        cell_options: Further arguments of your own cell's class; of hand-written cells those in `CELL_OPTIONS`.
 
     Raises:
         TypeError: `cell` is no text.
@@ -74,6 +76,9 @@ def build_recurrence(
     check_probability("recurrent_dropout", recurrent_dropout)
     if dropout and num_layers == 1:
         raise ValueError(f"`dropout` (={dropout}) works between layers, so `num_layers` (=1) must be at least 2")
+    further = dict(cell_options or {})
+    if cell in LAYERS or cell in TORCH_LAYERS:
+        _check_options(cell, further, CELL_OPTIONS.get(cell, ()))
     options: dict[str, Any] = {"num_layers": num_layers, "batch_first": True}
     options |= {"bidirectional": bidirectional, "dropout": dropout}
     if cell in TORCH_LAYERS:
@@ -83,11 +88,13 @@ def build_recurrence(
     if cell not in LAYERS:
         if bias != "two":
             raise ValueError(f"`bias` (={bias!r}) must be left out for `cell` {cell!r}, which has the biases it makes")
-        return Recurrent(_own_cell(cell, input_size, hidden_size, recurrent_dropout), **options)
+        if recurrent_dropout:
+            further["recurrent_dropout"] = recurrent_dropout
+        return Recurrent(_own_cell(cell, input_size, hidden_size, further), **options)
     if cell == "lstm":
         options["output_activation"] = output_activation or "identity"
     options |= {"bias": bias != "none", "recurrent_bias": bias == "two", "recurrent_dropout": recurrent_dropout}
-    layers = LAYERS[cell](input_size, hidden_size, **options)
+    layers = LAYERS[cell](input_size, hidden_size, **options, **further)
     if forget_bias is not None:
         starts = forget_bias if isinstance(forget_bias, Mapping) else {KEEPING_GATES[cell]: forget_bias}
         _start_gates(layers, starts)
@@ -118,17 +125,22 @@ def _torch_layers(cell: str, input_size: int, hidden_size: int, **options: Any) 
     return layers
 
 
-def _own_cell(path: str, input_size: int, hidden_size: int, recurrent_dropout: float) -> Any:
-    """Make a user's own cell; dropout, which not all have, is passed only if it is wanted."""
+def _own_cell(path: str, input_size: int, hidden_size: int, options: Mapping[str, Any]) -> Any:
+    """Make a user's own cell."""
     found = _import_cell(path)
-    if not recurrent_dropout:
-        return found(input_size, hidden_size)
-    if "recurrent_dropout" not in inspect.signature(found).parameters:
+    try:
+        positional, named = arguments_of(found, {"input_size": input_size, "hidden_size": hidden_size}, options)
+    except TypeError as error:
         raise ValueError(
-            f"`recurrent_dropout` (={recurrent_dropout}) does not go with `cell` {path!r}, "
-            "which has no argument of that name"
-        )
-    return found(input_size, hidden_size, recurrent_dropout=recurrent_dropout)
+            f"`cell` (={path!r}) can't be made: {error}. Arguments besides sizes are given by `cell_options`"
+        ) from error
+    return found(*positional, **named)
+
+
+def _check_options(cell: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
+    if unknown := [name for name in options if name not in known]:
+        others = f"only {' and '.join(known)}" if known else "which is torch's own"
+        raise ValueError(f"`cell_options` (={dict(options)}): `cell` {cell!r} has no `{unknown[0]}`, {others}")
 
 
 def _identity_rnn(input_size: int, hidden_size: int, **options: Any) -> RNN:
@@ -150,7 +162,7 @@ def _start_gates(layers: TorchLike, starts: Mapping[str, float]) -> None:
             nn.init.constant_(of_gates[name], value)
 
 
-def _import_cell(path: str) -> Callable[..., Any]:
+def _import_cell(path: str) -> type:
     module_name, _, class_name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), class_name) if module_name else None
@@ -163,6 +175,12 @@ def _import_cell(path: str) -> Callable[..., Any]:
 
 
 LAYERS: dict[str, Callable[..., TorchLike]] = {"rnn": RNN, "irnn": _identity_rnn, "lstm": LSTM, "gru": GRU}
+CELL_OPTIONS: dict[str, tuple[str, ...]] = {  # what has no option of its own on the command line
+    "rnn": ("layer_norm", "nonlinearity"),
+    "irnn": ("layer_norm",),
+    "lstm": ("layer_norm", "proj_size"),
+    "gru": ("layer_norm",),
+}
 KEEPING_GATES = {"lstm": "forget_gate", "gru": "update_gate"}  # gates that keep the state when open
 TORCH_LAYERS: dict[str, tuple[Callable[..., nn.RNNBase], Callable[..., TorchLike]]] = {
     "torch_rnn": (nn.RNN, RNN),

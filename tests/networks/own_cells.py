@@ -21,6 +21,21 @@ class HalfLife(RecurrentCell):
         return hidden, [hidden]
 
 
+class Zoneout(HalfLife):
+    """It keeps a part of its state, and takes sizes by other names, in another order, and an argument more."""
+
+    def __init__(self, num_units: int, kept: float, features: int) -> None:
+        super().__init__(features, num_units)
+        self.kept = kept
+
+    def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        hidden = self.kept * state[0] + (1 - self.kept) * projected
+        return hidden, [hidden]
+
+    def like(self, input_size: int) -> "Zoneout":
+        return Zoneout(self.hidden_size, self.kept, input_size)
+
+
 class Wide(HalfLife):
     """Its output is three times as wide as its state."""
 

@@ -100,13 +100,53 @@ def test_recurrent_dropout_reaches_every_cell(cell, bidirectional):
 @pytest.mark.parametrize(
     ("cell", "reason"),
     [
-        ("torch_lstm", "which is torch's own"),
-        ("tests.networks.own_cells.HalfLife", "which has no argument of that name"),
+        ("torch_lstm", r"`recurrent_dropout` \(=0.25\) does not go with `cell` 'torch_lstm', which is torch's own"),
+        ("tests.networks.own_cells.HalfLife", "the constructor has no argument `recurrent_dropout`"),
     ],
 )
 def test_recurrent_dropout_is_refused_where_there_is_none(cell, reason):
-    with pytest.raises(ValueError, match=rf"`recurrent_dropout` \(=0.25\) does not go with `cell` '{cell}', {reason}"):
+    with pytest.raises(ValueError, match=reason):
         build_recurrence(cell, 3, 4, recurrent_dropout=0.25)
+
+
+ZONEOUT = "tests.networks.own_cells.Zoneout"
+
+
+def test_further_arguments_of_ones_own_cell_are_options():
+    layers = build_recurrence(ZONEOUT, 3, 4, num_layers=2, cell_options={"kept": 0.25})
+    assert [(cell.input_size, cell.hidden_size, cell.kept) for cell in layers.cells] == [(3, 4, 0.25), (4, 4, 0.25)]
+    inputs = torch.randn(2, 1, 3)
+    expected = 0.75 * layers.cells[1].read(0.75 * layers.cells[0].read(inputs))
+    torch.testing.assert_close(layers(inputs)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("cell", "options", "attribute"),
+    [
+        ("rnn", {"nonlinearity": "relu"}, ("nonlinearity", "relu")),
+        ("lstm", {"proj_size": 2}, ("proj_size", 2)),
+        *[(cell, {"layer_norm": True}, ("layer_norm", True)) for cell in ("rnn", "irnn", "lstm", "gru")],
+    ],
+)
+def test_options_of_built_in_cells_reach_all_layers(cell, options, attribute):
+    network = build_network(2, cell, 4, 2, encoder=Flatten(3), output_activation="tanh", cell_options=options)
+    name, value = attribute
+    assert [getattr(inner, name) for inner in network.recurrence.cells] == [value, value]
+    assert network(unlabelled(torch.randn(5, 6, 3))).shape == (5, 6, 2)
+
+
+@pytest.mark.parametrize(
+    ("cell", "options", "message"),
+    [
+        (ZONEOUT, {}, "what `kept` is to be is not known. Arguments besides sizes are given by `cell_options`"),
+        (ZONEOUT, {"kept": 0.5, "keep": 1}, "the constructor has no argument `keep`"),
+        ("gru", {"bias": False}, r"`cell_options` \(={'bias': False}\): `cell` 'gru' has no `bias`, only layer_norm"),
+        ("torch_gru", {"layer_norm": True}, "`cell` 'torch_gru' has no `layer_norm`, which is torch's own"),
+    ],
+)
+def test_missing_and_unknown_options_of_cells_are_named(cell, options, message):
+    with pytest.raises(ValueError, match=message):
+        build_recurrence(cell, 3, 4, cell_options=options)
 
 
 @pytest.mark.parametrize("bias", ["one", "none"])
