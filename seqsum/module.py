@@ -194,10 +194,16 @@ class SequenceModule(GraphedModule):
             self.loss_read = time.monotonic()
         return due
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def on_validation_start(self) -> None:
+        _require_one(self.trainer.val_dataloaders, "val_dataloader")
+
+    def on_test_start(self) -> None:
+        _require_one(self.trainer.test_dataloaders, "test_dataloader")
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         return self._shared_step(batch, "val")[1]  # so that callbacks need not run the network again
 
-    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         outputs = self._shared_step(batch, "test")[1]
         if len(self.answer_metrics):
             self.answer_metrics.update(self.objective.predict(self.network, batch), batch)
@@ -288,6 +294,15 @@ class SequenceModule(GraphedModule):
             _check_groups(len(groups), self.encoder_learning_rate)
             for group in groups:
                 group["fused"] = self._fused(self.trainer.strategy.root_device)
+
+
+def _require_one(loaders: Any, name: str) -> None:
+    """Refuse several loaders: metrics are of one split, which Lightning would mix."""
+    if isinstance(loaders, list | tuple | dict) and len(loaders) > 1:
+        raise InputError(
+            f"`{name}` of the data gives {len(loaders)} loaders, and only one is evaluated: let an argument of the "
+            "data choose, and run `test --ckpt_path=best` with each of its values"
+        )
 
 
 def _name_of(thing: object) -> str:

@@ -77,6 +77,33 @@ def test_data_of_loaders_alone_train(here, capfd):
     assert "test_dataloader" in error
 
 
+class Many(Plain):
+    """Two loaders for validation or test, as `of` says."""
+
+    def __init__(self, of: str = "") -> None:
+        super().__init__()
+        self.of = of
+
+    def val_dataloader(self):
+        return [super().val_dataloader()] * (1 + (self.of == "val"))
+
+    def test_dataloader(self):
+        return dict.fromkeys("ab"[: 1 + (self.of == "test")], super().val_dataloader())
+
+
+@pytest.mark.parametrize("of", ["", "val", "test"])
+def test_only_one_loader_is_evaluated(here, capfd, of):
+    flags = [*TRAIN[1:], f"--data={__name__}.Many", f"--data.of={of}", f"--model.objective={__name__}.TwoNumbers"]
+    if not of:
+        main(flags)
+        loss = json.loads((here / "logs/own/version_0/results.json").read_text())["test"]["test/loss"]
+        assert f"Test of own on Many: loss {loss:.4f}" in capfd.readouterr().out
+        return
+    with pytest.raises(SystemExit):
+        main(flags)
+    assert f"error: `{of}_dataloader` of the data gives 2 loaders, and only one is evaluated" in capfd.readouterr().err
+
+
 class Demanding(Forgetful):
     """Arguments without types and defaults."""
 

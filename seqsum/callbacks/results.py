@@ -121,7 +121,7 @@ def print_table(results: dict[str, Any]) -> None:
     others = {name for name in results["test"] if name.removeprefix("test/") not in (*results["test_by_step"], "loss")}
     caption = " · ".join(f"{name} {results['test'][name]:.4f}" for name in sorted(others))
     if not results["test_by_step"]:
-        print_line(f"{title}: {caption or results['test']}")
+        print_line(f"{title}: {caption or 'loss {:.4f}'.format(results['test']['test/loss'])}")
         return
     print_line(title)  # as the table's title it would be wrapped to the width of the table
     table = Table(caption=caption or None)
