@@ -30,7 +30,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.checks import are_plain, check_tensors
 from seqsum.recurrent.explain import wrong_shapes
-from seqsum.recurrent.export import Scan, Traced, is_exporting
+from seqsum.recurrent.export import JitTraced, Scan, is_exporting
 from seqsum.recurrent.kernels import (
     find_kernel,
     find_native_kernel,
@@ -244,7 +244,7 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
             raise RuntimeError(
                 f"`backend` (={backend!r}) doesn't work with torch.export and torch.jit.trace: use 'auto' or 'eager'"
             )
-        return Scan(cell) if is_exporting() else Traced(cell)
+        return Scan(cell) if is_exporting() else JitTraced(cell)
     if backend == "script":
         return run_scripted(scripted(Unroll(cell)))
     if backend == "compile":

@@ -47,7 +47,7 @@ class Scan(Unroll):
         return outputs, [*final, *constants]
 
 
-class Traced(Unroll):
+class JitTraced(Unroll):
     """`Unroll` for torch.jit.trace, by torch's own LSTM, GRU or RNN operation where it computes the same."""
 
     def forward(

@@ -36,7 +36,7 @@ DEFAULTS: dict[str, Any] = {  # the options that `repr` shows, and their default
 }
 
 States = Tensor | tuple[Tensor, ...]
-Given = list[Tensor | None]  # constants that the caller gives, (B, …) each
+GivenConstants = list[Tensor | None]  # constants that the caller gives, (B, …) each
 
 
 class Recurrent(Opaque):
@@ -176,7 +176,12 @@ class Recurrent(Opaque):
         return pack_like(outputs, lengths, input), self._wrap(reorder(final, input.unsorted_indices))
 
     def _run(
-        self, outputs: Tensor, hx: list[Tensor] | None, mask: Tensor | None, generator: Generator | None, given: Given
+        self,
+        outputs: Tensor,
+        hx: list[Tensor] | None,
+        mask: Tensor | None,
+        generator: Generator | None,
+        given: GivenConstants,
     ) -> tuple[Tensor, list[Tensor]]:
         """Run all layers, time first: `(T, B, F)`, states `(L·D, B, S)` -> `(T, B, D·O)`, final states."""
         # A state sums over many steps and needs float32. So under autocast (`--trainer.precision=bf16-mixed`)
@@ -208,7 +213,7 @@ class Recurrent(Opaque):
         state: list[Tensor] | None,
         mask: Tensor | None,
         generator: Generator | None,
-        given: Given,
+        given: GivenConstants,
     ) -> tuple[Tensor, list[Tensor]]:
         """Run one layer in one direction: `(T, B, F)`, states `(B, S)` -> `(T, B, O)`, final states."""
         cell = self._cell(index)
@@ -224,7 +229,7 @@ class Recurrent(Opaque):
         cell: RecurrentCell,
         mask: Tensor | None,
         generator: Generator | None,
-        given: Given,
+        given: GivenConstants,
         inputs: Tensor,
         state: list[Tensor],
     ) -> tuple[Tensor, list[Tensor]]:
@@ -299,7 +304,7 @@ class Recurrent(Opaque):
         check_states(states, self._reference(input), partial(self._cell(0).initial_state, 1, input))
         return states if batch else [state.unsqueeze(1) for state in states]
 
-    def _list_constants(self, constants: Constants | None, batch: Sequence[int], input: Tensor) -> Given:
+    def _list_constants(self, constants: Constants | None, batch: Sequence[int], input: Tensor) -> GivenConstants:
         """Check the user's constants and return them as a list of `(B, …)`; see `_unwrap` for the arguments."""
         cell = self._cell(0)
         given = list_constants(cell, constants, batch)

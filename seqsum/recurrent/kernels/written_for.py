@@ -29,7 +29,7 @@ FINGERPRINTS: dict[type[RecurrentCell], str] = {
 _ORIGINAL = {cell: {name: getattr(cell, name) for name in METHODS} for cell in FINGERPRINTS}
 
 
-def is_plain(cell: RecurrentCell) -> TypeGuard[PackedCell]:
+def has_kernels(cell: RecurrentCell) -> TypeGuard[PackedCell]:
     """Whether a cell is built-in, without options that the native and Triton kernels lack."""
     plain = isinstance(cell, PackedCell) and type(cell) in NAMES and not cell.layer_norm  # a subclass may differ
     return plain and not (isinstance(cell, LSTMCell) and cell.proj_size)

@@ -12,14 +12,14 @@ from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.kernels.autograd import Run, run_kernel
 from seqsum.recurrent.kernels.native.build import REALS, load_library
 from seqsum.recurrent.kernels.native.unroll import UnrollNative
-from seqsum.recurrent.kernels.written_for import NAMES, edited, is_plain
+from seqsum.recurrent.kernels.written_for import NAMES, edited, has_kernels
 
 __all__ = ["find_native_kernel", "native_obstacle"]
 
 
 def native_obstacle(cell: RecurrentCell) -> str | None:
     """Explain why the kernels can't run this cell; None if they can."""
-    if not is_plain(cell):
+    if not has_kernels(cell):
         return "the kernels are for RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or `proj_size`"
     if why := edited(cell):
         return why
@@ -37,7 +37,7 @@ def find_native_kernel(cell: RecurrentCell) -> Run:
         RuntimeError: There is no kernel for it, or it can't be compiled on this machine.
     """
     obstacle = native_obstacle(cell)
-    if obstacle is not None or not is_plain(cell):
+    if obstacle is not None or not has_kernels(cell):
         raise RuntimeError(f"`backend` (='native') can't run {type(cell).__name__}: {obstacle}")
     library = load_library(REALS[cell.weight_ih.dtype])
     return partial(run_kernel, partial(UnrollNative, library, NAMES[type(cell)]))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.kernels.autograd import Run, run_kernel
-from seqsum.recurrent.kernels.written_for import NAMES, edited, is_plain
+from seqsum.recurrent.kernels.written_for import NAMES, edited, has_kernels
 
 __all__ = ["find_triton_kernel", "triton_obstacle"]
 
@@ -28,7 +28,7 @@ CAPABILITY = (8, 0)  # the first with products in bfloat16 and TF32
 
 def triton_obstacle(cell: RecurrentCell) -> str | None:
     """Explain why the kernels can't run this cell, or not with its weights' type or device; None if they can."""
-    if not is_plain(cell):
+    if not has_kernels(cell):
         return "the kernels are for RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or `proj_size`"
     if why := edited(cell):
         return why
