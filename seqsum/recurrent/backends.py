@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from seqsum.recurrent.cells import RecurrentCell
+from seqsum.recurrent.cells import RecurrentCell, is_copy
 from seqsum.recurrent.checks import are_plain, check_tensors
 from seqsum.recurrent.explain import wrong_shapes
 from seqsum.recurrent.export import JitTraced, Scan, is_exporting
@@ -75,7 +75,8 @@ def unroll(
         ValueError: The backend is unknown, the time axis is empty, or a size, type or device doesn't fit.
         RuntimeError: The backend, asked for by name, can't run this cell.
     """
-    return run(cell, choose_backend(cell, inputs, state, mask, backend), inputs, state, mask, reverse)
+    chosen = choose_backend(cell, inputs, state, mask, backend)
+    return run(cell, chosen, inputs, state, mask, reverse, by_auto=backend == "auto")
 
 
 def choose_backend(
@@ -99,15 +100,26 @@ def choose_backend(
 
 
 def run(
-    cell: RecurrentCell, backend: Backend, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
+    cell: RecurrentCell,
+    backend: Backend,
+    inputs: Tensor,
+    state: list[Tensor],
+    mask: Tensor | None,
+    reverse: bool,
+    by_auto: bool,
 ) -> tuple[Tensor, list[Tensor]]:
-    """Run the cell with the backend that `choose_backend` returned; see `unroll`."""
+    """Run the cell with the backend that `choose_backend` returned, `by_auto` or not; see `unroll`."""
     begun, used = state, None
     if mask is not None and backend != "native":  # native doesn't read what is masked
         inputs, used = leave_out(inputs, mask), mask.any(0).unsqueeze(-1)
         state = leave_out_rows(state, used, len(cell.state_size))
     try:
-        outputs, final = runner(cell, backend)(inputs, state, mask, reverse)
+        try:
+            outputs, final = runner(cell, backend)(inputs, state, mask, reverse)
+        except RuntimeError as error:
+            if backend != "script" or not by_auto:
+                raise
+            outputs, final = _run_eagerly(cell, error, inputs, state, mask, reverse)
         if used is not None:
             final = put_rows_back(final, begun, used, len(cell.state_size))
         return outputs, final
@@ -120,6 +132,21 @@ def run(
                 "`use_reentrant=False`: use 'auto', 'eager' or `use_reentrant=True`"
             ) from error
         raise
+
+
+def _run_eagerly(cell: RecurrentCell, error: Exception, *arguments: Any) -> tuple[Tensor, list[Tensor]]:
+    """Run a cell in Python after its script has failed, as it does for some types that TorchScript compiles.
+
+    If it doesn't fail here, its class counts as one that can't be compiled.
+    """
+    try:
+        results = Unroll(cell)(*arguments)
+    except Exception as own:
+        raise own from None  # names the line of the step, in Python
+    not_scriptable.add(type(cell))
+    why = str(error).strip().splitlines()[-1]
+    warnings.warn(f"{type(cell).__name__} runs eagerly, since TorchScript can't run it: {why}", stacklevel=3)
+    return results
 
 
 def check_backend(backend: str) -> None:
@@ -195,7 +222,7 @@ def _is_scriptable(cell: RecurrentCell) -> bool:
 
 def is_changing(cell: nn.Module) -> bool:
     """Whether hooks or parametrizations recompute weights for each run, so that a script would soon be out of date."""
-    if not all(isinstance(parameter, nn.Parameter) for parameter in cell.parameters()):
+    if is_copy(cell) or not all(isinstance(parameter, nn.Parameter) for parameter in cell.parameters()):
         return True
     return any(part._forward_pre_hooks or part._forward_hooks or is_parametrized(part) for part in cell.modules())
 

@@ -19,7 +19,9 @@ from seqsum.recurrent.cells import (
     RecurrentCell,
     computed_weights,
     dropout_mask,
+    hand_back_attributes,
     has_hooks,
+    is_copy,
     list_constants,
     reorder_constants,
     require_cell,
@@ -36,6 +38,7 @@ DEFAULTS: dict[str, Any] = {  # the options that `repr` shows, and their default
 }
 
 States = Tensor | tuple[Tensor, ...]
+FRESH = ("native", "triton")  # backends whose final states nothing else holds, neither inputs nor saved tensors
 GivenConstants = list[Tensor | None]  # constants that the caller gives, (B, …) each
 
 
@@ -204,7 +207,9 @@ class Recurrent(Opaque):
                     results.append(result)
                     final.append(state)
                 outputs = torch.cat(results, dim=-1) if self.bidirectional else results[0]
-        return outputs, [torch.stack(states) for states in zip(*final, strict=True)]
+            if len(final) == 1 and self.last_backend in FRESH:
+                return outputs, [states.unsqueeze(0) for states in final[0]]  # saves a GPU a launch for each
+            return outputs, [torch.stack(states) for states in zip(*final, strict=True)]
 
     def _run_cell(
         self,
@@ -244,7 +249,9 @@ class Recurrent(Opaque):
         backend = choose_backend(cell, inputs, state, mask, self.backend)
         if backend != self.last_backend:  # setting an attribute of a module takes as long as a small product
             self.last_backend = backend
-        outputs, final = run(cell, backend, inputs, state, mask, reverse)
+        outputs, final = run(cell, backend, inputs, state, mask, reverse, by_auto=self.backend == "auto")
+        if is_copy(cell):
+            hand_back_attributes(cell)
         return outputs, final[: len(cell.state_size)]
 
     def _computed_weights(self, index: int, cell: RecurrentCell) -> dict[str, Tensor]:
@@ -261,6 +268,8 @@ class Recurrent(Opaque):
     def _check_input(self, input: Tensor) -> None:
         if not isinstance(input, Tensor):
             raise ValueError(f"`input` (={type(input).__name__}) must be a tensor or a packed sequence")
+        if input.is_nested:
+            raise ValueError("`input` must be no nested tensor: pad it, and give `lengths`, or pack it")
         if input.dim() not in (2, 3):
             raise ValueError(
                 f"`input` of shape {tuple(input.shape)} must have three axes, or two for a single sequence, "

@@ -322,6 +322,14 @@ def test_lengths_may_be_of_any_type_of_whole_numbers_and_others_are_refused():
             layer(inputs, lengths=wrong)
 
 
+@pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_nested_tensors_are_refused(layout):
+    nested = torch.nested.nested_tensor([torch.ones(2, F), torch.ones(3, F)], layout=layout)
+    with pytest.raises(ValueError, match="`input` must be no nested tensor: pad it"):
+        LSTM(F, H, batch_first=True)(nested)
+
+
 def test_complex_inputs_are_no_words():
     with pytest.raises(ValueError, match=r"^`input` of type torch\.complex64 must be of the type of the weights"):
         LSTM(F, H)(torch.randn(T, B, F, dtype=torch.complex64))

@@ -8,7 +8,7 @@ from seqsum.recurrent.cells.lstm import LSTMCell, OutputActivation
 from seqsum.recurrent.cells.packed import PackedCell, dropout_mask
 from seqsum.recurrent.cells.rnn import Nonlinearity, RNNCell
 from seqsum.recurrent.cells.source_attention import Attention, SourceAttention
-from seqsum.recurrent.cells.weights import computed_weights, has_hooks, with_weights
+from seqsum.recurrent.cells.weights import computed_weights, hand_back_attributes, has_hooks, is_copy, with_weights
 
 __all__ = [
     "Attention",
@@ -24,7 +24,9 @@ __all__ = [
     "SourceAttention",
     "computed_weights",
     "dropout_mask",
+    "hand_back_attributes",
     "has_hooks",
+    "is_copy",
     "list_constants",
     "reorder_constants",
     "require_cell",

@@ -11,6 +11,8 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 from seqsum.recurrent.cells.base import RecurrentCell
 
+COPY_OF = "_copy_of"  # attribute of a copy, which is the cell itself
+NOT_THE_CELLS_OWN = {*vars(nn.Module()), "_compiled", COPY_OF}
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
@@ -36,7 +38,7 @@ def computed_weights(cell: nn.Module) -> dict[str, Tensor]:
 
 
 def with_weights(cell: RecurrentCell, weights: Mapping[str, Tensor]) -> RecurrentCell:
-    """Copy a cell shallowly, with the given tensors as its weights and without hooks; share everything else.
+    """Copy a cell shallowly for one run, with the given tensors as its weights and without hooks; share all else.
 
     The copy has the cell's class from before it was parametrized, so that kernels for that class accept it.
     """
@@ -46,5 +48,18 @@ def with_weights(cell: RecurrentCell, weights: Mapping[str, Tensor]) -> Recurren
 
     own["_parameters"] = {**cell._parameters, **weights}
     own["_modules"] = {name: module for name, module in cell._modules.items() if name != "parametrizations"}
-    twin.__dict__.update(own, **{kind: OrderedDict() for kind in HOOKS})
+    twin.__dict__.update(own, **{kind: OrderedDict() for kind in HOOKS}, **{COPY_OF: cell})
     return twin
+
+
+def is_copy(cell: nn.Module) -> bool:
+    """Whether the cell is a copy from `with_weights`."""
+    return COPY_OF in cell.__dict__
+
+
+def hand_back_attributes(twin: RecurrentCell) -> None:
+    """Set what a step of a copy has set, such as a counter, on the cell itself."""
+    cell: RecurrentCell = twin.__dict__[COPY_OF]
+    for name, value in twin.__dict__.items():
+        if name not in NOT_THE_CELLS_OWN and cell.__dict__.get(name) is not value:
+            cell.__dict__[name] = value
