@@ -41,12 +41,12 @@ H100 = plans.Device(132, 227 * 1024)
 
 SHARED = [
     *((500, 70, torch.bfloat16), (256, 20, torch.bfloat16), (160, 33, torch.float32), (1000, 9, torch.bfloat16)),
-    *((500, 64, torch.float32), (1100, 8, torch.float32), (2048, 8, torch.bfloat16)),  # weights read in each step
+    *((500, 64, torch.float32), (600, 8, torch.float32), (2048, 8, torch.bfloat16)),  # weights read in each step
 ]
 COMPILED = (
     *("lstm:bfloat16:128:32:90", "lstm:bfloat16:512:64:90", "gru:bfloat16:160:32:90", "rnn:bfloat16:512:64:90"),
     *("lstm:float32:128:32:90", "lstm:float32:512:64:90", "lstm:bfloat16:256:32:80", "gru:float16:64:8:80"),
-    *("lstm:bfloat16:1024:16:90", "lstm:float32:1024:200:90"),
+    *("lstm:bfloat16:1024:16:90", "lstm:float32:1024:200:90", "lstm:float32:1024:16:90"),
 )  # cell, type, units, rows, compute capability
 
 
@@ -61,7 +61,10 @@ def exact(monkeypatch):
 
 @pytest.fixture(scope="module")
 def compiler():
-    """Start a process that compiles all kernels while the other tests run."""
+    """Start a process that compiles all kernels while the other tests run, unless these compile them for a GPU."""
+    if CUDA:
+        yield None
+        return
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", "tests.recurrent.compile_triton", *COMPILED]
     root, pipe = Path(__file__).parents[2], subprocess.PIPE
@@ -394,7 +397,7 @@ def test_work_is_cut_to_fit_an_h100(cell, size, rows, width, expected):
 @pytest.mark.parametrize("shared_memory", [99, 163, 227])
 def test_no_program_gets_more_than_the_device_has(shared_memory):
     device = plans.Device(108, shared_memory * 1024)
-    some = itertools.product(CELLS, ("forward", "backward"), range(1, 2100, 29), (1, 9, 70, 300), (2, 4, 8))
+    some = itertools.product(CELLS, ("forward", "backward"), range(1, 2100, 29), (1, 9, 70, 300, 2_000_000), (2, 4, 8))
     for cell, way, size, rows, width in some:
         found = plans.plan(cell, way, size, rows, width, device)
         if found is not None:
@@ -404,6 +407,7 @@ def test_no_program_gets_more_than_the_device_has(shared_memory):
             assert found.groups[0] * found.units >= size
             assert found.groups[1] * found.rows >= rows
             assert found.alone or found.groups[0] * found.groups[1] <= device.multiprocessors
+            assert found.groups[1] <= 65_535, "the second axis of a grid has no more"
 
 
 @pytest.mark.parametrize(
@@ -420,6 +424,7 @@ def test_products_are_as_precise_as_torchs(matmul, precision, monkeypatch):
     assert launch.product_precision(torch.float32) == precision
 
 
+@pytest.mark.skipif(CUDA, reason="the other tests compile kernels for this GPU")
 def test_all_kernels_compile_for_gpus(compiler):
     """For A100 and H100: shared memory suffices, few registers spill, products use tensor cores.
 
@@ -444,10 +449,10 @@ def test_all_kernels_compile_for_gpus(compiler):
             assert line["launches"] == max(2, len(line["steps"])), line  # all are launched twice
             assert line["same"], line  # but for the step
             assert line["shared"] <= (227 if capability == 90 else 163) * 1024, line
-            assert line["stack"] <= 192, line
+            assert line["stack"] <= (448 if line["streamed"] else 192), line
             assert (line["waiting"] > 0) == line["together"], line
             assert (line["products"] > 0) == (not line["kernel"].endswith("once")), line
-            assert line["barriers"] <= (64 if line["streamed"] else 24 if line["together"] else 16), line
+            assert line["barriers"] <= (84 if line["streamed"] else 24 if line["together"] else 16), line
     ways = ("forward", "backward")
     persistent_forms = {(False, False), (True, False), (True, True)}
     assert set(kernels) == {(way, *form) for way in ways for form in persistent_forms} | {

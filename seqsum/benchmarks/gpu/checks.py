@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +24,8 @@ from seqsum.benchmarks.gpu.results import Results
 ROOT = Path(seqsum.__file__).parents[1]
 KERNEL_TESTS = "tests/recurrent/test_triton.py"
 MARKED = re.compile(r"mark\.gpu|def test_\w+\([^)]*\bdevice\b")
-PATIENCE = 10.0  # seconds for an interrupted pytest to write its report
+PATIENCE = 20.0  # seconds for an interrupted pytest to write its report; it waits 10 for a process that hangs
+HANGING = 60  # seconds after which a test counts as failed, so that its process can go on, by pytest-timeout
 TAIL = 2000  # characters of an output that are kept
 
 
@@ -73,10 +75,12 @@ class Run:
         self.report, self.log = place.with_suffix(".xml"), place.with_suffix(".log")
         processes = max(1, min(6, (os.cpu_count() or 1) // 2))  # other processes compile kernels meanwhile
         command = [
-            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
+            *(sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider"),
             *(f"--numprocesses={processes}", f"--maxprocesses={processes}", "--dist=worksteal"),
             *(f"--junitxml={self.report}", *arguments),
         ]
+        if find_spec("pytest_timeout"):
+            command += [f"--timeout={HANGING}", "--timeout-method=thread"]  # no signal reaches a test that waits in C
         self.interrupted = False
         with self.log.open("w") as log:
             streams: dict[str, Any] = {"stdout": log, "stderr": subprocess.STDOUT}

@@ -43,6 +43,7 @@ SHAPES = [
 OTHER_CELLS = [shape for shape in SHAPES if shape.steps != 28 and shape.hidden not in (64, 768)]
 VARIABLE = [Shape(64, 50, 128, 128), Shape(64, 200, 64, 64)]
 LENGTHS: tuple[Lengths, ...] = ("unsorted", "sorted")
+MANY = 256  # units; more than these are many
 LONGEST_LOOP = 300  # most steps for `script` and `bptt`, which launch kernels at every step and would take too long
 SECONDS = 0.4  # for the timed rounds of a case in one mode; more if three rounds take longer
 
@@ -56,7 +57,10 @@ class Entry(NamedTuple):
 
 
 def plan() -> list[Entry]:
-    """List all measurements, the most important first, because the time may not suffice for all."""
+    """List all measurements, the most important first, because the time may not suffice for all.
+
+    Those with many units come last. Their programs wait for each other, and one that hangs ends the part.
+    """
     cudnn = [Contestant(TORCH, precision) for precision in PRECISIONS]
     triton = [Contestant("triton", precision) for precision in PRECISIONS]
     entries = []
@@ -67,7 +71,7 @@ def plan() -> list[Entry]:
         entries.append(Entry(Case("lstm", shape, lengths), [*cudnn, *triton, Contestant("bptt", "float32")]))
     for shape, cell in itertools.product(OTHER_CELLS, ("gru", "rnn")):
         entries.append(Entry(Case(cell, shape), [*cudnn, *(c for c in triton if c.precision != "tf32")]))
-    return entries
+    return sorted(entries, key=lambda entry: entry.case.shape.hidden > MANY)
 
 
 def measure(options: argparse.Namespace, device: torch.device, results: Results, deadline: Deadline) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from seqsum.benchmarks.gpu.budget import Deadline
 from seqsum.benchmarks.gpu.contestants import MODES, Arena, Case, Contestant, Mode, can_run
-from seqsum.benchmarks.gpu.kernels import compare
+from seqsum.benchmarks.gpu.kernels import MANY, compare
 from seqsum.benchmarks.gpu.results import Results
 from seqsum.benchmarks.recurrent import Shape
 from seqsum.benchmarks.timing import machine
@@ -25,14 +25,15 @@ NAMES: dict[Mode, str] = {"forward": "inference", "both": "training"}
 
 
 def cases() -> list[tuple[Case, str]]:
-    """List cases and types, the most important first, because the time may not suffice for all."""
+    """List cases and types in the order of `kernels.plan`."""
     sizes = {"float32": SIZES, "bfloat16": SIZES, "float16": SIZES[:FEW]}
-    return [
+    found = [
         (Case(cell, Shape(batch, steps, hidden, hidden)), name)
         for name in sizes
         for cell in ("lstm", "gru", "rnn")
         for batch, steps, hidden in sizes[name]
     ]
+    return sorted(found, key=lambda each: each[0].shape.hidden > MANY)
 
 
 def head_of_rule(device: torch.device, command: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ CHUNK = 128  # units that are summed one after another; chunks are summed in par
 BLOCKS = (64, 128)  # rows of a block of weights: units per program, times slots for the gates
 ROWS = (8, 16)  # rows of the batch per program: the fewer, the faster a step
 STREAMED_ROWS = (8, 16, 32)
+MOST_GROUPS = 65_535  # programs along the second axis of a CUDA grid
 
 
 class Plan(NamedTuple):
@@ -53,7 +54,7 @@ def plan(cell: str, way: Way, size: int, batch: int, width: int, device: Device)
     padded = max(16, 1 << (size - 1).bit_length())
     slots = 1 if NUM_GATES[cell] == 1 else 4
     on_chip = 1 << (device.shared_memory * 7 // 8).bit_length() - 1  # bytes for weights; the rest is for other data
-    if slots * padded**2 * width <= on_chip:
+    if slots * padded**2 * width <= on_chip and batch <= ROWS[-1] * MOST_GROUPS:
         rows = next((rows for rows in ROWS if batch <= rows * device.multiprocessors), ROWS[-1])
         warps = 4 if rows == ROWS[0] and padded * width <= (256 if way == "forward" else 128) else 8
         return Plan(padded, padded, rows, (1, -(-batch // rows)), warps, alone=True)
@@ -71,7 +72,7 @@ def plan(cell: str, way: Way, size: int, batch: int, width: int, device: Device)
 
 
 def _spills(way: Way, padded: int, block: int, rows: int, width: int) -> bool:
-    """Whether a program that reads its weights in each step would need more registers than there are."""
+    """Whether a program that reads its weights in each step would need far more registers than there are."""
     received = padded * rows  # numbers from the other programs in each step
     operand = block * rows * width if way == "backward" else 0  # bytes of all gates' gradients, in every warp
     return received > 16384 or operand > 8192 or (padded > 1024 and block > BLOCKS[0])
