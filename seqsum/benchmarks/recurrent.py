@@ -34,6 +34,9 @@ SHAPES = {
     "rows": Shape(128, 28, 28, 128),  # MNIST, row by row
     "fastrnns": Shape(64, 100, 512, 512),  # pytorch/benchmarks/fastrnns
     "narrow": Shape(32, 200, 64, 128),  # long and narrow
+    "one_step": Shape(16, 1, 512, 512),  # as a decoder calls it, step by step
+    "one_row": Shape(1, 50, 512, 512),
+    "few_rows": Shape(4, 20, 64, 1024),
     "flashrnn": Shape(16, 1024, 768, 768),  # NX-AI/flashrnn; takes a GPU
 }
 LENGTHS_SHAPES = {

@@ -10,7 +10,8 @@
     triton   the same in Triton for GPUs (`kernels/triton/`): one launch for all steps, or two launches a step if there
              are too many units and rows
     auto     the fastest backend for this cell; never fails where eager works. On a GPU, measurements decide
-             (`rule.py`). On a CPU, native if there is a compiler, otherwise bptt, script or eager
+             (`rule.py`). On a CPU, native if there is a compiler and enough steps for the size of the weights,
+             otherwise bptt, script or eager
 
 torch.export and torch.jit.trace record the loop of `auto` and `eager` as a loop (`export.py`). Only this module calls
 `torch.compile`, and only `scripting.py` `torch.jit.script`.
@@ -27,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from seqsum.recurrent.cells import RecurrentCell, is_copy
+from seqsum.recurrent.cells import PackedCell, RecurrentCell, is_copy
 from seqsum.recurrent.checks import are_plain, check_tensors
 from seqsum.recurrent.explain import wrong_shapes
 from seqsum.recurrent.export import JitTraced, Scan, is_exporting
@@ -36,6 +37,7 @@ from seqsum.recurrent.kernels import (
     find_native_kernel,
     find_triton_kernel,
     native_obstacle,
+    native_pays,
     triton_obstacle,
 )
 from seqsum.recurrent.kernels.autograd import is_recomputed, saves_through_hooks
@@ -163,7 +165,7 @@ def resolve_backend(
     Args:
         cell: The cell. `auto` depends on the device and type of its weights.
         backend: See the top of this module.
-        batch, steps: Size of the input, `B` and `T`; on a GPU `auto` depends on them as well.
+        batch, steps: Size of the input, `B` and `T`. `auto` depends on both on a GPU, and on the steps on a CPU.
 
     Raises:
         ValueError: The backend is unknown.
@@ -177,7 +179,7 @@ def resolve_backend(
     if any(name in cell.__dict__ for name in METHODS):  # on the instance: TorchScript compiles the class's method
         return "eager"
     if native_obstacle(cell) is None:  # only on a CPU, which has no rule
-        return "native"
+        return "native" if steps is None or native_pays(cast("PackedCell", cell), steps) else "bptt"
     for candidate in (*fastest_backends(cell, batch, steps), *WITHOUT_A_RULE):
         if CAN_RUN[candidate](cell):
             return cast("Backend", candidate)

@@ -135,6 +135,15 @@ def test_without_a_compiler_auto_says_nothing_and_native_says_why(empty_cache, m
         unroll(cell, inputs, state, backend="native")
 
 
+@needs_compiler
+@pytest.mark.parametrize(("features", "hidden", "fewest"), [(64, 64, 1), (28, 128, 1), (1, 512, 3), (512, 512, 34)])
+def test_auto_takes_native_from_so_many_steps_on_as_repay_packing_the_weights(features, hidden, fewest):
+    cell, inputs, state, _ = make("lstm", 2, 3, features, hidden, torch.float32)
+    chosen = [resolve_backend(cell, "auto", batch=3, steps=steps) for steps in range(1, 100)]
+    assert chosen == ["bptt"] * (fewest - 1) + ["native"] * (100 - fewest)
+    torch.testing.assert_close(unroll(cell, inputs, state), unroll(cell, inputs, state, backend="native"))
+
+
 @pytest.mark.parametrize(
     ("script", "message"),
     [

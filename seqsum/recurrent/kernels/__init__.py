@@ -14,12 +14,20 @@ from seqsum.recurrent.kernels.autograd import Run, run_kernel
 from seqsum.recurrent.kernels.bptt import BackwardThroughTime
 from seqsum.recurrent.kernels.gru import UnrollGRU
 from seqsum.recurrent.kernels.lstm import UnrollLSTM
-from seqsum.recurrent.kernels.native import find_native_kernel, native_obstacle
+from seqsum.recurrent.kernels.native import find_native_kernel, native_obstacle, native_pays
 from seqsum.recurrent.kernels.rnn import UnrollRNN
 from seqsum.recurrent.kernels.triton import find_triton_kernel, triton_obstacle
 from seqsum.recurrent.kernels.written_for import edited
 
-__all__ = ["edited", "find_kernel", "find_native_kernel", "find_triton_kernel", "native_obstacle", "triton_obstacle"]
+__all__ = [
+    "edited",
+    "find_kernel",
+    "find_native_kernel",
+    "find_triton_kernel",
+    "native_obstacle",
+    "native_pays",
+    "triton_obstacle",
+]
 
 _KERNELS: dict[type[RecurrentCell], type[BackwardThroughTime]] = {
     RNNCell: UnrollRNN,

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from seqsum.recurrent.cells import RecurrentCell
+from seqsum.recurrent.cells import PackedCell, RecurrentCell
 from seqsum.recurrent.kernels.autograd import Run, run_kernel
 from seqsum.recurrent.kernels.native.build import REALS, load_library
 from seqsum.recurrent.kernels.native.unroll import UnrollNative
 from seqsum.recurrent.kernels.written_for import NAMES, edited, has_kernels
 
-__all__ = ["find_native_kernel", "native_obstacle"]
+__all__ = ["find_native_kernel", "native_obstacle", "native_pays"]
+
+BYTES_A_STEP = 2**17  # of weights that a step repays, see docs/speed.md
 
 
 def native_obstacle(cell: RecurrentCell) -> str | None:
@@ -28,6 +30,15 @@ def native_obstacle(cell: RecurrentCell) -> str | None:
         return f"the kernels are for float32 and float64 on a CPU, not {weight.dtype} on {weight.device.type}"
     library = load_library(REALS[weight.dtype])
     return library if isinstance(library, str) else None
+
+
+def native_pays(cell: PackedCell, steps: int) -> bool:
+    """Whether the kernel runs that many steps as fast as torch's products do, whatever the size of the batch.
+
+    It packs all weights in each call, and reads those of the input again in each step.
+    """
+    of_input, of_state = (weight.numel() * weight.element_size() for weight in (cell.weight_ih, cell.weight_hh))
+    return of_input + of_state // 16 <= steps * BYTES_A_STEP
 
 
 def find_native_kernel(cell: RecurrentCell) -> Run:
