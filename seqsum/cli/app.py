@@ -9,6 +9,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from seqsum.callbacks import Pictures
 from seqsum.checkpoint_file import NotFiniteWeightsError
@@ -199,7 +200,14 @@ class SeqsumCLI(LightningCLI):
             print_left_out(self.datamodule.own)
 
     def test_best(self) -> None:
-        """Test the best checkpoint of the finished training, or the last weights if there is none."""
+        """Test the best checkpoint of the finished training, or the last weights if there is none.
+
+        Data of the user's own need not have a test split.
+        """
+        if not is_overridden("test_dataloader", self.datamodule):
+            if self.trainer.is_global_zero:
+                print_line(f"No test: {type(self.datamodule).__name__} has no `test_dataloader`")
+            return
         best = self._best_checkpoint() or None
         try:
             if best is not None:
