@@ -117,6 +117,17 @@ def test_inputs_and_gradients_may_have_any_strides():
         torch.testing.assert_close(ours, theirs)
 
 
+@needs_compiler
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize(("dtype", "huge"), [(torch.float32, 1e36), (torch.float64, 1e306)])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_saturated_gates_let_no_gradient_of_an_enormous_input_through(kind, dtype, huge, sign):
+    cell, _, state, constants = make(kind, 3, 2, 2, 3, dtype)
+    inputs = torch.full((3, 2, 2), sign * huge, dtype=dtype, requires_grad=True)
+    found, expected = (results(cell, inputs, state, constants, None, False, name) for name in ("native", "eager"))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
     """Use an empty cache, as on a machine that has compiled nothing yet."""

@@ -77,6 +77,10 @@ template <class real> INLINE Vector<real> exponential(Vector<real> x) {
     return series * power;
 }
 
-template <class real> INLINE Vector<real> sigmoid(Vector<real> x) { return 1 / (1 + exponential<real>(-x)); }
+// Zero below -LIMIT: a gate that is shut must not let through the gradient of an enormous input.
+template <class real> INLINE Vector<real> sigmoid(Vector<real> x) {
+    const Vector<real> open = 1 / (1 + exponential<real>(-x));
+    return x < -Types<real>::LIMIT ? Vector<real>{} : open;
+}
 
 template <class real> INLINE Vector<real> hyperbolic_tangent(Vector<real> x) { return 2 * sigmoid<real>(2 * x) - 1; }
