@@ -17,8 +17,11 @@ from seqsum.recurrent.unroll import Unroll
 
 
 def is_exporting() -> bool:
-    """Whether torch.export is running the model; False in versions of torch that can't tell."""
-    return hasattr(torch.compiler, "is_exporting") and torch.compiler.is_exporting()
+    """Whether torch.export is running the model; False in versions of torch that can't tell.
+
+    Reads the flag itself, since torch 2.11 takes `torch.compiler.is_exporting()` for True under torch.compile.
+    """
+    return getattr(torch.compiler, "_is_exporting_flag", False)
 
 
 class Scan(Unroll):

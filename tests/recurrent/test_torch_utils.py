@@ -10,6 +10,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 from seqsum import GRU, LSTM, GRUCell, LSTMCell, Recurrent
 from seqsum.recurrent import resolve_backend, unroll
+from seqsum.recurrent.export import is_exporting
 from tests.covering import covering
 from tests.recurrent.oracles import BACKENDS, KINDS, B, F, H, T, assert_same, fits, pair, run, torch_name
 from tests.recurrent.test_recurrent import MinimalGatedUnit
@@ -342,6 +343,15 @@ def test_hooks_of_a_cell_run_once_around_each_run(backend):
     layer(inputs)
     assert first(inputs[0]).shape == (B, H)  # a cell called directly runs a single step
     assert len(seen) == 2
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("backend", ["auto", "eager", "script", "bptt"])
+def test_a_compiled_model_runs_the_backend_that_its_layer_names(backend):
+    layer, inputs = LSTM(F, H, backend=backend), torch.randn(T, B, F)
+    torch._dynamo.reset()
+    torch.testing.assert_close(torch.compile(layer, backend="eager")(inputs)[0], layer(inputs)[0])
+    assert not torch.compile(lambda given: given + int(is_exporting()), backend="eager")(torch.zeros(1)).item()
 
 
 @pytest.mark.filterwarnings("ignore")  # torch.compile and torch.export warn about their own code
