@@ -20,6 +20,7 @@ from seqsum.data.pairs.vocabularies import MIN_COUNT, Pieces, Vocabularies
 from seqsum.data.text import END, PADDING, UNKNOWN
 from seqsum.data.text.own import OwnText, OwnTexts, read_texts
 from seqsum.data.text.ragged import pad
+from seqsum.data.text.sentences import normalise
 from seqsum.data.text.vocabulary import WRITTEN
 from seqsum.errors import InputError
 
@@ -219,7 +220,7 @@ class Translation(IndexedData):
         if not self.texts:
             raise InputError("`--data.texts` must give a sentence to translate: a file, a folder, or the sentence")
         # only at spaces: the checkpoint's vocabulary, by which sentences are split, is not there yet
-        return read_texts(self.texts, str.split, by_line=True)
+        return read_texts(self.texts, lambda text: normalise(text, lower_case=False).split(), by_line=True)
 
     def pair_of(self, split: Split, row: int) -> SentencePair:
         """Return the sentences of a row, in lower case if they are read so, otherwise as they were written."""

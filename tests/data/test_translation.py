@@ -286,7 +286,7 @@ def test_many_own_sentences_are_served_in_their_order(root):
     assert rows == [data.as_batch(text).inputs[0].tolist() for text in data.own.texts]
 
 
-@pytest.mark.parametrize("empty", ["", " ", "\n"])
+@pytest.mark.parametrize("empty", ["", " ", "\n", "\u200b", " \u2060\u00ad "])
 def test_an_empty_text_is_not_the_current_folder(root, tmp_path, monkeypatch, empty):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other.txt").write_text("Hund")

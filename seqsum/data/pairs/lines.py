@@ -6,6 +6,7 @@ import gzip
 import zlib
 from pathlib import Path
 
+from seqsum.data.text.sentences import normalise
 from seqsum.data.text.tokens import NotTextError, decode
 from seqsum.errors import InputError
 
@@ -32,12 +33,14 @@ def read_lines(path: Path, flag: str) -> list[str]:
         raise InputError(f"`{flag}`: {path} is damaged or ends early ({error}). Replace it by a whole one.") from error
     except OSError as error:
         raise InputError(f"`{flag}`: {path} can't be read: {error.strerror or error}") from error
-    if not text.strip():
-        raise InputError(f"`{flag}`: {path} holds no sentence")
     lines = [line.strip(" \r") for line in text.split("\n")]
-    while not lines[-1].strip():
+    empty = [number for number, line in enumerate(lines, start=1) if not normalise(line, lower_case=False)]
+    while empty and empty[-1] == len(lines):
         lines.pop()
-    if empty := [number for number, line in enumerate(lines, start=1) if not line.strip()]:
+        empty.pop()
+    if not lines:
+        raise InputError(f"`{flag}`: {path} holds no sentence")
+    if empty:
         others = f", and {len(empty) - 1:,} more are" if len(empty) > 1 else ""
         raise InputError(f"`{flag}`: line {empty[0]:,} of {path} is empty{others}")
     return lines

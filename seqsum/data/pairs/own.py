@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from seqsum.data.digits import Split
 from seqsum.data.pairs.lines import read_lines
 from seqsum.data.pairs.sentence_pairs import ParallelText, SentencePair, SentencePairs
+from seqsum.data.text.sentences import normalise
 from seqsum.errors import InputError
 
 HELD_OUT = 0.1  # of the pairs for validation, and as many for the test
@@ -49,7 +51,7 @@ def _fields(path: Path, number: int, line: str, places: Sequence[int]) -> Senten
         has = "no tab" if len(fields) == 1 else f"only {len(fields)} columns"
         raise InputError(f"`--data.pairs` (={path}): line {number:,} has {has}: {line[:40]!r}")
     for place in places:
-        if not fields[place]:
+        if not normalise(fields[place], lower_case=False):
             raise InputError(f"`--data.pairs` (={path}): column {place + 1} of line {number:,} is empty")
     return SentencePair(*(fields[place] for place in places))
 
@@ -61,10 +63,11 @@ def _select(rows: Sequence[SentencePair], places: Sequence[int]) -> SentencePair
 def hold_out(rows: Sequence[SentencePair]) -> dict[Split, list[int]]:
     """Divide pairs into splits, so that no sentence, of either language, is in two of them.
 
-    Pairs that share a sentence form a group, and so do pairs that are linked by others; upper case and spaces make
-    no difference. Groups come in the order of a hash of their sentences, whatever the order of the lines. Each goes
-    to the test split if it still fits there, otherwise to validation, otherwise to training: large groups are all
-    trained on. Test and validation get a tenth of the pairs each, at most 1,000.
+    Pairs that share a sentence form a group, and so do pairs that are linked by others. Sentences are the same if
+    networks read them alike, or would in the same case. Groups come in the order of a hash of their sentences,
+    whatever the order of the lines. Each goes to the test split if it still fits there, otherwise to validation,
+    otherwise to training: large groups are all trained on. Test and validation get a tenth of the pairs each, at most
+    1,000.
 
     Returns:
         The rows of each split, in their order.
@@ -83,7 +86,9 @@ def _hash(pair: SentencePair) -> bytes:
 
 
 def _key(sentence: str) -> str:
-    return " ".join(sentence.casefold().split())
+    """Return the same key for sentences that networks read alike: subwords read ﬁ as fi."""
+    compatible = unicodedata.normalize("NFKC", normalise(sentence, lower_case=False))
+    return normalise(compatible.casefold(), lower_case=False)  # folding takes accents apart
 
 
 def _groups(rows: Sequence[SentencePair]) -> list[list[int]]:

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from seqsum.data.text.vocabulary import END, START, UNKNOWN, WRITTEN, Vocabulary
 
-INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\ufeff"))  # soft hyphen, zero-width space, byte order mark
+# soft hyphen, zero-width space, marks of the writing's direction, word joiner, byte order mark
+INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
 
 
 class SentenceVocabulary:
@@ -80,6 +81,10 @@ def decoder_inputs(targets: Tensor) -> Tensor:
 
 
 def normalise(sentence: str, lower_case: bool) -> str:
-    """Write a sentence with composed accents, straight apostrophes and single spaces, without invisible characters."""
-    text = unicodedata.normalize("NFC", sentence).translate(INVISIBLE).replace("’", "'")
-    return " ".join((text.lower() if lower_case else text).split())
+    """Write a sentence as networks read it: "" if there is nothing to read in it.
+
+    Accents are composed, apostrophes straight and spaces single, and there are no invisible characters.
+    """
+    text = sentence.translate(INVISIBLE).replace("’", "'")
+    # composed last: ẖ is one character in lower case only, and an invisible one may part an accent from its letter
+    return unicodedata.normalize("NFC", " ".join((text.lower() if lower_case else text).split()))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from seqsum.data.pairs.lines import read_lines
 from seqsum.data.pairs.made import COUNTS, LANGUAGES, make_pairs
 from seqsum.data.pairs.multi30k import read_multi30k
 from seqsum.data.pairs.own import hold_out, read_pairs
+from seqsum.data.text.sentences import INVISIBLE, normalise
+from seqsum.data.text.words import WordVocabulary
 from seqsum.errors import InputError
 from tests.data.pairs.written import write_multi30k, write_sentences
 
@@ -42,7 +45,7 @@ def test_pairs_whose_lines_end_with_carriage_returns_are_read(tmp_path):
         read_pairs(tmp_path / "own.txt", SentencePair("1", "2"))
 
 
-@pytest.mark.parametrize("end", ["", "\n", "\n\n\n", "\r\n\r\n", "\n \n\t\n"])
+@pytest.mark.parametrize("end", ["", "\n", "\n\n\n", "\r\n\r\n", "\n \n\t\n", "\n\u200b\n\u2060\ufeff\t \n"])
 def test_empty_lines_at_the_end_of_a_file_are_ignored(tmp_path, end):
     (tmp_path / "file").write_bytes(f"eins\tone\t\nzwei\ttwo\t{end}".encode())
     assert read_lines(tmp_path / "file", "--data.pairs") == ["eins\tone\t", "zwei\ttwo\t"]
@@ -58,6 +61,8 @@ def test_empty_lines_at_the_end_of_a_file_are_ignored(tmp_path, end):
         (b"eins\0", r"file\.gz is no text"),
         (b"", r"file\.gz holds no sentence"),
         (b"\n\n", r"file\.gz holds no sentence"),
+        ("\n\u200b\n".encode(), r"file\.gz holds no sentence"),
+        ("eins\n\u200b\ndrei\n".encode(), r"line 2 of .*file\.gz is empty$"),
     ],
 )
 def test_a_file_with_other_content_is_named_with_the_line(tmp_path, content, message):
@@ -169,20 +174,57 @@ def test_splits_depend_on_the_sentences_and_not_on_the_order_of_the_lines(tmp_pa
         assert list(pairs.source) != list(again.splits[split].source)
 
 
+def written_otherwise(sentence: str, chance: random.Random) -> str:
+    """Write a sentence so that networks read the same, or would in the same case."""
+    for change in (
+        lambda text: chance.choice((text.upper(), text.lower(), text.title())),
+        lambda text: unicodedata.normalize(chance.choice(("NFC", "NFD")), text),
+        lambda text: text.replace("'", "’"),
+        lambda text: text.replace(" ", chance.choice(("  ", "\u00a0", " \u2028"))),
+        lambda text: insert(text, chr(chance.choice([*INVISIBLE])), chance.randint(0, len(text))),
+    ):
+        sentence = change(sentence) if chance.random() < 0.5 else sentence
+    return sentence
+
+
+def insert(text: str, character: str, place: int) -> str:
+    return text[:place] + character + text[place:]
+
+
 def test_no_sentence_is_in_two_splits_where_pairs_repeat():
     chance = random.Random(0)
     for _ in range(20):
         count = chance.randint(100, 600)
         numbers = [(chance.randrange(count), chance.randrange(count)) for _ in range(count // 3)]
-        rows = [SentencePair(chance.choice(("Ein  Satz", "ein satz")) + f" {a}", f"a sentence {b}") for a, b in numbers]
+        rows = [
+            SentencePair(*(written_otherwise(text, chance) for text in (f"l'été à Ḍḥ\u1e96 {a}", f"it's Straße {b}")))
+            for a, b in numbers
+        ]
         splits = hold_out(rows)
         assert sorted(row for found in splits.values() for row in found) == list(range(len(rows)))
         assert splits["val"]
         assert splits["test"]
         assert max(len(splits["val"]), len(splits["test"])) <= round(0.1 * len(rows))
-        for language in range(2):
-            seen = [{" ".join(rows[row][language].lower().split()) for row in found} for found in splits.values()]
+        for language, reads in ((0, str.casefold), (1, str.casefold), (0, str), (1, str)):
+            seen = [{reads(normalise(rows[row][language], True)) for row in found} for found in splits.values()]
             assert len(set().union(*seen)) == sum(map(len, seen))
+
+
+@pytest.mark.parametrize("lower_case", [True, False])
+def test_words_are_read_alike_however_a_sentence_is_written(lower_case):
+    chance, split = random.Random(1), WordVocabulary([], lower_case).split
+    for _ in range(200):
+        text = "".join(chance.choices("aHEsJüǰéẖñ ' ", k=12))
+        written = unicodedata.normalize(chance.choice(("NFC", "NFD")), text).replace("'", chance.choice("'’"))
+        written = insert(written, chr(chance.choice([*INVISIBLE])), chance.randint(0, len(written)))
+        assert split(written) == split(text)
+        assert split(written.upper()) == split(text.upper())
+
+
+def test_pairs_that_subwords_read_alike_are_in_one_split():
+    rows = [SentencePair(f"{text}{n}", f"{n} {text}") for n in range(60) for text in ("ein ﬁlm №", "Ein Film No")]
+    for found in hold_out(rows).values():
+        assert found == sorted({row ^ 1 for row in found})
 
 
 def test_pairs_that_others_link_stay_together():
@@ -203,6 +245,7 @@ def test_at_most_a_thousand_pairs_are_held_out():
         ([("eins", "one"), ("zwei two",)], {}, r"own\.txt\): line 2 has no tab: 'zwei two'"),
         ([("eins", "one"), ("zwei", "two")], {"target": "3"}, r"own\.txt\): line 1 has only 2 columns"),
         ([("eins", "one"), ("zwei", " ")], {}, r"own\.txt\): column 2 of line 2 is empty"),
+        ([("eins", "one"), ("\u200b \u00ad", "two")], {}, r"own\.txt\): column 1 of line 2 is empty"),
         ([("eins", "one"), ("zwei", "two")], {}, r"own\.txt\) has too few different pairs: none is left for the train"),
         ([("eins", "one")] * 50, {}, r"has too few different pairs: none is left for the (val|test)"),
         ([("eins", "one")], {"source": "de"}, r"`--data\.source` \(=de\) must be a column of `--data\.pairs`"),
