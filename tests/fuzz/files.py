@@ -82,6 +82,16 @@ def image(source: random.Random) -> tuple[str, bytes]:
     return suffix, content.getvalue()
 
 
+def frames(suffix: str, source: random.Random) -> bytes:
+    """Content of an image with three frames that differ, where the format takes several."""
+    generator = np.random.default_rng(source.randrange(2**32))
+    first, *others = [Image.fromarray(generator.integers(0, 256, (24, 31)).astype(np.uint8)) for _ in range(3)]
+    content = io.BytesIO()
+    several = {"save_all": True, "append_images": others} if suffix in ("gif", "tif", "png", "webp") else {}
+    first.save(content, FORMATS[suffix], **several, **({"lossless": True} if suffix == "webp" else {}))
+    return content.getvalue()
+
+
 class Code:
     """Makes a file when it is unpickled."""
 

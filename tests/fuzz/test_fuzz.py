@@ -9,6 +9,7 @@ import os
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from seqsum.data import digits
 from seqsum.data.images import read_images
+from seqsum.data.images.frames import UnreadableError, read_frames
 from seqsum.data.index_tables import IndexBatches
 from seqsum.errors import InputError
 from seqsum.inspect.restore import load
@@ -122,6 +124,41 @@ def test_images(tmp_path):
             assert f"`--data.images`: {path} " in message, number
             refused += 1
     assert 0 < refused < cases(100)
+
+
+def frames_of(path: Path) -> tuple[list[np.ndarray], str]:
+    """The frames that are read, and why no more of them are."""
+    found = []
+    try:
+        for frame in read_frames(path):
+            found.append(frame.grey)
+            assert frame.number == len(found)
+    except UnreadableError as error:
+        return found, str(error)
+    return found, ""
+
+
+@pytest.mark.parametrize("suffix", files.FORMATS)
+def test_frames_before_the_damage_are_read_and_nothing_but_its_reason_comes_out(tmp_path, suffix):
+    source, path = random.Random(SEED), tmp_path / f"digit.{suffix}"
+    refused, most = 0, 0
+    for number in range(cases(40)):
+        content = files.frames(suffix, source)
+        path.write_bytes(content)
+        whole, _ = frames_of(path)
+        path.write_bytes(content[: source.randrange(len(content))])
+        found, reason = frames_of(path)
+        assert len(found) < len(whole) or not reason, number
+        assert all(map(np.array_equal, found, whole)), number
+        most = max(most, len(found))
+        path.write_bytes(files.damage(content, source))
+        found, reason = frames_of(path)
+        assert found or reason, number
+        assert not reason or reason.startswith("can't be read as an image"), number
+        assert (" from frame " in reason) == bool(found and reason), number
+        refused += bool(reason)
+    assert refused > cases(40) / 4
+    assert most >= {"gif": 2, "tif": 2, "png": 2}.get(suffix, 0)
 
 
 def test_checkpoints(small):

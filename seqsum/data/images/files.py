@@ -83,7 +83,7 @@ def _read_file(path: Path, digits_only: bool, found: OwnDigits) -> Iterator[OwnS
     """Yield the digits of each frame; frames without any are noted as skipped."""
     try:
         for frame in read_frames(path):
-            source = f"{_printable(path)}, frame {frame.number}" if frame.of > 1 else _printable(path)
+            source = _printable(path) if frame.is_only else f"{_printable(path)}, frame {frame.number}"
             try:
                 digits = torch.from_numpy(np.stack(cut_digits(frame.grey, digits_only)))
                 yield OwnSequence(digits, [source] * len(digits))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +15,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 APPLE_DOUBLE = b"\x00\x05\x16\x07"  # the first bytes of ._x.png, where macOS stores attributes of x.png
 BITS, SAMPLE_FORMAT, UNSIGNED = 258, 339, 1  # two tags of TIFF 6.0, and a value of the second
-# what Pillow raises for damaged files
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+ONE_PICTURE = ("MPO", "PSD")  # their other frames are a phone's previews and depth maps, and a picture's layers
+EXPLAINED = (OSError, SyntaxError, Image.DecompressionBombError)  # Pillow raises them with words of its own
 
 
 class UnreadableError(Exception):
@@ -22,11 +24,17 @@ class UnreadableError(Exception):
 
 
 class Frame(NamedTuple):
-    """Grey values `(Y, X)`, float32 from 0 (black) to 1 (white), of frame `number` of `of`, counted from 1."""
+    """A frame of an image.
+
+    Attributes:
+        grey: Grey values `(Y, X)`, float32 from 0 (black) to 1 (white).
+        number: The frame's number, 1 for the first.
+        is_only: Whether the image has no other frame.
+    """
 
     grey: np.ndarray
     number: int
-    of: int
+    is_only: bool
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
@@ -35,19 +43,61 @@ def read_frames(path: Path) -> Iterator[Frame]:
     Raises:
         UnreadableError: The file is no image or is damaged. Frames before the damage are yielded first.
     """
-    number = 0
-    try:
+    with _naming_damage():
         _check_kind(path)
-        with _open(path) as image:
-            # an MPO, which phones write, has one picture; its other frames are previews and depth maps
-            count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-            for number in range(1, count + 1):
-                image.seek(number - 1)
-                yield Frame(_grey(image), number, count)
-    except DAMAGED as error:
-        reason = "its format is unknown" if isinstance(error, UnidentifiedImageError) else error
+        image = _open(path)
+    with image:
+        for number in count(1):
+            with _naming_damage(number):
+                grey = _grey(image)
+            follows, damage = True, None
+            try:
+                with _naming_damage(number + 1):
+                    follows = _advance(image)
+            except UnreadableError as error:
+                damage = error
+            yield Frame(grey, number, is_only=number == 1 and not follows)
+            if damage is not None:
+                raise damage
+            if not follows:
+                return
+
+
+@contextmanager
+def _naming_damage(number: int = 1) -> Iterator[None]:
+    """Turn whatever Pillow raises into an UnreadableError that says from which frame on: its decoders raise anything.
+
+    Too little memory is not the file's fault.
+    """
+    try:
+        yield
+    except (UnreadableError, MemoryError):
+        raise
+    except Exception as error:
         part = f" from frame {number} on" if number > 1 else ""
-        raise UnreadableError(f"can't be read as an image{part} ({reason})") from error
+        raise UnreadableError(f"can't be read as an image{part} ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "its format is unknown"
+    if isinstance(error, EOFError):
+        return "it ends early"
+    return str(error) if isinstance(error, EXPLAINED) and str(error) else "it is damaged"
+
+
+def _advance(image: Image.Image) -> bool:
+    """Go to the next frame; return whether there is one."""
+    if image.format in ONE_PICTURE:
+        return False
+    following = image.tell() + 1
+    try:
+        image.seek(following)
+    except EOFError:
+        if following < getattr(image, "n_frames", 1):  # as the file says itself
+            raise
+        return False
+    return True
 
 
 def _open(path: Path) -> Image.Image:

@@ -138,7 +138,7 @@ def test_every_frame_is_read(tmp_path, suffix):
     options = {"lossless": True} if suffix == ".webp" else {}
     first.save(tmp_path / f"three{suffix}", save_all=True, append_images=others, **options)
     frames = list(read_frames(tmp_path / f"three{suffix}"))
-    assert [(frame.number, frame.of) for frame in frames] == [(1, 3), (2, 3), (3, 3)]
+    assert [(frame.number, frame.is_only) for frame in frames] == [(1, False), (2, False), (3, False)]
     for frame, digit in zip(frames, shown, strict=True):
         assert np.array_equal((255 * frame.grey).round(), digit)
 
@@ -147,7 +147,7 @@ def test_a_phones_preview_in_an_mpo_is_no_second_picture(tmp_path):
     picture, preview = Image.fromarray(DIGIT), Image.fromarray(DIGIT[::2, ::2])
     picture.save(tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[preview])
     (frame,) = read_frames(tmp_path / "phone.jpg")
-    assert (frame.of, frame.grey.shape) == (1, DIGIT.shape)
+    assert (frame.is_only, frame.grey.shape) == (True, DIGIT.shape)
 
 
 def test_the_frames_before_a_damaged_one_are_read(tmp_path):
