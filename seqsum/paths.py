@@ -16,14 +16,14 @@ WITH_HOME = re.compile(r"(--?[\w.+-]+=|-c)?(~.+)", re.DOTALL)
 
 
 def expand_home(value: Any) -> Any:
-    """Expand `~` or `~user` at the start of every string or path in a setting.
+    """Expand `~` or `~user` at the start of every string or path in a setting, where there is such a user.
 
     Search lists, mappings and namespaces recursively; return any other value unchanged.
     """
     if isinstance(value, str):
         return os.path.expanduser(value)
     if isinstance(value, Path):
-        return value.expanduser()
+        return Path(os.path.expanduser(value))  # its own `expanduser` raises a RuntimeError if there is no such user
     if isinstance(value, list | tuple):
         return type(value)(map(expand_home, value))
     if isinstance(value, dict):

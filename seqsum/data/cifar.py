@@ -15,6 +15,7 @@ from torchvision import datasets
 
 from seqsum.data.downloads import downloading
 from seqsum.errors import InputError
+from seqsum.paths import expand_home
 
 SIZE = 32  # pixel rows and columns
 LARGEST_FILE = 10**9  # bytes, more than five times the largest
@@ -54,7 +55,7 @@ def load_cifar(name: str, root: str | Path) -> list[tuple[Tensor, Tensor]]:
         MissingDataError: The dataset is not on disk and can't be downloaded.
         InputError: A file is damaged, or no file of CIFAR.
     """
-    root, kind = Path(root).expanduser(), CIFAR[name]
+    root, kind = Path(expand_home(root)), CIFAR[name]
     if not all(file.exists() for file in _files(root, kind, "train") + _files(root, kind, "test")):
         _download(name, root)
     return [_read(root, kind, split) for split in ("train", "test")]
@@ -63,7 +64,7 @@ def load_cifar(name: str, root: str | Path) -> list[tuple[Tensor, Tensor]]:
 def class_names(name: str, root: str | Path) -> list[str]:
     """Read the names of the classes; numbers if the file that has them is missing or damaged."""
     kind = CIFAR[name]
-    path = Path(root).expanduser() / kind.dataset.base_folder / kind.dataset.meta["filename"]
+    path = Path(expand_home(root)) / kind.dataset.base_folder / kind.dataset.meta["filename"]
     try:
         names = _unpickle(path).get(kind.dataset.meta["key"])
     except InputError:

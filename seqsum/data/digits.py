@@ -17,6 +17,7 @@ from seqsum.data.cifar import CIFAR, load_cifar
 from seqsum.data.downloads import MissingDataError, downloading
 from seqsum.data.rendered import render_digits
 from seqsum.errors import InputError
+from seqsum.paths import expand_home
 
 DatasetName = Literal["auto", "mnist", "fashion_mnist", "kmnist", "qmnist", "emnist_digits", "rendered"]
 Split = Literal["train", "val", "test"]
@@ -96,7 +97,7 @@ _FAMILY: dict[str, tuple[type[datasets.MNIST], dict[str, Any]]] = {
 def _read(name: str, root: str | Path) -> tuple[Digits, Digits] | None:
     """Read the train and test split; None if one of their files is missing."""
     family, arguments = _FAMILY[name]
-    root = Path(root).expanduser()
+    root = Path(expand_home(root))
     folder = root / family.__name__ / "raw"
     for packed in folder.glob("*-idx[0-9]-*.gz"):
         if not packed.with_suffix("").exists():
@@ -138,7 +139,7 @@ def _download(name: str, root: str | Path) -> tuple[Digits, Digits]:
     interrupted download leaves no incomplete files.
     """
     family, arguments = _FAMILY[name]
-    root = Path(root).expanduser()
+    root = Path(expand_home(root))
     with downloading(name, root) as fresh:
         for train in (True, False):
             family(fresh, train=train, download=True, **arguments)

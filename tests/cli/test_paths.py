@@ -13,7 +13,10 @@ from PIL import Image
 from seqsum.benchmarks import __main__ as benchmarks_main
 from seqsum.cli import main
 from seqsum.cli.app import SeqsumCLI
+from seqsum.data.cifar import class_names
 from seqsum.data.digits import load_splits
+from seqsum.data.pairs import obtain_pairs
+from seqsum.errors import InputError
 from seqsum.experiments import __main__ as experiments_main
 from seqsum.inspect.__main__ import main as inspect
 from seqsum.paths import expand_home, expand_options
@@ -99,6 +102,14 @@ def test_nothing_and_what_only_holds_a_tilde_stay(settings_of, home):
     assert settings_of(["fit", "--experiment=a~b"])["experiment"] == "a~b"
     assert expand_options(["--flag=a~/b", "a~", "--model.truncate=~"]) == ["--flag=a~/b", "a~", "--model.truncate=~"]
     assert expand_home(["~/a", ("~/b", 1), {"c": Path("~/c")}]) == [f"{home}/a", (f"{home}/b", 1), {"c": home / "c"}]
+
+
+def test_the_home_of_a_user_who_is_not_there_stays_as_it_is(tmp_path):
+    for given in ("~nosuchuser/data", "~ 5 stars", "~5/10, no more"):
+        assert expand_home([given, Path(given)]) == [given, Path(given)]
+        with pytest.raises(InputError, match=f"--data.pairs`: {given} can't be read"):
+            obtain_pairs("auto", tmp_path, given, None, None)
+        assert class_names("cifar10", given)[:2] == ["0", "1"]
 
 
 @pytest.mark.slow

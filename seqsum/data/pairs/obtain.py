@@ -11,6 +11,7 @@ from seqsum.data.pairs.multi30k import read_multi30k
 from seqsum.data.pairs.own import read_pairs
 from seqsum.data.pairs.sentence_pairs import ParallelText, SentencePair
 from seqsum.errors import InputError
+from seqsum.paths import expand_home
 
 COLUMNS = SentencePair("1", "2")
 
@@ -32,7 +33,7 @@ def obtain_pairs(dataset: str, root: Path, pairs: str | None, source: str | None
     """
     languages = _languages(dataset, pairs, source, target)
     if pairs is not None:
-        return read_pairs(Path(pairs).expanduser(), languages)
+        return read_pairs(Path(expand_home(pairs)), languages)
     if dataset == "made":
         return make_pairs(languages)
     try:
