@@ -15,6 +15,7 @@ from seqsum.data.images.frames import UnreadableError, read_frames
 from seqsum.data.images.segment import cut_digits
 from seqsum.data.own import OwnDigits, OwnSequence, Skipped
 from seqsum.errors import InputError
+from seqsum.paths import expand_home
 
 # which files of a folder are read; a file that the user names may have any suffix
 SUFFIXES = (
@@ -49,12 +50,13 @@ def read_images(paths: Sequence[str], digits_only: bool = True) -> OwnDigits:
 
 def _expand(given: str, found: OwnDigits) -> list[Path]:
     """List the files of a path or a pattern; note skipped and other files in `found`."""
-    path = os.path.expanduser(given)
+    path = expand_home(given)
     matches = [path] if os.path.exists(path) else sorted(glob(path, recursive=True), key=_natural)
     if not matches:
         reason = "matches no file" if has_magic(path) else "does not exist"
         _skip(found, path, reason)
-    return [file for match in matches for file in _files(Path(match), found)]
+    # `**` matches a folder and also what is in it
+    return [*dict.fromkeys(file for match in matches for file in _files(Path(match), found))]
 
 
 def _files(path: Path, found: OwnDigits) -> list[Path]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Callable, Iterator, Sequence
-from glob import glob
+from glob import glob, has_magic
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,10 @@ from seqsum.data.own import Skipped
 from seqsum.data.text import decode, tokenize
 from seqsum.data.text.tokens import NotTextError
 from seqsum.errors import InputError
+from seqsum.paths import expand_home
 
 SUFFIX = ".txt"
+LONGEST = 1_000  # characters of a pattern: `glob` recurses at each of its slashes
 
 
 class OwnText(NamedTuple):
@@ -47,7 +49,7 @@ def read_texts(given: Sequence[str], split: Callable[[str], list[str]] = tokeniz
 
     Args:
         given: Each a file, a folder, whose `.txt` files are read in the order of their names, a pattern such as
-            `reviews/*.txt`, or a text.
+            `reviews/*.txt`, or a text, which must not end in `.txt`.
         split: Splits a text into words.
         by_line: Whether each line is a text by itself; lines without words are none.
 
@@ -92,25 +94,41 @@ def _lines(source: str, text: str) -> list[tuple[str, str]]:
 
 def _paths(item: str, found: OwnTexts) -> list[Path] | None:
     """Return the files that an item names; None if it is a text."""
-    if not item.strip():  # as a path, it would be the current folder
+    if not item.strip() or "\0" in item:  # as a path, it would be the current folder, or none
         return None
-    path = Path(item).expanduser()
-    try:
-        is_file, is_folder = path.is_file(), path.is_dir()
-    except (OSError, ValueError):  # longer than a name may be, or with a zero byte
+    path = expand_home(item)
+    is_pattern = has_magic(path) and len(path) <= LONGEST
+    matches = [path] if os.path.exists(path) else sorted(glob(path, recursive=True)) if is_pattern else []
+    if not matches and not _looks_like_path(path):
         return None
-    if is_folder:
-        files = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-        found.others.extend(str(entry) for entry in files if entry.suffix.lower() != SUFFIX)
-        return [entry for entry in files if entry.suffix.lower() == SUFFIX]
-    if is_file:
+    if not matches:
+        found.skipped.append(Skipped(item, "matches no file" if is_pattern else "is no file"))
+    # `**` matches a folder and also what is in it
+    return [*dict.fromkeys(file for match in matches for file in _files(Path(match), found))]
+
+
+def _looks_like_path(item: str) -> bool:
+    """Whether an item that is no file is a misspelt path, not a text such as `Really good?` or `5/10 [sic]`."""
+    *words, last = item.split()
+    has_suffix = Path(last).suffix != ""
+    if not words:
+        return has_suffix or "/" in last
+    if item.rstrip().lower().endswith(SUFFIX):
+        return "\n" not in item
+    return "*" in last and (has_suffix or "/*" in last or os.path.isdir(os.path.dirname(item)))
+
+
+def _files(path: Path, found: OwnTexts) -> list[Path]:
+    """List the texts of a folder; a file is returned as it is."""
+    if not path.is_dir():
         return [path]
-    if matches := sorted(glob(str(path))):
-        return [Path(match) for match in matches]
-    if re.search(r"\s", item.strip()) is None and (path.suffix or "/" in item):
-        found.skipped.append(Skipped(item, "is no file, and no text, which would have more than one word"))
+    try:
+        files = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        found.skipped.append(Skipped(str(path), f"can't be read: {error.strerror}"))
         return []
-    return None
+    found.others.extend(str(entry) for entry in files if entry.suffix.lower() != SUFFIX)
+    return [entry for entry in files if entry.suffix.lower() == SUFFIX]
 
 
 def _beginning(text: str, most: int = 40) -> str:

@@ -62,6 +62,14 @@ def test_a_pattern_stands_for_its_files_in_natural_order(tmp_path):
     assert holds(sequence, 0, 1)
 
 
+def test_a_pattern_of_folders_within_folders_reads_each_file_once(tmp_path):
+    (tmp_path / "of/deep").mkdir(parents=True)
+    for k, name in enumerate(["2.png", "10.png", "deep/1.png"]):
+        save(tmp_path / "of" / name, DIGITS[k])
+    (sequence,) = read_images([str(tmp_path / "of/**")]).sequences
+    assert holds(sequence, 0, 1, 2)
+
+
 def test_a_file_whose_name_is_a_pattern_is_that_file(tmp_path):
     path = save(tmp_path / "digit[1].png", DIGITS[0])
     save(tmp_path / "digit1.png", DIGITS[1])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -101,6 +102,73 @@ def test_each_line_may_be_a_text_by_itself(tmp_path):
     assert found.left_out() == [f"Skipped: {blank} has no words"]
     with pytest.raises(InputError, match=r"no text to read: Skipped: .*blank\.txt has no words"):
         read_texts([blank], str.split, by_line=True)
+
+
+def drawn_name(chance: random.Random) -> str:
+    return " ".join("".join(chance.choices("abcxyzü", k=chance.randint(1, 6))) for _ in range(chance.randint(1, 4)))
+
+
+def test_a_misspelt_path_is_named_whether_or_not_it_has_spaces(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Some notes").mkdir()
+    (tmp_path / "there.txt").write_text("a film")
+    chance = random.Random(0)
+    for _ in range(50):
+        name, other = drawn_name(chance), drawn_name(chance)
+        for given, reason in (
+            (f"{name}.txt", "is no file"),
+            (f"{other}/{name}.TXT", "is no file"),
+            (f"~nobody/{name}.txt", "is no file"),
+            (f"{name}*.txt", "matches no file"),
+            (f"{name}/*", "matches no file"),
+            (f"{name}/**/[{other}].txt", "matches no file"),
+            (f"{name}*.md", "matches no file"),
+            (f"Some notes/{name}*", "matches no file"),
+        ):
+            found = read_texts([given, "there.txt"])
+            assert found.left_out() == [f"Skipped: {given} {reason}"]
+            assert [text.source for text in found.texts] == ["there.txt"]
+            with pytest.raises(InputError, match=rf"`--data\.texts` \(=.*\) has no text to read: .* {reason}$"):
+                read_texts([given])
+
+
+def test_a_text_is_no_path_whatever_marks_it_has(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.txt").write_text("a film")
+    chance = random.Random(0)
+    marks = ["?", "*", "[sic]", "5/10", "and/or", "~", "…", ".", "***", "3.5/5*", "[1]", "x.txt:", "<br />", "/", "\0"]
+    ends = ["good?", "[sic] …", "7/10", "film.", "*", "5*", "bad/good?"]
+    for _ in range(300):
+        start = chance.choice(["~", "~nobody ", "**", "? ", "5/10 ", "", "[sic] "])
+        parts = [chance.choice(marks) if chance.random() < 0.5 else drawn_name(chance) for _ in range(8)]
+        text = f"{start}{' '.join(parts)} {chance.choice(ends)}"
+        found = read_texts([text], str.split)
+        assert [text.words for text in found.texts] == [text.split()]
+    found = read_texts(["is it a?b/" + "a?b/" * 2_000], str.split)  # deeper than a pattern may be
+    assert [len(text.words) for text in found.texts] == [3]
+
+
+def test_a_pattern_finds_folders_within_folders_and_each_file_once(tmp_path):
+    (tmp_path / "my texts/deep er").mkdir(parents=True)
+    for name in ("b.txt", "a.txt", "deep er/c.txt"):
+        (tmp_path / "my texts" / name).write_text(name)
+    for pattern, expected in (
+        ("*", ["a.txt", "b.txt", "deep er/c.txt"]),
+        ("*.txt", ["a.txt", "b.txt"]),
+        ("**/*.txt", ["a.txt", "b.txt", "deep er/c.txt"]),
+        ("**", ["a.txt", "b.txt", "deep er/c.txt"]),
+    ):
+        found = read_texts([str(tmp_path / "my texts" / pattern)])
+        assert [text.source.removeprefix(f"{tmp_path}/my texts/") for text in found.texts] == expected
+        assert not found.skipped
+
+
+def test_a_folder_that_can_not_be_listed_is_named(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert read_texts([str(tmp_path), "a film"]).left_out() == [f"Skipped: {tmp_path} can't be read: Permission denied"]
 
 
 def test_a_translation_gives_the_same_words_the_ids_of_another_vocabulary():
