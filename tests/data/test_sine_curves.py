@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 import torch
@@ -63,6 +64,11 @@ def test_curve_is_read_with_and_without_heading(text, tmp_path):
     (b"", "must hold at least 2 samples, one a line, not 0"),
     (b"sample\n1\n", "must hold at least 2 samples, one a line, not 1"),
     (b"\xff\xfe\x00\x81", "can't be read as a text file"),
+    (b"sample\n1\n\n1e39\n1e40\n", "must have no number above 3.4e+38, as 1e39 in line 4"),
+    (b"0\n-1e39\n", "must have no number above 3.4e+38, as -1e39 in line 2"),
+    (b"1\n" + b"0.25;" * 50_000, "must have one number in line 2: field larger than field limit"),
+    (b"1\n" + b"0.25," * 50_000, "must have one number in line 2, not '0.25,0.25,"),
+    (b"1\n2\n" + b"x" * 5_000, "must have one number in line 3, not 'xxx"),
 ])  # fmt: skip
 def test_a_bad_file_is_refused(content, message, tmp_path):
     path = tmp_path / "curve.csv"
@@ -70,6 +76,19 @@ def test_a_bad_file_is_refused(content, message, tmp_path):
     with pytest.raises(InputError) as error:
         read_samples(path)
     assert str(error.value).startswith(f"`--data.curve` (={path}) {message}")
+    assert len(str(error.value)) < len(str(path)) + 150
+
+
+def test_curves_are_finite_or_refused(tmp_path):
+    chance = random.Random(0)
+    for _ in range(50):
+        numbers = [chance.uniform(-10, 10) * 10 ** chance.choice([0, 0, 20, 37, 38, 300, -300]) for _ in range(5)]
+        (tmp_path / "curve.csv").write_text("\n".join(map(str, numbers)))
+        if torch.tensor(numbers).isfinite().all():
+            assert torch.equal(read_samples(tmp_path / "curve.csv"), torch.tensor(numbers))
+        else:
+            with pytest.raises(InputError, match="must have no number above"):
+                read_samples(tmp_path / "curve.csv")
 
 
 @pytest.mark.parametrize("path", ["missing.csv", "."])
