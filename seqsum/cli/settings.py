@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from seqsum.cli.arguments import files_first, join_values
 from seqsum.cli.configurations import Configuration, read_files, read_run
 from seqsum.cli.latest import NEWEST, find
-from seqsum.data.own import OWN_INPUTS
+from seqsum.data.own import OWN_INPUTS, REPLACED
 from seqsum.errors import InputError
 from seqsum.paths import expand_options
 from seqsum.resume.checkpoint_files import CheckpointFiles
@@ -60,7 +61,8 @@ def read_settings(subcommand: str, options: list[str]) -> Settings:
     if given.ckpt_path is None:
         _say_what_is_missing(list(files))
     checkpoints = CheckpointFiles()
-    options = with_checkpoint(subcommand, options, _flags(given, files), checkpoints)
+    own = [name for name in REPLACED if _is_given(name, options, files)]
+    options = with_checkpoint(subcommand, options, _flags(given, files), checkpoints, own)
     return Settings(options, {name: file.text for name, file in files.items()}, checkpoints)
 
 
@@ -71,6 +73,15 @@ def _parse(options: list[str]) -> argparse.Namespace:
     parser.add_argument("--trainer.default_root_dir", dest="root")
     parser.add_argument("-c", "--config", action="append", default=[])
     return parser.parse_known_args(options)[0]
+
+
+def _is_given(name: str, options: list[str], files: dict[str, Configuration]) -> bool:
+    """Whether a flag or a file gives an argument of the data."""
+    if any(option.partition("=")[0] in (f"--data.{name}", f"--data.init_args.{name}") for option in options):
+        return True
+    of_data = [file.settings.get("data") for file in files.values()]
+    arguments = [data.get("init_args") for data in of_data if isinstance(data, dict)]
+    return any(name in of_file for of_file in arguments if isinstance(of_file, dict))
 
 
 def _say_what_is_missing(files: list[str]) -> None:
@@ -96,18 +107,21 @@ def _flags(given: argparse.Namespace, files: dict[str, Configuration]) -> Flags:
     return Flags(given.ckpt_path, experiment, root or "logs")
 
 
-def with_checkpoint(subcommand: str, options: list[str], flags: Flags, checkpoints: CheckpointFiles) -> list[str]:
+def with_checkpoint(
+    subcommand: str, options: list[str], flags: Flags, checkpoints: CheckpointFiles, own: Sequence[str] = ()
+) -> list[str]:
     """Put the settings of the checkpoint before the options, so that the user's options take precedence.
 
     So a network is tested as it was built and on the data that it was trained on. To resume a training, also add all
-    settings of its run, such as the Trainer's, from the run's `config.yaml`.
+    settings of its run, such as the Trainer's, from the run's `config.yaml`. Settings that the user's `own` arguments
+    of the data replace are left out.
     """
     path = flags.checkpoint
     if path is None:
         return options
     if path not in NEWEST:
-        of_checkpoint = _settings_of(checkpoints.read_ahead(path))
-        return [*_settings_of_run(subcommand, Path(path), options), of_checkpoint, *options]
+        of_checkpoint = _settings_of(checkpoints.read_ahead(path), own)
+        return [*_settings_of_run(subcommand, Path(path), options, own), of_checkpoint, *options]
     found = find(path, flags.root, flags.experiment)
     if found is None and subcommand != "fit":
         raise InputError(f"`--ckpt_path` (={path}): there is no run of {flags.experiment} in {flags.root}")
@@ -117,16 +131,17 @@ def with_checkpoint(subcommand: str, options: list[str], flags: Flags, checkpoin
             rank_zero_info("Runs with loggers of your own are not searched for: give the file of a checkpoint.")
         return [*options, "--ckpt_path=null"]
     rank_zero_info(f"`--ckpt_path={path}`: {'resuming from' if subcommand == 'fit' else subcommand} {found}")
-    of_checkpoint = _settings_of(checkpoints.read_ahead(str(found)))
-    return [*_settings_of_run(subcommand, found, options), of_checkpoint, *options, f"--ckpt_path={found}"]
+    of_checkpoint = _settings_of(checkpoints.read_ahead(str(found)), own)
+    return [*_settings_of_run(subcommand, found, options, own), of_checkpoint, *options, f"--ckpt_path={found}"]
 
 
-def _settings_of_run(subcommand: str, checkpoint: Path, options: list[str]) -> list[str]:
+def _settings_of_run(subcommand: str, checkpoint: Path, options: list[str], own: Sequence[str]) -> list[str]:
     """Return all settings of the run to resume as an option; none if there is no run, or nothing is resumed."""
     run = read_run(checkpoint.parents[1]) if subcommand == "fit" and checkpoint.parent.name == "checkpoints" else {}
     for option in options:
         if "+=" in option:  # the repeated command must not append the same items again
             _leave_out(run, option.removeprefix("--").partition("+=")[0].split("."))
+    _leave_out_replaced(run, own)
     return [f"--config={json.dumps(run)}"] if run else []
 
 
@@ -137,8 +152,15 @@ def _leave_out(settings: dict[str, Any], path: list[str]) -> None:
     settings.pop(name, None)
 
 
-def _settings_of(checkpoint: dict[str, Any]) -> str:
+def _leave_out_replaced(settings: dict[str, Any], own: Sequence[str]) -> None:
+    for name in own:
+        _leave_out(settings, ["data", "init_args", REPLACED[name]])
+
+
+def _settings_of(checkpoint: dict[str, Any], own: Sequence[str]) -> str:
     """Return the settings in a checkpoint as an option."""
+    settings = settings_in(checkpoint)
+    _leave_out_replaced(settings, own)
     experiment = experiment_in(checkpoint)
     named = {"experiment": experiment} if experiment else {}
-    return f"--config={json.dumps(settings_in(checkpoint) | named)}"
+    return f"--config={json.dumps(settings | named)}"

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 OWN_INPUTS = ("images", "curve", "texts")  # arguments of DataModules for a user's own input
+REPLACED = {"pairs": "dataset"}  # arguments for a user's own data, and those for ready ones, which they replace
 
 
 class OwnInput(Protocol):

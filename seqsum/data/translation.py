@@ -83,7 +83,10 @@ class Translation(IndexedData):
             if value not in CHOICES[name]:
                 raise InputError(f"`--data.{name}` (={value}) must be one of {CHOICES[name]}")
         if pairs is not None and dataset not in ("auto", "pairs"):
-            raise InputError(f"`--data.dataset` (={dataset}) must be left out with your own `--data.pairs` (={pairs})")
+            raise InputError(
+                f"`--data.dataset` (={dataset}) must be left out with your own `--data.pairs` (={pairs}): "
+                "`--data.pairs=null` takes back those of a checkpoint"
+            )
         if pairs is None and dataset == "pairs":
             raise InputError("`--data.dataset` (=pairs) needs the file of your own `--data.pairs`")
         if min_count is not None and tokens == "subwords":

@@ -80,6 +80,28 @@ def test_own_pairs_are_trained_tested_resumed_and_translated(here, shown, capfd)
     assert "│ quorl" in capfd.readouterr().out
 
 
+def test_own_pairs_replace_the_dataset_of_a_checkpoint_and_null_brings_it_back(here, shown, capfd):
+    """They are given by a flag or a file, with `test` or where a training goes on."""
+    main([*FLAGS, "--trainer.max_epochs=1", "--trainer.limit_train_batches=1"])
+    (here / "my.txt").write_text("".join(f"hund {n} \tdog {n}\n" for n in range(60)))
+    (here / "own.yaml").write_text("data:\n  init_args:\n    pairs: my.txt\n")
+    last = f"--ckpt_path={here}/logs/small-made/version_0/checkpoints/last.ckpt"
+    for own in (["--data.pairs=my.txt"], ["--data.init_args.pairs", "my.txt"], ["-c", "own.yaml"]):
+        capfd.readouterr()
+        main(["test", last, *own])
+        assert " on pairs" in capfd.readouterr().out
+    main(["fit", last, "--data.pairs=my.txt", "--trainer.max_epochs=2", "--trainer.log_every_n_steps=1"])
+    of_pairs = f"--ckpt_path={here}/logs/small/version_0/checkpoints/last.ckpt"
+    assert "dataset: pairs" in (here / "logs/small/version_0/config.yaml").read_text()
+    capfd.readouterr()
+    main(["test", of_pairs, "--data.pairs=null", "--data.dataset=made"])
+    assert " on made" in capfd.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["test", of_pairs, "--data.dataset=made"])
+    said = capfd.readouterr().err
+    assert "`--data.dataset` (=made) must be left out with your own `--data.pairs` (=my.txt): " in said
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("attends", ["each_step", "after"])
 def test_with_attention_it_translates_better_than_without(here, shown, attends):
