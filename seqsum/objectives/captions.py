@@ -190,7 +190,11 @@ FIGURES |= {
         "attended to it. Rows sum to 1. Languages of the same order give a diagonal; look where it bends, at verbs "
         "that stand elsewhere and at words that became several.",
     ),
-    "own_translations": ("Your sentences", "What the network wrote, and which words it did not know."),
+    "own_translations": (
+        "Your sentences",
+        "What the network wrote, and which words it did not know. A translation that is cut off has reached the most "
+        "tokens, `--model.objective.longest`.",
+    ),
 }
 FIGURES["own_attention"] = FIGURES["attention"]
 FIGURES["continuations"] = FIGURES["test_continuations"]

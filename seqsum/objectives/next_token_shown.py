@@ -13,7 +13,7 @@ from seqsum.data.base import Batch
 from seqsum.data.pairs.translated import TranslatedTexts
 from seqsum.data.text import END
 from seqsum.data.text.own import OwnText
-from seqsum.data.text.sentences import until_end
+from seqsum.data.text.sentences import SentenceVocabulary, until_end
 from seqsum.figures.attention import Attended, plot_attention
 from seqsum.figures.page import Section, Table
 from seqsum.objectives import captions
@@ -40,7 +40,7 @@ class Translated(NamedTuple):
 
     Attributes:
         text: The sentence.
-        written: Its translation.
+        written: Its translation, see `_in_words`.
         unknown: Words of the sentence that the network doesn't know.
         attended: What each written word attended to; None if the network doesn't tell.
     """
@@ -62,7 +62,8 @@ def write_texts(evaluation: Evaluation, write: Write) -> dict[str, str]:
     if not isinstance(data, TranslatedTexts):
         return {}
     pairs = pairs_of(data, evaluation.split, evaluation.first)[:LISTED]
-    written = [data.vocabularies.target.decode(tokens) for tokens in write(evaluation.network, first).tolist()]
+    target = data.vocabularies.target
+    written = [_in_words(target, tokens) for tokens in write(evaluation.network, first).tolist()]
     rows = [(pair.source, pair.target, sentence) for pair, sentence in zip(pairs, written, strict=True)]
     lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
     return {"translations": "\n".join(["source | reference | translation", "---|---|---", *lines])}
@@ -147,7 +148,13 @@ def _describe(
         batch = _to(data.as_batch(text), device)._replace(targets=torch.tensor([written], device=device))
         (weights,) = network.attention(batch)
         attended = Attended([*words, "<end>"], target.pieces(written), weights)
-    return Translated(text, target.decode(written), unknown, attended)
+    return Translated(text, _in_words(target, tokens.tolist()), unknown, attended)
+
+
+def _in_words(target: SentenceVocabulary, tokens: list[int]) -> str:
+    """Make a sentence of the tokens of a translation; say so if it was cut off, and so has no end."""
+    written = target.decode(tokens)
+    return written if END in tokens else f"{written} … (cut off after {len(tokens):,} tokens)"
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:

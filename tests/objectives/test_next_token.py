@@ -148,6 +148,10 @@ def evaluate(data, network):
     return Evaluation("test", network, data, found[0], [b._replace(inputs=b.inputs[:0]) for b in found], outputs)
 
 
+def cut_off(ids: list[int]) -> str:
+    return "" if END in ids else f" … (cut off after {len(ids)} tokens)"
+
+
 def test_sentences_stand_beside_references_and_translations(data, network):
     objective = NextToken(network.output_size, beams=2, longest=6)
     evaluation = evaluate(data, network)
@@ -160,7 +164,8 @@ def test_sentences_stand_beside_references_and_translations(data, network):
     for place, (source, reference, translation) in enumerate(title.table.rows):
         pair = data.pair_of("test", rows[place])
         assert (source, reference) == pair
-        assert translation == data.vocabularies.target.decode(tokens[place].tolist())
+        ids = tokens[place].tolist()
+        assert translation == data.vocabularies.target.decode(ids) + cut_off(ids)
         assert lines[place + 2] == f"{source} | {reference} | {translation}"
     assert list(objective.figures(evaluation)) == ["attention_1", "attention_2"]
 
@@ -212,8 +217,11 @@ def test_maps_have_a_row_for_each_word_and_for_the_end_if_it_was_written(network
     answers = [objective.predict(network, batch)]
     shown = objective.show(Prediction(network, own, [batch], answers))
     rows = [label.get_text() for label in shown.figures["own_attention_1"].axes[0].get_yticklabels()]
-    assert rows == own.vocabularies.target.pieces(answers[0][0].tolist())
+    ids = answers[0][0].tolist()
+    assert rows == own.vocabularies.target.pieces(ids)
     assert (rows[-1] == "<end>") == ends
+    assert shown.tables[0].rows[0][1] == own.vocabularies.target.decode(ids) + cut_off(ids)
+    assert ("cut off after 4 tokens" in shown.tables[0].rows[0][1]) == (not ends)
 
 
 def test_maps_of_attention_share_their_colours_and_have_words_on_their_axes():
@@ -231,6 +239,26 @@ def test_maps_of_attention_share_their_colours_and_have_words_on_their_axes():
     squares = [axes.get_window_extent() for axes in (first, second)]
     assert squares[0].width / 2 == pytest.approx(squares[1].width, rel=0.01)  # a square a word in both
     assert squares[0].height / 3 == pytest.approx(squares[1].height, rel=0.01)
+
+
+@pytest.mark.parametrize(("read", "written"), [(3_000, 4), (5, 3_000), (3_000, 3_000), (51, 50), (50, 50)])
+def test_maps_of_attention_have_a_largest_size_and_say_what_they_leave_out(read, written):
+    words = [f"w{n}" for n in range(3_000)]
+    weights = torch.rand(written, read)
+    shorter = Attended(words[:3], words[:2], torch.rand(2, 3))
+    for name in ("", "additive"):
+        longer = Attended(words[:read], words[:written], weights)
+        figure = plot_attention({name: longer, "other": shorter})
+        assert max(figure.get_size_inches()) < 16
+        map_ = figure.axes[0]
+        np.testing.assert_allclose(map_.images[0].get_array(), weights[:50, :50].numpy())
+        assert [label.get_text() for label in map_.get_xticklabels()] == words[: min(50, read)]
+        assert [label.get_text() for label in map_.get_yticklabels()] == words[: min(50, written)]
+        cut = [f"first 50 of {n:,} words {verb}" for n, verb in ((read, "read"), (written, "written")) if n > 50]
+        title = "\n".join([name] * bool(name) + cut)
+        assert [text.get_text() for text in figure.texts] == [title] * bool(title) + ["other"]
+        drawn = [text.get_window_extent() for text in figure.texts]
+        assert all(text.y0 > map_.get_window_extent().y1 + 60 for text in drawn)  # the words are below
 
 
 @pytest.mark.parametrize(
