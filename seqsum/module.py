@@ -274,11 +274,17 @@ class SequenceModule(GraphedModule):
             data.setdefault("_class_path", _name_of(of.datamodule))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep settings of the current training that the checkpoint would overwrite.
+        """Check the data, and keep settings of the current training that the checkpoint would overwrite.
 
         They are the length of the schedule, since a resumed training may have more epochs, and whether AdamW is
         fused, which depends on the device.
+
+        Raises:
+            InputError: The data have another argument that the weights depend on, see `SequenceData.trained_with`.
         """
+        data = None if self._trainer is None else getattr(self._trainer, "datamodule", None)
+        if isinstance(data, SequenceData):
+            data.check_trained_with(checkpoint.get("datamodule_hyper_parameters", {}))
         trained_for = checkpoint.get("objective_class", _name_of(self.objective))
         if not self.chosen and trained_for != _name_of(self.objective):
             raise ValueError(f"`objective` must be given: the checkpoint's network was trained for {trained_for}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -143,8 +143,11 @@ class SequenceData(LightningDataModule):
     Attributes:
         dataset: Name of the data actually used, for `results.json` and the run's folder; by default that of the class.
         own: What was found in the user's own input for `predict`.
+        trained_with: Names of arguments that weights depend on: what a network learned with one value means nothing
+            with another.
     """
 
+    trained_with: ClassVar[Sequence[str]] = ()
     dataset: str
     own: OwnInput
 
@@ -167,6 +170,20 @@ class SequenceData(LightningDataModule):
         """
         size = settings.get("vocabulary_size")
         return {} if size is None else {"vocabulary_size": size}
+
+    def check_trained_with(self, trained: Mapping[str, Any]) -> None:
+        """Check the arguments in `trained_with` against those of a checkpoint's training.
+
+        Args:
+            trained: The arguments of the data in that training; one that is not there is not checked.
+
+        Raises:
+            InputError: One differs.
+        """
+        for name in self.trained_with:
+            here = self.hparams.get(name)
+            if name in trained and here != trained[name]:
+                raise InputError(f"`--data.{name}` (={here}) must be {trained[name]}, as the checkpoint was trained")
 
     def made_once(self, make: Callable[[], Made]) -> Made:
         """Call `make` on rank 0 and broadcast its result; every rank must call this.

@@ -33,6 +33,7 @@ class DigitRows(DigitData):
     """
 
     is_capturable = True
+    trained_with = ("steps",)
 
     def __init__(
         self,

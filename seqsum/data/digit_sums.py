@@ -42,6 +42,7 @@ class DigitSums(DigitData):
     """
 
     is_capturable = True
+    trained_with = ("operation",)
 
     def __init__(
         self,

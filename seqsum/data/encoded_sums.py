@@ -33,6 +33,7 @@ class EncodedSums(IndexedData):
     """
 
     dataset = "encoded digits"
+    trained_with = ("operation",)
 
     def __init__(
         self,

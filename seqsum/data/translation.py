@@ -59,6 +59,7 @@ class Translation(IndexedData):
         texts: For `predict`: text files of one sentence a line, folders of them, patterns, or a sentence itself.
     """
 
+    trained_with = ("tokens", "lower_case")
     languages: SentencePair  # their names
     own: OwnTexts
 
@@ -166,8 +167,9 @@ class Translation(IndexedData):
         """Encode everything by the vocabularies of a checkpoint.
 
         Raises:
-            InputError: The checkpoint is of other languages, which these vocabularies don't have.
+            InputError: The checkpoint is of other languages, which these vocabularies don't have, or of other pieces.
         """
+        self.check_trained_with(state_dict)
         languages = SentencePair(*state_dict["languages"])
         self._check_languages(languages)
         self._vocabularies = self.split_into.restore(state_dict)

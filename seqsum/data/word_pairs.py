@@ -63,6 +63,8 @@ class WordPairs(ReviewData):
         InputError: An argument is out of its range.
     """
 
+    trained_with = ("mode",)
+
     def __init__(
         self,
         mode: Mode = "skipgram",

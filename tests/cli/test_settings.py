@@ -6,13 +6,18 @@ import builtins
 from collections import Counter
 from pathlib import Path
 
+import lightning.pytorch as pl
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from seqsum.cli import main
 from seqsum.cli.settings import read_settings
+from seqsum.data import DigitSums
+from seqsum.data.digits import load_splits
 from seqsum.errors import InputError
+from seqsum.inspect.restore import load
 from tests.cli.test_cli import SMALL, pytestmark  # noqa: F401  # the same filters of warnings
 
 
@@ -140,3 +145,26 @@ def test_two_command_lines_after_one_another_share_nothing(here, capsys):
     with pytest.raises(SystemExit):
         main(["fit", "--no_such_flag=1"])
     assert "first.yaml" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("subcommand", ["test", "validate", "predict", "fit"])
+def test_a_checkpoint_is_not_used_for_other_sums_than_it_was_trained_on(here, mnist_root, capfd, subcommand):
+    main(["fit", *SMALL, f"--data.root={mnist_root}", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1"])
+    Image.fromarray(load_splits("mnist", mnist_root)["test"].images[0].numpy()).save("digit.png")
+    checkpoint = here / "logs/sum/version_0/checkpoints/last.ckpt"
+    before = [path for path in here.rglob("*") if path.is_file()]
+    more = {"fit": ["--trainer.max_epochs=2"], "predict": ["--data.images=digit.png"]}.get(subcommand, [])
+    with pytest.raises(SystemExit):
+        main([subcommand, f"--ckpt_path={checkpoint}", "--data.operation=sum", *more])
+    said = capfd.readouterr().err
+    assert "error: `--data.operation` (=sum) must be alternating, as the checkpoint was trained" in said
+    assert [path for path in here.rglob("*") if path.is_file()] == before
+
+
+def test_from_python_too_a_checkpoint_is_not_tested_on_other_sums(here, mnist_root):
+    main(["fit", *SMALL, f"--data.root={mnist_root}", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1"])
+    checkpoint = "logs/sum/version_0/checkpoints/last.ckpt"
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, limit_test_batches=1)
+    data = DigitSums("mnist", str(mnist_root), sequence_length=2, operation="sum")
+    with pytest.raises(InputError, match=r"`--data\.operation` \(=sum\) must be alternating"):
+        trainer.test(load(checkpoint).module, data, ckpt_path=checkpoint)

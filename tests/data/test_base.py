@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 
+import seqsum.data
 from seqsum.data import Batch, ScoredSteps
-from seqsum.data.base import check_batch
+from seqsum.data.base import SequenceData, check_batch
 from seqsum.errors import InputError
 from seqsum.objectives import NextToken
 
@@ -107,3 +110,33 @@ def test_batches_that_fit(batch):
 def test_batches_that_do_not_fit_are_an_error_in_words(batch, message):
     with pytest.raises(InputError, match=re.escape(message)):
         check_batch(batch)
+
+
+# Arguments that weights depend on --------------------------------------------------------------------------
+
+TRAINED_WITH = [
+    (kind, name)
+    for _, kind in inspect.getmembers(seqsum.data, inspect.isclass)
+    if issubclass(kind, SequenceData)
+    for name in kind.trained_with
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), TRAINED_WITH)
+def test_an_argument_that_weights_depend_on_must_be_that_of_the_training(kind, name):
+    needed = {"features": "features.pt"} if "features" in inspect.signature(kind).parameters else {}
+    for trained in get_args(get_type_hints(kind.__init__)[name]) or (True, False):
+        for here in get_args(get_type_hints(kind.__init__)[name]) or (True, False):
+            data = kind(**needed, **{name: here})
+            if here == trained:
+                data.check_trained_with({name: trained})
+            else:
+                with pytest.raises(InputError, match=rf"^`--data\.{name}` \(={here}\) must be {trained}, as the check"):
+                    data.check_trained_with({name: trained})
+            data.check_trained_with({})  # a checkpoint of a class without it
+
+
+def test_the_data_that_say_so_are_those_of_sums_rows_words_and_translations():
+    assert {kind.__name__ for kind, _ in TRAINED_WITH} == {
+        "DigitRows", "DigitSums", "EncodedSums", "Translation", "WordPairs"
+    }  # fmt: skip

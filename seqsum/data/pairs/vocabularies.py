@@ -62,16 +62,7 @@ class Pieces(NamedTuple):
         return {"tokens": self.tokens, "lower_case": self.lower_case, **written}
 
     def restore(self, saved: dict[str, Any]) -> Vocabularies:
-        """Make the vocabularies that `save` wrote.
-
-        Raises:
-            InputError: They are of other pieces than these.
-        """
-        for name in ("tokens", "lower_case"):
-            if saved[name] != getattr(self, name):
-                raise InputError(
-                    f"`--data.{name}` (={getattr(self, name)}) must be {saved[name]}, as the checkpoint was trained"
-                )
+        """Make the vocabularies that `save` wrote for the same pieces."""
         make: Callable[[str, bool], SentenceVocabulary]
         make = SubwordVocabulary.from_text if self.tokens == "subwords" else WordVocabulary.from_text
         return Vocabularies(*(make(saved[name], self.lower_case) for name in Vocabularies._fields))
