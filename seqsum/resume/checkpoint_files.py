@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -41,18 +44,17 @@ class CheckpointFiles(TorchCheckpointIO):
         Raises:
             InputError: The disk is full, or the folder can't be written to. The old file is still there.
         """
-        path = Path(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as file:
-                torch.save(checkpoint, file)
-        except (OSError, RuntimeError) as error:  # torch's writer turns an OSError into a RuntimeError
-            kept = f"; the last good one is still at {path}" if path.exists() else ""
-            raise InputError(f"the checkpoint {path} can't be written ({_reason(error)}){kept}") from error
+        with _written(Path(path)) as file:
+            torch.save(checkpoint, file)
 
     def copy(self, former: str, path: str | Path) -> None:
-        """Copy a checkpoint with the time at which it was written: by that, `--ckpt_path=last` finds the newest."""
-        self.save_checkpoint(load_checkpoint(former), path)
+        """Copy a checkpoint with the time at which it was written: by that, `--ckpt_path=last` finds the newest.
+
+        Raises:
+            InputError: See `save_checkpoint`.
+        """
+        with open(former, "rb") as source, _written(Path(path)) as file:
+            shutil.copyfileobj(source, file)
         written = Path(former).stat()
         os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))
 
@@ -60,6 +62,18 @@ class CheckpointFiles(TorchCheckpointIO):
         """Read a checkpoint as data, even if Lightning or the environment asks for `weights_only=False`."""
         found = self.ahead.pop(str(path), None)  # not kept, since Lightning changes it
         return load_checkpoint(str(path)) if found is None else found
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that becomes the checkpoint at `path` when it is complete."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            yield file
+    except (OSError, RuntimeError) as error:  # torch's writer turns an OSError into a RuntimeError
+        kept = f"; the last good one is still at {path}" if path.exists() else ""
+        raise InputError(f"the checkpoint {path} can't be written ({_reason(error)}){kept}") from error
 
 
 def _reason(error: BaseException) -> str:
