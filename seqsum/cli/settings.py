@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from lightning.pytorch.utilities import rank_zero_info
 
 from seqsum.cli.arguments import files_first, join_values
@@ -76,12 +77,25 @@ def _parse(options: list[str]) -> argparse.Namespace:
 
 
 def _is_given(name: str, options: list[str], files: dict[str, Configuration]) -> bool:
-    """Whether a flag or a file gives an argument of the data."""
-    if any(option.partition("=")[0] in (f"--data.{name}", f"--data.init_args.{name}") for option in options):
-        return True
-    of_data = [file.settings.get("data") for file in files.values()]
-    arguments = [data.get("init_args") for data in of_data if isinstance(data, dict)]
-    return any(name in of_file for of_file in arguments if isinstance(of_file, dict))
+    """Whether a flag or a file gives an argument of the data, other than null."""
+    found: list[Any] = [file.settings.get("data") for file in files.values()]
+    for flag, _, text in (option.partition("=") for option in options):
+        if flag in (f"--data.{name}", f"--data.init_args.{name}"):
+            found.append({name: _value(text) if text else name})
+        elif flag in ("--data", "--data.init_args"):
+            found.append(_value(text))
+        elif flag in ("-c", "--config") and isinstance(settings := _value(text), dict):
+            found.append(settings.get("data"))
+    arguments = [part for data in found if isinstance(data, dict) for part in (data, data.get("init_args"))]
+    return any(isinstance(part, dict) and part.get(name) is not None for part in arguments)
+
+
+def _value(text: str) -> Any:
+    """Read a value on the command line; one that is no YAML, such as a pattern of files, is taken as text."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def _say_what_is_missing(files: list[str]) -> None:

@@ -19,6 +19,7 @@ torch.export and torch.jit.trace record the loop of `auto` and `eager` as a loop
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -139,14 +140,16 @@ def run(
 def _run_eagerly(cell: RecurrentCell, error: Exception, *arguments: Any) -> tuple[Tensor, list[Tensor]]:
     """Run a cell in Python after its script has failed, as it does for some types that TorchScript compiles.
 
-    If it doesn't fail here, its class counts as one that can't be compiled.
+    If it doesn't fail here, its class counts as one that can't be compiled. What the script has done before it failed,
+    to buffers and random generators, stays done.
     """
     try:
         results = Unroll(cell)(*arguments)
     except Exception as own:
         raise own from None  # names the line of the step, in Python
     not_scriptable.add(type(cell))
-    why = str(error).strip().splitlines()[-1]
+    lines = str(error).strip().splitlines()
+    why = next((line for line in reversed(lines) if re.match(r"\w*(Error|Exception)\b", line)), lines[0])
     warnings.warn(f"{type(cell).__name__} runs eagerly, since TorchScript can't run it: {why}", stacklevel=3)
     return results
 

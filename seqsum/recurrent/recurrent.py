@@ -38,7 +38,6 @@ DEFAULTS: dict[str, Any] = {  # the options that `repr` shows, and their default
 }
 
 States = Tensor | tuple[Tensor, ...]
-FRESH = ("native", "triton")  # backends whose final states nothing else holds, neither inputs nor saved tensors
 GivenConstants = list[Tensor | None]  # constants that the caller gives, (B, …) each
 
 
@@ -207,8 +206,6 @@ class Recurrent(Opaque):
                     results.append(result)
                     final.append(state)
                 outputs = torch.cat(results, dim=-1) if self.bidirectional else results[0]
-            if len(final) == 1 and self.last_backend in FRESH:
-                return outputs, [states.unsqueeze(0) for states in final[0]]  # saves a GPU a launch for each
             return outputs, [torch.stack(states) for states in zip(*final, strict=True)]
 
     def _run_cell(
@@ -249,13 +246,15 @@ class Recurrent(Opaque):
         backend = choose_backend(cell, inputs, state, mask, self.backend)
         if backend != self.last_backend:  # setting an attribute of a module takes as long as a small product
             self.last_backend = backend
-        outputs, final = run(cell, backend, inputs, state, mask, reverse, by_auto=self.backend == "auto")
-        if is_copy(cell):
-            hand_back_attributes(cell)
+        try:
+            outputs, final = run(cell, backend, inputs, state, mask, reverse, by_auto=self.backend == "auto")
+        finally:
+            if is_copy(cell):
+                hand_back_attributes(cell)
         return outputs, final[: len(cell.state_size)]
 
     def _computed_weights(self, index: int, cell: RecurrentCell) -> dict[str, Tensor]:
-        """Return the cell's pruned and parametrized weights by name, see `computed_weights`."""
+        """Return the cell's computed weights by name, see `computed_weights`."""
         return computed_weights(cell)
 
     def _reference(self, input: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import re
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from types import CellType, FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
@@ -20,6 +20,7 @@ from seqsum.recurrent.cells.graphs import compiling_loop
 from seqsum.recurrent.explain import explain_compile_error
 from seqsum.recurrent.kernels.written_for import METHODS
 from seqsum.recurrent.unroll import Runner, Unroll
+from seqsum.recurrent.written import written_attribute
 
 
 class ReplacedOnInstanceError(RuntimeError):
@@ -262,35 +263,10 @@ def _script(loop: Unroll) -> nn.Module:
         why = explain_compile_error(loop.cell, error)  # which compiles again
         _forget(loop)
         raise RuntimeError(f"TorchScript can't compile {type(loop.cell).__name__}: {why}") from error
-    if (name := _written_attribute(script.inlined_graph)) is not None:
+    if (name := written_attribute(script.inlined_graph)) is not None:
         kind = type(loop.cell).__name__
         raise RuntimeError(f"TorchScript would change `{name}` of a copy of {kind}, and not of {kind} itself")
     return cast("nn.Module", script)
-
-
-def _written_attribute(graph: Any) -> str | None:
-    """Name of an attribute of the cell, or of a part, that a compiled step sets or whose list or dict it changes.
-
-    The script has attributes of its own. It only shares tensors, which may be changed in place.
-    """
-    for node in _nodes(graph):
-        if node.kind() == "prim::SetAttr":
-            return str(node.s("name"))
-        if "(a!)" in node.schema() and node.inputsAt(0).type().kind() in ("ListType", "DictType"):
-            holder = node.inputsAt(0).node()
-            while holder.kind() == "aten::__getitem__":  # a list in a list
-                holder = holder.inputsAt(0).node()
-            if holder.kind() == "prim::GetAttr":
-                return str(holder.s("name"))
-    return None
-
-
-def _nodes(block: Any) -> Iterator[Any]:
-    """Yield all operations of a graph, also those in its loops and branches."""
-    for node in block.nodes():
-        yield node
-        for inner in node.blocks():
-            yield from _nodes(inner)
 
 
 def _forget(loop: Unroll) -> None:

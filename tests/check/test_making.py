@@ -159,7 +159,7 @@ def test_a_line_below_a_decorator_is_shown_with_the_users_file():
         (NoSuper, "made", "raised AttributeError: cannot assign module before Module.__init__() call", "nn.Linear"),
         (Computed, "made", "`self.scale` is computed from parameters once", "self.scale = nn.Parameter"),
         (Uncopied, "made", "it can't be copied: TypeError: cannot pickle 'generator' object", "test_making.py"),
-        (Units, "made", "what `depth` is to be is not known", "test_making.py"),
+        (Units, "made", "what `gain` is to be is not known", "test_making.py"),
         (Stateless, "made", "takes no state", "`forward`"),
         (Broken, "made", "NameError: name 'undefined' is not defined", "+ undefined"),
         (nn.LSTM, "made", "LSTM is a layer", ""),

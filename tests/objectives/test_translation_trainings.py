@@ -86,10 +86,18 @@ def test_own_pairs_replace_the_dataset_of_a_checkpoint_and_null_brings_it_back(h
     (here / "my.txt").write_text("".join(f"hund {n} \tdog {n}\n" for n in range(60)))
     (here / "own.yaml").write_text("data:\n  init_args:\n    pairs: my.txt\n")
     last = f"--ckpt_path={here}/logs/small-made/version_0/checkpoints/last.ckpt"
-    for own in (["--data.pairs=my.txt"], ["--data.init_args.pairs", "my.txt"], ["-c", "own.yaml"]):
+    (here / "short.yaml").write_text("data:\n  pairs: my.txt\n")
+    for own in (
+        ["--data.pairs=my.txt"],
+        ["--data.init_args.pairs", "my.txt"],
+        ["-c", "own.yaml"],
+        ["-c", "short.yaml"],
+        ['--data={"class_path": "seqsum.data.Translation", "init_args": {"pairs": "my.txt"}}'],
+    ):
         capfd.readouterr()
         main(["test", last, *own])
         assert " on pairs" in capfd.readouterr().out
+    main(["validate", last, "--data.pairs=null"])
     main(["fit", last, "--data.pairs=my.txt", "--trainer.max_epochs=2", "--trainer.log_every_n_steps=1"])
     of_pairs = f"--ckpt_path={here}/logs/small/version_0/checkpoints/last.ckpt"
     assert "dataset: pairs" in (here / "logs/small/version_0/config.yaml").read_text()

@@ -333,3 +333,15 @@ def test_nested_tensors_are_refused(layout):
 def test_complex_inputs_are_no_words():
     with pytest.raises(ValueError, match=r"^`input` of type torch\.complex64 must be of the type of the weights"):
         LSTM(F, H)(torch.randn(T, B, F, dtype=torch.complex64))
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+def test_final_states_may_be_detached_in_place(kind, backend):
+    """As in truncated backpropagation through time."""
+    layer, inputs, state = kind(F, H, backend=backend), torch.randn(T, B, F), None
+    for _ in range(2):
+        outputs, state = layer(inputs, state)
+        outputs.sum().backward()
+        for each in state if isinstance(state, tuple) else (state,):
+            each.detach_()

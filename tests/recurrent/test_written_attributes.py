@@ -6,9 +6,10 @@ import sys
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import prune
 
-from seqsum.recurrent import Recurrent
+from seqsum.recurrent import Recurrent, RecurrentCell
 from seqsum.recurrent.backends import not_scriptable, runner
 
 CELL = """
@@ -32,14 +33,21 @@ class Writing(RecurrentCell):
     seen: list[float]
     named: dict[str, int]
     nested: list[list[int]]
+    pair: tuple[list[int], int]
+    many: dict[str, list[int]]
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
         self.read, self.part = nn.Linear(input_size, hidden_size), Part()
         self.weight = nn.Parameter(torch.ones(hidden_size, hidden_size) / 7)
         self.count, self.seen, self.named, self.nested = 0, [0.0], {{"steps": 0}}, [[0]]
+        self.pair, self.many = ([], 1), {{"a": [0]}}
         self.register_buffer("mean", torch.zeros(hidden_size))
         self.register_buffer("penalty", torch.zeros(()))
+
+    @torch.jit.ignore
+    def note(self) -> None:
+        self.count += 2
 
     def project(self, input: Tensor) -> Tensor:
         return self.read(input)
@@ -58,8 +66,19 @@ WRITES = [
     "self.named['steps'] += 1",
     "self.nested[0].append(1)",
     "self.nested.append([1])",
+    "for part in self.nested: part.append(2)",
+    "first = self.nested[0] if self.count > 1 else self.nested[-1]; first.append(3)",
+    "for number in self.pair[0]: self.pair[0].append(number)",
+    "self.many['a'].append(1)",
+    "for part in self.many.values(): part.append(1)",
+    "self.note()",
 ]
-SHARED = ["self.mean.add_(hidden.detach().mean(0))", "self.mean.copy_(0.5 * self.mean + 0.1)"]  # TorchScript, too
+SHARED = [  # or not the cell's, as a copy of its list is not
+    "self.mean.add_(hidden.detach().mean(0))",
+    "self.mean += 0.1",
+    "self.mean.copy_(0.5 * self.mean + 0.1)",
+    "mine = list(self.seen); mine.append(1.0)",
+]
 OF_PART = ["self.counted += 1", "self.mean = self.mean + hidden.detach().mean()", "self.mean.add_(0.1)", "pass"]
 
 
@@ -68,7 +87,7 @@ def draw(folder, seed):
     drawn = random.Random(seed)
     part, written = drawn.choice(OF_PART), drawn.sample(WRITES + SHARED, drawn.choice([0, 1, 3]))
     if drawn.random() < 0.5:
-        written = [f"if self.training: {statement}" for statement in written]
+        written = [f"if self.training: {line}" for line in written if not line.startswith("for")]
     name = f"writing_{seed}"
     path = folder / f"{name}.py"  # TorchScript wants the source in a file
     path.write_text(CELL.format(part=part, step="\n        ".join(written or ["pass"])))
@@ -84,6 +103,7 @@ def observe(kind, backend, watch):
     layer = Recurrent(kind(3, 4), backend=backend)
     cell = layer.cells[0]
     {"": lambda: None, "hook": lambda: cell.register_forward_hook(lambda *_: None),
+     "pre-hook": lambda: cell.register_forward_pre_hook(lambda *_: None),
      "norm": lambda: nn.utils.parametrizations.weight_norm(cell, "weight")}[watch]()  # fmt: skip
     found = []
     for _ in range(2):
@@ -91,12 +111,13 @@ def observe(kind, backend, watch):
         (outputs.sum() + final.sum() + cell.penalty).backward()
         found += [outputs.detach(), final.detach(), cell.read.weight.grad.clone(), cell.penalty.detach()]
         cell.penalty = torch.zeros(())
-    found += [cell.count, cell.seen, cell.named, cell.nested, cell.mean, cell.part.counted, cell.part.mean]
+    found += [cell.count, cell.seen, cell.named, cell.nested, cell.pair, cell.many]
+    found += [cell.mean, cell.part.counted, cell.part.mean]
     return found, layer.last_backend
 
 
-@pytest.mark.parametrize("watch", ["", "hook", "norm"])
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("watch", ["", "hook", "pre-hook", "norm"])
+@pytest.mark.parametrize("seed", range(24))
 def test_what_a_step_writes_stays_in_the_cell(tmp_path, seed, watch):
     kind, copied = draw(tmp_path, seed)
     expected, _ = observe(kind, "eager", "")
@@ -113,6 +134,36 @@ def test_what_a_step_writes_stays_in_the_cell(tmp_path, seed, watch):
             torch.testing.assert_close(mine, own)
         else:
             assert mine == own
+
+
+class Remembering(RecurrentCell):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.weight, self.last = nn.Parameter(torch.ones(hidden_size, input_size)), None
+        self.scale = torch.full((), 2.0)
+
+    def project(self, input: Tensor) -> Tensor:
+        return input
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        self.last = projected @ self.weight.T * self.scale + state[0]
+        return self.last, [self.last]
+
+
+@pytest.mark.parametrize(
+    "watch",
+    [
+        lambda cell: cell.register_forward_pre_hook(lambda *_: None),
+        lambda cell: prune.identity(cell, "weight"),
+        lambda cell: nn.utils.spectral_norm(cell, "weight"),
+    ],
+)
+def test_a_step_may_keep_tensors_beside_weights_that_hooks_compute(watch):
+    layer = Recurrent(Remembering(3, 4), backend="eager")
+    watch(layer.cells[0])
+    for _ in range(2):
+        outputs, _ = layer(torch.randn(5, 2, 3))
+        assert torch.equal(layer.cells[0].last, outputs[-1])
 
 
 RUNS_IN_PYTHON = """

@@ -31,32 +31,44 @@ def arguments_of(
         ValueError: The class does not tell what its constructor takes.
     """
     parameters = list(inspect.signature(kind).parameters.values())
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    if unknown := [] if takes_any else [name for name in options if name not in named]:
+    kinds = [parameter.kind for parameter in parameters]
+    takes_any = inspect.Parameter.VAR_KEYWORD in kinds
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if unknown := [] if takes_any else [name for name in options if name not in [p.name for p in named]]:
         raise TypeError(f"the constructor has no argument `{unknown[0]}`")
-    required = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD and p.name not in options]
-    in_order = tuple(sizes[name] for name in ("input_size", "hidden_size"))
-    if [p.kind for p in required] == [inspect.Parameter.VAR_POSITIONAL]:
-        return in_order, dict(options)
-    found = _sizes_by_name([name for name in named if name not in options])
-    missing = [p.name for p in required if p.name not in found.values() and p.kind is not p.VAR_POSITIONAL]
-    if len(found) == 2 and not missing:
-        return (), {name: sizes[role] for role, name in found.items()} | dict(options)
-    if not found and takes_any and not missing:
+    free = [p.name for p in named if p.name not in options and _may_be_size(p)]
+    required = [p.name for p in named if p.name not in options and p.default is p.empty]
+    if takes_any and set(free) <= set(sizes):
         return (), {**sizes, **options}
-    if len(required) == 2 and all(p.kind is p.POSITIONAL_OR_KEYWORD for p in required):
-        return (), dict(zip([p.name for p in required], in_order, strict=True)) | dict(options)
-    raise TypeError(
-        f"what `{missing[0]}` is to be is not known" if missing else "the constructor does not take both sizes"
-    )
+    if not free and inspect.Parameter.VAR_POSITIONAL in kinds:
+        return (sizes["input_size"], sizes["hidden_size"]), dict(options)
+    likely = required if len(required) > 2 else free[:2]
+    found = {role: role for role in sizes} if set(sizes) <= set(free) else _roles(likely)
+    if missing := [name for name in required if name not in found.values()]:
+        raise TypeError(f"what `{missing[0]}` is to be is not known")
+    if len(found) < 2:
+        raise TypeError("the constructor does not take both sizes")
+    if inspect.Parameter.POSITIONAL_ONLY in kinds[:2]:
+        return tuple(sizes[role] for role in sorted(found, key=lambda role: free.index(found[role]))), dict(options)
+    return (), {name: sizes[role] for role, name in found.items()} | dict(options)
 
 
-def _sizes_by_name(names: list[str]) -> dict[str, str]:
-    """What is called `hidden_size` and `input_size` among a constructor's parameters, as far as names tell."""
-    found: dict[str, str] = {}
-    for role, pattern in NAMES.items():
-        free = [name for name in names if name not in found.values()]
-        if likely := [role] if role in free else [name for name in free if re.search(pattern, name.lower())]:
-            found[role] = likely[0]
-    return found
+def _may_be_size(parameter: inspect.Parameter) -> bool:
+    default = parameter.default
+    return default is parameter.empty or default is None or (isinstance(default, int) and not isinstance(default, bool))
+
+
+def _roles(names: list[str]) -> dict[str, str]:
+    """Which parameters are the sizes, by their names; if these don't tell, the first two in torch's order."""
+    if len(names) < 2:
+        return {}
+    likely = {
+        role: [role] if role in names else [name for name in names if re.search(pattern, name.lower())]
+        for role, pattern in NAMES.items()
+    }
+    for role, other in (("hidden_size", "input_size"), ("input_size", "hidden_size")):
+        if len(likely[role]) == 1:
+            (chosen,) = likely[role]
+            rest = [name for name in names if name != chosen]
+            return {role: chosen, other: next((name for name in likely[other] if name in rest), rest[0])}
+    return dict(zip(("input_size", "hidden_size"), names, strict=False))

@@ -23,18 +23,14 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 def computed_weights(cell: nn.Module) -> dict[str, Tensor]:
-    """Return the cell's pruned and parametrized weights by name, with their current values.
+    """Return the cell's parametrized weights by name, with their current values.
 
-    They are not parameters but computed from others. Parametrizations (`torch.nn.utils.parametrize`) compute a weight
-    whenever it is read, so this function reads it once. Hooks (`prune`, `weight_norm`, `spectral_norm`) compute it
-    before each run and store it as an attribute.
+    They are not parameters but computed from others (`torch.nn.utils.parametrize`) whenever they are read, so this
+    function reads each once. Weights that hooks compute (`prune`, `weight_norm`, `spectral_norm`) are plain attributes.
     """
-    weights: dict[str, Tensor] = {}
-    if cell._forward_pre_hooks:
-        weights |= {name: value for name, value in cell.__dict__.items() if isinstance(value, Tensor)}
-    if "parametrizations" in cell._modules:  # `is_parametrized` would take ten times as long
-        weights |= {name: getattr(cell, name) for name in cast(nn.ModuleDict, cell.parametrizations)}
-    return weights
+    if "parametrizations" not in cell._modules:  # `is_parametrized` would take ten times as long
+        return {}
+    return {name: getattr(cell, name) for name in cast(nn.ModuleDict, cell.parametrizations)}
 
 
 def with_weights(cell: RecurrentCell, weights: Mapping[str, Tensor]) -> RecurrentCell:
