@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,16 @@ def test_links_of_the_readme_lead_somewhere():
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert targets
     assert [target for target in targets if not (REPOSITORY / target).exists()] == []
+
+
+def test_whole_numbers_stay_whole_whatever_unions_other_modules_have(parsed):
+    """The typing module may give one union for another of the same types."""
+    for clear in typing._cleanups:
+        clear()
+    others = [typing.Union[float, int], typing.Optional[typing.Union[float, int]]]  # noqa: UP007, UP045
+    settings = parsed(["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=0.5"])
+    assert repr(settings["trainer"]["limit_train_batches"]) == "1", others
+    assert settings["trainer"]["limit_val_batches"] == 0.5
 
 
 def test_options_are_these(parsed):

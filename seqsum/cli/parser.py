@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Union, cast, get_args, get_origin
 
 import jsonargparse
 import torch
@@ -50,7 +50,11 @@ class Parser(OwnDefaultsParser):
         """Add the arguments of a class, and keep its name for errors."""
         if nested_key is None:
             self.arguments_of = theclass
-        return super().add_class_arguments(theclass, nested_key, *args, **kwargs)
+        added = super().add_class_arguments(theclass, nested_key, *args, **kwargs)
+        for action in self._actions:
+            if (annotation := getattr(action, "_typehint", None)) is not None:
+                action._typehint = int_first(annotation)  # type: ignore[attr-defined]  # jsonargparse's own name
+        return added
 
     def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> Namespace:
         """Parse a configuration file; relative paths in it start from its folder."""
@@ -97,6 +101,20 @@ class Parser(OwnDefaultsParser):
         if self.files:  # jsonargparse doesn't name them
             message += f"\nSettings come from the command line and from {', '.join(self.files)}."
         fail(f"{message}\n`{parser.prog.replace(' [options]', '')} --help` explains every option.")
+
+
+def int_first(annotation: Any) -> Any:
+    """Put int before float in a union, since jsonargparse takes the first type that fits.
+
+    The typing module keeps unions, and takes `float | int` for the same as `int | float`. So if a user's module has
+    one, `--trainer.limit_train_batches=1` would become 1.0, which is all batches.
+    """
+    types = list(get_args(annotation))
+    if get_origin(annotation) is not Union or not {int, float} <= set(types):
+        return annotation
+    types.remove(int)
+    types.insert(types.index(float), int)
+    return Union[tuple(types)]  # noqa: UP007  # of a tuple
 
 
 def _suggest(names: Iterable[str], known: Iterable[str]) -> str:
