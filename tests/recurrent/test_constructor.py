@@ -39,6 +39,11 @@ def test_sizes_go_where_the_constructor_takes_them(signature, expected):
     assert {name: found[name] for name in expected} == expected
 
 
+def test_a_class_may_not_tell_what_its_constructor_takes():
+    with pytest.raises(ValueError, match="__signature__"):
+        arguments_of(type("Cell", (), {"__signature__": 1}), SIZES, {})
+
+
 def test_options_may_stand_anywhere():
     assert call("n_units, kept, features", kept=0.5) == {"n_units": 11, "kept": 0.5, "features": 7}
     assert call("a, b, /, *, kept", kept=0.5) == {"a": 7, "b": 11, "kept": 0.5}

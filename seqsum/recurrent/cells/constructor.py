@@ -30,7 +30,10 @@ def arguments_of(
         TypeError: The constructor needs further arguments, has none of the name of an option, or takes no two sizes.
         ValueError: The class does not tell what its constructor takes.
     """
-    parameters = list(inspect.signature(kind).parameters.values())
+    try:
+        parameters = list(inspect.signature(kind).parameters.values())
+    except TypeError as error:  # not about the arguments
+        raise ValueError(str(error)) from error
     kinds = [parameter.kind for parameter in parameters]
     takes_any = inspect.Parameter.VAR_KEYWORD in kinds
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
