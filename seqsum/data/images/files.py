@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator, Sequence
-from glob import glob, has_magic
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +10,14 @@ import torch
 
 from seqsum.data.images.frames import UnreadableError, read_frames
 from seqsum.data.images.segment import cut_digits
-from seqsum.data.own import OwnDigits, OwnSequence, Skipped
+from seqsum.data.own import OwnDigits, OwnSequence
+from seqsum.data.own_files import Kind, find_files, is_pattern, printable, skip
 from seqsum.errors import InputError
 from seqsum.paths import expand_home
 
-# which files of a folder are read; a file that the user names may have any suffix
-SUFFIXES = (
+IMAGE = Kind("image", (
     ".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif",
-)  # fmt: skip
+))  # fmt: skip
 
 
 def read_images(paths: Sequence[str], digits_only: bool = True) -> OwnDigits:
@@ -36,7 +33,7 @@ def read_images(paths: Sequence[str], digits_only: bool = True) -> OwnDigits:
     found = OwnDigits([], [], [])
     singles: list[OwnSequence] = []
     for path in paths:
-        for file in _expand(path, found):
+        for file in _files(path, found):
             for image in _read_file(file, digits_only, found):
                 (singles if len(image.digits) == 1 else found.sequences).append(image)
     if singles:
@@ -48,57 +45,23 @@ def read_images(paths: Sequence[str], digits_only: bool = True) -> OwnDigits:
     return found
 
 
-def _expand(given: str, found: OwnDigits) -> list[Path]:
-    """List the files of a path or a pattern; note skipped and other files in `found`."""
+def _files(given: str, found: OwnDigits) -> list[Path]:
+    """List the files of a path or a pattern; note in `found` if there are none."""
     path = expand_home(given)
-    matches = [path] if os.path.exists(path) else sorted(glob(path, recursive=True), key=_natural)
-    if not matches:
-        reason = "matches no file" if has_magic(path) else "does not exist"
-        _skip(found, path, reason)
-    # `**` matches a folder and also what is in it
-    return [*dict.fromkeys(file for match in matches for file in _files(Path(match), found))]
-
-
-def _files(path: Path, found: OwnDigits) -> list[Path]:
-    """List the image files of a folder; a file is returned as it is."""
-    if not path.is_dir():
-        return [path]
-    try:
-        names = sorted((file.name for file in path.iterdir()), key=_natural)
-    except OSError as error:
-        _skip(found, path, f"can't be read ({error.strerror})")
-        return []
-    images = [name for name in names if name.lower().endswith(SUFFIXES)]
-    if not images:
-        _skip(found, path, f"holds no image ({', '.join(SUFFIXES)})")
-    found.others.extend(_printable(path / name) for name in names if name not in images and not name.startswith("."))
-    return [path / name for name in images]
-
-
-def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """Return a key that sorts `img2` before `img10`."""
-    parts = re.split(r"(\d+)", name)
-    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+    if (files := find_files(path, IMAGE, found)) is None:
+        skip(found, path, "matches no file" if is_pattern(path) else "does not exist")
+    return files or []
 
 
 def _read_file(path: Path, digits_only: bool, found: OwnDigits) -> Iterator[OwnSequence]:
     """Yield the digits of each frame; frames without any are noted as skipped."""
     try:
         for frame in read_frames(path):
-            source = _printable(path) if frame.is_only else f"{_printable(path)}, frame {frame.number}"
+            source = printable(path) if frame.is_only else f"{printable(path)}, frame {frame.number}"
             try:
                 digits = torch.from_numpy(np.stack(cut_digits(frame.grey, digits_only)))
                 yield OwnSequence(digits, [source] * len(digits))
             except UnreadableError as error:
-                _skip(found, source, str(error))
+                skip(found, source, str(error))
     except UnreadableError as error:
-        _skip(found, path, str(error))
-
-
-def _skip(found: OwnDigits, source: str | Path, reason: str) -> None:
-    found.skipped.append(Skipped(_printable(source), _printable(reason)))
-
-
-def _printable(text: str | Path) -> str:
-    """Escape the bytes of a file name that are not UTF-8: consoles and figures reject Python's surrogates for them."""
-    return str(text).encode(errors="backslashreplace").decode()
+        skip(found, path, str(error))

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from glob import glob, has_magic
 from pathlib import Path
 from typing import NamedTuple
 
 from seqsum.data.own import Skipped
+from seqsum.data.own_files import Kind, find_files, is_pattern, printable, skip
 from seqsum.data.text import decode, tokenize
 from seqsum.data.text.tokens import NotTextError
 from seqsum.errors import InputError
 from seqsum.paths import expand_home
 
-SUFFIX = ".txt"
-LONGEST = 1_000  # characters of a pattern: `glob` recurses at each of its slashes
+TEXT = Kind("text", (".txt",))
 
 
 class OwnText(NamedTuple):
@@ -63,9 +62,9 @@ def read_texts(given: Sequence[str], split: Callable[[str], list[str]] = tokeniz
             if read := [OwnText(words, name) for name, part in parts if (words := split(part))]:
                 found.texts.extend(read)
             else:
-                found.skipped.append(Skipped(source, "has no words"))
+                skip(found, source, "has no words")
     if not found.texts:
-        reasons = "; ".join(found.left_out()) or "the folder is empty"
+        reasons = "; ".join(found.left_out())
         raise InputError(f"`--data.texts` (={', '.join(given)}) has no text to read: {reasons}")
     return found
 
@@ -77,11 +76,11 @@ def _texts(item: str, found: OwnTexts) -> Iterator[tuple[str, str]]:
         return
     for path in paths:
         try:
-            yield str(path), decode(path.read_bytes())
+            yield printable(path), decode(path.read_bytes())
         except NotTextError as error:
-            found.skipped.append(Skipped(str(path), str(error)))
+            skip(found, path, str(error))
         except OSError as error:
-            found.skipped.append(Skipped(str(path), f"can't be read: {error.strerror or error}"))
+            skip(found, path, f"can't be read ({error.strerror or error})")
 
 
 def _lines(source: str, text: str) -> list[tuple[str, str]]:
@@ -97,14 +96,12 @@ def _paths(item: str, found: OwnTexts) -> list[Path] | None:
     if not item.strip() or "\0" in item:  # as a path, it would be the current folder, or none
         return None
     path = expand_home(item)
-    is_pattern = has_magic(path) and len(path) <= LONGEST
-    matches = [path] if os.path.exists(path) else sorted(glob(path, recursive=True)) if is_pattern else []
-    if not matches and not _looks_like_path(path):
+    if (files := find_files(path, TEXT, found)) is not None:
+        return files
+    if not _looks_like_path(path):
         return None
-    if not matches:
-        found.skipped.append(Skipped(item, "matches no file" if is_pattern else "is no file"))
-    # `**` matches a folder and also what is in it
-    return [*dict.fromkeys(file for match in matches for file in _files(Path(match), found))]
+    skip(found, item, "matches no file" if is_pattern(path) else "is no file")
+    return []
 
 
 def _looks_like_path(item: str) -> bool:
@@ -113,22 +110,9 @@ def _looks_like_path(item: str) -> bool:
     has_suffix = Path(last).suffix != ""
     if not words:
         return has_suffix or "/" in last
-    if item.rstrip().lower().endswith(SUFFIX):
+    if item.rstrip().lower().endswith(TEXT.suffixes):
         return "\n" not in item
     return "*" in last and (has_suffix or "/*" in last or os.path.isdir(os.path.dirname(item)))
-
-
-def _files(path: Path, found: OwnTexts) -> list[Path]:
-    """List the texts of a folder; a file is returned as it is."""
-    if not path.is_dir():
-        return [path]
-    try:
-        files = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        found.skipped.append(Skipped(str(path), f"can't be read: {error.strerror}"))
-        return []
-    found.others.extend(str(entry) for entry in files if entry.suffix.lower() != SUFFIX)
-    return [entry for entry in files if entry.suffix.lower() == SUFFIX]
 
 
 def _beginning(text: str, most: int = 40) -> str:

@@ -66,8 +66,19 @@ def test_a_pattern_of_folders_within_folders_reads_each_file_once(tmp_path):
     (tmp_path / "of/deep").mkdir(parents=True)
     for k, name in enumerate(["2.png", "10.png", "deep/1.png"]):
         save(tmp_path / "of" / name, DIGITS[k])
-    (sequence,) = read_images([str(tmp_path / "of/**")]).sequences
-    assert holds(sequence, 0, 1, 2)
+    (tmp_path / "of/deep/none").mkdir()
+    found = read_images([str(tmp_path / "of/**")])
+    assert holds(found.sequences[0], 0, 1, 2)
+    assert not found.left_out()
+
+
+def test_a_pattern_of_folders_without_images_is_named(tmp_path):
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none/notes.txt").write_text("")
+    found = read_images([save(tmp_path / "1.png", DIGITS[0]), str(tmp_path / "no*")])
+    ((source, reason),) = found.skipped
+    assert (source, reason[:16]) == (str(tmp_path / "no*"), "matches no image")
+    assert found.others == [str(tmp_path / "none/notes.txt")]
 
 
 def test_a_file_whose_name_is_a_pattern_is_that_file(tmp_path):
@@ -123,15 +134,16 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path):
     blank(folder / "2.png")
     save(folder / "3.png", DIGITS[1])
     (folder / "4.png").write_text("no image")
-    (folder / "._1.png").write_bytes(NOTES)
+    notes = folder / "._1.png"
+    notes.write_bytes(NOTES)
     missing, pattern = str(tmp_path / "typo.png"), str(tmp_path / "*.tif")
-    found = read_images([str(folder), missing, pattern])
+    found = read_images([str(folder), str(notes), missing, pattern])
     (sequence,) = found.sequences
     assert holds(sequence, 0, 1)
     assert found.skipped == [
         Skipped(str(folder / "2.png"), "is blank"),
         Skipped(str(folder / "4.png"), "can't be read as an image (its format is unknown)"),
-        Skipped(str(folder / "._1.png"), "is no image: macOS keeps attributes of 1.png in it"),
+        Skipped(str(notes), "is no image: macOS keeps attributes of 1.png in it"),
         Skipped(missing, "does not exist"),
         Skipped(pattern, "matches no file"),
     ]
@@ -156,7 +168,7 @@ def test_a_blank_frame_is_named_and_the_others_are_read(tmp_path):
 
 def test_other_files_of_a_folder_are_named_but_hidden_ones(tmp_path):
     save(tmp_path / "1.png", DIGITS[0])
-    for name in ("notes.txt", "scan.pdf", ".DS_Store"):
+    for name in ("notes.txt", "scan.pdf", ".DS_Store", ".1.png"):
         (tmp_path / name).write_text("")
     found = read_images([str(tmp_path)])
     assert found.others == [str(tmp_path / "notes.txt"), str(tmp_path / "scan.pdf")]
@@ -190,9 +202,10 @@ def test_if_nothing_can_be_read_the_error_says_why_of_each(tmp_path):
 def test_names_that_are_no_text_can_be_printed(tmp_path):
     save(tmp_path / os.fsdecode(b"\xff.png"), DIGITS[0])
     blank(tmp_path / os.fsdecode(b"\xfe.png"))
-    (tmp_path / os.fsdecode(b"._\xfe.png")).write_bytes(NOTES)
+    notes = tmp_path / os.fsdecode(b"._\xfe.png")
+    notes.write_bytes(NOTES)
     (tmp_path / os.fsdecode(b"\xff.txt")).write_text("")
-    found = read_images([str(tmp_path)])
+    found = read_images([str(tmp_path), str(notes)])
     assert found.names() == [[r"\udcff.png"]]
     printed = [*found.sequences[0].sources, *(text for skipped in found.skipped for text in skipped), *found.others]
     assert len(printed) == 6

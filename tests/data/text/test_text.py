@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -168,7 +170,37 @@ def test_a_folder_that_can_not_be_listed_is_named(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    assert read_texts([str(tmp_path), "a film"]).left_out() == [f"Skipped: {tmp_path} can't be read: Permission denied"]
+    assert read_texts([str(tmp_path), "a film"]).left_out() == [
+        f"Skipped: {tmp_path} can't be read (Permission denied)"
+    ]
+    with pytest.raises(InputError, match=r"has no text to read: Skipped: .* can't be read \(Permission denied\)$"):
+        read_texts([str(tmp_path)])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where names may be of any bytes")
+def test_names_that_are_no_text_can_be_printed(tmp_path):
+    (tmp_path / os.fsdecode(b"\xff.txt")).write_text("a film")
+    (tmp_path / os.fsdecode(b"\xfe.txt")).write_text("")
+    (tmp_path / os.fsdecode(b"\xff.pdf")).write_text("")
+    found = read_texts([str(tmp_path)])
+    printed = [*(text.source for text in found.texts), *found.left_out()]
+    assert len(printed) == 3
+    assert "".join(printed).isascii()
+
+
+def test_texts_of_a_folder_are_sorted_by_number(tmp_path):
+    for name in ("text2.txt", "text10.TXT", "text1.txt", ".text3.txt"):
+        (tmp_path / name).write_text(name)
+    for given in (tmp_path, tmp_path / "text*"):
+        names = [Path(text.source).name for text in read_texts([str(given)]).texts]
+        assert names == ["text1.txt", "text2.txt", "text10.TXT"]
+
+
+def test_a_folder_without_texts_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for given, reason in (("empty", "holds no text"), ("emp*", "matches no text")):
+        assert read_texts([given, "a film"]).left_out() == [f"Skipped: {given} {reason} (.txt)"]
 
 
 def test_a_translation_gives_the_same_words_the_ids_of_another_vocabulary():
