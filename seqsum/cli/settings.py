@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,11 +35,18 @@ class Settings(NamedTuple):
 
 
 class Flags(NamedTuple):
-    """The flags that select the checkpoint whose settings are read."""
+    """The flags that select a checkpoint, and which of its settings are read.
+
+    Attributes:
+        checkpoint: Its file, `best` or `last`.
+        experiment, root: Where the newest run is searched for.
+        own: Arguments for data of the user's own, in `REPLACED`: the settings that they replace are left out.
+    """
 
     checkpoint: str | None
     experiment: str
     root: str
+    own: tuple[str, ...] = ()
 
 
 def read_settings(subcommand: str, options: list[str]) -> Settings:
@@ -62,8 +68,8 @@ def read_settings(subcommand: str, options: list[str]) -> Settings:
     if given.ckpt_path is None:
         _say_what_is_missing(list(files))
     checkpoints = CheckpointFiles()
-    own = [name for name in REPLACED if _is_given(name, options, files)]
-    options = with_checkpoint(subcommand, options, _flags(given, files), checkpoints, own)
+    own = tuple(name for name in REPLACED if _is_given(name, options, files))
+    options = with_checkpoint(subcommand, options, _flags(given, files)._replace(own=own), checkpoints)
     return Settings(options, {name: file.text for name, file in files.items()}, checkpoints)
 
 
@@ -121,21 +127,17 @@ def _flags(given: argparse.Namespace, files: dict[str, Configuration]) -> Flags:
     return Flags(given.ckpt_path, experiment, root or "logs")
 
 
-def with_checkpoint(
-    subcommand: str, options: list[str], flags: Flags, checkpoints: CheckpointFiles, own: Sequence[str] = ()
-) -> list[str]:
+def with_checkpoint(subcommand: str, options: list[str], flags: Flags, checkpoints: CheckpointFiles) -> list[str]:
     """Put the settings of the checkpoint before the options, so that the user's options take precedence.
 
     So a network is tested as it was built and on the data that it was trained on. To resume a training, also add all
-    settings of its run, such as the Trainer's, from the run's `config.yaml`. Settings that the user's `own` arguments
-    of the data replace are left out.
+    settings of its run, such as the Trainer's, from the run's `config.yaml`.
     """
     path = flags.checkpoint
     if path is None:
         return options
     if path not in NEWEST:
-        of_checkpoint = _settings_of(checkpoints.read_ahead(path), own)
-        return [*_settings_of_run(subcommand, Path(path), options, own), of_checkpoint, *options]
+        return [*_settings_of(subcommand, path, options, flags, checkpoints), *options]
     found = find(path, flags.root, flags.experiment)
     if found is None and subcommand != "fit":
         raise InputError(f"`--ckpt_path` (={path}): there is no run of {flags.experiment} in {flags.root}")
@@ -145,18 +147,25 @@ def with_checkpoint(
             rank_zero_info("Runs with loggers of your own are not searched for: give the file of a checkpoint.")
         return [*options, "--ckpt_path=null"]
     rank_zero_info(f"`--ckpt_path={path}`: {'resuming from' if subcommand == 'fit' else subcommand} {found}")
-    of_checkpoint = _settings_of(checkpoints.read_ahead(str(found)), own)
-    return [*_settings_of_run(subcommand, found, options, own), of_checkpoint, *options, f"--ckpt_path={found}"]
+    return [*_settings_of(subcommand, str(found), options, flags, checkpoints), *options, f"--ckpt_path={found}"]
 
 
-def _settings_of_run(subcommand: str, checkpoint: Path, options: list[str], own: Sequence[str]) -> list[str]:
-    """Return all settings of the run to resume as an option; none if there is no run, or nothing is resumed."""
-    run = read_run(checkpoint.parents[1]) if subcommand == "fit" and checkpoint.parent.name == "checkpoints" else {}
+def _settings_of(
+    subcommand: str, path: str, options: list[str], flags: Flags, checkpoints: CheckpointFiles
+) -> list[str]:
+    """Return the settings of the run to resume, if there is one, and those in the checkpoint, as options."""
+    checkpoint, folder = checkpoints.read_ahead(path), Path(path).parent
+    experiment = experiment_in(checkpoint)
+    named = {"experiment": experiment} if experiment else {}
+    run = read_run(folder.parent) if subcommand == "fit" and folder.name == "checkpoints" else {}
     for option in options:
         if "+=" in option:  # the repeated command must not append the same items again
             _leave_out(run, option.removeprefix("--").partition("+=")[0].split("."))
-    _leave_out_replaced(run, own)
-    return [f"--config={json.dumps(run)}"] if run else []
+    found = [settings for settings in (run, settings_in(checkpoint) | named) if settings]
+    for settings in found:
+        for name in flags.own:
+            _leave_out(settings, ["data", "init_args", REPLACED[name]])
+    return [f"--config={json.dumps(settings)}" for settings in found]
 
 
 def _leave_out(settings: dict[str, Any], path: list[str]) -> None:
@@ -164,17 +173,3 @@ def _leave_out(settings: dict[str, Any], path: list[str]) -> None:
     for parent in parents:
         settings = settings.get(parent) or {}
     settings.pop(name, None)
-
-
-def _leave_out_replaced(settings: dict[str, Any], own: Sequence[str]) -> None:
-    for name in own:
-        _leave_out(settings, ["data", "init_args", REPLACED[name]])
-
-
-def _settings_of(checkpoint: dict[str, Any], own: Sequence[str]) -> str:
-    """Return the settings in a checkpoint as an option."""
-    settings = settings_in(checkpoint)
-    _leave_out_replaced(settings, own)
-    experiment = experiment_in(checkpoint)
-    named = {"experiment": experiment} if experiment else {}
-    return f"--config={json.dumps(settings | named)}"
