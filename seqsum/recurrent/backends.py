@@ -117,12 +117,10 @@ def run(
         inputs, used = leave_out(inputs, mask), mask.any(0).unsqueeze(-1)
         state = leave_out_rows(state, used, len(cell.state_size))
     try:
-        try:
-            outputs, final = runner(cell, backend)(inputs, state, mask, reverse)
-        except RuntimeError as error:
-            if backend != "script" or not by_auto:
-                raise
-            outputs, final = _run_eagerly(cell, error, inputs, state, mask, reverse)
+        loop = runner(cell, backend)
+        if backend == "script" and by_auto:
+            loop = partial(_run_script_or_eagerly, cell, loop)
+        outputs, final = loop(inputs, state, mask, reverse)
         if used is not None:
             final = put_rows_back(final, begun, used, len(cell.state_size))
         return outputs, final
@@ -137,16 +135,17 @@ def run(
         raise
 
 
-def _run_eagerly(cell: RecurrentCell, error: Exception, *arguments: Any) -> tuple[Tensor, list[Tensor]]:
-    """Run a cell in Python after its script has failed, as it does for some types that TorchScript compiles.
+def _run_script_or_eagerly(cell: RecurrentCell, script: Runner, *arguments: Any) -> tuple[Tensor, list[Tensor]]:
+    """Run a cell's script, and in Python if the script fails, as it does for some types that TorchScript compiles.
 
-    If it doesn't fail here, its class counts as one that can't be compiled. What the script has done before it failed,
-    to buffers and random generators, stays done.
+    If only the script fails, the cell's class counts as one that can't be compiled. What the script has done before it
+    failed, to buffers and random generators, stays done.
     """
     try:
-        results = Unroll(cell)(*arguments)
-    except Exception as own:
-        raise own from None  # names the line of the step, in Python
+        return script(*arguments)
+    except RuntimeError as failed:
+        error = failed
+    results = Unroll(cell)(*arguments)  # an error here names the line of the step, in Python
     not_scriptable.add(type(cell))
     lines = str(error).strip().splitlines()
     why = next((line for line in reversed(lines) if re.match(r"\w*(Error|Exception)\b", line)), lines[0])
