@@ -1,5 +1,6 @@
 """C++ kernels where the parity matrix doesn't test them: sizes around the tile's, threads, compilers."""
 
+import random
 import shutil
 import subprocess
 import sys
@@ -48,8 +49,8 @@ def results(cell, inputs, state, constants, mask, reverse, backend):
 @pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize(
     ("steps", "batch", "features", "hidden"),
-    # below a vector; full vectors and tiles; one more of everything, and more steps than INNER
-    [(3, 2, 1, 1), (4, 12, 64, 64), (11, 13, 65, 67), (2, 7, 17, 130)],
+    # below a vector; full vectors and tiles; one more of everything, and more steps than INNER; few rows
+    [(3, 2, 1, 1), (4, 12, 64, 64), (11, 13, 65, 67), (2, 7, 17, 130), (31, 1, 9, 20), (10, 5, 3, 33)],
 )
 @pytest.mark.parametrize("masked", [False, True])
 def test_matches_the_plain_loop_at_all_sizes(kind, steps, batch, features, hidden, dtype, masked):
@@ -58,7 +59,7 @@ def test_matches_the_plain_loop_at_all_sizes(kind, steps, batch, features, hidde
     mask = None
     if masked:
         mask = torch.rand(steps, batch, generator=torch.Generator().manual_seed(2)) < 0.6
-        mask[:, 0], mask[:, 1] = True, False  # a row without holes, and one without valid steps
+        mask[:, :2] = torch.tensor([True, False])[:batch]  # a row without holes, and one without valid steps
     reverse = masked or batch == 13
     expected = results(*made, mask, reverse, "eager")
     actual = results(*made, mask, reverse, "native")
@@ -78,6 +79,28 @@ def test_any_number_of_threads_computes_the_same_bits(kind, monkeypatch):
         found.append(results(*made, mask, False, "native"))
     for others in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(others, found[0], strict=True))
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_row_has_the_same_bits_in_any_batch(kind, dtype):
+    chance = random.Random(0)
+    for _ in range(12):
+        features, hidden = chance.choice([1, 3, 8, 9, 17, 33]), chance.choice([1, 5, 16, 33])
+        cell, inputs, state, _ = make(kind, 14, 20, features, hidden, dtype)
+        first = chance.randrange(12)
+        rows = slice(first, first + chance.choice([1, 1, 2, 4, 7]))
+
+        def run(rows, cell=cell, inputs=inputs, state=state):
+            given = [inputs[:, rows].detach(), *(each[rows].detach() for each in state)]
+            given = [each.requires_grad_() for each in given]
+            outputs, final = unroll(cell, given[0], given[1:], backend="native")
+            found = torch.autograd.grad([outputs.sin().sum(), *(each.sin().sum() for each in final)], given)
+            return [outputs.transpose(0, 1), *final, found[0].transpose(0, 1), *found[1:]]
+
+        for ours, among_others in zip(run(rows), run(slice(None)), strict=True):
+            assert torch.equal(ours, among_others[rows])
 
 
 @needs_compiler

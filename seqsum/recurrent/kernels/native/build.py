@@ -16,7 +16,12 @@ import torch
 
 from seqsum.recurrent.cache import cache_folder
 
-FLAGS = ("-std=c++17", "-O2", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
+# GCC doesn't fuse a * b + c in some loops on AMD's processors: a row's bits would depend on the rows computed beside it
+FUSED = "--param=avoid-fma-max-bits=0"
+FLAGS = (
+    *("-std=c++17", "-O2", "-march=native", "-fno-math-errno", "-fno-trapping-math", FUSED),
+    *("-fopenmp", "-fPIC", "-shared"),
+)
 REALS = {torch.float32: "float", torch.float64: "double"}
 SECONDS = 120  # treat a compiler that takes longer as missing
 
