@@ -40,25 +40,25 @@ struct Blocks {
 template <class Cell> constexpr Blocks INPUT_BLOCKS = {Cell::GATES, Cell::UNITS, Cell::KEPT, Cell::INPUT_SUMS};
 template <class Cell> constexpr Blocks RECURRENT_BLOCKS = {Cell::GATES, Cell::UNITS, Cell::KEPT, Cell::RECURRENT_SUMS};
 
-// Destination of a product: rows of `columns` numbers, `length` apart. Multiplies by `factors` if there are any, and
-// adds to what is there if `add`.
+// Destination of a product: rows of `columns` numbers, `length` apart, and those of the next step `step` apart.
+// Multiplies by `factors` if there are any, and adds to what is there if `add`.
 template <class real> struct Target {
     real *first;
-    int64_t length, columns;
+    int64_t step, length, columns;
     const real *factors;  // (rows, columns) or null
     bool add;
 
-    INLINE void take(int64_t row, int64_t column, Vector<real> values) const {
+    INLINE void take(const RowStep &at, int64_t column, Vector<real> values) const {
         const int64_t count = columns - column;
-        real *to = first + row * length + column;
-        if (factors) values *= load_some(factors + row * columns + column, count);
+        real *to = first + at.t * step + at.row * length + column;
+        if (factors) values *= load_some(factors + at.row * columns + column, count);
         store_some(to, add ? load_some(to, count) + values : values, count);
     }
 };
 
-// Multiplies δgates at time t by a weight, for all active rows: the gradient of what the gates read through it.
+// Multiplies δgates of some steps by a weight: the gradient of what the gates read through it.
 template <class real>
-void pass_on(const Layer<real> &layer, int64_t t, const Blocks &blocks, const real *packed, const int32_t *active, int64_t count,
+void pass_on(const Layer<real> &layer, const Blocks &blocks, const real *packed, const RowStep *steps, int64_t count,
              const Target<real> &target) {
     in_panels<real>(target.columns, [&](int64_t first_column, int64_t vectors) {
         const real *panel = packed + blocks.gates * layer.hidden * first_column;
@@ -68,9 +68,10 @@ void pass_on(const Layer<real> &layer, int64_t t, const Blocks &blocks, const re
                 for (int64_t gate = 0; gate < blocks.gates; ++gate) {
                     const real *d_gates[rows.value];
 #pragma GCC unroll 6
-                    for (int r = 0; r < rows.value; ++r)
-                        d_gates[r] = layer.d_gates +
-                                     (layer.place(t, active[first + r]) * blocks.kept + blocks[gate]) * layer.padded;
+                    for (int r = 0; r < rows.value; ++r) {
+                        const int64_t place = layer.place(steps[first + r].t, steps[first + r].row);
+                        d_gates[r] = layer.d_gates + (place * blocks.kept + blocks[gate]) * layer.padded;
+                    }
                     const real *part = panel + gate * layer.hidden * width.value * LANES<real>;
                     accumulate<rows.value, width.value>(sums, d_gates, 1, part, layer.hidden);
                 }
@@ -78,22 +79,32 @@ void pass_on(const Layer<real> &layer, int64_t t, const Blocks &blocks, const re
                 for (int r = 0; r < rows.value; ++r)
 #pragma GCC unroll 4
                     for (int v = 0; v < width.value; ++v)
-                        target.take(active[first + r], first_column + v * LANES<real>, sums[r][v]);
+                        target.take(steps[first + r], first_column + v * LANES<real>, sums[r][v]);
             });
         });
     });
 }
 
+// Runs all steps of a thread's rows backwards, from position `first` to before `end`.
 template <class Cell, class real>
-void step_back(const Layer<real> &layer, int64_t t, const real *packed_hh, const real *packed_ih, const int32_t *active,
-               int64_t count) {
-    for (int64_t k = 0; k < count; ++k)
-        for (int64_t unit = 0; unit < layer.padded; unit += LANES<real>) Cell::differentiate(layer, t, active[k], unit);
-    const Target<real> to_hidden = {layer.d_hidden, layer.padded, layer.hidden, layer.dropout, true};
-    pass_on(layer, t, RECURRENT_BLOCKS<Cell>, packed_hh, active, count, to_hidden);
-    if (!layer.d_inputs) return;
-    const Target<real> to_inputs = {layer.d_inputs + layer.place(t, 0) * layer.features, layer.features, layer.features, nullptr, false};
-    pass_on(layer, t, INPUT_BLOCKS<Cell>, packed_ih, active, count, to_inputs);
+void run_rows_back(const Layer<real> &layer, const real *packed_hh, const real *packed_ih, int64_t first, int64_t end) {
+    const Target<real> to_hidden = {layer.d_hidden, 0, layer.padded, layer.hidden, layer.dropout, true};
+    const int64_t columns = layer.features, at_once = steps_at_once(end - first);
+    const Target<real> to_inputs = {layer.d_inputs, layer.batch * columns, columns, columns, nullptr, false};
+    const std::unique_ptr<RowStep[]> active(new RowStep[at_once * (end - first)]);
+    for (int64_t stop = layer.steps; stop > 0; stop -= at_once) {
+        int64_t count = 0;
+        for (int64_t step = stop - 1; step >= 0 && step >= stop - at_once; --step) {
+            RowStep *steps = active.get() + count;
+            const int64_t more = active_rows(layer, layer.time(step), first, end, steps);
+            for (int64_t k = 0; k < more; ++k)
+                for (int64_t unit = 0; unit < layer.padded; unit += LANES<real>)
+                    Cell::differentiate(layer, steps[k].t, steps[k].row, unit);
+            pass_on(layer, RECURRENT_BLOCKS<Cell>, packed_hh, steps, more, to_hidden);
+            count += more;
+        }
+        if (layer.d_inputs) pass_on(layer, INPUT_BLOCKS<Cell>, packed_ih, active.get(), count, to_inputs);
+    }
 }
 
 // Up to INNER row steps: pointers to their δgates, inputs and states.
@@ -207,14 +218,8 @@ template <class Cell, class real> void backward(const Layer<real> &layer) {
         pack_columns(layer.weight_hh, rows, layer.hidden, packed_hh);
         if (layer.d_inputs) pack_columns(layer.weight_ih, rows, layer.features, packed_ih);
 #pragma omp for
-        for (int64_t thread = 0; thread < layer.threads; ++thread) {
-            const int64_t first = layer.first_row(thread), end = layer.first_row(thread + 1);
-            const std::unique_ptr<int32_t[]> active(new int32_t[end - first]);
-            for (int64_t step = layer.steps - 1; step >= 0; --step) {
-                const int64_t t = layer.time(step), count = active_rows(layer, t, first, end, active.get());
-                step_back<Cell>(layer, t, packed_hh, packed_ih, active.get(), count);
-            }
-        }
+        for (int64_t thread = 0; thread < layer.threads; ++thread)
+            run_rows_back<Cell>(layer, packed_hh, packed_ih, layer.first_row(thread), layer.first_row(thread + 1));
 #pragma omp for
         for (int64_t thread = 0; thread < layer.threads; ++thread) weight_gradients<Cell>(layer, thread);
     }

@@ -66,29 +66,90 @@ void end_row(const Layer<real> &layer, int64_t row, int32_t slot) {
     if (Cell::HAS_CELL_STATE) memcpy(layer.final_cell_state + to, layer.cell_states + from, size);
 }
 
-// Runs the step at time t for one panel of units of all active rows.
+// Computes sums of biases and products with the inputs, of a tile of rows, for one panel of units.
+template <class Cell, int rows, class real>
+INLINE void begin_sums(const Layer<real> &layer, const Vector<real> (&start)[WIDTH], const real *panel, const RowStep *steps,
+                       Tile<real> &sums) {
+    const real *inputs[rows];
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; ++r) {
+        inputs[r] = layer.input(steps[r].t, steps[r].row);
+#pragma GCC unroll 4
+        for (int v = 0; v < WIDTH; ++v) sums[r][v] = start[v];
+    }
+    accumulate<rows, Cell::GATES * Cell::UNITS>(sums, inputs, 1, panel, layer.features, Cell::INPUT_SUMS);
+}
+
+// Computes these sums for some steps and stores them in rows that are `length` apart.
 template <class Cell, class real>
-void step_panel(const Layer<real> &layer, int64_t t, int64_t unit, const real *panel, const int32_t *active, int64_t count) {
-    constexpr int width = Cell::GATES * Cell::UNITS;
+void begin_panel(const Layer<real> &layer, int64_t unit, const real *panel, const RowStep *steps, int64_t count, real *begun,
+                 int64_t length) {
     Vector<real> start[WIDTH];
     pack_bias<Cell>(layer, unit, start);
     in_tiles(count, [&](int64_t first, auto rows) {
-        const real *inputs[rows.value], *recurrents[rows.value];
         Tile<real> sums;
+        begin_sums<Cell, rows.value>(layer, start, panel, steps + first, sums);
+#pragma GCC unroll 6
+        for (int r = 0; r < rows.value; ++r)
+#pragma GCC unroll 4
+            for (int v = 0; v < WIDTH; ++v) store(begun + (first + r) * length + v * LANES<real>, sums[r][v]);
+    });
+}
+
+template <int rows, class real> INLINE void load_sums(const real *begun, int64_t length, Tile<real> &sums) {
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < WIDTH; ++v) sums[r][v] = load(begun + r * length + v * LANES<real>);
+}
+
+// Runs some rows' steps at one time for one panel of units; `begun` is what `begin_panel` has stored for them, or null.
+template <class Cell, class real>
+void step_panel(const Layer<real> &layer, int64_t unit, const real *panel, const RowStep *steps, int64_t count,
+                const real *begun, int64_t length) {
+    constexpr int width = Cell::GATES * Cell::UNITS;
+    Vector<real> start[WIDTH];
+    if (!begun) pack_bias<Cell>(layer, unit, start);
+    in_tiles(count, [&](int64_t first, auto rows) {
+        const real *recurrents[rows.value];
+        Tile<real> sums;
+        if (begun)
+            load_sums<rows.value>(begun + first * length, length, sums);
+        else
+            begin_sums<Cell, rows.value>(layer, start, panel, steps + first, sums);
 #pragma GCC unroll 6
         for (int r = 0; r < rows.value; ++r) {
-            const int64_t row = active[first + r];
-            inputs[r] = layer.input(t, row);
+            const auto [t, row] = steps[first + r];
             recurrents[r] = layer.recurrents + layer.place(layer.previous[layer.place(t, row)], row) * layer.padded;
-#pragma GCC unroll 4
-            for (int v = 0; v < WIDTH; ++v) sums[r][v] = start[v];
         }
-        accumulate<rows.value, width>(sums, inputs, 1, panel, layer.features, Cell::INPUT_SUMS);
         accumulate<rows.value, width>(sums, recurrents, 1, panel + layer.features * width * LANES<real>, layer.hidden,
                                       Cell::RECURRENT_SUMS);
 #pragma GCC unroll 6
-        for (int r = 0; r < rows.value; ++r) Cell::step(layer, t, active[first + r], unit, sums[r]);
+        for (int r = 0; r < rows.value; ++r) Cell::step(layer, steps[first + r].t, steps[first + r].row, unit, sums[r]);
     });
+}
+
+// Runs all steps of a thread's rows, from position `first` to before `end`.
+template <class Cell, class real> void run_rows(const Layer<real> &layer, int64_t first, int64_t end) {
+    constexpr int64_t units = Cell::UNITS * LANES<real>, sums = WIDTH * LANES<real>;
+    const int64_t panels = layer.padded / units, size = (layer.features + layer.hidden) * units * Cell::GATES;
+    const int64_t at_once = steps_at_once(end - first), most = at_once * (end - first), length = panels * sums;
+    const std::unique_ptr<RowStep[]> active(new RowStep[most]);
+    const std::unique_ptr<real[]> begun(at_once > 1 ? new real[most * length] : nullptr);
+    for (int64_t begin = 0; begin < layer.steps; begin += at_once) {
+        const int64_t stop = begin + at_once < layer.steps ? begin + at_once : layer.steps;
+        int64_t count = 0;
+        for (int64_t step = begin; step < stop; ++step)
+            count += active_rows(layer, layer.time(step), first, end, active.get() + count);
+        for (int64_t panel = 0; panel < panels && begun; ++panel)
+            begin_panel<Cell>(layer, panel * units, layer.packed + panel * size, active.get(), count, &begun[panel * sums], length);
+        for (int64_t done = 0, next; done < count; done = next) {
+            for (next = done; next < count && active[next].t == active[done].t;) ++next;
+            for (int64_t panel = 0; panel < panels; ++panel)
+                step_panel<Cell>(layer, panel * units, layer.packed + panel * size, &active[done], next - done,
+                                 begun ? &begun[done * length + panel * sums] : nullptr, length);
+        }
+    }
 }
 
 template <class Cell, class real> void forward(const Layer<real> &layer) {
@@ -105,14 +166,10 @@ template <class Cell, class real> void forward(const Layer<real> &layer) {
 #pragma omp for
         for (int64_t thread = 0; thread < layer.threads; ++thread) {
             const int64_t first = layer.first_row(thread), end = layer.first_row(thread + 1);
-            const std::unique_ptr<int32_t[]> active(new int32_t[2 * (end - first)]), last(new int32_t[end - first]);
+            const std::unique_ptr<int32_t[]> last(new int32_t[end - first]);
             for (int64_t position = first; position < end; ++position)
                 begin_row<Cell>(layer, layer.row(position), &last[position - first]);
-            for (int64_t step = 0; step < layer.steps; ++step) {
-                const int64_t t = layer.time(step), count = active_rows(layer, t, first, end, active.get());
-                for (int64_t panel = 0; panel < panels; ++panel)
-                    step_panel<Cell>(layer, t, panel * units, layer.packed + panel * size, active.get(), count);
-            }
+            run_rows<Cell>(layer, first, end);
             for (int64_t position = first; position < end; ++position)
                 end_row<Cell>(layer, layer.row(position), last[position - first]);
         }

@@ -11,6 +11,8 @@
 
 #include "product.h"
 
+constexpr int64_t FEW_ROWS = 12;  // with more, products take longer than reading the weights
+
 template <class real> struct Layer {
     int64_t steps, batch, features, hidden, padded, threads;
     int64_t reverse, identity, relu;  // flags
@@ -50,13 +52,22 @@ template <class real> struct Layer {
     INLINE int32_t row(int64_t position) const { return order ? order[position] : int32_t(position); }
 };
 
-// Writes the thread's rows with a valid step at time t to `active` and returns their number.
+// A valid step of one row.
+struct RowStep {
+    int64_t t, row;
+};
+
+// Writes the valid steps of a thread's rows at time t to `active` and returns their number.
 template <class real>
-INLINE int64_t active_rows(const Layer<real> &layer, int64_t t, int64_t first, int64_t end, int32_t *active) {
+INLINE int64_t active_rows(const Layer<real> &layer, int64_t t, int64_t first, int64_t end, RowStep *active) {
     int64_t count = 0;
     for (int64_t position = first; position < end; ++position) {
         const int32_t row = layer.row(position);
-        if (layer.previous[layer.place(t, row)] >= 0) active[count++] = row;
+        if (layer.previous[layer.place(t, row)] >= 0) active[count++] = {t, row};
     }
     return count;
 }
+
+// Number of time steps whose products with the weights of the input a thread computes at once. They depend on no state.
+// So where a step has few rows, these weights are read once for several steps.
+INLINE int64_t steps_at_once(int64_t rows) { return rows > 0 && rows < FEW_ROWS ? (FEW_ROWS + rows - 1) / rows : 1; }
