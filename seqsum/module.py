@@ -14,13 +14,13 @@ from torchmetrics import Metric, MetricCollection
 
 import seqsum
 from seqsum.data.base import Batch, ScoredSteps, SequenceData, check_batch
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_choice
 from seqsum.graphs import CudaGraph, GraphedModule
 from seqsum.networks import Encoder, SequenceNetwork, build_network
 from seqsum.networks.starts import STARTS
 from seqsum.objectives import Objective, RunningSum, WeightedMean
 from seqsum.objectives.base import check_loss
-from seqsum.optimization import OptimizerCallable, Schedule, adamw, check_length, make_schedule
+from seqsum.optimization import NamedSchedule, OptimizerCallable, Schedule, adamw, check_length, make_schedule
 
 Stage = Literal["train", "val", "test"]
 SECONDS = 0.5  # between two readings of the loss on a GPU, since each waits for the GPU
@@ -82,6 +82,8 @@ class SequenceModule(GraphedModule):
     ) -> None:
         super().__init__(cuda_graph)
         _check_rates(learning_rate, weight_decay, encoder_learning_rate, optimizer)
+        if not callable(schedule):
+            check_choice("schedule", schedule, NamedSchedule)
         self.save_hyperparameters(ignore=[*OBJECTS, *(["schedule"] if callable(schedule) else [])])
         self.learning_rate = learning_rate
         self.encoder_learning_rate = encoder_learning_rate

@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 from seqsum.errors import InputError
 
 BY_STEP = (torch.optim.lr_scheduler.OneCycleLR, torch.optim.lr_scheduler.CyclicLR)
-Schedule = Literal["one_cycle", "constant"] | LRSchedulerCallable
+NamedSchedule = Literal["one_cycle", "constant"]
+Schedule = NamedSchedule | LRSchedulerCallable
 
 __all__ = ["LRSchedulerCallable", "OptimizerCallable", "Schedule", "adamw", "make_schedule"]
 

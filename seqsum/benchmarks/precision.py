@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
+
+from seqsum.errors import check_choice
 
 Precision = Literal["ieee", "tf32"]
 
@@ -22,8 +24,7 @@ def float32_products(precision: Precision) -> Iterator[None]:
     Raises:
         ValueError: The precision is unknown.
     """
-    if precision not in get_args(Precision):
-        raise ValueError(f"`precision` (={precision!r}) must be one of {get_args(Precision)}")
+    check_choice("precision", precision, Precision)
     switches = _switches()
     before = [switch.fp32_precision for switch in switches]
     allowed = [name == "tf32" for name in before[:2]] if switches else _allowed()

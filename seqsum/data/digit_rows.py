@@ -12,7 +12,10 @@ from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import DatasetName, Digits, Split
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.own import OwnDigits, OwnSequence
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_choice
+
+Steps = Literal["rows", "columns"]
+TrainOn = Literal["train", "all"]
 
 
 class DigitRows(DigitData):
@@ -39,20 +42,19 @@ class DigitRows(DigitData):
         self,
         dataset: DatasetName = "auto",
         root: str = "data",
-        steps: Literal["rows", "columns"] = "rows",
+        steps: Steps = "rows",
         threshold: float | None = None,
-        train_on: Literal["train", "all"] = "train",
+        train_on: TrainOn = "train",
         batch_size: int = 128,
         seed: int = 0,
         images: str | list[str] | None = None,
     ) -> None:
         super().__init__(dataset, root, (1, 1), batch_size, seed, images)
-        if steps not in ("rows", "columns"):
-            raise InputError(f"`--data.steps` (={steps}) must be 'rows' or 'columns'")
+        check_choice("--data.dataset", dataset, DatasetName)
+        check_choice("--data.steps", steps, Steps)
+        check_choice("--data.train_on", train_on, TrainOn)
         if threshold is not None and not 0 <= threshold < 1:
             raise InputError(f"`--data.threshold` (={threshold}) must be at least 0 and below 1")
-        if train_on not in ("train", "all"):
-            raise InputError(f"`--data.train_on` (={train_on}) must be 'train' or 'all'")
         self.save_hyperparameters(ignore=["images"])
         self.steps = steps
         self.threshold = threshold

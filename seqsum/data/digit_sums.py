@@ -13,6 +13,7 @@ from seqsum.data.index_tables import IndexBatch
 from seqsum.data.indexed import check_at_least
 from seqsum.data.labels import Labels
 from seqsum.data.sums import Operation, running_targets, signs
+from seqsum.errors import check_choice
 
 SEQUENCE_LENGTH: dict[float, int] = {0: 4, 0.3: 8, 0.8: 4}
 
@@ -58,6 +59,8 @@ class DigitSums(DigitData):
         images: str | list[str] | None = None,
         labels: Labels = "all",
     ) -> None:
+        check_choice("--data.dataset", dataset, DatasetName)
+        check_choice("--data.operation", operation, Operation)
         check_at_least("--data.elastic", elastic, 0, whole=False)
         super().__init__(dataset, root, lengths_of(sequence_length), batch_size, seed, images, num_workers, labels)
         self.save_hyperparameters(ignore=["images", "num_workers"])

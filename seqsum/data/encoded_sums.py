@@ -13,7 +13,7 @@ from seqsum.data.growing import lengths_of
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.indexed import IndexedData
 from seqsum.data.sums import Operation, running_targets
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_choice
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -43,6 +43,7 @@ class EncodedSums(IndexedData):
         batch_size: int = 64,
         seed: int = 0,
     ) -> None:
+        check_choice("--data.operation", operation, Operation)
         super().__init__(lengths_of(sequence_length), batch_size, seed)
         self.save_hyperparameters()
         self.path = features

@@ -16,19 +16,16 @@ from seqsum.data.index_tables import IndexBatch, IndexBatches
 from seqsum.data.indexed import check_at_least
 from seqsum.data.labels import Labels, choose_rows
 from seqsum.data.own import Skipped
-from seqsum.data.review_data import Dataset, ReviewData, TrainOn, check_choices
+from seqsum.data.review_data import Dataset, ReviewData, TrainOn
 from seqsum.data.reviews import Reviews
 from seqsum.data.text import UNKNOWN
 from seqsum.data.text.own import OwnText, OwnTexts, read_texts
 from seqsum.data.text.pieces import Beyond, Pieces
 from seqsum.data.text.ragged import pad
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_choice
 
-CHOICES = {
-    "beyond": ("keep_end", "keep_start", "drop"),
-    "padding": ("after", "before"),
-    "pad_to": ("batch", "longest"),
-}
+Padding = Literal["after", "before"]
+PadTo = Literal["batch", "longest"]
 
 
 class FilmReviews(ReviewData):
@@ -73,8 +70,8 @@ class FilmReviews(ReviewData):
         longest: int | None = 400,
         beyond: Beyond = "keep_end",
         crop: int | None = None,
-        padding: Literal["after", "before"] = "after",
-        pad_to: Literal["batch", "longest"] = "batch",
+        padding: Padding = "after",
+        pad_to: PadTo = "batch",
         bucketing: bool = True,
         mask: bool = True,
         batch_size: int = 64,
@@ -83,7 +80,11 @@ class FilmReviews(ReviewData):
         texts: str | list[str] | None = None,
     ) -> None:
         super().__init__(dataset, root, train_on, vocabulary_size, batch_size, seed)
-        check_choices(CHOICES, {"beyond": beyond, "padding": padding, "pad_to": pad_to})
+        check_choice("--data.beyond", beyond, Beyond)
+        check_choice("--data.padding", padding, Padding)
+        check_choice("--data.pad_to", pad_to, PadTo)
+        if labels != "all":
+            check_at_least("--data.labels", labels, 1)
         for name, limit in (("longest", longest), ("crop", crop)):
             if limit is not None:
                 check_at_least(f"--data.{name}", limit, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from seqsum.data.base import Batch
 from seqsum.data.damage import GREY, add_noise, holes
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.single_images import Images, ImageSet
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_choice
 
 Damage = Literal["none", "noise", "hole"]
 
@@ -50,8 +50,7 @@ class RestoredImages(Images):
         images: str | list[str] | None = None,
     ) -> None:
         super().__init__(dataset, root, batch_size, augment, elastic, flip, seed, images)
-        if damage not in get_args(Damage):
-            raise InputError(f"`--data.damage` (={damage}) must be one of {', '.join(get_args(Damage))}")
+        check_choice("--data.damage", damage, Damage)
         if not 0 <= noise <= 1:
             raise InputError(f"`--data.noise` (={noise}) must be between 0 and 1")
         size = self.sizes({"dataset": dataset})["image_size"]

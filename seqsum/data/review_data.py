@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,11 +12,10 @@ from seqsum.data.digits import Split
 from seqsum.data.indexed import IndexedData, check_at_least
 from seqsum.data.reviews import Corpus, Reviews, join, obtain_corpus
 from seqsum.data.text import UNKNOWN, Vocabulary
-from seqsum.errors import InputError
+from seqsum.errors import check_choice
 
 Dataset = Literal["auto", "imdb", "made"]
 TrainOn = Literal["train", "all"]
-CHOICES = {"dataset": ("auto", "imdb", "made"), "train_on": ("train", "all")}
 
 
 class ReviewData(IndexedData):
@@ -49,7 +47,8 @@ class ReviewData(IndexedData):
         seed: int,
     ) -> None:
         super().__init__((1, 1), batch_size, seed)
-        check_choices(CHOICES, {"dataset": dataset, "train_on": train_on})
+        check_choice("--data.dataset", dataset, Dataset)
+        check_choice("--data.train_on", train_on, TrainOn)
         check_at_least("--data.vocabulary_size", vocabulary_size, 3)
         self.dataset: str = dataset
         self.root = root
@@ -129,10 +128,3 @@ class ReviewData(IndexedData):
         """Describe the reviews and the vocabulary."""
         counts = ", ".join(f"{len(reviews.labels):,} {split}" for split, reviews in self.splits.items())
         return f"{self.dataset} film reviews ({counts}), {len(self.vocabulary):,} known words"
-
-
-def check_choices(choices: Mapping[str, tuple[str, ...]], given: Mapping[str, str]) -> None:
-    """Raise an InputError for an argument that is none of its choices."""
-    for name, value in given.items():
-        if value not in choices[name]:
-            raise InputError(f"`--data.{name}` (={value}) must be one of {choices[name]}")

@@ -17,7 +17,7 @@ from seqsum.data.digits import Split
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.indexed import check_at_least
 from seqsum.data.labels import Labels
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_choice
 
 ImageSet = Literal[
     "auto", "mnist", "fashion_mnist", "kmnist", "qmnist", "emnist_digits", "rendered", "cifar10", "cifar100"
@@ -66,6 +66,7 @@ class Images(DigitData):
         images: str | list[str] | None = None,
         labels: Labels = "all",
     ) -> None:
+        check_choice("--data.dataset", dataset, ImageSet)
         super().__init__(dataset, root, (1, 1), batch_size, seed, images, labels=labels)
         check_at_least("--data.elastic", elastic, 0, whole=False)
         self.save_hyperparameters(ignore=["images"])

@@ -22,10 +22,11 @@ from seqsum.data.text.own import OwnText, OwnTexts, read_texts
 from seqsum.data.text.ragged import pad
 from seqsum.data.text.sentences import normalise
 from seqsum.data.text.vocabulary import WRITTEN
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_choice
 
 OWN = 32  # most of a user's sentences that are translated at once
-CHOICES = {"dataset": ("auto", "multi30k", "made", "pairs"), "tokens": ("words", "subwords")}
+Dataset = Literal["auto", "multi30k", "made", "pairs"]
+Tokens = Literal["words", "subwords"]
 
 
 class Translation(IndexedData):
@@ -65,13 +66,13 @@ class Translation(IndexedData):
 
     def __init__(
         self,
-        dataset: Literal["auto", "multi30k", "made", "pairs"] = "auto",
+        dataset: Dataset = "auto",
         root: str = "data",
         source: str | int | None = None,
         target: str | int | None = None,
         pairs: str | None = None,
         lower_case: bool = True,
-        tokens: Literal["words", "subwords"] = "words",
+        tokens: Tokens = "words",
         vocabulary_size: int | tuple[int, int] = 8_000,
         min_count: int | None = None,
         max_length: int | None = 50,
@@ -80,9 +81,8 @@ class Translation(IndexedData):
         texts: str | list[str] | None = None,
     ) -> None:
         super().__init__((1, 1), batch_size, seed)
-        for name, value in zip(CHOICES, (dataset, tokens), strict=True):
-            if value not in CHOICES[name]:
-                raise InputError(f"`--data.{name}` (={value}) must be one of {CHOICES[name]}")
+        check_choice("--data.dataset", dataset, Dataset)
+        check_choice("--data.tokens", tokens, Tokens)
         if pairs is not None and dataset not in ("auto", "pairs"):
             raise InputError(
                 f"`--data.dataset` (={dataset}) must be left out with your own `--data.pairs` (={pairs}): "

@@ -13,13 +13,12 @@ from seqsum.data.counter_random import DRAWS, random_uniform
 from seqsum.data.digits import Split
 from seqsum.data.index_tables import IndexBatch, IndexBatches
 from seqsum.data.indexed import check_at_least
-from seqsum.data.review_data import Dataset, ReviewData, TrainOn, check_choices
+from seqsum.data.review_data import Dataset, ReviewData, TrainOn
 from seqsum.data.text import PADDING, UNKNOWN
 from seqsum.data.word_batches import GROUP, RepeatedWords, WordBatches, round_up
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_choice
 
 Mode = Literal["skipgram", "cbow"]
-CHOICES = {"mode": ("skipgram", "cbow")}
 POWER = 0.75  # of the counts, in the distribution of the negatives
 KEPT, REACH, NOISE = 0, 1, 2  # draws of a word: whether it is kept, how far it looks, and the first of its negatives
 STEPS = 1 << 24  # values of a random number
@@ -80,7 +79,7 @@ class WordPairs(ReviewData):
         seed: int = 0,
     ) -> None:
         super().__init__(dataset, root, train_on, vocabulary_size, batch_size, seed)
-        check_choices(CHOICES, {"mode": mode})
+        check_choice("--data.mode", mode, Mode)
         check_at_least("--data.window", window, 1)
         if subsample is not None and not subsample > 0:
             raise InputError(f"`--data.subsample` (={subsample}) must be above 0, or null")

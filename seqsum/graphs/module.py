@@ -13,6 +13,7 @@ from torchmetrics import Metric
 
 from seqsum.data.base import Batch
 from seqsum.distributed import weight_among_processes
+from seqsum.errors import InputError
 from seqsum.graphs.batches import BatchGraphs
 from seqsum.graphs.capture import Captures, MeanLoss, Parts
 from seqsum.graphs.obstacles import explain
@@ -34,6 +35,8 @@ class GraphedModule(LightningModule):
 
     def __init__(self, cuda_graph: CudaGraph = "auto") -> None:
         super().__init__()
+        if cuda_graph != "auto" and not isinstance(cuda_graph, bool):
+            raise InputError(f"`cuda_graph` (={cuda_graph!r}) must be 'auto', True or False")
         self.cuda_graph = cuda_graph
 
     def training_loss(self, batch: Batch) -> MeanLoss:

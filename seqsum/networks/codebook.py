@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqsum.errors import check_choice
+
 Activation = Literal["relu", "softmax", "choice", "logits"]
 
 
@@ -52,6 +54,7 @@ class Codebook(nn.Module):
 
     def __init__(self, size: int, gives: Activation) -> None:
         super().__init__()
+        check_choice("gives", gives, Activation)
         self.gives: Activation = gives
         self.norm = BatchNorm1d(size)
         nn.init.constant_(self.norm.weight, self.sharpness)

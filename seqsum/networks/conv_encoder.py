@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import nn
 
+from seqsum.errors import check_choice
 from seqsum.networks.codebook import Activation, BatchNorm2d
 from seqsum.networks.encoders import check_sizes
 from seqsum.networks.image_encoders import VIEWS, Frozen, ImageEncoder, sizes_of
@@ -68,8 +69,7 @@ class ConvEncoder(ImageEncoder):
         if len(channels) == 0 or min(channels) < 1:
             raise ValueError(f"`channels` (={list(channels)}) must be one or more numbers of at least 1")
         check_sizes(depth=depth)
-        if stem not in get_args(Stem):
-            raise ValueError(f"`stem` (={stem!r}) must be one of {get_args(Stem)}")
+        check_choice("stem", stem, Stem)
         first = (rows + 1) // 2 if stem == "strided" else rows // 2
         pixels = first >> (len(channels) - 1)  # rows of the last convolution's output
         if pixels < 1:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from seqsum.errors import check_choice
 from seqsum.networks.recurrences import TORCH_LAYERS, build_recurrence
 from seqsum.recurrent import AttentionCell, Recurrent, RecurrentCell, trace
 from seqsum.recurrent.backends import Backend
@@ -142,8 +143,7 @@ def build_decoder(
     Raises:
         ValueError: `attends` is unknown, or the cell is torch's own, which can't attend at each step.
     """
-    if attends not in get_args(Attends):
-        raise ValueError(f"`attends` (={attends!r}) must be one of {get_args(Attends)}")
+    check_choice("attends", attends, Attends)
     late = attends == "after"
     if not late and cell in TORCH_LAYERS:
         raise ValueError(f"`attends` (={attends!r}) must be 'after' for `cell` {cell!r}, which is torch's own")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor, nn
 
+from seqsum.errors import check_choice
 from seqsum.networks.encoders import Encoder, check_sizes, flatten_steps
 from seqsum.networks.weight_starts import WeightStart, start_weights
 from seqsum.recurrent.cells.base import check_probability
@@ -44,8 +45,7 @@ class HiddenLayers(Encoder):
         super().__init__()
         if len(sizes) == 0 or min(sizes) < 1:
             raise ValueError(f"`sizes` (={list(sizes)}) must be one or more numbers of at least 1")
-        if activation not in get_args(HiddenActivation):
-            raise ValueError(f"`activation` (={activation!r}) must be one of {get_args(HiddenActivation)}")
+        check_choice("activation", activation, HiddenActivation)
         check_probability("dropout", dropout)
         input_size = PIXELS if input_size is None else input_size
         check_sizes(input_size=input_size)

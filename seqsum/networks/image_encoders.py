@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from seqsum.data.counter_random import random_uniform
 from seqsum.data.warps import AFFINE_NUMBERS, random_affine, warp
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_choice
 from seqsum.networks.codebook import Activation, Codebook
 from seqsum.networks.encoders import Encoder, check_sizes
 from seqsum.networks.starts import load_encoder
@@ -62,8 +62,7 @@ class ImageEncoder(Encoder):
     ) -> None:
         super().__init__()
         check_sizes(output_size=output_size, views=views)
-        if activation not in get_args(Activation):
-            raise ValueError(f"`activation` (={activation!r}) must be one of {get_args(Activation)}")
+        check_choice("activation", activation, Activation)
         self.in_channels, self.image_size = in_channels, image_size
         self.output_size = output_size
         self.views = views

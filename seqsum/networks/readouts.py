@@ -20,11 +20,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from seqsum.errors import check_choice
 
 ReadoutName = Literal["every", "last", "mean_logits", "mean_states", "mean_probabilities", "max", "mean_max"]
 Reduction = Callable[[Tensor, Tensor | None], Tensor]  # values (B, T, N) and mask (B, T) -> (B, 1, N) or (B, 1, 2·N)
@@ -65,8 +67,7 @@ def make_readout(name: ReadoutName, num_directions: int = 1) -> Readout:
     Raises:
         ValueError: The name is unknown.
     """
-    if name not in get_args(ReadoutName):
-        raise ValueError(f"`readout` (={name!r}) must be one of {', '.join(get_args(ReadoutName))}")
+    check_choice("readout", name, ReadoutName)
     readouts = (
         Readout("every"),
         Readout("last", before=last if num_directions == 1 else last_of_both),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import nn
+
+from seqsum.errors import check_choice
 
 WeightStart = Literal["torch", "he", "glorot", "normal", "zeros"]
 STD = 0.01  # of `normal`
@@ -22,8 +24,7 @@ def start_weights(layer: nn.Linear, start: WeightStart) -> None:
     Raises:
         ValueError: The start is unknown.
     """
-    if start not in get_args(WeightStart):
-        raise ValueError(f"`start` (={start!r}) must be one of {get_args(WeightStart)}")
+    check_choice("start", start, WeightStart)
     if start == "torch":
         return
     nn.init.zeros_(layer.bias)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from matplotlib.figure import Figure
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
 from seqsum.data.base import Batch, SequenceData
+from seqsum.errors import check_choice
 from seqsum.figures.page import Section
 from seqsum.objectives import captions
 from seqsum.objectives.base import Objective
@@ -43,8 +44,7 @@ class Restoration(Objective):
 
     def __init__(self, loss: PixelLoss = "cross_entropy") -> None:
         super().__init__()
-        if loss not in get_args(PixelLoss):
-            raise ValueError(f"`loss` (={loss!r}) must be one of {get_args(PixelLoss)}")
+        check_choice("loss", loss, PixelLoss)
         self.sigmoid = loss == "cross_entropy"
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -13,6 +13,7 @@ from torchmetrics import Metric, MetricCollection
 from seqsum.data import DigitSums
 from seqsum.data.base import Batch, SequenceData
 from seqsum.data.sums import increments
+from seqsum.errors import check_choice
 from seqsum.figures.page import Section
 from seqsum.objectives import captions
 from seqsum.objectives.base import Objective
@@ -43,8 +44,7 @@ class RunningSum(Objective):
 
     def __init__(self, beta: float = 0.1, increment_weight: float = 1.0, monitor: Monitor = "exact_final") -> None:
         super().__init__()
-        if monitor not in get_args(Monitor):
-            raise ValueError(f"`monitor` (={monitor!r}) must be one of {get_args(Monitor)}")
+        check_choice("monitor", monitor, Monitor)
         self.monitor = f"val/{monitor}"
         self.monitor_mode = "max" if monitor.startswith("exact") else "min"
         if not beta >= 0:  # NaN neither

@@ -109,9 +109,9 @@ def test_description(mnist_root):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"steps": "diagonals"}, r"`--data.steps` \(=diagonals\) must be 'rows' or 'columns'"),
+        ({"steps": "diagonals"}, r"`--data.steps` \(='diagonals'\) must be one of 'rows', 'columns'"),
         ({"threshold": 1.0}, r"`--data.threshold` \(=1.0\) must be at least 0 and below 1"),
-        ({"train_on": "test"}, r"`--data.train_on` \(=test\) must be 'train' or 'all'"),
+        ({"train_on": "test"}, r"`--data.train_on` \(='test'\) must be one of 'train', 'all'"),
         ({"batch_size": 0}, r"`--data.batch_size` \(=0\) must be at least 1"),
         ({"seed": -1}, r"`--seed_everything` \(=-1\) must be at least 0"),
     ],

@@ -192,11 +192,11 @@ def test_imdb_is_an_error_when_there_are_no_real_reviews(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dataset": "films"}, r"`--data\.dataset` \(=films\) must be one of"),
-        ({"train_on": "test"}, r"`--data\.train_on` \(=test\) must be one of"),
-        ({"beyond": "cut"}, r"`--data\.beyond` \(=cut\) must be one of"),
-        ({"padding": "left"}, r"`--data\.padding` \(=left\) must be one of"),
-        ({"pad_to": "all"}, r"`--data\.pad_to` \(=all\) must be one of"),
+        ({"dataset": "films"}, r"`--data\.dataset` \(='films'\) must be one of"),
+        ({"train_on": "test"}, r"`--data\.train_on` \(='test'\) must be one of"),
+        ({"beyond": "cut"}, r"`--data\.beyond` \(='cut'\) must be one of"),
+        ({"padding": "left"}, r"`--data\.padding` \(='left'\) must be one of"),
+        ({"pad_to": "all"}, r"`--data\.pad_to` \(='all'\) must be one of"),
         ({"vocabulary_size": 2}, r"`--data\.vocabulary_size` \(=2\) must be at least 3"),
         ({"longest": 0}, r"`--data\.longest` \(=0\) must be at least 1"),
         ({"crop": 0}, r"`--data\.crop` \(=0\) must be at least 1"),

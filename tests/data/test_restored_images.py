@@ -133,7 +133,7 @@ def test_a_batch_is_made_on_its_device_without_waiting_or_copying(damage, device
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("damage", "scratches", "one of none, noise, hole"),
+        ("damage", "scratches", "one of 'none', 'noise', 'hole'"),
         ("noise", -0.1, "between 0 and 1"),
         ("noise", 1.5, "between 0 and 1"),
         ("hole", 0, "between 1 and 28"),
@@ -141,7 +141,7 @@ def test_a_batch_is_made_on_its_device_without_waiting_or_copying(damage, device
     ],
 )
 def test_what_is_out_of_range_is_refused(name, value, allowed):
-    with pytest.raises(InputError, match=rf"`--data\.{name}` \(={value}\) must be {allowed}"):
+    with pytest.raises(InputError, match=rf"`--data\.{name}` \(={value!r}\) must be {allowed}"):
         RestoredImages(**{"dataset": "mnist", name: value})
 
 

@@ -220,8 +220,8 @@ def test_own_pairs_are_trained_on(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dataset": "wmt"}, r"`--data\.dataset` \(=wmt\) must be one of"),
-        ({"tokens": "letters"}, r"`--data\.tokens` \(=letters\) must be one of"),
+        ({"dataset": "wmt"}, r"`--data\.dataset` \(='wmt'\) must be one of"),
+        ({"tokens": "letters"}, r"`--data\.tokens` \(='letters'\) must be one of"),
         ({"dataset": "made", "pairs": "own.txt"}, r"`--data\.dataset` \(=made\) must be left out with"),
         ({"dataset": "pairs"}, r"`--data\.dataset` \(=pairs\) needs the file of your own `--data\.pairs`"),
         ({"tokens": "subwords", "min_count": 2}, r"`--data\.min_count` \(=2\) is for words"),

@@ -255,12 +255,12 @@ def test_it_says_what_it_reads(here):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "glove"}, r"`--data\.mode` \(=glove\) must be one of \('skipgram', 'cbow'\)"),
+        ({"mode": "glove"}, r"`--data\.mode` \(='glove'\) must be one of 'skipgram', 'cbow'"),
         ({"window": 0}, r"`--data\.window` \(=0\) must be at least 1"),
         ({"subsample": 0.0}, r"`--data\.subsample` \(=0\.0\) must be above 0, or null"),
         ({"negatives": -1}, r"`--data\.negatives` \(=-1\) must be between 0 and 62"),
         ({"negatives": 63}, r"`--data\.negatives` \(=63\) must be between 0 and 62"),
-        ({"dataset": "books"}, r"`--data\.dataset` \(=books\) must be one of"),
+        ({"dataset": "books"}, r"`--data\.dataset` \(='books'\) must be one of"),
     ],
 )
 def test_wrong_options_are_refused(options, message):

@@ -71,8 +71,8 @@ def test_codebook_features_are_shares_of_a_whole():
         ({"output_size": 0}, r"`output_size` \(=0\) must be at least 1"),
         ({"depth": 0}, r"`depth` \(=0\) must be at least 1"),
         ({"channels": [8] * 5}, r"`channels` \(=\[8, 8, 8, 8, 8\]\) halve the image of `image_size` \(=28\) too often"),
-        ({"stem": "pool"}, r"`stem` \(='pool'\) must be one of \('strided', 'pooled'\)"),
-        ({"activation": "tanh"}, r"`activation` \(='tanh'\) must be one of \('relu', 'softmax', 'choice', 'logits'\)"),
+        ({"stem": "pool"}, r"`stem` \(='pool'\) must be one of 'strided', 'pooled'"),
+        ({"activation": "tanh"}, r"`activation` \(='tanh'\) must be one of 'relu', 'softmax', 'choice', 'logits'"),
         ({"dropout": 2.0}, "dropout probability has to be between 0 and 1, but got 2.0"),
     ],
 )

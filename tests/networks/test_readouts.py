@@ -120,7 +120,7 @@ def test_mean_probabilities_of_extreme_logits_stay_finite(size):
 
 
 def test_unknown_readout_is_refused():
-    with pytest.raises(ValueError, match=r"`readout` \(='first'\) must be one of every, last, .*, mean_max"):
+    with pytest.raises(ValueError, match=r"`readout` \(='first'\) must be one of 'every', 'last', .*, 'mean_max'"):
         build_network(3, encoder=Flatten(2), readout="first")
 
 

@@ -82,7 +82,7 @@ def test_answers_keep_the_pixels_that_were_not_damaged(masked):
 
 
 def test_another_loss_is_refused():
-    with pytest.raises(ValueError, match=r"`loss` \(='hinge'\) must be one of \('cross_entropy', 'squared_error'\)"):
+    with pytest.raises(ValueError, match=r"`loss` \(='hinge'\) must be one of 'cross_entropy', 'squared_error'"):
         Restoration("hinge")
 
 
