@@ -14,7 +14,7 @@ from torch import Tensor, distributed
 from seqsum.errors import InputError
 
 
-def weight_among_processes(mean: Tensor, count: Tensor) -> tuple[Tensor | None, Tensor]:
+def weight_among_processes(mean: Tensor, count: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
     """Weigh this process's mean loss so that the average over processes, as DDP computes it, is the global mean.
 
     DDP averages gradients as if all processes had the same number of terms. But a process may have fewer rows of a
@@ -26,16 +26,16 @@ def weight_among_processes(mean: Tensor, count: Tensor) -> tuple[Tensor | None, 
         count: Scalar, the number of terms in the mean.
 
     Returns:
-        The weight by which this process multiplies its mean before it differentiates it, and the mean over all
-        processes, detached. With one process, None, for no weight, and `mean`.
+        The weight by which this process multiplies its mean before it differentiates it; the mean over all processes,
+        detached; and the number of their terms. With one process, None, for no weight, `mean` and `count`.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
-        return None, mean.detach()
+        return None, mean.detach(), count
     counted = count.to(torch.promote_types(mean.dtype, torch.float32))  # bfloat16 counts exactly only up to 256
     sums = torch.stack([mean.detach() * counted, counted])
     distributed.all_reduce(sums)
     total, count_of_all = sums[0], sums[1].clamp(min=1)
-    return distributed.get_world_size() * counted / count_of_all, total / count_of_all
+    return distributed.get_world_size() * counted / count_of_all, total / count_of_all, sums[1]
 
 
 @atexit.register

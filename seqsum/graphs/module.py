@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import Metric
 
+from seqsum.accumulation import Accumulation, gradients_wait
 from seqsum.data.base import Batch
 from seqsum.distributed import weight_among_processes
 from seqsum.errors import InputError
@@ -38,6 +39,7 @@ class GraphedModule(LightningModule):
         if cuda_graph != "auto" and not isinstance(cuda_graph, bool):
             raise InputError(f"`cuda_graph` (={cuda_graph!r}) must be 'auto', True or False")
         self.cuda_graph = cuda_graph
+        self.accumulation = Accumulation()
 
     def training_loss(self, batch: Batch) -> MeanLoss:
         """Compute this process's mean loss and the number of terms in it; update `training_metrics`.
@@ -62,12 +64,19 @@ class GraphedModule(LightningModule):
         """
         running = self.graphs.begin() if self.graphs else None
         mean, count = running.forward(batch) if running else self.training_loss(batch)
-        weight, mean_of_all = weight_among_processes(mean, count)
+        weight, mean_of_all, count_of_all = weight_among_processes(mean, count)
+        if self._accumulates():
+            among_batches = self.accumulation.weight(count_of_all)
+            weight = among_batches if weight is None else weight * among_batches
         if weight is None:
             return mean, mean_of_all
         if running:
             running.weigh(weight)
         return mean * weight, mean_of_all
+
+    def _accumulates(self) -> bool:
+        """Whether an optimizer step takes several batches; their steps are no graphs."""
+        return self._trainer is not None and self._trainer.accumulate_grad_batches > 1
 
     def graph_obstacle(self) -> str | None:
         """Say, as a clause, why no step of this module can be a graph; None if steps can."""
@@ -75,6 +84,7 @@ class GraphedModule(LightningModule):
 
     def on_fit_start(self) -> None:
         self.on_fit_end()  # which an error in a training before this one has left out
+        self.accumulation = Accumulation()
         insisted = self.cuda_graph is True
         unfit_device = Captures.obstacle(self.trainer.strategy.root_device)
         if not self.cuda_graph or (unfit_device and not insisted):
@@ -103,6 +113,8 @@ class GraphedModule(LightningModule):
             self.graphs.running.backward()
         else:
             super().backward(loss, *args, **kwargs)
+        if self._accumulates() and not gradients_wait(self.trainer):
+            self.accumulation.finish(self.parameters(), self.trainer.accumulate_grad_batches)
         if self.graphs:
             self.graphs.average_gradients()
 

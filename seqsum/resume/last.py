@@ -11,12 +11,13 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from seqsum.accumulation import gradients_wait
 from seqsum.console import print_line
 from seqsum.data.base import Batch
 from seqsum.resume.checkpoint_callback import CheckpointCallback
 from seqsum.resume.checkpoint_files import CheckpointFiles
 from seqsum.resume.interrupts import EXIT_STATUS, Interrupts
-from seqsum.resume.lightning_state import gradients_wait, save
+from seqsum.resume.lightning_state import save
 from seqsum.run import run_folder
 
 

@@ -33,7 +33,7 @@ class Private(NamedTuple):
 
 
 PRIVATE = (
-    Private("fit_loop", "_should_accumulate", HERE),
+    Private("fit_loop", "_should_accumulate", "seqsum/accumulation.py"),
     Private("fit_loop", "_data_fetcher", HERE),
     Private("fit_loop.epoch_loop", "_should_check_val_fx", HERE),
     Private("fit_loop.epoch_loop", "_batches_that_stepped", HERE),
@@ -93,11 +93,6 @@ def _sentence(name: str, used_in: str) -> str:
 def set_steps(trainer: Trainer, steps: int) -> None:
     """Set Lightning's count of training steps, which it logs as the step."""
     trainer.fit_loop.epoch_loop._batches_that_stepped = steps
-
-
-def gradients_wait(trainer: Trainer) -> bool:
-    """Whether accumulated gradients wait for further batches: a checkpoint would lose them."""
-    return trainer.fit_loop._should_accumulate()
 
 
 def validation_follows(trainer: Trainer) -> bool:

@@ -105,10 +105,10 @@ def make_trainer(**arguments: Any) -> Trainer:
     return Trainer(accelerator="cpu", devices=world_size, strategy=strategy, **dict.fromkeys(quiet, False), **arguments)
 
 
-def training(batch_size: int, **settings: Any) -> dict[str, Any]:
+def training(batch_size: int, accumulate: int = 1, **settings: Any) -> dict[str, Any]:
     torch.manual_seed(0)
     module = SequenceModule(hidden_size=8, encoder=PixelEncoder(), schedule="constant")
-    return watched(Watched(batch_size=batch_size, **settings), module)
+    return watched(Watched(batch_size=batch_size, **settings), module, accumulate_grad_batches=accumulate)
 
 
 def training_on_reviews(batch_size: int) -> dict[str, Any]:
@@ -125,9 +125,9 @@ def training_on_pairs(batch_size: int) -> dict[str, Any]:
     return watched(WatchedPairs(batch_size), module)
 
 
-def watched(data: Watched | WatchedReviews | WatchedPairs, module: SequenceModule) -> dict[str, Any]:
+def watched(data: Watched | WatchedReviews | WatchedPairs, module: SequenceModule, **options: Any) -> dict[str, Any]:
     gradients = Gradients()
-    make_trainer(max_epochs=EPOCHS, limit_val_batches=0, callbacks=[gradients]).fit(module, data)
+    make_trainer(max_epochs=EPOCHS, limit_val_batches=0, callbacks=[gradients], **options).fit(module, data)
     return {"used": data.used, "gradients": gradients.steps, "losses": gradients.losses}
 
 
@@ -181,6 +181,7 @@ def compute(global_batch_size: int) -> dict[str, Any]:
         found = {
             "even": training(batch_size, **EVEN),
             "range": training(batch_size, masked=True, **RANGE),
+            "accumulated": training(batch_size // 2, accumulate=3, masked=True, **RANGE),
             "reviews": training_on_reviews(batch_size),
             "pairs": training_on_pairs(batch_size),
             "evaluation": evaluation(batch_size, **EVEN),
@@ -188,4 +189,4 @@ def compute(global_batch_size: int) -> dict[str, Any]:
             "learning": learning(batch_size),
             "spoilt": spoilt(batch_size),
         }
-    return found | {"drawn": draw.call_count, "made": 6}
+    return found | {"drawn": draw.call_count, "made": 7}

@@ -60,7 +60,7 @@ def test_all_processes_draw_the_same_length_for_a_batch(alone, together):
         assert [rows.shape[1] for rows in process["range"]["used"]] == lengths
 
 
-@pytest.mark.parametrize("what", ["even", "range", "reviews", "pairs"])
+@pytest.mark.parametrize("what", ["even", "range", "accumulated", "reviews", "pairs"])
 def test_gradients_of_a_global_batch_are_those_of_one_process(alone, together, what):
     """Uneven and empty shares, masks and warps included; float32."""
     expected = alone[what]["gradients"]
@@ -70,7 +70,7 @@ def test_gradients_of_a_global_batch_are_those_of_one_process(alone, together, w
                 torch.testing.assert_close(gradient, other, rtol=1e-4, atol=2e-6 * max(1.0, other.abs().max().item()))
 
 
-@pytest.mark.parametrize("what", ["even", "range", "reviews", "pairs"])
+@pytest.mark.parametrize("what", ["even", "range", "accumulated", "reviews", "pairs"])
 def test_the_loss_of_a_global_batch_is_that_of_one_process(alone, together, what):
     for process in together:
         assert process[what]["losses"] == pytest.approx(alone[what]["losses"], rel=1e-5)

@@ -38,8 +38,8 @@ class Course(Callback):
         self.on_before_zero_grad(trainer, pl_module, optimizer)
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        if not distributed.is_initialized():
-            assert torch.equal(outputs["loss"] * trainer.accumulate_grad_batches, outputs["batch_loss"])
+        if not distributed.is_initialized() and trainer.accumulate_grad_batches == 1:
+            assert torch.equal(outputs["loss"], outputs["batch_loss"])
         self.losses.append(outputs["batch_loss"])
 
     def on_train_epoch_end(self, trainer, pl_module) -> None:

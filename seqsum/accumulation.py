@@ -1,0 +1,53 @@
+"""Accumulate gradients over several batches so that together they give what one batch of all their rows would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
+
+
+def gradients_wait(trainer: Trainer) -> bool:
+    """Whether the gradients of the batches so far wait for those of further batches: a checkpoint would lose them."""
+    return trainer.fit_loop._should_accumulate()
+
+
+class Accumulation:
+    """Weighs the mean losses of the batches of one optimizer step by the number of terms in each.
+
+    Lightning adds up the gradients of K mean losses, divided by K, as if all means had the same number of terms, and as
+    if the last step of an epoch had K batches too. But masks leave out different numbers of steps.
+    """
+
+    def __init__(self) -> None:
+        self.first: Tensor | None = None  # terms of the first batch: weights near 1 don't overflow float16
+        self.total: Tensor | None = None
+
+    def weight(self, count: Tensor) -> Tensor:
+        """Return the weight of a batch's mean loss, scalar float32.
+
+        Args:
+            count: Scalar, the number of terms in the mean, of all processes.
+        """
+        count = count.detach().float()
+        if self.first is None or self.total is None:
+            self.first, self.total = count.clamp(min=1), torch.zeros_like(count)
+        self.total = self.total + count
+        return count / self.first
+
+    def finish(self, parameters: Iterable[nn.Parameter], batches: int) -> None:
+        """Turn the gradients that have been added up into those of the mean over all terms; begin anew.
+
+        Args:
+            parameters: Those with gradients.
+            batches: The number `K` by which Lightning has divided each loss.
+        """
+        if self.first is None or self.total is None:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        scale = batches * self.first / self.total.clamp(min=1)
+        for gradient in gradients:
+            gradient.mul_(scale.to(gradient))
+        self.first = self.total = None

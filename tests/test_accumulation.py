@@ -1,0 +1,95 @@
+"""Gradients accumulated over several batches are those of one batch of all their rows."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from seqsum.accumulation import Accumulation
+from seqsum.data import Batch, SequenceData
+from seqsum.module import SequenceModule
+from seqsum.networks import Flatten, SequenceNetwork
+from seqsum.recurrent import LSTM
+
+
+class Rows(SequenceData):
+    """Sequences of different lengths in batches of different sizes; the steps of one batch are all masked."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def train_dataloader(self):
+        return DataLoader(self.batches, batch_size=None)
+
+    val_dataloader = train_dataloader
+
+
+def draw(seed):
+    generator = torch.Generator().manual_seed(seed)
+    batches = []
+    for rows in torch.randint(1, 7, (8,), generator=generator).tolist():
+        lengths = torch.randint(1, 10, (rows, 1), generator=generator)
+        inputs = torch.randn(rows, 9, 3, generator=generator, dtype=torch.float64)
+        batches.append(Batch(inputs, inputs.sum(-1).cumsum(1), torch.arange(9) < lengths))
+    batches[2].mask[:] = False
+    return batches
+
+
+def joined(batches, sizes):
+    """Put the batches together, so many at a time."""
+    parts = [batches[sum(sizes[:k]) : sum(sizes[: k + 1])] for k in range(len(sizes))]
+    return [
+        Batch(*(torch.cat(tensors) for tensors in zip(*(part[:3] for part in each), strict=True))) for each in parts
+    ]
+
+
+def train(batches, accumulate):
+    """Return the gradients of every step, as callbacks see them, and the weights after two epochs."""
+    torch.manual_seed(0)
+    network = SequenceNetwork(Flatten(3), LSTM(3, 5, batch_first=True), torch.nn.Linear(5, 1))
+    module = SequenceModule(network, optimizer=partial(torch.optim.SGD, lr=0.1), schedule="constant").double()
+    seen = []
+
+    def note(trainer, module, optimizer):
+        seen.append([parameter.grad.clone() for parameter in module.parameters()])
+
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = pl.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        precision="64-true",
+        gradient_clip_val=0.5,
+        accumulate_grad_batches=accumulate,
+        callbacks=[pl.callbacks.LambdaCallback(on_before_optimizer_step=note)],
+        **quiet,
+    )
+    trainer.fit(module, datamodule=Rows(batches))
+    return seen, [parameter.detach() for parameter in module.parameters()]
+
+
+@pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("accumulate", [2, 3, 20])  # the last step of an epoch has two batches of three, or eight of 20
+def test_several_batches_give_the_gradients_of_one_of_all_their_rows(seed, accumulate):
+    batches = draw(seed)
+    sizes = [accumulate] * (8 // accumulate) + [8 % accumulate] * (8 % accumulate > 0)
+    found, expected = train(batches, accumulate), train(joined(batches, sizes), 1)
+    assert len(found[0]) == 2 * len(sizes)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)  # the loss is of float32
+
+
+def test_batches_with_as_many_terms_keep_every_bit():
+    accumulation, weights = Accumulation(), []
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    for _ in range(3):
+        weights.append(accumulation.weight(torch.tensor(7)))
+    parameter.grad = torch.randn(3)
+    before = parameter.grad.clone()
+    accumulation.finish([parameter], 3)
+    assert weights == [1, 1, 1]
+    assert torch.equal(parameter.grad, before)
