@@ -19,7 +19,7 @@ from seqsum.graphs import CudaGraph, GraphedModule
 from seqsum.networks import Encoder, SequenceNetwork, build_network
 from seqsum.networks.starts import STARTS
 from seqsum.objectives import Objective, RunningSum, WeightedMean
-from seqsum.objectives.base import check_loss
+from seqsum.objectives.base import check_loss, separate
 from seqsum.optimization import NamedSchedule, OptimizerCallable, Schedule, adamw, check_length, make_schedule
 
 Stage = Literal["train", "val", "test"]
@@ -110,9 +110,9 @@ class SequenceModule(GraphedModule):
             raise ValueError(
                 f"`monitor` (={monitor!r}) of {type(self.objective).__name__} must say in what: 'val/{monitor}'"
             )
-        self.train_metrics = metrics.clone(prefix="train/")
-        self.val_metrics = metrics.clone(prefix="val/")
-        self.test_metrics = metrics.clone(prefix="test/")
+        self.train_metrics = separate(metrics, "train/")
+        self.val_metrics = separate(metrics, "val/")
+        self.test_metrics = separate(metrics, "test/")
         self.answer_metrics = MetricCollection({})  # of a test, see `setup`
         self.loss_read = 0.0  # time of the last reading, see SECONDS
         self.train_loss, self.val_loss, self.test_loss = WeightedMean(), WeightedMean(), WeightedMean()
@@ -123,7 +123,7 @@ class SequenceModule(GraphedModule):
             for part in self._encoders():
                 part.begin(data)
         if stage == "test":  # only then the data know what answers are compared with
-            self.answer_metrics = self.objective.answer_metrics(data).clone(prefix="test/")
+            self.answer_metrics = separate(self.objective.answer_metrics(data), "test/")
 
     def on_train_start(self) -> None:
         self.check_starts()  # not before: only now the weights of a checkpoint, where a training goes on, are loaded

@@ -9,12 +9,14 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import LambdaCallback
 from torch import nn
+from torchmetrics import MetricCollection
 
 from seqsum.data import Batch, DigitSums, unlabelled
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder
 from seqsum.objectives import RunningSum
+from seqsum.objectives.metrics import StepMean
 
 
 def make_module(**arguments):
@@ -170,6 +172,30 @@ def test_gradients_of_a_fused_optimizer_are_clipped_in_every_precision(
     assert trainer.optimizers[0].param_groups[0]["fused"] is True
     assert len(norms) > 2
     assert all(norm == pytest.approx(1e-3, rel=0.01) for norm in norms)
+
+
+class NearAndExact(RunningSum):
+    """Two metrics that are equal in the first batch."""
+
+    def metrics(self):
+        class Within(StepMean):
+            def __init__(self, most):
+                super().__init__()
+                self.most = most
+
+            def score(self, outputs, targets):
+                return (outputs.squeeze(-1) - targets).abs() <= self.most
+
+        return MetricCollection({"near": Within(0.5), "exact": Within(0.0)}, prefix="mine/", postfix="!")
+
+
+@pytest.mark.parametrize("stage", ["train", "val", "test"])
+def test_metrics_that_are_equal_by_chance_stay_apart(stage):
+    metrics = getattr(make_module(objective=NearAndExact()), f"{stage}_metrics")
+    for error in (2.0, 0.3, 0.0):
+        metrics.update(torch.full((2, 3, 1), error), torch.zeros(2, 3), None)
+    found = {name: float(value) for name, value in metrics.compute().items()}
+    assert found == pytest.approx({f"{stage}/near!": 2 / 3, f"{stage}/exact!": 1 / 3})
 
 
 def test_encoder_may_have_a_learning_rate_of_its_own():

@@ -17,6 +17,7 @@ from seqsum.figures.page import Section, Table
 from seqsum.inspect.argument_names import python_names
 from seqsum.module import SequenceModule
 from seqsum.objectives import Evaluation, Look, Prediction, Shown, WeightedMean, captions
+from seqsum.objectives.base import separate
 from seqsum.objectives.convolutions import describe_convolutions
 
 
@@ -108,7 +109,8 @@ def _run(module: SequenceModule, data: SequenceData) -> tuple[Evaluation, dict[s
     """The whole test split, and its metrics."""
     data.setup("test")
     objective, collector = module.objective, Collector()
-    metrics, answer_metrics, mean_loss = objective.metrics(), objective.answer_metrics(data), WeightedMean()
+    metrics, answer_metrics = (separate(m, "test/") for m in (objective.metrics(), objective.answer_metrics(data)))
+    mean_loss = WeightedMean()
     for served in data.test_dataloader():
         batch = data.on_after_batch_transfer(served, 0)
         outputs = module(batch)
@@ -120,8 +122,8 @@ def _run(module: SequenceModule, data: SequenceData) -> tuple[Evaluation, dict[s
     evaluation = collector.evaluation("test", module.network, data)
     assert evaluation is not None  # a test split is never empty
     answered = answer_metrics.compute() if len(answer_metrics) else {}
-    values = {**metrics.compute(), **answered, "loss": mean_loss.compute()}
-    return evaluation, {f"test/{name}": float(value) for name, value in values.items()}
+    values = {**metrics.compute(), **answered, "test/loss": mean_loss.compute()}
+    return evaluation, {name: float(value) for name, value in values.items()}
 
 
 def _metrics_section(evaluation: Evaluation, metrics: Mapping[str, float]) -> Section:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from seqsum.data.base import Batch, SequenceData, outside
 from seqsum.errors import InputError
@@ -127,6 +127,18 @@ class Objective(nn.Module):
                 rows = [(str(step), f"{answer:g}") for step, answer in enumerate(valid, start=1)]
                 tables.append(Table(("step", "answer"), rows, f"Sequence {len(tables) + 1}"))
         return Shown(tables=tables)
+
+
+def separate(metrics: MetricCollection, prefix: str) -> MetricCollection:
+    """Copy metrics so that each keeps its own sums, under names with a prefix.
+
+    By default torchmetrics keeps the sums of one metric alone for all whose sums are equal after the first batch, as
+    those of rare events may be by chance.
+    """
+    copied: dict[str, Metric | MetricCollection] = {
+        name: metric.clone() for name, metric in metrics.items(keep_base=True, copy_state=False)
+    }
+    return MetricCollection(copied, prefix=prefix, postfix=metrics.postfix, compute_groups=False)
 
 
 def inside(evaluation: Evaluation) -> list[Section]:
