@@ -28,9 +28,11 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 from seqsum.recurrent.cells import PackedCell, RecurrentCell, is_copy
-from seqsum.recurrent.checks import are_plain, check_tensors
+from seqsum.recurrent.checks import PLAIN, are_plain, check_tensors
 from seqsum.recurrent.explain import wrong_shapes
 from seqsum.recurrent.export import JitTraced, Scan, is_exporting
 from seqsum.recurrent.kernels import (
@@ -45,7 +47,7 @@ from seqsum.recurrent.kernels.autograd import is_recomputed, saves_through_hooks
 from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.kernels.written_for import FINGERPRINTS, METHODS, edited
 from seqsum.recurrent.rule import fastest_backends
-from seqsum.recurrent.scripting import ReplacedOnInstanceError, compiled_step, run_scripted, scripted
+from seqsum.recurrent.scripting import ReplacedOnInstanceError, compiled_step, passed_over, run_scripted, scripted
 from seqsum.recurrent.unroll import Runner, Unroll, leave_out, leave_out_rows, put_rows_back
 
 Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "triton"]
@@ -85,7 +87,8 @@ def unroll(
 def choose_backend(
     cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None, backend: Backend
 ) -> Backend:
-    """Check the tensors and return the backend to run: `eager` instead of a kernel if a kernel can't access them.
+    """Check the tensors and return the backend to run: `eager` instead of one that can't access them, or that would
+    hide its operations from a mode or a tensor subclass.
 
     Raises:
         ValueError, RuntimeError: See `unroll`.
@@ -93,10 +96,15 @@ def choose_backend(
     check_backend(backend)
     tensors = check_tensors(cell, inputs, state, mask)
     resolved = resolve_backend(cell, backend, batch=inputs.shape[1], steps=inputs.shape[0])
-    if resolved not in KERNELS:
+    if resolved == "script":
+        has_to_show = _has_function_mode() or not all(type(tensor) in PLAIN for tensor in tensors)
+    elif resolved in KERNELS:
+        # bptt's torch operations reach a mode
+        watched = resolved != "bptt" and (_has_function_mode() or not _nothing_watches())
+        has_to_show = watched or _is_mapped() or not are_plain(tensors)
+    else:
         return resolved
-    watched = resolved != "bptt" and not _nothing_watches()  # bptt's torch operations reach a dispatch mode
-    if watched or _is_mapped() or not are_plain(tensors):
+    if has_to_show:
         runner(cell, resolved)  # raises an error if the backend can't run the cell with any tensors
         return "eager"
     return resolved
@@ -175,7 +183,7 @@ def resolve_backend(
     check_backend(backend)
     if backend != "auto":
         return backend
-    if is_transformed():
+    if is_transformed() or _has_function_mode():
         return "eager"
     _say_that_it_is_edited(cell)
     if any(name in cell.__dict__ for name in METHODS):  # on the instance: TorchScript compiles the class's method
@@ -201,7 +209,7 @@ said_to_be_edited: set[type] = set()
 
 def _is_scriptable(cell: RecurrentCell) -> bool:
     """Whether TorchScript can compile the cell; warns once for each class that it can't."""
-    if type(cell) in not_scriptable or is_changing(cell):
+    if type(cell) in not_scriptable or is_changing(cell) or passed_over(cell):
         return False
     if getattr(cell.__dict__.get("_compiled"), "is_given_up", False):
         return False
@@ -247,6 +255,15 @@ def _nothing_watches() -> bool:
     return torch._C._len_torch_dispatch_stack() == 0  # there is no public way to ask
 
 
+def _has_function_mode() -> bool:
+    """Whether a TorchFunctionMode sees, and may replace, the functions that are called. That of torch's default device
+    replaces none of a step's.
+    """
+    if torch._C._len_torch_function_stack() == 0:
+        return False
+    return not all(isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack())
+
+
 def is_transformed() -> bool:
     """Whether only plain torch operations will do: under torch.compile, torch.export, torch.jit.trace, torch.func
     transforms, forward-mode differentiation or a dispatch mode.
@@ -277,6 +294,8 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
             )
         return Scan(cell) if is_exporting() else JitTraced(cell)
     if backend == "script":
+        if why := passed_over(cell):
+            raise RuntimeError(f"`backend` (='script') would leave out {why} of {type(cell).__name__}: use 'auto'")
         return run_scripted(scripted(Unroll(cell)))
     if backend == "compile":
         return _run_compiled(Unroll(cell))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.cells.graphs import compiling_loop
+from seqsum.recurrent.checks import PLAIN
 from seqsum.recurrent.explain import explain_compile_error
 from seqsum.recurrent.kernels.written_for import METHODS
 from seqsum.recurrent.unroll import Runner, Unroll
@@ -158,6 +159,27 @@ def _scripted(loop: Unroll) -> Compiled:
     finally:
         cell.__dict__["_compiled"] = compiled
     return compiled
+
+
+def passed_over(cell: nn.Module) -> str | None:
+    """Say what of a cell a script would leave out; None if nothing.
+
+    TorchScript compiles a part's `forward` and its forward hooks. The hooks of the cell itself run around the loop.
+    """
+    of_all = nn.modules.module
+    if of_all._global_forward_hooks or of_all._global_forward_pre_hooks:
+        return "the hooks of all modules"
+    if of_all._global_backward_hooks or of_all._global_backward_pre_hooks:
+        return "the backward hooks of all modules"
+    for name, part in cell.named_modules():
+        if part is not cell and (part._backward_hooks or part._backward_pre_hooks):
+            return f"the backward hooks of `{name}`"
+        if part is not cell and type(part).__call__ is not nn.Module.__call__:
+            return f"`__call__` of `{name}`"
+        for own in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
+            if isinstance(own, Tensor) and type(own) not in PLAIN:
+                return f"what {type(own).__name__} does"
+    return None
 
 
 def compiled_step(cell: RecurrentCell) -> Callable[..., Any]:
