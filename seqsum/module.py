@@ -20,7 +20,15 @@ from seqsum.networks import Encoder, SequenceNetwork, build_network
 from seqsum.networks.starts import STARTS
 from seqsum.objectives import Objective, RunningSum, WeightedMean
 from seqsum.objectives.base import check_loss, separate
-from seqsum.optimization import NamedSchedule, OptimizerCallable, Schedule, adamw, check_length, make_schedule
+from seqsum.optimization import (
+    NamedSchedule,
+    OptimizerCallable,
+    Schedule,
+    adamw,
+    check_length,
+    make_schedule,
+    step_plateau_schedules,
+)
 
 Stage = Literal["train", "val", "test"]
 SECONDS = 0.5  # between two readings of the loss on a GPU, since each waits for the GPU
@@ -217,6 +225,7 @@ class SequenceModule(GraphedModule):
 
     def on_train_epoch_end(self) -> None:
         self._log_epoch("train")
+        step_plateau_schedules(self.trainer)
 
     def on_validation_epoch_end(self) -> None:
         self._log_epoch("val")

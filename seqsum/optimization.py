@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
 from torch.optim import Optimizer
@@ -103,3 +104,15 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
         watched = getattr(planned["scheduler"], "monitor", "val/loss" if falling else module.objective.monitor)
         planned.setdefault("monitor", watched)
     return planned
+
+
+def step_plateau_schedules(trainer: Trainer) -> None:
+    """Step the schedules that watch a metric, at the end of an epoch and before checkpoints are written.
+
+    Lightning steps them after that, and in an epoch that was resumed within it does not: a resumed training would go on
+    with another learning rate.
+    """
+    loop = trainer.fit_loop
+    if loop.epoch_loop._num_ready_batches_reached():
+        loop.epoch_loop.update_lr_schedulers("epoch", update_plateau_schedulers=True)
+        loop._restarting = True  # so that Lightning doesn't, in this epoch

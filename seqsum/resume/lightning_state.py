@@ -35,6 +35,8 @@ class Private(NamedTuple):
 PRIVATE = (
     Private("fit_loop", "_should_accumulate", "seqsum/accumulation.py"),
     Private("fit_loop", "_data_fetcher", HERE),
+    Private("fit_loop", "_restarting", "seqsum/optimization.py"),
+    Private("fit_loop.epoch_loop", "_num_ready_batches_reached", "seqsum/optimization.py"),
     Private("fit_loop.epoch_loop", "_should_check_val_fx", HERE),
     Private("fit_loop.epoch_loop", "_batches_that_stepped", HERE),
     Private(ModelCheckpoint, "_save_checkpoint", HERE),

@@ -165,6 +165,10 @@ def undisturbed(train, tmp_path, trained):
 
 EPOCHS = "--trainer.max_epochs=2"  # of 15 batches each
 HALVES = ["--trainer.val_check_interval=5", EPOCHS]
+PLATEAU = [
+    *("--trainer.max_epochs=4", "--model.optimizer=SGD", "--model.optimizer.lr=4", "--model.optimizer.momentum=0.5"),
+    *("--model.schedule=torch.optim.lr_scheduler.ReduceLROnPlateau", "--model.schedule.patience=0"),
+]
 AVERAGE = ["--trainer.callbacks+=seqsum.callbacks.AveragedWeights", "--trainer.callbacks.decay=0.5"]
 BATCH, VALIDATION = "on_train_batch_start", "on_validation_batch_start"
 
@@ -186,6 +190,9 @@ BATCH, VALIDATION = "on_train_batch_start", "on_validation_batch_start"
         pytest.param(
             [EPOCHS, "--trainer.accumulate_grad_batches=4"], signal.SIGTERM, (BATCH, 6), 2, marks=pytest.mark.slow
         ),
+        (PLATEAU, signal.SIGTERM, (BATCH, 35), 34),
+        pytest.param(PLATEAU, signal.SIGINT, (VALIDATION, 9), 30, marks=pytest.mark.slow),
+        pytest.param(PLATEAU, signal.SIGTERM, (BATCH, 31), 30, marks=pytest.mark.slow),  # from the end of an epoch
         pytest.param(["--trainer.max_steps=30"], signal.SIGTERM, (BATCH, 20), 19, marks=pytest.mark.slow),
         pytest.param(HALVES, signal.SIGTERM, (BATCH, 6), 5, marks=pytest.mark.slow),  # right after a validation
         pytest.param(HALVES, signal.SIGINT, (VALIDATION, 8), 10, marks=pytest.mark.slow),
