@@ -240,7 +240,7 @@ class SequenceModule(GraphedModule):
         outputs = self(batch)
         if stage != "train" and isinstance(outputs, ScoredSteps):
             raise InputError("the network may return `ScoredSteps` in training alone, not in validation or a test")
-        outputs, batch = batch.pair(outputs)  # (B, S, K)
+        outputs, batch = batch.pair(outputs, self.objective.by_step)  # (B, S, K)
         loss = self.objective.loss(outputs, batch)
         check_loss(self.objective, loss, learns=stage == "train" and torch.is_grad_enabled())
         mean_loss: WeightedMean = getattr(self, f"{stage}_loss")

@@ -50,10 +50,14 @@ class Batch(NamedTuple):
         """Mask of the scored targets, `(B, S)`; None when all are scored."""
         return self.mask if self.target_mask is None else self.target_mask
 
-    def pair(self, outputs: Tensor | ScoredSteps) -> tuple[Tensor, Batch]:
-        """Return a network's outputs and the batch that they belong to, which is this one unless steps are left out.
+    def pair(self, outputs: Tensor | ScoredSteps, by_step: bool = True) -> tuple[Tensor, Batch]:
+        """Return a network's outputs and the batch that they belong to.
 
-        `ScoredSteps` become M sequences of one step, `(M, 1, K)`, of a batch with their targets, `(M, 1)`, all scored.
+        Args:
+            outputs: Returned as they are, with this batch, unless they are `ScoredSteps`.
+            by_step: Whether what reads them takes each step by itself, see `Objective`. If so, `ScoredSteps` become M
+                sequences of one step, `(M, 1, K)`, of a batch with their targets, `(M, 1)`, all scored. Otherwise they
+                get back to their places in `(B, S, K)`, between zeros.
 
         Raises:
             InputError: The outputs are no tensor, or those of another number of steps than are scored.
@@ -69,7 +73,12 @@ class Batch(NamedTuple):
                 f"`ScoredSteps` of shape {shape} must be of (M, K) with M={len(targets)}, one for each scored target: "
                 "`outputs[batch.scored]`"
             )
-        return outputs.outputs.unsqueeze(1), self._replace(targets=targets, mask=None, target_mask=None)
+        if by_step:
+            return outputs.outputs.unsqueeze(1), self._replace(targets=targets, mask=None, target_mask=None)
+        if self.scored is None:
+            return outputs.outputs.unflatten(0, self.targets.shape), self
+        placed = outputs.outputs.new_zeros(*self.targets.shape, shape[1])
+        return placed.index_put(self.scored.nonzero(as_tuple=True), outputs.outputs), self
 
     @property
     def tensors(self) -> tuple[Tensor | None, ...]:

@@ -129,7 +129,7 @@ class Diagnosis(Callback):
 
     def _look_at_answers(self, objective: Objective, step: int) -> Finding | None:
         """Check the loss and the answers."""
-        outputs, batch = self.onlooker.outputs, self.onlooker.batch
+        outputs, batch = self.onlooker.batch.pair(self.onlooker.outputs, objective.by_step)
         loss, length = objective.loss(outputs, batch).item(), outputs.shape[1]
         if length >= MUCH_LONGER * self.first_length:  # longer sequences may have larger sums
             self.first_loss, self.first_length = loss, length

@@ -34,14 +34,14 @@ class Onlooker:
     """Observe a network's next forward pass: its outputs, and the encoder and features of a `SequenceNetwork`.
 
     Attributes:
-        outputs: The network's outputs, `(B, S, K)`, or those of the scored steps, see `Batch.pair`.
-        batch: The batch that they belong to.
+        outputs: The network's outputs, `(B, S, K)`, or those of the scored steps.
+        batch: The batch that it read.
         features: Inputs of the recurrence, `(B, T, F)`; of the first window if the network runs in windows. None if it
             is not a `SequenceNetwork`.
         found: Findings in the encoder.
     """
 
-    outputs: Tensor
+    outputs: Tensor | ScoredSteps
     batch: Batch
     features: Tensor | None
 
@@ -77,8 +77,8 @@ class Onlooker:
             self.features = features.detach()
 
     def _keep_outputs(self, _: nn.Module, read: tuple[Batch], outputs: Tensor | ScoredSteps) -> None:
-        paired, self.batch = read[0].pair(outputs)
-        self.outputs = paired.detach()
+        self.batch = read[0]
+        self.outputs = outputs.detach() if isinstance(outputs, Tensor) else ScoredSteps(outputs.outputs.detach())
 
     def _look_at_activation(self, path: str, module: nn.Module, _: tuple[Tensor], values: Tensor) -> None:
         """Check activations `(N, U, …)`, where `N` includes time."""

@@ -35,12 +35,15 @@ class Objective(nn.Module):
             `val/accuracy`, and whether to minimise or maximise it.
         lowest_loss: What no right loss falls below: 0 for errors and cross-entropies, `-math.inf` for the negative
             log-likelihood of a density. The diagnosis reports a loss below it.
+        by_step: Whether loss and metrics take each scored step by itself, wherever it is in its sequence. Then steps
+            that a network leaves out take no memory, see `Batch.pair`.
     """
 
     output_size: int
     monitor: str
     monitor_mode: Literal["min", "max"]
     lowest_loss: float = 0.0
+    by_step: bool = False
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Compute the scalar to minimise, the mean over `scored` steps; 0 if there are none."""

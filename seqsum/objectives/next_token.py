@@ -54,6 +54,7 @@ class NextToken(Objective):
     follows: ClassVar[Mapping[str, str]] = {"vocabulary_size": "target_vocabulary_size"}
     monitor = "val/perplexity"
     monitor_mode = "min"
+    by_step = True
 
     def __init__(
         self,
