@@ -105,11 +105,8 @@ class SequenceModule(GraphedModule):
         else:
             _check_network(network, self.objective, options)
             self.network = network
-            if encoder_learning_rate is not None and not isinstance(getattr(network, "encoder", None), nn.Module):
-                raise ValueError(
-                    f"`encoder_learning_rate` (={encoder_learning_rate}) needs a network with an `encoder`, which "
-                    f"{type(network).__name__} has not"
-                )
+        if encoder_learning_rate is not None:
+            _check_encoder(self.network, encoder_learning_rate)
         metrics = self.objective.metrics()
         if not isinstance(metrics, MetricCollection):
             name, kind = type(self.objective).__name__, type(metrics).__name__
@@ -354,6 +351,15 @@ def _check_rates(
         given["encoder_learning_rate"] = encoder_learning_rate
         defaults = {"learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY, "encoder_learning_rate": None}
         _check_unused(given, defaults, "optimizer", "lr, say")
+
+
+def _check_encoder(network: nn.Module, encoder_learning_rate: float) -> None:
+    encoder = getattr(network, "encoder", None)
+    if isinstance(encoder, nn.Module) and any(True for _ in encoder.parameters()):
+        return
+    name = type(network).__name__
+    lacks = f"whose weights are trained: that of {name} has none" if encoder is not None else f"which {name} has not"
+    raise ValueError(f"`encoder_learning_rate` (={encoder_learning_rate}) needs a network with an `encoder`, {lacks}")
 
 
 def _check_groups(count: int, encoder_learning_rate: float | None) -> None:

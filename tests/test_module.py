@@ -14,7 +14,7 @@ from torchmetrics import MetricCollection
 from seqsum.data import Batch, DigitSums, unlabelled
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
-from seqsum.networks import ConvEncoder
+from seqsum.networks import ConvEncoder, Flatten
 from seqsum.objectives import RunningSum
 from seqsum.objectives.metrics import StepMean
 
@@ -240,6 +240,10 @@ def test_one_cycle_keeps_the_ratio_of_the_rates(tmp_path, mnist_root):
         (
             {"encoder_learning_rate": 0.1, "network": torch.nn.Linear(2, 1)},
             r"`encoder_learning_rate` \(=0.1\) needs a network with an `encoder`, which Linear has not",
+        ),
+        (
+            {"encoder_learning_rate": 0.1, "encoder": Flatten(3)},
+            r"`encoder`, whose weights are trained: that of SequenceNetwork has none",
         ),
     ],
 )

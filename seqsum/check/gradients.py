@@ -12,6 +12,7 @@ from seqsum.check.report import Fault
 from seqsum.check.subject import BATCH, Subject, draw
 from seqsum.recurrent.unroll import Unroll
 
+FEW_STEPS, MANY_STEPS = 3, 24  # within which a parameter has an effect in most cells, and in all
 DELTA = 1e-6
 TOLERANCE = 1e-6  # of a gradient, beside as much of its size
 ENTRIES = 300  # of one tensor that are tried
@@ -42,10 +43,24 @@ class OneStep:
 
 @check("every parameter gets a gradient", needs=("shapes", "deterministic"))
 def parameters_used(subject: Subject) -> None:
-    """Each parameter has an effect within three steps from a random or the initial state."""
+    """Each parameter has an effect within a few steps from a random or the initial state, if not within many."""
+    idle = _idle_parameters(subject, FEW_STEPS) and _idle_parameters(subject, MANY_STEPS)
+    if idle:
+        name = idle[0].split(".")[0]
+        raise Fault(
+            f"{', '.join(f'`{name}`' for name in idle)} {'gets' if len(idle) == 1 else 'get'} no gradient",
+            expected="each parameter changes the result, or is left out",
+            came="no gradient, or one that is zero everywhere: it will never be trained",
+            example=f"{MANY_STEPS} steps on {BATCH} rows",
+            where=subject.find(rf"self\.{name}\b") or subject.where(),
+        )
+
+
+def _idle_parameters(subject: Subject, steps: int) -> list[str]:
+    """List the parameters that have no effect on outputs and states of so many steps."""
     cell = subject.fresh()
     parameters = {name: p for name, p in cell.named_parameters() if p.requires_grad}
-    runs = [Unroll(cell)(subject.inputs(3, BATCH), state) for state in subject.states(cell)]
+    runs = [Unroll(cell)(subject.inputs(steps, BATCH), state) for state in subject.states(cell)]
     loss = sum(
         (tensor * torch.linspace(1, 2, tensor.numel()).double().view_as(tensor)).sum()
         for outputs, final in runs
@@ -54,18 +69,9 @@ def parameters_used(subject: Subject) -> None:
     gradients: tuple[Tensor | None, ...] = (None,) * len(parameters)
     if isinstance(loss, Tensor) and loss.requires_grad and parameters:
         gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-    idle = [
+    return [
         name.removeprefix("module.") for name, g in zip(parameters, gradients, strict=True) if g is None or not g.any()
     ]
-    if idle:
-        name = idle[0].split(".")[0]
-        raise Fault(
-            f"{', '.join(f'`{name}`' for name in idle)} {'gets' if len(idle) == 1 else 'get'} no gradient",
-            expected="each parameter changes the result, or is left out",
-            came="no gradient, or one that is zero everywhere: it will never be trained",
-            example=f"three steps on {BATCH} rows",
-            where=subject.find(rf"self\.{name}\b") or subject.where(),
-        )
 
 
 @check("backward runs", needs=("shapes", "deterministic"))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.profilers import PassThroughProfiler
 
@@ -47,7 +48,9 @@ def read_wanted(settings: Namespace) -> Wanted:
         InputError: One of the user's callbacks has no folder to write into.
     """
     added = as_list(settings.callbacks)
-    has_folder = settings.logger is not False and not settings.barebones
+    loggers = as_list(settings.logger)  # a run is where the first logger writes
+    nowhere = bool(loggers) and isinstance(loggers[0], Logger) and loggers[0].save_dir is None
+    has_folder = settings.logger is not False and not nowhere and not settings.barebones
     wants_bar = settings.enable_progress_bar is not False and not settings.barebones
     return Wanted(
         added,

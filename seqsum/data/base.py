@@ -85,6 +85,13 @@ class Batch(NamedTuple):
         """All that a network or an objective reads: every field but `rows`."""
         return *self[:4], self.negatives
 
+    def take(self, rows: Tensor) -> Batch:
+        """Return the sequences at positions `rows`, `(M,)`, each with its own row of `negatives`; without `rows`."""
+        chosen = self._replace(negatives=None).map(lambda tensor: tensor[rows])
+        if self.negatives is None:
+            return chosen
+        return chosen._replace(negatives=self.negatives[rows // (len(self.inputs) // len(self.negatives))])
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Apply a function to every tensor but `rows`, which is dropped: `batch.map(lambda tensor: tensor[:4])`."""
         changed = (None if tensor is None else change(tensor) for tensor in self.tensors)

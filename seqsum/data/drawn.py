@@ -50,10 +50,9 @@ class DrawnSequences(IndexedData):
         device = batch.rows.device
         if batch.split == "train":
             generator = torch.Generator(device).manual_seed(batch.seed)
-            drawn = self.draw(len(batch.rows), generator)
-            return drawn.map(lambda tensor: tensor[batch.share])._replace(rows=batch.rows)
+            ours = torch.arange(len(batch.rows), device=device)[batch.share]
+            return self.draw(len(batch.rows), generator).take(ours)._replace(rows=batch.rows)
         fixed = self.fixed[batch.split]
         if fixed.inputs.device != device:
             fixed = self.fixed[batch.split] = fixed.map(lambda tensor: tensor.to(device))
-        rows = batch.rows[batch.share].squeeze(-1)
-        return fixed.map(lambda tensor: tensor[rows])._replace(rows=batch.rows)
+        return fixed.take(batch.rows[batch.share].squeeze(-1))._replace(rows=batch.rows)

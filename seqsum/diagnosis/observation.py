@@ -155,9 +155,9 @@ def sized_matrices(network: nn.Module) -> list[str]:
 
 
 def copy_weights(network: nn.Module, names: list[str]) -> dict[str, Tensor]:
-    """Copy the named weights that are trainable."""
+    """Copy the named weights that are trainable, and still there: pruning renames them."""
     weights = dict(network.named_parameters(prefix="network"))
-    return {name: weights[name].detach().clone() for name in names if weights[name].requires_grad}
+    return {name: weights[name].detach().clone() for name in names if name in weights and weights[name].requires_grad}
 
 
 def look_at_update(network: nn.Module, before: dict[str, Tensor]) -> Iterator[Located]:

@@ -126,3 +126,23 @@ def test_weights_of_other_shapes_than_the_reference_are_listed(mutate):
     result = check_cell(mutate("rnn"), like="gru").find("equations")
     assert result.message == "its weights are not those of a GRU"
     assert "W_hh (5, 5)" in result.came
+
+
+@pytest.mark.parametrize("period", [3, 7])
+def test_a_part_that_works_once_in_several_steps_is_trained(period):
+    class Clockwork(RecurrentCell):
+        state_names = ("hidden", "steps")
+
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size, state_size=[hidden_size, 1])
+            self.fast, self.slow = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size, bias=False)
+
+        def project(self, input: Tensor) -> Tensor:
+            return self.fast(input)
+
+        def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            due = (state[1] % period == 0).to(projected)
+            hidden = torch.tanh(projected + due * self.slow(state[0]))
+            return hidden, [hidden, (state[1] + 1).detach()]
+
+    assert check_cell(Clockwork).find("parameters_used").status == "passed"

@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch import Callback
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from seqsum.cli import main
@@ -107,6 +108,18 @@ def test_a_checkpoint_callback_needs_a_folder_or_has_one(fit, here, refuse):
     refuse(flags, "ModelCheckpoint needs a `dirpath`")
     fit(*flags, "--trainer.callbacks.dirpath=kept", "--trainer.limit_train_batches=2", epochs=1)
     assert [path.name for path in here.iterdir()] == ["kept"]
+
+
+class Nowhere(DummyLogger):
+    """A logger without a folder, which is Lightning's default."""
+
+    save_dir = None
+
+
+def test_a_logger_without_a_folder_trains_and_leaves_nothing(fit, here, capfd):
+    fit(f"--trainer.logger={__name__}.Nowhere", "--trainer.limit_train_batches=2", epochs=1)
+    assert "epoch 1/1" in capfd.readouterr().out
+    assert list(here.iterdir()) == []
 
 
 @pytest.mark.filterwarnings("ignore:You are trying to `self.log")

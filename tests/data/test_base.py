@@ -12,6 +12,8 @@ import torch
 import seqsum.data
 from seqsum.data import Batch, ScoredSteps
 from seqsum.data.base import SequenceData, check_batch
+from seqsum.data.drawn import DrawnSequences
+from seqsum.data.index_tables import IndexBatch
 from seqsum.errors import InputError
 from seqsum.objectives import Classification, NextToken, RunningSum
 
@@ -70,6 +72,28 @@ def test_scored_steps_train_as_all_steps_do_whatever_the_objective(name, masked,
         metrics.update(each.detach(), theirs.targets, theirs.scored)
         found.append([loss, *torch.autograd.grad(loss, outputs), metrics.compute()])
     torch.testing.assert_close(found[1], found[0], equal_nan=True)
+
+
+class Compared(DrawnSequences):
+    """A row of negatives for each `run` sequences, which tells whose it is."""
+
+    run = 4
+
+    def draw(self, count, generator):
+        numbers = torch.arange(count, device=generator.device).float().view(count, 1, 1)
+        groups = torch.arange(count // self.run)
+        return Batch(numbers, numbers[..., 0], negatives=groups.unsqueeze(1).expand(-1, 3))
+
+
+def test_sequences_keep_their_negatives_however_they_are_divided():
+    data = Compared(batch_size=8, epoch_size=64, seed=0)
+    data.setup("fit")
+    for split in ("train", "val"):
+        rows = torch.arange(8).unsqueeze(1)
+        for share in (slice(None), slice(1, None, 3), slice(8, None)):
+            batch = data.gather(IndexBatch(split, rows, 5, share))
+            assert batch.negatives.shape == (len(batch.inputs), 3)
+            assert torch.equal(batch.negatives[:, 0], batch.inputs[:, 0, 0].long() // Compared.run)
 
 
 def test_outputs_of_all_steps_belong_to_the_batch_itself():

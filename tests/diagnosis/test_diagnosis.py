@@ -10,12 +10,20 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
+from torch.nn.utils import prune
 
 from seqsum import LSTMCell, Recurrent, RecurrentCell
 from seqsum.cli import main
 from seqsum.data import DigitRows, DigitSums, unlabelled
 from seqsum.diagnosis import Diagnosis, findings
-from seqsum.diagnosis.observation import Onlooker, first_not_finite, gradient_norms, look_over_time
+from seqsum.diagnosis.observation import (
+    Onlooker,
+    copy_weights,
+    first_not_finite,
+    gradient_norms,
+    look_over_time,
+    sized_matrices,
+)
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Flatten, build_network
 from seqsum.objectives import Classification, Objective
@@ -468,3 +476,10 @@ def test_healthy_runs_raise_no_alarm(mnist_root, tmp_path, monkeypatch, capfd, f
     monkeypatch.chdir(tmp_path)
     run_small(mnist_root, "--model.hidden_size=32", "--trainer.logger=false", *flags)
     assert "Diagnosis" not in capfd.readouterr().out
+
+
+def test_weights_that_are_pruned_later_are_passed_over():
+    network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    names = sized_matrices(network)
+    prune.l1_unstructured(network[0], "weight", amount=0.5)
+    assert [*copy_weights(network, names)] == ["network.1.weight"]
