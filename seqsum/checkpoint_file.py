@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seqsum.errors import InputError
-from seqsum.versions import versions
+from seqsum.versions import started, versions
 
 KINDS = {
     "epoch": int,
@@ -80,7 +80,7 @@ def _in_folder(path: Path) -> Path | None:
     folders = [path, path / "checkpoints", *(run / "checkpoints" for run in versions(path))]
     for name in ("best.ckpt", "last.ckpt"):
         if found := [file for folder in folders if (file := folder / name).is_file()]:
-            return max(found, key=lambda file: file.stat().st_mtime)
+            return max(found, key=started)
     return None
 
 

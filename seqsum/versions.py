@@ -29,6 +29,15 @@ def runs_of(folder: Path) -> list[Path]:
     return [version for each in folders for version in versions(each)]
 
 
+def started(checkpoint: Path) -> int:
+    """Return when the run of a checkpoint was started, in nanoseconds: its settings are written then.
+
+    Checkpoints are written later, so the newest of them may be of an older run that still goes on.
+    """
+    settings = checkpoint.parents[1] / "config.yaml"
+    return (settings if settings.is_file() else checkpoint).stat().st_mtime_ns
+
+
 def experiment_of(folder: Path) -> str:
     """Return the name of the experiment whose versions a folder contains."""
     name, _, dataset = folder.name.rpartition("-")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from seqsum.errors import InputError
-from seqsum.versions import runs_of
+from seqsum.versions import runs_of, started
 
 NEWEST = ("last", "best")  # values of `--ckpt_path` that refer to the newest run
 
 
 def find(name: str, root: str, experiment: str) -> Path | None:
-    """Find `NAME.ckpt` of an experiment's newest run; None if there is no run with checkpoints.
+    """Find `NAME.ckpt` of the run of an experiment that was started last; None if there is no run with checkpoints.
 
     Raises:
         InputError: The newest run has the other one alone.
@@ -21,7 +21,7 @@ def find(name: str, root: str, experiment: str) -> Path | None:
     ]
     if not there:
         return None
-    newest = max(there, key=lambda path: path.stat().st_mtime_ns)  # of whichever name: both are of the same training
+    newest = max(there, key=started)  # of whichever name: both are of the same training
     found = newest.with_name(f"{name}.ckpt")
     if not found.is_file():
         raise InputError(f"`--ckpt_path` (={name}): the newest run has no {found.name}, but {newest}")

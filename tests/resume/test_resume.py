@@ -241,6 +241,20 @@ def test_last_and_best_say_which_run_they_mean(tmp_path, monkeypatch, folder):
         assert options[-1] == f"--ckpt_path={path}"
 
 
+def test_the_newest_run_is_the_one_started_last_also_while_an_older_one_goes_on(tmp_path, monkeypatch):
+    said = first_line(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    runs = {"sum-rendered/version_0": (1, 9), "sum/version_1": (3, 4), "sum/version_0": (2, 8)}
+    for run, (begun, written) in runs.items():
+        (Path("logs") / run / "checkpoints").mkdir(parents=True)
+        for name, time in (("config.yaml", begun), ("checkpoints/last.ckpt", written)):
+            file = Path("logs") / run / name
+            torch.save({"state_dict": {}}, file) if name.endswith("ckpt") else file.write_text("{}")
+            os.utime(file, (time, time))
+    read_settings("fit", ["--ckpt_path=last"])
+    assert said == ["`--ckpt_path=last`: resuming from logs/sum/version_1/checkpoints/last.ckpt"]
+
+
 def test_a_newest_run_without_the_checkpoint_is_not_passed_over_for_an_older_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for version, name in ((0, "best"), (0, "last"), (1, "last")):
