@@ -35,7 +35,7 @@ def native_obstacle(cell: RecurrentCell) -> str | None:
 def native_pays(cell: PackedCell, steps: int) -> bool:
     """Whether the kernel runs that many steps as fast as torch's products do, whatever the size of the batch.
 
-    It packs all weights in each call, and reads those of the input again in each step.
+    It packs all weights in each call, and with more than a few rows reads those of the input again in each step.
     """
     of_input, of_state = (weight.numel() * weight.element_size() for weight in (cell.weight_ih, cell.weight_hh))
     return of_input + of_state // 16 <= steps * BYTES_A_STEP
