@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,6 +105,44 @@ def _check_node(node: yaml.Node, above: tuple[yaml.Node, ...], counted: list[int
             children.append(value)
     for child in children:
         _check_node(child, (*above, node), counted)
+
+
+NULL, TEXT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:str"
+
+
+def without_empty(text: str, sections: Collection[str], where: str) -> str:
+    """Leave out sections without settings, such as one whose lines are all comments.
+
+    Args:
+        text: YAML.
+        sections: Names on the first level. On the levels below, `init_args` is a section.
+        where: What errors call the text.
+
+    Raises:
+        TypeError: A section is no mapping. One on the first level may be a text, the name of a file with its settings.
+        yaml.YAMLError: It is not YAML.
+    """
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    unseen, seen, empty = [root], set(), 0
+    while unseen:
+        node = unseen.pop()
+        if id(node) in seen:  # by an alias, which may refer to what is above it
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            unseen += node.value
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        names, tags = (sections, (NULL, TEXT)) if node is root else (("init_args",), (NULL,))
+        for name, value in node.value:
+            if name.value in names and not isinstance(value, yaml.MappingNode) and value.tag not in tags:
+                given = f"`{name.value}` (={text[value.start_mark.index : value.end_mark.index].strip()})"
+                raise TypeError(f"{given} in {where} must be a mapping, from names of settings to their values")
+        kept = [(name, value) for name, value in node.value if name.value not in names or value.tag != NULL]
+        empty += len(node.value) - len(kept)
+        node.value = kept
+        unseen += [value for _, value in kept]
+    return yaml.serialize(root) if empty else text
 
 
 class _Dumper(yaml.SafeDumper):

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, NoReturn, Union, cast, get_args, get_origin
 
 import jsonargparse
@@ -16,6 +15,7 @@ import torch
 from jsonargparse import Namespace
 
 from seqsum.cli.arguments import SUBCOMMANDS
+from seqsum.cli.configurations import without_empty
 from seqsum.cli.flags import explain
 from seqsum.cli.messages import in_words
 from seqsum.console import fail
@@ -61,7 +61,13 @@ class Parser(OwnDefaultsParser):
         if str(cfg_path) not in self.files:
             return super().parse_path(cfg_path, *args, **kwargs)
         with jsonargparse.Path(cfg_path, mode="fr").relative_path_context():
-            return self.parse_string(self.files[str(cfg_path)], Path(cfg_path).name, *args, **kwargs)
+            return self.parse_string(self.files[str(cfg_path)], str(cfg_path), *args, **kwargs)
+
+    def parse_string(self, cfg_str: str, cfg_path: Any = "", *args: Any, **kwargs: Any) -> Namespace:
+        """Parse settings in YAML; see `without_empty`. jsonargparse takes 3 for a section without a word."""
+        sections = (self.groups or {}).keys() & {action.dest for action in self._actions}
+        settings = without_empty(cfg_str, sections, str(cfg_path) or "`--config`")
+        return super().parse_string(settings, cfg_path, *args, **kwargs)
 
     def dump(self, *args: Any, **kwargs: Any) -> str:
         """Dump settings; don't validate them again by default, since parsing has done so, which takes half the time."""
