@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import sys
@@ -9,8 +10,10 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
+from seqsum.networks.recurrences import LAYERS, TORCH_LAYERS
+
 UNION = "Does not validate against any of the Union subtypes"  # as jsonargparse begins
-IGNORED = (UNION, "Expected a path but")
+IGNORED = (UNION, "Expected a path but", "Not of type")
 TYPES = {
     "int": "a whole number",
     "float": "a number",
@@ -20,8 +23,10 @@ TYPES = {
     "tuple": "a list",
     "collections.abc.Iterable": "a list",
     "collections.abc.Sequence": "a list",
-    "dict": "settings by name",
+    "collections.abc.Mapping": "a mapping",
+    "dict": "a mapping",
 }
+MANY = {"int": "whole numbers", "float": "numbers", "str": "names"}
 SHOWN = 12  # classes up to which all of them are named
 OWN = "A class of your own is given by its path from the current folder, such as `my_file.MyClass`"
 
@@ -42,6 +47,13 @@ def in_words(message: str, owner: type | None = None) -> str:
         message: Of jsonargparse.
         owner: The class whose argument it is about; None for a flag of the program.
     """
+    if section := re.fullmatch(r'Parser key "(\w+)":\nUnable to load config (.+?)\n *- (.*)', message, re.DOTALL):
+        name, given, reason = section[1], ast.literal_eval(section[2]), textwrap.dedent(section[3])
+        if reason.startswith(f'Parser key "{name}": Unable to load config'):
+            return _no_section(name, given)
+        if reason.startswith("while "):  # as errors of YAML begin
+            return f"`--{name}` (={given}) is not YAML: {' '.join(reason.split())}"
+        return in_words(reason, owner)
     about = re.match(r'Parser key "(.+?)":\s*(.*)\Z', message, re.DOTALL)
     if about is None:
         return message
@@ -51,26 +63,34 @@ def in_words(message: str, owner: type | None = None) -> str:
     if alone := re.fullmatch(r"(Expected a .+?)\. Got value: (.*)", rest, re.DOTALL):
         tried, value, subtypes = [alone[1]], alone[2], ""
     else:
-        listed = re.split(r"\n *Given value type:.*\n *Given value: ", rest)
-        if len(listed) != 2:  # one inside of another
+        listed = re.fullmatch(r"(.*)\n *Given value type:.*?\n *Given value: (.*)", rest, re.DOTALL)
+        if listed is None:
             return message
-        value, subtypes = listed[1], "".join(re.findall(r"Subtypes: \[(.*)\]", listed[0]))
-        indent = " " * min(map(len, re.findall(r"\n( *)- ", listed[0])), default=0)
-        tried = [part.strip() for part in listed[0].split(f"\n{indent}- ")[1:]]
+        value, subtypes = listed[2], "".join(re.findall(r"Subtypes: \[(.*)\]", listed[1]))
+        indent = " " * min(map(len, re.findall(r"\n( *)- ", listed[1])), default=0)
+        tried = [part.strip() for part in listed[1].split(f"\n{indent}- ")[1:]]
     if nested := re.fullmatch(r"NestedArg\(key='(.+)', val='(.*)'\)", value, re.DOTALL):
         place, value = f"{place}.{nested[1]}", nested[2]
     setting = f"`{place}` of {owner.__name__}" if owner else f"`--{place}`"
     return _sentence(setting, value, tried, subtypes) or message
 
 
+def _no_section(name: str, value: str) -> str:
+    """What a section takes, which got the value of one of its settings instead."""
+    fault = f"`--{name}` (={value}) must be a mapping of settings or a file of them"
+    if name == "model" and (near := get_close_matches(value, [*LAYERS, *TORCH_LAYERS], 1, 0.6)):
+        return f"{fault}: did you mean `--model.cell={near[0]}`?"
+    return f"{fault}; each setting has a flag of its own, `--{name}.SETTING=…`"
+
+
 def _sentence(setting: str, value: str, tried: Iterable[str], subtypes: str) -> str | None:
-    """What is wrong with a value, by the types that were tried; None if one of them says something else."""
+    """What is wrong with a value, by the types that were tried; None if none of them says so."""
     given, is_list = f"{setting} (={value})", value.startswith("[")
-    wanted: list[str] = []
+    wanted = _wanted(subtypes)
     kinds: list[str] = []
-    class_name, problem = None, None
+    class_name, problem, other = None, None, None
     for part in tried:
-        if found := re.match(r"Expected a dot import path string: (.*)", part):
+        if found := re.match(r"(?:Expected (?:a )?dot import path string|Unexpected import path format): (.*)", part):
             class_name = found[1]
         elif found := re.match(r"Problem with given class_path '(.*)':\s*(.*)\Z", part, re.DOTALL):
             given = f"`{found[1]}` in {setting}" if is_list else given
@@ -79,12 +99,14 @@ def _sentence(setting: str, value: str, tried: Iterable[str], subtypes: str) -> 
             kinds.append(f"a subclass of {found[1]}")
         elif found := re.fullmatch(r"Import path does not correspond to a (subclass of \w+)", part):
             problem = f"it is no {found[1]}"
-        elif found := re.match(r"Expected (?:a )?<class '([\w.]+)'>", part):
-            wanted += [] if found[1] == "NoneType" else [TYPES.get(found[1], found[1])]
-        elif found := re.fullmatch(r"Expected a typing\.Literal\[(.*)\]", part):
-            wanted += [choice.strip("'") for choice in found[1].split(", ")]
+        elif found := re.match(r"Type .* expects a function or a callable class: (.*?)(?:\. Got value|\Z)", part):
+            problem = found[1]
+        elif found := re.fullmatch(r"Expected a (<class .*>|typing\.Literal\[.*\])", part):
+            wanted += [] if subtypes else _wanted(found[1])
         elif not part.startswith(IGNORED):
-            return None
+            other = " ".join(part.split())
+    if not (class_name or kinds or wanted):
+        problem = problem or other
     if problem is not None:
         return f"{given} can't be used: {problem}. {OWN}."
     names = [_name(kind) for kind in _known(subtypes)]
@@ -98,6 +120,22 @@ def _sentence(setting: str, value: str, tried: Iterable[str], subtypes: str) -> 
         return f"{fault}: did you mean `{choices[near[0]]}`?"
     known = f" Known are {', '.join(names)}." if 0 < len(names) <= SHOWN else ""
     return f"{fault}.{known} {OWN}."
+
+
+def _wanted(types: str) -> list[str]:
+    """What values may be, in words, by a list of types; without classes, of which errors speak."""
+    words: list[str] = []
+    for alone, name, inner in re.findall(r"<class '([\w.]+)'>|([\w.]+)\[((?:[^][]|\[[^]]*\])*)\]", types):
+        within = inner.split(", ")
+        if name == "typing.Literal":
+            words += [choice.strip("'") for choice in within]
+        elif name == "tuple" and "..." not in within:
+            words.append(f"a list of {len(within)}")
+        elif TYPES.get(name) == TYPES["dict"] and MANY.keys() >= set(within):
+            words.append(f"a mapping from {' to '.join(MANY[each] for each in within)}")
+        elif (alone or name) in TYPES:
+            words.append(TYPES[alone or name])
+    return words
 
 
 def _any_of(names: list[str]) -> str:

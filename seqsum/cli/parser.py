@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import pydoc
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from difflib import get_close_matches
 from typing import Any, NoReturn, Union, cast, get_args, get_origin
@@ -69,6 +70,21 @@ class Parser(OwnDefaultsParser):
         settings = without_empty(cfg_str, sections, str(cfg_path) or "`--config`")
         return super().parse_string(settings, cfg_path, *args, **kwargs)
 
+    def _check_value_key(self, action: argparse.Action, value: Any, *args: Any, **kwargs: Any) -> Any:
+        """Check a value; say of a number in a file what is said of a flag's, which is a text.
+
+        jsonargparse takes any number or list in a file for a function.
+        """
+        is_number = isinstance(value, bool | int | float)
+        if _is_function(getattr(action, "_typehint", None)) and (is_number or isinstance(value, list)):
+            value = json.dumps(value, default=str)
+        try:
+            return super()._check_value_key(action, value, *args, **kwargs)
+        except TypeError:
+            if is_number:
+                super()._check_value_key(action, json.dumps(value), *args, **kwargs)
+            raise
+
     def dump(self, *args: Any, **kwargs: Any) -> str:
         """Dump settings; don't validate them again by default, since parsing has done so, which takes half the time."""
         return super().dump(*args, **{"skip_validation": True, **kwargs})
@@ -95,6 +111,11 @@ class Parser(OwnDefaultsParser):
         elif found := re.fullmatch(r"Subcommand '\w+' does not accept option '(.+)'", message):
             own = [option.removeprefix("--") for option in parser._option_string_actions]
             message = f"`{found[1]}` is not accepted{_suggest([found[1]], own)}"
+        elif found := re.fullmatch(r"Group '(\w+)' does not accept option '(.+)'", message):
+            name, subcommands = ".".join(found.groups()), cast("Any", self._subcommands_action).choices
+            (parser,) = subcommands.values()  # see `SeqsumCLI.subcommands`
+            own = [option.removeprefix("--") for option in parser._option_string_actions]
+            message = f"`{name}` is not accepted{_suggest([name], own)}"
         elif found := re.fullmatch(r"unrecognized arguments: (.+)", message, re.IGNORECASE | re.DOTALL):
             flags = [argument.partition("=")[0] for argument in found[1].split() if argument.startswith("--")]
             words = [argument for argument in found[1].split() if not argument.startswith("-")]
@@ -121,6 +142,11 @@ def int_first(annotation: Any) -> Any:
     types.remove(int)
     types.insert(types.index(float), int)
     return Union[tuple(types)]  # noqa: UP007  # of a tuple
+
+
+def _is_function(annotation: Any) -> bool:
+    """Whether an annotation is a callable, or a union with one."""
+    return Callable in (annotation, get_origin(annotation)) or any(map(_is_function, get_args(annotation)))
 
 
 def _suggest(names: Iterable[str], known: Iterable[str]) -> str:

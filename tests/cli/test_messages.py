@@ -146,6 +146,21 @@ WRONG = {
     "--trainer.gradient_clip_val=x": "`--trainer.gradient_clip_val` (=x) must be a number",
     "--trainer.fast_dev_run=maybe": "(=maybe) must be a whole number or true or false",
     "--trainer.max_epochs=ten": "`--trainer.max_epochs` (=ten) must be a whole number",
+    "--trainer.precision=bf17": "(=bf17) must be 64, 32, 16, transformer-engine, transformer-engine-float16, 16-true, ",
+    "--data.sequence_length=[]": "(=[]) must be a whole number, a list of 2 or a mapping from numbers to whole numbers",
+    "--data.sequence_length=2.5": "(=2.5) must be a mapping from numbers to whole numbers, a whole number or a list of",
+    "--data.sequence_length=[a,3]": "(=['a', 3]) must be a whole number, a list of 2 or a mapping from numbers to",
+    "--model.forget_bias=x": "(=x) must be a mapping from names to numbers or a number",
+    "--model.schedule={a: 1}": "(={'a': 1}) can't be used: Dict must include a class_path",
+    "--model.encoder=2.5": "`--model.encoder` (=2.5) is no known class. Known are ",
+    "--trainer.plugins=[a]": "`--trainer.plugins` (=['a']) must be a subclass of Precision, ",
+    "--model=lstm": "(=lstm) must be a mapping of settings or a file of them: did you mean `--model.cell=lstm`?",
+    "--model=torch_gur": "did you mean `--model.cell=torch_gru`?",
+    "--model=3": "or a file of them; each setting has a flag of its own, `--model.SETTING=…`",
+    "--trainer=gru": "`--trainer` (=gru) must be a mapping of settings or a file of them; each setting has a flag",
+    "--model={": "`--model` (={) is not YAML: while parsing a flow node",
+    "--model={cell: 3}": "`--model.cell` (=3) must be a text",
+    "--model={hiden_size: 3}": "`model.hiden_size` is not accepted: did you mean `model.hidden_size`?",
 }
 
 
@@ -158,7 +173,7 @@ def test_an_option_of_a_class_is_checked_too(here, capfd):
 def test_a_value_of_the_wrong_type_gets_one_sentence(here, capfd, flag):
     error = refused([flag], capfd)
     assert WRONG[flag] in error.splitlines()[0]
-    for other in ("Union", "Given value", "Expected a", "class '"):
+    for other in ("Union", "Given value", "Expected a", "class '", "Parser key"):
         assert other not in error
 
 

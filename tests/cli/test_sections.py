@@ -1,4 +1,4 @@
-"""Sections of configuration files: empty ones, and those that are no mapping."""
+"""Settings in files: empty sections, sections that are none, and wrong values, which are refused as those of flags."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import yaml
 
 from seqsum.cli import main
 from tests.cli.conftest import refused
+from tests.fuzz.options import VALID
 
 SECTIONS = ("trainer", "model", "data", "tensorboard", "diagnosis")
+RAW = ("Union", "Parser key", "class '", "Given value", "Traceback")  # words of jsonargparse
 
 
 def drawn(source, depth=2):
@@ -64,3 +66,27 @@ def test_a_section_that_is_no_mapping_is_refused(here, capfd, section):
         Path("x.yaml").write_text(f"experiment: other\n{line}\n")
         error = refused(["fit", "-c", "x.yaml"], capfd)
         assert error.startswith(f"error: `{section}` (={value}) in x.yaml must be a mapping"), error
+
+
+def test_a_wrong_value_in_a_file_is_refused_as_that_of_a_flag(here, capfd):
+    source, both = random.Random(20), 0
+    flags = sorted(VALID.keys() - {"data", "ckpt_path", "config"})
+    for _ in range(25):
+        flag, value = source.choice(flags), source.choice([drawn(source), "foo", {"a": 1}])
+        settings = value
+        for name in reversed(flag.split(".")):
+            settings = {name: settings}
+        Path("x.yaml").write_text(yaml.safe_dump(settings))
+        said = []
+        for given in (f"--{flag}={value if isinstance(value, str) else json.dumps(value)}", "--config=x.yaml"):
+            with pytest.raises(SystemExit) as exit_:
+                main(["fit", given, "--print_config"])
+            error = capfd.readouterr().err
+            assert exit_.value.code == (2 if error else 0)
+            assert not any(word in error for word in RAW), error
+            said.append(error.partition("\n")[0])
+        of_flag, of_file = said
+        is_text = not of_flag and " a text" in of_file  # a flag's value always is one
+        assert of_file == of_flag or is_text, (flag, value)
+        both += bool(of_flag)
+    assert both > 5
