@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import jsonargparse
+import jsonargparse.typing
+import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from seqsum.allocator import keep_memory
@@ -38,6 +39,7 @@ def main(args: list[str] | None = None) -> None:
         sys.path.append(os.getcwd())  # for classes of the user's own, where the program is in another folder
     _quieten()
     jsonargparse.set_dumper("yaml", dump_settings)
+    jsonargparse.typing.register_type(torch.device, str)
     keep_memory()
     has_subcommand = bool(args) and args[0] in SUBCOMMANDS
     subcommand, options = (args[0], args[1:]) if has_subcommand else ("fit", args)
@@ -91,6 +93,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
     # a frozen encoder is meant to be
     warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
+    # a default that is an object is left out, see `dump_settings`
+    warnings.filterwarnings("ignore", r"\s*Unable to serialize instance")
     # `Scalars` lowers the interval
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)

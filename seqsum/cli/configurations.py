@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import yaml
 from seqsum.errors import InputError
 from seqsum.paths import expand_home
 
+UNREPRESENTED = "Unable to serialize instance"  # what jsonargparse writes instead of an object
 LARGEST = 10_000  # values in a file; the largest in `configs/` has about 50
 
 
@@ -155,5 +157,28 @@ _Dumper.add_implicit_resolver(
 
 
 def dump_settings(settings: Any) -> str:
-    """Dump settings as YAML that jsonargparse reads back unchanged."""
-    return yaml.dump(settings, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
+    """Dump settings as YAML that jsonargparse reads back unchanged.
+
+    Objects are left out: flags and files can give none, so they are defaults of a class, which has them again later.
+    """
+    found = _without_objects(settings)
+    return yaml.dump(found, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
+
+
+def _without_objects(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, list | tuple):
+        return [_without_objects(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _without_objects(each) for name, each in value.items() if not _has_object(each)}
+    return value
+
+
+def _has_object(value: Any) -> bool:
+    """Whether YAML can't represent a value, or jsonargparse couldn't."""
+    if isinstance(value, list | tuple):
+        return any(map(_has_object, value))
+    if isinstance(value, str) and value.startswith(UNREPRESENTED):
+        return True
+    return not isinstance(value, Enum) and type(value) not in _Dumper.yaml_representers

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, ClassVar
+
 import pytest
 import torch
 import yaml
@@ -39,6 +43,29 @@ class Logs(Callback):
 
     def on_train_epoch_end(self, trainer, pl_module):
         pl_module.log("mine", 1.0)
+
+
+class Shade(str, Enum):
+    DARK = "dark"
+
+
+class Defaults(Callback):
+    """Has defaults of many types, of which YAML has no name for most."""
+
+    made: ClassVar = []  # arguments of one training after the other
+
+    def __init__(
+        self,
+        untyped=object,  # a class, which has a name
+        shade: str = Shade.DARK,
+        device: torch.device = torch.device("cpu"),  # noqa: B008
+        dtype: torch.dtype = torch.float32,
+        cell: torch.nn.Module = torch.nn.Identity(),  # noqa: B008
+        several: Sequence = (Shade.DARK, torch.Generator()),
+        anything: Any = ...,
+        count: int = 3,
+    ):
+        self.made.append((untyped, shade, device, dtype, cell, several, anything, count))
 
 
 class Misconfigured(Callback):
@@ -218,3 +245,26 @@ def test_seed_everything_may_be_true(fit, monkeypatch, given, seed):
 def test_the_seed_that_lightning_would_take_is_that_of_the_data_too(monkeypatch):
     monkeypatch.setenv("PL_GLOBAL_SEED", "5")
     assert [seed_of(given) for given in (True, False, None, 3)] == [5, 0, 0, 3]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [f"{LIGHTNING}Timer", "--trainer.callbacks.duration=00:01:00:00"],
+        [f"{LIGHTNING}StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01", CONSTANT],
+        [f"{HERE}Defaults", "--trainer.callbacks.count=4"],
+    ],
+)
+def test_a_class_whose_defaults_are_objects_is_written_and_read_again(fit, flags):
+    """From the run's file, not from the flags."""
+    Defaults.made.clear()
+    folder = fit(*flags, "--trainer.limit_train_batches=2", epochs=2)
+    assert "Unable to serialize" not in (folder / "config.yaml").read_text()
+    fit("--trainer.limit_train_batches=2", "--ckpt_path=last", epochs=3)
+    for _, shade, device, dtype, cell, several, anything, count in Defaults.made:
+        assert (shade, device, dtype, anything) == ("dark", torch.device("cpu"), torch.float32, ...)
+        assert isinstance(cell, torch.nn.Identity)
+        assert isinstance(several[1], torch.Generator)
+        assert count == 4
+    written = yaml.safe_load((folder.parent / "version_1/config.yaml").read_text())["trainer"]["callbacks"]
+    assert written == yaml.safe_load((folder / "config.yaml").read_text())["trainer"]["callbacks"]
