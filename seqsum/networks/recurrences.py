@@ -45,7 +45,7 @@ def build_recurrence(
         num_layers: Number of layers, `L`.
         backend: How the hand-written loop over time runs.
         output_activation: For `lstm` only. None is "identity", because running sums grow beyond those seen in
-            training; torch's LSTM has only "tanh".
+            training. The other built-in cells have only "tanh"; not supported by your own cell classes.
         bias: Biases of each gate: two, as in torch, one or none; not supported by your own cell classes.
         learn_initial_state: Whether the initial state is learned; not supported by torch's own layers.
         forget_bias: Initial bias of the gate that keeps the state, for `lstm` and `gru` only; or initial biases of
@@ -65,7 +65,7 @@ def build_recurrence(
         kind = cell if isinstance(cell, type) else type(cell)
         path = f"{kind.__module__}.{kind.__qualname__}"
         raise TypeError(f"`cell` (={cell!r}) must be given as text, here {path!r}; to give a module, build a `network`")
-    if cell != "lstm" and output_activation not in (None, "tanh"):
+    if cell in (LAYERS.keys() | TORCH_LAYERS.keys()) - {"lstm"} and output_activation not in (None, "tanh"):
         raise ValueError(f"`output_activation` (={output_activation!r}) must be 'tanh' for `cell` {cell!r}")
     if forget_bias is not None and (cell not in KEEPING_GATES or bias == "none"):
         raise ValueError(
@@ -86,8 +86,12 @@ def build_recurrence(
         return _torch_layers(cell, input_size, hidden_size, bias=bias != "none", **options)
     options |= {"backend": backend, "learn_initial_state": learn_initial_state}
     if cell not in LAYERS:
+        _import_cell(cell)  # an unknown name is said before what does not go with it
+        made = f"must be left out for `cell` {cell!r}, which has the"
+        if output_activation is not None:
+            raise ValueError(f"`output_activation` (={output_activation!r}) {made} outputs it makes")
         if bias != "two":
-            raise ValueError(f"`bias` (={bias!r}) must be left out for `cell` {cell!r}, which has the biases it makes")
+            raise ValueError(f"`bias` (={bias!r}) {made} biases it makes")
         if recurrent_dropout:
             further["recurrent_dropout"] = recurrent_dropout
         return Recurrent(_own_cell(cell, input_size, hidden_size, further), **options)

@@ -120,6 +120,7 @@ def test_a_class_path_is_a_cell_of_ones_own():
     ("arguments", "message"),
     [
         ({"cell": "ltsm"}, r"`cell` \(='ltsm'\) must be one of \['rnn', 'irnn', .*, or the path of a class"),
+        ({"cell": "ltsm", "output_activation": "tanh"}, r"`cell` \(='ltsm'\) must be one of"),
         ({"cell": "nowhere.Cell"}, r"`cell` \(='nowhere.Cell'\) can't be imported: No module named 'nowhere'"),
         ({"cell": "torch.nn.Sell"}, r"`cell` \(='torch.nn.Sell'\) can't be imported: .*Sell"),
         ({"cell": "os.path.join"}, r"`cell` \(='os.path.join'\) must be one of .*, or the path of a class"),
@@ -132,6 +133,11 @@ def test_a_class_path_is_a_cell_of_ones_own():
         (
             {"cell": "torch_rnn", "learn_initial_state": True},
             r"`initial_state` \(='learned'\) does not go with `cell` 'torch_rnn'",
+        ),
+        *(
+            ({"cell": "tests.networks.own_cells.HalfLife", **given}, rf"`{name}` \(='{given[name]}'\) must be left out")
+            for given in ({"output_activation": "tanh"}, {"output_activation": "identity"}, {"bias": "one"})
+            for name in given
         ),
         (
             {"cell": "torch_lstm", "output_activation": "identity"},
