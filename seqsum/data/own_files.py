@@ -33,7 +33,7 @@ class OwnFiles(Protocol):
 
     @property
     def others(self) -> list[str]:
-        """Files in the given folders whose names are not those of the kind."""
+        """What else is in the given folders: files with names of other kinds, and folders."""
 
 
 def is_pattern(path: str) -> bool:
@@ -64,14 +64,16 @@ def _files(path: Path, kind: Kind, found: OwnFiles, named: Sequence[Path]) -> li
     if not path.is_dir():
         return [path]
     try:
-        names = sorted((entry.name for entry in path.iterdir() if not entry.name.startswith(".")), key=_natural)
+        inside = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+        inside.sort(key=lambda entry: _natural(entry.name))
+        files = [entry for entry in inside if entry.name.lower().endswith(kind.suffixes) and not entry.is_dir()]
     except OSError as error:
         skip(found, path, f"can't be read ({error.strerror})")
         return []
-    files = [path / name for name in names if name.lower().endswith(kind.suffixes)]
     if not files and not named:
         skip(found, path, f"holds no {kind.name} ({', '.join(kind.suffixes)})")
-    found.others.extend(printable(path / name) for name in names if path / name not in [*files, *named])
+    others = (entry for entry in inside if entry not in [*files, *named])
+    found.others.extend(printable(f"{entry}/" if entry.is_dir() else entry) for entry in others)
     return files
 
 
