@@ -41,7 +41,7 @@ class OwnSequence(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """A file, or a frame of one, that could not be read, and the reason, such as `is blank`."""
+    """A file, or a frame of one, that could not be read, and the reason, such as `does not exist`."""
 
     source: str
     reason: str

@@ -201,7 +201,7 @@ def test_predict_names_everything_if_it_can_read_nothing(here, checkpoint, capfd
     refused(
         ["predict", "--data.images", "black.png", "typo.png", f"--ckpt_path={checkpoint}"],
         capfd,
-        "`--data.images`: black.png is blank\ntypo.png does not exist",
+        "`--data.images`: black.png shows no digit that differs from its paper in brightness\ntypo.png does not exist",
     )
 
 

@@ -17,6 +17,7 @@ WINDOWS = (24, 16, 11, 8, 5.5, 4, 2.8)  # the short side divided by these: sizes
 LEAST_CONTRAST = 0.04  # of ink to the paper around it: 0 is none, 1 is black on white
 DARKEST = 0.02  # least light of paper, so that noise in dark places has no contrast
 LEAST_STROKE = 3  # pixels, thickness of a stroke: noise and the edges of shadows are thinner
+NO_INK = "shows no digit that differs from its paper in brightness"  # blank, grain, or other colours alone
 LEAST_DIGIT, LEAST_PIXELS = 0.05, 4  # size of a digit: share of the short side, and pixels of the original image
 
 
@@ -31,12 +32,12 @@ def find_ink(grey: np.ndarray) -> np.ndarray:
     pixel = max(1.0, SHORT_SIDE[0] / min(grey.shape))
     smooth = filters.gaussian(_rescale(grey), 1)
     if np.ptp(smooth) < FLAT:
-        raise UnreadableError("is blank")
+        raise UnreadableError(NO_INK)
     grey = _dark_on_light(without_table(smooth))
     dark = grey < filters.threshold_otsu(grey)
     mask = _find_in_drawing(grey, dark) if _is_drawing(grey, dark) else _find_in_photograph(grey)
     if _extent(mask) < max(LEAST_DIGIT * min(grey.shape), LEAST_PIXELS * pixel):
-        raise UnreadableError("is blank")
+        raise UnreadableError(NO_INK)
     return mask
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from seqsum.data.images import read_images
+from seqsum.data.images.ink import NO_INK
 from seqsum.data.images.segment import cut_digits
 from seqsum.data.own import OwnDigits, OwnSequence, Skipped
 from seqsum.errors import InputError
@@ -141,12 +142,21 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path):
     (sequence,) = found.sequences
     assert holds(sequence, 0, 1)
     assert found.skipped == [
-        Skipped(str(folder / "2.png"), "is blank"),
+        Skipped(str(folder / "2.png"), NO_INK),
         Skipped(str(folder / "4.png"), "can't be read as an image (its format is unknown)"),
         Skipped(str(notes), "is no image: macOS keeps attributes of 1.png in it"),
         Skipped(missing, "does not exist"),
         Skipped(pattern, "matches no file"),
     ]
+
+
+@pytest.mark.parametrize("name", ["sub.png", "sub", "sub.txt"])
+def test_a_folder_in_a_folder_is_no_image_whatever_its_name(tmp_path, name):
+    save(tmp_path / "1.png", DIGITS[0])
+    (tmp_path / name).mkdir()
+    found = read_images([str(tmp_path)])
+    assert holds(found.sequences[0], 0)
+    assert (found.skipped, found.others) == ([], [f"{tmp_path / name}/"])
 
 
 def test_a_heic_image_in_a_folder_is_not_passed_over(tmp_path, monkeypatch):
@@ -157,13 +167,25 @@ def test_a_heic_image_in_a_folder_is_not_passed_over(tmp_path, monkeypatch):
     assert skipped == Skipped(str(tmp_path / "2.HEIC"), "is a HEIC image: `pip install pillow-heif` to read it")
 
 
+@pytest.mark.parametrize("kind", ["noise", "colour"])
+def test_of_an_image_without_ink_nothing_more_is_said_than_is_true(tmp_path, kind):
+    """It isn't blank."""
+    red, green = np.array([255, 0, 0]), np.array([0, 130, 0])  # of the same brightness
+    pixels = np.where(DIGITS[0].numpy().repeat(8, 0).repeat(8, 1)[..., None] > 127, red, green)
+    if kind == "noise":
+        pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3))
+    Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "1.png")
+    with pytest.raises(InputError, match=f"1.png {NO_INK}"):
+        read_images([str(tmp_path / "1.png")])
+
+
 def test_a_blank_frame_is_named_and_the_others_are_read(tmp_path):
     frames = [Image.fromarray(DIGITS[0].numpy()), Image.new("L", (28, 28)), Image.fromarray(DIGITS[1].numpy())]
     path = tmp_path / "scan.tif"
     frames[0].save(path, save_all=True, append_images=frames[1:])
     found = read_images([str(path)])
     assert holds(found.sequences[0], 0, 1)
-    assert found.skipped == [Skipped(f"{path}, frame 2", "is blank")]
+    assert found.skipped == [Skipped(f"{path}, frame 2", NO_INK)]
 
 
 def test_other_files_of_a_folder_are_named_but_hidden_ones(tmp_path):
@@ -193,7 +215,7 @@ def test_if_nothing_can_be_read_the_error_says_why_of_each(tmp_path):
     with pytest.raises(InputError) as error:
         read_images([blank(tmp_path / "1.png"), str(tmp_path / "text.png")])
     assert str(error.value).splitlines() == [
-        f"`--data.images`: {tmp_path}/1.png is blank",
+        f"`--data.images`: {tmp_path}/1.png {NO_INK}",
         f"{tmp_path}/text.png can't be read as an image (its format is unknown)",
     ]
 
