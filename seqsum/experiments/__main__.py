@@ -44,18 +44,31 @@ EXPERIMENTS = {
     "translation": translation,
     "words": words,
 }
+ALONE = ("gradients", "orders")  # train nothing by `train.py`, and so read no configurations
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one experiment: print its table, and write its figures and numbers into its folder."""
     try:
         options = expand_home(make_parser().parse_args(arguments))
+        if options.experiment not in ALONE:
+            check_place(Path(getattr(options, "config", "configs")))
         options.output = options.output or Path("logs/experiments") / options.experiment
         if options.threads:
             torch.set_num_threads(options.threads)
         EXPERIMENTS[options.experiment].run(options)
     except InputError as error:
         fail(str(error))
+
+
+def check_place(configurations: Path) -> None:
+    """Check that the configurations of the trainings are there, before hours of work that need them at last.
+
+    Raises:
+        InputError: They are not in the current folder.
+    """
+    if not configurations.exists():
+        raise InputError(f"{configurations} is not in {Path.cwd()}: run experiments in the folder of the repository")
 
 
 def make_parser() -> argparse.ArgumentParser:

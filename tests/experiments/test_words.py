@@ -114,7 +114,7 @@ def test_the_experiment_trains_once_and_starts_reviews_from_its_vectors(with_con
 
 
 @pytest.mark.parametrize("checkpoints", [["a"], ["a", "b", "c"]])
-def test_a_checkpoint_is_needed_for_each_mode(here, capsys, checkpoints):
+def test_a_checkpoint_is_needed_for_each_mode(with_configs, capsys, checkpoints):
     with pytest.raises(SystemExit):
         main(["words", "--checkpoints", *checkpoints])
     assert f"`--checkpoints` names {len(checkpoints)}, and `--modes` 2" in capsys.readouterr().err
