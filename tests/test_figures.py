@@ -18,15 +18,23 @@ from seqsum.figures import (
     count_readings,
     order_units,
     plot_all,
+    plot_causes,
+    plot_codes,
     plot_confusion,
     plot_errors,
     plot_gates,
+    plot_increment_errors,
+    plot_leaks,
     plot_length_curve,
+    plot_long_run,
     plot_number_line,
+    plot_over_time,
     plot_predictions,
     plot_sums,
     principal_components,
 )
+from seqsum.figures.continuations import plot_continuations, plot_drift
+from seqsum.figures.convolutions import plot_feature_maps, plot_filters
 
 GATES = ("input_gate", "forget_gate", "cell_update", "output_gate", "hidden", "cell_state")
 
@@ -58,6 +66,15 @@ def draw(figure):
     return figure
 
 
+def lies_inside(figure, name):
+    """Check that nothing of a figure lies beyond its edges, in inches."""
+    box = draw(figure).get_tightbbox()
+    assert box.x0 > -0.02, name
+    assert box.y0 > -0.02, name
+    assert box.x1 < figure.get_figwidth() + 0.02, name
+    assert box.y1 < figure.get_figheight() + 0.02, name
+
+
 def texts(axes):
     return [text.get_text() for text in axes.texts]
 
@@ -79,12 +96,31 @@ def heat_map(axes, name):
 )
 def test_nothing_is_cut_off(batch, steps, operation):
     for name, figure in every_figure(*sequences(batch, steps, operation), operation).items():
-        box = draw(figure).get_tightbbox()
-        assert box.x0 > -0.02, name
-        assert box.y0 > -0.02, name
-        assert box.x1 < figure.get_figwidth() + 0.02, name
-        assert box.y1 < figure.get_figheight() + 0.02, name
+        lies_inside(figure, name)
     assert plt.get_fignums() == [], "pyplot keeps figures alive"
+
+
+@pytest.mark.parametrize("scale", [1e-6, 0.006, 1e4, 1e12])
+def test_nothing_is_cut_off_where_numbers_are_tiny_or_huge(scale):
+    """As after a perfect training, or one that diverged."""
+    images, _, targets, states = sequences(50, 4)
+    errors, states, run = scale * torch.randn(50, 4), scale * states, scale * torch.randn(30, 9)
+    readings = [4 * scale, 9 * scale, -5 * scale]
+    figures = every_figure(images, targets + errors, targets, states, "alternating") | {
+        "increment errors": plot_increment_errors(errors, scale * targets),
+        "long run": plot_long_run(run[:, 0], run[:, 1], run, torch.arange(9)),
+        "leaks": plot_leaks(torch.rand(50, 4, 9), run[0]),
+        "codes": plot_codes(images[:2, 0], torch.eye(3)[:2], torch.tensor([1, 2]), [readings] * 2),
+        "causes": plot_causes({"network": (torch.rand(10), errors, scale * targets)}),
+        "over time": plot_over_time(images[0, 0], dict.fromkeys(GATES, run), "rows"),
+        "over time, columns": plot_over_time(images[0, 0], dict.fromkeys(GATES, run), "columns"),
+        "filters": plot_filters(run.view(30, 1, 3, 3)),
+        "feature maps": plot_feature_maps(images[0, :1], run.view(30, 3, 3)),
+        "continuations": plot_continuations(run, {"lstm": run}, ["curve"] * 30),
+        "drift": plot_drift({"lstm": run.abs()}, typical=scale),
+    }
+    for name, figure in figures.items():
+        lies_inside(figure, name)
 
 
 def test_no_two_texts_overlap():

@@ -16,10 +16,8 @@ def plot_compiled(rows: Sequence[dict[str, Any]]) -> Figure:
     Args:
         rows: Rows of the benchmark `compiled`, with `parameters`, `what`, `ms` and `to compile, s`.
     """
-    figure = new_figure(8.4, 3.4)
-    steps, compiling = (
-        plain(figure.add_axes((0.08 + 0.5 * place, 0.17, 0.4, 0.72), xlabel="parameters")) for place in range(2)
-    )
+    figure = new_figure(8.4, 3.4, layout="constrained")
+    steps, compiling = map(plain, figure.subplots(1, 2))
     for place, name in enumerate(dict.fromkeys(row["what"] for row in rows)):
         found = [row for row in rows if row["what"] == name]
         style: dict[str, Any] = {"color": SERIES[place], "marker": "o", "markersize": 4}
@@ -28,7 +26,7 @@ def plot_compiled(rows: Sequence[dict[str, Any]]) -> Figure:
         if seconds := [row["to compile, s"] for row in found if row["to compile, s"] > 0]:
             compiling.plot(sizes, seconds, **style)
     for axes, title in ((steps, "a training step, ms"), (compiling, "to compile it, s")):
-        axes.set_xscale("log")
+        axes.set(xscale="log", xlabel="parameters")
         axes.set_title(title, fontsize=FONT, loc="left")
     steps.set_yscale("log")
     compiling.set_ylim(bottom=0)

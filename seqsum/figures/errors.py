@@ -43,9 +43,9 @@ def plot_errors(predictions: Tensor, targets: Tensor, mask: Tensor | None = None
         "mean absolute error": mean_by_step((predictions - targets).abs(), mask),
         "wrong sums, %": 100 * mean_by_step((predictions.round() != targets).float(), mask),
     }
-    figure = new_figure(*CARD)
-    for place, (title, values) in enumerate(columns.items()):
-        axes = plain(figure.add_axes((0.11 + 0.5 * place, 0.18, 0.36, 0.7)))
+    figure = new_figure(*CARD, layout="constrained")
+    for axes, (title, values) in zip(figure.subplots(1, 2), columns.items(), strict=True):
+        plain(axes)
         axes.plot(range(1, length + 1), values.numpy(), color=INK, marker="o", markersize=5, clip_on=False)
         axes.set(xlim=(0.6, length + 0.4), xticks=shown_steps(length, most=8))
         axes.set_xlabel("step t", fontsize=FONT)
@@ -65,8 +65,8 @@ def plot_predictions(predictions: Tensor, targets: Tensor, mask: Tensor | None =
     """
     predictions, targets = (_valid(shown(sums), mask) for sums in (predictions, targets))  # (N,) each
     wrong = predictions.round() != targets
-    figure = new_figure(*CARD)
-    axes = plain(figure.add_axes((0.14, 0.18, 0.83, 0.72)))
+    figure = new_figure(*CARD, layout="constrained")
+    axes = plain(figure.subplots())
     axes.set_xlabel("true running sum", fontsize=FONT)
     axes.set_ylabel("predicted running sum", fontsize=FONT)
     ends = np.array([float(targets.min()) - 1, float(targets.max()) + 1])

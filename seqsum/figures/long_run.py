@@ -13,7 +13,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from torch import Tensor
 
-from seqsum.figures.style import CARD, FONT, INK, SERIES, WRONG, black_on_white, few_ticks, new_figure, plain, shown
+from seqsum.figures.style import (
+    CARD,
+    FONT,
+    INK,
+    SERIES,
+    WRONG,
+    black_on_white,
+    few_ticks,
+    new_figure,
+    plain,
+    short,
+    shown,
+)
 
 Points = tuple[list[float], list[float]]
 BINS = 12  # groups of levels
@@ -27,11 +39,10 @@ def plot_increment_errors(errors: Tensor, sums: Tensor) -> Figure:
         errors: What each step added to the network's sum, less what it should have added, `(B, T)`.
         sums: True running sums, `(B, T)`.
     """
-    figure = new_figure(*CARD)
-    by_step, by_level = (
-        plain(figure.add_axes((0.13 + 0.49 * place, 0.2, 0.36, 0.68), xlabel=label))
-        for place, label in enumerate(("step t (logarithmic)", "level of the sum"))
-    )
+    figure = new_figure(*CARD, layout="constrained")
+    by_step, by_level = map(plain, figure.subplots(1, 2))
+    by_step.set_xlabel("step t (logarithmic)", fontsize=FONT)
+    by_level.set_xlabel("level of the sum", fontsize=FONT)
     by_step.plot(*_by_step(errors), color=INK, marker="o", markersize=3)
     by_step.set_xscale("log")
     by_level.plot(*_by_level(errors, sums), color=INK, marker="o", markersize=3)
@@ -39,7 +50,6 @@ def plot_increment_errors(errors: Tensor, sums: Tensor) -> Figure:
     for axes in (by_step, by_level):
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(few_ticks())
-        axes.xaxis.label.set_fontsize(FONT)
     by_step.set_title("rms error of an increment", fontsize=FONT, loc="left")
     return figure
 
@@ -53,8 +63,8 @@ def plot_long_run(sums: Tensor, true: Tensor, cell_state: Tensor, order: Tensor)
         cell_state: `(T, H)`.
         order: Units from the one that rises most with the sum to the one that falls most, `(H,)`.
     """
-    above, below = (figure := new_figure(6.4, 4.2)).subplots(2, 1, sharex=True)
-    figure.subplots_adjust(left=0.1, right=0.98, bottom=0.12, top=0.98)
+    figure = new_figure(6.4, 4.2, layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
     steps = np.arange(1, len(sums) + 1)
     plain(above).plot(steps, shown(true).numpy(), color=WRONG, linewidth=1, label="true sum")
     above.plot(steps, shown(sums).numpy(), color=INK, linewidth=0.8, linestyle="--", label="the network's")
@@ -85,8 +95,8 @@ def plot_leaks(forget_gate: Tensor, weights: Tensor) -> Figure:
         weights: Weight of each unit's output in the sum, `(H,)`.
     """
     leak = 1 - forget_gate.detach().double().mean(dim=(0, 1)).cpu()  # double, because a gate is close to 1
-    figure = new_figure(*CARD)
-    axes = plain(figure.add_axes((0.15, 0.2, 0.8, 0.68)))
+    figure = new_figure(*CARD, layout="constrained")
+    axes = plain(figure.subplots())
     axes.plot(leak.clamp(min=1e-8).numpy(), shown(weights).abs().numpy(), "o", color=INK, markersize=3, alpha=0.6)
     axes.set_xscale("log")
     axes.xaxis.set_minor_formatter(NullFormatter())  # within one decade their labels would overlap
@@ -116,11 +126,17 @@ def plot_codes(images: Tensor, codes: Tensor, chosen: Tensor, read: Sequence[Seq
         largest = shares.topk(2)
         colours = [INK if int(code) == int(one) else WRONG for code in largest.indices]
         axes.barh([0, 1], largest.values.numpy(), color=colours, height=0.7)
-        axes.set(xlim=(0, 1), ylim=(1.6, -0.6), xticks=(), yticks=())
+        axes.set(xlim=(0, 1.4), ylim=(1.6, -0.6), xticks=(), yticks=())  # room for the numbers
         for row in range(2):
-            axes.text(float(largest.values[row]) + 0.04, row, f"{abs(numbers[row]):.1f}", fontsize=8, va="center")
-        figure.text(left, 0.1, f"mixture {numbers[2]:.2f}", fontsize=8)
+            text = _reading(abs(numbers[row]), decimals=1)
+            axes.text(float(largest.values[row]) + 0.04, row, text, fontsize=8, va="center")
+        figure.text(left, 0.1, f"mixture {_reading(numbers[2], decimals=2)}", fontsize=8)
     return figure
+
+
+def _reading(value: float, decimals: int) -> str:
+    """Write what is read from a digit; in few letters if it is far from one, as by a network that diverged."""
+    return f"{value:.{decimals}f}" if abs(value) < 100 else short(value)
 
 
 def plot_causes(found: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> Figure:
@@ -130,13 +146,10 @@ def plot_causes(found: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> Figure:
         found: By the network's name: what it reads from single digits, `(N,)`; errors of its increments, `(B, T)`; and
             true running sums, `(B, T)`.
     """
-    figure = new_figure(9.6, 3.4)
+    figure = new_figure(9.6, 3.4, layout="constrained")
     labels = ("distance of a digit's reading from a number", "step t (logarithmic)", "level of the sum")
     titles = ("digits read as far from a number, %", "rms error of an increment", "rms error of an increment")
-    axes = [
-        plain(figure.add_axes((0.055 + 0.32 * place, 0.26, 0.265, 0.64), xlabel=label))
-        for place, label in enumerate(labels)
-    ]
+    axes = [plain(panel) for panel in figure.subplots(1, 3)]
     for place, (name, (readings, errors, sums)) in enumerate(found.items()):
         away = (shown(readings) - shown(readings).round()).abs().sort(descending=True).values
         shares = 100 * np.arange(1, len(away) + 1) / len(away)
@@ -148,11 +161,11 @@ def plot_causes(found: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> Figure:
     axes[1].set_xscale("log")
     for one in axes[1:]:
         one.set_yscale("log")
-    for one, title in zip(axes, titles, strict=True):
+    for one, title, label in zip(axes, titles, labels, strict=True):
         one.set_title(title, fontsize=FONT, loc="left")
-        one.xaxis.label.set_fontsize(FONT)
+        one.set_xlabel(label, fontsize=FONT)
     handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="lower center", ncols=len(found), frameon=False, fontsize=FONT)
+    figure.legend(handles, names, loc="outside lower center", ncols=len(found), frameon=False, fontsize=FONT)
     return figure
 
 

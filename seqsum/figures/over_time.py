@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqsum.figures.decisions import Steps, draw, number_steps
-from seqsum.figures.style import black_on_white, colour_scale, new_figure, shown
+from seqsum.figures.style import black_on_white, colour_scale, new_figure, short, shown
 
 SIDE, ACROSS = 2.0, 1.25  # inches, sides of a panel: along time, and across the units
 
@@ -52,7 +52,7 @@ def plot_over_time(image: Tensor, parts: Mapping[str, Tensor], steps: Steps = "r
             bar = figure.add_axes(((0.6 + SIDE + 0.1) / width, axes.get_position().y0, 0.07 / width, ACROSS / height))
         legend = figure.colorbar(drawn, cax=bar, orientation="horizontal" if by_rows else "vertical")
         low, high = drawn.get_clim()
-        legend.set_ticks([low, high], labels=[f"{limit:.2g}".replace("-", "−") for limit in (low, high)])
+        legend.set_ticks([low, high], labels=[short(low), short(high)])
         legend.ax.tick_params(labelsize=8, length=2, pad=1)
         if by_rows:  # clear of the next bar's labels
             first, last = legend.ax.get_xticklabels()

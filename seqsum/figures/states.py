@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,6 +27,7 @@ from seqsum.figures.style import (
     number,
     paste,
     plain,
+    short,
     shown,
     shown_steps,
     write_signs,
@@ -33,6 +36,7 @@ from seqsum.figures.style import (
 HIGH, STEP = 0.76, 0.14  # inches, height of a heat map, and least width of a step
 LEFT, TOP = 0.42, 0.66  # inches, place of the first heat map on the page
 BAR, BELOW = 0.5, 0.25  # inches between heat maps, for the colour bar, and for the title of the next
+WRITTEN = 5  # characters that fit beside a colour bar in full size
 PATH = 6  # steps of the path that is drawn
 SIDES = (0, 10), (0, -10), (-14, 10), (14, 10), (-14, -10), (14, -10)  # points from a state to its label
 APART = 16  # points between labels
@@ -108,8 +112,9 @@ def _heat_map(axes: Axes, name: str, values: Tensor, left: float, top: float, wi
     axes.text(left + wide / 2, top - 0.03, name.replace("_", " "), ha="center", va="bottom", fontsize=FONT, color=INK)
     for place, value, beyond in ((0, scale["vmax"], "≥"), (1, scale["vmin"], "≤")):
         clipped = (units > value).any() if place == 0 else (units < value).any()
-        text = f"{beyond if clipped else ''}{value:.2g}".replace("-", "−")
-        axes.text(left + wide + 0.13, top + 0.05 + place * (HIGH - 0.1), text, va="center", fontsize=8, color=INK)
+        text = f"{beyond if clipped else ''}{short(value)}"
+        style: dict[str, Any] = {"va": "center", "fontsize": 8 * min(1, WRITTEN / len(text)), "color": INK}
+        axes.text(left + wide + 0.13, top + 0.05 + place * (HIGH - 0.1), text, **style)
 
 
 def _steps(axes: Axes, length: int, left: float, y: float, wide: float) -> None:
@@ -151,8 +156,9 @@ def plot_number_line(states: Tensor, targets: Tensor, operation: Operation) -> F
     """
     seen, shares = principal_components(states, targets)
     sums = shown(targets)
-    figure = new_figure(*CARD)
-    axes = plain(figure.add_axes((0.165, 0.18, 0.645, 0.72)))
+    figure, layout = new_figure(*CARD), ConstrainedLayoutEngine()
+    figure.set_layout_engine(layout)
+    axes = plain(figure.subplots())
     scale = colour_scale(sums.numpy())
     added = signs(sums.shape[1], operation) > 0
     for steps, marker in ((added, "o"), (~added, "s")):
@@ -160,22 +166,24 @@ def plot_number_line(states: Tensor, targets: Tensor, operation: Operation) -> F
             x, y = seen[:, steps].flatten(0, 1).numpy().T
             style = {"marker": marker, "s": 12, "edgecolors": INK, "linewidths": 0.3, **scale}
             dots = axes.scatter(x, y, c=sums[:, steps].flatten().numpy(), **style)
-    _path(figure, axes, seen[0, :PATH], sums[0, :PATH])
+    axes.plot(*seen[0, :PATH].numpy().T, color=INK, linewidth=1, marker="o", markersize=4)
     axes.set_xlabel(f"first principal component ({float(shares[0]):.0%} of variance)", fontsize=FONT)
     axes.set_ylabel(f"second component ({float(shares[1]):.0%})", fontsize=FONT)
     axes.xaxis.set_major_locator(few_ticks())
     axes.yaxis.set_major_locator(few_ticks())
     markers = "○ after +   □ after −" if (~added).any() else "○ a step"
     axes.set_title(f"{markers}   ●–● one sequence", fontsize=FONT)
-    bar = figure.add_axes((0.83, 0.18, 0.025, 0.72))
-    bar.tick_params(labelsize=FONT)
-    figure.colorbar(dots, cax=bar, ticks=few_ticks()).set_label("true running sum", fontsize=FONT)
+    bar = figure.colorbar(dots, ax=axes, ticks=few_ticks(), aspect=27, pad=0.02)
+    bar.ax.tick_params(labelsize=FONT)
+    bar.set_label("true running sum", fontsize=FONT)
+    layout.execute(figure)
+    figure.set_layout_engine("none")  # the labels of the path are placed by where the states now are
+    _label_path(figure, axes, seen[0, :PATH], sums[0, :PATH])
     return figure
 
 
-def _path(figure: Figure, axes: Axes, places: Tensor, sums: Tensor) -> None:
-    """Draw a line from state to state, `(T, 2)`, labelled with sums; equal sums in one place are written once."""
-    axes.plot(*places.numpy().T, color=INK, linewidth=1, marker="o", markersize=4)
+def _label_path(figure: Figure, axes: Axes, places: Tensor, sums: Tensor) -> None:
+    """Write the sum beside each state of a path, `(T, 2)`; equal sums in one place are written once."""
     near = 0.05 * np.ptp([axes.get_xlim(), axes.get_ylim()], axis=1)
     to_points = 72 / figure.dpi
     written: list[tuple[str, np.ndarray]] = []

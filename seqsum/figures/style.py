@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,9 +34,12 @@ CARD = (4.4, 2.65)
 FONT = 9  # points
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Make an empty figure, its size in inches, at 150 pixels per inch: twice the resolution of TensorBoard's cards."""
-    return Figure(figsize=(width, height), dpi=150, facecolor="white")
+def new_figure(width: float, height: float, layout: Literal["constrained"] | None = None) -> Figure:
+    """Make an empty figure, its size in inches, at 150 pixels per inch: twice the resolution of TensorBoard's cards.
+
+    Where numbers along an axis come from the data, choose the constrained layout: it makes room for long ones.
+    """
+    return Figure(figsize=(width, height), dpi=150, facecolor="white", layout=layout)
 
 
 def new_page(width: float, height: float) -> tuple[Figure, Axes]:
@@ -106,6 +109,12 @@ def write_signs(axes: Axes, places: Sequence[tuple[float, float]], added: Sequen
 def number(value: float) -> str:
     """Write a rounded number with a true minus sign; a dash if it is not finite, as after a diverged training."""
     return f"{round(value)}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def short(value: float) -> str:
+    """Write a number with at most two digits and its power of ten: 0.25, 12, 1.3e2 or −4e6."""
+    digits, _, power = f"{value:.2g}".partition("e")
+    return (f"{digits}e{int(power)}" if power else digits).replace("-", "−")
 
 
 def write_chance(chance: float) -> str:
