@@ -237,6 +237,15 @@ def test_all_sequences_are_counted_though_the_figures_are_of_those_that_fit(mnis
     assert text == f"{count} sequences of 3 steps from the test split. The figures below are of the first 40."
 
 
+def test_nothing_is_said_of_figures_where_there_are_none(here, mnist_root, monkeypatch, capfd):
+    """A recurrence of a user's own has no gates to draw, and the objective no figures."""
+    monkeypatch.setattr("seqsum.callbacks.collector.MOST", 3 * 45)
+    path = save_checkpoint(here / "tiny.ckpt", mnist_root, {"cell": "torch_lstm"}, objective=Increasing())
+    main([str(path), "--output=page"])
+    assert "of the first" not in check_folder(here / "page", set())
+    assert "index.html\n" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(("steps", "title"), [(10, "Inside layer 1"), (30, "Inside layer 1, first 24 of 30 steps")])
 def test_gates_say_which_steps_they_are_of_and_nothing_of_sums(steps, title):
     module = SequenceModule(hidden_size=8, encoder=Flatten(1), objective=NextSample())

@@ -90,7 +90,8 @@ def inspect(options: argparse.Namespace) -> OwnInput:
         write_folder(folder, make_files("A look into a trained network", lead, sections))
     except OSError as error:
         raise InputError(f"`--output` (={folder}) can't be written ({error.strerror})") from error
-    print_line(f"Page: {folder / 'index.html'}, and its figures as PNG beside it")
+    beside = ", and its figures as PNG beside it" if any(section.figure for section in sections) else ""
+    print_line(f"Page: {folder / 'index.html'}{beside}")
     return data.own
 
 

@@ -57,10 +57,11 @@ def report(module: SequenceModule, data: SequenceData, look: Look | None = None)
     with _in_evaluation(module):
         evaluation, metrics = _run(module, data)
         look = look or Look()
-        sections = [_metrics_section(evaluation, metrics), *module.objective.report(evaluation, look)]
+        sections = [*module.objective.report(evaluation, look)]
         if look.convolutions is not None:
             sections += describe_convolutions(evaluation, look.convolutions)
     figures = {section.name: section.figure for section in sections if section.figure is not None}
+    sections.insert(0, _metrics_section(evaluation, metrics, bool(figures)))
     return Shown(tables=[section.table for section in sections if section.table], figures=figures, page=sections)
 
 
@@ -126,7 +127,7 @@ def _run(module: SequenceModule, data: SequenceData) -> tuple[Evaluation, dict[s
     return evaluation, {name: float(value) for name, value in values.items()}
 
 
-def _metrics_section(evaluation: Evaluation, metrics: Mapping[str, float]) -> Section:
+def _metrics_section(evaluation: Evaluation, metrics: Mapping[str, float], with_figures: bool) -> Section:
     kept = sum(map(len, evaluation.outputs))
     longest = max(batch.targets.shape[1] for batch in evaluation.batches)
     inputs = evaluation.first.inputs  # (B, T, …)
@@ -139,7 +140,7 @@ def _metrics_section(evaluation: Evaluation, metrics: Mapping[str, float]) -> Se
         (name, f"{value:.4f}", captions.METRICS.get(name.removeprefix("test/"), "")) for name, value in metrics.items()
     ]
     text = f"{evaluation.total:,} {what} {answers} from the test split."
-    if kept < evaluation.total:
+    if with_figures and kept < evaluation.total:
         text += f" The figures below are of the first {kept:,}."
     return Section("Test", text, table=Table(("metric", "value", "meaning"), rows))
 
