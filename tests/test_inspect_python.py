@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from PIL import Image
 from torch import nn
 
-from seqsum.data import DigitSums, SineCurves, scan_targets, unlabelled
+from seqsum.data import Batch, DigitSums, SequenceData, SineCurves, scan_targets, unlabelled
 from seqsum.data.digit_sums import scale
 from seqsum.data.digits import load_splits
 from seqsum.errors import InputError
@@ -106,6 +106,33 @@ def test_report_has_metrics_and_figures(trained):
     assert rows == {name: f"{value:.4f}" for name, value in evaluate(module, data).items()}
     with pytest.raises(InputError, match=r"^`look\.longest` \(=0\) must be at least 1"):
         report(module, data, Look(longest=0))
+
+
+class Numbers(SequenceData):
+    """Three sequences of four random numbers, of which `mask` says which steps exist."""
+
+    dataset = "numbers"
+
+    def __init__(self, mask):
+        super().__init__()
+        self.mask = torch.tensor(mask)
+
+    def test_dataloader(self):
+        numbers = torch.randn(3, 4, 2, generator=torch.Generator().manual_seed(0))
+        return [Batch(numbers, numbers[..., 0], self.mask)]
+
+
+def reader():
+    """A network for `Numbers`, and an objective that has figures of gates alone."""
+    return SequenceModule(hidden_size=8, encoder=Flatten(2), objective=NextSample())
+
+
+def test_gates_are_those_of_the_first_sequence_that_has_steps():
+    mask = [[False] * 4, [True, True, True, False], [True] * 4]
+    shown = report(reader(), Numbers(mask))
+    axes = shown.figures["gates_l0"].axes[0]
+    assert [text.get_text() for text in axes.texts if text.get_text().isdigit()][-3:] == ["1", "2", "3"]
+    assert "gates_l0" not in report(reader(), Numbers([[False] * 4] * 3)).figures
 
 
 def test_predict_reads_files_and_says_what_it_could_not_read(trained, files):

@@ -145,11 +145,20 @@ def separate(metrics: MetricCollection, prefix: str) -> MetricCollection:
 
 
 def inside(evaluation: Evaluation) -> list[Section]:
-    """Draw gates and states of each layer while it reads the first sequence; nothing if there is no recurrence."""
+    """Draw gates and states of each layer while it reads the first sequence that has a step.
+
+    Nothing is drawn if there is no such sequence in the first batch, or no recurrence.
+    """
     if not any(isinstance(part, Recurrent | nn.RNNBase) for part in evaluation.network.modules()):
         return []
-    first = evaluation.first.map(lambda tensor: tensor[:1])
-    steps = torch.arange(first.inputs.shape[1]) if first.mask is None else first.mask[0].nonzero().squeeze(1)
+    inputs, mask = evaluation.first.inputs, evaluation.first.mask
+    valid = torch.ones(inputs.shape[:2], dtype=torch.bool) if mask is None else mask
+    with_steps = valid.any(dim=1).nonzero().flatten()
+    if len(with_steps) == 0:
+        return []
+    row = int(with_steps[0])
+    first = evaluation.first.map(lambda tensor: tensor[row : row + 1])
+    steps = valid[row].nonzero().squeeze(1)
     part_of = f", first {GATE_STEPS} of {len(steps)} steps" if len(steps) > GATE_STEPS else ""
     sections = []
     for suffix, parts in trace_batch(evaluation.network, first).items():
