@@ -90,17 +90,17 @@ def test_settling_counts_right_and_settled_decisions():
 def test_states_are_sorted_by_the_last_hidden_state_and_aligned_with_the_image(steps):
     hidden = torch.tensor([[0.0, 0, 0], [0.5, -0.5, 0.9], [-0.2, 0.8, 0.1]])  # (T, H)
     gate = torch.rand(3, 3)
-    figure = plot_over_time(
-        torch.rand(3, 3), {"outputs": torch.rand(3, 2), "input_gate": gate, "hidden": hidden}, steps
-    )
-    image, outputs, _, shown_gate, _, shown_hidden, _ = figure.axes
-    assert [axes.get_title() for axes in (image, outputs, shown_gate, shown_hidden)] == [
-        "image", "outputs", "input gate", "hidden",
+    figure = plot_over_time(torch.rand(3, 3), {"input_gate": gate, "hidden": hidden}, steps, torch.rand(3, 2))
+    image, classes, _, shown_gate, _, shown_hidden, _ = figure.axes
+    assert [axes.get_title() for axes in (image, classes, shown_gate, shown_hidden)] == [
+        "image", "class probabilities", "input gate", "hidden",
     ]  # fmt: skip
+    labels = [axes.get_xlabel() if steps == "rows" else axes.get_ylabel() for axes in (classes, shown_gate)]
+    assert labels == ["2 classes", "3 units"]
     order = [1, 2, 0]
     for axes, expected in ((shown_gate, gate[:, order]), (shown_hidden, hidden[:, order])):
         values = np.asarray(axes.images[0].get_array())
         np.testing.assert_allclose(values if steps == "rows" else values.T, expected)
-    boxes = [axes.get_position() for axes in (image, outputs, shown_gate, shown_hidden)]
+    boxes = [axes.get_position() for axes in (image, classes, shown_gate, shown_hidden)]
     along = [(box.y0, box.y1) if steps == "rows" else (box.x0, box.x1) for box in boxes]
     np.testing.assert_allclose(along, [along[0]] * 4)

@@ -13,7 +13,9 @@ from seqsum.figures.style import black_on_white, colour_scale, new_figure, short
 SIDE, ACROSS = 2.0, 1.25  # inches, sides of a panel: along time, and across the units
 
 
-def plot_over_time(image: Tensor, parts: Mapping[str, Tensor], steps: Steps = "rows") -> Figure:
+def plot_over_time(
+    image: Tensor, parts: Mapping[str, Tensor], steps: Steps = "rows", chances: Tensor | None = None
+) -> Figure:
     """Draw an image and heat maps of units over its steps, with time along the rows or columns as they are read.
 
     Units are sorted by their hidden state after the last step, if `parts` has it.
@@ -22,11 +24,15 @@ def plot_over_time(image: Tensor, parts: Mapping[str, Tensor], steps: Steps = "r
         image: Pixels `(Y, X)`, light on dark.
         parts: Values of each unit at each step, `(T, U)`, by name; each part has its own colour bar.
         steps: Whether steps are rows, from the top, or columns, from the left.
+        chances: Probabilities of the classes after each step, `(T, K)`, drawn before the parts.
     """
     parts = _in_order({name: shown(values) for name, values in parts.items()})
+    panels = [(name.replace("_", " "), values, "units") for name, values in parts.items()]
+    if chances is not None:
+        panels.insert(0, ("class probabilities", shown(chances), "classes"))
     by_rows = steps == "rows"
     along, pitch = SIDE + (0.95 if by_rows else 0.75), ACROSS + (0.16 if by_rows else 0.32)
-    across = SIDE + 0.65 + pitch * len(parts) + (0.05 if by_rows else 0.3)
+    across = SIDE + 0.65 + pitch * len(panels) + (0.05 if by_rows else 0.3)
     width, height = (across, along) if by_rows else (along + 0.75, across)
     figure = new_figure(width, height)
 
@@ -41,11 +47,11 @@ def plot_over_time(image: Tensor, parts: Mapping[str, Tensor], steps: Steps = "r
     draw(axes, black_on_white(image), cmap="gray", vmin=0, vmax=1)
     number_steps(axes, image.shape[0 if by_rows else 1], steps)
     start += SIDE + (0.16 if by_rows else 0.55)
-    for name, values in parts.items():
-        units = values.numpy()
-        axes = figure.add_axes(box(start, ACROSS), title=name.replace("_", " "))
-        drawn = draw(axes, units if by_rows else units.T, **colour_scale(units))
-        (axes.xaxis if by_rows else axes.yaxis).set_label_text(f"{units.shape[1]} units", fontsize=8)
+    for title, values, counted in panels:
+        columns = values.numpy()  # (T, U)
+        axes = figure.add_axes(box(start, ACROSS), title=title)
+        drawn = draw(axes, columns if by_rows else columns.T, **colour_scale(columns))
+        (axes.xaxis if by_rows else axes.yaxis).set_label_text(f"{columns.shape[1]} {counted}", fontsize=8)
         if by_rows:
             bar = figure.add_axes((start / width, 0.3 / height, ACROSS / width, 0.07 / height))
         else:

@@ -69,8 +69,7 @@ def show_decisions(prediction: Prediction, probabilities: Probabilities) -> Show
 
 def _states(image: Tensor, chances: Tensor, parts: dict[str, Tensor], row: int, data: DigitRows) -> Figure:
     """Draw a layer while it reads one image, which is one `row` of the parts `(B, T, H)`."""
-    of_image = {"class probabilities": chances} | {name: values[row] for name, values in parts.items()}
-    return plot_over_time(image, of_image, data.steps)
+    return plot_over_time(image, {name: values[row] for name, values in parts.items()}, data.steps, chances)
 
 
 def _last(name: str, chances: Tensor) -> tuple[str, str, str]:
