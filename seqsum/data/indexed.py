@@ -51,6 +51,13 @@ class IndexedData(SequenceData):
         self.seed = seed
         self.num_workers = num_workers
 
+    @property
+    def trained_lengths(self) -> list[int]:
+        """All lengths that sequences of the training have, in ascending order."""
+        if self.growth is not None:
+            return sorted({length for _, length in self.growth.begins})
+        return list(range(self.lengths[0], self.lengths[1] + 1))
+
     def prepare_data(self) -> None:
         """Read or download the data on one process, so that errors show before any folder is made."""
         if self.trainer is None or self.trainer.state.fn != "predict":

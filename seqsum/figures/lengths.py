@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ def plot_length_curve(
     right: Tensor,
     counts: Tensor,
     digit_accuracy: float,
-    trained: tuple[int, int] | None = None,
+    trained: Iterable[int] = (),
 ) -> Figure:
     """Draw the share of sequences with the right final sum against their length, with 95 % intervals.
 
@@ -47,19 +47,31 @@ def plot_length_curve(
         right: Number of sequences of each length with the right final sum.
         counts: Number of sequences of each length.
         digit_accuracy: Share of single digits that are read correctly, `p`.
-        trained: Shortest and longest sequence in training, marked by a band.
+        trained: Lengths of the sequences in training, each marked in grey.
     """
     steps, share = np.asarray(lengths), (shown(right) / shown(counts)).numpy()
     low, high = (100 * end.numpy() for end in binomial_interval(right, counts))
     figure = new_figure(5.6, 3.8)
     axes = _axes(figure, steps)
-    if trained is not None:
-        axes.axvspan(trained[0] / 1.06, trained[1] * 1.06, color=GIVEN, alpha=0.25, linewidth=0, label="in training")
+    for place, (first, last) in enumerate(_runs(trained)):
+        label = "in training" if place == 0 else ""
+        axes.axvspan(first / 1.06, last * 1.06, color=GIVEN, alpha=0.25, linewidth=0, label=label)
     _ceiling(axes, steps, digit_accuracy)
     axes.vlines(steps, low, high, color=INK, linewidth=1)
     axes.plot(steps, 100 * share, color=INK, marker="o", markersize=5, label="this network", clip_on=False, zorder=3)
     axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3, frameon=False, fontsize=9, columnspacing=1)
     return figure
+
+
+def _runs(lengths: Iterable[int]) -> list[tuple[int, int]]:
+    """Join neighbouring lengths: the first and the last of each run without gaps."""
+    runs: list[tuple[int, int]] = []
+    for length in sorted(set(lengths)):
+        if runs and length == runs[-1][1] + 1:
+            runs[-1] = runs[-1][0], length
+        else:
+            runs.append((length, length))
+    return runs
 
 
 def plot_length_curves(lengths: Sequence[int], shares: Mapping[str, Tensor], digit_accuracy: float) -> Figure:

@@ -38,7 +38,7 @@ FIGURES = {
         "is the ceiling for independent digits: if one digit is read correctly with probability p, all T are with "
         "probability p to the power of T. Dots on the line mean that the network adds perfectly and only misreads "
         "digits; dots below it mean that it loses count. Dots slightly above it are possible, because two misread "
-        "digits can cancel. Lengths outside the grey band were never seen in training.",
+        "digits can cancel. Lengths that training sequences had are grey; all others were never seen.",
     ),
     "increment_errors": (
         "What goes wrong on long sequences",

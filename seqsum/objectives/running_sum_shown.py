@@ -90,7 +90,7 @@ def report_sums(evaluation: Evaluation, look: Look) -> list[Section]:
     return [
         *_sums("sums", digits[rows[: look.sequences]], sums, operation, targets),
         *_sums("wrong_sums", digits[rows[wrong][: look.sequences]], sums[wrong], operation, targets[wrong]),
-        _length_curve(scores, data.lengths),
+        _length_curve(scores, data.trained_lengths),
         *_long_run(network, features, labels, operation, look.longest),
         *_ambiguous(network, digits, features),
         captions.section("errors", plot_errors(sums, targets)),
@@ -159,7 +159,7 @@ def _sums(name: str, digits: Tensor, sums: Tensor, operation: Operation, targets
     return [captions.section(name, figure, remark)]
 
 
-def _length_curve(scores: list[LengthScore], trained: tuple[int, int]) -> Section:
+def _length_curve(scores: list[LengthScore], trained: Sequence[int]) -> Section:
     lengths, right, counts = zip(*scores, strict=True)
     accuracy = right[0] / counts[0]  # of single digits
     ends = binomial_interval(torch.tensor(right), torch.tensor(counts))

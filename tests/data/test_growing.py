@@ -30,6 +30,12 @@ def test_each_length_begins_at_its_share_of_the_training():
     assert lengths == [10] * 4 + [50] * 3 + [200] * 5  # a training may be continued beyond its end
 
 
+def test_no_length_between_those_that_begin_is_trained_on():
+    assert DigitSums(sequence_length=BEGINS).trained_lengths == [10, 50, 200]
+    assert DigitSums(sequence_length=(2, 4)).trained_lengths == [2, 3, 4]
+    assert DigitSums(sequence_length={0: 4, 0.3: 8, 0.8: 4}).trained_lengths == [4, 8]
+
+
 def test_the_order_in_which_lengths_are_given_is_of_no_account():
     assert Growth({0.7: 200, 0: 10, 0.4: 50}).begins == Growth(BEGINS).begins
     assert Growth({"0": 10, "0.4": 50}).begins == Growth({0: 10, 0.4: 50}).begins  # names in JSON are text
