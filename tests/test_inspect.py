@@ -22,12 +22,13 @@ from seqsum.data.digits import load_splits
 from seqsum.data.own import OwnDigits, OwnSequence, Skipped
 from seqsum.data.sums import running_targets, scan_targets
 from seqsum.figures import last_states, principal_components
+from seqsum.figures.page import Section
 from seqsum.inspect.__main__ import main
 from seqsum.inspect.look import report
 from seqsum.inspect.restore import load
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Encoder, Flatten, SequenceNetwork, build_network
-from seqsum.objectives import Look, NextSample, Objective, Prediction, RunningSum
+from seqsum.objectives import Look, NextSample, Objective, Prediction, RunningSum, captions
 from seqsum.objectives.captions import describe_gates, section
 from seqsum.objectives.reading import encode, exact_by_length, read, read_right, sequences_of, trace_layers
 from tests.conftest import fail_downloads
@@ -68,6 +69,9 @@ class Page(HTMLParser):
             assert given["alt"]
             self.pictures.append(base64.b64decode(given.pop("src").split(",")[1], validate=True))
         self.addresses += [value for name, value in given.items() if name in ("src", "href", "srcset", "data")]
+
+    def handle_data(self, data):
+        assert "`" not in data, "a page is no Markdown"
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -205,6 +209,16 @@ def test_titles_say_layer_and_direction():
     texts = [describe_gates(["forget_gate"], suffix)[1] for suffix in ("l0", "l0_reverse")]
     assert ["from the last step to the first" in text for text in texts] == [False, True]
     assert section("states_3_l1_reverse", None).title == "Inside layer 2, backwards while it reads an image"
+
+
+def test_no_text_of_a_page_is_markdown():
+    """What is between backticks becomes code, but in a table, where a user's own words are."""
+    texts = [text for text in vars(captions).values() if isinstance(text, str)]
+    texts += [text for _, text in captions.FIGURES.values()] + [*captions.PARTS.values()]
+    dropped = captions.skipped(OwnDigits([], [Skipped("a.txt", "has 4 words; `--data.longest` (=3) drops it")], []))
+    for part in [*(Section("", text) for text in texts), *dropped]:
+        assert "`" not in part._repr_html_()
+    assert "a method <code>by_step</code>:" in Section("", captions.NO_WORDS)._repr_html_()
 
 
 def test_metrics_are_those_of_a_test(here, checkpoint, capfd):

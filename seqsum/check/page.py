@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from seqsum.figures.page import embed, make_html
+from seqsum.figures.page import embed, make_html, mark_up
 from seqsum.figures.style import SERIES, new_figure, plain
 
 if TYPE_CHECKING:
@@ -31,29 +31,22 @@ img { max-width: 100%; }
 def make_page(report: Report) -> str:
     """The whole page."""
     like = f", held against {escape(report.like)}" if report.like else ""
-    verdict = _text(f"{report.cell} {report.verdict}." if report.passed else f"{report.verdict}.")
+    verdict = mark_up(f"{report.cell} {report.verdict}." if report.passed else f"{report.verdict}.")
     sections = map(_section, sorted(report.results, key=lambda result: ORDER.index(result.status)))
     body = f"<h1>{escape(report.cell)}{like}</h1>\n<p>{verdict}</p>\n{''.join(sections)}"
     return make_html(report.cell, body, STYLE.strip())
 
 
 def _section(result: Result) -> str:
-    message = f"<p>{_text(result.message)}</p>" if result.message else ""
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{_text(text)}</dd>" for name, text in result.details().items())
+    message = f"<p>{mark_up(result.message)}</p>" if result.message else ""
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{mark_up(text)}</dd>" for name, text in result.details().items())
     details = f"<dl>{rows}</dl>" if rows else ""
     pictures = "".join(_image(figure, result.title) for figure in draw(result.data))
     return (
         f'<section style="border-color: {COLOURS[result.status]}">'
-        f"<h2>{_text(result.title)} <small>{WORDS[result.status]}</small></h2>{message}{details}{pictures}</section>\n"
+        f"<h2>{mark_up(result.title)} <small>{WORDS[result.status]}</small></h2>"
+        f"{message}{details}{pictures}</section>\n"
     )
-
-
-def _text(text: str) -> str:
-    """Escaped, with what is between backticks as code."""
-    parts = escape(text).split("`")
-    if len(parts) % 2 == 0:
-        return escape(text)
-    return "".join(f"<code>{part}</code>" if k % 2 else part for k, part in enumerate(parts))
 
 
 def _image(figure: Figure, title: str) -> str:

@@ -55,7 +55,8 @@ class Section(NamedTuple):
 
     Attributes:
         title: Heading.
-        text: Caption; the first line is a paragraph, further lines are items of a list.
+        text: Caption; the first line is a paragraph, further lines are items of a list, and what is between backticks
+            is code.
         name: Name of the figure's file, without suffix.
         figure, table: What it shows.
         html: Shown at the end as it is: whoever makes it escapes what is in it.
@@ -113,6 +114,14 @@ def make_html(title: str, body: str, style: str = STYLE) -> str:
 """
 
 
+def mark_up(text: str) -> str:
+    """Escape a text of ours, and turn what is between backticks into code: a page is no Markdown."""
+    parts = escape(text).split("`")
+    if len(parts) % 2 == 0:  # not in pairs
+        return escape(text)
+    return "".join(f"<code>{part}</code>" if k % 2 else part for k, part in enumerate(parts))
+
+
 def embed(picture: bytes, title: str) -> str:
     """Make an HTML element that contains a PNG."""
     data = base64.b64encode(picture).decode()
@@ -130,9 +139,9 @@ def _section(section: Section, picture: bytes | None) -> str:
     parts = [f"<h2>{escape(section.title)}</h2>"]
     text, *items = section.text.splitlines() or [""]
     if text:
-        parts.append(f"<p>{escape(text)}</p>")
+        parts.append(f"<p>{mark_up(text)}</p>")
     if items:
-        parts.append(f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>")
+        parts.append(f"<ul>{''.join(f'<li>{mark_up(item)}</li>' for item in items)}</ul>")
     if picture is not None:
         parts.append(embed(picture, section.title))
     if section.table is not None:

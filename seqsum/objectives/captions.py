@@ -277,7 +277,8 @@ def _layer_of(suffix: str) -> str:
 
 def skipped(own: OwnInput) -> list[Section]:
     """Make a section that lists what could not be read of a user's input; none if everything was."""
-    return [Section("Skipped", SKIPPED, table=Table(("file", "why"), own.skipped))] if own.skipped else []
+    rows = [(source, reason.replace("`", "")) for source, reason in own.skipped]  # which is also printed
+    return [Section("Skipped", SKIPPED, table=Table(("file", "why"), rows))] if rows else []
 
 
 def describe_gates(parts: Sequence[str], suffix: str, of_sums: bool = False) -> tuple[str, str]:

@@ -59,7 +59,9 @@ def test_sentences_are_trained_tested_inspected_and_translated(here, shown, capf
     main(["predict", f"--ckpt_path={best}", "--data.texts=junu dreva quorl."])
     printed = capfd.readouterr().out
     assert re.search(r"“junu dreva quorl\.” +│ .*[a-z]+.* │ +quorl", printed)
-    assert (here / "logs/small-predict/version_0/predictions.html").is_file()
+    page = (here / "logs/small-predict/version_0/predictions.html").read_text()
+    assert "the most tokens, <code>--model.objective.longest</code>." in page
+    assert "`" not in page
 
 
 def test_own_pairs_are_trained_tested_resumed_and_translated(here, shown, capfd):
