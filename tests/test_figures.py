@@ -267,6 +267,7 @@ def test_readings_are_what_each_step_added():
     shown = axes.images[0].get_array()
     assert shown[5, 6] == 1.0
     assert shown[7, 7] == 0, "what is right has no colour"
+    assert "most frequent" not in axes.get_title(), "all are there"
 
 
 def test_confusion_labels_the_most_frequent_mistakes_alone():
@@ -278,6 +279,7 @@ def test_confusion_labels_the_most_frequent_mistakes_alone():
         for text in plot_confusion(guesses, targets, "alternating").axes[0].texts
     }
     assert len(labels) == 40 + 10
+    assert "40 most frequent mistakes" in plot_confusion(guesses, targets, "alternating").axes[0].get_title()
     missing = [
         counts[true, read] / counts[true].sum()
         for true in range(10)

@@ -103,7 +103,8 @@ def plot_confusion(predictions: Tensor, targets: Tensor, operation: Operation, m
     axes.set_xlabel("digit read: what the step added", fontsize=FONT)
     axes.set_ylabel("true digit", fontsize=FONT)
     axes.imshow(share, cmap=MISTAKES, vmin=0, vmax=max(0.01, share.max()), aspect="auto")
-    axes.set_title("digits read at all steps: right (grey), wrong (bold)", fontsize=FONT)
+    wrong = f"{LABELS} most frequent mistakes" if np.count_nonzero(share) > LABELS else "mistakes"
+    axes.set_title(f"digits read: right (grey), {wrong} (bold)", fontsize=FONT)
     axes.set_xticks(range(11), [*map(str, range(10)), "other"])
     axes.set_yticks(range(10))
     enough = np.sort(share, axis=None)[-LABELS]

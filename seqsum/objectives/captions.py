@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from seqsum.data.own import OwnInput
 from seqsum.data.sums import Operation
+from seqsum.figures.errors import LABELS
 from seqsum.figures.page import Section, Table
 
 FIGURES = {
@@ -80,7 +81,8 @@ FIGURES = {
     "confusion": (
         "Which digit is taken for which",
         "What each step added to the predicted sum, against the true digit. The diagonal is right. Bold numbers off "
-        "the diagonal are confusions; with handwriting mostly those that people make too, such as 4 and 9. "
+        "the diagonal are confusions; with handwriting mostly those that people make too, such as 4 and 9. The "
+        f"{LABELS} most frequent have numbers, by their share of the true digit; rarer ones have only a pale colour. "
         "“Other” is no digit: the sum changed by less than 0 or more than 9.",
     ),
     "number_line": (
