@@ -35,6 +35,7 @@ from seqsum.figures import (
 )
 from seqsum.figures.continuations import plot_continuations, plot_drift
 from seqsum.figures.convolutions import plot_feature_maps, plot_filters
+from seqsum.figures.style import shorten_all
 
 GATES = ("input_gate", "forget_gate", "cell_update", "output_gate", "hidden", "cell_state")
 
@@ -193,6 +194,23 @@ def test_plot_sums_of_a_users_files_shows_what_each_digit_was_read_as():
         "4", "read 4\na.png", "−3", "read 7\nb.png", "6", "read 9\na_long…a.png",
         "12", "read –\nstrip.png", "–", "read –\nstrip.png", "running sum (bold), digit read, file",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a_long_name_1_x_y.png", "a_long_name_2_x_y.png"], ["…1_x_y.png", "…2_x_y.png"]),
+        (["a_long_name_1_of_many.png", "a_long_name_12_of_many.png"], ["…1…", "…12…"]),
+        (["of_a/long_name.jpeg", "of_b/long_name.jpeg"], ["…a…", "…b…"]),
+        (["short.png", "a_name_that_is_long.png", "a_name_that_is_long.png"], ["short.png", *["a_name…g.png"] * 2]),
+    ],
+)
+def test_shortened_names_of_different_files_differ(names, expected):
+    short = shorten_all(names, most=12)
+    assert [short[name] for name in names] == expected
+    digits = torch.rand(len(names), 28, 28)
+    (axes,) = plot_sums([digits], [torch.zeros(len(names))], "sum", names=[names]).axes
+    assert texts(axes)[1:-1:2] == [f"read 0\n{name}" for name in expected]
 
 
 def test_a_dollar_in_a_files_name_is_no_formula():

@@ -9,7 +9,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqsum.figures.letters import drawable, of_users
-from seqsum.figures.style import GIVEN, INK, WRONG, black_on_white, new_page, paste, shorten, shown, write_chance
+from seqsum.figures.style import (
+    GIVEN,
+    INK,
+    WRONG,
+    black_on_white,
+    new_page,
+    paste,
+    shorten,
+    shorten_all,
+    shown,
+    write_chance,
+)
 
 WIDTH = 6.4  # inches, of the figure
 SIDE, DOWN = 0.62, 1.12  # inches: of an image, and from one to the next below it
@@ -43,6 +54,7 @@ def plot_classified(
     figure, axes = new_page(WIDTH, top + DOWN * -(-len(images) // per_line))
     if note:
         axes.text(0.12, 0.18, note, fontsize=8, color=INK, va="center")
+    short = shorten_all(sources or [], SOURCE)
     for place, (image, chances) in enumerate(zip(images, probabilities, strict=True)):
         left, upper = 0.12 + across * (place % per_line), top + DOWN * (place // per_line)
         paste(axes, as_picture(image), left, upper, SIDE, SIDE)
@@ -53,7 +65,7 @@ def plot_classified(
         if label is not None:
             texts.append((f"is {_said(names, label, chances)}", GIVEN))
         elif sources is not None:
-            texts.append((shorten(sources[place], SOURCE), GIVEN))
+            texts.append((short[sources[place]], GIVEN))
         for line, (text, colour) in enumerate(texts):
             below = upper + SIDE + 0.1 + 0.15 * line
             axes.text(left, below, drawable(text), fontsize=7, color=colour, va="center", **of_users())

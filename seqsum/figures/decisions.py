@@ -23,7 +23,7 @@ from seqsum.figures.style import (
     mean_by_step,
     new_figure,
     plain,
-    shorten,
+    shorten_all,
     shown,
     shown_steps,
 )
@@ -79,6 +79,7 @@ def plot_decisions(
     narrow = width < NOTE
     height += 0.15 if narrow else 0
     figure = new_figure(width, height)
+    short = shorten_all(names or [], NAME)
     for place, (image, chances) in enumerate(zip(images, probabilities, strict=True)):
         line, column = divmod(place, columns)
         left, top = 0.5 + across * column, 0.35 + down * line
@@ -87,7 +88,7 @@ def plot_decisions(
         places = [
             (x / width, 1 - (y + PANEL) / height, PANEL / width, PANEL / height) for x, y in ((left, top), second)
         ]
-        name = "" if names is None else f"{shorten(names[place], NAME)}\n"
+        name = "" if names is None else f"{short[names[place]]}\n"
         _panel(figure.add_axes(places[0]), figure.add_axes(places[1]), image, chances, steps, target, name)
     notes = [
         "probability of each class after each step, from dark (0) to bright (1)",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -135,6 +136,30 @@ def shorten(path: str, most: int) -> str:
         path = path.partition(os.sep)[2]
     half = (most - 1) // 2
     return path if len(path) <= most else f"{path[: most - 1 - half]}…{path[-half:]}"
+
+
+def shorten_all(paths: Iterable[str], most: int) -> dict[str, str]:
+    """Shorten paths, by path; where `shorten` would make some alike, keep the part in which they differ."""
+    alike: dict[str, list[str]] = {}
+    for path in dict.fromkeys(paths):
+        alike.setdefault(shorten(path, most), []).append(path)
+    short = {}
+    for text, group in alike.items():
+        parts = [re.findall(r"\d+|\D", path) for path in group]  # numbers stay whole
+        begin = _agreeing(parts)
+        end = _agreeing([of_path[begin:][::-1] for of_path in parts])
+        for path, of_path in zip(group, parts, strict=True):
+            differing = "".join(of_path[begin:])
+            if len(differing) >= most:
+                differing = f"{''.join(of_path[begin : len(of_path) - end])}…"
+            short[path] = text if len(group) == 1 else shorten(f"…{differing}", most)
+    return short
+
+
+def _agreeing(sequences: Sequence[Sequence[str]]) -> int:
+    """Count the parts with which all sequences begin."""
+    places = enumerate(zip(*sequences, strict=False))
+    return next((place for place, parts in places if len(set(parts)) > 1), min(map(len, sequences)))
 
 
 def shown_steps(length: int, most: int = 10) -> Sequence[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from seqsum.figures.style import (
     new_page,
     number,
     paste,
-    shorten,
+    shorten_all,
     write_signs,
 )
 
@@ -56,6 +57,7 @@ def plot_sums(
     places = list(_places([len(digits) for digits in images]))
     wide = max(COLUMN * PER_LINE, *(left + 28 + 6 for _, _, left, _ in places))  # room for the legend and for numbers
     high = max(top for _, _, _, top in places) + LINE - 2
+    short = shorten_all([] if names is None else chain.from_iterable(names), NAME)
     digits = np.ones((high, wide))  # one image of all digits, which is faster to draw than many
     is_part = longest is not None and longest > max(map(len, images))
     foot = (14 if names is None else 18) + 12 * is_part  # pixels, height of the legend
@@ -66,7 +68,7 @@ def plot_sums(
         _label(axes, left + 14, top + 28, predictions[row][step].item(), truth)
         if names is not None:
             read = read_digits(predictions[row].round(), operation)[step].item()
-            _name(axes, left + 14, top + 40, read, names[row][step])
+            _name(axes, left + 14, top + 40, read, short[names[row][step]])
     added = [bool(signs(step + 1, operation)[-1] > 0) for _, step, _, _ in places]
     write_signs(axes, [((left - 6) / INCH, (top + 14) / INCH) for _, _, left, top in places], added, size=6)
     paste(axes, digits, 0, 0, wide / INCH, high / INCH, cmap="gray", vmin=0, vmax=1)
@@ -111,5 +113,5 @@ def _label(axes: Axes, x: float, y: float, prediction: float, truth: float | Non
 
 def _name(axes: Axes, x: float, y: float, read: float, name: str) -> None:
     """Write what a digit was read as, and its file, in small print below its sum."""
-    text = f"read {digit(read)}\n{shorten(name, NAME)}"
+    text = f"read {digit(read)}\n{name}"
     _write(axes, x, y, drawable(text), va="top", fontsize=5, linespacing=1.1, color=GIVEN, **of_users())
