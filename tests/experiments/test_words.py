@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import combinations
 
 import pytest
 import torch
@@ -118,3 +119,16 @@ def test_a_checkpoint_is_needed_for_each_mode(with_configs, capsys, checkpoints)
     with pytest.raises(SystemExit):
         main(["words", "--checkpoints", *checkpoints])
     assert f"`--checkpoints` names {len(checkpoints)}, and `--modes` 2" in capsys.readouterr().err
+
+
+def test_no_two_words_of_the_picture_overlap():
+    """Forty words in two heaps, as similar words are."""
+    words = {"one": [f"word{number}" for number in range(20)], "other": [f"other{number}" for number in range(20)]}
+    heaps = torch.tensor([[1.0, 0, 0], [0, 1, 0]]).repeat_interleave(20, dim=0)
+    vectors = heaps + 0.05 * torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    (axes,) = plot_words({"model": vectors}, words).axes
+    written = [text for text in axes.texts if text.get_text()]
+    assert {text.get_text() for text in written} == {*words["one"], *words["other"]}
+    boxes = [text.get_window_extent() for text in written]
+    assert not any(box.overlaps(other) for box, other in combinations(boxes, 2))
+    assert all(axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1 for box in boxes)
