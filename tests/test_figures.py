@@ -429,16 +429,16 @@ def test_figures_take_tensors_with_gradients_and_of_low_precision():
     every_figure(*(tensor.bfloat16().requires_grad_() for tensor in sequences(3, 4)), "alternating")
 
 
-def test_length_curve_draws_shares_intervals_and_the_ceiling():
+def test_length_curve_draws_shares_intervals_and_all_digits_read_right():
     right, counts = torch.tensor([990, 460, 3]), torch.tensor([1000, 500, 10])
     figure = draw(plot_length_curve([1, 4, 100], right, counts, 0.99, trained=[2, 3, 4, 8]))
     (axes,) = figure.axes
     bands = [(band.get_x(), band.get_x() + band.get_width()) for band in axes.patches]
     np.testing.assert_allclose(bands, [(2 / 1.06, 4 * 1.06), (8 / 1.06, 8 * 1.06)])
     assert [text.get_text() for text in axes.get_legend().get_texts()].count("in training") == 1
-    ceiling, curve = axes.lines
+    all_right, curve = axes.lines
     np.testing.assert_allclose(curve.get_ydata(), [99, 92, 30], rtol=1e-6)
-    np.testing.assert_allclose(ceiling.get_ydata(), 100 * 0.99 ** ceiling.get_xdata())
+    np.testing.assert_allclose(all_right.get_ydata(), 100 * 0.99 ** all_right.get_xdata())
     low, high = binomial_interval(right, counts)
     (lines,) = axes.collections
     drawn = np.array([segment[:, 1] for segment in lines.get_segments()])

@@ -39,8 +39,8 @@ def plot_length_curve(
 ) -> Figure:
     """Draw the share of sequences with the right final sum against their length, with 95 % intervals.
 
-    The dashed line, `p**T`, is the share if digits are read independently and one misread digit spoils the sum.
-    Where the curve falls below it, the network fails to count, not to read.
+    The dashed line, `p**T`, is the share of sequences whose digits are all read right, if independently. Where the
+    curve falls below it, the network fails to count, not to read; it can run above, since misread digits may cancel.
 
     Args:
         lengths: Sequence lengths `T`, in ascending order.
@@ -56,7 +56,7 @@ def plot_length_curve(
     for place, (first, last) in enumerate(_runs(trained)):
         label = "in training" if place == 0 else ""
         axes.axvspan(first / 1.06, last * 1.06, color=GIVEN, alpha=0.25, linewidth=0, label=label)
-    _ceiling(axes, steps, digit_accuracy)
+    _all_read_right(axes, steps, digit_accuracy)
     axes.vlines(steps, low, high, color=INK, linewidth=1)
     axes.plot(steps, 100 * share, color=INK, marker="o", markersize=5, label="this network", clip_on=False, zorder=3)
     axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3, frameon=False, fontsize=9, columnspacing=1)
@@ -80,12 +80,13 @@ def plot_length_curves(lengths: Sequence[int], shares: Mapping[str, Tensor], dig
     Args:
         lengths: Sequence lengths `T`, in ascending order.
         shares: Share of right sums at each length, `(N,)`, by the network's name.
-        digit_accuracy: Share of single digits that are read correctly, `p`; `p**T` is drawn dashed.
+        digit_accuracy: Share of single digits that are read correctly, `p`; `p**T`, the share of sequences
+            whose digits are all read right, is drawn dashed.
     """
     steps = np.asarray(lengths)
     figure = new_figure(5.6, 3.8)
     axes = _axes(figure, steps)
-    _ceiling(axes, steps, digit_accuracy)
+    _all_read_right(axes, steps, digit_accuracy)
     for place, (name, share) in enumerate(shares.items()):
         axes.plot(
             steps,
@@ -110,7 +111,7 @@ def _axes(figure: Figure, steps: Numbers) -> Axes:
     return axes
 
 
-def _ceiling(axes: Axes, steps: Numbers, digit_accuracy: float) -> None:
+def _all_read_right(axes: Axes, steps: Numbers, digit_accuracy: float) -> None:
     fine = np.geomspace(1, steps[-1], 200)
-    label = f"ceiling of independent digits: {digit_accuracy:.4f}$^T$"
+    label = f"all digits read right: {digit_accuracy:.4f}$^T$"
     axes.plot(fine, 100 * digit_accuracy**fine, color=WRONG, linestyle="--", label=label)

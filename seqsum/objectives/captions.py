@@ -36,10 +36,11 @@ FIGURES = {
         "Black dots: the share of sequences of each length that end in exactly the right sum. The lines through them "
         "are 95 % intervals (Wilson). There are at least 2,000 sequences of each length: each test digit is used once "
         "where that makes enough of them; otherwise digits are drawn with replacement. The dashed line "
-        "is the ceiling for independent digits: if one digit is read correctly with probability p, all T are with "
-        "probability p to the power of T. Dots on the line mean that the network adds perfectly and only misreads "
-        "digits; dots below it mean that it loses count. Dots slightly above it are possible, because two misread "
-        "digits can cancel. Lengths that training sequences had are grey; all others were never seen.",
+        "is the share of sequences whose digits are all read right: if one digit is with probability p, and each "
+        "independently, all T are with probability p to the power of T. Dots on the line mean that the network adds "
+        "perfectly and only misreads digits; dots below it mean that it loses count. Dots above it are possible: "
+        "misread digits can cancel, most often in long sequences. Lengths that training sequences had are grey; all "
+        "others were never seen.",
     ),
     "increment_errors": (
         "What goes wrong on long sequences",

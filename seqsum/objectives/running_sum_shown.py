@@ -168,7 +168,7 @@ def _length_curve(scores: list[LengthScore], trained: Sequence[int]) -> Section:
         for (t, r, n), low, high in zip(scores, *(end.tolist() for end in ends), strict=True)
     ]
     figure = plot_length_curve(lengths, torch.tensor(right), torch.tensor(counts), accuracy, trained)
-    table = Table(("length", "sequences", "exactly right", "95 % interval", "ceiling"), rows)
+    table = Table(("length", "sequences", "exactly right", "95 % interval", "all digits right"), rows)
     return captions.section("length_curve", figure)._replace(table=table)
 
 

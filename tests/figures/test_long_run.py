@@ -64,11 +64,11 @@ def test_codes_show_the_two_largest_shares_and_what_is_read_from_them():
     assert [text.get_text() for text in figure.texts] == ["mixture 6.50", "mixture 3.25"]
 
 
-def test_length_curves_have_a_line_for_each_network_and_the_ceiling():
+def test_length_curves_have_a_line_for_each_network_and_all_digits_read_right():
     shares = {"one": torch.tensor([0.99, 0.9]), "other": torch.tensor([1.0, 0.5])}
     (axes,) = plot_length_curves((1, 10), shares, 0.99).axes
-    ceiling, *lines = axes.lines
-    np.testing.assert_allclose(ceiling.get_ydata()[[0, -1]], [99, 100 * 0.99**10])
+    all_right, *lines = axes.lines
+    np.testing.assert_allclose(all_right.get_ydata()[[0, -1]], [99, 100 * 0.99**10])
     assert {line.get_label(): line.get_ydata().round(4).tolist() for line in lines} == {
         "one": [99, 90],
         "other": [100, 50],
