@@ -10,7 +10,7 @@ from torch import nn
 
 from seqsum.data import Batch
 from seqsum.errors import InputError
-from seqsum.figures.page import make_files
+from seqsum.figures.page import make_files, mark_up
 from seqsum.objectives import Evaluation, Look, Prediction, TextClassification
 from seqsum.objectives.evidence import LONGEST
 from seqsum.objectives.mistakes import surest_mistakes
@@ -185,7 +185,7 @@ def test_a_network_that_can_not_be_asked_after_every_word_says_so():
     assert shown.lines == [
         "This network can't be asked after every word, which needs a method `by_step`: no words are coloured."
     ]
-    assert shown.lines[0] in page_of(shown.page).replace("&#x27;", "'")
+    assert mark_up(shown.lines[0]) in page_of(shown.page)
 
 
 def test_texts_whose_words_are_not_shown_are_named():
