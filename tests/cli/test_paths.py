@@ -134,7 +134,7 @@ def test_a_whole_run_lies_below_the_home_folder(here, home, mnist_root, capfd):
 
 @pytest.mark.parametrize(
     ("program", "arguments"),
-    [(benchmarks_main, ["loading", "--root=~/data"]), (experiments_main, ["memory"])],
+    [(benchmarks_main, ["loading", "--root=~/data"]), (experiments_main, ["orders"])],
     ids=["benchmarks", "experiments"],
 )
 def test_home_in_the_other_programs(here, home, monkeypatch, program, arguments):
