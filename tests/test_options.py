@@ -121,6 +121,7 @@ def test_what_is_wrong_with_an_option_is_said_in_a_line(program, command, flag, 
     ],
 )
 def test_nothing_is_trained_if_an_option_can_not_be_used(command, flag, given, here, monkeypatch, capsys):
+    monkeypatch.setattr(experiments, "check_place", lambda configurations: None)
     monkeypatch.setattr(runs, "train", lambda arguments: pytest.fail(f"trained: {arguments}"))
     with pytest.raises(SystemExit) as caught:
         experiments.main([command, flag, given])

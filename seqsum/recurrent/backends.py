@@ -32,7 +32,7 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
 from seqsum.recurrent.cells import PackedCell, RecurrentCell, is_copy
-from seqsum.recurrent.checks import PLAIN, are_plain, check_tensors
+from seqsum.recurrent.checks import are_plain, check_tensors, overrides_functions
 from seqsum.recurrent.explain import wrong_shapes
 from seqsum.recurrent.export import JitTraced, Scan, is_exporting
 from seqsum.recurrent.kernels import (
@@ -97,7 +97,7 @@ def choose_backend(
     tensors = check_tensors(cell, inputs, state, mask)
     resolved = resolve_backend(cell, backend, batch=inputs.shape[1], steps=inputs.shape[0])
     if resolved == "script":
-        has_to_show = _has_function_mode() or not all(type(tensor) in PLAIN for tensor in tensors)
+        has_to_show = _has_function_mode() or any(map(overrides_functions, tensors))
     elif resolved in KERNELS:
         # bptt's torch operations reach a mode
         watched = resolved != "bptt" and (_has_function_mode() or not _nothing_watches())

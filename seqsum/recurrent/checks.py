@@ -52,6 +52,12 @@ def are_plain(tensors: Sequence[Tensor]) -> bool:
     return all(is_plain(tensor) and (tensor.dtype == dtype or tensor.dtype == torch.bool) for tensor in tensors)
 
 
+def overrides_functions(tensor: Tensor) -> bool:
+    """Whether a tensor is of a subclass with a `__torch_function__` of its own."""
+    kind = type(tensor)
+    return kind not in PLAIN and kind.__torch_function__ is not torch._C._disabled_torch_function_impl
+
+
 def is_plain(tensor: Tensor) -> bool:
     """Whether a tensor's values are what its memory holds: strided, no subclass, not on `meta`, no lazy negation.
 

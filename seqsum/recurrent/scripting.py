@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.cells.graphs import compiling_loop
-from seqsum.recurrent.checks import PLAIN
+from seqsum.recurrent.checks import overrides_functions
 from seqsum.recurrent.explain import explain_compile_error
 from seqsum.recurrent.kernels.written_for import METHODS
 from seqsum.recurrent.unroll import Runner, Unroll
@@ -177,7 +177,7 @@ def passed_over(cell: nn.Module) -> str | None:
         if part is not cell and type(part).__call__ is not nn.Module.__call__:
             return f"`__call__` of `{name}`"
         for own in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
-            if isinstance(own, Tensor) and type(own) not in PLAIN:
+            if isinstance(own, Tensor) and overrides_functions(own):
                 return f"what {type(own).__name__} does"
     return None
 

@@ -152,7 +152,7 @@ WRONG = {
     "--data.sequence_length=[a,3]": "(=['a', 3]) must be a whole number, a list of 2 or a mapping from numbers to",
     "--model.forget_bias=x": "(=x) must be a mapping from names to numbers or a number",
     "--model.schedule={a: 1}": "(={'a': 1}) can't be used: Dict must include a class_path",
-    "--model.encoder=2.5": "`--model.encoder` (=2.5) is no known class. Known are ",
+    "--model.encoder=2.5": "`--model.encoder` (=2.5) is no known class.",
     "--trainer.plugins=[a]": "`--trainer.plugins` (=['a']) must be a subclass of Precision, ",
     "--model=lstm": "(=lstm) must be a mapping of settings or a file of them: did you mean `--model.cell=lstm`?",
     "--model=torch_gur": "did you mean `--model.cell=torch_gru`?",

@@ -43,7 +43,7 @@ def test_an_empty_section_counts_as_not_given(here, capfd, section, below):
 
 @pytest.mark.parametrize("place", ["data", "model.encoder", "model.optimizer", "trainer.logger"])
 def test_arguments_that_are_all_comments_count_as_not_given(here, capfd, place):
-    kinds = {"data": "CopyMemory", "model.encoder": "DenseEncoder", "model.optimizer": "AdamW"}
+    kinds = {"data": "CopyMemory", "model.encoder": "seqsum.networks.DenseEncoder", "model.optimizer": "AdamW"}
     flag = f"--{place}={kinds.get(place, 'CSVLogger')}"
     given = [flag, "--trainer.logger.save_dir=there"] if place == "trainer.logger" else [flag]
     settings = printed(capfd, *given)
