@@ -143,7 +143,7 @@ def shorten_all(paths: Iterable[str], most: int) -> dict[str, str]:
     alike: dict[str, list[str]] = {}
     for path in dict.fromkeys(paths):
         alike.setdefault(shorten(path, most), []).append(path)
-    short = {}
+    shortened = {}
     for text, group in alike.items():
         parts = [re.findall(r"\d+|\D", path) for path in group]  # numbers stay whole
         begin = _agreeing(parts)
@@ -152,8 +152,8 @@ def shorten_all(paths: Iterable[str], most: int) -> dict[str, str]:
             differing = "".join(of_path[begin:])
             if len(differing) >= most:
                 differing = f"{''.join(of_path[begin : len(of_path) - end])}…"
-            short[path] = text if len(group) == 1 else shorten(f"…{differing}", most)
-    return short
+            shortened[path] = text if len(group) == 1 else shorten(f"…{differing}", most)
+    return shortened
 
 
 def _agreeing(sequences: Sequence[Sequence[str]]) -> int:

@@ -47,7 +47,7 @@ from seqsum.recurrent.kernels.autograd import is_recomputed, saves_through_hooks
 from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.kernels.written_for import FINGERPRINTS, METHODS, edited
 from seqsum.recurrent.rule import fastest_backends
-from seqsum.recurrent.scripting import ReplacedOnInstanceError, compiled_step, passed_over, run_scripted, scripted
+from seqsum.recurrent.scripting import LeftOutError, ReplacedOnInstanceError, compiled_step, run_scripted, scripted
 from seqsum.recurrent.unroll import Runner, Unroll, leave_out, leave_out_rows, put_rows_back
 
 Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "triton"]
@@ -209,7 +209,7 @@ said_to_be_edited: set[type] = set()
 
 def _is_scriptable(cell: RecurrentCell) -> bool:
     """Whether TorchScript can compile the cell; warns once for each class that it can't."""
-    if type(cell) in not_scriptable or is_changing(cell) or passed_over(cell):
+    if type(cell) in not_scriptable or is_changing(cell):
         return False
     if getattr(cell.__dict__.get("_compiled"), "is_given_up", False):
         return False
@@ -218,7 +218,7 @@ def _is_scriptable(cell: RecurrentCell) -> bool:
         return False
     try:
         compiled = scripted(Unroll(cell))
-    except ReplacedOnInstanceError:  # says nothing about others of its class
+    except (LeftOutError, ReplacedOnInstanceError):  # says nothing about others of its class
         return False
     except RuntimeError as error:
         not_scriptable.add(type(cell))
@@ -294,8 +294,6 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
             )
         return Scan(cell) if is_exporting() else JitTraced(cell)
     if backend == "script":
-        if why := passed_over(cell):
-            raise RuntimeError(f"`backend` (='script') would leave out {why} of {type(cell).__name__}: use 'auto'")
         return run_scripted(scripted(Unroll(cell)))
     if backend == "compile":
         return _run_compiled(Unroll(cell))

@@ -31,6 +31,13 @@ class ReplacedOnInstanceError(RuntimeError):
         super().__init__("TorchScript compiles the methods of a class, and one of them was replaced on the instance")
 
 
+class LeftOutError(RuntimeError):
+    """A cell or one of its parts has something that its script would leave out, such as a hook; see `_left_out`."""
+
+    def __init__(self, cell: nn.Module, what: str) -> None:
+        super().__init__(f"`backend` (='script') would leave out {what} of {type(cell).__name__}: use 'auto'")
+
+
 class Compiled:
     """Cache of a cell's compiled loops; copying or pickling it gives an empty one.
 
@@ -130,6 +137,8 @@ def scripted(loop: Unroll) -> Compiled:
 
 def _scripted(loop: Unroll) -> Compiled:
     cell = loop.cell
+    if what := _left_out(cell):
+        raise LeftOutError(cell, what)
     places = called_by(frozenset(type(part) for part in cell.modules()))
     functions = [(place, _describe(_look_up(place.holder, place.name))) for place in places]
     for place, function in functions:
@@ -161,7 +170,7 @@ def _scripted(loop: Unroll) -> Compiled:
     return compiled
 
 
-def passed_over(cell: nn.Module) -> str | None:
+def _left_out(cell: nn.Module) -> str | None:
     """Say what of a cell a script would leave out; None if nothing.
 
     TorchScript compiles a part's `forward` and its forward hooks. The hooks of the cell itself run around the loop.
