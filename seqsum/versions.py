@@ -34,7 +34,7 @@ def started(checkpoint: Path) -> int:
 
     Checkpoints are written later, so the newest of them may be of an older run that still goes on.
     """
-    settings = checkpoint.parents[1] / "config.yaml"
+    settings = checkpoint.parent.parent / "config.yaml"
     return (settings if settings.is_file() else checkpoint).stat().st_mtime_ns
 
 

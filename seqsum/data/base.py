@@ -85,12 +85,14 @@ class Batch(NamedTuple):
         """All that a network or an objective reads: every field but `rows`."""
         return *self[:4], self.negatives
 
-    def take(self, rows: Tensor) -> Batch:
+    def take(self, rows: Tensor | slice) -> Batch:
         """Return the sequences at positions `rows`, `(M,)`, each with its own row of `negatives`; without `rows`."""
         chosen = self._replace(negatives=None).map(lambda tensor: tensor[rows])
         if self.negatives is None:
             return chosen
-        return chosen._replace(negatives=self.negatives[rows // (len(self.inputs) // len(self.negatives))])
+        count, groups = len(self.inputs), len(self.negatives)
+        group_of = torch.arange(count, device=self.negatives.device) // (count // groups)
+        return chosen._replace(negatives=self.negatives[group_of[rows]])
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Apply a function to every tensor but `rows`, which is dropped: `batch.map(lambda tensor: tensor[:4])`."""

@@ -50,8 +50,7 @@ class DrawnSequences(IndexedData):
         device = batch.rows.device
         if batch.split == "train":
             generator = torch.Generator(device).manual_seed(batch.seed)
-            ours = torch.arange(len(batch.rows), device=device)[batch.share]
-            return self.draw(len(batch.rows), generator).take(ours)._replace(rows=batch.rows)
+            return self.draw(len(batch.rows), generator).take(batch.share)._replace(rows=batch.rows)
         fixed = self.fixed[batch.split]
         if fixed.inputs.device != device:
             fixed = self.fixed[batch.split] = fixed.map(lambda tensor: tensor.to(device))

@@ -85,7 +85,8 @@ class Diagnosis(Callback):
         due = step % often == 0 or (step < often and step.bit_count() == 1)  # 0, 1, 2, 4, 8, …, then every n-th
         if due and step != self.looked and not self._is_hopeless():
             self.looked = step
-            self.onlooker.start(module_of(pl_module).network)
+            module = module_of(pl_module)
+            self.onlooker.start(module.network, module.objective.by_step)
 
     def watches_step(self) -> bool:
         """Whether the current step must run eagerly, see `seqsum.graphs`."""
@@ -129,7 +130,7 @@ class Diagnosis(Callback):
 
     def _look_at_answers(self, objective: Objective, step: int) -> Finding | None:
         """Check the loss and the answers."""
-        outputs, batch = self.onlooker.batch.pair(self.onlooker.outputs, objective.by_step)
+        outputs, batch = self.onlooker.outputs, self.onlooker.batch
         loss, length = objective.loss(outputs, batch).item(), outputs.shape[1]
         if length >= MUCH_LONGER * self.first_length:  # longer sequences may have larger sums
             self.first_loss, self.first_length = loss, length

@@ -34,14 +34,14 @@ class Onlooker:
     """Observe a network's next forward pass: its outputs, and the encoder and features of a `SequenceNetwork`.
 
     Attributes:
-        outputs: The network's outputs, `(B, S, K)`, or those of the scored steps.
-        batch: The batch that it read.
+        outputs: The network's outputs, `(B, S, K)`, or those of the scored steps, see `Batch.pair`.
+        batch: The batch that they belong to.
         features: Inputs of the recurrence, `(B, T, F)`; of the first window if the network runs in windows. None if it
             is not a `SequenceNetwork`.
         found: Findings in the encoder.
     """
 
-    outputs: Tensor | ScoredSteps
+    outputs: Tensor
     batch: Batch
     features: Tensor | None
 
@@ -54,9 +54,9 @@ class Onlooker:
         """Whether the network is being observed."""
         return len(self.handles) > 0
 
-    def start(self, network: nn.Module) -> None:
-        """Observe from now until `stop`."""
-        self.found, self.features = [], None
+    def start(self, network: nn.Module, by_step: bool = False) -> None:
+        """Observe from now until `stop`; `by_step` is the objective's."""
+        self.found, self.features, self.by_step = [], None, by_step
         self.handles = [network.register_forward_hook(self._keep_outputs)]
         if not isinstance(network, SequenceNetwork):
             return
@@ -77,8 +77,8 @@ class Onlooker:
             self.features = features.detach()
 
     def _keep_outputs(self, _: nn.Module, read: tuple[Batch], outputs: Tensor | ScoredSteps) -> None:
-        self.batch = read[0]
-        self.outputs = outputs.detach() if isinstance(outputs, Tensor) else ScoredSteps(outputs.outputs.detach())
+        paired, self.batch = read[0].pair(outputs, self.by_step)
+        self.outputs = paired.detach()
 
     def _look_at_activation(self, path: str, module: nn.Module, _: tuple[Tensor], values: Tensor) -> None:
         """Check activations `(N, U, …)`, where `N` includes time."""

@@ -24,6 +24,7 @@ from seqsum.diagnosis.observation import (
     look_over_time,
     sized_matrices,
 )
+from seqsum.errors import InputError
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Flatten, build_network
 from seqsum.objectives import Classification, Objective
@@ -483,3 +484,14 @@ def test_weights_that_are_pruned_later_are_passed_over():
     names = sized_matrices(network)
     prune.l1_unstructured(network[0], "weight", amount=0.5)
     assert [*copy_weights(network, names)] == ["network.1.weight"]
+
+
+def test_outputs_that_are_none_are_refused_as_without_an_onlooker():
+    class Two(nn.Module):
+        def forward(self, batch):
+            return batch.inputs, batch.inputs
+
+    onlooker, network = Onlooker(), Two()
+    onlooker.start(network)
+    with pytest.raises(InputError, match=r"^the network's outputs \(=tuple\) must be a tensor or `ScoredSteps`$"):
+        network(unlabelled(torch.zeros(2, 3, 1)))

@@ -118,6 +118,9 @@ def test_the_checkpoint_in_a_folder_is_named(here):
     ):
         with pytest.raises(InputError, match=rf"\(={folder}\) is not a file, but logs/sum/{found} is$"):
             load_checkpoint(folder)
+    torch.save({"state_dict": {}}, here / "best.ckpt")
+    with pytest.raises(InputError, match=r"\(=\.\) is not a file, but best\.ckpt is$"):
+        load_checkpoint(".")
     with pytest.raises(InputError, match=r"\(=logs\) is not a file$"):
         load_checkpoint("logs")
 
