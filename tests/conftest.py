@@ -54,7 +54,7 @@ gc.disable()
 hypothesis.settings.register_profile("seqsum", deadline=None)
 hypothesis.settings.load_profile("seqsum")
 
-MOST = 8  # cases of a test that all run by default
+MOST = 5  # cases of a test that all run by default
 SAMPLE = 4  # cases that do of a test with more
 
 

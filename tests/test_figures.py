@@ -101,7 +101,9 @@ def test_nothing_is_cut_off(batch, steps, operation):
     assert plt.get_fignums() == [], "pyplot keeps figures alive"
 
 
-@pytest.mark.parametrize("scale", [1e-6, 0.006, 1e4, 1e12])
+@pytest.mark.parametrize(
+    "scale", [1e-6, pytest.param(0.006, marks=pytest.mark.slow), pytest.param(1e4, marks=pytest.mark.slow), 1e12]
+)
 def test_nothing_is_cut_off_where_numbers_are_tiny_or_huge(scale):
     """As after a perfect training, or one that diverged."""
     images, _, targets, states = sequences(50, 4)

@@ -244,7 +244,9 @@ def test_triton_is_not_needed_until_it_is_asked_for(monkeypatch):
 
 
 @pytest.mark.filterwarnings("default")  # torch.compile warns about its own code
-@pytest.mark.parametrize("kind", ["rnn_tanh", "lstm", "gru"])
+@pytest.mark.parametrize(
+    "kind", ["lstm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("rnn_tanh", "gru"))]
+)
 def test_compile_matches_eager(kind):
     """Needs a C++ compiler on the CPU; without one, the error says so."""
     layer, oracle = pair(kind, backend="compile")
