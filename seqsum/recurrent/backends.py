@@ -23,7 +23,7 @@ import re
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -35,15 +35,8 @@ from seqsum.recurrent.cells import PackedCell, RecurrentCell, is_copy
 from seqsum.recurrent.checks import are_plain, check_tensors, overrides_functions
 from seqsum.recurrent.explain import wrong_shapes
 from seqsum.recurrent.export import JitTraced, Scan, is_exporting
-from seqsum.recurrent.kernels import (
-    find_kernel,
-    find_native_kernel,
-    find_triton_kernel,
-    native_obstacle,
-    native_pays,
-    triton_obstacle,
-)
-from seqsum.recurrent.kernels.autograd import is_recomputed, saves_through_hooks
+from seqsum.recurrent.kernels import find_bptt_kernel, find_native_kernel, find_triton_kernel, native_pays
+from seqsum.recurrent.kernels.autograd import Run, is_recomputed, saves_through_hooks
 from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.kernels.written_for import FINGERPRINTS, METHODS, edited
 from seqsum.recurrent.rule import fastest_backends
@@ -52,7 +45,10 @@ from seqsum.recurrent.unroll import Runner, Unroll, leave_out, leave_out_rows, p
 
 Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "triton"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-KERNELS = ("bptt", "native", "triton")  # access memory by address, or change tensors in place
+# they access memory by address, or change tensors in place
+KERNELS: dict[str, Callable[[RecurrentCell], Run | str]] = {
+    **{"bptt": find_bptt_kernel, "native": find_native_kernel, "triton": find_triton_kernel},
+}
 
 
 def unroll(
@@ -80,85 +76,60 @@ def unroll(
         ValueError: The backend is unknown, the time axis is empty, or a size, type or device doesn't fit.
         RuntimeError: The backend, asked for by name, can't run this cell.
     """
-    chosen = choose_backend(cell, inputs, state, mask, backend)
-    return run(cell, chosen, inputs, state, mask, reverse, by_auto=backend == "auto")
+    return run(cell, choose(cell, inputs, state, mask, backend), inputs, state, mask, reverse)
 
 
-def choose_backend(
-    cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None, backend: Backend
-) -> Backend:
-    """Check the tensors and return the backend to run: `eager` instead of one that can't access them, or that would
-    hide its operations from a mode or a tensor subclass.
+class Chosen(NamedTuple):
+    """The backend that runs, never `auto`, and its loop over time, which is called like `Unroll.forward`."""
+
+    backend: Backend
+    loop: Runner
+
+
+def choose(cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None, backend: Backend) -> Chosen:
+    """Check the tensors and choose what runs: `eager` instead of a backend that can't access them, or that would hide
+    its operations from a mode or a tensor subclass.
 
     Raises:
         ValueError, RuntimeError: See `unroll`.
     """
     check_backend(backend)
     tensors = check_tensors(cell, inputs, state, mask)
-    resolved = resolve_backend(cell, backend, batch=inputs.shape[1], steps=inputs.shape[0])
-    if resolved == "script":
+    steps, batch, _ = inputs.shape
+    chosen = _choose_by_itself(cell, batch, steps) if backend == "auto" else Chosen(backend, runner(cell, backend))
+    if chosen.backend == "script":
         has_to_show = _has_function_mode() or any(map(overrides_functions, tensors))
-    elif resolved in KERNELS:
+    elif chosen.backend in KERNELS:
         # bptt's torch operations reach a mode
-        watched = resolved != "bptt" and (_has_function_mode() or not _nothing_watches())
+        watched = chosen.backend != "bptt" and (_has_function_mode() or not _nothing_watches())
         has_to_show = watched or _is_mapped() or not are_plain(tensors)
     else:
-        return resolved
-    if has_to_show:
-        runner(cell, resolved)  # raises an error if the backend can't run the cell with any tensors
-        return "eager"
-    return resolved
+        return chosen
+    return Chosen("eager", Unroll(cell)) if has_to_show else chosen
 
 
 def run(
-    cell: RecurrentCell,
-    backend: Backend,
-    inputs: Tensor,
-    state: list[Tensor],
-    mask: Tensor | None,
-    reverse: bool,
-    by_auto: bool,
+    cell: RecurrentCell, chosen: Chosen, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
 ) -> tuple[Tensor, list[Tensor]]:
-    """Run the cell with the backend that `choose_backend` returned, `by_auto` or not; see `unroll`."""
+    """Run the cell over all time steps with what `choose` returned; see `unroll`."""
     begun, used = state, None
-    if mask is not None and backend != "native":  # native doesn't read what is masked
+    if mask is not None and chosen.backend != "native":  # native doesn't read what is masked
         inputs, used = leave_out(inputs, mask), mask.any(0).unsqueeze(-1)
         state = leave_out_rows(state, used, len(cell.state_size))
     try:
-        loop = runner(cell, backend)
-        if backend == "script" and by_auto:
-            loop = partial(_run_script_or_eagerly, cell, loop)
-        outputs, final = loop(inputs, state, mask, reverse)
-        if used is not None:
-            final = put_rows_back(final, begun, used, len(cell.state_size))
-        return outputs, final
+        outputs, final = chosen.loop(inputs, state, mask, reverse)
     except RuntimeError as error:
         if (why := wrong_shapes(cell, inputs, state)) is not None:
             raise TypeError(why) from error
-        if backend == "script" and is_recomputed():
+        if chosen.backend == "script" and is_recomputed():
             raise RuntimeError(
                 "`backend` (='script') can't be stopped in the middle, as torch.utils.checkpoint does with "
                 "`use_reentrant=False`: use 'auto', 'eager' or `use_reentrant=True`"
             ) from error
         raise
-
-
-def _run_script_or_eagerly(cell: RecurrentCell, script: Runner, *arguments: Any) -> tuple[Tensor, list[Tensor]]:
-    """Run a cell's script, and in Python if the script fails, as it does for some types that TorchScript compiles.
-
-    If only the script fails, the cell's class counts as one that can't be compiled. What the script has done before it
-    failed, to buffers and random generators, stays done.
-    """
-    try:
-        return script(*arguments)
-    except RuntimeError as failed:
-        error = failed
-    results = Unroll(cell)(*arguments)  # an error here names the line of the step, in Python
-    not_scriptable.add(type(cell))
-    lines = str(error).strip().splitlines()
-    why = next((line for line in reversed(lines) if re.match(r"\w*(Error|Exception)\b", line)), lines[0])
-    warnings.warn(f"{type(cell).__name__} runs eagerly, since TorchScript can't run it: {why}", stacklevel=3)
-    return results
+    if used is not None:
+        final = put_rows_back(final, begun, used, len(cell.state_size))
+    return outputs, final
 
 
 def check_backend(backend: str) -> None:
@@ -181,19 +152,24 @@ def resolve_backend(
         ValueError: The backend is unknown.
     """
     check_backend(backend)
-    if backend != "auto":
-        return backend
+    return _choose_by_itself(cell, batch, steps).backend if backend == "auto" else backend
+
+
+def _choose_by_itself(cell: RecurrentCell, batch: int | None, steps: int | None) -> Chosen:
+    """Choose as `auto`, see `resolve_backend`."""
     if is_transformed() or _has_function_mode():
-        return "eager"
+        return Chosen("eager", runner(cell, "eager"))
     _say_that_it_is_edited(cell)
     if any(name in cell.__dict__ for name in METHODS):  # on the instance: TorchScript compiles the class's method
-        return "eager"
-    if native_obstacle(cell) is None:  # only on a CPU, which has no rule
-        return "native" if steps is None or native_pays(cast("PackedCell", cell), steps) else "bptt"
-    for candidate in (*fastest_backends(cell, batch, steps), *WITHOUT_A_RULE):
-        if CAN_RUN[candidate](cell):
-            return cast("Backend", candidate)
-    return "eager"
+        return Chosen("eager", Unroll(cell))
+    native = _find_kernel(cell, "native")
+    if not isinstance(native, str) and (steps is None or native_pays(cast("PackedCell", cell), steps)):
+        return Chosen("native", native)
+    for candidate in (*fastest_backends(cell, batch, steps), "bptt", "script"):
+        loop = _find_script(cell) if candidate == "script" else _find_kernel(cell, candidate)
+        if not (loop is None or isinstance(loop, str)):
+            return Chosen(cast("Backend", candidate), loop)
+    return Chosen("eager", Unroll(cell))
 
 
 def _say_that_it_is_edited(cell: RecurrentCell) -> None:
@@ -207,29 +183,48 @@ def _say_that_it_is_edited(cell: RecurrentCell) -> None:
 said_to_be_edited: set[type] = set()
 
 
-def _is_scriptable(cell: RecurrentCell) -> bool:
-    """Whether TorchScript can compile the cell; warns once for each class that it can't."""
-    if type(cell) in not_scriptable or is_changing(cell):
-        return False
-    if getattr(cell.__dict__.get("_compiled"), "is_given_up", False):
-        return False
+def _find_script(cell: RecurrentCell) -> Runner | None:
+    """Return the loop by the cell's script for `auto`, or None; warns once for each class that can't be compiled."""
+    kind = type(cell)
+    if kind in not_scriptable or is_changing(cell) or getattr(cell.__dict__.get("_compiled"), "is_given_up", False):
+        return None
     # torch.utils.checkpoint stops the recomputation by an exception that can't pass through TorchScript
     if saves_through_hooks():
-        return False
+        return None
     try:
         compiled = scripted(Unroll(cell))
     except (LeftOutError, ReplacedOnInstanceError):  # says nothing about others of its class
-        return False
+        return None
     except RuntimeError as error:
-        not_scriptable.add(type(cell))
-        warnings.warn(f"{type(cell).__name__} runs eagerly, since {error}", stacklevel=3)
-        return False
+        not_scriptable.add(kind)
+        warnings.warn(f"{kind.__name__} runs eagerly, since {error}", stacklevel=3)
+        return None
     compiled.is_given_up = compiled.renewals > MOST_RENEWALS
-    if compiled.is_given_up and type(cell) not in said_to_change:
-        said_to_change.add(type(cell))
+    if not compiled.is_given_up:
+        return partial(_run_script_or_eagerly, cell, run_scripted(compiled))
+    if kind not in said_to_change:
+        said_to_change.add(kind)
         why = "its attributes change, and TorchScript would have to compile it anew for each"
-        warnings.warn(f"{type(cell).__name__} runs eagerly, since {why}", stacklevel=3)
-    return not compiled.is_given_up
+        warnings.warn(f"{kind.__name__} runs eagerly, since {why}", stacklevel=3)
+    return None
+
+
+def _run_script_or_eagerly(cell: RecurrentCell, script: Runner, *arguments: Any) -> tuple[Tensor, list[Tensor]]:
+    """Run a cell's script, and in Python if the script fails, as it does for some types that TorchScript compiles.
+
+    If only the script fails, the cell's class counts as one that can't be compiled. What the script has done before it
+    failed, to buffers and random generators, stays done.
+    """
+    try:
+        return script(*arguments)
+    except RuntimeError as failed:
+        error = failed
+    results = Unroll(cell)(*arguments)  # an error here names the line of the step, in Python
+    not_scriptable.add(type(cell))
+    lines = str(error).strip().splitlines()
+    why = next((line for line in reversed(lines) if re.match(r"\w*(Error|Exception)\b", line)), lines[0])
+    warnings.warn(f"{type(cell).__name__} runs eagerly, since TorchScript can't run it: {why}", stacklevel=3)
+    return results
 
 
 def is_changing(cell: nn.Module) -> bool:
@@ -242,12 +237,15 @@ def is_changing(cell: nn.Module) -> bool:
 not_scriptable: set[type] = set()
 said_to_change: set[type] = set()
 MOST_RENEWALS = 3  # times that `auto` compiles a cell anew because an attribute has changed
-WITHOUT_A_RULE: tuple[Backend, ...] = ("bptt", "script")
-CAN_RUN: dict[str, Callable[[RecurrentCell], bool]] = {
-    "triton": lambda cell: triton_obstacle(cell) is None,
-    "bptt": lambda cell: find_kernel(cell) is not None,
-    "script": _is_scriptable,
-}
+
+
+def _find_kernel(cell: RecurrentCell, backend: str) -> Runner | str:
+    """Return the loop by one of `KERNELS`, or why it can't run the cell."""
+    found = KERNELS[backend](cell)
+    if isinstance(found, str):
+        return found
+    loop = partial(found, cell)
+    return partial(run_in_stretches, loop) if backend == "bptt" else loop
 
 
 def _nothing_watches() -> bool:
@@ -297,18 +295,11 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
         return run_scripted(scripted(Unroll(cell)))
     if backend == "compile":
         return _run_compiled(Unroll(cell))
-    if backend == "bptt":
-        kernel = find_kernel(cell)
-        if kernel is None:
-            raise RuntimeError(
-                f"`backend` (='bptt') can't run {type(cell).__name__}: the backward pass is written for "
-                "RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or complex weights"
-            )
-        return partial(run_in_stretches, partial(kernel, cell))
-    if backend == "native":
-        return partial(find_native_kernel(cell), cell)
-    if backend == "triton":
-        return partial(find_triton_kernel(cell), cell)
+    if backend in KERNELS:
+        found = _find_kernel(cell, backend)
+        if isinstance(found, str):
+            raise RuntimeError(f"`backend` (={backend!r}) can't run {type(cell).__name__}: {found}")
+        return found
     return Unroll(cell)
 
 

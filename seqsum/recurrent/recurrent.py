@@ -13,7 +13,7 @@ from torch import Generator, Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from seqsum.recurrent.alike import autocasts, check_alike, check_like, check_states
-from seqsum.recurrent.backends import Backend, check_backend, choose_backend, run
+from seqsum.recurrent.backends import Backend, check_backend, choose, run
 from seqsum.recurrent.cells import (
     Constants,
     RecurrentCell,
@@ -243,11 +243,11 @@ class Recurrent(Opaque):
         state = state + cell.constants(inputs.shape[1], inputs, generator, *given)
         if self.recorder is not None:
             self.recorder.record(self.suffix(index), cell, inputs, state, mask, reverse)
-        backend = choose_backend(cell, inputs, state, mask, self.backend)
-        if backend != self.last_backend:  # setting an attribute of a module takes as long as a small product
-            self.last_backend = backend
+        chosen = choose(cell, inputs, state, mask, self.backend)
+        if chosen.backend != self.last_backend:  # setting an attribute of a module takes as long as a small product
+            self.last_backend = chosen.backend
         try:
-            outputs, final = run(cell, backend, inputs, state, mask, reverse, by_auto=self.backend == "auto")
+            outputs, final = run(cell, chosen, inputs, state, mask, reverse)
         finally:
             if is_copy(cell):
                 hand_back_attributes(cell)

@@ -169,7 +169,7 @@ def test_the_backend_asked_for_really_runs(monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Unroll, "forward", broken)
-        patch.setattr(backends, "find_kernel", lambda _: broken)
+        patch.setitem(backends.KERNELS, "bptt", lambda _: broken)
         torch.testing.assert_close(unroll(cell, inputs, state, backend="script"), expected)
         for backend in ("eager", "bptt"):
             with pytest.raises(AssertionError, match="another one ran"):
@@ -182,7 +182,7 @@ def test_the_backend_asked_for_really_runs(monkeypatch):
         with pytest.raises(AssertionError, match="another one ran"):
             unroll(cell, inputs, state, backend="eager")
     with monkeypatch.context() as patch:
-        patch.setattr(backends, "find_native_kernel", lambda _: broken)
+        patch.setitem(backends.KERNELS, "native", lambda _: broken)
         for backend in ("eager", "script", "bptt"):
             torch.testing.assert_close(unroll(cell, inputs, state, backend=backend), expected)
         for backend in ("native", "auto") if NO_COMPILER is None else ("native",):
@@ -239,8 +239,7 @@ def test_triton_is_not_needed_until_it_is_asked_for(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "triton", None)  # makes importing it fail
     kernels = importlib.import_module("seqsum.recurrent.kernels")
-    with pytest.raises(RuntimeError, match=r"`backend` \(='triton'\) can't run LSTMCell: .* triton is not installed"):
-        kernels.find_triton_kernel(LSTMCell(3, 5))
+    assert kernels.find_triton_kernel(LSTMCell(3, 5)) == "the package triton is not installed"
 
 
 @pytest.mark.filterwarnings("default")  # torch.compile warns about its own code

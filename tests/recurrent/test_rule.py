@@ -40,7 +40,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr(rule, "load_rules", lambda: (Rule("Any GPU", (9, 0), tuple(points)),))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Any GPU")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    monkeypatch.setattr(backends, "triton_obstacle", lambda cell: "layer_norm" if cell.layer_norm else None)
+    monkeypatch.setitem(backends.KERNELS, "triton", lambda cell: "layer_norm" if cell.layer_norm else unroll)
     another_gpu(monkeypatch)
 
 
@@ -65,7 +65,7 @@ def test_training_and_inference_have_times_of_their_own(gpu):
 
 def test_what_can_not_run_the_cell_is_passed_over(gpu, monkeypatch):
     assert resolve_backend(to_gpu(LSTMCell(3, 128, layer_norm=True)), "auto", batch=128, steps=4) == "script"
-    monkeypatch.setattr(backends, "triton_obstacle", lambda cell: "no Triton here")
+    monkeypatch.setitem(backends.KERNELS, "triton", lambda cell: "no Triton here")
     assert resolve_backend(to_gpu(LSTMCell(3, 128)), "auto", batch=128, steps=4) == "bptt"
 
 
@@ -92,7 +92,7 @@ def test_a_size_that_is_not_known_counts_for_nothing(gpu):
 
 def test_layers_and_unroll_ask_for_their_shape(monkeypatch):
     asked = []
-    monkeypatch.setattr(backends, "native_obstacle", lambda cell: "this is about GPUs")
+    monkeypatch.setitem(backends.KERNELS, "native", lambda cell: "this is about GPUs")
     monkeypatch.setattr(
         backends, "fastest_backends", lambda cell, batch, steps: asked.append((batch, steps)) or ("script",)
     )
@@ -148,7 +148,7 @@ def test_at_every_measured_point_the_choice_is_the_fastest_and_so_never_slower_t
         chosen = nearest(points, asked).backends
         assert point["ms"][chosen[0]] == min(point["ms"].values())
         assert sorted(chosen) == sorted(point["ms"])
-        assert set(chosen) <= backends.CAN_RUN.keys()
+        assert set(chosen) <= {"script", *backends.KERNELS}
         assert asked.cell in rule.NAMES.values()
         assert asked.mode in ("training", "inference")
         assert isinstance(getattr(torch, asked.type), torch.dtype)

@@ -20,6 +20,7 @@ import torch
 
 from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from seqsum.recurrent import unroll
+from seqsum.recurrent.backends import runner
 from seqsum.recurrent.kernels import triton as triton_kernels
 from tests.covering import covering
 from tests.recurrent import programs
@@ -352,7 +353,7 @@ def test_weights_are_refused_where_or_as_no_kernel_takes_them(device, dtype, cap
         assert triton_kernels.triton_obstacle(cell) is None
     else:
         with pytest.raises(RuntimeError, match=rf"`backend` \(='triton'\) can't run LSTMCell: the kernels {why}"):
-            triton_kernels.find_triton_kernel(cell)
+            runner(cell, "triton")
 
 
 def test_gpus_of_amd_are_refused(monkeypatch):

@@ -21,7 +21,7 @@ from seqsum.recurrent.kernels.written_for import edited
 
 __all__ = [
     "edited",
-    "find_kernel",
+    "find_bptt_kernel",
     "find_native_kernel",
     "find_triton_kernel",
     "native_obstacle",
@@ -36,13 +36,14 @@ _KERNELS: dict[type[RecurrentCell], type[BackwardThroughTime]] = {
 }
 
 
-def find_kernel(cell: RecurrentCell) -> Run | None:
-    """Return the bptt kernel for a built-in cell, else None.
+def find_bptt_kernel(cell: RecurrentCell) -> Run | str:
+    """Return the kernel of `bptt` for a cell, or explain why there is none.
 
     Subclasses have none: they may compute something else. Complex weights have none: derivatives would be conjugated.
     """
-    if not (isinstance(cell, PackedCell) and type(cell) in _KERNELS):
-        return None
-    if cell.layer_norm or cell.weight_ih.is_complex() or edited(cell):
-        return None
-    return partial(run_kernel, _KERNELS[type(cell)])
+    if not isinstance(cell, PackedCell) or type(cell) not in _KERNELS or cell.layer_norm or cell.weight_ih.is_complex():
+        return (
+            "the backward pass is written for RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or "
+            "complex weights"
+        )
+    return edited(cell) or partial(run_kernel, _KERNELS[type(cell)])

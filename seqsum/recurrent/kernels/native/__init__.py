@@ -19,8 +19,8 @@ __all__ = ["find_native_kernel", "native_obstacle", "native_pays"]
 BYTES_A_STEP = 2**17  # of weights that a step repays, see docs/speed.md
 
 
-def native_obstacle(cell: RecurrentCell) -> str | None:
-    """Explain why the kernels can't run this cell; None if they can."""
+def find_native_kernel(cell: RecurrentCell) -> Run | str:
+    """Return the kernel for this cell, or explain why there is none."""
     if not has_kernels(cell):
         return "the kernels are for RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or `proj_size`"
     if why := edited(cell):
@@ -29,7 +29,15 @@ def native_obstacle(cell: RecurrentCell) -> str | None:
     if weight.device.type != "cpu" or weight.dtype not in REALS:
         return f"the kernels are for float32 and float64 on a CPU, not {weight.dtype} on {weight.device.type}"
     library = load_library(REALS[weight.dtype])
-    return library if isinstance(library, str) else None
+    if isinstance(library, str):
+        return library
+    return partial(run_kernel, partial(UnrollNative, library, NAMES[type(cell)]))
+
+
+def native_obstacle(cell: RecurrentCell) -> str | None:
+    """Explain why the kernels can't run this cell; None if they can."""
+    found = find_native_kernel(cell)
+    return found if isinstance(found, str) else None
 
 
 def native_pays(cell: PackedCell, steps: int) -> bool:
@@ -39,16 +47,3 @@ def native_pays(cell: PackedCell, steps: int) -> bool:
     """
     of_input, of_state = (weight.numel() * weight.element_size() for weight in (cell.weight_ih, cell.weight_hh))
     return of_input + of_state // 16 <= steps * BYTES_A_STEP
-
-
-def find_native_kernel(cell: RecurrentCell) -> Run:
-    """Return the kernel for this cell, to be called like any `Run`.
-
-    Raises:
-        RuntimeError: There is no kernel for it, or it can't be compiled on this machine.
-    """
-    obstacle = native_obstacle(cell)
-    if obstacle is not None or not has_kernels(cell):
-        raise RuntimeError(f"`backend` (='native') can't run {type(cell).__name__}: {obstacle}")
-    library = load_library(REALS[cell.weight_ih.dtype])
-    return partial(run_kernel, partial(UnrollNative, library, NAMES[type(cell)]))

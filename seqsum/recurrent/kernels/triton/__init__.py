@@ -26,8 +26,8 @@ OLDEST = (3, 6)  # the oldest Triton that the kernels were run with, from torch 
 CAPABILITY = (8, 0)  # the first with products in bfloat16 and TF32
 
 
-def triton_obstacle(cell: RecurrentCell) -> str | None:
-    """Explain why the kernels can't run this cell, or not with its weights' type or device; None if they can."""
+def find_triton_kernel(cell: RecurrentCell) -> Run | str:
+    """Return the kernel for this cell, or explain why there is none, or none for its weights' type or device."""
     if not has_kernels(cell):
         return "the kernels are for RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or `proj_size`"
     if why := edited(cell):
@@ -35,8 +35,16 @@ def triton_obstacle(cell: RecurrentCell) -> str | None:
     if problem := problem_with_triton():
         return problem
     from seqsum.recurrent.kernels.triton.compiled import INTERPRETED
+    from seqsum.recurrent.kernels.triton.unroll import UnrollTriton
 
-    return None if INTERPRETED else _obstacle_on_device(cell.weight_hh)
+    obstacle = None if INTERPRETED else _obstacle_on_device(cell.weight_hh)
+    return obstacle or partial(run_kernel, partial(UnrollTriton, NAMES[type(cell)]))
+
+
+def triton_obstacle(cell: RecurrentCell) -> str | None:
+    """Explain why the kernels can't run this cell; None if they can."""
+    found = find_triton_kernel(cell)
+    return found if isinstance(found, str) else None
 
 
 @cache
@@ -65,17 +73,3 @@ def _obstacle_on_device(weight: Tensor) -> str | None:
     if capability < CAPABILITY:
         return f"the kernels need compute capability {CAPABILITY}, {weight.device} has {capability}"
     return None
-
-
-def find_triton_kernel(cell: RecurrentCell) -> Run:
-    """Return the kernel for this cell.
-
-    Raises:
-        RuntimeError: The kernels can't run it, see `triton_obstacle`.
-    """
-    obstacle = triton_obstacle(cell)
-    if obstacle is not None:
-        raise RuntimeError(f"`backend` (='triton') can't run {type(cell).__name__}: {obstacle}")
-    from seqsum.recurrent.kernels.triton.unroll import UnrollTriton
-
-    return partial(run_kernel, partial(UnrollTriton, NAMES[type(cell)]))
