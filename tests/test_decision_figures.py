@@ -84,6 +84,10 @@ def test_settling_counts_right_and_settled_decisions():
     assert right.get_ydata().tolist() == [50, 50, 75, 75]  # of 3, 1, 2, 4; 5, 1, 2, 6; 5, 1, 2, 4; 5, 1, 7, 4
     assert settled.get_ydata().tolist() == [25, 50, 75, 100]
     assert median.get_xdata()[0] == 2
+    mask = torch.tensor([True, True, True, True, False])[:, None].expand(-1, 4)
+    with_empty = plot_settling(torch.cat([ANSWERS, ANSWERS[:1]]), torch.cat([targets, targets[:1]]), mask)
+    for line, same in zip((right, settled, median), with_empty.axes[0].lines, strict=True):
+        assert np.array_equal(line.get_xydata(), same.get_xydata()), "a sequence without steps decides nothing"
 
 
 @pytest.mark.parametrize("steps", ["rows", "columns"])

@@ -104,7 +104,7 @@ def training(network: nn.Module, batches: list[Batch]) -> Callable[[], None]:
 
     def step(batch: Batch) -> None:
         optimizer.zero_grad()
-        objective.loss(*batch.pair(network(batch))).backward()
+        objective.loss(*batch.pair(network(batch), objective.by_step)).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
 

@@ -50,12 +50,12 @@ class Batch(NamedTuple):
         """Mask of the scored targets, `(B, S)`; None when all are scored."""
         return self.mask if self.target_mask is None else self.target_mask
 
-    def pair(self, outputs: Tensor | ScoredSteps, by_step: bool = True) -> tuple[Tensor, Batch]:
+    def pair(self, outputs: Tensor | ScoredSteps, by_step: bool = False) -> tuple[Tensor, Batch]:
         """Return a network's outputs and the batch that they belong to.
 
         Args:
             outputs: Returned as they are, with this batch, unless they are `ScoredSteps`.
-            by_step: Whether what reads them takes each step by itself, see `Objective`. If so, `ScoredSteps` become M
+            by_step: Whether what reads them takes each step by itself, as in `Objective`. If so, `ScoredSteps` become M
                 sequences of one step, `(M, 1, K)`, of a batch with their targets, `(M, 1)`, all scored. Otherwise they
                 get back to their places in `(B, S, K)`, between zeros.
 

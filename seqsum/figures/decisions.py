@@ -172,7 +172,8 @@ def plot_settling(answers: Tensor, targets: Tensor, mask: Tensor | None = None) 
     """
     right = 100 * mean_by_step(shown(answers == targets), mask)
     length = answers.shape[1]
-    settled = settled_at(answers, mask).cpu()
+    begun = slice(None) if mask is None else mask.any(-1).cpu()
+    settled = settled_at(answers, mask).cpu()[begun]  # of sequences that have steps
     share = [100 * float((settled <= step).float().mean()) for step in range(1, length + 1)]
     figure = new_figure(5.6, 3.2)
     axes = plain(figure.add_axes((0.11, 0.15, 0.86, 0.74), xlabel="step t", ylabel="sequences, %", ylim=(0, 102)))

@@ -46,7 +46,7 @@ def test_the_rival_has_the_same_weights_logits_and_gradients(attends, at_once):
     options = translation.argparse.Namespace(dataset="made", data_root="data", batch_size=6, batches=1)
     (batch,) = translation.make_batches(options, torch.device("cpu"))
     outputs = [network.train()(batch) for network in (ours, rival)]
-    losses = [translation.NextToken(60).loss(*batch.pair(each)) for each in outputs]
+    losses = [translation.NextToken(60).loss(*batch.pair(each, by_step=True)) for each in outputs]
     torch.testing.assert_close(losses[1], losses[0])
     norms = [
         torch.stack([gradient.norm() for gradient in torch.autograd.grad(loss, list(network.parameters()))]).sort()

@@ -37,7 +37,7 @@ def test_outputs_of_scored_steps_alone_give_the_same_loss_and_metrics(seed, step
     batch, outputs = draw(seed, steps)
     found = []
     for given in (outputs, ScoredSteps(outputs[batch.scored])):
-        each, theirs = batch.pair(given)
+        each, theirs = batch.pair(given, by_step=True)
         objective = NextToken(VOCABULARY)
         metrics = objective.metrics()
         metrics.update(each, theirs.targets, theirs.scored)
@@ -101,14 +101,14 @@ def test_outputs_of_all_steps_belong_to_the_batch_itself():
     batch, outputs = draw(0)
     for each in (batch, batch._replace(target_mask=None)):
         for given in (outputs, outputs[..., 0], outputs[batch.scored]):
-            same, theirs = each.pair(given)
+            same, theirs = each.pair(given, by_step=True)
             assert same is given
             assert theirs is each
 
 
 def test_all_steps_are_scored_without_a_mask():
     batch, outputs = draw(0)
-    each, theirs = batch._replace(target_mask=None).pair(ScoredSteps(outputs.flatten(0, 1)))
+    each, theirs = batch._replace(target_mask=None).pair(ScoredSteps(outputs.flatten(0, 1)), by_step=True)
     loss = NextToken(VOCABULARY).loss
     torch.testing.assert_close(loss(each, theirs), loss(outputs, batch._replace(target_mask=None)))
 

@@ -127,7 +127,7 @@ def test_training_predicts_scored_words_alone_with_the_same_loss_and_gradients(a
     found = []
     for outputs in (network.eval()(batch), network.train()(batch)):
         network.zero_grad()
-        loss = objective.loss(*batch.pair(outputs))
+        loss = objective.loss(*batch.pair(outputs, objective.by_step))
         loss.backward()
         found.append([loss, *(weight.grad.clone() for weight in network.parameters())])
     assert outputs.outputs.shape == (batch.scored.sum(), TARGET)
