@@ -64,7 +64,6 @@ class Classification(Objective):
         self.convolutions = convolutions
         self.output_size = 1 if sigmoid else num_classes
         self.last = named[scored] if isinstance(scored, str) else scored
-        self.by_step = self.last is None
 
     def scored(self, batch: Batch) -> Tensor:
         return scored_steps(batch.targets, batch.scored, self.last)

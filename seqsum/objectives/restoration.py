@@ -17,7 +17,7 @@ from seqsum.objectives import captions
 from seqsum.objectives.base import Objective
 from seqsum.objectives.convolutions import describe_convolutions
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
-from seqsum.objectives.masks import masked_mean, scored_steps, wide
+from seqsum.objectives.masks import masked_mean, scored_steps, wide, without_masked
 from seqsum.objectives.metrics import Sums
 from seqsum.objectives.restoration_shown import draw_restored, show_restored
 
@@ -51,8 +51,9 @@ class Restoration(Objective):
         """Compute the mean over scored pixels from outputs `(B, S, 1)` and pixels `(B, S)`: a scalar."""
         self.check_outputs(outputs, batch)
         lossy = F.binary_cross_entropy_with_logits if self.sigmoid else F.mse_loss
-        of_pixels = lossy(outputs.squeeze(-1).float(), batch.targets.float(), reduction="none")
-        return masked_mean(of_pixels, batch.target_mask)
+        outputs, targets = without_masked(outputs, batch.scored), without_masked(batch.targets, batch.scored)
+        of_pixels = lossy(outputs.squeeze(-1).float(), targets.float(), reduction="none")
+        return masked_mean(of_pixels, batch.scored)
 
     def metrics(self) -> MetricCollection:
         return MetricCollection({"mse": PixelError(self.sigmoid)})
