@@ -24,18 +24,24 @@ class Accumulation:
     def __init__(self) -> None:
         self.first: Tensor | None = None  # terms of the first batch: weights near 1 don't overflow float16
         self.total: Tensor | None = None
+        self.weight: Tensor | None = None  # of the batch at hand, until its backward pass
 
-    def weight(self, count: Tensor) -> Tensor:
-        """Return the weight of a batch's mean loss, scalar float32.
+    def count(self, terms: Tensor) -> None:
+        """Take note of a batch, before its backward pass.
 
         Args:
-            count: Scalar, the number of terms in the mean, of all processes.
+            terms: Scalar, their number in the mean, of all processes.
         """
-        count = count.detach().float()
+        terms = terms.detach().float()
         if self.first is None or self.total is None:
-            self.first, self.total = count.clamp(min=1), torch.zeros_like(count)
-        self.total = self.total + count
-        return count / self.first
+            self.first, self.total = terms.clamp(min=1), torch.zeros_like(terms)
+        self.total = self.total + terms
+        self.weight = terms / self.first
+
+    def weigh(self, loss: Tensor) -> Tensor:
+        """Weigh the loss to differentiate, with all that a `training_step` of the user's own has added to it."""
+        weight, self.weight = self.weight, None
+        return loss if weight is None else loss * weight
 
     def finish(self, parameters: Iterable[nn.Parameter], batches: int) -> None:
         """Turn the gradients that have been added up into those of the mean over all terms; begin anew.

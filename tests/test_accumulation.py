@@ -48,11 +48,19 @@ def joined(batches, sizes):
     ]
 
 
-def train(batches, accumulate):
+class Penalised(SequenceModule):
+    """Adds to the loss what depends on no batch."""
+
+    def training_step(self, batch, batch_idx):
+        found = super().training_step(batch, batch_idx)
+        return found | {"loss": found["loss"] + 0.5 * self.network.head.weight.square().sum()}
+
+
+def train(batches, accumulate, kind=SequenceModule):
     """Return the gradients of every step, as callbacks see them, and the weights after two epochs."""
     torch.manual_seed(0)
     network = SequenceNetwork(Flatten(3), LSTM(3, 5, batch_first=True), torch.nn.Linear(5, 1))
-    module = SequenceModule(network, optimizer=partial(torch.optim.SGD, lr=0.1), schedule="constant").double()
+    module = kind(network, optimizer=partial(torch.optim.SGD, lr=0.1), schedule="constant").double()
     seen = []
 
     def note(trainer, module, optimizer):
@@ -74,11 +82,12 @@ def train(batches, accumulate):
 
 @pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", [SequenceModule, Penalised])
 @pytest.mark.parametrize("accumulate", [2, 3, 20])  # the last step of an epoch has two batches of three, or eight of 20
-def test_several_batches_give_the_gradients_of_one_of_all_their_rows(seed, accumulate):
+def test_several_batches_give_the_gradients_of_one_of_all_their_rows(seed, kind, accumulate):
     batches = draw(seed)
     sizes = [accumulate] * (8 // accumulate) + [8 % accumulate] * (8 % accumulate > 0)
-    found, expected = train(batches, accumulate), train(joined(batches, sizes), 1)
+    found, expected = train(batches, accumulate, kind), train(joined(batches, sizes), 1, kind)
     assert len(found[0]) == 2 * len(sizes)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)  # the loss is of float32
 
@@ -87,7 +96,8 @@ def test_batches_with_as_many_terms_keep_every_bit():
     accumulation, weights = Accumulation(), []
     parameter = torch.nn.Parameter(torch.zeros(3))
     for _ in range(3):
-        weights.append(accumulation.weight(torch.tensor(7)))
+        accumulation.count(torch.tensor(7))
+        weights.append(accumulation.weigh(torch.tensor(1.0)))
     parameter.grad = torch.randn(3)
     before = parameter.grad.clone()
     accumulation.finish([parameter], 3)

@@ -66,8 +66,7 @@ class GraphedModule(LightningModule):
         mean, count = running.forward(batch) if running else self.training_loss(batch)
         weight, mean_of_all, count_of_all = weight_among_processes(mean, count)
         if self._accumulates():
-            among_batches = self.accumulation.weight(count_of_all)
-            weight = among_batches if weight is None else weight * among_batches
+            self.accumulation.count(count_of_all)
         if weight is None:
             return mean, mean_of_all
         if running:
@@ -112,7 +111,7 @@ class GraphedModule(LightningModule):
         if self.graphs and self.graphs.running:
             self.graphs.running.backward()
         else:
-            super().backward(loss, *args, **kwargs)
+            super().backward(self.accumulation.weigh(loss), *args, **kwargs)
         if self._accumulates() and not gradients_wait(self.trainer):
             self.accumulation.finish(self.parameters(), self.trainer.accumulate_grad_batches)
         if self.graphs:

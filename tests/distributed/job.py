@@ -181,7 +181,7 @@ def compute(global_batch_size: int) -> dict[str, Any]:
         found = {
             "even": training(batch_size, **EVEN),
             "range": training(batch_size, masked=True, **RANGE),
-            "accumulated": training(batch_size // 2, accumulate=3, masked=True, **RANGE),
+            "accumulated": training(batch_size // 3, accumulate=3, masked=True, **RANGE),
             "reviews": training_on_reviews(batch_size),
             "pairs": training_on_pairs(batch_size),
             "evaluation": evaluation(batch_size, **EVEN),
