@@ -8,6 +8,7 @@ understood, whether the states come as one argument or as several:
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -40,6 +41,16 @@ class ModuleCell(RecurrentCell):
     def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """What `forward` gives, as output and state; as it is where it can't be understood."""
         return read_result(self.call(projected, state), len(state))
+
+    @property
+    def begins_itself(self) -> bool:
+        """Whether `forward` may be called without a state."""
+        _, *states = inspect.signature(self.module.forward).parameters.values()
+        return all(state.default is not state.empty for state in states)
+
+    def begin(self, input: Tensor) -> Any:
+        """What `forward` gives without a state, as output and state, see `step`."""
+        return read_result(self.module(input), len(self.state_size))
 
     def call(self, input: Tensor, state: list[Tensor]) -> Any:
         """The module's own result."""

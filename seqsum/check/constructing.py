@@ -30,9 +30,20 @@ def make(kind: type, sizes: dict[str, int] = SIZES) -> Any:
         try:
             return kind(*positional, **named)
         except USER_ERRORS as error:
-            first = "`super().__init__()` as the first line" if "Module.__init__()" in str(error) else HOW
             message = f"`__init__` of {kind.__name__} raised {describe_error(error)}"
-            raise broken(kind, message, error, expected=first) from error
+            raise broken(kind, message, error, expected=_mended(error)) from error
+
+
+def _mended(error: BaseException) -> str:
+    """What to write where the constructor raised an error."""
+    said = str(error)
+    if "Module.__init__()" in said:
+        return "`super().__init__()` as the first line"
+    if "RecurrentCell.__init__()" in said and "missing" in said:
+        return "`super().__init__(input_size, hidden_size)` as the first line"
+    if isinstance(error, TypeError | ValueError) and said.startswith("`"):  # of this package: it says what must be
+        return ""
+    return HOW
 
 
 def broken(kind: type, message: str, error: BaseException, expected: str = "") -> Fault:

@@ -159,8 +159,8 @@ def compiles(subject: Subject) -> None:
     """Annotations are what TorchScript needs; without, the cell runs as Python, slower."""
     if subject.wrapped:
         raise Fault(
-            "a plain module runs as Python, step by step",
-            expected="a subclass of seqsum.RecurrentCell with `project` and `step`, which can be compiled",
+            "a plain module runs as Python, step by step, and `train.py` does not take it",
+            expected="a subclass of seqsum.RecurrentCell with `project` and `step`, which can be compiled and trained",
             where=subject.where(),
             status="noted",
         )

@@ -5,18 +5,22 @@ from __future__ import annotations
 import pickle
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from seqsum.check.adapter import ModuleCell
+from seqsum.check.constructing import describe_error
 from seqsum.check.registry import check
-from seqsum.check.report import Fault
+from seqsum.check.report import USER_ERRORS, Fault
 from seqsum.check.subject import BATCH, Subject
+from seqsum.recurrent.explain import wrong_result
 from seqsum.recurrent.scripting import frozen
 
 TIMES = 200  # steps of a cell that draws random numbers in evaluation
+ROUNDING = 1e-5  # of one step in float32
 
 
 @check("nothing is changed in place", needs=("step_returns",))
@@ -49,7 +53,7 @@ def _first(tensor: Tensor) -> str:
 @check("evaluation is deterministic", needs=("step_returns", "finite"))
 @torch.no_grad()
 def deterministic(subject: Subject) -> None:
-    """In evaluation the same input and state give the same result, also after other steps, and states begin alike."""
+    """In evaluation the same input and state give the same result, also after other steps."""
     cell = subject.fresh()
     inputs, other = subject.inputs(BATCH), subject.inputs(BATCH, seed=5)
     step = _stepper(cell)
@@ -79,6 +83,21 @@ def deterministic(subject: Subject) -> None:
             example=example,
             where=where or subject.where(),
         )
+
+
+@check("sequences begin alike", needs=("deterministic",))
+def begins_alike(subject: Subject) -> None:
+    """The initial state is the same each time; a plain module given none makes one for any number of rows."""
+    cell = subject.fresh()
+    if not isinstance(cell, ModuleCell):
+        _require_same_start(subject, cell)
+    elif cell.begins_itself:
+        _require_start_of_its_own(subject)
+
+
+@torch.no_grad()
+def _require_same_start(subject: Subject, cell: Any) -> None:
+    inputs, chance = subject.inputs(BATCH), _chance()
     begun, *others = (_begin(cell, inputs) for _ in range(2))
     if chance != _chance():
         others += [_begin(cell, inputs) for _ in range(TIMES)]
@@ -91,6 +110,60 @@ def deterministic(subject: Subject) -> None:
             example="`initial_state` twice",
             where=subject.find_in(("initial_state",), "rand|normal") or subject.where("initial_state"),
         )
+
+
+def _require_start_of_its_own(subject: Subject) -> None:
+    """Call a plain module without a state: the result is that from zeros, or from a state that it learns."""
+    expected = "zeros for each row, such as `input.new_zeros(len(input), hidden_size)`"
+    for rows in (BATCH, 1, 2 * BATCH + 1):
+        example = f"`forward(input)` of {rows} row{'' if rows == 1 else 's'}"
+        cell = cast("ModuleCell", nn.Module.float(subject.fresh()))  # `torch.zeros(...)` is of float32
+        inputs, sizes = subject.inputs(rows).float(), [(rows, cell.hidden_size)] * (1 + len(cell.state_size))
+        try:
+            results = [cell.begin(inputs) for _ in range(2)]
+        except USER_ERRORS as error:
+            message = f"`forward` without a state raised {describe_error(error)}"
+            where = subject.place_in(error) or subject.where()
+            raise Fault(message, expected=expected, example=example, where=where) from error
+        for result in results:
+            came = wrong_result(result, len(cell.state_size))
+            if came is None and (shapes := [tuple(tensor.shape) for tensor in (result[0], *result[1])]) != sizes:
+                came = f"tensors of {', '.join(map(str, shapes))}"
+            if came is not None:
+                message = "`forward` without a state gives something else than with one"
+                raise Fault(message, expected=expected, came=came, example=example, where=subject.where())
+        begun, again, from_zeros = map(_in_a_row, (*results, cell.step(inputs, cell.initial_state(rows, inputs))))
+        if not torch.allclose(begun, again, atol=ROUNDING):
+            raise Fault(
+                "a sequence begins from another state each time",
+                expected=expected,
+                came=f"results that differ by up to {(begun - again).abs().max().item():.3g}",
+                example=f"{example}, twice",
+                where=subject.find_in_step("rand|normal") or subject.where(),
+            )
+        if not torch.allclose(begun, from_zeros, atol=ROUNDING):
+            learned = _reached(begun, cell) - _reached(from_zeros, cell)
+            difference = (begun - from_zeros).abs().max().item()
+            raise Fault(
+                "sequences begin from learned states" if learned else "a sequence begins from other numbers than zero",
+                expected=expected,
+                came=f"results that differ from those with zeros by up to {difference:.3g}",
+                example=example,
+                where=subject.find_in_step("is None") or subject.where(),
+                status="noted" if learned or subject.like is None else "failed",
+            )
+
+
+def _in_a_row(result: tuple[Tensor, list[Tensor]]) -> Tensor:
+    output, states = result
+    return torch.cat([output.flatten(), *(state.flatten() for state in states)])
+
+
+def _reached(result: Tensor, cell: Any) -> set[int]:
+    """Which parameters a result depends on, by their place."""
+    weights = list(cell.parameters())
+    gradients = torch.autograd.grad(result.sum(), weights, allow_unused=True) if result.requires_grad else ()
+    return {place for place, gradient in enumerate(gradients) if gradient is not None}
 
 
 def _begin(cell: Any, inputs: Tensor) -> Tensor:
@@ -111,8 +184,7 @@ def _stepper(cell: Any) -> Callable[[Tensor, list[Tensor]], Tensor]:
     """One step from input and state to all that it returns, in a row."""
 
     def step(inputs: Tensor, state: list[Tensor]) -> Tensor:
-        output, new = cell.step(cell.project(inputs), state)
-        return torch.cat([output.flatten(), *(part.flatten() for part in new)])
+        return _in_a_row(cell.step(cell.project(inputs), state))
 
     return step
 

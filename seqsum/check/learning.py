@@ -109,7 +109,8 @@ def gradients_reach_back(subject: Subject) -> str:
     if not VANISHED < ratio < EXPLODED:
         raise Fault(
             f"gradients {'explode' if ratio >= EXPLODED else 'vanish'} on their way back",
-            expected="weights that start so that a signal keeps its size: orthogonal ones, and a forget bias of 1",
+            expected="weights that start so that a signal keeps its size, such as orthogonal ones, and gates that "
+            "start by keeping the state, as a forget bias of 1 does in an LSTM",
             came=text,
             example=f"fresh weights, {DISTANCES} steps of random input",
             where=subject.where("__init__"),

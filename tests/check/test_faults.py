@@ -109,7 +109,7 @@ FAULTS = {
         "`initial_state` must return",
         "initial_state",
     ),
-    "a random start": ("deterministic", begins("torch.randn"), "the initial state is random", "torch.randn"),
+    "a random start": ("begins_alike", begins("torch.randn"), "the initial state is random", "torch.randn"),
     "another start": ("equations", begins("torch.ones"), "hidden state begins with other numbers", "initial_state"),
     "names of states swapped": (
         "equations",

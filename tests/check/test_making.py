@@ -19,6 +19,16 @@ class NoSuper(nn.Module):
         self.linear = nn.Linear(input_size, hidden_size)
 
 
+class NoSizes(RecurrentCell):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+
+
+class OneSize(RecurrentCell):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size, state_size=2 * hidden_size)
+
+
 class Computed(nn.Module):
     def __init__(self, input_size, hidden_size):
         super().__init__()
@@ -101,6 +111,20 @@ class Detached(Plain):
     @torch.no_grad()
     def forward(self, x, h):
         return torch.tanh(self.linear(torch.cat([x, h], 1)))
+
+
+@pytest.mark.parametrize(
+    ("cell", "message", "expected"),
+    [
+        (NoSuper, "cannot assign module before", "`super().__init__()` as the first line"),
+        (NoSizes, "missing 2 required positional", "`super().__init__(input_size, hidden_size)` as the first line"),
+        (OneSize, "`state_size` (=10) must be a list of sizes, one for each state", ""),
+    ],
+)
+def test_an_error_of_the_constructor_tells_how_it_is_mended(cell, message, expected):
+    result = check_cell(cell).find("made")
+    assert message in result.message
+    assert result.expected == expected
 
 
 def test_of_several_forms_of_the_state_the_error_of_the_one_that_was_meant_is_told():

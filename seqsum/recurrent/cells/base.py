@@ -44,7 +44,7 @@ class RecurrentCell(Opaque):
         output_size: Size of a step's output, `O`. Default: `hidden_size`.
 
     Raises:
-        TypeError: A size is not an integer.
+        TypeError: A size is not an integer, or `state_size` no list.
         ValueError: A size is below one.
     """
 
@@ -77,6 +77,8 @@ class RecurrentCell(Opaque):
         super().__init__()
         self.input_size = input_size
         self.hidden_size = hidden_size
+        if isinstance(state_size, int):
+            raise TypeError(f"`state_size` (={state_size!r}) must be a list of sizes, one for each state")
         self.state_size = [hidden_size] if state_size is None else list(state_size)
         self.output_size = hidden_size if output_size is None else output_size
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "output_size": self.output_size}
