@@ -100,8 +100,8 @@ def choose(cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tenso
     if chosen.backend == "script":
         has_to_show = _has_function_mode() or any(map(overrides_functions, tensors))
     elif chosen.backend in KERNELS:
-        # bptt's torch operations reach a mode
-        watched = chosen.backend != "bptt" and (_has_function_mode() or not _nothing_watches())
+        # bptt's torch operations reach a dispatch mode; a function mode would not see those of its backward pass
+        watched = _has_function_mode() or (chosen.backend != "bptt" and not _nothing_watches())
         has_to_show = watched or _is_mapped() or not are_plain(tensors)
     else:
         return chosen

@@ -147,8 +147,11 @@ def _scripted(loop: Unroll) -> Compiled:
                 f"TorchScript has compiled {place.owner.__name__} before one of its methods, or of the functions that "
                 "they call, was replaced"
             )
-    if any(place.name in part.__dict__ for part in cell.modules() for place in places if place.holder is type(part)):
-        raise ReplacedOnInstanceError
+    for part in cell.modules():
+        own = {place.name for place in places if place.holder is type(part)}
+        own |= {"forward"} if part is not cell else set()  # also of torch's own modules, of which there are no places
+        if own & part.__dict__.keys():
+            raise ReplacedOnInstanceError
     attributes, modes = _attributes(cell), [part.training for part in cell.modules()]
     compiled = compiled_of(cell)
     del cell.__dict__["_compiled"]  # TorchScript must not see it

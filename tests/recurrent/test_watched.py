@@ -91,6 +91,7 @@ WATCHERS = {
     "forward pre-hook of all": on_all("register_module_forward_pre_hook"),
     "full backward hook of all": on_all("register_module_full_backward_hook"),
     "full backward pre-hook of all": on_all("register_module_full_backward_pre_hook"),
+    "forward": lambda layer, stack: setattr(layer.cells[0].recall, "forward", torch.zeros_like),
     "call": lambda layer, stack: setattr(layer.cells[0].recall, "__class__", Loud),
     "tensor subclass": replace_weight,
     "function mode": lambda layer, stack: stack.enter_context(Replacing()),
@@ -137,9 +138,9 @@ def test_a_script_by_name_refuses_what_it_would_leave_out(name):
 
 
 @pytest.mark.parametrize("kind", [Own, RNN, LSTM])
-@pytest.mark.parametrize("backend", ["auto", "script", "native", "eager"])
+@pytest.mark.parametrize("backend", ["auto", "script", "bptt", "native", "eager"])
 def test_a_function_mode_sees_every_step(kind, backend):
-    if kind is Own and backend == "native":
+    if kind is Own and backend in ("bptt", "native"):
         pytest.skip("only built-in cells have kernels")
     layer = make(kind, backend)
     with Replacing():
@@ -158,3 +159,11 @@ def test_a_default_device_is_no_watcher(kind):
         layer = make(kind)
         run(layer)
     assert layer.last_backend == expected.last_backend != "eager"
+
+
+def test_a_part_replaced_on_one_cell_leaves_others_of_its_class_as_they_were():
+    first, replaced, other = (make(Own) for _ in range(3))
+    replaced.cells[0].recall.forward = torch.zeros_like
+    for layer, backend in ((first, "script"), (replaced, "eager"), (other, "script"), (first, "script")):
+        run(layer)
+        assert layer.last_backend == backend
