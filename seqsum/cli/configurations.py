@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection
 from enum import Enum
@@ -156,13 +157,14 @@ _Dumper.add_implicit_resolver(
 )
 
 
-def dump_settings(settings: Any) -> str:
-    """Dump settings as YAML that jsonargparse reads back unchanged.
+def dump_settings(settings: Any, in_a_line: bool = False) -> str:
+    """Dump settings as YAML that jsonargparse reads back unchanged, for a file or an argument of the command line.
 
     Objects are left out: flags and files can give none, so they are defaults of a class, which has them again later.
     """
     found = _without_objects(settings)
-    return yaml.dump(found, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
+    options: dict[str, Any] = {"default_flow_style": in_a_line, "width": math.inf if in_a_line else None}
+    return yaml.dump(found, Dumper=_Dumper, allow_unicode=True, sort_keys=False, **options)
 
 
 def _without_objects(value: Any) -> Any:

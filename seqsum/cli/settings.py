@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import yaml
 from lightning.pytorch.utilities import rank_zero_info
 
 from seqsum.cli.arguments import files_first, join_values
-from seqsum.cli.configurations import Configuration, read_files, read_run
+from seqsum.cli.configurations import Configuration, dump_settings, read_files, read_run
 from seqsum.cli.latest import NEWEST, find
 from seqsum.data.own import OWN_INPUTS, REPLACED
 from seqsum.errors import InputError
@@ -165,7 +164,7 @@ def _settings_of(
     for settings in found:
         for name in flags.own:
             _leave_out(settings, ["data", "init_args", REPLACED[name]])
-    return [f"--config={json.dumps(settings)}" for settings in found]
+    return [f"--config={dump_settings(settings, in_a_line=True)}" for settings in found]
 
 
 def _leave_out(settings: dict[str, Any], path: list[str]) -> None:

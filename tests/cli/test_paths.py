@@ -13,6 +13,7 @@ from PIL import Image
 from seqsum.benchmarks import __main__ as benchmarks_main
 from seqsum.cli import main
 from seqsum.cli.app import SeqsumCLI
+from seqsum.cli.configurations import dump_settings
 from seqsum.data.cifar import class_names
 from seqsum.data.digits import load_splits
 from seqsum.data.pairs import obtain_pairs
@@ -169,7 +170,8 @@ def test_a_folder_whose_name_yaml_reads_as_something_else(settings_of, capsys, n
     with pytest.raises(SystemExit):
         main([*command, "--print_config"])
     Path("written.yaml").write_text(capsys.readouterr().out)
-    for found in (settings, settings_of(["fit", "-c", "written.yaml"])):
+    in_a_line = f"--config={dump_settings(settings, in_a_line=True)}"  # as a run that is resumed gets them
+    for found in (settings, settings_of(["fit", "-c", "written.yaml"]), settings_of(["fit", in_a_line])):
         assert found["experiment"] == found["trainer"]["default_root_dir"] == name
         assert found["trainer"]["logger"]["init_args"]["save_dir"] == name
         assert found["data"]["init_args"]["root"] == found["data"]["init_args"]["images"] == name
@@ -181,6 +183,8 @@ def test_numbers_are_written_as_numbers(settings_of, capsys):
     with pytest.raises(SystemExit):
         main([*command, "--print_config"])
     Path("written.yaml").write_text(capsys.readouterr().out)
-    model = settings_of(["fit", "-c", "written.yaml"])["model"]
-    assert (model["learning_rate"], model["weight_decay"]) == (1e-5, 1e3)
-    assert model["objective"]["init_args"]["beta"] == float("inf")
+    in_a_line = f"--config={dump_settings(settings_of(command), in_a_line=True)}"
+    for given in (["-c", "written.yaml"], [in_a_line]):
+        model = settings_of(["fit", *given])["model"]
+        assert (model["learning_rate"], model["weight_decay"]) == (1e-5, 1e3)
+        assert model["objective"]["init_args"]["beta"] == float("inf")
