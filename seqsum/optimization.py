@@ -103,6 +103,12 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
         falling = planned["scheduler"].mode == "min"
         watched = getattr(planned["scheduler"], "monitor", "val/loss" if falling else module.objective.monitor)
         planned.setdefault("monitor", watched)
+        planned.setdefault("frequency", module.trainer.check_val_every_n_epoch or 1)  # with each validation
+        if planned["monitor"].startswith("val/") and not module.trainer.limit_val_batches:
+            raise InputError(
+                f"`--model.schedule` waits for a plateau of {planned['monitor']}, and there is no validation: give "
+                "another schedule, or `--trainer.limit_val_batches`"
+            )
     return planned
 
 

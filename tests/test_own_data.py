@@ -67,6 +67,17 @@ class TwoNumbers(Objective):
         return outputs[..., 0]
 
 
+class Misspelt(TwoNumbers):
+    monitor = "val/los"
+
+
+def test_an_objective_that_monitors_what_nothing_logs_is_refused_before_the_training(here, capfd):
+    with pytest.raises(SystemExit):
+        main([*TRAIN[1:], f"--data={__name__}.Plain", f"--model.objective={__name__}.Misspelt"])
+    assert "error: Misspelt's `monitor` (='val/los') must be one of val/loss, train/loss," in capfd.readouterr().err
+    assert not (here / "logs").exists()
+
+
 def test_data_of_loaders_alone_train(here, capfd):
     name = f"--data={__name__}.Plain"
     main([*TRAIN[1:], name, f"--model.objective={__name__}.TwoNumbers"])

@@ -5,12 +5,14 @@ import sys
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import nn
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from seqsum import LSTM, LSTMCell
 from seqsum.cli import main
 from seqsum.data import Batch, DigitSums, SequenceData
+from seqsum.errors import InputError
 from seqsum.module import SequenceModule
 from seqsum.objectives import Classification, RunningSum
 from seqsum.optimization import make_schedule
@@ -128,8 +130,9 @@ def test_a_schedule_may_wait_for_a_metric(here, mnist_root, plateau):
     assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.005 * 0.1**2)
 
 
-def planned(schedule, **objective):
+def planned(schedule, trainer=(), **objective):
     module = SequenceModule(schedule=schedule, objective=RunningSum(**objective))
+    module.trainer = Trainer(**dict(trainer), logger=False, enable_checkpointing=False, accelerator="cpu")
     return make_schedule(schedule, torch.optim.SGD(module.parameters(), lr=0.1), module)
 
 
@@ -148,6 +151,18 @@ def test_a_schedule_of_ones_own_may_say_when_it_changes():
 def test_a_plateau_is_seen_in_what_falls_or_rises(mode, watched):
     made = planned(lambda optimizer: ReduceLROnPlateau(optimizer, mode), monitor="exact_step")
     assert made["monitor"] == watched
+    assert made["frequency"] == 1
+
+
+def test_a_plateau_is_looked_for_with_each_validation():
+    made = planned(ReduceLROnPlateau, {"check_val_every_n_epoch": 3})
+    assert made["frequency"] == 3
+    without = {"limit_val_batches": 0}
+    with pytest.raises(InputError, match="waits for a plateau of val/loss, and there is no validation"):
+        planned(ReduceLROnPlateau, without)
+    of_training = {"monitor": "train/loss"}
+    made = planned(lambda optimizer: {"scheduler": ReduceLROnPlateau(optimizer), **of_training}, without)
+    assert made["monitor"] == "train/loss"
 
 
 @pytest.mark.parametrize(

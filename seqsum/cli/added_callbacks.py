@@ -73,8 +73,10 @@ def without_finders(callbacks: Sequence[Callback]) -> list[Callback]:
     return [callback for callback in callbacks if not isinstance(callback, FINDERS)]
 
 
-def check_monitors(callbacks: Sequence[Callback], module: SequenceModule) -> None:
-    """Refuse a `monitor` that nothing logs. A user's own module or callback may log anything, so skip the check then.
+def check_monitors(callbacks: Sequence[Callback], module: SequenceModule, our_checkpoints: bool) -> None:
+    """Refuse a `monitor` that nothing logs, of a callback, or of the objective if the program keeps the best epoch.
+
+    A user's own module or callback may log anything, so skip the check then.
 
     Raises:
         InputError: There is such a `monitor`; the message lists the metrics.
@@ -82,14 +84,15 @@ def check_monitors(callbacks: Sequence[Callback], module: SequenceModule) -> Non
     if type(module) is not SequenceModule or not all(type(each).__module__.startswith(OWN) for each in callbacks):
         return
     known = monitored(module)
-    for callback in callbacks:
-        watches = isinstance(callback, EarlyStopping | ModelCheckpoint)
-        name: Any = getattr(callback, "monitor", None) if watches else None
+    watching = [callback for callback in callbacks if isinstance(callback, EarlyStopping | ModelCheckpoint)]
+    names: list[tuple[str, Any]] = [
+        (f"`--trainer.callbacks`: {type(each).__name__}'s `monitor`", each.monitor) for each in watching
+    ]
+    if our_checkpoints:
+        names.append((f"{type(module.objective).__name__}'s `monitor`", module.objective.monitor))
+    for whose, name in names:
         if name not in (None, *known, *SELDOM) and not name.startswith(BY_STEP):
-            raise InputError(
-                f"`--trainer.callbacks`: {type(callback).__name__}'s `monitor` (={name!r}) must be one of "
-                f"{', '.join(known)}"
-            )
+            raise InputError(f"{whose} (={name!r}) must be one of {', '.join(known)}")
 
 
 def monitored(module: SequenceModule) -> list[str]:

@@ -19,7 +19,15 @@ from seqsum.cli.messages import without_types_tried
 from seqsum.cli.parser import Parser
 from seqsum.cli.run import check_seed, make_loggers, run_name, seed_of
 from seqsum.cli.settings import Settings
-from seqsum.cli.trainer import Wanted, arguments_of, check_added, check_backends, read_wanted, use_no_profiler
+from seqsum.cli.trainer import (
+    Wanted,
+    arguments_of,
+    check_added,
+    check_backends,
+    check_numbers,
+    read_wanted,
+    use_no_profiler,
+)
 from seqsum.console import print_line
 from seqsum.data import SequenceData
 from seqsum.defaults import drop_default_encoder
@@ -110,6 +118,7 @@ class SeqsumCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings, made = self.config[self.subcommand], self.config_init[self.subcommand]
         self._check_checkpoint(settings)
+        check_numbers(made.trainer)
         self._prepare_data(settings)
         self._note_settings(settings)
         name = run_name(settings, self.subcommand, self.datamodule)

@@ -62,6 +62,22 @@ def read_wanted(settings: Namespace) -> Wanted:
     )
 
 
+LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
+
+
+def check_numbers(settings: Namespace) -> None:
+    """Refuse numbers that the Trainer would take, and a training only stumble over.
+
+    Raises:
+        InputError: One is too small.
+    """
+    for name, least in LEAST.items():
+        if (given := settings[name]) is not None and given < least:
+            raise InputError(f"`--trainer.{name}` (={given}) must be at least {least}")
+    if settings.val_check_interval == 0:
+        raise InputError("`--trainer.val_check_interval` (=0) must be above 0")
+
+
 def check_added(wanted: Wanted, module: SequenceModule) -> None:
     """Refuse the user's callbacks that can't work in this training.
 
@@ -69,7 +85,7 @@ def check_added(wanted: Wanted, module: SequenceModule) -> None:
         InputError: There is such a callback; see `check_finders` and `check_monitors`.
     """
     check_finders(wanted.added, module)
-    check_monitors(wanted.added, module)
+    check_monitors(wanted.added, module, wanted.our_checkpoints)
 
 
 def arguments_of(settings: Namespace, wanted: Wanted, subcommand: str, checkpoints: CheckpointFiles) -> dict[str, Any]:

@@ -41,6 +41,20 @@ def test_a_misspelt_flag_is_recognized(here, capfd, flags, said):
     assert said in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "least"),
+    [
+        ("accumulate_grad_batches", "0", "at least 1"),
+        ("accumulate_grad_batches", "-2", "at least 1"),
+        ("check_val_every_n_epoch", "0", "at least 1"),
+        ("val_check_interval", "0", "above 0"),
+        ("gradient_clip_val", "-1.0", "at least 0"),
+    ],
+)
+def test_numbers_of_the_trainer_that_are_too_small_are_refused(here, capfd, flag, value, least):
+    assert f"`--trainer.{flag}` (={value}) must be {least}" in refused(["fit", f"--trainer.{flag}={value}"], capfd)
+
+
 @pytest.mark.parametrize("flag", ["--data.datset", "--datset"])
 def test_an_error_names_the_program_whose_flags_they_are(here, monkeypatch, capfd, flag):
     monkeypatch.setattr(sys, "argv", ["mine.py", "--data=seqsum.data.Translation", f"{flag}=made"])
