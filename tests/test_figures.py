@@ -101,6 +101,12 @@ def test_nothing_is_cut_off(batch, steps, operation):
     assert plt.get_fignums() == [], "pyplot keeps figures alive"
 
 
+@pytest.mark.parametrize("finite", [0, 1, 9])
+def test_units_of_a_network_that_diverged_have_no_leak(finite):
+    gates = torch.rand(50, 4, 9).where(torch.arange(9) < finite, torch.nan)
+    draw(plot_leaks(gates, torch.randn(9)))
+
+
 @pytest.mark.parametrize(
     "scale", [1e-6, pytest.param(0.006, marks=pytest.mark.slow), pytest.param(1e4, marks=pytest.mark.slow), 1e12]
 )
@@ -203,6 +209,8 @@ def test_plot_sums_of_a_users_files_shows_what_each_digit_was_read_as():
     [
         (["a_long_name_1_x_y.png", "a_long_name_2_x_y.png"], ["…1_x_y.png", "…2_x_y.png"]),
         (["a_long_name_1_of_many.png", "a_long_name_12_of_many.png"], ["…1…", "…12…"]),
+        (["a_long_name_1.png", "of/a_long_name_1.png"], ["a_long…1.png", "…of/…"]),
+        (["x" * 20, "x" * 40], ["xxxxxx…xxxxx", "…xxxxx…xxxx…"]),
         (["of_a/long_name.jpeg", "of_b/long_name.jpeg"], ["…a…", "…b…"]),
         (["short.png", "a_name_that_is_long.png", "a_name_that_is_long.png"], ["short.png", *["a_name…g.png"] * 2]),
     ],

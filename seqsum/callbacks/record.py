@@ -96,4 +96,5 @@ def add_graph(writer: SummaryWriter, network: nn.Module, batch: Batch) -> None:
             warnings.filterwarnings("ignore", ".*torch.jit.trace.* is deprecated")  # caused by torch itself
             writer.add_graph(traced, inputs)
     except Exception as error:  # a user's own network may need more than the inputs, or can't be copied
-        rank_zero_warn(f"TensorBoard shows no graph of the network, since it can't be traced: {error}")
+        why = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)  # without both graphs
+        rank_zero_warn(f"TensorBoard shows no graph of the network, since it can't be traced: {why}")

@@ -100,7 +100,8 @@ def plot_leaks(forget_gate: Tensor, weights: Tensor) -> Figure:
     axes.plot(leak.clamp(min=1e-8).numpy(), shown(weights).abs().numpy(), "o", color=INK, markersize=3, alpha=0.6)
     axes.set_xscale("log")
     axes.xaxis.set_minor_formatter(NullFormatter())  # within one decade their labels would overlap
-    least, most = np.log10(leak.clamp(min=1e-8, max=1).aminmax()).tolist()
+    finite = leak[leak.isfinite()]
+    least, most = np.log10(finite.clamp(min=1e-8, max=1).aminmax()).tolist() if len(finite) else (-1.0, 0.0)
     axes.set_xlim(10 ** (math.floor(least) - 0.1), 10 ** (math.ceil(most) + 0.1))
     axes.set_xlabel("leak of the unit, 1 − mean forget gate (logarithmic)", fontsize=FONT)
     axes.set_title("weight of the unit in the sum", fontsize=FONT, loc="left")

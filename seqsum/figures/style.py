@@ -152,7 +152,9 @@ def shorten_all(paths: Iterable[str], most: int) -> dict[str, str]:
             differing = "".join(of_path[begin:])
             if len(differing) >= most:
                 differing = f"{''.join(of_path[begin : len(of_path) - end])}…"
-            shortened[path] = text if len(group) == 1 else shorten(f"…{differing}", most)
+            # nothing is left of one that the others only add something to
+            alone = len(group) == 1 or not differing.strip("…")
+            shortened[path] = text if alone else shorten(f"…{differing}", most)
     return shortened
 
 
