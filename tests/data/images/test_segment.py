@@ -9,6 +9,7 @@ from scipy import ndimage
 from seqsum.data import load_splits
 from seqsum.data.images.frames import UnreadableError
 from seqsum.data.images.segment import cut_digits
+from seqsum.data.images.sheet import without_table
 from tests.data.images.drawing import crop, draw, enlarge, jpeg, likeness, page, photograph, rendered, row, rule
 
 INKS = rendered(24)
@@ -147,10 +148,22 @@ def test_a_pale_pencil_is_found_whole(k):
 
 
 @pytest.mark.parametrize("table", [0.05, 0.15, 0.3])
-def test_a_dark_table_around_the_sheet_is_no_ink(table):
+@pytest.mark.parametrize("margin", [40, 120, 250])  # the sheet is 58, 27 and 12 % of the image
+def test_a_dark_table_around_the_sheet_is_no_ink(table, margin):
     for ink in BIG[:2]:
         sheet = 0.9 - 0.6 * page(ink, 260, 260, 60, 60)
-        looks_like(ndimage.gaussian_filter(table + page(sheet - table, 340, 340, 40, 40), 1), ink)
+        size = 260 + 2 * margin
+        looks_like(ndimage.gaussian_filter(table + page(sheet - table, size, size, margin, margin), 1), ink)
+
+
+@pytest.mark.parametrize(("stroke", "margin"), [(5, 10), (12, 10), (5, 60), (12, 60), (20, 60), (20, 120)])
+def test_the_hole_of_a_clocks_digit_is_no_ink(stroke, margin):
+    digit = np.ones((140, 80))
+    digit[stroke : 70 - stroke // 2, stroke:-stroke] = 0
+    for halves in (slice(70 + stroke // 2, -stroke), slice(70 - stroke // 2, -stroke)):  # 8, then 0
+        digit[halves, stroke:-stroke] = 0
+        grey = 0.9 * page(digit, 140 + 2 * margin, 80 + 2 * margin, margin, margin)
+        assert np.array_equal(without_table(grey), grey)
 
 
 @pytest.mark.parametrize(("ink", "squared"), [(BIG[0], False), (BIG[1], True)], ids=["lined", "squared"])
