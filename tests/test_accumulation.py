@@ -56,11 +56,14 @@ class Penalised(SequenceModule):
         return found | {"loss": found["loss"] + 0.5 * self.network.head.weight.square().sum()}
 
 
+def small_network():
+    return SequenceNetwork(Flatten(3), LSTM(3, 5, batch_first=True), torch.nn.Linear(5, 1))
+
+
 def train(batches, accumulate, kind=SequenceModule):
     """Return the gradients of every step, as callbacks see them, and the weights after two epochs."""
     torch.manual_seed(0)
-    network = SequenceNetwork(Flatten(3), LSTM(3, 5, batch_first=True), torch.nn.Linear(5, 1))
-    module = kind(network, optimizer=partial(torch.optim.SGD, lr=0.1), schedule="constant").double()
+    module = kind(small_network(), optimizer=partial(torch.optim.SGD, lr=0.1), schedule="constant").double()
     seen = []
 
     def note(trainer, module, optimizer):
@@ -90,6 +93,33 @@ def test_several_batches_give_the_gradients_of_one_of_all_their_rows(seed, kind,
     found, expected = train(batches, accumulate, kind), train(joined(batches, sizes), 1, kind)
     assert len(found[0]) == 2 * len(sizes)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)  # the loss is of float32
+
+
+@pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+def test_a_training_that_ended_within_a_step_leaves_nothing_for_the_next():
+    def stop(trainer, module, batch, batch_idx):
+        if batch_idx == 1:
+            raise ValueError("within a step")
+
+    optimizer = partial(torch.optim.SGD, lr=0.0)
+    module = SequenceModule(small_network(), optimizer=optimizer, schedule="constant").double()
+    batches, seen = draw(0), []
+
+    def fit(*callbacks):
+        note = pl.callbacks.LambdaCallback(
+            on_before_optimizer_step=lambda *_: seen.append(module.network.head.bias.grad.clone())
+        )
+        options = {"max_epochs": 1, "accumulate_grad_batches": 3, "logger": False, "enable_checkpointing": False}
+        options["precision"] = "64-true"
+        trainer = pl.Trainer(accelerator="cpu", enable_progress_bar=False, callbacks=[note, *callbacks], **options)
+        trainer.fit(module, datamodule=Rows(batches))
+
+    with pytest.raises(ValueError, match="within a step"):
+        fit(pl.callbacks.LambdaCallback(on_train_batch_start=stop))
+    fit()
+    first = len(seen)
+    fit()
+    torch.testing.assert_close(seen[:first], seen[first:], rtol=0, atol=0)
 
 
 def test_batches_with_as_many_terms_keep_every_bit():

@@ -31,6 +31,11 @@ class Doubled(Tensor):
         return function(*plain, **(options or {}))
 
 
+class DoubledParameter(Doubled, nn.Parameter):
+    def __new__(cls, held):
+        return Tensor._make_subclass(cls, held.as_subclass(Tensor).clone(), True)
+
+
 class Replacing(TorchFunctionMode):
     """Replaces tanh by a function that stays linear longer."""
 
@@ -75,11 +80,14 @@ def on_all(register):
     return attach
 
 
-def replace_weight(layer, stack):
-    recall = layer.cells[0].recall
-    weight = recall.weight.detach().as_subclass(Doubled)
-    del recall.weight
-    recall.weight = weight
+def replace_weight(put):
+    def attach(layer, stack):
+        recall = layer.cells[0].recall
+        weight = recall.weight.detach().as_subclass(Doubled)
+        del recall.weight
+        put(recall, weight)
+
+    return attach
 
 
 WATCHERS = {
@@ -93,7 +101,11 @@ WATCHERS = {
     "full backward pre-hook of all": on_all("register_module_full_backward_pre_hook"),
     "forward": lambda layer, stack: setattr(layer.cells[0].recall, "forward", torch.zeros_like),
     "call": lambda layer, stack: setattr(layer.cells[0].recall, "__class__", Loud),
-    "tensor subclass": replace_weight,
+    "tensor subclass": replace_weight(lambda recall, weight: setattr(recall, "weight", weight)),
+    "parameter of a subclass": replace_weight(
+        lambda recall, weight: recall._parameters.__setitem__("weight", DoubledParameter(weight))
+    ),
+    "buffer of a subclass": replace_weight(lambda recall, weight: recall.register_buffer("weight", weight)),
     "function mode": lambda layer, stack: stack.enter_context(Replacing()),
 }
 
@@ -135,6 +147,14 @@ def test_a_script_by_name_refuses_what_it_would_leave_out(name):
         WATCHERS[name](layer, stack)
         with pytest.raises(RuntimeError, match=r"'script'\) would leave out .* of Own: use 'auto'"):
             run(layer)
+
+
+@pytest.mark.parametrize("backend", ["auto", "script"])
+def test_inputs_of_a_tensor_subclass_keep_their_functions(backend):
+    layer, inputs = make(Own, backend), torch.randn(4, 2, 3, dtype=torch.float64)
+    expected, _ = Recurrent(layer.cells[0], backend="eager")(2 * inputs)
+    outputs, _ = layer(inputs.as_subclass(Doubled))
+    torch.testing.assert_close(outputs.as_subclass(Tensor), expected)
 
 
 @pytest.mark.parametrize("kind", [Own, RNN, LSTM])
