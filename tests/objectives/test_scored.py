@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from seqsum.data import Batch, ScoredSteps
+from seqsum.module import SequenceModule
 from seqsum.objectives import (
     Classification,
     Increments,
@@ -82,3 +83,28 @@ def test_scored_steps_alone_train_as_all_steps_do(name, seed, masks):
     scored = torch.ones(B, S, dtype=torch.bool) if batch.scored is None else batch.scored
     found = measure(objective, outputs, *batch.pair(ScoredSteps(outputs[scored]), objective.by_step))
     torch.testing.assert_close(found, measure(objective, outputs, outputs, batch), equal_nan=True)
+
+
+class ScoredAlone(torch.nn.Module):
+    """Hands over the outputs of scored steps in training."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.outputs = torch.nn.Parameter(outputs.detach())
+
+    def forward(self, batch):
+        return ScoredSteps(self.outputs[batch.scored]) if self.training else self.outputs
+
+
+@of_objectives
+def test_a_training_does_so_too(name):
+    objective = OBJECTIVES[name]()
+    outputs, batch = draw(objective, 0, ["target_mask"])
+    module = SequenceModule(ScoredAlone(outputs), objective)
+    loss, count = module.train().training_loss(batch)
+    torch.testing.assert_close(loss, objective.loss(outputs, batch))
+    assert count == objective.scored(batch).sum()
+    metrics = objective.metrics()
+    metrics.update(outputs.detach(), batch.targets, batch.scored)
+    found = {key.removeprefix("train/"): value for key, value in module.train_metrics.compute().items()}
+    torch.testing.assert_close(found, metrics.compute(), equal_nan=True)
