@@ -115,6 +115,8 @@ class SequenceModule(GraphedModule):
             raise ValueError(
                 f"`monitor` (={monitor!r}) of {type(self.objective).__name__} must say in what: 'val/{monitor}'"
             )
+        for name, metric in metrics.items(keep_base=True, copy_state=False):
+            _check_update(self.objective, name, metric)
         self.train_metrics = separate(metrics, "train/")
         self.val_metrics = separate(metrics, "val/")
         self.test_metrics = separate(metrics, "test/")
@@ -336,6 +338,22 @@ def _without_starts(settings: Any) -> Any:
     if not isinstance(settings, Mapping):
         return settings
     return {name: None if name in STARTS else _without_starts(inner) for name, inner in settings.items()}
+
+
+def _check_update(objective: Objective, name: str, metric: Metric) -> None:
+    """Refuse a metric that does not take what a step gives it, as torchmetrics' own do not.
+
+    Raises:
+        InputError: It does not.
+    """
+    try:
+        inspect.signature(metric.update).bind(None, None, None)
+    except TypeError as error:
+        kind = type(metric).__name__
+        raise InputError(
+            f"`update` of {kind}, the metric {name!r} of {type(objective).__name__}, must take outputs, targets and "
+            "the mask of the scored steps: call torchmetrics' own from an `update` that does"
+        ) from error
 
 
 def _check_rates(

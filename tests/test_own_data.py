@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch.utils.data import DataLoader
-from torchmetrics import MetricCollection
+from torchmetrics import MeanSquaredError, MetricCollection
 
 from seqsum.cli import main
 from seqsum.data import Batch, SequenceData
@@ -65,6 +65,29 @@ class TwoNumbers(Objective):
 
     def answers(self, outputs, batch):
         return outputs[..., 0]
+
+
+class NoSuper(Plain):
+    def __init__(self, size: int = 3) -> None:
+        self.size = size
+
+
+def test_data_that_do_not_call_their_bases_constructor_are_told_so(here, capfd):
+    with pytest.raises(SystemExit):
+        main([*TRAIN[1:], f"--data={__name__}.NoSuper", f"--model.objective={__name__}.TwoNumbers"])
+    assert "error: `__init__` of NoSuper must first call `super().__init__()`" in capfd.readouterr().err
+
+
+class OfTorchmetrics(TwoNumbers):
+    def metrics(self):
+        return MetricCollection({"error": MeanSquaredError()})
+
+
+def test_metrics_of_torchmetrics_are_refused_before_the_first_step(here, capfd):
+    with pytest.raises(SystemExit):
+        main([*TRAIN[1:], f"--data={__name__}.Plain", f"--model.objective={__name__}.OfTorchmetrics"])
+    said = "error: `update` of MeanSquaredError, the metric 'error' of OfTorchmetrics, must take outputs, targets and"
+    assert said in capfd.readouterr().err
 
 
 class Misspelt(TwoNumbers):

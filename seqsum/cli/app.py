@@ -117,6 +117,8 @@ class SeqsumCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings, made = self.config[self.subcommand], self.config_init[self.subcommand]
+        if "trainer" not in vars(self.datamodule):  # Lightning's constructor sets it
+            raise InputError(f"`__init__` of {type(self.datamodule).__name__} must first call `super().__init__()`")
         self._check_checkpoint(settings)
         check_numbers(made.trainer)
         self._prepare_data(settings)

@@ -52,8 +52,11 @@ def find_files(path: str, kind: Kind, found: OwnFiles) -> list[Path] | None:
     matches = [Path(match) for match in sorted(glob(path, recursive=True), key=_natural)] if is_pattern(path) else []
     if not matches:
         return None
-    # `**` matches a folder and also what is in it
-    files = [*dict.fromkeys(file for match in matches for file in _files(match, kind, found, matches))]
+    # `**` matches a folder and also what is in it, and follows links in circles
+    by_place: dict[str, Path] = {}
+    for file in (file for match in matches for file in _files(match, kind, found, matches)):
+        by_place.setdefault(os.path.realpath(file), file)
+    files = [*by_place.values()]
     if not files:
         skip(found, path, f"matches no {kind.name} ({', '.join(kind.suffixes)})")
     return files

@@ -73,6 +73,15 @@ def test_a_pattern_of_folders_within_folders_reads_each_file_once(tmp_path):
     assert not found.left_out()
 
 
+def test_a_link_in_a_circle_reads_no_file_twice(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner/loop").symlink_to(tmp_path, target_is_directory=True)
+    paths = [save(tmp_path / name, DIGITS[k]) for k, name in enumerate(["1.png", "inner/2.png"])]
+    (sequence,) = read_images([str(tmp_path / "**/*.png")]).sequences
+    assert holds(sequence, 0, 1)
+    assert sequence.sources == paths
+
+
 def test_a_pattern_of_folders_without_images_is_named(tmp_path):
     (tmp_path / "none").mkdir()
     (tmp_path / "none/notes.txt").write_text("")
