@@ -24,24 +24,26 @@ class Accumulation:
     def __init__(self) -> None:
         self.first: Tensor | None = None  # terms of the first batch: weights near 1 don't overflow float16
         self.total: Tensor | None = None
-        self.weight: Tensor | None = None  # of the batch at hand, until its backward pass
+        self.waiting: Tensor | None = None  # terms of the batch at hand, until its backward pass
 
     def count(self, terms: Tensor) -> None:
-        """Take note of a batch, before its backward pass.
+        """Take note of the terms in a mean that the next backward pass is of.
 
         Args:
-            terms: Scalar, their number in the mean, of all processes.
+            terms: Scalar, their number, of all processes.
         """
         terms = terms.detach().float()
-        if self.first is None or self.total is None:
-            self.first, self.total = terms.clamp(min=1), torch.zeros_like(terms)
-        self.total = self.total + terms
-        self.weight = terms / self.first
+        self.waiting = terms if self.waiting is None else self.waiting + terms  # a step may have several losses
 
     def weigh(self, loss: Tensor) -> Tensor:
         """Weigh the loss to differentiate, with all that a `training_step` of the user's own has added to it."""
-        weight, self.weight = self.weight, None
-        return loss if weight is None else loss * weight
+        terms, self.waiting = self.waiting, None
+        if terms is None:
+            return loss
+        if self.first is None or self.total is None:
+            self.first, self.total = terms.clamp(min=1), torch.zeros_like(terms)
+        self.total = self.total + terms
+        return loss * (terms / self.first)
 
     def finish(self, parameters: Iterable[nn.Parameter], batches: int) -> None:
         """Turn the gradients that have been added up into those of the mean over all terms; begin anew.

@@ -115,8 +115,9 @@ class SequenceModule(GraphedModule):
             raise ValueError(
                 f"`monitor` (={monitor!r}) of {type(self.objective).__name__} must say in what: 'val/{monitor}'"
             )
-        for name, metric in metrics.items(keep_base=True, copy_state=False):
-            _check_update(self.objective, name, metric)
+        if type(self)._shared_step is SequenceModule._shared_step:
+            for name, metric in metrics.items(keep_base=True, copy_state=False):
+                _check_update(self.objective, name, metric)
         self.train_metrics = separate(metrics, "train/")
         self.val_metrics = separate(metrics, "val/")
         self.test_metrics = separate(metrics, "test/")

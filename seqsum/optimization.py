@@ -81,7 +81,8 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
             which a plateau is seen that is to rise; one that is to fall is `val/loss`.
 
     Raises:
-        InputError: `one_cycle` needs the length of the training, which is unknown.
+        InputError: `one_cycle` needs the length of the training, which is unknown; or a plateau is waited for in a
+            validation that there is not.
     """
     if schedule == "constant":
         return None
@@ -103,13 +104,24 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
         falling = planned["scheduler"].mode == "min"
         watched = getattr(planned["scheduler"], "monitor", "val/loss" if falling else module.objective.monitor)
         planned.setdefault("monitor", watched)
-        planned.setdefault("frequency", module.trainer.check_val_every_n_epoch or 1)  # with each validation
-        if planned["monitor"].startswith("val/") and not module.trainer.limit_val_batches:
-            raise InputError(
-                f"`--model.schedule` waits for a plateau of {planned['monitor']}, and there is no validation: give "
-                "another schedule, or `--trainer.limit_val_batches`"
-            )
+        if planned["monitor"].startswith("val/") and module._trainer is not None:
+            _follow_validations(planned, module._trainer)
     return planned
+
+
+def _follow_validations(planned: dict[str, Any], trainer: Trainer) -> None:
+    """Let a schedule look at its metric with each validation.
+
+    Raises:
+        InputError: There is none.
+    """
+    if not trainer.limit_val_batches and planned.get("strict", True):
+        raise InputError(
+            f"`--model.schedule` waits for a plateau of {planned['monitor']}, and there is no validation: give another "
+            "schedule, or `--trainer.limit_val_batches`"
+        )
+    if planned.get("interval", "epoch") == "epoch":
+        planned.setdefault("frequency", trainer.check_val_every_n_epoch or 1)
 
 
 def step_plateau_schedules(trainer: Trainer) -> None:

@@ -56,6 +56,14 @@ class Penalised(SequenceModule):
         return found | {"loss": found["loss"] + 0.5 * self.network.head.weight.square().sum()}
 
 
+class Twice(SequenceModule):
+    """Has two losses in a step, which are the same."""
+
+    def training_step(self, batch, batch_idx):
+        one, other = (super(Twice, self).training_step(batch, batch_idx) for _ in range(2))
+        return one | {"loss": (one["loss"] + other["loss"]) / 2}
+
+
 def small_network():
     return SequenceNetwork(Flatten(3), LSTM(3, 5, batch_first=True), torch.nn.Linear(5, 1))
 
@@ -85,7 +93,7 @@ def train(batches, accumulate, kind=SequenceModule):
 
 @pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("kind", [SequenceModule, Penalised])
+@pytest.mark.parametrize("kind", [SequenceModule, Penalised, Twice])
 @pytest.mark.parametrize("accumulate", [2, 3, 20])  # the last step of an epoch has two batches of three, or eight of 20
 def test_several_batches_give_the_gradients_of_one_of_all_their_rows(seed, kind, accumulate):
     batches = draw(seed)

@@ -151,7 +151,6 @@ def test_a_schedule_of_ones_own_may_say_when_it_changes():
 def test_a_plateau_is_seen_in_what_falls_or_rises(mode, watched):
     made = planned(lambda optimizer: ReduceLROnPlateau(optimizer, mode), monitor="exact_step")
     assert made["monitor"] == watched
-    assert made["frequency"] == 1
 
 
 def test_a_plateau_is_looked_for_with_each_validation():
@@ -160,9 +159,12 @@ def test_a_plateau_is_looked_for_with_each_validation():
     without = {"limit_val_batches": 0}
     with pytest.raises(InputError, match="waits for a plateau of val/loss, and there is no validation"):
         planned(ReduceLROnPlateau, without)
-    of_training = {"monitor": "train/loss"}
-    made = planned(lambda optimizer: {"scheduler": ReduceLROnPlateau(optimizer), **of_training}, without)
-    assert made["monitor"] == "train/loss"
+    options: dict
+    for options in ({"monitor": "train/loss"}, {"strict": False}):
+        made = planned(lambda optimizer, given=options: {"scheduler": ReduceLROnPlateau(optimizer), **given}, without)
+        assert made.get("frequency", 1) == 1
+    module = SequenceModule(schedule=ReduceLROnPlateau)
+    assert module.configure_optimizers()["lr_scheduler"]["monitor"] == "val/loss", "without a Trainer, too"
 
 
 @pytest.mark.parametrize(

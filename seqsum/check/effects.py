@@ -117,8 +117,9 @@ def _require_start_of_its_own(subject: Subject) -> None:
     expected = "zeros for each row, such as `input.new_zeros(len(input), hidden_size)`"
     for rows in (BATCH, 1, 2 * BATCH + 1):
         example = f"`forward(input)` of {rows} row{'' if rows == 1 else 's'}"
-        cell = cast("ModuleCell", nn.Module.float(subject.fresh()))  # `torch.zeros(...)` is of float32
-        inputs, sizes = subject.inputs(rows).float(), [(rows, cell.hidden_size)] * (1 + len(cell.state_size))
+        cell = cast("ModuleCell", subject.as_made())
+        inputs = subject.inputs(rows).to(next(cell.parameters(), torch.empty(0)))
+        sizes = [(rows, cell.hidden_size)] * (1 + len(cell.state_size))
         try:
             results = [cell.begin(inputs) for _ in range(2)]
         except USER_ERRORS as error:
@@ -142,7 +143,7 @@ def _require_start_of_its_own(subject: Subject) -> None:
                 where=subject.find_in_step("rand|normal") or subject.where(),
             )
         if not torch.allclose(begun, from_zeros, atol=ROUNDING):
-            learned = _reached(begun, cell) - _reached(from_zeros, cell)
+            learned = subject.parameters_of_the_start()
             difference = (begun - from_zeros).abs().max().item()
             raise Fault(
                 "sequences begin from learned states" if learned else "a sequence begins from other numbers than zero",
@@ -157,13 +158,6 @@ def _require_start_of_its_own(subject: Subject) -> None:
 def _in_a_row(result: tuple[Tensor, list[Tensor]]) -> Tensor:
     output, states = result
     return torch.cat([output.flatten(), *(state.flatten() for state in states)])
-
-
-def _reached(result: Tensor, cell: Any) -> set[int]:
-    """Which parameters a result depends on, by their place."""
-    weights = list(cell.parameters())
-    gradients = torch.autograd.grad(result.sum(), weights, allow_unused=True) if result.requires_grad else ()
-    return {place for place, gradient in enumerate(gradients) if gradient is not None}
 
 
 def _begin(cell: Any, inputs: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from seqsum.check.adapter import ModuleCell
 from seqsum.check.places import find_frame, find_line, place_of, source_file
+from seqsum.check.report import USER_ERRORS
 from seqsum.check.watch import Call, watch
 from seqsum.recurrent import RecurrentCell
 
@@ -70,6 +72,19 @@ class Subject:
     def fresh(self) -> RecurrentCell:
         """A copy in float64, in evaluation, that a check may spoil."""
         return copy.deepcopy(self._pristine)
+
+    def as_made(self) -> RecurrentCell:
+        """A copy of the type that it was made in, which `torch.zeros(...)` in it may need."""
+        floats = (weight.dtype for weight in self.original.parameters() if weight.is_floating_point())
+        return nn.Module.to(self.fresh(), next(floats, torch.get_default_dtype()))
+
+    def parameters_of_the_start(self) -> set[str]:
+        """Names of the parameters that no step reads, but what a sequence begins from."""
+        cell = self.as_made()
+        inputs = self.inputs(BATCH).to(next(cell.parameters(), torch.empty(0)))
+        state = [draw((BATCH, size), 59).to(inputs) for size in cell.state_size]
+        output, new = cell.step(cell.project(inputs), state + self.constants(cell, BATCH, inputs))
+        return _reached(_begin(cell, inputs), cell) - _reached([output, *new], cell)
 
     def inputs(self, *shape: int, seed: int = 0) -> Tensor:
         """Random inputs `(…, F)` in float64."""
@@ -130,6 +145,27 @@ class Subject:
     def place_in(self, error: BaseException) -> str:
         """Where in the user's file an error arose, and the line that stands there; "" if not there."""
         return find_frame(error, source_file(self.kind))
+
+
+def _begin(cell: RecurrentCell, inputs: Tensor) -> list[Tensor]:
+    """The state that a sequence begins from; of a plain module given none, the result of its first step."""
+    if not isinstance(cell, ModuleCell):
+        return cell.initial_state(len(inputs), inputs)
+    if cell.begins_itself:
+        with suppress(*USER_ERRORS):  # a finding of `begins_alike`
+            output, states = cell.begin(inputs)
+            return [output, *states]
+    return []
+
+
+def _reached(results: Sequence[Tensor], cell: RecurrentCell) -> set[str]:
+    """Names of the parameters that results depend on."""
+    weights = {name.removeprefix("module."): weight for name, weight in cell.named_parameters() if weight.requires_grad}
+    total = sum(result.sum() for result in results if result.requires_grad)
+    if not isinstance(total, Tensor) or not weights:
+        return set()
+    gradients = torch.autograd.grad(total, [*weights.values()], allow_unused=True)
+    return {name for name, gradient in zip(weights, gradients, strict=True) if gradient is not None}
 
 
 def draw(shape: Sequence[int], seed: int) -> Tensor:

@@ -120,7 +120,8 @@ class SeqsumCLI(LightningCLI):
         if "trainer" not in vars(self.datamodule):  # Lightning's constructor sets it
             raise InputError(f"`__init__` of {type(self.datamodule).__name__} must first call `super().__init__()`")
         self._check_checkpoint(settings)
-        check_numbers(made.trainer)
+        if self.subcommand == "fit":
+            check_numbers(made.trainer)
         self._prepare_data(settings)
         self._note_settings(settings)
         name = run_name(settings, self.subcommand, self.datamodule)

@@ -163,8 +163,10 @@ def dump_settings(settings: Any, in_a_line: bool = False) -> str:
     Objects are left out: flags and files can give none, so they are defaults of a class, which has them again later.
     """
     found = _without_objects(settings)
-    options: dict[str, Any] = {"default_flow_style": in_a_line, "width": math.inf if in_a_line else None}
-    return yaml.dump(found, Dumper=_Dumper, allow_unicode=True, sort_keys=False, **options)
+    options: dict[str, Any] = {"default_flow_style": True, "width": math.inf, "default_style": None}
+    if not in_a_line:
+        options = {"default_flow_style": False, "allow_unicode": True}
+    return yaml.dump(found, Dumper=_Dumper, sort_keys=False, **options)
 
 
 def _without_objects(value: Any) -> Any:

@@ -62,11 +62,11 @@ def read_wanted(settings: Namespace) -> Wanted:
     )
 
 
-LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
+LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1}
 
 
 def check_numbers(settings: Namespace) -> None:
-    """Refuse numbers that the Trainer would take, and a training only stumble over.
+    """Refuse numbers that the Trainer takes, and a training stumbles over.
 
     Raises:
         InputError: One is too small.
@@ -74,8 +74,9 @@ def check_numbers(settings: Namespace) -> None:
     for name, least in LEAST.items():
         if (given := settings[name]) is not None and given < least:
             raise InputError(f"`--trainer.{name}` (={given}) must be at least {least}")
-    if settings.val_check_interval == 0:
-        raise InputError("`--trainer.val_check_interval` (=0) must be above 0")
+    interval = settings.val_check_interval
+    if isinstance(interval, int | float) and interval <= 0:
+        raise InputError(f"`--trainer.val_check_interval` (={interval}) must be above 0")
 
 
 def check_added(wanted: Wanted, module: SequenceModule) -> None:

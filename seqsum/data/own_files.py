@@ -53,9 +53,9 @@ def find_files(path: str, kind: Kind, found: OwnFiles) -> list[Path] | None:
     if not matches:
         return None
     # `**` matches a folder and also what is in it, and follows links in circles
-    by_place: dict[str, Path] = {}
+    by_place: dict[tuple[str, str], Path] = {}  # a file may be linked to on purpose, more than once
     for file in (file for match in matches for file in _files(match, kind, found, matches)):
-        by_place.setdefault(os.path.realpath(file), file)
+        by_place.setdefault((os.path.realpath(file.parent), file.name), file)
     files = [*by_place.values()]
     if not files:
         skip(found, path, f"matches no {kind.name} ({', '.join(kind.suffixes)})")

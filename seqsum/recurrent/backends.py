@@ -47,7 +47,9 @@ Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "trito
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 # they access memory by address, or change tensors in place
 KERNELS: dict[str, Callable[[RecurrentCell], Run | str]] = {
-    **{"bptt": find_bptt_kernel, "native": find_native_kernel, "triton": find_triton_kernel},
+    "bptt": find_bptt_kernel,
+    "native": find_native_kernel,
+    "triton": find_triton_kernel,
 }
 
 

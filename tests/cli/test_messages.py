@@ -48,7 +48,7 @@ def test_a_misspelt_flag_is_recognized(here, capfd, flags, said):
         ("accumulate_grad_batches", "-2", "at least 1"),
         ("check_val_every_n_epoch", "0", "at least 1"),
         ("val_check_interval", "0", "above 0"),
-        ("gradient_clip_val", "-1.0", "at least 0"),
+        ("val_check_interval", "-1", "above 0"),
     ],
 )
 def test_numbers_of_the_trainer_that_are_too_small_are_refused(here, capfd, flag, value, least):

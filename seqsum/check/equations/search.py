@@ -51,7 +51,7 @@ class Search:
         self.sizes = (self.cell.input_size, self.cell.hidden_size)
         self.weights = draw_weights(equations.gates, *self.sizes)
         self.x = draw((ROWS, self.sizes[0]), 51)
-        self._initial = self._parameters_of_the_initial_state()
+        self._initial = subject.parameters_of_the_start()
         self.gives_output = not subject.wrapped or not self._is_output_first_state(subject)
         self.states = {name: draw((ROWS, self.sizes[1]), 52 + k) for k, name in enumerate(equations.states)}
 
@@ -59,18 +59,6 @@ class Search:
         """Whether a plain module returns its states alone, of which the adapter takes the first for the output."""
         output, new = subject.cell.step(subject.cell.project(self.x), subject.state(ROWS))
         return output is new[0]
-
-    def _parameters_of_the_initial_state(self) -> list[str]:
-        """Names of those that are no weights of a gate, but where sequences begin."""
-        named = [(name.removeprefix("module."), p) for name, p in self.cell.named_parameters()]
-        begun = [state for state in self.cell.initial_state(ROWS, self.x) if state.requires_grad]
-        if not begun or not named:
-            return []
-        state = [draw((ROWS, size), 59) for size in self.cell.state_size]
-        output, new = self.cell.step(self.cell.project(self.x), state + self.subject.constants(self.cell, ROWS, self.x))
-        sums = (torch.cat([part.flatten() for part in parts]).sum() for parts in (begun, [output, *new]))
-        of_start, of_step = (torch.autograd.grad(total, [p for _, p in named], allow_unused=True) for total in sums)
-        return [name for (name, _), a, b in zip(named, of_start, of_step, strict=True) if a is not None and b is None]
 
     def shapes_of_gates(self) -> list[tuple[tuple[str, ...], bool]]:
         """Gates that a cell may have weights for, and whether it has peepholes; all gates and none of these first."""

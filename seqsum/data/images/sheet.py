@@ -10,11 +10,14 @@ from skimage import filters, measure
 
 LEAST_AREA = 0.4  # of the image
 LEAST_FILL = 0.85  # of its bounding box: a rectangle turned by 4° fills this much, a round digit does not
-MOST_INK = 0.35  # of its area: more is the hole of a light digit with square corners, such as the 0 of a clock
 # A smaller one has to look more like a sheet
-LEAST_AREA_OF_SMALL = 0.08
+LEAST_SMALL = 0.08
 LEAST_FILL_OF_SMALL = 0.95
-MOST_EXTENT = 0.7  # of a pen's mark in its bounding box; a hole with square corners fills it
+# A light digit with square corners, such as the 0 of a clock, has holes that fill more of their bounding boxes than a
+# pen's marks do, and, if it is large, more of its area
+MOST_EXTENT = 0.7
+MOST_HOLE = 0.35
+LEAST_MARK = 0.002  # of the sheet; less is a speck
 
 
 def without_table(grey: np.ndarray) -> np.ndarray:
@@ -29,10 +32,10 @@ def without_table(grey: np.ndarray) -> np.ndarray:
     sheet[largest.slice] = largest.image_filled
     on_border = np.concatenate([sheet[0], sheet[-1], sheet[:, 0], sheet[:, -1]]).mean()
     area, fill = sheet.mean(), largest.area_filled / largest.area_bbox
-    is_large = area >= LEAST_AREA and fill >= LEAST_FILL
-    is_small = area >= LEAST_AREA_OF_SMALL and fill >= LEAST_FILL_OF_SMALL and _is_written_on(largest)
-    ink = 1 - largest.area / largest.area_filled
-    if not (is_large or is_small) or ink > MOST_INK or on_border > 0.25:
+    holes = 1 - largest.area / largest.area_filled
+    is_large, is_small = area >= LEAST_AREA and fill >= LEAST_FILL, area >= LEAST_SMALL and fill >= LEAST_FILL_OF_SMALL
+    signs = (holes <= MOST_HOLE, _is_written_on(largest))
+    if not ((is_large and any(signs)) or (is_small and all(signs))) or on_border > 0.25:
         return grey
     inside = ndimage.binary_erosion(sheet, iterations=1 + min(grey.shape) // 50)  # without its soft edge
     if not (inside & ~light).any():
@@ -44,4 +47,5 @@ def without_table(grey: np.ndarray) -> np.ndarray:
 def _is_written_on(light: Any) -> bool:
     """Whether a light region has a hole that is a pen's mark, and no rectangle."""
     holes = measure.regionprops(measure.label(light.image_filled & ~light.image))
-    return any(hole.extent <= MOST_EXTENT for hole in holes)
+    least = LEAST_MARK * light.area_filled
+    return any(hole.extent <= MOST_EXTENT and hole.area >= least for hole in holes)

@@ -73,6 +73,16 @@ def test_a_pattern_of_folders_within_folders_reads_each_file_once(tmp_path):
     assert not found.left_out()
 
 
+def test_files_that_are_linked_more_than_once_are_as_many(tmp_path):
+    (tmp_path / "row").mkdir()
+    paths = [save(tmp_path / f"{k}.png", DIGITS[k]) for k in range(2)]
+    for place, k in enumerate([0, 1, 0]):
+        (tmp_path / f"row/{place}.png").symlink_to(paths[k])
+    for given in ("row", "row/*.png"):
+        (sequence,) = read_images([str(tmp_path / given)]).sequences
+        assert holds(sequence, 0, 1, 0)
+
+
 def test_a_link_in_a_circle_reads_no_file_twice(tmp_path):
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner/loop").symlink_to(tmp_path, target_is_directory=True)
