@@ -43,6 +43,7 @@ PRIVATE = (
     # used where they belong instead of wrapped here: overridden methods, and attributes of a subclass's own
     Private(LightningModule, "_trainer", "seqsum/module.py"),
     Private(LightningModule, "_trainer", "seqsum/graphs/module.py"),
+    Private(LightningModule, "_trainer", "seqsum/optimization.py"),
     Private(RichProgressBar, "_get_train_description", "seqsum/callbacks/console.py"),
     Private(LightningCLI, "_parse_ckpt_path", "seqsum/cli/app.py"),
     Private(LightningCLI, "_run_subcommand", "seqsum/cli/app.py"),
