@@ -159,7 +159,6 @@ def test_a_plateau_is_looked_for_with_each_validation():
     without = {"limit_val_batches": 0}
     with pytest.raises(InputError, match="waits for a plateau of val/loss, and there is no validation"):
         planned(ReduceLROnPlateau, without)
-    options: dict
     for options in ({"monitor": "train/loss"}, {"strict": False}):
         made = planned(lambda optimizer, given=options: {"scheduler": ReduceLROnPlateau(optimizer), **given}, without)
         assert made.get("frequency", 1) == 1

@@ -117,8 +117,8 @@ def _require_start_of_its_own(subject: Subject) -> None:
     expected = "zeros for each row, such as `input.new_zeros(len(input), hidden_size)`"
     for rows in (BATCH, 1, 2 * BATCH + 1):
         example = f"`forward(input)` of {rows} row{'' if rows == 1 else 's'}"
-        cell = cast("ModuleCell", subject.as_made())
-        inputs = subject.inputs(rows).to(next(cell.parameters(), torch.empty(0)))
+        cell = cast("ModuleCell", subject.fresh().to(subject.made_in))
+        inputs = subject.inputs(rows).to(subject.made_in)
         sizes = [(rows, cell.hidden_size)] * (1 + len(cell.state_size))
         try:
             results = [cell.begin(inputs) for _ in range(2)]

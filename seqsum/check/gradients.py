@@ -45,7 +45,8 @@ class OneStep:
 def parameters_used(subject: Subject) -> None:
     """Each parameter has an effect within a few steps from a random or the initial state, if not within many."""
     idle = _idle_parameters(subject, FEW_STEPS) and _idle_parameters(subject, MANY_STEPS)
-    idle = [name for name in idle if name not in subject.parameters_of_the_start()]
+    of_the_start = subject.parameters_of_the_start() if idle else set()
+    idle = [name for name in idle if name not in of_the_start]
     if idle:
         name = idle[0].split(".")[0]
         raise Fault(

@@ -73,15 +73,15 @@ class Subject:
         """A copy in float64, in evaluation, that a check may spoil."""
         return copy.deepcopy(self._pristine)
 
-    def as_made(self) -> RecurrentCell:
-        """A copy of the type that it was made in, which `torch.zeros(...)` in it may need."""
+    @property
+    def made_in(self) -> torch.dtype:
+        """The type that the cell was made in, which `torch.zeros(...)` in it may need."""
         floats = (weight.dtype for weight in self.original.parameters() if weight.is_floating_point())
-        return nn.Module.to(self.fresh(), next(floats, torch.get_default_dtype()))
+        return next(floats, torch.get_default_dtype())
 
     def parameters_of_the_start(self) -> set[str]:
         """Names of the parameters that no step reads, but what a sequence begins from."""
-        cell = self.as_made()
-        inputs = self.inputs(BATCH).to(next(cell.parameters(), torch.empty(0)))
+        cell, inputs = self.fresh().to(self.made_in), self.inputs(BATCH).to(self.made_in)
         state = [draw((BATCH, size), 59).to(inputs) for size in cell.state_size]
         output, new = cell.step(cell.project(inputs), state + self.constants(cell, BATCH, inputs))
         return _reached(_begin(cell, inputs), cell) - _reached([output, *new], cell)

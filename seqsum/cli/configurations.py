@@ -163,10 +163,9 @@ def dump_settings(settings: Any, in_a_line: bool = False) -> str:
     Objects are left out: flags and files can give none, so they are defaults of a class, which has them again later.
     """
     found = _without_objects(settings)
-    options: dict[str, Any] = {"default_flow_style": True, "width": math.inf, "default_style": None}
-    if not in_a_line:
-        options = {"default_flow_style": False, "allow_unicode": True}
-    return yaml.dump(found, Dumper=_Dumper, sort_keys=False, **options)
+    if in_a_line:
+        return yaml.dump(found, Dumper=_Dumper, default_flow_style=True, width=math.inf, sort_keys=False)
+    return yaml.dump(found, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
 
 
 def _without_objects(value: Any) -> Any:
