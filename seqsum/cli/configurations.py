@@ -122,7 +122,8 @@ def without_empty(text: str, sections: Collection[str], where: str) -> str:
         where: What errors call the text.
 
     Raises:
-        TypeError: A section is no mapping. One on the first level may be a text, the name of a file with its settings.
+        TypeError: A section is no mapping, or a class path no text. A section on the first level may be a text, the
+            name of a file with its settings.
         yaml.YAMLError: It is not YAML.
     """
     root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -138,9 +139,11 @@ def without_empty(text: str, sections: Collection[str], where: str) -> str:
             continue
         names, tags = (sections, (NULL, TEXT)) if node is root else (("init_args",), (NULL,))
         for name, value in node.value:
+            given = f"`{name.value}` (={text[value.start_mark.index : value.end_mark.index].strip()}) in {where}"
             if name.value in names and not isinstance(value, yaml.MappingNode) and value.tag not in tags:
-                given = f"`{name.value}` (={text[value.start_mark.index : value.end_mark.index].strip()})"
-                raise TypeError(f"{given} in {where} must be a mapping, from names of settings to their values")
+                raise TypeError(f"{given} must be a mapping, from names of settings to their values")
+            if name.value == "class_path" and value.tag != TEXT:
+                raise TypeError(f"{given} must be the name of a class")
         kept = [(name, value) for name, value in node.value if name.value not in names or value.tag != NULL]
         empty += len(node.value) - len(kept)
         node.value = kept

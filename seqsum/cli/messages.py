@@ -54,10 +54,15 @@ def in_words(message: str, owner: type | None = None) -> str:
         if reason.startswith("while "):  # as errors of YAML begin
             return f"`--{name}` (={given}) is not YAML: {' '.join(reason.split())}"
         return in_words(reason, owner)
+    if missing := re.fullmatch(r"the following arguments are required: (.+)", message):
+        names = " and ".join(f"`{name}`" for name in missing[1].split(", "))
+        return f"{names} of {owner.__name__} must be given" if owner else message
     about = re.match(r'Parser key "(.+?)":\s*(.*)\Z', message, re.DOTALL)
     if about is None:
         return message
     place, rest = about[1], about[2]
+    if path := re.fullmatch(r"(?:File does not exist|Path is not a file): '(.*)'", rest):
+        return f"`--{place}` (={path[1]}) is not a file"
     if inner := re.search(rf"\n( *)- ({UNION}.*)", f"\n{rest}", re.DOTALL):  # of a list
         rest = textwrap.dedent(f"{inner[1]}  {inner[2]}")
     if alone := re.fullmatch(r"(Expected a .+?)\. Got value: (.*)", rest, re.DOTALL):
@@ -97,7 +102,7 @@ def _sentence(setting: str, value: str, tried: Iterable[str], subtypes: str) -> 
             problem = " ".join(found[2].split())
         elif found := re.match(r"Not a valid subclass of (\w+)", part):
             kinds.append(f"a subclass of {found[1]}")
-        elif found := re.fullmatch(r"Import path does not correspond to a (subclass of \w+)", part):
+        elif found := re.fullmatch(r"Import path (?:\S+ )?does not correspond to a (subclass of \w+)", part):
             problem = f"it is no {found[1]}"
         elif found := re.match(r"Type .* expects a function or a callable class: (.*?)(?:\. Got value|\Z)", part):
             problem = found[1]

@@ -105,7 +105,7 @@ class Parser(OwnDefaultsParser):
         if found := re.fullmatch(r"Option '(.+)' is not accepted", message):
             of = "" if self.arguments_of is None else f" by {self.arguments_of.__name__}"
             own = [option.removeprefix("--") for option in self._option_string_actions]
-            message = f"`{found[1]}` is not accepted{of}{_suggest([found[1]], own)}"
+            message = f"`{found[1]}` is not accepted{of}{_suggest([found[1]], [*own, 'class_path', 'init_args'])}"
             if self.arguments_of is torch.optim.Optimizer:
                 message += ": name a class before, by --model.optimizer=AdamW for example"
         elif found := re.fullmatch(r"Subcommand '\w+' does not accept option '(.+)'", message):

@@ -73,12 +73,15 @@ def read_settings(subcommand: str, options: list[str]) -> Settings:
 
 
 def _parse(options: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--ckpt_path")
     parser.add_argument("--experiment")
     parser.add_argument("--trainer.default_root_dir", dest="root")
     parser.add_argument("-c", "--config", action="append", default=[])
-    return parser.parse_known_args(options)[0]
+    try:
+        return parser.parse_known_args(options)[0]
+    except argparse.ArgumentError as error:
+        raise InputError(f"`{error.argument_name}` needs a value") from error
 
 
 def _is_given(name: str, options: list[str], files: dict[str, Configuration]) -> bool:

@@ -68,6 +68,18 @@ def test_a_section_that_is_no_mapping_is_refused(here, capfd, section):
         assert error.startswith(f"error: `{section}` (={value}) in x.yaml must be a mapping"), error
 
 
+@pytest.mark.parametrize("place", ["data", "model.objective", "model.network.init_args.encoder", "trainer.callbacks"])
+def test_a_class_path_that_is_no_text_is_refused(here, capfd, place):
+    source = random.Random(place)
+    for value in [None, {"DigitSums": 1}, *(drawn(source) for _ in range(4))]:
+        settings = {"class_path": value, "init_args": {}}
+        for name in reversed(place.split(".")):
+            settings = {name: settings}
+        Path("x.yaml").write_text(f"experiment: other\n{json.dumps(settings)[1:-1]}\n")
+        error = refused(["fit", "-c", "x.yaml"], capfd)
+        assert f"error: `class_path` (={json.dumps(value)}) in x.yaml must be the name of a class" in error, error
+
+
 def test_a_wrong_value_in_a_file_is_refused_as_that_of_a_flag(here, capfd):
     source, both = random.Random(20), 0
     flags = sorted(VALID.keys() - {"data", "ckpt_path", "config"})
