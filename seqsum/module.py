@@ -19,7 +19,7 @@ from seqsum.graphs import CudaGraph, GraphedModule
 from seqsum.networks import Encoder, SequenceNetwork, build_network
 from seqsum.networks.starts import STARTS
 from seqsum.objectives import Objective, RunningSum, WeightedMean
-from seqsum.objectives.base import check_loss, separate
+from seqsum.objectives.base import check_loss, separate, update_metrics
 from seqsum.optimization import (
     NamedSchedule,
     OptimizerCallable,
@@ -246,7 +246,7 @@ class SequenceModule(GraphedModule):
         mean_loss: WeightedMean = getattr(self, f"{stage}_loss")
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")
         mean_loss.update(loss, self.objective.scored(batch).sum())
-        metrics.update(outputs.detach(), batch.targets, batch.scored)
+        update_metrics(metrics, outputs, batch)
         return loss, outputs
 
     def _log_epoch(self, stage: Stage) -> None:

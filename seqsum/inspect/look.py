@@ -17,7 +17,7 @@ from seqsum.figures.page import Section, Table
 from seqsum.inspect.argument_names import python_names
 from seqsum.module import SequenceModule
 from seqsum.objectives import Evaluation, Look, Prediction, Shown, WeightedMean, captions
-from seqsum.objectives.base import separate
+from seqsum.objectives.base import separate, update_metrics
 from seqsum.objectives.convolutions import describe_convolutions
 
 
@@ -115,7 +115,7 @@ def _run(module: SequenceModule, data: SequenceData) -> tuple[Evaluation, dict[s
     for served in data.test_dataloader():
         batch = data.on_after_batch_transfer(served, 0)
         outputs = module(batch)
-        metrics.update(outputs, batch.targets, batch.scored)
+        update_metrics(metrics, outputs, batch)
         mean_loss.update(objective.loss(outputs, batch), objective.scored(batch).sum())
         collector.add(batch, outputs)
         if len(answer_metrics):

@@ -86,7 +86,7 @@ class Objective(nn.Module):
         return scored_steps(batch.targets, batch.scored)
 
     def metrics(self) -> MetricCollection:
-        """Make new metrics, whose `update` takes outputs, targets and `batch.scored`."""
+        """Make new metrics, whose `update` takes outputs, targets and `batch.scored`, and perhaps `negatives`."""
         raise NotImplementedError(f"{type(self).__name__} must define `metrics`")
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
@@ -130,6 +130,12 @@ class Objective(nn.Module):
                 rows = [(str(step), f"{answer:g}") for step, answer in enumerate(valid, start=1)]
                 tables.append(Table(("step", "answer"), rows, f"Sequence {len(tables) + 1}"))
         return Shown(tables=tables)
+
+
+def update_metrics(metrics: MetricCollection, outputs: Tensor, batch: Batch) -> None:
+    """Update metrics by a batch; those whose `update` takes `negatives` get these too, if the batch has any."""
+    compared = {} if batch.negatives is None else {"negatives": batch.negatives}
+    metrics.update(outputs.detach(), batch.targets, batch.scored, **compared)
 
 
 def separate(metrics: MetricCollection, prefix: str) -> MetricCollection:

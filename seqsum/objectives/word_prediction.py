@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
@@ -59,7 +60,7 @@ class WordPrediction(Objective):
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return for each right word `(B, S)` whether it has the highest score, 1 or 0."""
-        return comes_first(outputs, batch.targets).long()
+        return comes_first(outputs, batch.targets, batch.negatives).long()
 
     def describe(self, data: SequenceData) -> str:
         """Say in a sentence what a network was trained for."""
@@ -67,18 +68,32 @@ class WordPrediction(Objective):
 
 
 class FirstPlace(StepMean):
-    """Share of right words whose score is above those of all words that they are compared with."""
+    """Share of right words whose score is above those of all other words that they are compared with."""
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return comes_first(outputs, targets)
+        return outputs  # see `update`
+
+    def update(
+        self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None, negatives: Tensor | None = None
+    ) -> None:
+        super().update(comes_first(outputs, targets, negatives), targets, mask)
 
 
-def comes_first(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return whether targets `(B, S)` score higher than the negatives of their row, or than all other words."""
-    if outputs.dim() == 3:
+def comes_first(outputs: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
+    """Return whether targets `(B, S)` score higher than the negatives of their row, `(G, K)`, or than all other words.
+
+    A negative that is the right word itself is left out, as in the loss.
+    """
+    if negatives is None:
         return outputs.argmax(-1) == targets
-    right = targets.shape[1]
-    return outputs[:, :right] > outputs[:, right:].amax(1, keepdim=True)
+    right, groups = targets.shape[1], len(negatives)
+    scores, of_negatives = outputs[:, :right], outputs[:, right:].unflatten(0, (groups, -1))  # (G, B / G, K)
+    of_rows = negatives.unsqueeze(1).expand_as(of_negatives)
+    # the best negative, and the best of those that are another word than that: one of both is not the right word
+    best, place = of_negatives.max(-1, keepdim=True)
+    word = of_rows.gather(-1, place)
+    other = of_negatives.masked_fill(of_rows == word, -torch.inf).amax(-1, keepdim=True)
+    return scores > torch.where(targets == word.flatten(0, 1), other.flatten(0, 1), best.flatten(0, 1))
 
 
 def count_pairs(right: Tensor, scored: Tensor, negatives: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 
 from seqsum.data import Batch
 from seqsum.networks import WordVectors
-from seqsum.objectives import FirstPlace, WordPrediction
+from seqsum.objectives import WordPrediction
+from seqsum.objectives.base import update_metrics
 from seqsum.objectives.word_prediction import count_pairs
 from tests.data.word_corpus import WORDS, of_sentences, table_of
 
@@ -108,16 +109,37 @@ def test_a_batch_without_pairs_costs_nothing():
     assert not outputs.grad.any()
 
 
-def test_accuracy_is_the_share_of_right_words_above_all_others():
-    outputs = torch.tensor([[3.0, 0.0, 1.0, 2.0], [3.0, 9.0, 4.0, 1.0]])  # two right words, two negatives
+@pytest.mark.parametrize("words", [3, 6, 40])  # many of the negatives are right words, some, or few
+@pytest.mark.parametrize("negatives", [1, 2, 7])
+def test_accuracy_is_the_share_of_right_words_above_all_other_words(words, negatives):
+    generator = torch.Generator().manual_seed(words + negatives)
+    right = torch.randint(words, (12, 4), generator=generator)
+    mask = torch.rand(12, 4, generator=generator) < 0.7
+    drawn = torch.randint(words, (3, negatives), generator=generator)
+    of_words = torch.rand(12, words, generator=generator)  # a word has one score in a row
+    of_negatives = of_words.gather(1, drawn.repeat_interleave(4, 0))
+    batch = Batch(torch.ones(12, 1), right, None, mask, None, drawn)
+    first = [
+        all(of_words[row, word] > of_words[row, other] for other in drawn[row // 4].tolist() if other != word)
+        for row in range(12)
+        for word in right[row].tolist()
+    ]
+    outputs = torch.cat([of_words.gather(1, right), of_negatives], 1)
+    assert WordPrediction().answers(outputs, batch).flatten().tolist() == first
+    metrics = WordPrediction().metrics()
+    update_metrics(metrics, outputs, batch)
+    wanted = torch.tensor(first)[mask.flatten()].float().mean()
+    assert metrics.compute()["accuracy"].item() == pytest.approx(wanted.item())
+
+
+def test_accuracy_of_the_full_softmax_is_the_share_of_right_words_above_all_others():
     targets, mask = torch.tensor([[2, 3], [4, 5]]), torch.tensor([[True, True], [True, False]])
-    metric = FirstPlace()
-    metric.update(outputs, targets, mask)
-    assert metric.compute().item() == pytest.approx(1 / 3)
-    batch = Batch(torch.ones(2, 1), targets, None, mask, None, torch.tensor([[6, 7]]))
-    assert WordPrediction().answers(outputs, batch).tolist() == [[1, 0], [0, 1]]
+    batch = Batch(torch.ones(2, 1), targets, None, mask)
     of_all = torch.tensor([[[0.0, 1.0, 5.0, 2.0, 0.0, 0.0]], [[0.0, 0.0, 1.0, 2.0, 3.0, 9.0]]])
     assert WordPrediction().answers(of_all, batch).tolist() == [[1, 0], [0, 1]]
+    metrics = WordPrediction().metrics()
+    update_metrics(metrics, of_all, batch)
+    assert metrics.compute()["accuracy"].item() == pytest.approx(1 / 3)
 
 
 def test_the_weight_is_checked():

@@ -21,6 +21,7 @@ from seqsum.data import DigitSums
 from seqsum.data.base import Batch
 from seqsum.data.index_tables import IndexBatch
 from seqsum.module import SequenceModule, parts_of
+from seqsum.objectives.base import update_metrics
 from seqsum.recurrent import LSTM
 
 BATCHES = (128, 1024)  # sequences
@@ -159,7 +160,7 @@ class Step:
 
     def score(self) -> None:
         """Update the metrics of the training."""
-        self.module.train_metrics.update(self.outputs, self.batch.targets, self.batch.mask)
+        update_metrics(self.module.train_metrics, self.outputs, self.batch)
 
 
 def _add(
