@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from seqsum.networks.conv_encoder import ConvEncoder
 from seqsum.networks.encoders import Encoder
 from seqsum.networks.heads import build_head
 from seqsum.networks.initial_state import InitialState
 from seqsum.networks.readouts import ReadoutName, make_readout
-from seqsum.networks.recurrences import Bias, build_recurrence
+from seqsum.networks.recurrences import Bias, build_recurrence, sizes_of
 from seqsum.networks.sequence import SequenceNetwork
-from seqsum.recurrent import Recurrent
 from seqsum.recurrent.backends import Backend
-from seqsum.recurrent.cells import OutputActivation, RecurrentCell
+from seqsum.recurrent.cells import OutputActivation
 
 
 def build_network(
@@ -104,9 +103,7 @@ def build_network(
         recurrent_dropout=recurrent_dropout,
         cell_options=cell_options,
     )
-    width = hidden_size
-    if isinstance(recurrence, Recurrent):  # whose cell may have other outputs
-        width = cast("RecurrentCell", recurrence.cells[0]).output_size
+    width = sizes_of(recurrence)[0]
     directions = 2 if bidirectional else 1
     head = build_head(width * directions * make_readout(readout).width, head_sizes, output_size)
     return SequenceNetwork(

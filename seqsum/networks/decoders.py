@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsum.errors import check_choice
-from seqsum.networks.recurrences import TORCH_LAYERS, build_recurrence
+from seqsum.networks.recurrences import TORCH_LAYERS, build_recurrence, sizes_of
 from seqsum.recurrent import AttentionCell, Recurrent, RecurrentCell, trace
 from seqsum.recurrent.backends import Backend
 from seqsum.recurrent.cells import Attention, SourceAttention
@@ -101,12 +101,9 @@ class LateAttention(Decoder):
     def __init__(self, recurrence: nn.Module, attention: Attention, source_size: int) -> None:
         super().__init__()
         self.recurrence = recurrence
-        hidden_size: int = recurrence.hidden_size  # type: ignore[assignment]  # an int of every layer
-        self.source_attention = SourceAttention(attention, hidden_size, source_size)
-        self.output_size = hidden_size + source_size
-        self.state_size = [hidden_size, hidden_size] if isinstance(recurrence, nn.LSTM) else [hidden_size]
-        if isinstance(recurrence, Recurrent):
-            self.state_size = recurrence.cells[0].state_size  # type: ignore[assignment]  # a cell's
+        query_size, self.state_size = sizes_of(recurrence)
+        self.source_attention = SourceAttention(attention, query_size, source_size)
+        self.output_size = query_size + source_size
 
     def source(self, values: Tensor, mask: Tensor | None) -> list[Tensor]:
         return self.source_attention.source(values, mask)

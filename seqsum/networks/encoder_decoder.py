@@ -15,7 +15,7 @@ from seqsum.errors import InputError
 from seqsum.networks.beam_search import Found, beam_search
 from seqsum.networks.decoders import Attends, activation_of, build_decoder, of_layers
 from seqsum.networks.masked import run_masked
-from seqsum.networks.recurrences import build_recurrence
+from seqsum.networks.recurrences import build_recurrence, sizes_of
 from seqsum.networks.time_distributed import TimeDistributed
 from seqsum.networks.words import Embed
 from seqsum.recurrent.backends import Backend
@@ -83,10 +83,11 @@ class EncoderDecoder(nn.Module):
         self.encoder = TimeDistributed(Embed(source_vocabulary_size, embedding_size))
         self.reader = build_recurrence(cell, embedding_size, hidden_size, bidirectional=True, **options)
         self.target = TimeDistributed(Embed(target_vocabulary_size, embedding_size))
+        values_size, states = sizes_of(self.reader)
         self.decoder = build_decoder(
-            cell, embedding_size, hidden_size, attention, 2 * hidden_size, attends, options.get("backend", "auto")
+            cell, embedding_size, hidden_size, attention, 2 * values_size, attends, options.get("backend", "auto")
         )
-        self.bridge = nn.ModuleList(nn.Linear(2 * hidden_size, size) for size in self.decoder.state_size)
+        self.bridge = nn.ModuleList(nn.Linear(2 * size, size) for size in states)
         self.result = nn.Linear(self.decoder.output_size + embedding_size, embedding_size)
         self.output_size: int = self.vectors.shape[0]
         self.bias = nn.Parameter(torch.zeros(self.output_size))

@@ -7,6 +7,7 @@ from typing import Literal, cast
 import torch
 from torch import nn
 
+from seqsum.networks.recurrences import sizes_of
 from seqsum.recurrent import Recurrent
 from seqsum.recurrent.recurrent import States
 
@@ -44,9 +45,6 @@ def make_state(initial_state: InitialState, recurrence: nn.Module, batch_size: i
 
 
 def _shapes(recurrence: nn.Module, batch_size: int) -> list[tuple[int, int, int]]:
-    if isinstance(recurrence, Recurrent):
-        sizes = cast("list[int]", recurrence.cells[0].state_size)
-        return [(len(recurrence.cells), batch_size, size) for size in sizes]
-    layers = cast("nn.RNNBase", recurrence)
+    layers = cast("Recurrent | nn.RNNBase", recurrence)
     rows = layers.num_layers * (2 if layers.bidirectional else 1)
-    return [(rows, batch_size, layers.hidden_size)] * (2 if isinstance(layers, nn.LSTM) else 1)
+    return [(rows, batch_size, size) for size in sizes_of(layers)[1]]

@@ -105,6 +105,16 @@ def build_recurrence(
     return layers
 
 
+def sizes_of(layers: nn.Module) -> tuple[int, list[int]]:
+    """Return the features of each direction's outputs and those of each of its states, of layers as they are built."""
+    if isinstance(layers, Recurrent):
+        cell = cast("RecurrentCell", layers.cells[0])
+        return cell.output_size, list(cell.state_size)
+    of_torch = cast("nn.RNNBase", layers)
+    width = of_torch.proj_size or of_torch.hidden_size
+    return width, [width, of_torch.hidden_size] if isinstance(layers, nn.LSTM) else [width]
+
+
 def _refuse_for_torch(
     cell: str, backend: Backend, bias: Bias, learn_initial_state: bool, recurrent_dropout: float
 ) -> None:

@@ -46,3 +46,22 @@ class Wide(HalfLife):
     def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
         hidden = 0.5 * state[0] + projected
         return torch.cat([hidden, hidden, hidden], -1), [hidden]
+
+
+class Uneven(RecurrentCell):
+    """Its two states and its output have three sizes, and none is that of its units."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        sizes = {"state_size": [hidden_size + 1, hidden_size + 2], "output_size": hidden_size + 3}
+        super().__init__(input_size, hidden_size, **sizes)
+        self.read = nn.Linear(input_size, hidden_size + 1)
+        self.keep = nn.Linear(hidden_size + 1, hidden_size + 2)
+        self.write = nn.Linear(hidden_size + 2, hidden_size + 3)
+
+    def project(self, input: torch.Tensor) -> torch.Tensor:
+        return self.read(input)
+
+    def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        first = torch.tanh(0.5 * state[0] + projected)
+        second = torch.tanh(0.5 * state[1] + self.keep(first))
+        return self.write(second), [first, second]

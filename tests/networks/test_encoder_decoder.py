@@ -19,6 +19,7 @@ from seqsum.objectives import NextToken
 SOURCE, TARGET, HIDDEN, EMBEDDED = 9, 8, 6, 5
 KINDS = list(itertools.product(("additive", "multiplicative", "none"), ("each_step", "after"), ("gru", "lstm", "rnn")))
 KINDS += [("additive", "after", "torch_gru"), ("multiplicative", "after", "torch_lstm")]
+KINDS += [("additive", attends, "tests.networks.own_cells.Uneven") for attends in ("each_step", "after")]
 
 
 def make_network(attention="additive", attends="each_step", cell="gru", **options):

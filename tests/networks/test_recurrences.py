@@ -10,6 +10,7 @@ from seqsum.networks import Flatten, SequenceNetwork, build_network, build_recur
 from seqsum.networks.heads import build_head
 from seqsum.networks.initial_state import make_state
 from seqsum.networks.masked import run_masked
+from seqsum.networks.recurrences import sizes_of
 
 PAIRS = [("rnn", "torch_rnn"), ("lstm", "torch_lstm"), ("gru", "torch_gru")]
 
@@ -239,3 +240,21 @@ def test_a_learned_start_needs_one_to_learn(layers):
 def test_a_head_has_inputs_and_outputs(sizes, name):
     with pytest.raises(ValueError, match=rf"`{name}` \(=0\) of the head must be at least 1"):
         build_head(*sizes)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        build_recurrence("lstm", 3, 4, cell_options={"proj_size": 2}),
+        build_recurrence("gru", 3, 4),
+        build_recurrence("torch_rnn", 3, 4),
+        nn.LSTM(3, 4, batch_first=True),
+        nn.LSTM(3, 4, batch_first=True, proj_size=2),
+        build_recurrence("tests.networks.own_cells.Uneven", 3, 4),
+    ],
+    ids=str,
+)
+def test_sizes_are_those_of_what_layers_return(layers):
+    outputs, final = layers(torch.zeros(2, 5, 3))
+    states = final if isinstance(final, tuple) else (final,)
+    assert sizes_of(layers) == (outputs.shape[-1], [state.shape[-1] for state in states])
