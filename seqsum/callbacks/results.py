@@ -7,6 +7,7 @@ import math
 import platform
 import time
 from importlib.metadata import version
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class TestReport(Callback):
         self.steps = 0
         self.in_steps = np.zeros(2)  # seconds by the clock, and of this process's threads, spent in training steps
         self.step_started = np.zeros(2)
-        self.by_step: dict[str, list[float | None]] = {}
+        self.by_step: dict[str, list[float]] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
@@ -75,9 +76,7 @@ class TestReport(Callback):
             for name, metric in module_of(pl_module).test_metrics.items(keep_base=True)
             if isinstance(metric, StepMean)
         }
-        values = {name: metric.by_step().tolist() for name, metric in steps.items()}
-        # null, since JSON has no NaN, for a step at which nothing was scored
-        self.by_step = {name: [None if math.isnan(v) else v for v in column] for name, column in values.items()}
+        self.by_step = {name: metric.by_step().tolist() for name, metric in steps.items()}
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero or trainer.barebones:  # barebones logs no metrics
@@ -87,7 +86,7 @@ class TestReport(Callback):
         if self.verbose:
             print_table(results)
         if folder := run_folder(trainer):
-            write_atomically(folder / "results.json", json.dumps(results, indent=2) + "\n")
+            write_atomically(folder / "results.json", json.dumps(_finite(results), indent=2, allow_nan=False) + "\n")
 
     def _results(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
@@ -111,11 +110,20 @@ def clocks() -> np.ndarray:
     return np.array([time.perf_counter(), time.process_time()])
 
 
+def _finite(value: Any) -> Any:
+    """Replace numbers that JSON lacks by null: those of steps at which nothing was scored, and of a diverged loss."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def print_table(results: dict[str, Any]) -> None:
     """Print a test's metrics by step, if there are several, and over all; and below them those that have no steps.
 
     Args:
-        results: Content of `results.json`.
+        results: Content of `results.json`; NaN for a step at which nothing was scored.
     """
     title = f"Test of {results['experiment']} on {results['dataset']}"
     others = {name for name in results["test"] if name.removeprefix("test/") not in (*results["test_by_step"], "loss")}
@@ -128,9 +136,10 @@ def print_table(results: dict[str, Any]) -> None:
     table.add_column("step", justify="right")
     for name in results["test_by_step"]:
         table.add_column(name, justify="right")
-    steps = list(enumerate(zip(*results["test_by_step"].values(), strict=True), start=1))
+    # a metric may be of fewer steps than another, such as one number for each sequence
+    steps = list(enumerate(zip_longest(*results["test_by_step"].values(), fillvalue=math.nan), start=1))
     for step, values in spaced(steps) if len(steps) > 1 else ():  # results.json has all steps
-        table.add_row(str(step), *("–" if value is None else f"{value:.4f}" for value in values))
+        table.add_row(str(step), *("–" if math.isnan(value) else f"{value:.4f}" for value in values))
     table.add_section()
     table.add_row("all", *(f"{results['test'][f'test/{name}']:.4f}" for name in results["test_by_step"]), style="bold")
     rich.get_console().print(table)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from seqsum.data.base import Batch, ScoredSteps
@@ -185,8 +186,8 @@ def first_not_finite(network: nn.Module, batch: Batch) -> tuple[str, str]:
     found: list[str] = []
 
     def look(path: str, _: nn.Module, __: Any, output: Any) -> None:
-        tensor = output if isinstance(output, Tensor) else output[0]
-        if not found and isinstance(tensor, Tensor) and not tensor.isfinite().all():
+        tensors = (each for each in tree_leaves(output) if isinstance(each, Tensor))
+        if not found and not all(tensor.isfinite().all() for tensor in tensors):
             found.append(path)
 
     parts = network.named_modules(prefix="network")

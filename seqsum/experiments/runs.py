@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -123,7 +124,9 @@ def finished(folder: Path) -> Run | None:
     """Return the newest run in a folder that has results, if any."""
     for version in reversed(runs_of(folder)):
         if (results := version / "results.json").exists():
-            return Run(version, json.loads(results.read_text(encoding="utf-8")))
+            found = json.loads(results.read_text(encoding="utf-8"))
+            test = {name: math.nan if value is None else value for name, value in found["test"].items()}
+            return Run(version, found | {"test": test})
     return None
 
 

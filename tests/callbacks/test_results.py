@@ -1,10 +1,15 @@
 """The table of a test has a row for each step, unless there are too many."""
 
+import json
+import math
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from seqsum.callbacks import results
 from seqsum.callbacks.results import TestReport, print_table
+from seqsum.experiments.runs import finished
 
 
 @pytest.mark.parametrize(("length", "expected"), [
@@ -13,7 +18,7 @@ from seqsum.callbacks.results import TestReport, print_table
     (1000, [*range(32, 1000, 32), 1000]),
 ])  # fmt: skip
 def test_long_sequences_have_every_so_many_steps_in_the_table(length, expected, capsys):
-    by_step = [None, *(0.001 * step for step in range(2, length + 1))][:length]
+    by_step = [math.nan, *(0.001 * step for step in range(2, length + 1))][:length]
     print_table(
         {"experiment": "sine", "dataset": "curves", "test": {"test/mse": 0.5}, "test_by_step": {"mse": by_step}}
     )
@@ -32,6 +37,41 @@ def test_metrics_that_have_no_steps_stand_below_the_table(capsys):
     printed = capsys.readouterr().out
     assert "test/bleu 0.1250" in printed
     assert "test/loss" not in printed
+
+
+def test_a_metric_may_have_fewer_steps_than_another(capsys):
+    by_step = {"mae": [0.5, 0.25], "all_right": [0.75]}
+    test = {f"test/{name}": 0.125 for name in by_step}
+    print_table({"experiment": "mine", "dataset": "digits", "test_by_step": by_step, "test": test})
+    rows = [line.split() for line in capsys.readouterr().out.replace("│", " ").splitlines()]
+    assert ["1", "0.5000", "0.7500"] in rows
+    assert ["2", "0.2500", "–"] in rows
+    assert ["all", "0.1250", "0.1250"] in rows
+
+
+def test_the_file_has_null_for_numbers_that_json_has_not(tmp_path, monkeypatch):
+    found = {
+        "test": {"test/loss": 0.5, "test/perplexity": math.inf},
+        "test_by_step": {"mse": [math.nan, 0.25, -math.inf]},
+    }
+    report = TestReport("sine", 0, verbose=False)
+    monkeypatch.setattr(TestReport, "_results", lambda *_: found)
+    monkeypatch.setattr(results, "run_folder", lambda _: tmp_path)
+    report.on_test_end(SimpleNamespace(is_global_zero=True, barebones=False), None)
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    written = json.loads((tmp_path / "results.json").read_text(), parse_constant=refuse)
+    assert written == {
+        "test": {"test/loss": 0.5, "test/perplexity": None},
+        "test_by_step": {"mse": [None, 0.25, None]},
+    }
+    (tmp_path / "version_0").mkdir()
+    (tmp_path / "results.json").rename(tmp_path / "version_0/results.json")
+    read = finished(tmp_path).results["test"]
+    assert read["test/loss"] == 0.5
+    assert math.isnan(read["test/perplexity"])
 
 
 def test_the_mean_training_step_is_timed_by_the_clock_and_the_processor(monkeypatch):

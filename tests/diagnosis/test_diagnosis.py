@@ -11,10 +11,11 @@ from lightning.pytorch import Callback, Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.nn.utils import prune
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from seqsum import LSTMCell, Recurrent, RecurrentCell
 from seqsum.cli import main
-from seqsum.data import DigitRows, DigitSums, unlabelled
+from seqsum.data import Batch, DigitRows, DigitSums, unlabelled
 from seqsum.diagnosis import Diagnosis, findings
 from seqsum.diagnosis.observation import (
     Onlooker,
@@ -495,3 +496,42 @@ def test_outputs_that_are_none_are_refused_as_without_an_onlooker():
     onlooker.start(network)
     with pytest.raises(InputError, match=r"^the network's outputs \(=tuple\) must be a tensor or `ScoredSteps`$"):
         network(unlabelled(torch.zeros(2, 3, 1)))
+
+
+class Packs(nn.Module):
+    """A part that gives its values in some form, and nothing else."""
+
+    def __init__(self, form, spoils):
+        super().__init__()
+        self.form, self.spoils = form, spoils
+
+    def forward(self, values):
+        return self.form(values / 0 if self.spoils else values)
+
+
+FORMS = {
+    "a mapping": lambda values: {"values": values, "length": 3},
+    "nothing": lambda values: None,
+    "an empty tuple": lambda values: (),
+    "a tuple in a list": lambda values: [(torch.zeros(1), values)],
+    "its second value": lambda values: (None, values),
+    "a packed sequence": lambda values: pack_padded_sequence(values, [3, 3], batch_first=True),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("spoils", [False, True])
+def test_the_part_that_is_not_finite_is_found_whatever_parts_return(form, spoils):
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.part, self.head = Packs(FORMS[form], spoils), nn.Identity()
+
+        def forward(self, batch):
+            self.part(batch.inputs)
+            return self.head(batch.inputs / 0)
+
+    carries = form not in ("nothing", "an empty tuple")
+    batch = Batch(torch.ones(2, 3, 1), torch.ones(2, 3))
+    expected = "network.part" if spoils and carries else "network.head"
+    assert first_not_finite(Own(), batch)[0] == expected

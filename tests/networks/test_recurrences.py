@@ -245,7 +245,7 @@ def test_a_head_has_inputs_and_outputs(sizes, name):
 @pytest.mark.parametrize(
     "layers",
     [
-        build_recurrence("lstm", 3, 4, cell_options={"proj_size": 2}),
+        build_recurrence("lstm", 3, 4, output_activation="tanh", cell_options={"proj_size": 2}),
         build_recurrence("gru", 3, 4),
         build_recurrence("torch_rnn", 3, 4),
         nn.LSTM(3, 4, batch_first=True),
