@@ -10,6 +10,7 @@ import torch
 from seqsum.check.places import find_frame, place_of, source_file
 from seqsum.check.report import USER_ERRORS, Fault
 from seqsum.check.subject import HIDDEN_SIZE, INPUT_SIZE
+from seqsum.recurrent import RecurrentCell
 from seqsum.recurrent.cells.constructor import arguments_of
 
 HOW = "write `__init__(self, input_size, hidden_size)`, or give an instance that has both: `check_cell(MyCell(...))`"
@@ -31,16 +32,17 @@ def make(kind: type, sizes: dict[str, int] = SIZES) -> Any:
             return kind(*positional, **named)
         except USER_ERRORS as error:
             message = f"`__init__` of {kind.__name__} raised {describe_error(error)}"
-            raise broken(kind, message, error, expected=_mended(error)) from error
+            raise broken(kind, message, error, expected=_mended(kind, error)) from error
 
 
-def _mended(error: BaseException) -> str:
-    """What to write where the constructor raised an error."""
+def _mended(kind: type, error: BaseException) -> str:
+    """What to write where the constructor of a class raised an error."""
     said = str(error)
-    if "Module.__init__()" in said:
+    if "Module.__init__()" in said or ("RecurrentCell.__init__()" in said and "missing" in said):
+        if issubclass(kind, RecurrentCell):
+            several = "`state_size=[hidden_size, hidden_size]` for two states"
+            return f"`super().__init__(input_size, hidden_size)` as the first line, with {several}"
         return "`super().__init__()` as the first line"
-    if "RecurrentCell.__init__()" in said and "missing" in said:
-        return "`super().__init__(input_size, hidden_size)` as the first line"
     if isinstance(error, TypeError | ValueError) and said.startswith("`"):  # of this package: it says what must be
         return ""
     return HOW

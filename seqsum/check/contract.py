@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from seqsum.check.constructing import describe_error
+from seqsum.check.recurrence import gap
 from seqsum.check.registry import check
 from seqsum.check.report import USER_ERRORS, Fault
-from seqsum.check.subject import BATCH, STEPS, Subject
+from seqsum.check.subject import BATCH, STEPS, Subject, draw
 from seqsum.recurrent import RecurrentCell
 from seqsum.recurrent.explain import SIGNATURE, describe, unannotated_state, wrong_result
+
+ROUNDING = 1e-9  # in float64
 
 
 @check("sizes are whole numbers")
@@ -30,13 +33,22 @@ def sizes(subject: Subject) -> None:
                 came=repr(size),
                 where=subject.where("__init__"),
             )
-    if len(cell.state_names) != len(cell.state_size):
+    names, count = tuple(cell.state_names), len(cell.state_size)
+    if len(names) != count:
+        more = len(names) > count
         raise Fault(
-            "each state must have a name",
-            expected=f'`state_names = ("hidden", "cell", …)` with {len(cell.state_size)}, as `state_size` has',
-            came=f"{len(cell.state_names)}: {tuple(cell.state_names)}",
+            "each state must have a size" if more else "each state must have a name",
+            expected=_with_sizes(len(names))
+            if more
+            else f'`state_names = ("hidden", "cell", …)` with {count}, as `state_size` has',
+            came=f"{len(names)} name{'s' if len(names) > 1 else ''}, {names}, for `state_size` {list(cell.state_size)}",
             where=subject.where("__init__"),
         )
+
+
+def _with_sizes(count: int) -> str:
+    """The first line of the constructor of a cell with so many states."""
+    return f"`super().__init__(input_size, hidden_size, state_size=[{', '.join(['hidden_size'] * count)}])`"
 
 
 @check("`project` keeps the leading axes", needs=("parameters_registered", "makes_no_weights"))
@@ -57,7 +69,11 @@ def projects(subject: Subject) -> None:
 def step_returns(subject: Subject) -> None:
     """`step` returns a tensor and a list of as many tensors as `state_size` says."""
     cell, state = subject.cell, subject.state()
-    result = cell.step(cell.project(subject.inputs(BATCH)), state)
+    try:
+        result = cell.step(cell.project(subject.inputs(BATCH)), state)
+    except USER_ERRORS:
+        _require_all_states(subject)
+        raise
     if (wrong := wrong_result(result, len(state))) is None:
         return
     count = f"{len(cell.state_size)} state{'s' if len(cell.state_size) > 1 else ''}"
@@ -69,6 +85,26 @@ def step_returns(subject: Subject) -> None:
             f"`return output, [{', '.join(cell.state_names)}]`: a tensor and a list of {count}, as `state_size` says"
         )
     raise Fault(message, expected=expected, came=wrong, where=subject.where())
+
+
+def _require_all_states(subject: Subject) -> None:
+    """Say so, where a step that fails would run with one state more than `state_size` says."""
+    cell, count = subject.fresh(), len(subject.cell.state_size)
+    if subject.wrapped:
+        return
+    state = subject.state()
+    more = [*state[:count], draw((BATCH, cell.hidden_size), 41), *state[count:]]
+    try:
+        wrong = wrong_result(cell.step(cell.project(subject.inputs(BATCH)), [*more]), len(more))
+    except USER_ERRORS:  # something else is wrong
+        return
+    if wrong is None:
+        raise Fault(
+            f"`step` reads and returns {count + 1} states, and `state_size` says {count}",
+            expected=_with_sizes(count + 1),
+            came=f"`state_size` is {list(cell.state_size)}",
+            where=subject.where("__init__"),
+        )
 
 
 @check("outputs and states have the right shapes", needs=("step_returns",))
@@ -151,6 +187,37 @@ def finite(subject: Subject) -> None:
                 came=f"{wrong[0].item()} in {len(wrong)} of {tensor.numel()} places",
                 example=f"one step on {BATCH} rows of random numbers",
                 where=subject.find_in_step(r"log|sqrt|\*\*|/|exp") or subject.find("empty") or subject.where(),
+            )
+
+
+@check("`gates` gives what `gate_names` names", needs=("shapes",))
+def gates_named(subject: Subject) -> None:
+    """`gates` gives a tensor for each of `gate_names`, and for all steps at once the same as for one."""
+    cell = subject.fresh()
+    if subject.wrapped or not cell.gate_names:
+        return
+    constants = subject.constants(cell, BATCH, torch.zeros(1).double(), 1)
+    states = [draw((STEPS, BATCH, size), 71 + k) for k, size in enumerate(cell.state_size)]
+    with torch.no_grad():
+        projected = cell.project(subject.inputs(STEPS, BATCH))
+        together: Any = cell.gates(projected, states + constants)
+        if not isinstance(together, tuple | list) or len(together) != len(cell.gate_names):
+            raise Fault(
+                "`gates` must return a tensor for each of `gate_names`",
+                expected=f"{len(cell.gate_names)}: {', '.join(cell.gate_names)}",
+                came=describe(together),
+                where=subject.where("gates"),
+            )
+        alone = zip(*(cell.gates(projected[t], [s[t] for s in states] + constants) for t in range(STEPS)), strict=True)
+    for name, all_steps, each_step in zip(cell.gate_names, together, alone, strict=True):
+        expected = torch.stack(each_step)
+        if all_steps.shape != expected.shape or gap(all_steps, expected) > ROUNDING:
+            raise Fault(
+                f"`gates` gives another `{name}` for all steps at once than for each step",
+                expected=f"a tensor of shape {tuple(expected.shape)} with the values of each step",
+                came="other values" if all_steps.shape == expected.shape else describe(all_steps),
+                example=f"`gates(projected, state)` with tensors of ({STEPS}, {BATCH}, …), (T, B, …)",
+                where=subject.where("gates"),
             )
 
 

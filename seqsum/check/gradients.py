@@ -30,7 +30,7 @@ class OneStep:
         self.subject = subject
         self.inputs = subject.inputs(2).requires_grad_()
         self.state = [tensor.requires_grad_() for tensor in subject.state(2)[: len(self.cell.state_size)]]
-        named = {f"state `{name}`": s for name, s in zip(self.cell.state_names, self.state, strict=True)}
+        named = {f"state `{name}`": s for name, s in zip(self.cell.state_names, self.state, strict=False)}
         weights = {name.removeprefix("module."): p for name, p in self.cell.named_parameters() if p.requires_grad}
         self.tensors: dict[str, Tensor] = {"input": self.inputs, **named, **{f"`{n}`": p for n, p in weights.items()}}
 

@@ -131,9 +131,10 @@ class Subject:
         return next((line for name in methods if (line := find_line(vars(self.kind).get(name), pattern))), "")
 
     def find_in_step(self, pattern: str) -> str:
-        """The same within what runs at every step: all methods but those that make the cell."""
+        """The same within what runs at every step: the step itself, then all methods but those that make the cell."""
         making = ("__init__", "reset_parameters", "init_weights", "reset", "init_hidden", "initial_state")
-        return self.find_in([name for name in vars(self.kind) if name not in making], pattern)
+        others = [name for name in vars(self.kind) if name not in (*making, self.step_name)]
+        return self.find_in([self.step_name, *others], pattern)
 
     def culprits(self, in_place: bool = False) -> list[Call]:
         """What a step does that may break gradients, and where; only what works in place, or all else."""

@@ -164,6 +164,7 @@ class Recurrent(Opaque):
     def _run_packed(
         self, input: PackedSequence, hx: States | None, generator: Generator | None, constants: Constants | None
     ) -> tuple[PackedSequence, States]:
+        self._check_whole(input.data)
         if input.data.dim() != 2:
             raise ValueError(f"packed `input` of shape {tuple(input.data.shape)} must have two axes, (ΣT, F)")
         self._check_features(input.data)
@@ -269,6 +270,7 @@ class Recurrent(Opaque):
             raise ValueError(f"`input` (={type(input).__name__}) must be a tensor or a packed sequence")
         if input.is_nested:
             raise ValueError("`input` must be no nested tensor: pad it, and give `lengths`, or pack it")
+        self._check_whole(input)
         if input.dim() not in (2, 3):
             raise ValueError(
                 f"`input` of shape {tuple(input.shape)} must have three axes, or two for a single sequence, "
@@ -284,13 +286,15 @@ class Recurrent(Opaque):
                 f"`input` of shape {tuple(input.shape)} must have `input_size` (={self.input_size}) features, "
                 f"not {input.shape[-1]}"
             )
-        whole = not (input.is_floating_point() or input.is_complex())
-        if whole and self._reference(input).is_floating_point():
+        self._check_alike("`input`", input, input)
+
+    def _check_whole(self, input: Tensor) -> None:
+        """Refuse whole numbers before their shape is looked at: those of words have no features."""
+        if not (input.is_floating_point() or input.is_complex()) and self._reference(input).is_floating_point():
             raise ValueError(
                 f"`input` of type {input.dtype} must be of the type of the weights: turn numbers of words or symbols "
                 "into vectors before, by torch.nn.Embedding"
             )
-        self._check_alike("`input`", input, input)
 
     def _check_alike(self, name: str, tensor: Tensor, input: Tensor) -> None:
         """Check for the type and device of the weights; under autocast any floating-point type will do."""

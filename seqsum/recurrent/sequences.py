@@ -34,17 +34,25 @@ def time_first_mask(
         if input.dim() == 2:
             raise ValueError(f"`lengths` don't go with a single sequence, `input` of shape {tuple(input.shape)}")
         steps, batch = input.shape[:2][:: -1 if batch_first else 1]
-        return _lengths_to_mask(_as_tensor(lengths), steps, batch).to(input.device)
+        return _lengths_to_mask(_as_tensor(lengths), steps, batch, batch_first).to(input.device)
     if mask is None:
         return None
     if not isinstance(mask, Tensor):
         raise ValueError(f"`mask` (={type(mask).__name__}) must be a tensor")
     if mask.shape != input.shape[:-1]:
+        fits = input.dim() == 3 and mask.shape == input.shape[:2][::-1]
         raise ValueError(
             f"`mask` of shape {tuple(mask.shape)} must have the first axes of `input`, {tuple(input.shape[:-1])}"
+            f"{_axes_hint(batch_first) if fits else ''}"
         )
     check_mask_type(mask, input)
     return mask.unsqueeze(1) if input.dim() == 2 else mask.transpose(0, 1) if batch_first else mask
+
+
+def _axes_hint(batch_first: bool) -> str:
+    """Say how the axes of an input are read, for what would fit if they were read the other way."""
+    axes, other = ("(B, T, F)", "out") if batch_first else ("(T, B, F)", "")
+    return f": the layer reads its input as {axes}, with{other} `batch_first=True` the other way"
 
 
 def _as_tensor(lengths: Any) -> Tensor:
@@ -57,12 +65,13 @@ def _as_tensor(lengths: Any) -> Tensor:
         raise ValueError(f"`lengths` (={lengths!r}) must be whole numbers, one for each row") from error
 
 
-def _lengths_to_mask(lengths: Tensor, steps: int, batch: int) -> Tensor:
+def _lengths_to_mask(lengths: Tensor, steps: int, batch: int, batch_first: bool) -> Tensor:
     """Convert lengths `(B,)` to a mask `(T, B)`, True before each row's end."""
     if lengths.is_nested or lengths.layout != torch.strided:
         raise ValueError(f"`lengths` of layout {lengths.layout} must be a plain tensor")
     if lengths.shape != (batch,):
-        raise ValueError(f"`lengths` of shape {tuple(lengths.shape)} must be one for each row, ({batch},)")
+        hint = _axes_hint(batch_first) if lengths.shape == (steps,) else ""
+        raise ValueError(f"`lengths` of shape {tuple(lengths.shape)} must be one for each row, ({batch},){hint}")
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise ValueError(f"`lengths` of type {lengths.dtype} must be whole numbers")
     lengths = lengths.long()  # small types can't hold the number of steps, and torch can't compare unsigned ones

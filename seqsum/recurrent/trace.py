@@ -74,6 +74,11 @@ class _Recorder:
         found = {name: torch.stack([new[k] for _, new in states]) for k, name in enumerate(cell.state_names)}
         if cell.gate_names:
             gates = cell.gates(projected, before + state[count:])  # for all steps at once
+            if len(gates) != len(cell.gate_names):
+                raise ValueError(
+                    f"`gates` of {type(cell).__name__} must return a tensor for each of `gate_names`, "
+                    f"{', '.join(cell.gate_names)}, not {len(gates)}"
+                )
             if mask is not None:
                 gates = [gate.masked_fill(~mask.unsqueeze(-1), 0) for gate in gates]
             found = dict(zip(cell.gate_names, gates, strict=True)) | found

@@ -9,6 +9,20 @@ ANNOTATED = "def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Ten
 PROJECT = "return input @ self.W.T + self.b"
 
 
+GATES = "torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)"
+
+
+def gates(returned, names='("input_gate", "forget_gate", "cell_update", "output_gate")'):
+    """Gates with names, which return so."""
+    method = f"""    gate_names = {names}
+
+    def gates(self, projected, state):
+        i, f, g, o = (projected + state[0] @ self.U.T).split(self.hidden_size, dim=-1)
+        return {returned}
+"""
+    return (f"    {ANNOTATED}", f"{method}\n    {ANNOTATED}")
+
+
 def begins(function):
     """An initial state of another kind."""
     method = (

@@ -6,7 +6,22 @@ from torch import nn
 
 from seqsum import check_cell
 from tests.check import styles
-from tests.check.changes import ANNOTATED, LSTM_INIT, NEW, PROJECT, READ, RETURN, STEP, begins, returns
+from tests.check.changes import (
+    ANNOTATED,
+    GATES,
+    LSTM_INIT,
+    NEW,
+    PROJECT,
+    READ,
+    RETURN,
+    STEP,
+    begins,
+    gates,
+    returns,
+)
+
+FORGOTTEN = (", state_size=[hidden_size, hidden_size]", "")
+NAMED = '    gate_names = ("input_gate",)\n\n'
 
 # the check that finds it, the change, what the message says, and what stands in the line that is shown
 FAULTS = {
@@ -111,6 +126,40 @@ FAULTS = {
     ),
     "a random start": ("begins_alike", begins("torch.randn"), "the initial state is random", "torch.randn"),
     "another start": ("equations", begins("torch.ones"), "hidden state begins with other numbers", "initial_state"),
+    "fewer gates than names": (
+        "gates_named",
+        gates("i, f, g"),
+        "must return a tensor for each of `gate_names`",
+        "gates",
+    ),
+    "no gates": ("gates_named", ("    " + ANNOTATED, NAMED + "    " + ANNOTATED), "must define `gates`", "step"),
+    "one gate as a tensor": ("gates_named", gates("i", '("input_gate",)'), "a tensor for each of", "gates"),
+    "gates over time": (
+        "gates_named",
+        gates(GATES.replace("sigmoid(f)", "softmax(f, 0)")),
+        "gives another `forget_gate` for all steps at once than for each step",
+        "gates",
+    ),
+    "gates without time": ("gates_named", gates("i, f, g[:1], o"), "another `cell_update` for all steps", "gates"),
+    "gates in another order": (
+        "equations",
+        gates(GATES.replace("(i)", "(x)").replace("(f)", "(i)").replace("(x)", "(f)")),
+        "what `gates` gives as `input_gate` is the forget gate",
+        "return torch.sigmoid(f)",
+    ),
+    "gates by letters in another order": (
+        "equations",
+        gates(GATES.replace("tanh(g)", "sigmoid(f)"), '("it", "ft", "c_hat", "ot")'),
+        "what `gates` gives as `c_hat` is the forget gate",
+        "return torch.sigmoid(i)",
+    ),
+    "a gate before its sigmoid": (
+        "equations",
+        gates(GATES.replace("torch.sigmoid(o)", "o")),
+        "what `gates` gives as `output_gate` is not the output gate",
+        "return torch.sigmoid(i)",
+    ),
+    "state_size forgotten, with names": ("sizes", FORGOTTEN, "each state must have a size", "__init__"),
     "names of states swapped": (
         "equations",
         ('("hidden", "cell")', '("cell", "hidden")'),
@@ -245,6 +294,39 @@ def test_a_fault_is_found_by_its_check_and_shown_with_its_line(mutate, fault):
     first = report.failures[0] if report.failures else result
     told = {"parameters_used", "deterministic", "changes_nothing"}  # may be the first sign of what a later one explains
     assert first.check in {name, *told}, report
+
+
+@pytest.mark.parametrize(
+    ("names", "returned"),
+    [
+        ('("input_gate", "forget_gate", "cell_update", "output_gate")', GATES),
+        ('("forget_gate",)', "[torch.sigmoid(f)]"),
+        ('("f", "i", "o", "g")', "[torch.sigmoid(f), torch.sigmoid(i), torch.sigmoid(o), torch.tanh(g)]"),
+        ('("forgotten", "kept")', "[1 - torch.sigmoid(f), torch.sigmoid(f)]"),  # names that are no gates of an LSTM
+    ],
+)
+def test_right_gates_are_right(mutate, names, returned):
+    report = check_cell(mutate("lstm", gates(returned, names)), like="lstm")
+    assert report.passed, report
+    assert report.find("gates_named").status == "passed"
+
+
+def test_a_state_that_has_no_size_is_said_without_names_too(mutate):
+    result = check_cell(mutate("lstm", ('    state_names = ("hidden", "cell")\n', ""), FORGOTTEN)).failures[0]
+    assert result.message == "`step` reads and returns 2 states, and `state_size` says 1"
+    assert result.expected == "`super().__init__(input_size, hidden_size, state_size=[hidden_size, hidden_size])`"
+    assert "__init__" in result.where
+
+
+def test_states_need_no_names(mutate):
+    kind = mutate("lstm", ('    state_names = ("hidden", "cell")\n', ""))
+    assert kind(3, 5).state_names == ("hidden", "state_1")
+    report = check_cell(kind, like="lstm")
+    assert report.passed, report
+    cut = check_cell(
+        mutate("lstm", ('("hidden", "cell")', '("hidden",)'), ("c = state[0], ", "c = state[0].detach(), "))
+    )
+    assert [result.check for result in cut.failures] == ["sizes", "gradients_right"], "the names hide no other mistake"
 
 
 def test_what_needs_a_failed_check_is_not_made_and_says_why(mutate):

@@ -113,11 +113,23 @@ class Detached(Plain):
         return torch.tanh(self.linear(torch.cat([x, h], 1)))
 
 
+class NoSuperOfCell(RecurrentCell):
+    def __init__(self, input_size, hidden_size):
+        self.linear = nn.Linear(input_size, hidden_size)
+
+
+WITH_SIZES = (
+    "`super().__init__(input_size, hidden_size)` as the first line, with `state_size=[hidden_size, hidden_size]` for "
+    "two states"
+)
+
+
 @pytest.mark.parametrize(
     ("cell", "message", "expected"),
     [
         (NoSuper, "cannot assign module before", "`super().__init__()` as the first line"),
-        (NoSizes, "missing 2 required positional", "`super().__init__(input_size, hidden_size)` as the first line"),
+        (NoSizes, "missing 2 required positional", WITH_SIZES),
+        (NoSuperOfCell, "cannot assign module before", WITH_SIZES),
         (OneSize, "`state_size` (=10) must be a list of sizes, one for each state", ""),
     ],
 )

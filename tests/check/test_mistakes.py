@@ -178,6 +178,8 @@ def test_a_known_mistake_is_named(mutate, kind, name):
     assert result.came
     assert result.example
     assert result.where
+    if old == RETURN:
+        assert new in result.where, "the line that returns of the step, not of `project`"
 
 
 class Cho(torch.nn.Module):

@@ -271,10 +271,21 @@ def call(layer=None, shape=(T, B, F), hx=None, dtype=torch.float32, **options):
         (lambda: call(GRU(F, H, 2), hx=torch.zeros(1, B, H)), r"\[\(1, 4, 5\)\] must be of \[\(2, 4, 5\)\]"),
         (
             lambda: call(mask=torch.ones(B, T, dtype=torch.bool)),
-            r"`mask` of shape \(4, 6\) must have the first axes of `input`, \(6, 4\)",
+            r"`mask` of shape \(4, 6\) must have the first axes of `input`, \(6, 4\): the layer reads its input as "
+            r"\(T, B, F\), with `batch_first=True` the other way",
+        ),
+        (
+            lambda: LSTM(F, H, batch_first=True)(torch.zeros(T, B, F), lengths=[1] * B),
+            r"`lengths` of shape \(4,\) must be one for each row, \(6,\): the layer reads its input as \(B, T, F\), "
+            "without `batch_first=True` the other way",
         ),
         (lambda: call(mask=torch.ones(T, B)), "`mask` of type torch.float32 must be of type torch.bool"),
-        (lambda: call(lengths=[1, 2, 3]), r"`lengths` of shape \(3,\) must be one for each row, \(4,\)"),
+        (lambda: call(lengths=[1, 2, 3]), r"`lengths` of shape \(3,\) must be one for each row, \(4,\)$"),
+        *(
+            (lambda shape=shape: LSTM(F, H)(torch.ones(shape, dtype=torch.long)), "by torch.nn.Embedding")
+            for shape in [(T,), (T, B), (T, F), (T, B, F), (T, B, 7)]
+        ),
+        (lambda: LSTM(F, H)(pack_sequence([torch.ones(2, dtype=torch.long)])), "by torch.nn.Embedding"),
         (lambda: call(lengths=[1, 2, 3, 7]), r"`lengths` \(from 1 to 7\) must be between 0 and .* steps \(=6\)"),
         (lambda: call(lengths=[-1, 2, 3, 6]), r"`lengths` \(from -1 to 6\) must be"),
         (lambda: call(lengths=[1.0, 2, 3, 6]), "`lengths` of type torch.float32 must be whole numbers"),

@@ -6,10 +6,11 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from seqsum.check.equations.blocks import Blocks, tokens
+from seqsum.check.equations.reference import Equations
 
 LETTERS = {  # first letters, by cell and gate
     "lstm": {"i": "i", "f": "f", "o": "o", "g": "g", "c": "g", "n": "g", "u": "g", "z": "g", "a": "g", "j": "g"},
@@ -44,6 +45,15 @@ def read_gate(name: str, cell: str) -> str | None:
 def _read_all(names: list[str], cell: str, gates: tuple[str, ...]) -> tuple[str, ...] | None:
     found = tuple(gate for name in names if (gate := read_gate(name, cell)) is not None)
     return found if sorted(found) == sorted(gates) else None
+
+
+def read_gate_names(names: Sequence[str], equations: Equations) -> dict[str, str]:
+    """The letters of the gates that `gate_names` stand for: those of all gates, or of the names that are the usual."""
+    letters = {name: letter for name in names if (letter := read_gate(name, equations.name)) is not None}
+    if sorted(letters.values()) == sorted(equations.gates):
+        return letters
+    usual = {words.replace(" ", "_"): letter for letter, words in equations.words.items()}
+    return {name: usual[name] for name in names if name in usual}
 
 
 def declared_order(

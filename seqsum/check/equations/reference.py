@@ -148,12 +148,24 @@ def evaluate(
     products: dict[str, Tensor] | None = None,
 ) -> list[Tensor]:
     """One step: the output, and the new states in the order in which they are returned; see `Values`."""
+    values = run_stages(equations, weights, inputs, states, products)
+    return [values.output, *values.returned]
+
+
+def run_stages(
+    equations: Equations,
+    weights: Weights,
+    inputs: Tensor,
+    states: Mapping[str, Tensor],
+    products: dict[str, Tensor] | None = None,
+) -> Values:
+    """One step: what each stage gives, as attributes; see `Values`."""
     if equations.uses:
         weights, products = exchange(weights, equations.uses), None
     values = Values(weights, inputs, states, equations.factors, {} if products is None else products)
     for name, stage in equations.stages.items():
         setattr(values, name, stage(values))
-    return [values.output, *values.returned]
+    return values
 
 
 def exchange(weights: Weights, uses: Mapping[str, str]) -> Weights:

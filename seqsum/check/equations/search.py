@@ -12,7 +12,7 @@ from torch import Tensor
 from seqsum.check.equations.catalogue import CATALOGUE, candidates
 from seqsum.check.equations.layouts import Layout, layouts
 from seqsum.check.equations.mistake import Mistake
-from seqsum.check.equations.reference import Equations, Weights, draw_weights, evaluate
+from seqsum.check.equations.reference import Equations, Weights, draw_weights, evaluate, run_stages
 from seqsum.check.subject import Subject, draw
 from seqsum.recurrent import RecurrentCell
 
@@ -87,6 +87,20 @@ class Search:
         with torch.set_grad_enabled(grad):
             output, new = self.cell.step(self.cell.project(x), given + self.subject.constants(self.cell, len(x), x))
         return [output, *(new[layout.state_order.index(k)] for k in range(len(named)))]
+
+    @torch.no_grad()
+    def run_gates(self, layout: Layout) -> list[Tensor]:
+        """What `gates` of the cell gives in the same step."""
+        layout.fill(self.weights)
+        given = [list(self.states.values())[k] for k in layout.state_order]
+        constants = self.subject.constants(self.cell, ROWS, self.x)
+        return list(self.cell.gates(self.cell.project(self.x), given + constants))
+
+    @torch.no_grad()
+    def gates_of_reference(self, layout: Layout) -> dict[str, Tensor]:
+        """The reference's gates in the same step, by letter."""
+        values = run_stages(self.equations, layout.reduce(self.weights), self.x, self.states)
+        return {gate: getattr(values, gate) for gate in self.equations.gates}
 
     def run_reference(
         self,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from torch import Tensor
+
 from seqsum.check.equations.blocks import Block
 from seqsum.check.equations.layouts import Layout
 from seqsum.check.equations.lines import LINES
-from seqsum.check.equations.names import declared_order
+from seqsum.check.equations.names import LETTERS, declared_order, read_gate_names
 from seqsum.check.equations.reference import REFERENCES, Equations
-from seqsum.check.equations.search import Search
-from seqsum.check.report import Fault
+from seqsum.check.equations.search import EXACT, Search
+from seqsum.check.report import USER_ERRORS, Fault
 from seqsum.check.subject import Subject
 
 KNOWN_ORDERS = {
@@ -113,6 +115,37 @@ def require_names(subject: Subject, search: Search, layout: Layout) -> None:
         example="any: with the names changed, the numbers are the reference's",
         where=subject.find_in_step(LINES["cell" if reference.name == "lstm" else "hidden"]) or subject.where(),
     )
+
+
+def require_gates(subject: Subject, search: Search, layout: Layout) -> None:
+    """What `gates` gives under the name of a gate is that gate."""
+    reference, names = search.equations, tuple(subject.cell.gate_names)
+    called = {} if subject.wrapped or reference.name not in LETTERS else read_gate_names(names, reference)
+    if not called:
+        return
+    try:
+        came = dict(zip(names, search.run_gates(layout), strict=True))
+    except USER_ERRORS:  # a finding of `gates_named`
+        return
+    expected = search.gates_of_reference(layout)
+    for name, letter in called.items():
+        if _are_equal(came[name], expected[letter]):
+            continue
+        is_ = next((f"the {reference.words[g]}" for g, e in expected.items() if _are_equal(came[name], e)), "")
+        right, same_shape = reference.words[letter], came[name].shape == expected[letter].shape
+        unit = int((came[name] - expected[letter]).abs().argmax()) if same_shape else 0
+        number = f"{name}[{unit}] = {{:.6f}}"
+        raise Fault(
+            f"what `gates` gives as `{name}` is {is_ or f'not the {right}'}",
+            expected=f"the {right}, behind its activation: {number.format(expected[letter].flatten()[unit])}",
+            came=number.format(came[name].flatten()[unit]),
+            example="a random input from a random state; figures and `seqsum.trace` show what `gates` gives",
+            where=subject.find_in(["gates"], LINES["output"]) or subject.where("gates"),
+        )
+
+
+def _are_equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(((one - other).abs() < EXACT).all())
 
 
 def require_state_names(subject: Subject, reference: Equations, layout: Layout) -> None:

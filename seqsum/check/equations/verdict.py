@@ -17,6 +17,7 @@ from seqsum.check.equations.search import EXACT, Match, Search
 from seqsum.check.equations.standing import (
     remarks,
     require_biases,
+    require_gates,
     require_names,
     require_one_order,
     require_state_names,
@@ -86,6 +87,7 @@ def _require_standing(subject: Subject, search: Search, layout: Layout) -> None:
     require_one_order(subject, layout)
     require_names(subject, search, layout)
     require_straight(subject, layout)
+    require_gates(subject, search, layout)
 
 
 def _require_zero_start(subject: Subject, reference: Equations, layout: Layout) -> None:

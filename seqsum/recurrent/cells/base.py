@@ -32,6 +32,8 @@ class RecurrentCell(Opaque):
     A step has two parts. `project` doesn't depend on the state, so the loop runs it once for all time
     steps, as one large product. `step` does the rest.
 
+    `state_names` are what `seqsum.trace` and figures call the states: by default "hidden", "state_1" and so on.
+
     Two more methods are optional. To show gates in `seqsum.trace`, name them in `gate_names`, compute
     them in `gates` and call `gates` from `step`. To pass `step` tensors that stay the same for a whole
     sequence, such as a dropout mask, return them from `constants`. For those that the caller gives, such as the
@@ -80,6 +82,8 @@ class RecurrentCell(Opaque):
         if isinstance(state_size, int):
             raise TypeError(f"`state_size` (={state_size!r}) must be a list of sizes, one for each state")
         self.state_size = [hidden_size] if state_size is None else list(state_size)
+        if type(self).state_names is RecurrentCell.state_names:  # which the class doesn't give
+            self.state_names = ("hidden", *(f"state_{k}" for k in range(1, len(self.state_size))))
         self.output_size = hidden_size if output_size is None else output_size
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "output_size": self.output_size}
         for name, size in (*sizes.items(), *(("state_size", size) for size in self.state_size)):
