@@ -118,9 +118,9 @@ class SequenceModule(GraphedModule):
         if type(self)._shared_step is SequenceModule._shared_step:
             for name, metric in metrics.items(keep_base=True, copy_state=False):
                 _check_update(self.objective, name, metric)
-        self.train_metrics = separate(metrics, "train/")
-        self.val_metrics = separate(metrics, "val/")
-        self.test_metrics = separate(metrics, "test/")
+        self.train_metrics = separate(metrics.clone(), "train/")
+        self.val_metrics = separate(metrics.clone(), "val/")
+        self.test_metrics = separate(metrics.clone(), "test/")
         self.answer_metrics = MetricCollection({})  # of a test, see `setup`
         self.loss_read = 0.0  # time of the last reading, see SECONDS
         self.train_loss, self.val_loss, self.test_loss = WeightedMean(), WeightedMean(), WeightedMean()

@@ -181,7 +181,7 @@ class SeqsumCLI(LightningCLI):
     def _prepare_data(self, settings: Namespace) -> None:
         """Read or download the data on the first process, and record which dataset `auto` stands for."""
         if not is_first_process():
-            return  # receives the data from the first process, see `SequenceData.made_once`
+            return  # receives the data from the first process, see `SequenceData.read_once`
         if self.subcommand != "predict":
             self.datamodule.prepare_data()
         self.datamodule.setup(self.subcommand)

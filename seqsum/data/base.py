@@ -175,6 +175,7 @@ class SequenceData(LightningDataModule):
             self.dataset = type(self).__name__
         self.own = Nothing()
         self.prepare_data_per_node = False  # rank 0 sends what it read to all others
+        self.is_shared = False  # whether it has done so
 
     @classmethod
     def sizes(cls, settings: Mapping[str, Any]) -> dict[str, int]:
@@ -203,14 +204,19 @@ class SequenceData(LightningDataModule):
             if name in trained and here != trained[name]:
                 raise InputError(f"`--data.{name}` (={here}) must be {trained[name]}, as the checkpoint was trained")
 
-    def made_once(self, make: Callable[[], Made]) -> Made:
-        """Call `make` on rank 0 and broadcast its result; every rank must call this.
+    def read_once(self, read: Callable[[], Made]) -> Made:
+        """Return what `read` returns on rank 0, which sends it to the others; call this in each `setup`, on every rank.
 
-        Downloads and rendering then happen once, however the processes were started, and all see the same data.
+        Downloads and rendering then happen once, however the processes were started, and all see the same data. Rank 0
+        may have read them before there is a trainer, as the command line does: the others wait for them nevertheless.
+
+        Args:
+            read: Reads at its first call; at others it returns what was read or received before.
         """
-        if self.trainer is None or self.trainer.world_size == 1:
-            return make()
-        return cast("Made", self.trainer.strategy.broadcast(make() if self.trainer.is_global_zero else None))
+        if self.is_shared or self.trainer is None or self.trainer.world_size == 1:
+            return read()
+        self.is_shared = True
+        return cast("Made", self.trainer.strategy.broadcast(read() if self.trainer.is_global_zero else None))
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         return DataLoader(self.own_batches(), batch_size=None)  # type: ignore[arg-type]  # a list is a dataset

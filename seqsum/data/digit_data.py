@@ -53,14 +53,12 @@ class DigitData(IndexedData):
         self.root = root
         self.images = [images] if isinstance(images, str) else images or []
         self.splits: dict[Split, Digits] = {}
-        self.is_shared = False  # whether all ranks have the data that rank 0 read
 
     def setup(self, stage: str) -> None:
         if stage == "predict":
             self.own = self.own if self.own.sequences else self._read_images()
-        elif not self.is_shared:
-            self.dataset, self.splits = self.made_once(self._read)
-            self.is_shared = self.trainer is not None and self.trainer.world_size > 1
+        else:
+            self.dataset, self.splits = self.read_once(self._read)
 
     def _read_images(self) -> OwnDigits:
         if not self.images:

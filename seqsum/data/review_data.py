@@ -56,19 +56,13 @@ class ReviewData(IndexedData):
         self.vocabulary_size = vocabulary_size
         self.corpus: Corpus | None = None
         self.splits: dict[Split, Reviews] = {}
-        self.is_shared = False  # whether all ranks have the reviews that rank 0 read
         self.vocabulary = Vocabulary([])
         self._ids: Tensor | None = None  # from ids of the corpus to those of the vocabulary, `(V,)`
 
     def setup(self, stage: str) -> None:
-        shares = self.trainer is not None and self.trainer.world_size > 1
-        if self.splits and (self.is_shared or not shares):
-            return
-        # rank 0 may have its splits before there is a trainer; the other ranks wait for what it read
-        self.dataset, corpus = self.made_once(self._read)
+        self.dataset, corpus = self.read_once(self._read)
         if not self.splits:
             self._take(corpus)
-        self.is_shared = shares
 
     def load(self) -> None:
         """Read the corpus, and say which it is."""

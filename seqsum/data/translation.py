@@ -125,10 +125,11 @@ class Translation(IndexedData):
     def setup(self, stage: str) -> None:
         if stage == "predict":
             self.own = self.own if self.own.texts else self._read_texts()
-        elif not self._encoded:
-            self.parallel, self._vocabularies = self.made_once(self._learn)
+        else:
+            self.parallel, self._vocabularies = self.read_once(self._learn)
             self.dataset, self.languages, _ = self.parallel
-            self._encode()
+            if not self._encoded:
+                self._encode()
 
     def load(self) -> None:
         """Read the pairs, and say which they are."""

@@ -139,15 +139,13 @@ def update_metrics(metrics: MetricCollection, outputs: Tensor, batch: Batch) -> 
 
 
 def separate(metrics: MetricCollection, prefix: str) -> MetricCollection:
-    """Copy metrics so that each keeps its own sums, under names with a prefix.
+    """Let each of an objective's metrics keep its own sums, under its name with a prefix; they are not copied.
 
     By default torchmetrics keeps the sums of one metric alone for all whose sums are equal after the first batch, as
     those of rare events may be by chance.
     """
-    copied: dict[str, Metric | MetricCollection] = {
-        name: metric.clone() for name, metric in metrics.items(keep_base=True, copy_state=False)
-    }
-    return MetricCollection(copied, prefix=prefix, postfix=metrics.postfix, compute_groups=False)
+    alone: dict[str, Metric | MetricCollection] = dict(metrics.items(keep_base=True, copy_state=False))
+    return MetricCollection(alone, prefix=prefix, postfix=metrics.postfix, compute_groups=False)
 
 
 def inside(evaluation: Evaluation) -> list[Section]:

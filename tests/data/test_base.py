@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
+from types import SimpleNamespace
 from typing import get_args, get_type_hints
 
 import pytest
@@ -12,6 +14,7 @@ import torch
 import seqsum.data
 from seqsum.data import Batch, ScoredSteps
 from seqsum.data.base import SequenceData, check_batch
+from seqsum.data.digit_data import DigitData
 from seqsum.data.drawn import DrawnSequences
 from seqsum.data.index_tables import IndexBatch
 from seqsum.errors import InputError
@@ -164,3 +167,43 @@ def test_the_data_that_say_so_are_those_of_sums_rows_words_and_translations():
     assert {kind.__name__ for kind, _ in TRAINED_WITH} == {
         "DigitRows", "DigitSums", "EncodedSums", "Translation", "WordPairs"
     }  # fmt: skip
+
+
+def reads_files(kind):
+    return isinstance(kind, type) and issubclass(kind, SequenceData) and "root" in inspect.signature(kind).parameters
+
+
+READING = [kind for kind in vars(seqsum.data).values() if reads_files(kind) and kind is not DigitData]
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["before there is a trainer", "with a trainer"])
+@pytest.mark.parametrize("kind", READING)
+def test_the_first_process_reads_and_sends_it_to_the_others_once(kind, early, mnist_root):
+    """The command line reads before there is a trainer, on the first process alone; later they meet as often."""
+    options = {"root": str(mnist_root), "dataset": "mnist" if issubclass(kind, DigitData) else "made"}
+    sent, (first, *others) = [], [kind(**options) for _ in range(3)]
+    if early:
+        first.prepare_data()
+        first.setup("fit")
+
+    def broadcast(read):
+        sent.append(read)
+        return copy.deepcopy(sent[0])
+
+    for rank, data in enumerate((first, *others)):
+        strategy = SimpleNamespace(broadcast=broadcast)
+        data.trainer = SimpleNamespace(world_size=3, is_global_zero=rank == 0, strategy=strategy)
+        for stage in ("fit", "test", "fit"):
+            data.setup(stage)
+        data.trainer = None
+    assert [read is None for read in sent] == [False, True, True], "once for each process"
+    for other in others:
+        assert other.dataset == first.dataset
+        assert {split: other.count(split) for split in ("train", "val", "test")} == {
+            split: first.count(split) for split in ("train", "val", "test")
+        }
+        for split in ("train", "test"):
+            tables = (getattr(data, f"{split}_dataloader")() for data in (first, other))
+            one, same = (data.gather(next(iter(table))) for data, table in zip((first, other), tables, strict=True))
+            for tensor, another in zip(one.tensors, same.tensors, strict=True):
+                assert (tensor is None and another is None) or torch.equal(tensor, another)

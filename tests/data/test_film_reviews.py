@@ -3,12 +3,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-from seqsum.data import Batch, FilmReviews, WordPairs
+from seqsum.data import Batch, FilmReviews
 from seqsum.data.text import UNKNOWN, tokenize
 from seqsum.errors import InputError
 from tests.conftest import fail_downloads
@@ -313,28 +312,6 @@ def test_a_training_may_use_a_few_labels(root):
     assert originals(made(root, labels=10, seed=1), "train") != originals(few, "train")
     with pytest.raises(InputError, match=r"`--data\.labels` \(=1\) must be between 2"):
         made(root, labels=1)
-
-
-@pytest.mark.parametrize("kind", [FilmReviews, WordPairs])
-def test_the_first_process_hands_on_what_it_read_before_there_was_a_trainer(root, kind):
-    sent = []
-
-    def broadcast(read):
-        sent.append(read)
-        return sent[0]
-
-    first, second = (kind(root=str(root), batch_size=8) for _ in range(2))
-    first.prepare_data()
-    first.setup("fit")  # as the command line does, on the first process alone
-    for rank, data in enumerate((first, second)):
-        strategy = SimpleNamespace(broadcast=broadcast)
-        data.trainer = SimpleNamespace(world_size=2, is_global_zero=rank == 0, strategy=strategy)
-        data.setup("fit")
-        data.setup("test")
-    assert len(sent) == 2, "once for each process"
-    assert sent[1] is None
-    assert second.splits["train"].words.values.equal(first.splits["train"].words.values)
-    assert second.vocabulary.words == first.vocabulary.words
 
 
 # The real reviews ----------------------------------------------------------------------------------------

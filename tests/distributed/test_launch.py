@@ -90,6 +90,24 @@ def test_trainer_flags_and_torchrun_give_the_same_run_on_digits_drawn_once(tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["sum", "rows", "memory", "reviews", "translation", "words_skipgram", "images_mlp", "sine"]
+)
+def test_two_processes_run_each_kind_of_data(name, tmp_path, mnist_root):
+    """A step, validation and test; the first process has read the data before, as the command line does."""
+    made = ["--data.dataset=made", "--data.vocabulary_size=500"]
+    data = dict.fromkeys(("reviews", "translation", "words_skipgram"), made)
+    data |= {name: ["--data.dataset=mnist", f"--data.root={mnist_root}"] for name in ("sum", "rows", "images_mlp")}
+    limits = [f"--trainer.limit_{split}_batches=1" for split in ("train", "val", "test")]
+    command = [sys.executable, str(REPOSITORY / "train.py"), "-c", str(REPOSITORY / f"configs/{name}.yaml"), *TWO]
+    command += [*data.get(name, []), *limits, "--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    (results,) = tmp_path.glob("logs/*/version_0/results.json")
+    assert json.loads(results.read_text())["test"]["test/loss"] > 0
+
+
+@pytest.mark.slow
 def test_torchrun_without_the_flag_for_devices_is_refused_and_leaves_nothing(tmp_path, mnist_root):
     """Two trainings, each by itself and both in one folder, would be the alternative."""
     command = [*TORCHRUN, str(REPOSITORY / "train.py"), *SMALL, f"--data.root={mnist_root}"]

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
+import torch
+from sacrebleu.metrics import BLEU
 
 from seqsum.cli import main
+from seqsum.data import Translation, unlabelled
+from seqsum.data.text import END
 from seqsum.inspect.__main__ import main as inspect
+from seqsum.inspect.restore import load
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -110,6 +116,31 @@ def test_own_pairs_replace_the_dataset_of_a_checkpoint_and_null_brings_it_back(h
         main(["test", of_pairs, "--data.dataset=made"])
     said = capfd.readouterr().err
     assert "`--data.dataset` (=made) must be left out with your own `--data.pairs` (=my.txt): " in said
+
+
+def test_bleu_of_other_pairs_is_that_of_what_a_user_reads(here, shown):
+    """The network writes ids of the vocabulary in its checkpoint, whatever words the new pairs would make one of."""
+    main([*FLAGS, "--trainer.max_epochs=2"])
+    made = Translation(dataset="made")
+    made.setup("test")
+    pairs = [made.pair_of("train", row) for row in range(600)]
+    Path("mine.txt").write_text("".join(f"{pair.source}\t{pair.target}\n" for pair in reversed(pairs)))
+    best = "logs/small-made/version_0/checkpoints/best.ckpt"
+    main(["test", f"--ckpt_path={best}", "--data.pairs=mine.txt"])
+    tested = results_of(here / "logs/small-test/version_0")["test"]["test/bleu"]
+    network = load(best).module.network
+    own = Translation(pairs="mine.txt")
+    own.load_state_dict(torch.load(best, weights_only=True)["Translation"])
+    own.setup("test")
+    written, references = [], []
+    for row in range(own.count("test")):
+        pair = own.pair_of("test", row)
+        words = [*own.vocabularies.source.look_up(own.vocabularies.source.split(pair.source)), END]
+        found = network.write(unlabelled(torch.tensor([words])), beams=2)
+        written.append(own.vocabularies.target.decode(found.tokens[0].tolist()))
+        references.append(pair.target)
+    assert tested == pytest.approx(BLEU().corpus_score(written, [references]).score, abs=1e-3)
+    assert tested > 20
 
 
 @pytest.mark.slow
