@@ -121,7 +121,7 @@ def texts_of(data: WordPairs, tables: list[IndexBatch]) -> list[list[str]]:
 def ours(data: WordPairs, tables: list[IndexBatch], arguments: argparse.Namespace, device: torch.device) -> Contestant:
     """Make seqsum's contestant: batches, both passes, and Adam, as in a training."""
     torch.manual_seed(0)
-    network = WordVectors(data.vocabulary_size, arguments.size).to(device)
+    network = WordVectors(data.vocabulary_size, arguments.size, data.window).to(device)
     objective = WordPrediction(NEGATIVES)
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=True)
     on_device = [table._replace(rows=table.rows.to(device)) for table in tables]

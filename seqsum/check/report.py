@@ -75,7 +75,7 @@ class Result:
         return "\n".join([line, *(indent(row, " " * 9) for row in rows)])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report(Sequence[Result]):
     """All results for one cell, in the order in which to mend what is wrong.
 
@@ -150,6 +150,8 @@ class Report(Sequence[Result]):
             else:
                 lines += map(str, group)
         return "\n".join([*lines, f"{self.cell}: {self.verdict} ({self.seconds:.1f} s)"])
+
+    __repr__ = __str__  # what a notebook shows
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, of types that JSON knows."""

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from seqsum.errors import check_choice
+
 Operation = Literal["alternating", "sum"]
 
 
@@ -55,6 +57,7 @@ def signs(
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Return the sign of each step, `(T,)`: `+ - + …` for `alternating`, `+ + + …` for `sum`."""
+    check_choice("operation", operation, Operation)
     ones = torch.ones(sequence_length, device=device, dtype=dtype)
     if operation == "alternating":
         ones[1::2].neg_()  # one kernel; assigning a number would first make a tensor of it
@@ -70,6 +73,7 @@ def running_targets(labels: Tensor, operation: Operation = "alternating") -> Ten
 
 def scan_targets(labels: Tensor, operation: Operation = "alternating") -> Tensor:
     """Compute `running_targets` by a loop over the steps, as a reference for tests."""
+    check_choice("operation", operation, Operation)
     total = torch.zeros(labels.shape[:-1], device=labels.device)
     targets = []
     for t, digit in enumerate(labels.unbind(dim=-1)):

@@ -126,10 +126,11 @@ class Translation(IndexedData):
         if stage == "predict":
             self.own = self.own if self.own.texts else self._read_texts()
         else:
-            self.parallel, self._vocabularies = self.read_once(self._learn)
+            # a test's vocabularies come from the checkpoint, only after this
+            self.parallel, self._vocabularies = self.read_once(self._learn if stage == "fit" else self._know)
             self.dataset, self.languages, _ = self.parallel
-            if not self._encoded:
-                self._encode()
+            if stage == "fit" and not self.encoded["train"].size:
+                raise InputError(f"`--data.max_length` (={self.max_length}) leaves no pair to train on")
 
     def load(self) -> None:
         """Read the pairs, and say which they are."""
@@ -139,25 +140,32 @@ class Translation(IndexedData):
     def _read(self) -> ParallelText:
         return self.parallel or obtain_pairs(self.dataset, Path(self.root), self.pairs, *self.given_languages)
 
+    def _know(self) -> tuple[ParallelText, Vocabularies | None]:
+        """Read the pairs, unless that was done before; return the vocabularies, too, if there are any yet."""
+        return self._read(), self._vocabularies
+
     def _learn(self) -> tuple[ParallelText, Vocabularies]:
         """Read the pairs, unless that was done before, and make the vocabularies, unless a checkpoint brought them."""
         parallel = self._read()
         return parallel, self._vocabularies or self.split_into.learn(parallel.splits["train"])
 
-    def _encode(self) -> None:
-        """Encode all splits by the vocabularies."""
-        assert self.parallel is not None, "`setup` has read it"
-        for split, pairs in self.parallel.splits.items():
-            longest = self.max_length if split == "train" else None
-            self._encoded[split] = encode_pairs(pairs, self.vocabularies, longest)
-        if not self._encoded["train"].size:
-            raise InputError(f"`--data.max_length` (={self.max_length}) leaves no pair to train on")
+    @property
+    def encoded(self) -> dict[Split, EncodedPairs]:
+        """All splits by the ids of the vocabularies."""
+        if not self._encoded:
+            assert self.parallel is not None, "`setup` has read it"
+            for split, pairs in self.parallel.splits.items():
+                longest = self.max_length if split == "train" else None
+                self._encoded[split] = encode_pairs(pairs, self.vocabularies, longest)
+        return self._encoded
 
     @property
     def vocabularies(self) -> Vocabularies:
         """What the network knows of each language, `source` and `target`."""
         if self._vocabularies is None:
-            raise RuntimeError("the vocabularies are made by `setup`, or come from a checkpoint")
+            if self.parallel is None:
+                raise RuntimeError("the vocabularies are made by `setup`, or come from a checkpoint")
+            _, self._vocabularies = self._learn()
         return self._vocabularies
 
     def state_dict(self) -> dict[str, Any]:
@@ -174,25 +182,24 @@ class Translation(IndexedData):
         languages = SentencePair(*state_dict["languages"])
         self._check_languages(languages)
         self._vocabularies = self.split_into.restore(state_dict)
-        if self._encoded:
-            self._encode()
-        else:
+        self._encoded = {}
+        if self.parallel is None:
             self.languages = languages
 
     def _check_languages(self, known: SentencePair) -> None:
         """Check the languages, or as many as are given, against those of a checkpoint."""
-        wanted = self.languages if self._encoded else self.given_languages
+        wanted = self.given_languages if self.parallel is None else self.languages
         for side, name, other in zip(SentencePair._fields, wanted, known, strict=True):
             # columns of a user's own pairs have no names: they may be in any language
             if name is not None and name != other and not any(map(_is_column, (name, other))):
                 raise InputError(f"`--data.{side}` (={name}) must be {other}, as in the checkpoint's training")
 
     def count(self, split: Split) -> int:
-        return self._encoded[split].size
+        return self.encoded[split].size
 
     def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
         """Make the sampler, which puts pairs of similar length together."""
-        lengths, of_targets = self._encoded[split].lengths()
+        lengths, of_targets = self.encoded[split].lengths()
         kind = RepeatedBuckets if repeated else BucketBatches
         return kind(split, lengths, self.batch_size, seed, rank, processes, target_lengths=of_targets)
 
@@ -210,14 +217,14 @@ class Translation(IndexedData):
 
     def _pairs_on(self, split: Split, device: torch.device) -> EncodedPairs:
         """Return a split, moved to the device on first use."""
-        pairs = self._encoded[split]
+        pairs = self.encoded[split]
         if pairs.source.values.device != device:
-            pairs = self._encoded[split] = pairs.to(device)
+            pairs = self.encoded[split] = pairs.to(device)
         return pairs
 
     def padding_share(self, split: Split) -> float:
         """Compute the share of padding among the source and target steps of an epoch, the first for `train`."""
-        lengths, of_targets = self._encoded[split].lengths()
+        lengths, of_targets = self.encoded[split].lengths()
         tables = [*self._dataloader(split)]
         computed = sum(len(table.rows) * ((table.steps or 0) + (table.target_steps or 0)) for table in tables)
         return 1 - int((lengths + of_targets).sum()) / computed
@@ -230,7 +237,7 @@ class Translation(IndexedData):
 
     def pair_of(self, split: Split, row: int) -> SentencePair:
         """Return the sentences of a row, in lower case if they are read so, otherwise as they were written."""
-        pair = self._encoded[split].text_of(row)
+        pair = self.encoded[split].text_of(row)
         return SentencePair(*(text.lower() for text in pair)) if self.split_into.lower_case else pair
 
     def words_read(self, text: OwnText) -> list[str]:
@@ -257,12 +264,12 @@ class Translation(IndexedData):
         return [self._as_batch(texts[start : start + OWN]) for start in range(0, len(texts), OWN)]
 
     def describe(self) -> str:
-        counts = ", ".join(f"{encoded.size:,} {split}" for split, encoded in self._encoded.items())
+        counts = ", ".join(f"{encoded.size:,} {split}" for split, encoded in self.encoded.items())
         pieces, lower_case, *_ = self.split_into
         known = " and ".join(f"{len(each):,}" for each in self.vocabularies)
         text = f"{self.dataset} sentence pairs, {' to '.join(self.languages)} ({counts}), {known} ids of "
         text += f"{'lower-case ' if lower_case else ''}{pieces}"
-        if left_out := self._encoded["train"].left_out:
+        if left_out := self.encoded["train"].left_out:
             pairs = "pair" if left_out == 1 else "pairs"
             text += f"; {left_out:,} training {pairs} longer than {self.max_length} {pieces} left out"
         return text

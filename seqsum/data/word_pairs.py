@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -93,6 +94,11 @@ class WordPairs(ReviewData):
         self.negatives = negatives
         self._tables: tuple[Tensor, Tensor] | None = None  # see `tables_on`
         self._longest: dict[Split, int] = {}  # words of each split's longest review
+
+    @classmethod
+    def sizes(cls, settings: Mapping[str, Any]) -> dict[str, int]:
+        """Return `vocabulary_size` and `window`."""
+        return {name: settings[name] for name in ("vocabulary_size", "window") if name in settings}
 
     def setup(self, stage: str) -> None:
         super().setup(stage)

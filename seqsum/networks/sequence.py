@@ -44,8 +44,8 @@ class SequenceNetwork(nn.Module):
 
     Raises:
         ValueError: `initial_state` or `readout` is unknown, `truncate` is below one or combined with what needs the
-            whole sequence at once, a probability is outside [0, 1], or `carry` is below two or combined with what
-            can't be continued.
+            whole sequence at once, a probability is outside [0, 1], `carry` is below two or combined with what can't be
+            continued, or the recurrence reads `(T, B, F)`.
     """
 
     encoder: TimeDistributed
@@ -64,6 +64,7 @@ class SequenceNetwork(nn.Module):
         carry: int = 0,
     ) -> None:
         super().__init__()
+        _check_axes(recurrence)
         check_initial_state(initial_state)
         _check_learned(initial_state, recurrence)
         check_probability("input_dropout", input_dropout)
@@ -197,6 +198,12 @@ class SequenceNetwork(nn.Module):
         kinds = ["torch.nn." if isinstance(part, nn.RNNBase) else "" for part in parts]
         names = [f"{kind}{type(part).__name__} {describe_size(part)}" for kind, part in zip(kinds, parts, strict=True)]
         return f"{' → '.join(names)}, {sum(map(count_parameters, parts)):,} parameters in all"
+
+
+def _check_axes(recurrence: nn.Module) -> None:
+    if getattr(recurrence, "batch_first", True) is False:
+        kind = type(recurrence).__name__
+        raise ValueError(f"the recurrence must read (B, T, F): make it by `{kind}(..., batch_first=True)`")
 
 
 def _check_learned(initial_state: InitialState, recurrence: nn.Module) -> None:

@@ -16,26 +16,30 @@ MISSING_SIZE = "`--model.network.vocabulary_size` must be given: these data have
 class WordVectors(nn.Module):
     """Scores words by the product of their output vector with the mean input vector of what is read.
 
-    It reads the batches of `WordPairs`: one word in a row, or its neighbours, as many on each side. Input vectors start
-    uniformly in ±1 / (2·F) and output vectors at zero, as in the authors' program (Mikolov et al., 2013). The input
-    vectors, `weight (V, F)`, are those that are used afterwards.
+    It reads one word in a row and scores others, or reads several and scores one. Input vectors start uniformly in
+    ±1 / (2·F) and output vectors at zero, as in the authors' program (Mikolov et al., 2013). The input vectors,
+    `weight (V, F)`, are those that are used afterwards.
 
     Args:
         vocabulary_size: Number of word ids, `V`. On the command line it follows the data's argument of that name.
         size: Numbers in a vector, `F`.
+        window: Only where rows are the words of a text in its order, and the others in each row this number of
+            neighbours on each side, as the batches of `WordPairs` are: such rows are read several times as fast. On the
+            command line it follows the data's. None where rows may be any.
 
     Raises:
         ValueError: The vocabulary size is missing, or a size is below one.
     """
 
-    def __init__(self, vocabulary_size: int | None = None, size: int = 100) -> None:
+    def __init__(self, vocabulary_size: int | None = None, size: int = 100, window: int | None = None) -> None:
         super().__init__()
         if vocabulary_size is None:
             raise InputError(MISSING_SIZE)
-        for name, value in (("vocabulary_size", vocabulary_size), ("size", size)):
-            if value < 1:
+        for name, value in (("vocabulary_size", vocabulary_size), ("size", size), ("window", window)):
+            if value is not None and value < 1:
                 raise ValueError(f"`{name}` (={value}) must be at least 1")
         self.size = size
+        self.window = window
         self.weight = nn.Parameter(torch.empty(vocabulary_size, size).uniform_(-0.5 / size, 0.5 / size))
         self.output_weight = nn.Parameter(torch.zeros(vocabulary_size, size))
 
@@ -49,8 +53,8 @@ class WordVectors(nn.Module):
         queries = self.read(batch)  # (B, F)
         if batch.negatives is None:
             return (queries @ self.output_weight.T).unsqueeze(1)
-        if batch.inputs.shape[1] == 1 and batch.targets.shape[1] % 2 == 0:
-            targets = score_neighbours(queries, self.output_weight, batch.inputs[:, 0], batch.targets.shape[1] // 2)
+        if self.window is not None and batch.targets.shape[1] == 2 * self.window:
+            targets = score_neighbours(queries, self.output_weight, batch.inputs[:, 0], self.window)
         else:
             targets = score_each(queries, self.output_weight, batch.targets)
         groups = queries.view(len(batch.negatives), -1, self.size)  # (G, B / G, F)
@@ -63,7 +67,7 @@ class WordVectors(nn.Module):
             return F.embedding(batch.inputs[:, 0], self.weight)
         mask = torch.ones_like(batch.inputs, dtype=torch.bool) if batch.mask is None else batch.mask
         shares = mask.to(self.weight) / mask.sum(1, keepdim=True).clamp(min=1)
-        if batch.targets.shape[1] == 1 and batch.inputs.shape[1] % 2 == 0:
+        if self.window is not None and batch.targets.shape[1] == 1 and batch.inputs.shape[1] == 2 * self.window:
             return read_neighbours(self.weight, batch.targets[:, 0], shares)
         return read_each(self.weight, batch.inputs, shares)
 

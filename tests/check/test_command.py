@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import seqsum
 from seqsum.check.__main__ import main
 from seqsum.check.grading import find_submissions, grade, make_table
 from tests.check.conftest import SUBMISSIONS
@@ -54,6 +55,11 @@ def test_json_is_all_that_is_printed_and_holds_every_result(here, capsys):
     assert [result["message"] for result in wrong] == [SAID]
     assert wrong[0]["data"]["mistakes"] == ["hidden_from_old_cell"]
     assert {"expected", "came", "example", "where"} <= wrong[0].keys()
+
+
+def test_a_notebook_shows_what_is_printed():
+    report = seqsum.check_cell(seqsum.GRUCell, like="gru")
+    assert repr(report) == str(report)
 
 
 def test_the_page_says_the_same_with_a_picture(here):

@@ -29,6 +29,14 @@ def test_running_targets_of_a_transposed_view_equal_the_scan(operation):
     assert torch.equal(running_targets(labels, operation), scan_targets(labels, operation))
 
 
+@pytest.mark.parametrize("operation", ["product", "Sum", ""])
+def test_another_operation_is_refused(operation):
+    digits = torch.tensor([[1, 2, 3]])
+    for function in (running_targets, scan_targets, read_digits, lambda _, operation: signs(3, operation)):
+        with pytest.raises(ValueError, match=rf"`operation` \(='{operation}'\) must be one of 'alternating', 'sum'"):
+            function(digits, operation)
+
+
 @pytest.mark.parametrize("targets_of", [running_targets, scan_targets])
 @pytest.mark.parametrize(
     ("operation", "expected"),

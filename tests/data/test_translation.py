@@ -60,6 +60,20 @@ def test_batches_hold_every_pair_once_with_its_translation(root, tokens, directi
         assert sorted(seen) == list(range(count))
 
 
+@pytest.mark.parametrize("count", [10, 60])
+def test_a_test_on_other_pairs_learns_no_words_of_them(root, tokens, count, tmp_path):
+    """Those of the checkpoint, which comes after `setup`, are known, however few pairs there are."""
+    trained = made(root, tokens=tokens, vocabulary_size=200)
+    pairs = [trained.pair_of("train", row) for row in range(count)]
+    (tmp_path / "few.txt").write_text("".join(f"{pair.source}\t{pair.target}\n" for pair in pairs))
+    few = Translation(pairs=str(tmp_path / "few.txt"), tokens=tokens, vocabulary_size=200)
+    few.prepare_data()
+    few.setup("test")
+    few.load_state_dict(trained.state_dict())
+    for batch in epoch_of(few, "test"):
+        assert read_back(trained, batch) == [few.pair_of("test", row) for row in batch.rows.flatten().tolist()]
+
+
 def test_sentences_end_with_the_end_and_padding_comes_behind_it(root, tokens):
     data = made(root, tokens=tokens)
     for batch in epoch_of(data):

@@ -15,6 +15,7 @@ from seqsum.experiments import runs
 from seqsum.experiments.__main__ import main
 from seqsum.experiments.analogies import Analogy, by_kind, solve
 from seqsum.figures.words import plot_words, project
+from seqsum.inspect.restore import load
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -104,11 +105,12 @@ def test_the_experiment_trains_once_and_starts_reviews_from_its_vectors(with_con
         assert "labels: 20\n" in (run / "config.yaml").read_text()
         start = f"words_{row['start']}_seed0-made/version_0/checkpoints/best.ckpt"
         assert (start in (run / "config.yaml").read_text()) == (row["start"] != "random")
+    checkpoint = str(folder / "words_cbow_seed0-made/version_0/checkpoints/best.ckpt")
+    assert load(checkpoint).module.network.window == 5, "else each row would be read by itself"
     with Image.open(folder / "words.png") as image:
         assert image.width > 600
     monkeypatch.setattr(runs, "train", lambda arguments: pytest.fail(f"run again: {arguments}"))
     main(command)
-    checkpoint = str(folder / "words_cbow_seed0-made/version_0/checkpoints/best.ckpt")
     main(["words", "--parts", "vectors", "--modes", "cbow", "--checkpoints", checkpoint, "--output", "given"])
     given = json.loads((with_configs / "given/words.json").read_text())["rows"][0]
     assert (given["model"], given["test loss"]) == ("cbow", "–")

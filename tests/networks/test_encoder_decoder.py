@@ -182,6 +182,9 @@ def test_backends_give_the_same(attends):
     results = [make_network(attends=attends, backend=backend)(make_batch()) for backend in ("eager", "script", "auto")]
     for result in results[1:]:
         torch.testing.assert_close(result, results[0])
+    network = make_network(attends=attends, backend="eager")
+    network(make_batch())
+    assert {layers.last_backend for layers in (network.reader, network.decoder.recurrence)} == {"eager"}
 
 
 def test_the_last_layer_shares_the_words_vectors():

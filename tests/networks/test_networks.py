@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from seqsum import GRU, Recurrent
 from seqsum.data.base import unlabelled
 from seqsum.errors import InputError
 from seqsum.networks import (
@@ -17,6 +18,7 @@ from seqsum.networks import (
     build_recurrence,
     image_encoders,
 )
+from tests.networks.own_cells import HalfLife
 
 
 def make_network(initial_state="zero", **arguments):
@@ -148,6 +150,16 @@ def test_a_class_path_is_a_cell_of_ones_own():
 def test_unknown_recurrence_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_network(**arguments)
+
+
+@pytest.mark.parametrize("layers", [nn.LSTM(3, 5), GRU(3, 5), Recurrent(HalfLife(3, 5))])
+def test_a_recurrence_that_reads_time_first_is_refused(layers):
+    """It would run from row to row of the batch."""
+    message = (
+        rf"^the recurrence must read \(B, T, F\): make it by `{type(layers).__name__}\(\.\.\., batch_first=True\)`$"
+    )
+    with pytest.raises(ValueError, match=message):
+        SequenceNetwork(Flatten(3), layers, nn.Linear(5, 1))
 
 
 def test_description_counts_parameters():

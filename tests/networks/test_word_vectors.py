@@ -17,9 +17,9 @@ SENTENCES = [" ".join(WORDS[place % 6 :] + WORDS[: place % 5]) for place in rang
 RANDOM = {"window": 3, "dynamic": True, "negatives": 7}
 
 
-def network_of(size: int = 5) -> WordVectors:
+def network_of(window: int | None = 3) -> WordVectors:
     torch.manual_seed(0)
-    network = WordVectors(12, size).double()
+    network = WordVectors(12, 5, window).double()
     torch.nn.init.normal_(network.weight)
     torch.nn.init.normal_(network.output_weight)
     return network
@@ -129,6 +129,37 @@ def test_sums_of_neighbours_are_those_of_each(rows, window):
         torch.testing.assert_close(fast, each, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("others", range(1, 8))
+@pytest.mark.parametrize("negatives", [0, 3])
+def test_words_that_are_no_text_are_read_one_by_one(others, negatives):
+    """Whatever their number: the words of other rows have nothing to do with them."""
+    generator = torch.Generator().manual_seed(others)
+    network = network_of(window=None)
+    one, several = (
+        torch.randint(2, 12, (32, 1), generator=generator),
+        torch.randint(2, 12, (32, others), generator=generator),
+    )
+    compared = torch.randint(2, 12, (1, negatives), generator=generator) if negatives else None
+    scores = network(Batch(one, several, None, torch.ones_like(several, dtype=torch.bool), negatives=compared))
+    every = network.weight[one[:, 0]] @ network.output_weight.T  # (B, V)
+    expected = (
+        every.unsqueeze(1) if compared is None else torch.cat([every.gather(1, several), every[:, compared[0]]], 1)
+    )
+    torch.testing.assert_close(scores, expected)
+    scores = network(Batch(several, one, None, torch.ones_like(one, dtype=torch.bool), negatives=compared))
+    every = network.weight[several].mean(1) @ network.output_weight.T
+    expected = every.unsqueeze(1) if compared is None else torch.cat([every.gather(1, one), every[:, compared[0]]], 1)
+    torch.testing.assert_close(scores, expected)
+
+
+@pytest.mark.parametrize("mode", ["skipgram", "cbow"])
+def test_a_text_is_read_without_a_window_too(mode):
+    batch = batch_of(mode)
+    fast, slow = network_of()(batch), network_of(window=None)(batch)
+    exist = torch.cat([batch.target_mask, torch.ones(len(slow), 7, dtype=torch.bool)], 1)
+    torch.testing.assert_close(fast[exist], slow[exist])
+
+
 @pytest.mark.parametrize("mode", ["skipgram", "cbow"])
 def test_an_odd_number_of_words_is_read_one_by_one(mode):
     network, batch = network_of(), batch_of(mode)
@@ -160,6 +191,7 @@ def test_vectors_start_small_and_their_outputs_at_zero():
         ((None,), "`--model.network.vocabulary_size` must be given"),
         ((0,), r"`vocabulary_size` \(=0\) must be at least 1"),
         ((10, 0), r"`size` \(=0\) must be at least 1"),
+        ((10, 5, 0), r"`window` \(=0\) must be at least 1"),
     ],
 )
 def test_sizes_are_checked(arguments, message):

@@ -42,8 +42,8 @@ def test_dropped_words_become_unknown_in_training_only(kind):
     of_places = unknown.view(3, -1)
     assert torch.equal(of_places[0], of_places[1]), "a word is dropped wherever it stands"
     assert not torch.equal(unknown, (encoder(words) == encoder.weight[1]).all(1)), "others in every batch"
-    padding = torch.zeros(1_000, dtype=torch.long)
-    assert torch.equal(encoder(padding), encoder.weight[padding]), "padding is no word"
+    padding = torch.zeros(1, dtype=torch.long)
+    assert all(torch.equal(encoder(padding), encoder.weight[padding]) for _ in range(40)), "padding is no word"
     assert torch.equal(encoder.eval()(words), encoder.weight[words])
 
 

@@ -77,6 +77,16 @@ def test_mistakes_come_with_the_surest_first():
     assert rows[places].tolist() == [5, 3, 1]
 
 
+def test_mistakes_of_both_classes_are_ranked_by_how_sure_they_were():
+    """By the difference of the logits: for one output, that of class 0 is 0."""
+    logits = torch.tensor([-0.5, 3.0, -2.0, 1.0, -4.0, 0.25]).view(6, 1, 1)
+    targets = torch.tensor([1, 0, 1, 0, 0, 0]).view(6, 1)  # all but the fifth are wrong
+    batch = Batch(torch.zeros(6, 1), targets)
+    found = Evaluation("test", torch.nn.Identity(), None, batch, [batch], [logits])
+    places = surest_mistakes(found, lambda outputs: torch.cat([0 * outputs, outputs], -1))
+    assert places.tolist() == [1, 2, 3, 0, 5]
+
+
 def test_figures_of_a_test_have_names_and_those_of_a_validation_no_mistakes():
     figures = TextClassification().figures(evaluation())
     assert set(figures) == {"accuracy_by_length", "surest_mistakes"}

@@ -21,7 +21,7 @@ def made(mode: str, negatives: int) -> tuple[Batch, torch.Tensor]:
     torch.manual_seed(1)
     data = of_sentences(SENTENCES, mode=mode, dynamic=True, window=3, negatives=negatives)
     batch = data.gather(table_of(data, list(range(9)), seed=2, steps=96))
-    network = WordVectors(12, 5).double()
+    network = WordVectors(12, 5, window=3).double()
     torch.nn.init.normal_(network.weight)
     torch.nn.init.normal_(network.output_weight)
     return batch, network(batch).detach()
