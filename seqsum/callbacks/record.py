@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import textwrap
 import warnings
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
@@ -94,7 +96,8 @@ def add_graph(writer: SummaryWriter, network: nn.Module, batch: Batch) -> None:
             # a graph that is only displayed may be specialised to this length
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
             warnings.filterwarnings("ignore", ".*torch.jit.trace.* is deprecated")  # caused by torch itself
-            writer.add_graph(traced, inputs)
+            with redirect_stdout(StringIO()):  # where torch prints an error before it raises it, with all weights
+                writer.add_graph(traced, inputs)
     except Exception as error:  # a user's own network may need more than the inputs, or can't be copied
         why = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)  # without both graphs
         rank_zero_warn(f"TensorBoard shows no graph of the network, since it can't be traced: {why}")

@@ -74,7 +74,8 @@ def _import(run: Callable[[], ModuleType], name: str) -> ModuleType:
         raise Fault(f"{name} can't be imported: {describe_error(error)}", where=where) from error
     except USER_ERRORS as error:  # whatever a user's file does
         where = find_frame(error, "")
-        raise Fault(f"{name} can't be imported: {describe_error(error)}", expected=FORMS, where=where) from error
+        expected = FORMS if isinstance(error, ImportError) else "a file that Python can run"
+        raise Fault(f"{name} can't be imported: {describe_error(error)}", expected=expected, where=where) from error
 
 
 def _named(module: ModuleType, name: str) -> Any:

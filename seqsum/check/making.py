@@ -20,10 +20,10 @@ from seqsum.check.equations.reference import REFERENCES
 from seqsum.check.places import find_line, place_of
 from seqsum.check.report import USER_ERRORS, Fault
 from seqsum.check.subject import BATCH, HIDDEN_SIZE, INPUT_SIZE, LARGE, STEPS, Subject
-from seqsum.check.weights import computed_by_hooks
 from seqsum.recurrent import Recurrent, RecurrentCell
 from seqsum.recurrent.cells import Constants, list_constants, require_cell
 from seqsum.recurrent.explain import describe
+from seqsum.recurrent.unregistered import computed_by_hooks
 
 FORWARD = "`forward(input, hx)` for one step, with an input (B, F), that returns the new hidden state or (hidden, cell)"
 END = sys.maxsize  # how far `forward` came that returned

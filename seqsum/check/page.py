@@ -80,11 +80,10 @@ def plot_curves(
     x: Sequence[float], curves: Mapping[str, Sequence[float]], xlabel: str, ylabel: str, log: bool = False
 ) -> Figure:
     """Curves by name over the same axis."""
-    figure = new_figure(6.0, 3.2)
+    figure = new_figure(6.0, 3.2, "constrained")
     axes = figure.subplots()
     for (name, y), colour in zip(curves.items(), SERIES, strict=False):
         axes.plot(x, y, label=name, color=colour, lw=1.5)
     plain(axes).set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
-    axes.legend(frameon=False)
-    figure.tight_layout()
+    figure.legend(loc="outside upper center", ncols=len(curves), frameon=False)
     return figure

@@ -120,6 +120,8 @@ class Subject:
         """`file:line` of a method that the user wrote, by default of the step."""
         name = "forward" if self.wrapped else method or self.step_name
         found = getattr(self.kind, name, self.kind)
+        if found is getattr(RecurrentCell, name, None):  # which the user's class has not written
+            found = self.kind
         return place_of(inspect.unwrap(found) if callable(found) else self.kind)
 
     def find(self, pattern: str) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from seqsum.check.registry import check
 from seqsum.check.report import USER_ERRORS, Fault
 from seqsum.check.subject import BATCH, Subject
+from seqsum.recurrent.unregistered import find_unregistered
 
 MAKES_WEIGHTS = r"nn\.(Linear|Parameter)\(|torch\.(randn|rand|empty|normal)"
 MADE_ONCE = "weights made once, in `__init__`, as `self.name = nn.Parameter(…)` or a module"
@@ -22,16 +22,8 @@ MADE_ONCE = "weights made once, in `__init__`, as `self.name = nn.Parameter(…)
 def parameters_registered(subject: Subject) -> None:
     """No weight is kept in a list, or as a plain tensor, where neither an optimizer nor `.to()` finds it."""
     module = subject.module
-    known = {id(tensor) for tensor in [*module.parameters(), *module.buffers()]}
-    known |= {id(part) for part in module.modules()}
-    for owner in module.modules():
-        computed = computed_by_hooks(owner)
-        for name, value in vars(owner).items():
-            if name.startswith("_") or name in computed:
-                continue
-            for path, thing in _walk(f"self.{name}", value):
-                if id(thing) not in known:
-                    raise _unregistered(subject, path, thing)
+    for path, thing in find_unregistered(module):
+        raise _unregistered(subject, path, thing)
     if frozen := [name for name, weight in module.named_parameters() if not weight.requires_grad]:
         raise Fault(
             f"{', '.join(f'`{name}`' for name in frozen[:5])} {'are' if len(frozen) > 1 else 'is'} frozen: "
@@ -41,26 +33,6 @@ def parameters_registered(subject: Subject) -> None:
             where=subject.find("requires_grad") or subject.where("__init__"),
             status="noted",
         )
-
-
-def computed_by_hooks(module: nn.Module) -> set[str]:
-    """The names of tensors that torch's weight_norm, spectral_norm and pruning compute anew before each call."""
-    hooks = module._forward_pre_hooks.values()  # torch has no other list of them
-    return {
-        name for hook in hooks for key in ("name", "_tensor_name") if isinstance(name := getattr(hook, key, None), str)
-    }
-
-
-def _walk(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The tensors and modules in a value and the lists, tuples and dicts inside it, by path."""
-    if isinstance(value, nn.Module | nn.Parameter) or (isinstance(value, Tensor) and value.is_floating_point()):
-        yield path, value
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _walk(f"{path}[{index}]", item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _walk(f"{path}[{key!r}]", item)
 
 
 def _unregistered(subject: Subject, path: str, thing: Any) -> Fault:

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 import jsonargparse.typing
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import nn
 
 from seqsum.allocator import keep_memory
 from seqsum.cli.app import SeqsumCLI
@@ -22,6 +24,7 @@ from seqsum.cli.settings import read_settings
 from seqsum.console import fail
 from seqsum.distributed import is_first_process
 from seqsum.errors import InputError, NotFiniteError
+from seqsum.recurrent.explain import say_check
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, no larger file
 PROGRAM = "train.py"
@@ -43,7 +46,7 @@ def main(args: list[str] | None = None) -> None:
     keep_memory()
     has_subcommand = bool(args) and args[0] in SUBCOMMANDS
     subcommand, options = (args[0], args[1:]) if has_subcommand else ("fit", args)
-    with _errors_in_a_line():
+    with _errors_in_a_line(), _cell_at_fault():
         app = SeqsumCLI(subcommand, read_settings(subcommand, options), program)
         try:
             if not has_subcommand:
@@ -77,6 +80,21 @@ def _errors_in_a_line() -> Iterator[None]:
         fail(f"{first} (the disk is full: `--trainer.default_root_dir` may name another one)")
     except KeyboardInterrupt:  # outside the training loop, which handles its own
         sys.exit(1)
+
+
+@contextmanager
+def _cell_at_fault() -> Iterator[None]:
+    """Add to an error that arose in a user's own cell how to learn what is wrong with it."""
+    try:
+        yield
+    except Exception as error:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            kind = type(frame.f_locals.get("cell"))
+            is_own = issubclass(kind, nn.Module) and not kind.__module__.startswith("seqsum.")
+            if is_own and hasattr(error, "add_note"):  # from Python 3.11 on
+                error.add_note(say_check(kind))
+                break
+        raise
 
 
 def _quieten() -> None:

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from seqsum.networks.recurrences import LAYERS, TORCH_LAYERS
 
 UNION = "Does not validate against any of the Union subtypes"  # as jsonargparse begins
+PROBLEM = r"Problem with given class_path '(.*?)':\s*(.*)\Z"
 IGNORED = (UNION, "Expected a path but", "Not of type")
 TYPES = {
     "int": "a whole number",
@@ -34,9 +35,9 @@ OWN = "A class of your own is given by its path from the current folder, such as
 def without_types_tried(message: str) -> str:
     """Keep of a message what the classes of a setting say; jsonargparse puts all types around it that it tried."""
     if not message.startswith(UNION):
-        return message
+        return in_words(message)
     tried = (re.split(r"\n *Given value type:", part)[0] for part in re.split(r"\n *- ", message)[1:])
-    said = [textwrap.dedent(part) for part in tried if not part.startswith((UNION, "Expected a <class"))]
+    said = [in_words(textwrap.dedent(part)) for part in tried if not part.startswith((UNION, "Expected a <class"))]
     return "\n".join(said) or message
 
 
@@ -54,6 +55,8 @@ def in_words(message: str, owner: type | None = None) -> str:
         if reason.startswith("while "):  # as errors of YAML begin
             return f"`--{name}` (={given}) is not YAML: {' '.join(reason.split())}"
         return in_words(reason, owner)
+    if unmade := re.match(PROBLEM, message, re.DOTALL):
+        return f"`{unmade[1]}` can't be made: {_told(unmade[2])}"
     if missing := re.fullmatch(r"the following arguments are required: (.+)", message):
         names = " and ".join(f"`{name}`" for name in missing[1].split(", "))
         return f"{names} of {owner.__name__} must be given" if owner else message
@@ -97,9 +100,9 @@ def _sentence(setting: str, value: str, tried: Iterable[str], subtypes: str) -> 
     for part in tried:
         if found := re.match(r"(?:Expected (?:a )?dot import path string|Unexpected import path format): (.*)", part):
             class_name = found[1]
-        elif found := re.match(r"Problem with given class_path '(.*)':\s*(.*)\Z", part, re.DOTALL):
+        elif found := re.match(PROBLEM, part, re.DOTALL):
             given = f"`{found[1]}` in {setting}" if is_list else given
-            problem = " ".join(found[2].split())
+            problem = _told(found[2])
         elif found := re.match(r"Not a valid subclass of (\w+)", part):
             kinds.append(f"a subclass of {found[1]}")
         elif found := re.fullmatch(r"Import path (?:\S+ )?does not correspond to a (subclass of \w+)", part):
@@ -125,6 +128,12 @@ def _sentence(setting: str, value: str, tried: Iterable[str], subtypes: str) -> 
         return f"{fault}: did you mean `{choices[near[0]]}`?"
     known = f" Known are {', '.join(names)}." if 0 < len(names) <= SHOWN else ""
     return f"{fault}.{known} {OWN}."
+
+
+def _told(problem: str) -> str:
+    """What a class said that could not be made, in a line."""
+    line = " ".join(problem.split())
+    return f"its `__init__` must first call `super().__init__()` ({line})" if "Module.__init__() call" in line else line
 
 
 def _wanted(types: str) -> list[str]:

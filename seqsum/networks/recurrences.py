@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -14,7 +15,9 @@ from seqsum.recurrent.backends import Backend
 from seqsum.recurrent.cells import OutputActivation
 from seqsum.recurrent.cells.base import check_probability
 from seqsum.recurrent.cells.constructor import arguments_of
+from seqsum.recurrent.explain import say_check
 from seqsum.recurrent.layers import TorchLike
+from seqsum.recurrent.unregistered import find_unregistered
 
 Bias = Literal["two", "one", "none"]
 
@@ -148,7 +151,20 @@ def _own_cell(path: str, input_size: int, hidden_size: int, options: Mapping[str
         raise ValueError(
             f"`cell` (={path!r}) can't be made: {error}. Arguments besides sizes are given by `cell_options`"
         ) from error
-    return found(*positional, **named)
+    try:
+        made = found(*positional, **named)
+    except Exception as error:  # whatever a user's constructor raises
+        said = f"{type(error).__name__}: {error}"
+        raise ValueError(f"`cell` (={path!r}) can't be made: {said}. {say_check(found)}") from error
+    for place, thing in find_unregistered(made):
+        if any(weight.requires_grad for weight in (thing.parameters() if isinstance(thing, nn.Module) else [thing])):
+            warnings.warn(
+                f"`{place}` of {found.__name__} is none of its parameters or modules: its weights are neither trained "
+                f"nor saved. {say_check(found)}",
+                stacklevel=3,
+            )
+            break
+    return made
 
 
 def _check_options(cell: str, options: Mapping[str, Any], known: Sequence[str]) -> None:

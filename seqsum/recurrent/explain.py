@@ -13,6 +13,11 @@ from seqsum.recurrent.cells import RecurrentCell
 SIGNATURE = "def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]"
 
 
+def say_check(kind: type) -> str:
+    """How to learn what is wrong with a cell of one's own."""
+    return f"`python -m seqsum.check {kind.__module__}.{kind.__qualname__}` says what is wrong with the cell"
+
+
 def check_step_result(cell: RecurrentCell, result: Any, given: int) -> None:
     """Raise a TypeError unless `step` has returned a tensor and as many states as it was given.
 

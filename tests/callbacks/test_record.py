@@ -101,8 +101,20 @@ class NotToBeCopied(nn.Module):
         raise RuntimeError("Only Tensors created explicitly by the user support the deepcopy protocol")
 
 
-@pytest.mark.parametrize("network", [Untraceable(), NotToBeCopied()])
+class Unregistered(nn.Module):
+    """Torch prints the whole weight before it raises an error."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = [nn.Linear(3, 300)]
+
+    def forward(self, batch):
+        return self.parts[0](batch.inputs)
+
+
+@pytest.mark.parametrize("network", [Untraceable(), NotToBeCopied(), Unregistered()])
 def test_a_network_that_cannot_be_traced_costs_only_its_graph(tmp_path, capfd, network):
     with SummaryWriter(str(tmp_path)) as writer, pytest.warns(UserWarning, match="no graph of the network"):
-        add_graph(writer, network, unlabelled(torch.randn(1, 3)))
+        add_graph(writer, network, unlabelled(torch.randn(1, 2, 3)))
     assert not events(tmp_path).Tags()["graph"]
+    assert capfd.readouterr().out == ""

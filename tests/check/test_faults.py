@@ -1,10 +1,13 @@
 """One fault a cell: each is found by the check that is made for it, in words, with its line."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from seqsum import check_cell
+from seqsum.check.run import check_target
 from tests.check import styles
 from tests.check.changes import (
     ANNOTATED,
@@ -21,6 +24,7 @@ from tests.check.changes import (
 )
 
 FORGOTTEN = (", state_size=[hidden_size, hidden_size]", "")
+SUBMISSIONS = Path(__file__).parent / "submissions"
 NAMED = '    gate_names = ("input_gate",)\n\n'
 
 # the check that finds it, the change, what the message says, and what stands in the line that is shown
@@ -294,6 +298,46 @@ def test_a_fault_is_found_by_its_check_and_shown_with_its_line(mutate, fault):
     first = report.failures[0] if report.failures else result
     told = {"parameters_used", "deterministic", "changes_nothing"}  # may be the first sign of what a later one explains
     assert first.check in {name, *told}, report
+
+
+@pytest.mark.parametrize("changed", ["self.wf(projected) + self.ui(h)", "self.wi(projected) + self.uf(h)"])
+def test_half_a_line_that_was_copied_is_named_with_its_line(here, changed):
+    """With layers of its own for each gate, as it happens."""
+    right = "self.wf(projected) + self.uf(h)"
+    source = (SUBMISSIONS / "lstm.py").read_text()
+    start, end = source.index("        self.W = "), source.index("        c_new")
+    source = (
+        source[:start]
+        + """        self.wi, self.wf, self.wg, self.wo = [nn.Linear(input_size, hidden_size) for _ in range(4)]
+        self.ui, self.uf, self.ug, self.uo = [nn.Linear(hidden_size, hidden_size) for _ in range(4)]
+
+    def project(self, input: Tensor) -> Tensor:
+        return input
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        h, c = state[0], state[1]
+        i = torch.sigmoid(self.wi(projected) + self.ui(h))
+        f = torch.sigmoid(self.wf(projected) + self.uf(h))
+        g = torch.tanh(self.wg(projected) + self.ug(h))
+        o = torch.sigmoid(self.wo(projected) + self.uo(h))
+"""
+        + source[end:]
+    )
+    (here / "right.py").write_text(source)
+    assert check_target("right.py", "lstm").passed
+    (here / "copied.py").write_text(source.replace(right, changed))
+    found = check_target("copied.py", "lstm").find("equations")
+    which = "hidden state" if "ui" in changed else "input"
+    assert found.message == f"your forget gate has the input gate's layer of the {which}"
+    assert f"f = torch.sigmoid({changed})" in found.where
+
+
+def test_a_method_that_is_missing_is_looked_for_in_the_users_file(here):
+    text = "import seqsum\n\n\nclass Mine(seqsum.RecurrentCell):\n    def forward(self, x, h):\n        return h\n"
+    (here / "mine.py").write_text(text)
+    (found,) = check_target("mine.py").failures
+    assert found.message.startswith("NotImplementedError: Mine must define `project`")
+    assert found.where == "mine.py:4, `Mine`"
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,14 @@ def test_mistakes_get_one_clear_message(here, mnist_root, capfd, arguments, mess
             "`beams` (=0)",
         ),
         (
+            ["--model.network=tests.networks.own_networks.NoSuper"],
+            "`tests.networks.own_networks.NoSuper` can't be made: its `__init__` must first call `super().__init__()`",
+        ),
+        (
+            ["--model.cell=tests.networks.own_cells.Unmade"],
+            "can't be made: AttributeError: cannot assign module before Module.__init__() call. `python -m seqsum.",
+        ),
+        (
             ["--model.network=StepNetwork", "--model.network.encoder=ConvEncoder", "--model.network.encoder.frozen=9"],
             "`frozen` (=9) must be all, none, or the number of last layers to train, 1 to 4",
         ),
@@ -183,6 +191,14 @@ WRONG = {
     "--model={cell: 3}": "`--model.cell` (=3) must be a text",
     "--model={hiden_size: 3}": "`model.hiden_size` is not accepted: did you mean `model.hidden_size`?",
 }
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="errors have no notes before Python 3.11")
+def test_an_error_in_a_users_own_cell_keeps_its_traceback_and_names_the_check(here, mnist_root):
+    cell = "tests.networks.own_cells.Broken"
+    with pytest.raises(IndexError) as raised:
+        main([f"--model.cell={cell}", f"--data.root={mnist_root}", "--trainer.accelerator=cpu"])
+    assert raised.value.__notes__ == [f"`python -m seqsum.check {cell}` says what is wrong with the cell"]
 
 
 def test_an_option_of_a_class_is_checked_too(here, capfd):

@@ -65,3 +65,29 @@ class Uneven(RecurrentCell):
         first = torch.tanh(0.5 * state[0] + projected)
         second = torch.tanh(0.5 * state[1] + self.keep(first))
         return self.write(second), [first, second]
+
+
+class Listed(HalfLife):
+    """Its weights are in a list, where no optimizer finds them."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.more = [nn.Linear(input_size, hidden_size)]
+        self.again = [self.read]
+
+    def project(self, input: torch.Tensor) -> torch.Tensor:
+        return self.read(input) + self.more[0](input)
+
+
+class Broken(HalfLife):
+    """It reads a state that it has not."""
+
+    def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        return projected, [state[0] + state[1]]
+
+
+class Unmade(HalfLife):
+    """It doesn't call the constructor of its base first."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        self.read = nn.Linear(input_size, hidden_size)

@@ -258,3 +258,16 @@ def test_sizes_are_those_of_what_layers_return(layers):
     outputs, final = layers(torch.zeros(2, 5, 3))
     states = final if isinstance(final, tuple) else (final,)
     assert sizes_of(layers) == (outputs.shape[-1], [state.shape[-1] for state in states])
+
+
+def test_weights_of_a_users_own_cell_that_are_not_trained_are_said():
+    with pytest.warns(
+        UserWarning, match=r"`self\.more\[0\]` of Listed is none of its parameters or modules.*seqsum\.check"
+    ):
+        build_recurrence("tests.networks.own_cells.Listed", 3, 4)
+
+
+def test_a_cell_that_can_not_be_made_is_refused_with_how_to_learn_more():
+    message = r"can't be made: AttributeError: cannot assign module .*`python -m seqsum\.check tests.*\.Unmade` says"
+    with pytest.raises(ValueError, match=message):
+        build_recurrence("tests.networks.own_cells.Unmade", 3, 4)

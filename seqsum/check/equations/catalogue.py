@@ -59,6 +59,8 @@ PARTS = {
     "w": "your {gate} has the {other}'s weights of the input",
     "u": "your {gate} has the {other}'s weights of the hidden state",
     "b": "your {gate} has the {other}'s bias",
+    "wb": "your {gate} has the {other}'s layer of the input",
+    "uc": "your {gate} has the {other}'s layer of the hidden state",
     "wubc": "your {other} stands where the {gate} belongs",
 }
 

@@ -189,6 +189,7 @@ def _known(subject: Subject, search: Search, match: Match) -> Fault:
 def _line_of(subject: Subject, mistakes: Sequence[Mistake]) -> str:
     """The first line that looks like one of the mistakes, or like one that computes what they change."""
     stages = [stage for mistake in mistakes for stage in (*mistake.stages, *mistake.factors)]
+    stages += [block.partition("_")[2] for mistake in mistakes for block in mistake.uses]  # the gates that read them
     patterns = [mistake.pattern for mistake in mistakes if mistake.pattern]
     patterns += [LINES[stage] for stage in stages if stage in LINES]
     patterns += [LINES["output"]] if "hidden" in stages else []  # many return it without giving it a name
