@@ -31,16 +31,16 @@ def drop_default_encoder(model: Namespace) -> None:
     """
     if model.get("network") is None or model.get("encoder") is None:
         return
-    if not _is_default("model.encoder", model.encoder):
+    if not _is_default_encoder(model.encoder):
         raise InputError(
             "`encoder` belongs to the default network: your own `network` takes only the arguments of its class"
         )
     model.encoder = None
 
 
-def _is_default(group: str, setting: Namespace) -> bool:
-    """Whether the setting is the default class with its default arguments."""
-    if setting.class_path != DEFAULT_CLASSES[group]:
+def _is_default_encoder(setting: Namespace) -> bool:
+    """Whether the setting is the default encoder with its default arguments."""
+    if setting.class_path != DEFAULT_CLASSES["model.encoder"]:
         return False
     parameters = inspect.signature(cast("type", pydoc.locate(setting.class_path))).parameters
     given = vars(setting.get("init_args") or Namespace())

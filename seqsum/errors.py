@@ -1,7 +1,8 @@
-"""Errors that the command line prints without a traceback."""
+"""Errors that the command line prints without a traceback, and the checks of settings that raise them."""
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any, get_args
 
 
@@ -17,3 +18,21 @@ def check_choice(name: str, value: Any, choices: Any) -> None:
     """Raise an InputError unless an argument is one of the values of a `Literal`."""
     if value not in get_args(choices):
         raise InputError(f"`{name}` (={value!r}) must be one of {', '.join(map(repr, get_args(choices)))}")
+
+
+def check_at_least(flag: str, value: float, least: float, whole: bool = True) -> None:
+    """Raise an InputError for a value below the least allowed, or one that is no number, by default no whole one."""
+    if not (is_whole(value) if whole else is_number(value)):
+        raise InputError(f"`{flag}` (={value!r}) must be a {'whole ' if whole else ''}number")
+    if not value >= least:  # also NaN
+        raise InputError(f"`{flag}` (={value}) must be at least {least}")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number, maybe NaN or infinite: Python's or NumPy's, but no bool."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number by its type; 4.0 is not."""
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -11,9 +11,8 @@ from typing import Any, cast
 
 import torch
 
-from seqsum.data.indexed import check_at_least
 from seqsum.data.labels import check_labels
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_at_least
 
 
 class Checked(argparse.Action):

@@ -130,6 +130,18 @@ def test_a_schedule_may_wait_for_a_metric(here, mnist_root, plateau):
     assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.005 * 0.1**2)
 
 
+@pytest.mark.parametrize(("epochs", "falls"), [(1, 0), (2, 1)])
+def test_a_training_that_ends_within_an_epoch_looks_for_no_plateau_in_it(here, mnist_root, epochs, falls):
+    main([
+        *("fit", f"--data.root={mnist_root}", "--data.dataset=mnist", f"--trainer.max_steps={4 * epochs + 2}"),
+        *("--trainer.limit_train_batches=4", "--model.schedule=torch.optim.lr_scheduler.ReduceLROnPlateau"),
+        *("--model.schedule.patience=0", "--model.schedule.threshold=1000", "--model.schedule.threshold_mode=abs"),
+    ])  # fmt: skip
+    checkpoint = torch.load(here / "logs/sum/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 4 * epochs + 2
+    assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.005 * 0.1**falls)
+
+
 def planned(schedule, trainer=(), **objective):
     module = SequenceModule(schedule=schedule, objective=RunningSum(**objective))
     module.trainer = Trainer(**dict(trainer), logger=False, enable_checkpointing=False, accelerator="cpu")

@@ -10,11 +10,11 @@ from types import ModuleType
 import torch
 
 from seqsum.benchmarks import compiled, gpu, loading, recurrent, reviews, scaling, training, translation, words
-from seqsum.benchmarks.timing import show, write
 from seqsum.console import fail
 from seqsum.errors import InputError
 from seqsum.options import at_least, device_of
 from seqsum.paths import expand_home
+from seqsum.tables import show, write
 
 BENCHMARKS: dict[str, ModuleType] = {
     "recurrent": recurrent,
@@ -64,8 +64,7 @@ def _run(options: argparse.Namespace) -> int:
     device = device_of(options.device)
     rows = BENCHMARKS[options.benchmark].run(options, device)
     show(options.benchmark, rows)
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
-    write(options.output or Path("logs/benchmarks") / f"{options.benchmark}.json", device, settings, rows)
+    write(options.output or Path("logs/benchmarks") / f"{options.benchmark}.json", device, options, rows)
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from seqsum.benchmarks.timing import Timing, machine, seconds_of, take_turns
+from seqsum.benchmarks.timing import Timing, seconds_of, take_turns
 from seqsum.data import Batch, WordPairs
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.text import UNKNOWN
@@ -19,6 +19,7 @@ from seqsum.data.word_pairs import Mode
 from seqsum.networks import WordVectors
 from seqsum.objectives import WordPrediction
 from seqsum.options import above, at_least
+from seqsum.tables import machine
 
 MODES: tuple[Mode, ...] = ("skipgram", "cbow")
 NEGATIVES = 5  # of a right word

@@ -4,7 +4,8 @@ Each check is a function, named for what it shows, in `contract.py`, `recurrence
 if asked for, `learning.py` and `speed.py`. Depends on `seqsum.recurrent`; only the page draws.
 """
 
-from seqsum.check.report import Fault, Report, Result
+from seqsum.check.report import Report
+from seqsum.check.result import Fault, Result
 from seqsum.check.run import check_cell
 
 __all__ = ["Fault", "Report", "Result", "check_cell"]

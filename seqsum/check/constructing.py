@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from seqsum.check.places import find_frame, place_of, source_file
-from seqsum.check.report import USER_ERRORS, Fault
+from seqsum.check.result import USER_ERRORS, Fault
 from seqsum.check.subject import HIDDEN_SIZE, INPUT_SIZE
 from seqsum.recurrent import RecurrentCell
 from seqsum.recurrent.cells.constructor import arguments_of

@@ -11,7 +11,7 @@ from torch import Tensor
 from seqsum.check.constructing import describe_error
 from seqsum.check.recurrence import gap
 from seqsum.check.registry import check
-from seqsum.check.report import USER_ERRORS, Fault
+from seqsum.check.result import USER_ERRORS, Fault
 from seqsum.check.subject import BATCH, STEPS, Subject, draw
 from seqsum.recurrent import RecurrentCell
 from seqsum.recurrent.explain import SIGNATURE, describe, unannotated_state, wrong_result

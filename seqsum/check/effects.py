@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from seqsum.check.adapter import ModuleCell
 from seqsum.check.constructing import describe_error
 from seqsum.check.registry import check
-from seqsum.check.report import USER_ERRORS, Fault
+from seqsum.check.result import USER_ERRORS, Fault
 from seqsum.check.subject import BATCH, Subject
 from seqsum.recurrent.explain import wrong_result
 from seqsum.recurrent.scripting import frozen
@@ -56,15 +55,14 @@ def deterministic(subject: Subject) -> None:
     """In evaluation the same input and state give the same result, also after other steps."""
     cell = subject.fresh()
     inputs, other = subject.inputs(BATCH), subject.inputs(BATCH, seed=5)
-    step = _stepper(cell)
     before, chance = _plain(cell), _chance()
-    first, again = step(inputs, subject.state()), step(inputs, subject.state())
+    first, again = _run_step(cell, inputs, subject.state()), _run_step(cell, inputs, subject.state())
     draws = chance != _chance()
-    step(other, subject.state(seed=7))
-    after = step(inputs, subject.state())
+    _run_step(cell, other, subject.state(seed=7))
+    after = _run_step(cell, inputs, subject.state())
     kept = [name for name, value in _plain(cell).items() if name not in before or before[name] != value]
     if draws and not kept:  # what is random once in a hundred steps is so as well
-        rest = (step(inputs, subject.state()) for _ in range(TIMES))
+        rest = (_run_step(cell, inputs, subject.state()) for _ in range(TIMES))
         again = next((result for result in rest if not _close(first, result)), again)
     for came, example in ((again, "the same step twice"), (after, "the same step before and after another one")):
         if _close(first, came):
@@ -174,13 +172,9 @@ def _chance() -> bytes:
     return pickle.dumps((torch.get_rng_state().tolist(), random.getstate(), shared))
 
 
-def _stepper(cell: Any) -> Callable[[Tensor, list[Tensor]], Tensor]:
-    """One step from input and state to all that it returns, in a row."""
-
-    def step(inputs: Tensor, state: list[Tensor]) -> Tensor:
-        return _in_a_row(cell.step(cell.project(inputs), state))
-
-    return step
+def _run_step(cell: Any, inputs: Tensor, state: list[Tensor]) -> Tensor:
+    """All that one step returns, in a row."""
+    return _in_a_row(cell.step(cell.project(inputs), state))
 
 
 def _plain(cell: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsum.check.registry import check
-from seqsum.check.report import Fault
+from seqsum.check.result import Fault
 from seqsum.check.subject import Subject
 from seqsum.recurrent import GRUCell, LSTMCell, Recurrent, RecurrentCell, RNNCell
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from seqsum.check.constructing import describe_error
 from seqsum.check.places import find_frame, short
-from seqsum.check.report import USER_ERRORS, Fault
+from seqsum.check.result import USER_ERRORS, Fault
 from seqsum.recurrent import RecurrentCell
 
 FORMS = "`my_cells.MyLSTM`, `my_cells.py`, or `my_cells.py:MyLSTM`"

@@ -18,7 +18,7 @@ from seqsum.check.adapter import Form, ModuleCell, read_result
 from seqsum.check.constructing import SIZES, broken, describe_error, make
 from seqsum.check.equations.reference import REFERENCES
 from seqsum.check.places import find_line, place_of
-from seqsum.check.report import USER_ERRORS, Fault
+from seqsum.check.result import USER_ERRORS, Fault
 from seqsum.check.subject import BATCH, HIDDEN_SIZE, INPUT_SIZE, LARGE, STEPS, Subject
 from seqsum.recurrent import Recurrent, RecurrentCell
 from seqsum.recurrent.cells import Constants, list_constants, require_cell
@@ -38,7 +38,9 @@ def make_subject(given: Any, like: str | None, constants: Constants | None = Non
     """
     made = make(given) if isinstance(given, type) else given
     if not isinstance(made, nn.Module):
-        raise Fault(f"{describe(made)} is no module", expected=OR_CELL, came=repr(made)[:80], where=_place(made))
+        raise Fault(
+            f"{describe(made)} is no module", expected=OR_CELL, came=repr(made)[:80], where=place_of(type(made))
+        )
     if isinstance(made, nn.RNNBase | Recurrent):
         instead = "its cell, `layer.cells[0]`" if isinstance(made, Recurrent) else "torch.nn's cell of the same name"
         raise Fault(f"{type(made).__name__} is a layer, which takes whole sequences, and no cell", expected=instead)
@@ -62,7 +64,7 @@ def _list_constants(cell: Any, constants: Constants | None) -> list[Tensor | Non
         expected = (
             "`check_cell(cell, constants=…)` with what a layer is given, (B, …) each, for the cells that take some"
         )
-        raise Fault(str(error), expected=expected, where=_place(cell)) from error
+        raise Fault(str(error), expected=expected, where=place_of(type(cell))) from error
 
 
 def _copy(module: nn.Module) -> nn.Module:
@@ -119,7 +121,7 @@ def _require_contract(cell: nn.Module) -> None:
     try:
         require_cell(cell)
     except TypeError as error:
-        raise Fault(str(error), expected="a subclass of seqsum.RecurrentCell", where=_place(cell)) from error
+        raise Fault(str(error), expected="a subclass of seqsum.RecurrentCell", where=place_of(type(cell))) from error
 
 
 def _handy(cell: Any) -> RecurrentCell:
@@ -158,7 +160,7 @@ def wrap(module: nn.Module, like: str | None, sizes: dict[str, int]) -> ModuleCe
         else:
             if like is not None or _fits(result, states):
                 return cell
-            where = place_of(inspect.unwrap(type(module).forward))
+            where = place_of(type(module).forward)
             message = "what `forward` returns is not understood"
             faults.append((END, Fault(message, expected=FORWARD, came=_told(result), where=where)))
     if like is not None and faults:
@@ -166,7 +168,7 @@ def wrap(module: nn.Module, like: str | None, sizes: dict[str, int]) -> ModuleCe
     _require_one_step(module, sizes)
     if faults:
         raise max(faults, key=lambda found: found[0])[1]  # the form that was meant comes farthest
-    where = place_of(inspect.unwrap(type(module).forward))
+    where = place_of(type(module).forward)
     raise Fault(f"`forward` of {type(module).__name__} takes no state", expected=OR_CELL, where=where)
 
 
@@ -194,7 +196,7 @@ def _require_one_step(module: nn.Module, sizes: dict[str, int]) -> None:
             f"{type(module).__name__} takes whole sequences, and no single step",
             expected=f"the cell inside it, with {FORWARD}",
             came=f"{describe(one)} for an input of shape {tuple(inputs.shape)}",
-            where=place_of(inspect.unwrap(type(module).forward)),
+            where=place_of(type(module).forward),
         )
 
 
@@ -208,7 +210,7 @@ def _require_states(module: nn.Module, like: str, sizes: dict[str, int]) -> None
         f"it has another number of states than {REFERENCES[like].article}",
         expected=REFERENCES[like].states_listed,
         came=f"{states}, by what `forward` takes and returns",
-        where=place_of(inspect.unwrap(type(module).forward)),
+        where=place_of(type(module).forward),
     )
 
 
@@ -231,7 +233,7 @@ def _forms(module: nn.Module, like: str | None) -> Iterator[tuple[int, Form]]:
         raise Fault(f"{type(module).__name__} has no signature to read", expected=OR_CELL, came=str(error)) from error
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     taken, required = len(positional), sum(p.default is p.empty for p in positional)
-    counts = {"lstm": (2,), "gru": (1,), "rnn": (1,)}.get(like or "", (1, 2))
+    counts = (1, 2) if like is None else (len(REFERENCES[like].states),)
     if taken < 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return
     for count in counts:
@@ -242,7 +244,3 @@ def _forms(module: nn.Module, like: str | None) -> Iterator[tuple[int, Form]]:
             yield from ((count, form) for form in (("several", "tuple") if required != 2 else ("tuple", "several")))
         else:
             yield count, "tuple"
-
-
-def _place(thing: Any) -> str:
-    return place_of(type(thing))

@@ -5,15 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.figure import Figure
 
+from seqsum.check.result import Result
 from seqsum.figures.page import embed, make_html, mark_up
 from seqsum.figures.style import SERIES, new_figure, plain
-
-if TYPE_CHECKING:
-    from seqsum.check.report import Report, Result
 
 COLOURS = {"passed": "#009e73", "noted": "#0072b2", "failed": "#d55e00", "skipped": "#888888"}
 ORDER = ("failed", "noted", "passed", "skipped")  # what there is to do comes first
@@ -28,13 +26,12 @@ img { max-width: 100%; }
 """
 
 
-def make_page(report: Report) -> str:
-    """The whole page."""
-    like = f", held against {escape(report.like)}" if report.like else ""
-    verdict = mark_up(f"{report.cell} {report.verdict}." if report.passed else f"{report.verdict}.")
-    sections = map(_section, sorted(report.results, key=lambda result: ORDER.index(result.status)))
-    body = f"<h1>{escape(report.cell)}{like}</h1>\n<p>{verdict}</p>\n{''.join(sections)}"
-    return make_html(report.cell, body, STYLE.strip())
+def make_page(cell: str, like: str | None, verdict: str, results: Sequence[Result]) -> str:
+    """The whole page of a report."""
+    held = f", held against {escape(like)}" if like else ""
+    sections = map(_section, sorted(results, key=lambda result: ORDER.index(result.status)))
+    body = f"<h1>{escape(cell)}{held}</h1>\n<p>{mark_up(verdict)}</p>\n{''.join(sections)}"
+    return make_html(cell, body, STYLE.strip())
 
 
 def _section(result: Result) -> str:

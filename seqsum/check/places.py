@@ -45,6 +45,7 @@ def source_file(thing: Any) -> str:
 
 def place_of(thing: Callable[..., Any] | type) -> str:
     """`file:line` of a function or class; its name where there is no source."""
+    thing = inspect.unwrap(thing)
     code = getattr(thing, "__code__", None)
     if isinstance(code, CodeType):
         return f"{short(code.co_filename)}:{code.co_firstlineno}, `{thing.__name__}`"

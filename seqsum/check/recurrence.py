@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from seqsum.check.registry import check
-from seqsum.check.report import Fault
+from seqsum.check.result import Fault
 from seqsum.check.subject import BATCH, STEPS, Subject
 from seqsum.recurrent import Recurrent
 from seqsum.recurrent.unroll import Unroll

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from seqsum.check.constructing import describe_error
-from seqsum.check.report import USER_ERRORS, Fault, Result
+from seqsum.check.result import USER_ERRORS, Fault, Result
 from seqsum.check.subject import Subject
 
 Function = Callable[[Subject], str | None] | Callable[[Subject], None]

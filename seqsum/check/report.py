@@ -1,78 +1,17 @@
-"""What a check found, and all of it together: as lines for people, as JSON for machines."""
+"""What all checks of a cell found: as lines for people, as JSON for machines, as a page."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from textwrap import indent
-from typing import Any, Literal
+from typing import Any
 
-Status = Literal["passed", "noted", "failed", "skipped"]
-MARKS: dict[str, str] = {"passed": "ok  ", "noted": "note", "failed": "FAIL", "skipped": "  - "}
+from seqsum.check.result import MARKS, Result
+
 MANY = 12  # checks that are not made are named up to here
-
-USER_ERRORS = (Exception, SystemExit)  # what a user's code may raise, `sys.exit()` too; Ctrl-C is the user's own
-
-
-class Fault(Exception):  # noqa: N818  # not an error of the program, but what a check has found
-    """Something is wrong with a cell.
-
-    Args:
-        message: The fault in one sentence.
-        expected: What should have come.
-        came: What came.
-        example: The smallest input that shows it.
-        where: `file:line` to look at, and what stands there.
-        status: "noted" for what is worth knowing and not wrong.
-        data: Numbers for pictures, by name.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        expected: str = "",
-        came: str = "",
-        example: str = "",
-        where: str = "",
-        status: Status = "failed",
-        data: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.expected, self.came, self.example, self.where = expected, came, example, where
-        self.status = status
-        self.data = data or {}
-
-
-@dataclass(frozen=True)
-class Result:
-    """One check and what it found; see `Fault`."""
-
-    check: str
-    title: str
-    status: Status
-    message: str = ""
-    expected: str = ""
-    came: str = ""
-    example: str = ""
-    where: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
-
-    def details(self) -> dict[str, str]:
-        """What is known of the fault beside its sentence, by what it is."""
-        found = {"expected": self.expected, "came": self.came, "example": self.example, "look at": self.where}
-        return {name: text for name, text in found.items() if text}
-
-    def __str__(self) -> str:
-        line = f"{MARKS[self.status]} {self.title}"
-        if self.message:
-            line += f": {self.message}"
-        rows = [f"{name:<9}{text}" for name, text in self.details().items()]
-        return "\n".join([line, *(indent(row, " " * 9) for row in rows)])
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,9 +35,6 @@ class Report(Sequence[Result]):
 
     def __len__(self) -> int:
         return len(self.results)
-
-    def __iter__(self) -> Iterator[Result]:
-        return iter(self.results)
 
     @property
     def passed(self) -> bool:
@@ -178,7 +114,8 @@ class Report(Sequence[Result]):
         """All of it as one HTML page with pictures that needs no server; written to `path`, if given."""
         from seqsum.check.page import make_page  # draws: needs matplotlib
 
-        page = make_page(self)
+        verdict = f"{self.cell} {self.verdict}." if self.passed else f"{self.verdict}."
+        page = make_page(self.cell, self.like, verdict, self.results)
         if path is not None:
             Path(path).write_text(page, encoding="utf-8")
         return page

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -18,11 +18,12 @@ from seqsum.check.equations import verdict  # noqa: F401  # registers
 from seqsum.check.loading import load
 from seqsum.check.making import make_subject
 from seqsum.check.registry import CHECKS, Check, run_check, to_result
-from seqsum.check.report import Fault, Report, Result
+from seqsum.check.report import Report
+from seqsum.check.result import Fault, Result
 from seqsum.recurrent.cells import Constants
 
 Like = Literal["lstm", "gru", "rnn"]
-LIKES = ("lstm", "gru", "rnn")
+LIKES: tuple[Like, ...] = get_args(Like)
 MADE = Check("made", "it can be made", lambda subject: None, (), "An instance, or a class with two sizes.", "contract")
 GROUPS = ("weights", "contract", "effects", "recurrence", "gradients", "verdict")
 

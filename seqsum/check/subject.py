@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from seqsum.check.adapter import ModuleCell
 from seqsum.check.places import find_frame, find_line, place_of, source_file
-from seqsum.check.report import USER_ERRORS
+from seqsum.check.result import USER_ERRORS
 from seqsum.check.watch import Call, watch
 from seqsum.recurrent import RecurrentCell
 
@@ -122,7 +121,7 @@ class Subject:
         found = getattr(self.kind, name, self.kind)
         if found is getattr(RecurrentCell, name, None):  # which the user's class has not written
             found = self.kind
-        return place_of(inspect.unwrap(found) if callable(found) else self.kind)
+        return place_of(found if callable(found) else self.kind)
 
     def find(self, pattern: str) -> str:
         """`file:line: code` of the first line that the user wrote in the class which matches; "" if none does."""

@@ -11,7 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from seqsum.check.places import is_library, short
-from seqsum.check.report import USER_ERRORS
+from seqsum.check.result import USER_ERRORS
 
 CUTS = {
     "detach": "`detach()` cuts the gradient",

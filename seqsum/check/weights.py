@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from seqsum.check.registry import check
-from seqsum.check.report import USER_ERRORS, Fault
+from seqsum.check.result import USER_ERRORS, Fault
 from seqsum.check.subject import BATCH, Subject
 from seqsum.recurrent.unregistered import find_unregistered
 

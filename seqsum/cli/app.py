@@ -11,10 +11,10 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from seqsum.callbacks import Pictures
+from seqsum.callbacks import Pictures, ProgressBar
 from seqsum.checkpoint_file import NotFiniteWeightsError
-from seqsum.cli import callbacks
-from seqsum.cli.added_callbacks import without_finders
+from seqsum.cli.added_callbacks import check_finders, check_monitors, without_finders
+from seqsum.cli.callbacks import of_every_run
 from seqsum.cli.messages import without_types_tried
 from seqsum.cli.parser import Parser
 from seqsum.cli.run import check_seed, make_loggers, run_name, seed_of
@@ -22,7 +22,6 @@ from seqsum.cli.settings import Settings
 from seqsum.cli.trainer import (
     Wanted,
     arguments_of,
-    check_added,
     check_backends,
     check_numbers,
     read_wanted,
@@ -38,6 +37,7 @@ from seqsum.module import OBJECTS, SequenceModule
 from seqsum.paths import expand_home
 from seqsum.resume.best import BestCheckpoint
 from seqsum.resume.checkpoints import check_architecture
+from seqsum.resume.last import LastCheckpoint
 from seqsum.run import drop_if_empty, print_left_out, run_folder, tensorboard_writers
 
 TRAINER_DEFAULTS = {
@@ -153,14 +153,14 @@ class SeqsumCLI(LightningCLI):
         """The program's own callbacks."""
         settings, made = self.config[self.subcommand], self.config_init[self.subcommand]
         configuration = self._parser(self.subcommand).dump(settings, skip_none=False)
-        found = callbacks.of_every_run(callbacks.Described(name, settings, configuration))
-        found += [made.tensorboard, made.diagnosis]
+        found = [*of_every_run(name, settings, configuration), made.tensorboard, made.diagnosis]
         if wanted.progress_bar:
-            found += callbacks.progress_bar()
+            found.append(ProgressBar())
         if self.subcommand == "fit":
-            check_added(wanted, self.model)
+            check_finders(wanted.added, self.model)
+            check_monitors(wanted.added, self.model, wanted.our_checkpoints)
             if wanted.our_checkpoints:
-                found += callbacks.checkpoints(self.model.objective)
+                found += [BestCheckpoint(self.model.objective), LastCheckpoint()]
         return found
 
     def _check_checkpoint(self, settings: Namespace) -> None:

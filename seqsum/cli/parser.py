@@ -103,19 +103,14 @@ class Parser(OwnDefaultsParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         parser = getattr(ex, "subcommand_parser", None) or self
         if found := re.fullmatch(r"Option '(.+)' is not accepted", message):
-            of = "" if self.arguments_of is None else f" by {self.arguments_of.__name__}"
-            own = [option.removeprefix("--") for option in self._option_string_actions]
-            message = f"`{found[1]}` is not accepted{of}{_suggest([found[1]], [*own, 'class_path', 'init_args'])}"
+            message = _not_accepted(found[1], self)
             if self.arguments_of is torch.optim.Optimizer:
                 message += ": name a class before, by --model.optimizer=AdamW for example"
         elif found := re.fullmatch(r"Subcommand '\w+' does not accept option '(.+)'", message):
-            own = [option.removeprefix("--") for option in parser._option_string_actions]
-            message = f"`{found[1]}` is not accepted{_suggest([found[1]], own)}"
+            message = _not_accepted(found[1], parser)
         elif found := re.fullmatch(r"Group '(\w+)' does not accept option '(.+)'", message):
-            name, subcommands = ".".join(found.groups()), cast("Any", self._subcommands_action).choices
-            (parser,) = subcommands.values()  # see `SeqsumCLI.subcommands`
-            own = [option.removeprefix("--") for option in parser._option_string_actions]
-            message = f"`{name}` is not accepted{_suggest([name], own)}"
+            (parser,) = cast("Any", self._subcommands_action).choices.values()  # see `SeqsumCLI.subcommands`
+            message = _not_accepted(".".join(found.groups()), parser)
         elif found := re.fullmatch(r"unrecognized arguments: (.+)", message, re.IGNORECASE | re.DOTALL):
             flags = [argument.partition("=")[0] for argument in found[1].split() if argument.startswith("--")]
             words = [argument for argument in found[1].split() if not argument.startswith("-")]
@@ -147,6 +142,13 @@ def int_first(annotation: Any) -> Any:
 def _is_function(annotation: Any) -> bool:
     """Whether an annotation is a callable, or a union with one."""
     return Callable in (annotation, get_origin(annotation)) or any(map(_is_function, get_args(annotation)))
+
+
+def _not_accepted(option: str, parser: Parser) -> str:
+    """Say that a parser has no such option, and name the most similar of its own."""
+    of = "" if parser.arguments_of is None else f" by {parser.arguments_of.__name__}"
+    own = [flag.removeprefix("--") for flag in parser._option_string_actions]
+    return f"`{option}` is not accepted{of}{_suggest([option], [*own, 'class_path', 'init_args'])}"
 
 
 def _suggest(names: Iterable[str], known: Iterable[str]) -> str:

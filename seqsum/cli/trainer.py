@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.profilers import PassThroughProfiler
 
-from seqsum.cli.added_callbacks import check_finders, check_monitors, has_checkpoint, has_progress_bar
+from seqsum.cli.added_callbacks import has_checkpoint, has_progress_bar
 from seqsum.cli.profiler import NoProfiler
 from seqsum.distributed import first_device
 from seqsum.errors import InputError
@@ -77,16 +77,6 @@ def check_numbers(settings: Namespace) -> None:
     interval = settings.val_check_interval
     if isinstance(interval, int | float) and interval <= 0:
         raise InputError(f"`--trainer.val_check_interval` (={interval}) must be above 0")
-
-
-def check_added(wanted: Wanted, module: SequenceModule) -> None:
-    """Refuse the user's callbacks that can't work in this training.
-
-    Raises:
-        InputError: There is such a callback; see `check_finders` and `check_monitors`.
-    """
-    check_finders(wanted.added, module)
-    check_monitors(wanted.added, module, wanted.our_checkpoints)
 
 
 def arguments_of(settings: Namespace, wanted: Wanted, subcommand: str, checkpoints: CheckpointFiles) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeVar, cast
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader
 
 from seqsum.data.own import Nothing, OwnInput
 from seqsum.errors import InputError
+
+Split = Literal["train", "val", "test"]
 
 
 class ScoredSteps(NamedTuple):

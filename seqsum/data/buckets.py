@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.utils.data import SequentialSampler
 
-from seqsum.data.digits import Split
-from seqsum.data.index_tables import IndexBatches, Repeated, Table
+from seqsum.data.base import Split
+from seqsum.data.index_tables import IndexBatches, Table
 
 POOL = 100  # batches
 POOLS = 4  # at least, in an epoch: a single pool would form the same batches in every epoch
@@ -64,7 +63,3 @@ class BucketBatches(IndexBatches):
             longest = int(self.of_sequences[rows].max())
             longest_target = None if self.of_targets is None else int(self.of_targets[rows].max())
             yield Table(rows.unsqueeze(1), self.steps or longest, longest_target)
-
-
-class RepeatedBuckets(Repeated, BucketBatches, SequentialSampler):  # type: ignore[misc]  # see `RepeatedBatches`
-    """Serves the first epoch in every epoch, for `--trainer.overfit_batches`."""

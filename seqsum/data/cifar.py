@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
-from seqsum.data.downloads import downloading
+from seqsum.data.downloads import downloading, move_to_place
 from seqsum.errors import InputError
 from seqsum.paths import expand_home
 
@@ -154,11 +152,4 @@ def _download(name: str, root: Path) -> None:
         if (archive := root / kind.filename).is_file():
             (fresh / kind.filename).symlink_to(archive.resolve())
         kind(fresh, download=True)
-        for file in _contents(fresh / kind.base_folder):
-            place = root / file.relative_to(fresh)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(file, place)
-
-
-def _contents(folder: Path) -> Iterator[Path]:
-    return (file for file in sorted(folder.iterdir()) if file.is_file())
+        move_to_place((file for file in sorted((fresh / kind.base_folder).iterdir()) if file.is_file()), fresh, root)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from seqsum.data.base import Batch
 from seqsum.data.drawn import DrawnSequences
-from seqsum.data.indexed import check_at_least
+from seqsum.errors import check_at_least
 
 
 class CopyMemory(DrawnSequences):

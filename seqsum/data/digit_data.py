@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from seqsum.data.digits import Digits, Split, load_splits, resolve_dataset
+from seqsum.data.base import Split
+from seqsum.data.digits import Digits, load_splits, resolve_dataset
 from seqsum.data.growing import Growth
 from seqsum.data.index_tables import IndexBatch
-from seqsum.data.indexed import IndexedData, check_at_least
+from seqsum.data.indexed import IndexedData
 from seqsum.data.labels import Labels, choose_rows
 from seqsum.data.own import OwnDigits
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_at_least
 
 OTHER_FORM = ("fashion_mnist", "kmnist")  # their images fill the whole square and are not digits
 

@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from seqsum.data.base import Batch, unlabelled
+from seqsum.data.base import Batch, Split, unlabelled
 from seqsum.data.digit_data import DigitData
-from seqsum.data.digits import DatasetName, Digits, Split
+from seqsum.data.digits import DatasetName, Digits
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.own import OwnDigits, OwnSequence
 from seqsum.errors import InputError, check_choice

@@ -13,14 +13,14 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 from torchvision import datasets
 
+from seqsum.data.base import Split
 from seqsum.data.cifar import CIFAR, load_cifar
-from seqsum.data.downloads import MissingDataError, downloading
+from seqsum.data.downloads import MissingDataError, downloading, move_to_place
 from seqsum.data.rendered import render_digits
 from seqsum.errors import InputError
 from seqsum.paths import expand_home
 
 DatasetName = Literal["auto", "mnist", "fashion_mnist", "kmnist", "qmnist", "emnist_digits", "rendered"]
-Split = Literal["train", "val", "test"]
 VALIDATION_SIZE = 5_000  # the last images of the train split, as in Madsen & Johansen (2020)
 
 
@@ -143,10 +143,7 @@ def _download(name: str, root: str | Path) -> tuple[Digits, Digits]:
     with downloading(name, root) as fresh:
         for train in (True, False):
             family(fresh, train=train, download=True, **arguments)
-        for file in _idx_files(fresh / family.__name__ / "raw"):
-            place = root / file.relative_to(fresh)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(file, place)
+        move_to_place(_idx_files(fresh / family.__name__ / "raw"), fresh, root)
     splits = _read(name, root)
     assert splits is not None, "every file has just been moved into place"
     return splits

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
@@ -18,7 +19,7 @@ class MissingDataError(InputError):
 
 @contextmanager
 def downloading(what: str, root: Path) -> Iterator[Path]:
-    """Yield a temporary folder inside `root` to download into; move complete files from there to their place.
+    """Yield a temporary folder inside `root` to download into; `move_to_place` moves what is complete.
 
     Args:
         what: Name of the dataset, for the message.
@@ -42,6 +43,14 @@ def downloading(what: str, root: Path) -> Iterator[Path]:
         seen = "" if root.is_absolute() else f", seen from {Path.cwd()}"  # a checkpoint's may be of another folder
         message = f"`--data.root` (={root}) does not hold {what}{seen}, and downloading it failed ({reason})."
         raise MissingDataError(message) from error
+
+
+def move_to_place(files: Iterable[Path], fresh: Path, root: Path) -> None:
+    """Move complete files from below the temporary folder `fresh` to the same place below `root`."""
+    for file in files:
+        place = root / file.relative_to(fresh)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, place)
 
 
 @contextmanager

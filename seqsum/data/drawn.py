@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from seqsum.data.base import Batch, check_batch
-from seqsum.data.digits import Split
+from seqsum.data.base import Batch, Split, check_batch
 from seqsum.data.index_tables import IndexBatch
-from seqsum.data.indexed import IndexedData, check_at_least
+from seqsum.data.indexed import IndexedData
+from seqsum.errors import check_at_least
 
 FIXED: dict[Split, int] = {"val": 1_000, "test": 2_000}  # sequences
 

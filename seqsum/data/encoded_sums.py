@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from seqsum.data.base import Batch
-from seqsum.data.digits import Split
+from seqsum.data.base import Batch, Split
 from seqsum.data.growing import lengths_of
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.indexed import IndexedData

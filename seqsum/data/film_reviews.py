@@ -9,11 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from seqsum.data.base import Batch, unlabelled
-from seqsum.data.buckets import POOL, BucketBatches, RepeatedBuckets
-from seqsum.data.digits import Split
+from seqsum.data.base import Batch, Split, unlabelled
+from seqsum.data.buckets import POOL, BucketBatches
 from seqsum.data.index_tables import IndexBatch, IndexBatches
-from seqsum.data.indexed import check_at_least
 from seqsum.data.labels import Labels, choose_rows
 from seqsum.data.own import Skipped
 from seqsum.data.review_data import Dataset, ReviewData, TrainOn
@@ -22,7 +20,7 @@ from seqsum.data.text import UNKNOWN
 from seqsum.data.text.own import OwnText, OwnTexts, read_texts
 from seqsum.data.text.pieces import Beyond, Pieces
 from seqsum.data.text.ragged import pad
-from seqsum.errors import InputError, check_choice
+from seqsum.errors import InputError, check_at_least, check_choice
 
 Padding = Literal["after", "before"]
 PadTo = Literal["batch", "longest"]
@@ -120,12 +118,11 @@ class FilmReviews(ReviewData):
             return reviews
         return reviews.select(choose_rows(reviews.labels, self.labels, len(self.label_names), self.seed))
 
-    def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
+    def make_sampler(self, split: Split, seed: int, rank: int, processes: int) -> IndexBatches:
         """Make the sampler, which puts reviews of similar length together."""
         lengths = self.lengths_read(split, training=split == "train")
-        kind = RepeatedBuckets if repeated else BucketBatches
         pool, steps = POOL if self.bucketing else 1, self.pieces.longest if self.pads_all else None
-        return kind(split, lengths, self.batch_size, seed, rank, processes, pool, steps)
+        return BucketBatches(split, lengths, self.batch_size, seed, rank, processes, pool, steps)
 
     def padding_share(self, split: Split) -> float:
         """Compute the share of padding among all steps of the batches of an epoch, the first for `train`."""

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import SequentialSampler
 
-from seqsum.data.digits import Split
-from seqsum.data.index_tables import IndexBatches, Repeated, Table
-from seqsum.data.numeric import is_number, is_whole
-from seqsum.errors import InputError
+from seqsum.data.base import Split
+from seqsum.data.index_tables import IndexBatches, Table
+from seqsum.errors import InputError, is_number, is_whole
 
 
 class Growth:
@@ -48,6 +46,13 @@ class Growth:
         starts = {_first(share, epochs) for share, _ in self.begins}
         met = {self.at(epoch, epochs) for epoch in starts if epoch < epochs}
         return sorted({length for _, length in self.begins} - met)
+
+    def describe(self, epochs: int) -> str:
+        """Write the lengths for the user, and which of them a training of so many epochs is too short for."""
+        if not (missed := self.missed(epochs)):
+            return str(self)
+        few = "1 epoch is" if epochs == 1 else f"{epochs} epochs are"
+        return f"{self}; but {few} too few for those of {' and '.join(map(str, missed))}"
 
     def __str__(self) -> str:
         """Write the lengths for the user: `10, 50 (from 40 % of the training on)`."""
@@ -103,10 +108,6 @@ class GrowingBatches(IndexBatches):
         yield from map(Table, sequences.tensor_split(len(self)))
 
 
-class RepeatedGrowing(Repeated, GrowingBatches, SequentialSampler):  # type: ignore[misc]  # see `RepeatedBatches`
-    """Serves the first epoch in every epoch, for `--trainer.overfit_batches`."""
-
-
 def lengths_of(sequence_length: int | tuple[int, int] | dict[float, int]) -> tuple[int, int] | Growth:
     """Read the setting `sequence_length`: one length, [shortest, longest], or lengths by share of the training.
 
@@ -138,20 +139,3 @@ def _as_share(value: Any) -> float:
         return float(value) if is_number(value) or isinstance(value, str) else math.nan
     except (ValueError, OverflowError):
         return math.nan
-
-
-def describe_lengths(lengths: tuple[int, int], growth: Growth | None, epochs: int | None = None) -> str:
-    """Write the lengths for the user: `4`, `2 to 8`, or `10, 50 (from 40 % of the training on)`.
-
-    Args:
-        lengths: The shortest and the longest.
-        growth: The length in each epoch, if it changes.
-        epochs: Epochs of the training, which may be too few for a length; None for no training.
-    """
-    shortest, longest = lengths
-    if growth is None:
-        return str(longest) if shortest == longest else f"{shortest} to {longest}"
-    if epochs is None or not (missed := growth.missed(epochs)):
-        return str(growth)
-    few = "1 epoch is" if epochs == 1 else f"{epochs} epochs are"
-    return f"{growth}; but {few} too few for those of {' and '.join(map(str, missed))}"

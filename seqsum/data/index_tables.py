@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler, SequentialSampler
 
-from seqsum.data.digits import Split
+from seqsum.data.base import Split
 from seqsum.data.sums import batch_lengths, deal
 
 
@@ -53,7 +53,7 @@ class Table(NamedTuple):
     target_steps: int | None = None
 
 
-class IndexBatches(DistributedSampler[IndexBatch]):
+class IndexBatches(DistributedSampler[IndexBatch], SequentialSampler):
     """Deals a split into batches and gives each process its share of every batch.
 
     Process `r` of `W` takes every `W`-th row of a global batch of `W · batch_size` sequences, so all
@@ -61,7 +61,8 @@ class IndexBatches(DistributedSampler[IndexBatch]):
     last batch, some processes may get one row less than others, or none.
 
     It subclasses `DistributedSampler` so that Lightning leaves it in place and tells it the epoch. Lightning's
-    own sampler would repeat rows to fill the last batch, which uses digits twice and distorts test metrics.
+    own sampler would repeat rows to fill the last batch, which uses digits twice and distorts test metrics. With
+    `--trainer.overfit_batches` Lightning replaces all samplers but a `SequentialSampler`.
 
     Args:
         split: Name of the split; `train` is dealt anew in each epoch, the others never.
@@ -70,7 +71,12 @@ class IndexBatches(DistributedSampler[IndexBatch]):
         batch_size: Sequences per process and batch, `B`.
         seed: Seed of the deal, together with the epoch.
         rank, world_size: Rank of this process, and number of processes.
+
+    Attributes:
+        repeats: Whether to deal the first epoch in every epoch, for `--trainer.overfit_batches`.
     """
+
+    repeats = False
 
     def __init__(
         self,
@@ -92,7 +98,11 @@ class IndexBatches(DistributedSampler[IndexBatch]):
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def __iter__(self) -> Iterator[IndexBatch]:
+    def set_epoch(self, epoch: int) -> None:
+        """Deal this epoch next; one that `repeats` deals the first."""
+        super().set_epoch(0 if self.repeats else epoch)
+
+    def __iter__(self) -> Iterator[IndexBatch]:  # type: ignore[override]  # a SequentialSampler yields numbers
         entropy = [self.seed, self.epoch if self.split == "train" else 0]
         share = slice(self.rank, None, self.num_replicas)
         # one generator for each use: which digits form a sequence must not depend on batch_size
@@ -111,20 +121,6 @@ class IndexBatches(DistributedSampler[IndexBatch]):
         order = torch.randperm(len(self) - 1, generator=of_batches).tolist()
         lengths = [self.lengths[k] for k in order] + self.lengths[-1:]
         yield from map(Table, deal(self.count, lengths, self.rows, of_rows))
-
-
-class Repeated:
-    """Makes every epoch of a sampler the first, for `--trainer.overfit_batches`."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Do nothing."""
-
-
-class RepeatedBatches(Repeated, IndexBatches, SequentialSampler):  # type: ignore[misc]  # Samplers of different things
-    """Deals the first epoch in every epoch.
-
-    It subclasses `SequentialSampler` because Lightning replaces any other sampler by one of its own.
-    """
 
 
 class Passthrough(Dataset[IndexBatch]):

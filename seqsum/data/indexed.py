@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 
 from torch.utils.data import DataLoader
 
-from seqsum.data.base import Batch, SequenceData
-from seqsum.data.digits import Split
-from seqsum.data.growing import GrowingBatches, Growth, RepeatedGrowing, describe_lengths
-from seqsum.data.index_tables import IndexBatch, IndexBatches, Passthrough, RepeatedBatches
+from seqsum.data.base import Batch, SequenceData, Split
+from seqsum.data.growing import GrowingBatches, Growth
+from seqsum.data.index_tables import IndexBatch, IndexBatches, Passthrough
 from seqsum.data.loader import BatchLoader
-from seqsum.data.numeric import is_number, is_whole
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_at_least
 
 
 class IndexedData(SequenceData):
@@ -93,30 +91,30 @@ class IndexedData(SequenceData):
         return self._dataloader("test")
 
     def _dataloader(self, split: Split) -> DataLoader[IndexBatch]:
-        overfits = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
         seed = self.seed if split == "train" else 0
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sampler = self.make_sampler(split, overfits, seed, rank, processes)
+        sampler = self.make_sampler(split, seed, rank, processes)
+        sampler.repeats = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
         return BatchLoader(Passthrough(), batch_size=None, sampler=sampler, num_workers=self.num_workers)
 
-    def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
-        """Make the sampler of a split's index tables; a `repeated` one serves the same epoch again and again."""
+    def make_sampler(self, split: Split, seed: int, rank: int, processes: int) -> IndexBatches:
+        """Make the sampler of a split's index tables."""
         self.check_length({split: self.count(split)})
         given = self.batch_size, seed, rank, processes
         if self.growth and split == "train":
-            grows = RepeatedGrowing if repeated else GrowingBatches
-            return grows(split, self.count(split), self.growth, self._epochs(self.growth, *given), *given)
+            return GrowingBatches(split, self.count(split), self.growth, self._epochs(self.growth, *given), *given)
         lengths = self.lengths if split == "train" else (self.evaluated_length, self.evaluated_length)
-        kind = RepeatedBatches if repeated else IndexBatches
-        return kind(split, self.count(split), lengths, *given)
+        return IndexBatches(split, self.count(split), lengths, *given)
 
     def describe_lengths(self) -> str:
         """Write the lengths of the sequences for the user, and whether a training is too short for one of them."""
-        epochs = None
-        if self.growth and self.trainer is not None and self.trainer.state.fn == "fit":
-            given = self.batch_size, self.seed, self.trainer.global_rank, self.trainer.world_size
-            epochs = self._epochs(self.growth, *given)
-        return describe_lengths(self.lengths, self.growth, epochs)
+        if self.growth is None:
+            shortest, longest = self.lengths
+            return str(longest) if shortest == longest else f"{shortest} to {longest}"
+        if self.trainer is None or self.trainer.state.fn != "fit":
+            return str(self.growth)
+        given = self.batch_size, self.seed, self.trainer.global_rank, self.trainer.world_size
+        return self.growth.describe(self._epochs(self.growth, *given))
 
     def _epochs(self, growth: Growth, batch_size: int, seed: int, rank: int, processes: int) -> int:
         """Return the epochs of the training: on them the length of the sequences depends."""
@@ -143,11 +141,3 @@ class IndexedData(SequenceData):
         gathered = (self.make_batch or self.gather)(batch)
         # Lightning converted the index table before this hook; the batch made from it needs the same
         return self.trainer.precision_plugin.convert_input(gathered) if self.trainer else gathered
-
-
-def check_at_least(flag: str, value: float, least: float, whole: bool = True) -> None:
-    """Raise an InputError for a value below the least allowed, or one that is no number, by default no whole one."""
-    if not (is_whole(value) if whole else is_number(value)):
-        raise InputError(f"`{flag}` (={value!r}) must be a {'whole ' if whole else ''}number")
-    if not value >= least:  # also NaN
-        raise InputError(f"`{flag}` (={value}) must be at least {least}")

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from seqsum.data.digits import Split
+from seqsum.data.base import Split
 from seqsum.data.own import OwnDigits
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
@@ -70,6 +71,10 @@ class OwnDigits(NamedTuple):
         except ValueError:  # some are absolute, or on another drive
             common = ""
         return [[source.removeprefix(common) for source in of_steps] for of_steps in sources]
+
+    def names_of_first(self, count: int) -> list[str]:
+        """Return the sources of the first digits of all sequences; a flag of the Trainer may limit those read."""
+        return [*chain.from_iterable(self.names())][:count]
 
     def left_out(self) -> list[str]:
         """Lines that name what could not be read, and why, and what else was in the folders."""

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from seqsum.data.digits import Split
-from seqsum.data.indexed import IndexedData, check_at_least
+from seqsum.data.base import Split
+from seqsum.data.indexed import IndexedData
 from seqsum.data.reviews import Corpus, Reviews, join, obtain_corpus
 from seqsum.data.text import UNKNOWN, Vocabulary
-from seqsum.errors import check_choice
+from seqsum.errors import check_at_least, check_choice
 
 Dataset = Literal["auto", "imdb", "made"]
 TrainOn = Literal["train", "all"]

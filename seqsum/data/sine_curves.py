@@ -11,8 +11,7 @@ from torch import Tensor
 from seqsum.data.base import Batch, unlabelled
 from seqsum.data.curve_file import read_samples
 from seqsum.data.drawn import DrawnSequences
-from seqsum.data.indexed import check_at_least
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_at_least
 
 
 class SineCurves(DrawnSequences):

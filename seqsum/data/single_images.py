@@ -11,19 +11,16 @@ from torchvision import datasets
 
 from seqsum.data import cifar
 from seqsum.data.augment import augment
-from seqsum.data.base import Batch, unlabelled
+from seqsum.data.base import Batch, Split, unlabelled
 from seqsum.data.digit_data import DigitData
-from seqsum.data.digits import Split
+from seqsum.data.digit_sums import DEVIATION, MEAN
+from seqsum.data.digits import DatasetName
 from seqsum.data.index_tables import IndexBatch
-from seqsum.data.indexed import check_at_least
 from seqsum.data.labels import Labels
-from seqsum.errors import InputError, check_choice
+from seqsum.errors import InputError, check_at_least, check_choice
 
-ImageSet = Literal[
-    "auto", "mnist", "fashion_mnist", "kmnist", "qmnist", "emnist_digits", "rendered", "cifar10", "cifar100"
-]
-# mean and deviation of each colour over the training images: MNIST's for all its family, whose encoders then fit all
-GREY = ((0.1307, 0.3081),)
+ImageSet = Literal[DatasetName, "cifar10", "cifar100"]
+# mean and deviation of each colour over the training images; in grey all have MNIST's, so encoders fit all
 COLOURS = {
     "cifar10": ((0.4914, 0.2470), (0.4822, 0.2435), (0.4465, 0.2616)),
     "cifar100": ((0.5071, 0.2673), (0.4865, 0.2564), (0.4409, 0.2762)),
@@ -136,7 +133,7 @@ class Images(DigitData):
 
     @property
     def _statistics(self) -> Sequence[tuple[float, float]]:
-        return COLOURS.get(self.dataset, GREY)
+        return COLOURS.get(self.dataset, ((MEAN, DEVIATION),))
 
     def _pixels(self, images: Tensor) -> Tensor:
         """Scale uint8 images `(N, Y, X)` or `(N, C, Y, X)` to `(N, C, Y, X)` from 0 to 1."""

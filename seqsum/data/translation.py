@@ -9,11 +9,10 @@ from typing import Any, Literal
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from seqsum.data.base import Batch, unlabelled
-from seqsum.data.buckets import BucketBatches, RepeatedBuckets
-from seqsum.data.digits import Split
+from seqsum.data.base import Batch, Split, unlabelled
+from seqsum.data.buckets import BucketBatches
 from seqsum.data.index_tables import IndexBatch, IndexBatches
-from seqsum.data.indexed import IndexedData, check_at_least
+from seqsum.data.indexed import IndexedData
 from seqsum.data.pairs import ParallelText, SentencePair, obtain_pairs
 from seqsum.data.pairs.encoded import EncodedPairs, encode_pairs
 from seqsum.data.pairs.vocabularies import MIN_COUNT, Pieces, Vocabularies
@@ -22,7 +21,7 @@ from seqsum.data.text.own import OwnText, OwnTexts, read_texts
 from seqsum.data.text.ragged import pad
 from seqsum.data.text.sentences import normalise
 from seqsum.data.text.vocabulary import WRITTEN
-from seqsum.errors import InputError, check_choice
+from seqsum.errors import InputError, check_at_least, check_choice
 
 OWN = 32  # most of a user's sentences that are translated at once
 Dataset = Literal["auto", "multi30k", "made", "pairs"]
@@ -197,11 +196,10 @@ class Translation(IndexedData):
     def count(self, split: Split) -> int:
         return self.encoded[split].size
 
-    def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
+    def make_sampler(self, split: Split, seed: int, rank: int, processes: int) -> IndexBatches:
         """Make the sampler, which puts pairs of similar length together."""
         lengths, of_targets = self.encoded[split].lengths()
-        kind = RepeatedBuckets if repeated else BucketBatches
-        return kind(split, lengths, self.batch_size, seed, rank, processes, target_lengths=of_targets)
+        return BucketBatches(split, lengths, self.batch_size, seed, rank, processes, target_lengths=of_targets)
 
     def gather(self, batch: IndexBatch) -> Batch:
         """Turn this process's rows of an index table `(B, 1)` into ids of sources `(B, S)` and targets `(B, T)`."""

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.utils.data import SequentialSampler
 
-from seqsum.data.digits import Split
-from seqsum.data.index_tables import IndexBatches, Repeated, Table
+from seqsum.data.base import Split
+from seqsum.data.index_tables import IndexBatches, Table
 
 GROUP = 32  # words that share their negatives; the number of words of a batch is rounded up to a multiple of it
 
@@ -41,7 +40,3 @@ class WordBatches(IndexBatches):
 def round_up(words: int) -> int:
     """Round up to full groups, of which there is at least one."""
     return max(1, -(-words // GROUP)) * GROUP
-
-
-class RepeatedWords(Repeated, WordBatches, SequentialSampler):  # type: ignore[misc]  # see `RepeatedBatches`
-    """Serves the first epoch in every epoch, for `--trainer.overfit_batches`."""

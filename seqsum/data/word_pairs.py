@@ -9,15 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from seqsum.data.base import Batch
+from seqsum.data.base import Batch, Split
 from seqsum.data.counter_random import DRAWS, random_uniform
-from seqsum.data.digits import Split
 from seqsum.data.index_tables import IndexBatch, IndexBatches
-from seqsum.data.indexed import check_at_least
 from seqsum.data.review_data import Dataset, ReviewData, TrainOn
 from seqsum.data.text import PADDING, UNKNOWN
-from seqsum.data.word_batches import GROUP, RepeatedWords, WordBatches, round_up
-from seqsum.errors import InputError, check_choice
+from seqsum.data.word_batches import GROUP, WordBatches, round_up
+from seqsum.errors import InputError, check_at_least, check_choice
 
 Mode = Literal["skipgram", "cbow"]
 POWER = 0.75  # of the counts, in the distribution of the negatives
@@ -136,10 +134,9 @@ class WordPairs(ReviewData):
             self._tables = self._tables[0].to(device), self._tables[1].to(device)
         return self._tables
 
-    def make_sampler(self, split: Split, repeated: bool, seed: int, rank: int, processes: int) -> IndexBatches:
+    def make_sampler(self, split: Split, seed: int, rank: int, processes: int) -> IndexBatches:
         """Make the sampler, which also counts the words of each batch."""
-        kind = RepeatedWords if repeated else WordBatches
-        return kind(split, self.splits[split].words.lengths.cpu(), self.batch_size, seed, rank, processes)
+        return WordBatches(split, self.splits[split].words.lengths.cpu(), self.batch_size, seed, rank, processes)
 
     def gather(self, batch: IndexBatch) -> Batch:
         """Turn this process's reviews of an index table `(B, 1)` into words and neighbours."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from seqsum.data import DigitSums
 from seqsum.data.base import Batch
+from seqsum.data.digit_sums import DEVIATION, MEAN
 from seqsum.data.index_tables import IndexBatch
 from seqsum.networks import Encoder
 from seqsum.objectives import RunningSum, masked_mean
@@ -37,7 +38,7 @@ class UnscaledDigits(DigitSums):
 
     def gather(self, batch: IndexBatch) -> Batch:
         scaled = super().gather(batch)
-        return scaled._replace(inputs=(scaled.inputs * 0.3081 + 0.1307) * 255)
+        return scaled._replace(inputs=(scaled.inputs * DEVIATION + MEAN) * 255)
 
 
 class DenseEncoder(Encoder):

@@ -153,9 +153,9 @@ def dead_units(active: Tensor) -> Finding | None:
     )
 
 
-def ever_active(values: Tensor, axis: int) -> Tensor:
-    """Find which units, along `axis` of the values, are nonzero somewhere: `(U,)`."""
-    return (values != 0).transpose(0, axis).flatten(1).any(dim=1)
+def ever_active(values: Tensor) -> Tensor:
+    """Find which units of values `(N, U, …)` are nonzero somewhere: `(U,)`."""
+    return (values != 0).transpose(0, 1).flatten(1).any(dim=1)
 
 
 def large_update(change: float) -> Finding | None:

@@ -85,7 +85,7 @@ class Onlooker:
         """Check activations `(N, U, …)`, where `N` includes time."""
         values = values.detach()
         bounds = next((bounds for kind, bounds in BOUNDS.items() if isinstance(module, kind)), None)
-        finding = saturated(values, *bounds) if bounds else dead_units(ever_active(values, axis=1))
+        finding = saturated(values, *bounds) if bounds else dead_units(ever_active(values))
         if finding:
             self.found.append((path, finding))
 
@@ -137,7 +137,7 @@ def _look_inside(recurrence: nn.Module, traced: dict[str, Tensor], mask: Tensor 
         if len(valid) == 0:  # the first window of a sequence may be all padding
             continue
         if not name.rpartition(".")[2].startswith(gates):
-            finding = dead_units(ever_active(valid, axis=1))
+            finding = dead_units(ever_active(valid))
         elif valid.min() >= 0 and valid.max() <= 1:  # skip candidates such as the cell update, which may be near ±1
             finding = None if is_open(valid) else saturated(valid, 0.0, 1.0, SATURATED_GATES)
         else:

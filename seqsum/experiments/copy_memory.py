@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from seqsum.benchmarks.timing import show, write, write_markdown
-from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.files import save, save_table
 from seqsum.experiments.runs import Run, accuracies, spread, trained
 from seqsum.figures.copy_memory import plot_memory
 from seqsum.module import SequenceModule
@@ -52,9 +51,7 @@ def run(options: argparse.Namespace) -> None:
         for cell, blanks in runs:
             runs[cell, blanks].append(train(cell, blanks, sizes[cell], seed, options))
     rows = [row(cell, blanks, sizes[cell], found) for (cell, blanks), found in runs.items()]
-    show("copy memory", rows)
-    write_markdown(options.output / "memory.md", rows)
-    write(options.output / "memory.json", torch.device("cpu"), settings_of(options), rows)
+    save_table("copy memory", "memory", rows, options)
     reached = {cell: [accuracies(runs[cell, blanks]) for blanks in options.blanks] for cell in options.cells}
     save(plot_memory(options.blanks, reached, chance=1 / SYMBOLS), options.output / "memory.png")
 

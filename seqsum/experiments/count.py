@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.data import DigitSums
 from seqsum.data.sums import Operation
 from seqsum.errors import InputError
-from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.files import save, save_table
 from seqsum.experiments.runs import Run, trained
 from seqsum.figures.lengths import plot_length_curves
 from seqsum.inspect.restore import load
@@ -64,9 +63,7 @@ def run(options: argparse.Namespace) -> None:
         for name in options.names:
             scores[name][seed] = test(restore(count(name, seed, start, options).checkpoint), options.sequences)
     rows = [row(name, seed, found) for name, seeds in scores.items() for seed, found in seeds.items()]
-    show("share of exactly right sums by length", rows)
-    write_markdown(options.output / "count.md", rows)
-    write(options.output / "count.json", torch.device("cpu"), settings_of(options), rows)
+    save_table("share of exactly right sums by length", "count", rows, options)
     means = {name: mean_shares(list(seeds.values())) for name, seeds in scores.items()}
     digit = float(torch.stack(list(means.values()))[:, 0].mean())
     save(plot_length_curves(LENGTHS, means, digit), options.output / "count.png")

@@ -11,11 +11,10 @@ import torch
 from scipy.stats import t as student
 from torch import Tensor
 
-from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.data import DigitSums, EncodedSums
 from seqsum.data.sums import Operation
 from seqsum.errors import InputError
-from seqsum.experiments.files import settings_of
+from seqsum.experiments.files import save_table
 from seqsum.experiments.runs import trained
 from seqsum.files import replacing
 from seqsum.inspect.restore import load
@@ -74,9 +73,7 @@ def run(options: argparse.Namespace) -> None:
         errors.setdefault((operation, name), []).append(test(checkpoint, features, options.sequences))
     rows = [row(operation, name, found, errors[operation, ACCUMULATOR]) for (operation, name), found in errors.items()]
     published = [{"operation": "sum", "network": name, **by_length("success", of)} for name, of in PUBLISHED.items()]
-    show("success by length, and root of the mean squared error", rows)
-    write_markdown(options.output / "counting.md", rows)
-    write(options.output / "counting.json", torch.device("cpu"), settings_of(options), [*rows, *published])
+    save_table("success by length, and root of the mean squared error", "counting", rows, options, [*rows, *published])
 
 
 def write_features(options: argparse.Namespace) -> Path:

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import rich
+import torch
 from matplotlib.figure import Figure
 
+from seqsum.tables import show, write, write_markdown
+
 DPI = 110  # legible on a page, with a file of about a hundred kilobytes
+CPU = torch.device("cpu")
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -19,6 +23,14 @@ def save(figure: Figure, path: Path) -> None:
     rich.print(f"Picture: {path}")
 
 
-def settings_of(options: argparse.Namespace) -> dict[str, Any]:
-    """Convert the options of a command to values that JSON supports."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+def save_table(
+    title: str,
+    name: str,
+    rows: list[dict[str, Any]],
+    options: argparse.Namespace,
+    numbers: list[dict[str, Any]] | None = None,
+) -> None:
+    """Print a table, and write `NAME.md` and `NAME.json`, which has other `numbers` if they are given."""
+    show(title, rows)
+    write_markdown(options.output / f"{name}.md", rows)
+    write(options.output / f"{name}.json", CPU, options, rows if numbers is None else numbers)

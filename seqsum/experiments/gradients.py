@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from seqsum import LSTMCell, RecurrentCell, RNNCell
-from seqsum.benchmarks.timing import show, write
 from seqsum.experiments import gradient_check
-from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.files import CPU, save
 from seqsum.figures.gradients import plot_gradients
 from seqsum.options import above, at_least
+from seqsum.tables import show, write
 
 LENGTHS = (2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200)
 SHOWN_DISTANCES = (0, 10, 25, 50)
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
         rich.print(f"backward by hand against {name}: largest difference {difference:.1e}")
     curves = {name: {kind: measure(make, options) for kind, make in makes.items()} for name, makes in CELLS.items()}
     show("mean absolute gradient of the state at a distance, and of W_hh", table(curves, options.threshold))
-    write(options.output / "gradients.json", torch.device("cpu"), settings_of(options), flat(curves))
+    write(options.output / "gradients.json", CPU, options, flat(curves))
     save(plot_gradients(curves, options.threshold), options.output / "gradients.png")
 
 

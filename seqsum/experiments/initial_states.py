@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import torch
-
-from seqsum.benchmarks.timing import show, write, write_markdown
-from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.files import save, save_table
 from seqsum.experiments.rows import SET_UPS, train
 from seqsum.experiments.runs import Run, accuracies, spread, tested
 from seqsum.figures.comparison import plot_comparison
@@ -40,9 +37,7 @@ def run(options: argparse.Namespace) -> None:
             for other in dict.fromkeys((start, *TESTED)):
                 found[name, start, other] = accuracies([test(run, start, other, options) for run in runs])
     rows = [row(*key, values) for key, values in found.items()]
-    show("initial states", rows)
-    write_markdown(options.output / "initial_states.md", rows)
-    write(options.output / "initial_states.json", torch.device("cpu"), settings_of(options), rows)
+    save_table("initial states", "initial_states", rows, options)
     named = {" ".join(key[:2]) + f" → {key[2]}": values for key, values in found.items()}
     published = {" ".join(key[:2]) + f" → {key[2]}": PUBLISHED[key] for key in found if key in PUBLISHED}
     save(plot_comparison(named, published, "test accuracy, %"), options.output / "initial_states.png")

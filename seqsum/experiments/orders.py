@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import IterDataPipe
 
-from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.console import print_line
-from seqsum.experiments.files import settings_of
+from seqsum.experiments.files import CPU
 from seqsum.options import at_least
+from seqsum.tables import show, write, write_markdown
 
 EPOCHS = 2
 SENTENCES = {
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
         found["in a sentence"] = SENTENCES[found["order"]]
         print_line(f"{found['order']}: {found['in a sentence']}.")
     write_markdown(options.output / "orders.md", rows)
-    write(options.output / "orders.json", torch.device("cpu"), settings_of(options), rows)
+    write(options.output / "orders.json", CPU, options, rows)
 
 
 def row(steps: tuple[str, ...], options: argparse.Namespace) -> dict[str, Any]:

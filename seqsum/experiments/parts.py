@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
-from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.data.digit_sums import SEQUENCE_LENGTH
 from seqsum.experiments.count import Digits, Scores, mean_shares, restore, row, test
-from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.files import CPU, save
 from seqsum.experiments.runs import Run, trained
 from seqsum.figures import plot_causes
 from seqsum.objectives.reading import final_sums, run_long
 from seqsum.options import at_least
+from seqsum.tables import show, write, write_markdown
 
 WITHOUT = [
     *("-c", "configs/sum.yaml", "--data.sequence_length=4"),
@@ -73,7 +72,7 @@ def run(options: argparse.Namespace) -> None:
     show(f"why networks lose count, seed {options.seeds[0]}", why)
     write_markdown(options.output / "parts.md", means)
     write_markdown(options.output / "causes.md", why)
-    write(options.output / "parts.json", torch.device("cpu"), settings_of(options), [*means, *runs, *why])
+    write(options.output / "parts.json", CPU, options, [*means, *runs, *why])
     save(plot_causes(causes), options.output / "parts.png")
 
 

@@ -7,10 +7,7 @@ from itertools import product
 from statistics import mean
 from typing import Any, NamedTuple
 
-import torch
-
-from seqsum.benchmarks.timing import show, write, write_markdown
-from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.files import save, save_table
 from seqsum.experiments.runs import Run, spread, trained
 from seqsum.figures.error_panels import plot_error_panels
 from seqsum.options import at_least, labels_of, quoted_flags
@@ -95,9 +92,7 @@ def run(options: argparse.Namespace) -> None:
         for set_up in set_ups(options):
             found.setdefault(set_up, []).append(train(set_up, seed, starts.get(set_up.start), options))
     rows = [row(set_up, runs) for set_up, runs in found.items()]
-    show("encoders that start from trainings without labels", rows)
-    write_markdown(options.output / "pretraining.md", rows)
-    write(options.output / "pretraining.json", torch.device("cpu"), settings_of(options), rows)
+    save_table("encoders that start from trainings without labels", "pretraining", rows, options)
     for network in options.networks:
         save(
             plot_error_panels(panels(network, found, options), "labels"), options.output / f"pretraining_{network}.png"

@@ -7,13 +7,10 @@ from collections.abc import Mapping
 from statistics import mean
 from typing import Any, NamedTuple, cast
 
-import torch
-
-from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.callbacks.results import STEP_SECONDS
 from seqsum.data import FilmReviews
 from seqsum.errors import InputError
-from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.files import save, save_table
 from seqsum.experiments.review_set_ups import (
     CURVES,
     FULL,
@@ -106,9 +103,7 @@ def report(group: str, found: Mapping[str, Found], options: argparse.Namespace) 
     if not found:
         return
     rows = [made for name, one in found.items() for made in rows_of(name, one, options)]
-    show(f"film reviews: {group}", rows)
-    write_markdown(options.output / f"{group}.md", rows)
-    write(options.output / f"{group}.json", torch.device("cpu"), settings_of(options), rows)
+    save_table(f"film reviews: {group}", group, rows, options)
     rungs = {
         name: Rung(accuracies(one.runs), 1000 * step_seconds(one.runs)[1], one.padding) for name, one in found.items()
     }

@@ -6,10 +6,7 @@ import argparse
 from statistics import mean
 from typing import Any, NamedTuple
 
-import torch
-
-from seqsum.benchmarks.timing import show, write, write_markdown
-from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.files import save, save_table
 from seqsum.experiments.runs import Run, accuracies, spread, trained
 from seqsum.figures.comparison import plot_comparison
 from seqsum.options import at_least
@@ -67,9 +64,7 @@ def run(options: argparse.Namespace) -> None:
         for name in options.names:
             runs[name].append(train(name, seed, options))
     rows = [row(name, found) for name, found in runs.items()]
-    show("MNIST by rows and columns", rows)
-    write_markdown(options.output / "rows.md", rows)
-    write(options.output / "rows.json", torch.device("cpu"), settings_of(options), rows)
+    save_table("MNIST by rows and columns", "rows", rows, options)
     reached = {name: accuracies(found) for name, found in runs.items()}
     published = {name: SET_UPS[name].published for name in runs}
     save(plot_comparison(reached, published, "test accuracy, %"), options.output / "rows.png")

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.data.sine_curves import SineCurves, draw_curves
-from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.files import save, save_table
 from seqsum.experiments.runs import Run, trained
 from seqsum.figures.continuations import plot_continuations, plot_drift
 from seqsum.inspect.restore import load
@@ -50,10 +49,10 @@ def run(options: argparse.Namespace) -> None:
     periods = next(data.periods for _, data, _ in restored.values() if isinstance(data, SineCurves))
     errors = {key: drift(parts_of(module), periods, options.steps) for key, (module, _, _) in restored.items()}
     rows = [row(*key, runs[key], errors[key]) for key in sorted(runs)]
-    show(f"root mean squared error of {CURVES:,} curves after {GIVEN} given samples", rows)
-    write_markdown(options.output / "sine.md", rows)
     numbers = [found | {"error": errors[found["cell"], found["seed"]].tolist()} for found in rows]
-    write(options.output / "sine.json", torch.device("cpu"), settings_of(options), numbers)
+    save_table(
+        f"root mean squared error of {CURVES:,} curves after {GIVEN} given samples", "sine", rows, options, numbers
+    )
     networks = {cell: parts_of(restored[cell, options.seeds[0]][0]) for cell in options.cells}
     save(draw(networks, periods, min(options.steps, 100)), options.output / "sine_curves.png")
     of_cells = {cell: torch.stack([errors[cell, seed] for seed in options.seeds]) for cell in options.cells}

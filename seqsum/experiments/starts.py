@@ -9,9 +9,8 @@ from typing import Any, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.checkpoint_file import load_checkpoint
-from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.files import save, save_table
 from seqsum.experiments.runs import Run, accuracies, spread, trained
 from seqsum.figures.error_panels import plot_error_panels
 from seqsum.networks.hidden_layers import HiddenActivation
@@ -63,9 +62,7 @@ def run(options: argparse.Namespace) -> None:
             arguments = [*set_up.arguments(seed), *options.arguments]
             runs[set_up].append(trained(options.output, name, arguments))
     rows = [row(set_up, found) for set_up, found in runs.items()]
-    show("one hidden layer", rows)
-    write_markdown(options.output / "starts.md", rows)
-    write(options.output / "starts.json", torch.device("cpu"), settings_of(options), rows)
+    save_table("one hidden layer", "starts", rows, options)
     reached = {(each.activation, each.size, each.start): accuracies(found) for each, found in runs.items()}
     classes = len(weights_of(next(iter(runs.values()))[0])[HEAD])
     save(plot_error_panels(reached, "hidden units", 1 / classes), options.output / "starts.png")

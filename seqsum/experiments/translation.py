@@ -7,12 +7,9 @@ from itertools import product
 from statistics import mean
 from typing import Any, NamedTuple, get_args
 
-import torch
-
-from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.data.pairs.translated import TranslatedTexts
 from seqsum.errors import InputError
-from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.files import save, save_table
 from seqsum.experiments.runs import Run, tested, trained
 from seqsum.figures.attention import Attended, plot_attention
 from seqsum.inspect.restore import load
@@ -56,9 +53,7 @@ def run(options: argparse.Namespace) -> None:
             name = "_".join([*set_up, f"seed{seed}"])
             runs[set_up].append(trained(options.output, name, [*set_up.arguments(seed), *options.arguments]))
     rows = [row(set_up, found, options) for set_up, found in runs.items()]
-    show("translation", rows)
-    write_markdown(options.output / "translation.md", rows)
-    write(options.output / "translation.json", torch.device("cpu"), settings_of(options), rows)
+    save_table("translation", "translation", rows, options)
     for attends in options.attends:
         draw(
             {set_up.attention: found[0] for set_up, found in runs.items() if set_up.attends == attends},

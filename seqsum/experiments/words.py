@@ -8,22 +8,21 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
-from seqsum.benchmarks.timing import show, write, write_markdown
 from seqsum.console import print_line
 from seqsum.data import WordPairs
 from seqsum.data.text import UNKNOWN, Vocabulary
 from seqsum.errors import InputError
 from seqsum.experiments.analogies import ANALOGIES, Solved, solve
-from seqsum.experiments.files import save, settings_of
+from seqsum.experiments.files import CPU, save
 from seqsum.experiments.runs import Run, accuracies, logged, spread, trained
 from seqsum.figures.words import plot_words
 from seqsum.inspect.restore import load
 from seqsum.networks import WordVectors
 from seqsum.networks.nearest import cosine_to, nearest
 from seqsum.options import at_least, labels_of
+from seqsum.tables import show, write, write_markdown
 
 MODES = ("skipgram", "cbow")
 PARTS = ("vectors", "reviews")
@@ -100,7 +99,7 @@ def run(options: argparse.Namespace) -> None:
         show(name.replace("_", ": "), rows)
         write_markdown(options.output / f"{name}.md", rows)
     numbers = [{"table": name} | row for name, rows in tables.items() for row in rows]
-    write(options.output / "words.json", torch.device("cpu"), settings_of(options), numbers)
+    write(options.output / "words.json", CPU, options, numbers)
 
 
 def find(mode: str, path: str | None, options: argparse.Namespace) -> Model:

@@ -11,21 +11,19 @@ from seqsum.figures.lengths import binomial_interval
 from seqsum.figures.style import CARD, GIVEN, INK, new_figure, plain
 
 MOST = 6  # groups; the labels of more would overlap
-FEWEST = 20  # sequences in a group
+FEWEST = 20  # sequences in a group; fewer groups are made otherwise
 
 
-def group_by_length(lengths: Tensor, most: int = MOST, fewest: int = FEWEST) -> list[Tensor]:
+def group_by_length(lengths: Tensor) -> list[Tensor]:
     """Divide sequences into groups of similar length and about the same size; equal lengths stay together.
 
     Args:
         lengths: Length of each sequence, `(N,)`, at least one.
-        most: Most groups.
-        fewest: Sequences that each group should have; fewer groups are made otherwise.
 
     Returns:
         The places of each group's sequences, `(n,)`, the shortest first.
     """
-    count = max(1, min(most, len(lengths) // fewest))
+    count = max(1, min(MOST, len(lengths) // FEWEST))
     last = (torch.arange(1, count + 1) * len(lengths) + count - 1) // count - 1  # place of each group's longest
     ends = lengths.sort().values[last].unique()
     group = torch.bucketize(lengths, ends)  # ends are the highest of their groups

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from seqsum.figures.style import GIVEN, INK, WRONG, few_ticks, labelled, new_figure, plain
+from seqsum.figures.style import GIVEN, INK, WRONG, add_legend, few_ticks, new_figure, plain
 
 
 def plot_comparison(reached: Mapping[str, Sequence[float]], published: Mapping[str, float], label: str) -> Figure:
@@ -33,13 +32,5 @@ def plot_comparison(reached: Mapping[str, Sequence[float]], published: Mapping[s
     axes.set_ylim(len(places) - 0.4, -0.6)
     axes.grid(axis="y", color=GIVEN, alpha=0.15)
     axes.xaxis.set_major_locator(few_ticks())
-    lines = labelled(axes)
-    style: dict[str, Any] = {
-        "loc": "lower center",
-        "bbox_to_anchor": (0.4, 1.0),
-        "ncols": 3,
-        "frameon": False,
-        "fontsize": 9,
-    }
-    axes.legend(list(lines.values()), list(lines), **style)
+    add_legend(axes, axes, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3)
     return figure

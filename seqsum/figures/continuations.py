@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seqsum.figures.style import CELLS, GIVEN, INK, SERIES, labelled, new_figure, plain, shown
+from seqsum.figures.style import CELLS, GIVEN, INK, SERIES, add_legend, new_figure, plain, shown
 
 
 def plot_continuations(
@@ -35,8 +35,7 @@ def plot_continuations(
         axes[-1, column].set_xlabel("step")
     for row in axes:
         row[0].set_ylabel("sample")
-    lines = labelled(*axes[0])
-    figure.legend(list(lines.values()), list(lines), loc="lower center", ncols=len(lines), frameon=False, fontsize=9)
+    add_legend(figure, *axes[0], loc="lower center")
     figure.tight_layout(rect=(0, 0.25 / figure.get_figheight(), 1, 1))
     return figure
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from matplotlib.figure import Figure
 
-from seqsum.figures.style import SERIES, labelled, new_figure, plain
+from seqsum.figures.style import SERIES, add_legend, new_figure, plain
 
 MARKERS = "osD^v"
 TICKS = (0.5, 1, 2, 5, 10, 20, 50, 100)  # percent
@@ -46,8 +46,7 @@ def plot_error_panels(
         axes.minorticks_off()
         axes.set(xlabel=along, title=str(title))
     panels[0].set(ylabel="test error, %")
-    lines = labelled(*panels)
-    figure.legend(list(lines.values()), list(lines), loc="upper center", ncols=len(lines), frameon=False, fontsize=9)
+    add_legend(figure, *panels, loc="upper center")
     figure.tight_layout(rect=(0, 0, 1, 0.92))
     return figure
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from seqsum.figures.style import SERIES, labelled, new_figure, plain
+from seqsum.figures.style import SERIES, add_legend, new_figure, plain
 
 WINDOW = 9  # logged losses that are averaged: those of single batches scatter
 
@@ -46,8 +46,7 @@ def plot_learning(curves: Sequence[Learning]) -> Figure:
         accuracies.plot([*curve.accuracies], reached, marker="o", markersize=3.5, **style)
     losses.set(xlabel="training step", ylabel="training loss, nats")
     accuracies.set(xlabel="training step", ylabel="validation accuracy, %")
-    lines = labelled(losses)
-    figure.legend(list(lines.values()), list(lines), loc="upper center", ncols=len(colours), frameon=False, fontsize=9)
+    add_legend(figure, losses, loc="upper center", ncols=len(colours))
     figure.tight_layout(rect=(0, 0, 1, 0.86))
     return figure
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -73,9 +72,11 @@ def colour_scale(values: np.ndarray, least: float = 1.0, inside: float = 1.0) ->
     return {"cmap": SIGNED if signed else POSITIVE, "vmin": -limit if signed else 0.0, "vmax": limit}
 
 
-def labelled(*panels: Axes) -> dict[str, Artist]:
-    """Collect the legend entries of several panels by label, each once."""
-    return {label: line for panel in panels for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+def add_legend(place: Figure | Axes, *panels: Axes, **style: Any) -> None:
+    """Add a legend with the labels of several panels, each once; in one row, unless the style has `ncols`."""
+    lines = {label: line for panel in panels for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    style = {"ncols": len(lines), "frameon": False, "fontsize": 9} | style
+    place.legend(list(lines.values()), list(lines), **style)
 
 
 def shown(tensor: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox
 from torch import Tensor
 
 from seqsum.figures.letters import drawable, of_users
-from seqsum.figures.style import SERIES, labelled, new_figure, plain, shown
+from seqsum.figures.style import SERIES, add_legend, new_figure, plain, shown
 
 LABEL = 6.5  # points, of the words
 DOT = 3  # pixels, half a dot
@@ -42,8 +42,7 @@ def plot_words(vectors: Mapping[str, Tensor], words: Mapping[str, Sequence[str]]
         first, second = (f"{100 * share:.0f} % of the variance" for share in shares.tolist())
         plain(axes).set(title=name, xlabel=first, ylabel=second, xticks=[], yticks=[])
         axes.margins(0.08)
-    kinds = labelled(panels[0])
-    figure.legend(list(kinds.values()), list(kinds), loc="upper center", ncols=len(kinds), frameon=False, fontsize=9)
+    add_legend(figure, panels[0], loc="upper center")
     figure.tight_layout(rect=(0, 0, 1, 0.94))
     _write(labels)  # at last, when the dots are where they stay
     return figure

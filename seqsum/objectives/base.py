@@ -116,7 +116,7 @@ class Objective(nn.Module):
     def report(self, evaluation: Evaluation, look: Look) -> list[Section]:
         """Make the page of `python -m seqsum.inspect`: a test's figures, and gates and states of its first sequence."""
         figures = self.figures(evaluation)
-        sections = [captions.section(name, figure) for name, figure in figures.items()]
+        sections = captions.sections(figures)
         return sections if any(name.startswith("states") for name in figures) else sections + inside(evaluation)
 
     def show(self, prediction: Prediction) -> Shown:
@@ -139,11 +139,7 @@ def update_metrics(metrics: MetricCollection, outputs: Tensor, batch: Batch) -> 
 
 
 def separate(metrics: MetricCollection, prefix: str) -> MetricCollection:
-    """Let each of an objective's metrics keep its own sums, under its name with a prefix; they are not copied.
-
-    By default torchmetrics keeps the sums of one metric alone for all whose sums are equal after the first batch, as
-    those of rare events may be by chance.
-    """
+    """Let each of an objective's metrics keep its own sums, see `collect`, under its name with a prefix."""
     alone: dict[str, Metric | MetricCollection] = dict(metrics.items(keep_base=True, copy_state=False))
     return MetricCollection(alone, prefix=prefix, postfix=metrics.postfix, compute_groups=False)
 

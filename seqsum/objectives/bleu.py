@@ -7,8 +7,7 @@ from sacrebleu.metrics import BLEU
 from torch import Tensor
 from torchmetrics import Metric
 
-from seqsum.data.base import Batch
-from seqsum.data.digits import Split
+from seqsum.data.base import Batch, Split
 from seqsum.data.pairs.sentence_pairs import SentencePair
 from seqsum.data.pairs.translated import TranslatedTexts
 from seqsum.errors import InputError
@@ -18,14 +17,13 @@ ORDERS = 4  # lengths of the sequences of words that BLEU counts
 
 
 class CorpusBleu(Metric):
-    """BLEU of all sentences together, from 0 to 100, against one reference each.
+    """BLEU of all sentences of the test together, from 0 to 100, against one reference each.
 
     Sentences are compared as they would be read: words joined, unknown ones left out. References are the data's
     sentences, in lower case if the network writes so. sacrebleu splits both in its own way, see `signature`.
 
     Args:
         data: Where vocabularies and references come from.
-        split: The split that is translated.
     """
 
     full_state_update = False
@@ -33,19 +31,18 @@ class CorpusBleu(Metric):
     total: Tensor
     lengths: Tensor
 
-    def __init__(self, data: TranslatedTexts, split: Split = "test") -> None:
+    def __init__(self, data: TranslatedTexts) -> None:
         super().__init__()
         self.data = data
-        self.split = split
         for name, size in (("right", ORDERS), ("total", ORDERS), ("lengths", 2)):
             self.add_state(name, torch.zeros(size, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, answers: Tensor, batch: Batch) -> None:
-        """Add sentences as ids `(B, L)`, of a batch that says which rows of the split they translate."""
+        """Add sentences as ids `(B, L)`, of a batch that says which rows of the test split they translate."""
         written = [self.data.vocabularies.target.decode(ids) for ids in answers.tolist()]
         if not written:
             return
-        references = [pair.target for pair in pairs_of(self.data, self.split, batch)]
+        references = [pair.target for pair in pairs_of(self.data, "test", batch)]
         found = BLEU().corpus_score(written, [references])
         self.right += torch.tensor(found.counts, device=self.right.device)
         self.total += torch.tensor(found.totals, device=self.total.device)

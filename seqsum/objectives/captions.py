@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
@@ -270,6 +270,11 @@ def section(name: str, figure: Figure, remark: str = "") -> Section:
     title, text = FIGURES.get(known[1] if known else name, (name.replace("_", " ").capitalize(), ""))
     layer = _layer_of(known[2] if known and known[2] else "l0")
     return Section(title.format(layer=layer), f"{text} {remark}".strip(), name, figure)
+
+
+def sections(figures: Mapping[str, Figure]) -> list[Section]:
+    """Make a section of each figure; see `section`."""
+    return [section(name, figure) for name, figure in figures.items()]
 
 
 def _layer_of(suffix: str) -> str:

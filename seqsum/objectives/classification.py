@@ -8,18 +8,18 @@ from typing import Literal
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MetricCollection
 
 from seqsum.data.base import Batch
 from seqsum.data.labelled_images import LabelledImages
-from seqsum.data.numeric import is_whole
+from seqsum.errors import is_whole
 from seqsum.figures.page import Section
 from seqsum.objectives.base import Objective
 from seqsum.objectives.classification_shown import draw_decisions, show_decisions
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 from seqsum.objectives.image_classification_shown import draw_images, report_images, show_images
 from seqsum.objectives.masks import masked_mean, scored_steps, without_masked
-from seqsum.objectives.metrics import StepMean
+from seqsum.objectives.metrics import StepMean, collect
 
 
 class Classification(Objective):
@@ -78,11 +78,8 @@ class Classification(Objective):
         return masked_mean(of_steps, self.scored(batch))
 
     def metrics(self) -> MetricCollection:
-        members: dict[str, Metric | MetricCollection] = {"accuracy": Accuracy(self.last)}
-        if self.last is not None:
-            members["accuracy_step"] = Accuracy()
-        # no compute groups: they would merge metrics whose sums happen to be equal after the first batch
-        return MetricCollection(members, compute_groups=False)
+        of_all_steps = {} if self.last is None else {"accuracy_step": Accuracy()}
+        return collect({"accuracy": Accuracy(self.last), **of_all_steps})
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """Compute the probability of each class after each step, `(B, T, C)`, from outputs `(B, T, K)`."""

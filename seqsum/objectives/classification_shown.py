@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import chain
-
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -15,13 +12,10 @@ from seqsum.figures import by_layer, have_one_label, plot_decisions, plot_over_t
 from seqsum.figures.page import Table
 from seqsum.figures.style import write_chance
 from seqsum.objectives import captions
-from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
+from seqsum.objectives.evaluation import Evaluation, Prediction, Probabilities, Shown
 from seqsum.objectives.reading import trace_batch
 
 IMAGES = {"val": 4, "test": 8}  # images drawn; more would be too small to see
-
-
-Probabilities = Callable[[Tensor], Tensor]  # an objective's, from outputs to probabilities of the classes, (…, K) each
 
 
 def draw_decisions(evaluation: Evaluation, probabilities: Probabilities) -> dict[str, Figure]:
@@ -52,7 +46,7 @@ def show_decisions(prediction: Prediction, probabilities: Probabilities) -> Show
     batch = Batch(*(torch.cat([getattr(b, name) for b in prediction.batches]) for name in ("inputs", "targets")))
     with torch.no_grad():
         chances = probabilities(prediction.network(batch)).cpu()  # (N, T, K)
-    names = list(chain.from_iterable(data.own.names()))[: len(chances)]  # a flag of the Trainer may limit the batches
+    names = data.own.names_of_first(len(chances))
     images = data.as_images(batch.inputs)
     figures = {"decisions": plot_decisions(images, chances, data.steps, names=names)}
     layers = trace_batch(prediction.network, batch)
@@ -61,7 +55,7 @@ def show_decisions(prediction: Prediction, probabilities: Probabilities) -> Show
         for layer, parts in layers.items():
             figures[f"states{number}_{layer}"] = _states(images[row], chances[row], parts, row, data)
     tables = [_steps(name, of_image) for name, of_image in zip(names, chances, strict=True)]
-    page = [captions.section(name, figure) for name, figure in figures.items()]
+    page = captions.sections(figures)
     readings = Table(("image", "decision", "probability"), [_last(*each) for each in zip(names, chances, strict=True)])
     page[0] = page[0]._replace(table=readings)
     return Shown(tables=tables, figures=figures, page=[*page, *captions.skipped(data.own)])

@@ -18,6 +18,7 @@ from seqsum.figures.page import Section, Table
 from seqsum.objectives.masks import scored_steps
 
 Logits = Callable[[Tensor], Tensor]  # from outputs (…, K) to a logit for each class, (…, C)
+Probabilities = Callable[[Tensor], Tensor]  # and to the probability of each
 
 
 class Joined(NamedTuple):

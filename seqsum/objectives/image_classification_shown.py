@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 
 import torch
 from matplotlib.figure import Figure
@@ -15,11 +14,10 @@ from seqsum.figures.page import Section, Table
 from seqsum.figures.style import write_chance
 from seqsum.objectives import captions
 from seqsum.objectives.convolutions import describe_convolutions
-from seqsum.objectives.evaluation import Evaluation, Logits, Look, Prediction, Shown
+from seqsum.objectives.evaluation import Evaluation, Logits, Look, Prediction, Probabilities, Shown
 from seqsum.objectives.mistakes import rows_of, surest_mistakes
 
 MISREAD = 21  # most images that are drawn
-Probabilities = Callable[[Tensor], Tensor]  # an objective's, from outputs to probabilities of the classes
 
 
 def draw_images(evaluation: Evaluation, logits: Logits, names: Sequence[str] | None) -> dict[str, Figure]:
@@ -49,7 +47,7 @@ def show_images(prediction: Prediction, probabilities: Probabilities) -> Shown |
         outputs = torch.cat([prediction.network(batch) for batch in prediction.batches])
     chances = probabilities(outputs)[:, -1].cpu()  # (N, K)
     names = data.class_names()
-    sources = list(chain.from_iterable(data.own.names()))[: len(chances)]  # a flag of the Trainer may limit the batches
+    sources = data.own.names_of_first(len(chances))
     figure = plot_classified(data.as_images(inputs), chances, names, sources=sources)
     rows = [(source, *_two_likeliest(of_image, names)) for source, of_image in zip(sources, chances, strict=True)]
     table = Table(("image", "answer", "probability", "or else", "probability"), rows)

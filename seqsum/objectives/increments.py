@@ -14,6 +14,7 @@ from seqsum.objectives.base import Objective
 from seqsum.objectives.classification import Accuracy, Classification
 from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
 from seqsum.objectives.masks import without_masked
+from seqsum.objectives.metrics import collect
 
 
 class Increments(Classification):
@@ -37,7 +38,7 @@ class Increments(Classification):
         return super().loss(outputs, batch._replace(targets=digits_added(batch.targets, batch.scored)))
 
     def metrics(self) -> MetricCollection:
-        return MetricCollection({"accuracy": ReadingAccuracy()})
+        return collect({"accuracy": ReadingAccuracy()})
 
     def describe(self, data: SequenceData) -> str:
         """Say in a sentence what a network was trained for."""

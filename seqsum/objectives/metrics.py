@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from seqsum.objectives.masks import scored_steps, wide
+
+
+def collect(members: Mapping[str, Metric]) -> MetricCollection:
+    """Collect metrics by name, each with its own sums.
+
+    By default torchmetrics keeps the sums of one metric alone for all whose sums are equal after the first batch, as
+    those of rare events may be by chance.
+    """
+    return MetricCollection(dict(members), compute_groups=False)
 
 
 def gather_padded(sums: Tensor, group: Any = None) -> list[Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MetricCollection
 
 from seqsum.data.base import Batch
 from seqsum.errors import InputError
@@ -14,7 +14,7 @@ from seqsum.networks.windows import Stateful
 from seqsum.objectives.base import Objective
 from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
 from seqsum.objectives.masks import masked_mean, without_masked
-from seqsum.objectives.metrics import StepMean
+from seqsum.objectives.metrics import StepMean, collect
 from seqsum.objectives.next_sample_shown import draw_continuations, show_continuations
 from seqsum.objectives.running_sum import MeanAbsoluteError
 
@@ -47,9 +47,7 @@ class NextSample(Objective):
         return masked_mean(F.mse_loss(samples, targets, reduction="none"), batch.scored)
 
     def metrics(self) -> MetricCollection:
-        members: dict[str, Metric | MetricCollection] = {"mse": MeanSquaredError(), "mae": MeanAbsoluteError()}
-        # no compute groups: they would merge metrics whose sums happen to be equal after the first batch
-        return MetricCollection(members, compute_groups=False)
+        return collect({"mse": MeanSquaredError(), "mae": MeanAbsoluteError()})
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the predicted next sample at each step."""

@@ -43,7 +43,7 @@ def show_continuations(prediction: Prediction) -> Shown:
             lines.append(f"The curve goes up to {largest:g}, those of the training only up to 1: don't expect much.")
         figures["continuation"] = plot_continuations(given[None], {"network": samples[None]}, [""])
         files["continuation.csv"] = as_csv(samples, first=len(given) + 1)
-    page = [captions.section(name, figure) for name, figure in figures.items()]
+    page = captions.sections(figures)
     return Shown(lines=lines, figures=figures, files=files, page=page)
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from matplotlib.figure import Figure
 from torch import Tensor, nn
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MetricCollection
 
 from seqsum.data.base import Batch, SequenceData
 from seqsum.data.pairs.translated import TranslatedTexts
@@ -20,6 +20,7 @@ from seqsum.objectives.bleu import CorpusBleu
 from seqsum.objectives.classification import Accuracy
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 from seqsum.objectives.masks import masked_mean, without_masked
+from seqsum.objectives.metrics import collect
 from seqsum.objectives.next_token_shown import draw_translations, report_translations, show_translations, write_texts
 from seqsum.objectives.perplexity import Perplexity, cross_entropy
 from seqsum.recurrent.cells.base import check_probability
@@ -88,12 +89,10 @@ class NextToken(Objective):
         return masked_mean(cross_entropy(outputs, tokens, self.label_smoothing), batch.scored)
 
     def metrics(self) -> MetricCollection:
-        members: dict[str, Metric | MetricCollection] = {"perplexity": Perplexity(), "accuracy": Accuracy()}
-        # no compute groups: they would merge metrics whose sums happen to be equal after the first batch
-        return MetricCollection(members, compute_groups=False)
+        return collect({"perplexity": Perplexity(), "accuracy": Accuracy()})
 
     def answer_metrics(self, data: SequenceData | None) -> MetricCollection:
-        return MetricCollection({"bleu": CorpusBleu(data)} if isinstance(data, TranslatedTexts) else {})
+        return collect({"bleu": CorpusBleu(data)} if isinstance(data, TranslatedTexts) else {})
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the most probable next token after each step."""

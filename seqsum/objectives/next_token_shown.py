@@ -80,7 +80,7 @@ def report_translations(evaluation: Evaluation, look: Look, write: Write) -> lis
     title, text = captions.FIGURES["translations"]
     table = Table(("source", "reference", "translation"), rows)
     figures = _figures("attention", found)
-    sections = [captions.section(name, figure) for name, figure in figures.items()]
+    sections = captions.sections(figures)
     return [Section(title, f"{text} BLEU is computed by sacrebleu ({signature()}).", table=table), *sections]
 
 
@@ -104,7 +104,7 @@ def show_translations(prediction: Prediction) -> Shown | None:
     if 0 < len(figures) < len(found):
         lines.append(f"Attention is drawn for the first {MAPS} of {len(found):,} sentences")
     page = [Section(title, "\n".join([text, *lines]), table=table)]
-    page += [captions.section(name, figure) for name, figure in figures.items()]
+    page += captions.sections(figures)
     return Shown(lines, tables=[table], figures=figures, page=[*page, *captions.skipped(data.own)])
 
 

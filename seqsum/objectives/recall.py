@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MetricCollection
 
 from seqsum.data import CopyMemory
 from seqsum.figures.recall import plot_recall, plot_recall_by_place
 from seqsum.objectives.classification import Accuracy, Classification
 from seqsum.objectives.evaluation import Evaluation
 from seqsum.objectives.masks import scored_steps
-from seqsum.objectives.metrics import StepMean
+from seqsum.objectives.metrics import StepMean, collect
 
 SEQUENCES = 4  # sequences drawn
 
@@ -35,12 +35,7 @@ class Recall(Classification):
         self.blank = num_symbols
 
     def metrics(self) -> MetricCollection:
-        members: dict[str, Metric | MetricCollection] = {
-            "accuracy": RecalledAccuracy(self.blank),
-            "exact_recall": ExactRecall(self.blank),
-        }
-        # no compute groups: they would merge metrics whose sums happen to be equal after the first batch
-        return MetricCollection(members, compute_groups=False)
+        return collect({"accuracy": RecalledAccuracy(self.blank), "exact_recall": ExactRecall(self.blank)})
 
     def figures(self, evaluation: Evaluation) -> dict[str, Figure]:
         """Draw the first sequences with the probability of each symbol, and the accuracy at each place."""

@@ -18,7 +18,7 @@ from seqsum.objectives.base import Objective
 from seqsum.objectives.convolutions import describe_convolutions
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 from seqsum.objectives.masks import masked_mean, scored_steps, wide, without_masked
-from seqsum.objectives.metrics import Sums
+from seqsum.objectives.metrics import Sums, collect
 from seqsum.objectives.restoration_shown import draw_restored, show_restored
 
 PixelLoss = Literal["cross_entropy", "squared_error"]
@@ -56,7 +56,7 @@ class Restoration(Objective):
         return masked_mean(of_pixels, batch.scored)
 
     def metrics(self) -> MetricCollection:
-        return MetricCollection({"mse": PixelError(self.sigmoid)})
+        return collect({"mse": PixelError(self.sigmoid)})
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the restored images' pixels, `(B, S)`; where pixels were not damaged, the given ones."""
@@ -73,7 +73,7 @@ class Restoration(Objective):
 
     def report(self, evaluation: Evaluation, look: Look) -> list[Section]:
         """Make the page of a test: restored images, and what the convolutions look for and find."""
-        sections = [captions.section(name, figure) for name, figure in self.figures(evaluation).items()]
+        sections = captions.sections(self.figures(evaluation))
         return sections if look.convolutions is not None else sections + describe_convolutions(evaluation)
 
     def show(self, prediction: Prediction) -> Shown:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
 
 import torch
 from matplotlib.figure import Figure
@@ -36,7 +35,7 @@ def show_restored(prediction: Prediction) -> Shown | None:
         return None
     inputs, targets = (torch.cat([batch[part] for batch in prediction.batches]) for part in (0, 1))
     pixels = torch.cat([*prediction.answers])
-    sources = list(chain.from_iterable(data.own.names()))[: len(pixels)]  # a flag of the Trainer may limit the batches
+    sources = data.own.names_of_first(len(pixels))
     errors = (pixels - targets).square().mean(dim=1).tolist()
     rows = [(source, f"{error:.4f}") for source, error in zip(sources, errors, strict=True)]
     table = Table(("image", "mean squared error"), rows)
@@ -45,7 +44,7 @@ def show_restored(prediction: Prediction) -> Shown | None:
         few = slice(start, start + IMAGES)
         number = f"_{start // IMAGES + 1}" if len(pixels) > IMAGES else ""
         figures[f"own_restored{number}"] = _draw(data, Batch(inputs[few], targets[few]), pixels[few])
-    page = [captions.section(name, figure) for name, figure in figures.items()]
+    page = captions.sections(figures)
     page[0] = page[0]._replace(table=table)
     return Shown(tables=[table], figures=figures, page=[*page, *captions.skipped(data.own)])
 

@@ -8,7 +8,7 @@ from typing import Literal
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MetricCollection
 
 from seqsum.data import DigitSums
 from seqsum.data.base import Batch, SequenceData
@@ -19,7 +19,7 @@ from seqsum.objectives import captions
 from seqsum.objectives.base import Objective
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 from seqsum.objectives.masks import masked_mean, without_masked
-from seqsum.objectives.metrics import StepMean
+from seqsum.objectives.metrics import StepMean, collect
 from seqsum.objectives.running_sum_shown import draw_sums, report_sums, show_sums
 
 Monitor = Literal["exact_final", "exact_step", "mae", "loss"]
@@ -69,13 +69,7 @@ class RunningSum(Objective):
         return F.smooth_l1_loss(predictions, targets, beta=self.beta, reduction="none")
 
     def metrics(self) -> MetricCollection:
-        members: dict[str, Metric | MetricCollection] = {
-            "exact_step": ExactStep(),
-            "exact_final": ExactStep(last=1),
-            "mae": MeanAbsoluteError(),
-        }
-        # no compute groups: they would merge metrics whose sums happen to be equal after the first batch
-        return MetricCollection(members, compute_groups=False)
+        return collect({"exact_step": ExactStep(), "exact_final": ExactStep(last=1), "mae": MeanAbsoluteError()})
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the running sums, rounded."""

@@ -13,6 +13,7 @@ from seqsum.figures.page import Section
 from seqsum.objectives.base import inside
 from seqsum.objectives.classification import Accuracy, Classification, class_logits
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
+from seqsum.objectives.metrics import collect
 from seqsum.objectives.text_classification_shown import draw_texts, report_texts, show_texts
 
 
@@ -48,7 +49,7 @@ class TextClassification(Classification):
         return super().loss(outputs, batch)
 
     def metrics(self) -> MetricCollection:
-        return MetricCollection({"accuracy": Accuracy()}, compute_groups=False)
+        return collect({"accuracy": Accuracy()})
 
     def describe(self, data: SequenceData) -> str:
         """Say in a sentence what a network was trained for."""

@@ -12,7 +12,7 @@ from torchmetrics import MetricCollection
 from seqsum.data.base import Batch, SequenceData
 from seqsum.objectives.base import Objective
 from seqsum.objectives.masks import masked_mean, wide
-from seqsum.objectives.metrics import StepMean
+from seqsum.objectives.metrics import StepMean, collect
 
 
 class WordPrediction(Objective):
@@ -56,7 +56,7 @@ class WordPrediction(Objective):
         return masked_mean(F.softplus(-scores), scored) + total
 
     def metrics(self) -> MetricCollection:
-        return MetricCollection({"accuracy": FirstPlace()}, compute_groups=False)
+        return collect({"accuracy": FirstPlace()})
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return for each right word `(B, S)` whether it has the highest score, 1 or 0."""

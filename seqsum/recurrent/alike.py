@@ -1,4 +1,4 @@
-"""Whether a tensor has the type and device of another."""
+"""Whether a tensor has the type and device of another, and as many features as a layer reads."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ def check_alike(name: str, tensor: Tensor, dtype: torch.dtype, device: torch.dev
         raise ValueError(f"{name} of type {tensor.dtype} must be of the type of {what}, {dtype}")
     if tensor.device != device:
         raise ValueError(f"{name} on {tensor.device} must be on the device of {what}, {device}")
+
+
+def check_features(name: str, tensor: Tensor, input_size: int) -> None:
+    """Raise a ValueError unless a tensor's last axis has `input_size` features."""
+    if tensor.shape[-1] != input_size:
+        raise ValueError(
+            f"{name} of shape {tuple(tensor.shape)} must have `input_size` (={input_size}) features, "
+            f"not {tensor.shape[-1]}"
+        )
 
 
 def check_like(name: str, tensor: Tensor, weight: Tensor) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqsum.recurrent.alike import autocasts, castable_type, check_alike
+from seqsum.recurrent.alike import autocasts, castable_type, check_alike, check_features
 from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
 
 PLAIN = (Tensor, nn.Parameter)
@@ -119,11 +119,7 @@ def _check_types(cell: RecurrentCell, inputs: Tensor, state: Sequence[Tensor], w
     dtype, device, autocast = reference.dtype, reference.device, autocasts(inputs.device)
     rows, size, read = NUM_GATES[type(cell)] * cell.hidden_size, cell.hidden_size, cell.state_size[0]
     shapes = {"weight_ih": (rows, cell.input_size), "weight_hh": (rows, read), "weight_hr": (read, size)}
-    if inputs.shape[2] != cell.input_size:
-        raise ValueError(
-            f"`inputs` of shape {tuple(inputs.shape)} must have `input_size` (={cell.input_size}) features, "
-            f"not {inputs.shape[2]}"
-        )
+    check_features("`inputs`", inputs, cell.input_size)
     for name, weight in weights.items():
         if weight.shape != (expected := shapes.get(name, (rows,))):
             raise ValueError(f"`{name}` of shape {tuple(weight.shape)} must be of {expected}")

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from seqsum.recurrent.alike import autocasts, check_alike, check_like, check_states
+from seqsum.recurrent.alike import autocasts, check_alike, check_features, check_like, check_states
 from seqsum.recurrent.backends import Backend, check_backend, choose, run
 from seqsum.recurrent.cells import (
     Constants,
@@ -281,12 +281,8 @@ class Recurrent(Opaque):
             raise ValueError(f"`input` of shape {tuple(input.shape)} must have at least one time step")
 
     def _check_features(self, input: Tensor) -> None:
-        if input.shape[-1] != self.input_size:
-            raise ValueError(
-                f"`input` of shape {tuple(input.shape)} must have `input_size` (={self.input_size}) features, "
-                f"not {input.shape[-1]}"
-            )
-        self._check_alike("`input`", input, input)
+        check_features("`input`", input, self.input_size)
+        check_like("`input`", input, self._reference(input))
 
     def _check_whole(self, input: Tensor) -> None:
         """Refuse whole numbers before their shape is looked at: those of words have no features."""
@@ -295,10 +291,6 @@ class Recurrent(Opaque):
                 f"`input` of type {input.dtype} must be of the type of the weights: turn numbers of words or symbols "
                 "into vectors before, by torch.nn.Embedding"
             )
-
-    def _check_alike(self, name: str, tensor: Tensor, input: Tensor) -> None:
-        """Check for the type and device of the weights; under autocast any floating-point type will do."""
-        check_like(name, tensor, self._reference(input))
 
     def _unwrap(self, hx: States, batch: Sequence[int], input: Tensor) -> list[Tensor]:
         """Check the user's state and return it as a list of `(L·D, B, S)`; `batch` is empty for a single sequence."""
@@ -322,7 +314,7 @@ class Recurrent(Opaque):
         given = list_constants(cell, constants, batch)
         for name, tensor in zip(getattr(cell, "constant_names", ()), given, strict=True):
             if _is_float(tensor):
-                self._check_alike(f"`{name}` of `constants`", tensor, input)
+                check_like(f"`{name}` of `constants`", tensor, self._reference(input))
             elif tensor is not None:
                 check_alike(f"`{name}` of `constants`", tensor, tensor.dtype, input.device, "the input")
         return given

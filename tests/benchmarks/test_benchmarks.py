@@ -16,8 +16,9 @@ from seqsum import LSTM, RNN, RNNCell
 from seqsum.benchmarks import devices, loading, recurrent, scaling, training
 from seqsum.benchmarks.__main__ import main
 from seqsum.benchmarks.recurrent import RIVAL, Shape, check_same_numbers, contestants
-from seqsum.benchmarks.timing import peak_memory, show, take_turns
+from seqsum.benchmarks.timing import peak_memory, take_turns
 from seqsum.data.base import Batch
+from seqsum.tables import show
 from tests.recurrent.oracles import BACKENDS
 
 CPU = torch.device("cpu")

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqsum.data import CopyMemory, DigitSums, FilmReviews, SineCurves, WordPairs
-from seqsum.data.numeric import is_number, is_whole
-from seqsum.errors import InputError
+from seqsum.errors import InputError, is_number, is_whole
 
 NO_NUMBER = st.booleans() | st.text().filter(lambda text: text != "all") | st.binary() | st.lists(st.integers())
 WHOLE = {

@@ -90,7 +90,7 @@ def test_warps_are_those_of_labelled_images_and_come_before_the_damage(mnist_roo
 @pytest.mark.parametrize("damage", ["noise", "hole"])
 def test_training_damages_anew_and_the_test_never(damage, mnist_root):
     data = make_data(mnist_root, damage=damage, augment=False)
-    train, sampler = [], data.make_sampler("train", False, 0, 0, 1)
+    train, sampler = [], data.make_sampler("train", 0, 0, 1)
     for epoch in range(2):
         sampler.set_epoch(epoch)
         batch = next(iter(sampler))

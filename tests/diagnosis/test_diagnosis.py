@@ -138,7 +138,7 @@ def test_dead_units():
 def test_a_unit_is_active_where_it_ever_was():
     values = torch.zeros(5, 3, 2, 2)
     values[4, 1, 0, 1], values[0, 2, 1, 1] = 0.1, -0.1
-    assert findings.ever_active(values, axis=1).tolist() == [False, True, True]
+    assert findings.ever_active(values).tolist() == [False, True, True]
 
 
 @pytest.mark.parametrize(("change", "name"), [(0.9, None), (1.1, "learning rate too large")])

@@ -61,7 +61,6 @@ def test_sentences_are_trained_tested_inspected_and_translated(here, shown, capf
     assert "Translations" in page
     assert "tok:13a" in page
     assert f"<td>{results['test']['test/bleu']:.4f}</td>" in page
-    assert f"<td>{results['test']['test/bleu']:.4f}</td>" in page
     main(["predict", f"--ckpt_path={best}", "--data.texts=junu dreva quorl."])
     printed = capfd.readouterr().out
     assert re.search(r"“junu dreva quorl\.” +│ .*[a-z]+.* │ +quorl", printed)

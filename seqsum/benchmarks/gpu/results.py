@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from seqsum.benchmarks.timing import machine
 from seqsum.files import write_atomically
+from seqsum.tables import machine
 
 MESSAGE = 4000  # most characters kept of an error, since a compiler's may be long
 

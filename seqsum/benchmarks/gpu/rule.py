@@ -14,7 +14,7 @@ from seqsum.benchmarks.gpu.contestants import MODES, Arena, Case, Contestant, Mo
 from seqsum.benchmarks.gpu.kernels import MANY, compare
 from seqsum.benchmarks.gpu.results import Results
 from seqsum.benchmarks.recurrent import Shape
-from seqsum.benchmarks.timing import machine
+from seqsum.tables import machine
 
 ROWS = "points"  # name of the list in the file
 BACKENDS = ("triton", "bptt", "script")

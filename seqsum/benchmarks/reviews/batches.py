@@ -55,12 +55,12 @@ def read_reviews(root: str) -> Source:
     return Source(f"reviews of the Large Movie Review Dataset, {_describe(lengths)}", lengths, gather)
 
 
-def draw_reviews(seed: int = 0) -> Source:
+def draw_reviews() -> Source:
     """Draw reviews of random words, whose lengths resemble the real ones: log-normal, median 176, mean 235.
 
     Small ids are frequent, as in a real vocabulary: the logarithm of an id is uniform.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     lengths = (MEDIAN * (SPREAD * torch.randn(DRAWN, generator=generator)).exp()).long().clamp(10, LONGEST)
     offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
     ranks = torch.rand(int(offsets[-1]), generator=generator)
@@ -74,19 +74,19 @@ def draw_reviews(seed: int = 0) -> Source:
     return Source(f"random words, lengths drawn like those of real reviews, {_describe(lengths)}", lengths, gather)
 
 
-def take_sample(source: Source, batches: int, batch_size: int, seed: int = 0) -> Sample:
+def take_sample(source: Source, batches: int, batch_size: int) -> Sample:
     """Take batches across all lengths from an epoch in buckets, and shuffle their reviews into other batches.
 
     Raises:
         InputError: There are fewer full batches than asked for.
     """
-    epoch = list(BucketBatches("train", source.lengths, batch_size, seed))[:-1]  # the last may be short
+    epoch = list(BucketBatches("train", source.lengths, batch_size, seed=0))[:-1]  # the last may be short
     if not 1 <= batches <= len(epoch):
         raise InputError(f"`--batches` (={batches}) must be between 1 and {len(epoch)}, the full ones of an epoch")
     epoch.sort(key=lambda batch: batch.steps or 0)
     places = ((torch.arange(batches) + 0.5) * len(epoch) / batches).long().tolist()
     tables = [epoch[place].rows.squeeze(1) for place in places]
-    order = torch.randperm(batches * batch_size, generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(batches * batch_size, generator=torch.Generator().manual_seed(0))
     shuffled = torch.cat(tables)[order].split(batch_size)
     return Sample(*([_gather(source, rows) for rows in kind] for kind in (tables, shuffled)))
 

@@ -26,9 +26,10 @@ from seqsum.benchmarks.reviews.networks import (
     run_padded,
 )
 from seqsum.benchmarks.same_numbers import check_same_numbers
-from seqsum.benchmarks.timing import Timing, machine, seconds_of, take_turns, write_markdown
+from seqsum.benchmarks.timing import Timing, seconds_of, take_turns
 from seqsum.data.base import Batch
 from seqsum.options import at_least
+from seqsum.tables import machine, write_markdown
 
 OURS = "seqsum, mask, buckets"
 KERAS = "Keras on TensorFlow, mask, buckets"

@@ -13,8 +13,6 @@ from seqsum.benchmarks.reviews.networks import LEARNING_RATE, ReviewNetwork
 from seqsum.benchmarks.same_numbers import Numbers
 from seqsum.data.base import Batch
 
-SCRIPT = Path(__file__).with_name("keras_rival.py")
-
 
 class KerasReviews(KerasProcess):
     """Keras's training on a list of batches.
@@ -24,17 +22,14 @@ class KerasReviews(KerasProcess):
         batches: Batches to train on.
         checked: Batch whose numbers are compared.
         cell: `lstm` or `gru`.
-        script: Script that the process runs.
     """
 
-    def __init__(
-        self, network: ReviewNetwork, batches: Sequence[Batch], checked: Batch, cell: str, script: Path = SCRIPT
-    ) -> None:
+    def __init__(self, network: ReviewNetwork, batches: Sequence[Batch], checked: Batch, cell: str) -> None:
         files = {"batches": _arrays(batches), "checked": _arrays([checked])}
         files["weights"] = in_order(keras_layout(network, list(network.parameters())))
         hidden_size = network.head.in_features // 2
         options = [f"--cell={cell}", f"--hidden-size={hidden_size}", f"--learning-rate={LEARNING_RATE}"]
-        super().__init__(script, files, options)
+        super().__init__(Path(__file__).with_name("keras_rival.py"), files, options)
 
     def numbers(self) -> Numbers:
         """Compute loss, logits and gradients, in Keras's layout, of the checked batch, without training on it."""

@@ -91,7 +91,7 @@ def find_blocks(
                 _cut(blocks, name, matrix, flipped, input_size, hidden_size, interleaved, hidden_first)
     if split:
         blocks.w, blocks.u = SPLITS[split](blocks.w)
-    _align(blocks.w, blocks.u)
+    blocks.u = order_like(blocks.w, blocks.u)
     return blocks
 
 
@@ -148,11 +148,12 @@ def _cut(
             target.append(Block(name, rows, flipped, count > 1))
 
 
-def _align(first: Sequence[Block], blocks: list[Block]) -> None:
-    """Put blocks into the order of others by what tells their names apart: `W_i, W_f` and `U_f, U_i`."""
+def order_like(first: Sequence[Block], blocks: list[Block]) -> list[Block]:
+    """Return blocks in the order of others, if what tells their names apart tells it: `W_i, W_f` and `U_f, U_i`."""
     theirs, own = tokens([block.name for block in first]), tokens([block.name for block in blocks])
-    if len(set(own)) == len(own) and sorted(own) == sorted(theirs):
-        blocks[:] = [blocks[own.index(token)] for token in theirs]
+    if len(set(own)) < len(own) or sorted(own) != sorted(theirs):
+        return blocks
+    return [blocks[own.index(token)] for token in theirs]
 
 
 def tokens(names: Sequence[str]) -> list[str]:

@@ -32,16 +32,11 @@ def mistakes_of_gates(equations: Equations, gates: str) -> list[Mistake]:
     return found
 
 
-def hard_sigmoids(which: str, gates: str) -> Mistake:
-    """Hard sigmoids in all gates, as early versions of Keras had them.
-
-    Args:
-        which: "an LSTM" or "a GRU".
-        gates: Those of it.
-    """
+def hard_sigmoids(equations: Equations, gates: str) -> Mistake:
+    """Hard sigmoids in all gates, as early versions of Keras had them."""
     return Mistake(
         "hard_sigmoid",
-        f"{which} with hard sigmoids, clamp(0.2 x + 0.5, 0, 1), as early versions of Keras had them",
+        f"{equations.article} with hard sigmoids, clamp(0.2 x + 0.5, 0, 1), as early versions of Keras had them",
         "sigmoids",
         {gate: _with(lambda x: (0.2 * x + 0.5).clamp(0, 1), gate) for gate in gates},
         kind="variant",

@@ -11,7 +11,7 @@ from itertools import permutations, product
 import torch
 from torch import Tensor
 
-from seqsum.check.equations.blocks import SPLITS, Block, Blocks, find_blocks, tokens
+from seqsum.check.equations.blocks import SPLITS, Block, Blocks, find_blocks, order_like
 from seqsum.check.equations.reference import Weights
 
 PEEPHOLES = r"peep|^p_|\bp[ifo]\b|^w_?c[ifo]|v_[ifo]"
@@ -188,29 +188,21 @@ def _biases(
     if not free:
         yield b, c
     elif len(free) == gates and not (any(b) and any(c)):
-        ordered = _ordered(blocks, free)
+        ordered = order_like(blocks.w, free)
         yield (b, ordered) if any(b) else (ordered, c)
     elif len(free) == 2 * gates and not any(b) and not any(c):
-        yield _ordered(blocks, free[:gates]), _ordered(blocks, free[gates:])
-        yield _ordered(blocks, free[::2]), _ordered(blocks, free[1::2])
+        yield order_like(blocks.w, free[:gates]), order_like(blocks.w, free[gates:])
+        yield order_like(blocks.w, free[::2]), order_like(blocks.w, free[1::2])
     elif len(free) == 1 and all(b) and not any(c):  # one gate has two, as the candidate of a GRU
         yield from ((b, _at(place, free[0], gates)) for place in range(gates))
     elif len(free) == gates + 1 and not any(b) and not any(c):
-        yield from ((_ordered(blocks, free[:-1]), _at(place, free[-1], gates)) for place in range(gates))
+        yield from ((order_like(blocks.w, free[:-1]), _at(place, free[-1], gates)) for place in range(gates))
     elif len(free) < gates and not any(b):
         yield from ((found, c) for found in _some(blocks, free))
 
 
 def _at(place: int, vector: Block, gates: int) -> list[Block | None]:
     return [vector if gate == place else None for gate in range(gates)]
-
-
-def _ordered(blocks: Blocks, vectors: list[Block]) -> list[Block]:
-    """Vectors in the order of the matrices, if their names tell."""
-    theirs, own = tokens([block.name for block in blocks.w]), tokens([block.name for block in vectors])
-    if len(set(own)) < len(own) or sorted(own) != sorted(theirs):
-        return vectors
-    return [vectors[own.index(token)] for token in theirs]
 
 
 def _some(blocks: Blocks, vectors: list[Block]) -> Iterator[tuple[Block | None, ...]]:

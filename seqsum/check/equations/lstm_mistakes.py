@@ -8,6 +8,7 @@ from seqsum.check.equations.gate_mistakes import hard_sigmoids, mistakes_of_gate
 from seqsum.check.equations.mistake import Mistake
 from seqsum.check.equations.reference import LSTM, sigmoid, tanh
 
+CELL = "cell' = f * cell + i * g"
 HIDDEN = "hidden' = o * tanh(cell'), with the new cell state"
 
 
@@ -28,79 +29,79 @@ OF_THE_CELL_STATE = [
     Mistake(
         "candidate_not_gated",
         "your cell update is added whole: the input gate does not scale it",
-        "cell' = f * cell + i * g",
+        CELL,
         {"cell": lambda v: v.f * v.old_cell + v.g},
     ),
     Mistake(
         "forget_gate_unused",
         "your old cell state is kept whole: the forget gate does not scale it",
-        "cell' = f * cell + i * g",
+        CELL,
         {"cell": lambda v: v.old_cell + v.i * v.g},
     ),
     Mistake(
         "forget_gate_twice",
         "your forget gate is applied twice to the old cell state",
-        "cell' = f * cell + i * g",
+        CELL,
         {"cell": lambda v: v.f * v.f * v.old_cell + v.i * v.g},
     ),
     Mistake(
         "forget_gate_on_all",
         "your forget gate scales the new content as well as the old: it is applied to the sum",
-        "cell' = f * cell + i * g",
+        CELL,
         {"cell": lambda v: v.f * (v.old_cell + v.i * v.g)},
     ),
     Mistake(
         "input_gate_twice",
         "your input gate is applied twice to the cell update",
-        "cell' = f * cell + i * g",
+        CELL,
         {"cell": lambda v: v.f * v.old_cell + v.i * v.i * v.g},
     ),
     Mistake(
         "input_gate_on_all",
         "your input gate scales the old cell state too: it is applied to the sum",
-        "cell' = f * cell + i * g",
+        CELL,
         {"cell": lambda v: v.i * (v.f * v.old_cell + v.g)},
     ),
     Mistake(
         "forget_gate_inverted",
         "your forget gate is the wrong way round: where it is open, the old cell state is dropped (1 − f)",
-        "cell' = f * cell + i * g",
+        CELL,
         {"cell": lambda v: (1 - v.f) * v.old_cell + v.i * v.g},
     ),
     Mistake(
         "coupled_gates",
         "your input gate is 1 − f, although it has weights of its own, which do nothing",
-        "cell' = f * cell + i * g",
+        CELL,
         {"cell": lambda v: v.f * v.old_cell + (1 - v.f) * v.g},
     ),
     Mistake(
         "forgets_hidden",
         "your forget gate scales the hidden state, where the cell state belongs",
-        "cell' = f * cell + i * g",
+        CELL,
         {"cell": lambda v: v.f * v.old_hidden + v.i * v.g},
     ),
     Mistake(
         "cell_product",
         "your two halves of the new cell state are multiplied, not added",
-        "cell' = f * cell + i * g",
+        CELL,
         {"cell": lambda v: v.f * v.old_cell * v.i * v.g},
     ),
     Mistake(
         "cell_difference",
         "your cell update is subtracted, not added",
-        "cell' = f * cell + i * g",
+        CELL,
         {"cell": lambda v: v.f * v.old_cell - v.i * v.g},
     ),
     Mistake(
         "cell_squashed",
         "your new cell state goes through tanh before it is kept: tanh belongs to the hidden state alone",
-        "cell' = f * cell + i * g",
+        CELL,
         {"cell": lambda v: tanh(v.f * v.old_cell + v.i * v.g)},
     ),
     Mistake(
         "cell_squashed_once",
         "your tanh of the cell state is kept as the cell state, and the hidden state reads that without another",
-        "cell' = f * cell + i * g, and hidden' = o * tanh(cell')",
+        f"{CELL}, and hidden' = o * tanh(cell')",
         {"cell": lambda v: tanh(v.f * v.old_cell + v.i * v.g), "hidden": lambda v: v.o * v.cell},
     ),
 ]
@@ -284,7 +285,7 @@ VARIANTS = [
         {"f": lambda v: sigmoid(v.sum("f") + 1)},
         kind="variant",
     ),
-    hard_sigmoids("an LSTM", "ifo"),
+    hard_sigmoids(LSTM, "ifo"),
     Mistake(
         "peepholes",
         "an LSTM with peepholes (Gers & Schmidhuber, 2000): i and f see the old cell state, o the new one",
@@ -321,14 +322,14 @@ VARIANTS = [
     Mistake(
         "one_gate_for_both",
         "your input gate is the forget gate itself: it should be 1 − f, or have weights of its own",
-        "cell' = f * cell + i * g",
+        CELL,
         {"i": lambda v: sigmoid(v.sum("f"))},
         gates=("f", "g", "o"),
     ),
     Mistake(
         "no_input_gate",
         "your LSTM has no input gate: the cell update is added whole",
-        "cell' = f * cell + i * g",
+        CELL,
         {"i": lambda v: torch.ones_like(v.old_cell)},
         gates=("f", "g", "o"),
     ),

@@ -12,7 +12,7 @@ from seqsum.check.equations.layouts import Layout
 from seqsum.check.equations.mistake import Mistake
 from seqsum.check.equations.reference import Stage, Weights
 from seqsum.check.equations.search import Search
-from seqsum.check.report import Fault
+from seqsum.check.result import Fault
 from seqsum.check.subject import Subject
 
 LARGE = 1000

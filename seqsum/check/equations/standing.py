@@ -13,7 +13,7 @@ from seqsum.check.equations.lines import LINES
 from seqsum.check.equations.names import LETTERS, declared_order, read_gate_names
 from seqsum.check.equations.reference import REFERENCES, Equations
 from seqsum.check.equations.search import EXACT, Search
-from seqsum.check.report import USER_ERRORS, Fault
+from seqsum.check.result import USER_ERRORS, Fault
 from seqsum.check.subject import Subject
 
 KNOWN_ORDERS = {

@@ -25,7 +25,7 @@ from seqsum.check.equations.standing import (
     unlikelihood,
 )
 from seqsum.check.registry import check
-from seqsum.check.report import Fault
+from seqsum.check.result import Fault
 from seqsum.check.subject import Subject
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-from seqsum.data.digits import Split
+from seqsum.data.base import Split
 from seqsum.data.pairs.sentence_pairs import ParallelText, SentencePair, SentencePairs
 from seqsum.errors import InputError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqsum.data.digits import Split
+from seqsum.data.base import Split
 from seqsum.data.downloads import MissingDataError
 from seqsum.data.pairs.lines import read_lines
 from seqsum.data.pairs.sentence_pairs import ParallelText, SentencePair, SentencePairs

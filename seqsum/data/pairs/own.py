@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from seqsum.data.digits import Split
+from seqsum.data.base import Split
 from seqsum.data.pairs.lines import read_lines
 from seqsum.data.pairs.sentence_pairs import ParallelText, SentencePair, SentencePairs
 from seqsum.data.text.sentences import normalise

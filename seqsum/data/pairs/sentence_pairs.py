@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from seqsum.data.digits import Split
+from seqsum.data.base import Split
 
 
 class SentencePair(NamedTuple):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from seqsum.data.base import Batch
-from seqsum.data.digits import Split
+from seqsum.data.base import Batch, Split
 from seqsum.data.pairs.sentence_pairs import SentencePair
 from seqsum.data.pairs.vocabularies import Vocabularies
 from seqsum.data.text.own import OwnText, OwnTexts

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqsum.data.digits import Split
+from seqsum.data.base import Split
 from seqsum.data.reviews.files import ReviewFile, read_files, review_name
 from seqsum.data.text import UNKNOWN, Ragged, Vocabulary, tokenize
 from seqsum.data.text.tokens import RULE

@@ -7,8 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from seqsum.data.base import Batch
-from seqsum.data.digits import Split
+from seqsum.data.base import Batch, Split
 from seqsum.data.text.own import OwnText, OwnTexts
 
 

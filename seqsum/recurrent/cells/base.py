@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, fx, nn
 
-from seqsum.recurrent.alike import check_like, check_states
+from seqsum.recurrent.alike import check_features, check_like, check_states
 from seqsum.recurrent.cells.constants import Constants, list_constants
 from seqsum.recurrent.cells.graphs import Opaque
 
@@ -195,11 +195,7 @@ class RecurrentCell(Opaque):
             raise ValueError(
                 f"`input` of shape {tuple(input.shape)} must have one or two axes, (F,) or (B, F), not {input.dim()}"
             )
-        if input.shape[-1] != self.input_size:
-            raise ValueError(
-                f"`input` of shape {tuple(input.shape)} must have `input_size` (={self.input_size}) features, "
-                f"not {input.shape[-1]}"
-            )
+        check_features("`input`", input, self.input_size)
         weight = next((own for own in self.parameters() if own.is_floating_point()), input)
         check_like("`input`", input, weight)
         batch = input if input.dim() == 2 else input.unsqueeze(0)  # (B, F)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-Run = Callable[[Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
+from seqsum.recurrent.unroll import Runner
 
 NUM_STRETCHES = 3  # for lengths uniform in 1…T, 2/3 of the work remains; more stretches save work but no time
 MIN_STEPS = 4  # in a stretch: it must save more than starting it costs
@@ -16,7 +15,7 @@ WORTH_IT = 0.9  # split only if at most this share of the work remains
 
 
 def run_in_stretches(
-    run: Run, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
+    run: Runner, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
 ) -> tuple[Tensor, list[Tensor]]:
     """Call `run(inputs, state, mask, reverse)`, see `Unroll.forward`, for each stretch, without fully masked rows.
 
