@@ -134,7 +134,8 @@ def test_a_schedule_may_wait_for_a_metric(here, mnist_root, plateau):
 def test_a_training_that_ends_within_an_epoch_looks_for_no_plateau_in_it(here, mnist_root, epochs, falls):
     main([
         *("fit", f"--data.root={mnist_root}", "--data.dataset=mnist", f"--trainer.max_steps={4 * epochs + 2}"),
-        *("--trainer.limit_train_batches=4", "--model.schedule=torch.optim.lr_scheduler.ReduceLROnPlateau"),
+        *(*DEFAULT, "--trainer.limit_train_batches=4", "--data.batch_size=10"),
+        "--model.schedule=torch.optim.lr_scheduler.ReduceLROnPlateau",
         *("--model.schedule.patience=0", "--model.schedule.threshold=1000", "--model.schedule.threshold_mode=abs"),
     ])  # fmt: skip
     checkpoint = torch.load(here / "logs/sum/version_0/checkpoints/last.ckpt", weights_only=True)
