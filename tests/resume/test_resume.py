@@ -190,6 +190,13 @@ BATCH, VALIDATION = "on_train_batch_start", "on_validation_batch_start"
         pytest.param(
             [EPOCHS, "--trainer.accumulate_grad_batches=4"], signal.SIGTERM, (BATCH, 6), 2, marks=pytest.mark.slow
         ),
+        # a validation while gradients wait for their step, which no checkpoint contains
+        (
+            [EPOCHS, "--trainer.accumulate_grad_batches=4", "--trainer.val_check_interval=6"],
+            signal.SIGTERM,
+            (VALIDATION, 5),
+            0,
+        ),
         (PLATEAU, signal.SIGTERM, (BATCH, 35), 34),
         pytest.param(PLATEAU, signal.SIGINT, (VALIDATION, 9), 30, marks=pytest.mark.slow),
         pytest.param(PLATEAU, signal.SIGTERM, (BATCH, 31), 30, marks=pytest.mark.slow),  # from the end of an epoch
