@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from seqsum.console import print_line
 from seqsum.data.base import Batch
-from seqsum.data.loader import BatchLoader
-from seqsum.resume.lightning_state import begin_again
+from seqsum.data.loader import BatchLoader, keeps_its_place
+from seqsum.resume.exact import ExactResume
+from seqsum.resume.lightning_state import batches_begun, begin_again, skip_batch
 
 
 class Seeds(Callback):
@@ -24,19 +28,51 @@ class Seeds(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.begun = -1  # epoch with which the training begins or goes on
+        self.draws = False  # whether the loader may draw from torch's generator
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._reseed(trainer, 2, trainer.current_epoch)
-        if not isinstance(trainer.train_dataloader, BatchLoader):  # which has numbers of its own
-            begin_again(trainer)  # Lightning has begun the first epoch already
         self.begun = trainer.current_epoch
+        self.draws = not isinstance(trainer.train_dataloader, BatchLoader)  # which has numbers of its own
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from outside
+        within = max((each.within for each in callbacks if isinstance(each, ExactResume)), default=0)
+        if self.draws and 0 < within < trainer.num_training_batches:
+            self._go_on_within(trainer, within)
+
+    def _go_on_within(self, trainer: Trainer, done: int) -> None:
+        """Begin the epoch again, and skip the batches that are done, unless the loader does so by itself."""
+        self._begin(trainer)
+        if not keeps_its_place(trainer.train_dataloader):
+            if trainer.is_global_zero:
+                print_line(f"The {done} batches of this epoch that are done are read again, and skipped")
+            for place in range(done):  # with the numbers that were drawn for each
+                skip_batch(trainer)
+                self._seed_loader(trainer, place + 1)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.current_epoch != self.begun:  # a loader of a user's own shuffles, and its workers draw, anew
-            self._reseed(trainer, 2, trainer.current_epoch)
+        self._begin(trainer)  # Lightning does not call this within an epoch
+
+    def _begin(self, trainer: Trainer) -> None:
+        """Seed what a loader of a user's own shuffles by, and its workers draw, in this epoch."""
+        self._reseed(trainer, 2, trainer.current_epoch)
+        if self.draws and trainer.current_epoch == self.begun:
+            begin_again(trainer)  # Lightning has begun the first epoch already
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         self._reseed(trainer, 0, trainer.current_epoch, batch_idx)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        self._seed_loader(trainer, batch_idx + 1)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._seed_loader(trainer, batches_begun(trainer))
+
+    def _seed_loader(self, trainer: Trainer, batch_idx: int) -> None:
+        """Seed what a loader of a user's own draws for its next batch."""
+        if self.draws:
+            self._reseed(trainer, 3, trainer.current_epoch, batch_idx)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._reseed(trainer, 1)  # the same numbers each time, so that epochs are comparable

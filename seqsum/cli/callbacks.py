@@ -1,4 +1,4 @@
-"""The program's own callbacks of every run. Their order does not matter."""
+"""The program's own callbacks of every run. Their order does not matter, but for the first two."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def of_every_run(name: str, settings: Namespace, configuration: str) -> list[Cal
     """
     seed = seed_of(settings.seed_everything)
     return [
-        Seeds(seed),
         ExactResume(settings.experiment),
+        Seeds(seed),
         RunLines(),
         SharedCores(),
         TestReport(name, seed, settings.get("verbose", True)),

@@ -109,6 +109,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", "The dirpath has changed from .*")
     # lightning 2.6 causes this warning itself under torch 2.11 and later
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
+    # `ExactResume` goes on within the epoch
+    warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
     # a frozen encoder is meant to be
     warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
     # a default that is an object is left out, see `dump_settings`

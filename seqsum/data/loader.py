@@ -33,3 +33,8 @@ class BatchLoader(DataLoader[Served]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.left_out = state["served"]
+
+
+def keeps_its_place(loader: Any) -> bool:
+    """Whether a loader saves and restores which batches of an epoch are done, as `BatchLoader` does."""
+    return hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")

@@ -6,9 +6,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from seqsum.console import print_line
 from seqsum.data.base import Batch
-from seqsum.data.loader import BatchLoader
+from seqsum.data.loader import BatchLoader, keeps_its_place
 from seqsum.resume.lightning_state import Place, batches_done, go_on_at, loader_states, place_of, set_steps
 from seqsum.resume.metric_sums import load_sums, metric_sums, training_metrics
 
@@ -19,12 +18,15 @@ class ExactResume(Callback):
     Lightning saves weights, optimizer, schedule and counters. This callback also saves the sums behind the epoch's
     metrics, and corrects the position of Lightning's loops. Without it, they would skip a validation that was due or
     interrupted, repeat a finished epoch if the training is measured in steps, and count a step twice in the curves.
-    `BatchLoader` remembers which batches are done, and `Seeds` derives random numbers from the position alone.
-
-    It can come anywhere in the list of callbacks: Lightning runs those that write checkpoints last.
+    `BatchLoader` remembers which batches are done. `Seeds`, which comes behind it in the list of callbacks, derives
+    random numbers from the position alone, and skips what is done of another loader. Callbacks that write checkpoints
+    come last by themselves.
 
     Args:
         experiment: Name of the experiment, saved in checkpoints so that later runs belong to it.
+
+    Attributes:
+        within: Batches that are done of the epoch within which the training goes on.
     """
 
     def __init__(self, experiment: str | None = None) -> None:
@@ -33,7 +35,7 @@ class ExactResume(Callback):
         self.steps: int | None = None  # what Lightning must have counted before the next training step
         self.sums: dict[str, Any] = {}
         self.loaders: list[dict[str, Any]] = []
-        self.within = 0  # batches of an unfinished epoch that are done
+        self.within = 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         self.validated = False
@@ -41,7 +43,8 @@ class ExactResume(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._correct_steps(trainer)
-        self._leave_out(trainer, {"served": 0})  # the next epoch starts with its first batch
+        if isinstance(trainer.train_dataloader, BatchLoader):
+            trainer.train_dataloader.load_state_dict({"served": 0})  # the next epoch starts with its first batch
 
     def _correct_steps(self, trainer: Trainer) -> None:
         if self.steps is not None:
@@ -67,19 +70,10 @@ class ExactResume(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning doesn't if a schedule has asked for the number of batches before
-        for state in self.loaders:
-            self._leave_out(trainer, state)
-        if self.within and not isinstance(trainer.train_dataloader, BatchLoader) and trainer.is_global_zero:
-            print_line(
-                f"The checkpoint is from within an epoch, of which {self.within} batches are done. This loader begins "
-                "it again, so that some sequences come twice and others never: loaders of `IndexedData` go on within it"
-            )
-        self.within = 0
+        loader: Any = trainer.train_dataloader
+        for state in self.loaders if keeps_its_place(loader) else ():
+            loader.load_state_dict(state)
         for name, metric in training_metrics(pl_module):
             if name in self.sums:
                 load_sums(metric, self.sums[name], trainer.is_global_zero)
         self.sums = {}
-
-    def _leave_out(self, trainer: Trainer, state: dict[str, Any]) -> None:
-        if isinstance(trainer.train_dataloader, BatchLoader):
-            trainer.train_dataloader.load_state_dict(state)

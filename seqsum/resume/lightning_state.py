@@ -111,6 +111,20 @@ def begin_again(trainer: Trainer) -> None:
         iter(fetcher)
 
 
+def batches_begun(trainer: Trainer) -> int:
+    """Return how many batches of the current epoch have begun, also in a resumed one before its first."""
+    begun: int = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+    return begun
+
+
+def skip_batch(trainer: Trainer) -> None:
+    """Take a batch from the iterator over an epoch as Lightning does, and drop it."""
+    fetcher: Any = trainer.fit_loop._data_fetcher
+    batch = next(fetcher.iterator, None)
+    if ahead := getattr(fetcher, "batches", None):  # one that was read before, where the loader has no length
+        ahead[:] = [] if batch is None else [batch]
+
+
 def save(callback: ModelCheckpoint, trainer: Trainer, path: str) -> None:
     """Make the callback write a checkpoint now."""
     callback._save_checkpoint(trainer, path)
@@ -167,7 +181,8 @@ def go_on_at(loops: dict[str, Any], place: Place) -> None:
         begun = int(place.validation_due)
         loops["epoch_loop.val_loop.batch_progress"][span].update(ready=begun, started=begun, processed=0, completed=0)
     for loader in loops["state_dict"].get("combined_loader", []):
-        loader.update(served=batches["current"]["processed"])  # it may have prefetched a batch that was not used
+        if "served" in loader:  # a `BatchLoader` may have prefetched a batch that was not used
+            loader.update(served=batches["current"]["processed"])
     if place.epoch_finished:
         batches.update(current=dict.fromkeys(batches["current"], 0), is_last_batch=False)
         loops["state_dict"].pop("combined_loader", None)

@@ -12,6 +12,7 @@ from seqsum.data import SequenceData, unlabelled
 from seqsum.module import SequenceModule
 from seqsum.networks import Flatten
 from seqsum.objectives import NextSample
+from tests.resume.own_loaders import Own
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
@@ -76,3 +77,29 @@ def test_a_loader_of_ones_own_shuffles_anew_in_each_epoch_and_the_same_after_a_r
     assert len({tuple(numbers) for numbers in whole.values()}) == 4
     train(2)
     assert train(4, tmp_path / "end.ckpt") == {epoch: whole[epoch] for epoch in (2, 3)}
+
+
+class Inputs(Callback):
+    """Keep what was read."""
+
+    def __init__(self):
+        self.read = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.read.append(batch.inputs)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
+@pytest.mark.parametrize("kind", ["rows", "stream"])
+def test_what_a_loader_draws_for_a_batch_depends_on_no_validation_before_it(tmp_path, kind):
+    found = []
+    for validation in ({"val_check_interval": 3}, {"limit_val_batches": 0}):
+        inputs = Inputs()
+        trainer = Trainer(
+            **validation, accelerator="cpu", max_epochs=2, callbacks=[Seeds(0), inputs], default_root_dir=tmp_path,
+            logger=False, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        )  # fmt: skip
+        trainer.fit(SequenceModule(hidden_size=4, encoder=Flatten(3), schedule="constant"), Own(kind))
+        found.append(torch.cat(inputs.read))
+    assert torch.equal(*found)

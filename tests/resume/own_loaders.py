@@ -1,0 +1,77 @@
+"""Data of a user's own from ordinary loaders, for tests that name them by their paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from seqsum.data import Batch, SequenceData
+
+STEPS = 7  # of an epoch; the last batch is shorter
+
+
+class Noisy(Dataset):
+    """Sequences with noise that is drawn anew each time, from torch's own generator."""
+
+    def __len__(self) -> int:
+        return 8 * STEPS - 3
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        return torch.full((4, 3), row / 50) + 0.1 * torch.randn(4, 3)
+
+
+class Stream(IterableDataset):
+    """The same, one after another, without a length."""
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        rows = Noisy()
+        return (rows[row] for row in torch.randperm(len(rows)).tolist())
+
+
+class Counted:
+    """A loader that keeps its place itself."""
+
+    def __init__(self) -> None:
+        self.begins = self.served = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        begins, self.begins = self.begins, 0
+        for place in range(begins, STEPS):
+            self.served = place + 1
+            yield _collate([torch.full((4, 3), place / 10)] * 8)
+
+    def __len__(self) -> int:
+        return STEPS
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"served": self.served}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.begins = state["served"] % STEPS
+
+
+class Own(SequenceData):
+    """Loaders of one kind."""
+
+    def __init__(self, kind: str = "rows", workers: int = 0, root: str = "") -> None:
+        super().__init__()
+        self.kind, self.workers = kind, workers
+
+    def train_dataloader(self) -> Any:
+        options: dict[str, Any] = {"batch_size": 8, "collate_fn": _collate, "num_workers": self.workers}
+        if self.kind == "counted":
+            return Counted()
+        return (
+            DataLoader(Stream(), **options) if self.kind == "stream" else DataLoader(Noisy(), shuffle=True, **options)
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        return DataLoader(Noisy(), batch_size=16, collate_fn=_collate)
+
+
+def _collate(rows: list[torch.Tensor]) -> Batch:
+    inputs = torch.stack(rows)
+    return Batch(inputs, inputs.sum(-1).cumsum(1))

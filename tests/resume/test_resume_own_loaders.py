@@ -1,0 +1,33 @@
+"""A training on a loader of a user's own goes on exactly, also within an epoch: order, noise and dropout."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.resume.from_steps import assert_goes_on_exactly, trainer_of
+
+FLAGS = [
+    *("--data=tests.resume.own_loaders.Own", "--model.encoder=Flatten", "--model.encoder.output_size=3"),
+    *("--model.cell=gru", "--model.hidden_size=4", "--model.input_dropout=0.3", "--trainer.limit_test_batches=0"),
+]
+
+
+ROWS = "--data.kind=rows"
+
+
+@pytest.mark.parametrize(
+    ("options", "steps", "within"),
+    [
+        ([ROWS], [2, 4, 10], 3),
+        pytest.param([ROWS, "--data.workers=2"], [2, 4, 10], 3, marks=pytest.mark.slow),
+        ([ROWS, "--trainer.val_check_interval=3"], [1, 3, 8], 3),
+        pytest.param([ROWS, "--trainer.accumulate_grad_batches=2"], [2, 4, 6], 2, marks=pytest.mark.slow),
+        (["--data.kind=stream", "--model.schedule=constant"], [1, 7, 10], 3),
+        (["--data.kind=counted"], [2, 4, 10], 0),  # it skips by itself
+    ],
+)
+def test_training_goes_on_exactly_within_and_between_epochs(here, capfd, options, steps, within):
+    assert_goes_on_exactly(trainer_of(here, FLAGS, every=1), steps, *options)
+    said = capfd.readouterr()
+    assert said.out.count("batches of this epoch that are done are read again, and skipped") == within
+    assert "not resumable" not in said.out + said.err
