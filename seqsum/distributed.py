@@ -55,10 +55,16 @@ def is_first_process() -> bool:
 
 
 def check_processes(trainer: Trainer) -> None:
-    """Raise an InputError if torchrun started another number of processes than the Trainer uses.
+    """Raise an InputError unless the Trainer's processes are started by a command, as many as it uses.
 
-    They would train independently, each in its own run.
+    Those that torchrun starts beyond that number would train independently, each in its own run. And what is trained in
+    processes that Lightning starts from this one, as in a notebook, can't be tested here.
     """
+    if type(trainer.strategy.launcher).__name__ == "_MultiProcessingLauncher":
+        raise InputError(
+            "`--trainer.strategy` starts processes from this one (by spawn or fork, as in a notebook): use ddp, and "
+            "`python train.py` or torchrun"
+        )
     if not TorchElasticEnvironment.detect():
         return
     started = int(os.environ["WORLD_SIZE"])

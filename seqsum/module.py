@@ -176,8 +176,8 @@ class SequenceModule(GraphedModule):
         return loss, self.objective.scored(batch).sum()
 
     def graph_obstacle(self) -> str | None:
-        for name in ("training_step", "backward"):
-            if getattr(type(self), name) is not getattr(SequenceModule, name):  # it may change the loss
+        for name in ("training_step", "backward", "training_loss", "_shared_step", "forward"):
+            if getattr(type(self), name) is not getattr(SequenceModule, name):  # it may read what changes
                 return f"{type(self).__name__} has a `{name}` of its own"
         if truncate := getattr(self.network, "truncate", None):
             return f"with `--model.truncate` (={truncate}) the backward pass runs the network again"

@@ -103,6 +103,27 @@ def test_several_batches_give_the_gradients_of_one_of_all_their_rows(seed, kind,
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)  # the loss is of float32
 
 
+class Skipping(SequenceModule):
+    """Leaves out a batch, as Lightning lets a step do by returning nothing."""
+
+    left_out = -1
+
+    def training_step(self, batch, batch_idx):
+        found = super().training_step(batch, batch_idx)
+        return None if batch_idx == self.left_out else found
+
+
+@pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+@pytest.mark.filterwarnings("ignore:`training_step` returned `None`")
+@pytest.mark.parametrize("left_out", range(8))  # of steps of three, three and two batches
+def test_a_batch_that_is_left_out_changes_no_other_batchs_weight(left_out):
+    batches = draw(0)
+    kept = [[batch for k, batch in enumerate(batches) if k // 3 == step and k != left_out] for step in range(3)]
+    wholes = [joined(part, [len(part)])[0] for part in kept]
+    kind = type("Left", (Skipping,), {"left_out": left_out})
+    torch.testing.assert_close(train(batches, 3, kind), train(wholes, 1), rtol=1e-4, atol=1e-7)
+
+
 @pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 def test_a_training_that_ended_within_a_step_leaves_nothing_for_the_next():
     def stop(trainer, module, batch, batch_idx):

@@ -201,11 +201,12 @@ def gates_named(subject: Subject) -> None:
     with torch.no_grad():
         projected = cell.project(subject.inputs(STEPS, BATCH))
         together: Any = cell.gates(projected, states + constants)
-        if not isinstance(together, tuple | list) or len(together) != len(cell.gate_names):
+        is_list = isinstance(together, tuple | list)
+        if not is_list or [isinstance(gate, Tensor) for gate in together] != [True] * len(cell.gate_names):
             raise Fault(
                 "`gates` must return a tensor for each of `gate_names`",
                 expected=f"{len(cell.gate_names)}: {', '.join(cell.gate_names)}",
-                came=describe(together),
+                came=f"{describe(together)}: {', '.join(map(describe, together))}" if is_list else describe(together),
                 where=subject.where("gates"),
             )
         alone = zip(*(cell.gates(projected[t], [s[t] for s in states] + constants) for t in range(STEPS)), strict=True)

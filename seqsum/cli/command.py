@@ -14,7 +14,6 @@ from contextlib import contextmanager
 import jsonargparse.typing
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import nn
 
 from seqsum.allocator import keep_memory
 from seqsum.cli.app import SeqsumCLI
@@ -24,6 +23,7 @@ from seqsum.cli.settings import read_settings
 from seqsum.console import fail
 from seqsum.distributed import is_first_process
 from seqsum.errors import InputError, NotFiniteError
+from seqsum.recurrent import Recurrent
 from seqsum.recurrent.explain import say_check
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, no larger file
@@ -89,10 +89,10 @@ def _cell_at_fault() -> Iterator[None]:
         yield
     except Exception as error:
         for frame, _ in traceback.walk_tb(error.__traceback__):
-            kind = type(frame.f_locals.get("cell"))
-            is_own = issubclass(kind, nn.Module) and not kind.__module__.startswith("seqsum.")
-            if is_own and hasattr(error, "add_note"):  # from Python 3.11 on
-                error.add_note(say_check(kind))
+            if frame.f_code is Recurrent._run_cell.__code__:
+                kind = type(frame.f_locals["cell"])
+                if not kind.__module__.startswith("seqsum.") and hasattr(error, "add_note"):  # from Python 3.11 on
+                    error.add_note(say_check(kind))
                 break
         raise
 

@@ -28,8 +28,13 @@ class BatchLoader(DataLoader[Served]):
             self.served += 1
             yield batch
 
+    @property
+    def rows(self) -> int | None:
+        """Sequences in a batch of all processes, if its sampler knows."""
+        return getattr(self.sampler, "rows", None)
+
     def state_dict(self) -> dict[str, Any]:
-        return {"served": self.served}
+        return {"served": self.served, "rows": self.rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.left_out = state["served"]

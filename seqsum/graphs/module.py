@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -117,6 +117,17 @@ class GraphedModule(LightningModule):
             self.accumulation.finish(self.parameters(), self.trainer.accumulate_grad_batches)
         if self.graphs:
             self.graphs.average_gradients()
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        def closure() -> Any:
+            loss = None if optimizer_closure is None else optimizer_closure()
+            # without a backward pass, where `training_step` has left out the last batch of a step
+            self.accumulation.finish(self.parameters(), self.trainer.accumulate_grad_batches)
+            return loss
+
+        super().optimizer_step(epoch, batch_idx, optimizer, closure if self._accumulates() else optimizer_closure)
 
     def configure_gradient_clipping(
         self,

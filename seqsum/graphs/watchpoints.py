@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
@@ -12,6 +13,8 @@ from seqsum.recurrent import Recurrent
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 SCALARS = frozenset((bool, int, float, str))
+OTHER = "something else, such as a tensor, whose address is looked at"
+TORCHS = frozenset(vars(nn.Module()))  # attributes of every module
 
 
 class Watchpoints:
@@ -36,6 +39,13 @@ class Watchpoints:
         self.tensors = [(group, name) for group in groups for name, tensor in group.items() if tensor is not None]
         attributes = [vars(part) for part in inner]
         self.numbers = [(of, name) for of in attributes for name, value in of.items() if type(value) in SCALARS]
+        own = [vars(part) for part in inner if not type(part).__module__.startswith("torch.")]
+        self.numbers += [
+            (of, name)
+            for of in own
+            for name, value in of.items()
+            if name not in TORCHS and type(value) not in SCALARS and _copied(value) is not OTHER
+        ]
 
     def watched(self) -> bool:
         """Whether a callback, a hook or `seqsum.trace` watches the current step."""
@@ -48,14 +58,24 @@ class Watchpoints:
 
     def fingerprint(self) -> Any:
         """Return what a graph holds fixed: the modules' numbers and modes, tensor addresses and `requires_grad`."""
-        numbers = [of.get(name) for of, name in self.numbers]
+        numbers = [_copied(of.get(name)) for of, name in self.numbers]
         tensors = [group.get(name) for group, name in self.tensors]
         return numbers, [tensor is not None and (tensor.data_ptr(), tensor.requires_grad) for tensor in tensors]
 
     def put_back(self, fingerprint: Any) -> None:
         """Restore numbers and modes from a fingerprint: a failed capture ran the Python code, but not the step."""
         for (of, name), number in zip(self.numbers, fingerprint[0], strict=True):
-            of[name] = number
+            if number is not OTHER:
+                of[name] = _copied(number)
+
+
+def _copied(value: Any) -> Any:
+    """Return a number, text or None, a tuple of these, or a copy of a list or dict of these; for all else `OTHER`."""
+    if isinstance(value, list | tuple | dict):
+        inner = value.values() if isinstance(value, dict) else value
+        plain = all(type(each) in SCALARS or isinstance(each, np.generic) for each in inner)
+        return OTHER if not plain else value if isinstance(value, tuple) else value.copy()
+    return value if value is None or type(value) in SCALARS or isinstance(value, np.generic) else OTHER
 
 
 def has_hooks(weight: Tensor | None) -> bool:

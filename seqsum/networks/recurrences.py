@@ -113,9 +113,9 @@ def sizes_of(layers: nn.Module) -> tuple[int, list[int]]:
     if isinstance(layers, Recurrent):
         cell = cast("RecurrentCell", layers.cells[0])
         return cell.output_size, list(cell.state_size)
-    of_torch = cast("nn.RNNBase", layers)
-    width = of_torch.proj_size or of_torch.hidden_size
-    return width, [width, of_torch.hidden_size] if isinstance(layers, nn.LSTM) else [width]
+    hidden_size = cast("int", layers.hidden_size)
+    width: int = getattr(layers, "proj_size", 0) or hidden_size  # layers of a user's own may have none
+    return width, [width, hidden_size] if isinstance(layers, nn.LSTM) else [width]
 
 
 def _refuse_for_torch(

@@ -25,7 +25,7 @@ def collect(members: Mapping[str, Metric]) -> MetricCollection:
 
 def gather_padded(sums: Tensor, group: Any = None) -> list[Tensor]:
     """Gather the sums of all processes, with zeros for steps that only others have seen."""
-    gathered: list[Tensor] = gather_all_tensors(sums, group)
+    gathered: list[Tensor] = gather_all_tensors(sums.to(wide(sums)), group)  # not wide yet before the first update
     if not sums.dim():
         return gathered
     longest = max(map(len, gathered))

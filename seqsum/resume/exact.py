@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from seqsum.console import print_line
 from seqsum.data.base import Batch
 from seqsum.data.loader import BatchLoader, keeps_its_place
 from seqsum.resume.lightning_state import Place, batches_done, go_on_at, loader_states, place_of, set_steps
@@ -73,6 +74,12 @@ class ExactResume(Callback):
         loader: Any = trainer.train_dataloader
         for state in self.loaders if keeps_its_place(loader) else ():
             loader.load_state_dict(state)
+            before, now = state.get("rows"), getattr(loader, "rows", None)
+            if self.within and before and now and before != now and trainer.is_global_zero:
+                print_line(
+                    f"The checkpoint is from within an epoch: {self.within} batches of {before} sequences are done. As "
+                    f"many of {now} are left out now: some sequences come {'twice' if now < before else 'never'} in it"
+                )
         for name, metric in training_metrics(pl_module):
             if name in self.sums:
                 load_sums(metric, self.sums[name], trainer.is_global_zero)

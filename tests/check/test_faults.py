@@ -138,6 +138,13 @@ FAULTS = {
     ),
     "no gates": ("gates_named", ("    " + ANNOTATED, NAMED + "    " + ANNOTATED), "must define `gates`", "step"),
     "one gate as a tensor": ("gates_named", gates("i", '("input_gate",)'), "a tensor for each of", "gates"),
+    "gates of nothing": ("gates_named", gates("[None] * 4"), "must return a tensor for each of", "gates"),
+    "gates by name": (
+        "gates_named",
+        gates("{'i': i, 'f': f, 'g': g, 'o': o}"),
+        "must return a tensor for each",
+        "gates",
+    ),
     "gates over time": (
         "gates_named",
         gates(GATES.replace("sigmoid(f)", "softmax(f, 0)")),
@@ -353,6 +360,22 @@ def test_right_gates_are_right(mutate, names, returned):
     report = check_cell(mutate("lstm", gates(returned, names)), like="lstm")
     assert report.passed, report
     assert report.find("gates_named").status == "passed"
+
+
+@pytest.mark.parametrize("returned", ["[None] * 4", "{'i': i, 'f': f, 'g': g, 'o': o}"])
+def test_gates_that_are_no_tensors_are_no_fault_of_the_equations(mutate, returned):
+    report = check_cell(mutate("lstm", gates(returned)), like="lstm")
+    assert [result.check for result in report.failures] == ["gates_named"]
+
+
+def test_names_of_states_that_a_cell_gives_itself_are_kept(mutate):
+    start = "        super().__init__(input_size"
+    own = mutate(
+        "lstm",
+        ('    state_names = ("hidden", "cell")\n', ""),
+        (start, f'        self.state_names = ("a", "b")\n{start}'),
+    )
+    assert own(3, 5).state_names == ("a", "b")
 
 
 def test_a_state_that_has_no_size_is_said_without_names_too(mutate):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from lightning.pytorch import Trainer
+from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from seqsum.cli import main
@@ -199,6 +200,26 @@ def test_an_error_in_a_users_own_cell_keeps_its_traceback_and_names_the_check(he
     with pytest.raises(IndexError) as raised:
         main([f"--model.cell={cell}", f"--data.root={mnist_root}", "--trainer.accelerator=cpu"])
     assert raised.value.__notes__ == [f"`python -m seqsum.check {cell}` says what is wrong with the cell"]
+
+
+class HoldsACell(nn.Module):
+    """It fails, and its cell does not."""
+
+    output_size = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.LSTMCell(784, 1)
+
+    def forward(self, batch):
+        cell = self.cell
+        raise IndexError(f"of the network's own, not of {cell}")
+
+
+def test_an_error_beside_a_cell_blames_no_cell(here, mnist_root):
+    with pytest.raises(IndexError) as raised:
+        main([f"--model.network={__name__}.HoldsACell", f"--data.root={mnist_root}", "--trainer.accelerator=cpu"])
+    assert not hasattr(raised.value, "__notes__")
 
 
 def test_an_option_of_a_class_is_checked_too(here, capfd):

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from PIL import Image
 from seqsum.cli import main
 from seqsum.data.digits import load_splits
 from seqsum.distributed import first_device, is_first_process
+from tests.cli.conftest import refused
 from tests.cli.test_cli import SMALL
 
 REPOSITORY = Path(__file__).parents[2]
@@ -59,6 +61,19 @@ for _ in range(100):  # a thread gets its name a little after it is started
     time.sleep(0.1)
 print(distributed.is_initialized(), of_gloo())
 sys.exit(sys.argv[1])
+"""
+
+
+KILL = """
+import os
+import signal
+
+from lightning.pytorch import Callback
+
+class Kill(Callback):
+    def on_validation_start(self, trainer, pl_module):
+        if not trainer.sanity_checking and trainer.is_global_zero and not trainer.ckpt_path:
+            os.kill(os.getpid(), signal.SIGTERM)
 """
 
 
@@ -105,6 +120,25 @@ def test_two_processes_run_each_kind_of_data(name, tmp_path, mnist_root):
     assert done.returncode == 0, done.stderr
     (results,) = tmp_path.glob("logs/*/version_0/results.json")
     assert json.loads(results.read_text())["test"]["test/loss"] > 0
+
+
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork"])
+def test_processes_started_from_this_one_are_refused_before_the_training(here, mnist_root, capfd, strategy):
+    flags = [f"--data.root={mnist_root}", "--trainer.devices=2", f"--trainer.strategy={strategy}"]
+    assert "`--trainer.strategy` starts processes from this one" in refused([*SMALL, *flags], capfd)
+
+
+@pytest.mark.slow
+def test_a_training_interrupted_after_an_epochs_last_batch_goes_on_in_two_processes(tmp_path, mnist_root):
+    """Its sums are in the first process alone, and no batch is left that would widen those of the other."""
+    (tmp_path / "kill.py").write_text(KILL)
+    flags = [*SMALL, f"--data.root={mnist_root}", *TWO, "--trainer.max_epochs=2", "--trainer.limit_train_batches=3"]
+    command = [sys.executable, str(REPOSITORY / "train.py"), "fit", *flags]
+    run = partial(subprocess.run, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240)
+    stopped = run([*command, "--trainer.callbacks+=kill.Kill"])
+    assert stopped.returncode == 143, stopped.stderr
+    done = run([*command, "--ckpt_path=logs/sum/version_0/checkpoints/last.ckpt"])
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

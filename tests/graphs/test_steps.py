@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -205,6 +207,67 @@ def test_what_a_callback_changes_takes_effect(assert_same, change, captured):
     assert_same(lambda: [at_step(8, change)])
     assert StandIn.captured == captured * PARTS
     assert StandIn.replayed == (FULL - 3) * PARTS
+
+
+class Scaled(Flatten):
+    """Scales features by an attribute that is no float."""
+
+    def __init__(self, factor: Any) -> None:
+        super().__init__(784)
+        self.factor = factor
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        factors = self.factor.values() if isinstance(self.factor, dict) else [self.factor]
+        return super().forward(inputs) * float(sum(sum(f) if isinstance(f, list | tuple) else f or 1 for f in factors))
+
+
+def another(module: SequenceModule) -> None:
+    """Change the attribute in each step from here on, in place where that can be."""
+    part = module.network.encoder.module
+    if isinstance(part.factor, list):
+        part.factor[0] += 1
+    elif isinstance(part.factor, dict):
+        part.factor["a"] += 1
+    else:
+        part.factor = (2.0, 1.0) if isinstance(part.factor, tuple) else np.float64(3)
+
+
+@pytest.mark.parametrize("factor", [np.float64(2), [1.0, 1.0], {"a": 1}, (1, 1), None], ids=str)
+def test_any_attribute_of_numbers_that_changes_takes_effect(assert_same, factor):
+    assert_same(lambda: [at_step(8, another)], module={"encoder": Scaled(factor)})
+    assert StandIn.captured == 2 * PARTS
+
+
+class Weighted:
+    """Reads an attribute of its own, which changes from epoch to epoch."""
+
+    alpha = 1.0
+
+    def on_train_epoch_start(self) -> None:
+        self.alpha = 1.0 + self.trainer.current_epoch
+
+
+class InForward(Weighted, SequenceModule):
+    def forward(self, batch):
+        return super().forward(batch) * self.alpha
+
+
+class InLoss(Weighted, SequenceModule):
+    def training_loss(self, batch):
+        loss, terms = super().training_loss(batch)
+        return loss * self.alpha, terms
+
+
+class InStep(Weighted, SequenceModule):
+    def _shared_step(self, batch, stage):
+        loss, outputs = super()._shared_step(batch, stage)
+        return loss * self.alpha, outputs
+
+
+@pytest.mark.parametrize("kind", [InForward, InLoss, InStep])
+def test_a_module_that_computes_in_another_way_is_no_graph(assert_same, kind):
+    assert_same(module_class=kind, max_epochs=3)
+    assert StandIn.captured == 0
 
 
 def clip_more(module: SequenceModule) -> None:

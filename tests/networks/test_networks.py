@@ -152,6 +152,25 @@ def test_unknown_recurrence_is_refused(arguments, message):
         make_network(**arguments)
 
 
+class OwnLayers(nn.Module):
+    """Layers of a user's own, with no more than is needed."""
+
+    num_layers, bidirectional, hidden_size = 1, False, 5
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.GRU(3, 5, batch_first=True)
+
+    def forward(self, inputs, state=None):
+        return self.inner(inputs, state)
+
+
+@pytest.mark.parametrize("initial_state", ["zero", "random", 0.5])
+def test_layers_of_a_users_own_take_every_start(initial_state):
+    network = SequenceNetwork(Flatten(3), OwnLayers(), nn.Linear(5, 1), initial_state)
+    assert network(unlabelled(torch.zeros(2, 4, 3))).shape == (2, 4, 1)
+
+
 @pytest.mark.parametrize("layers", [nn.LSTM(3, 5), GRU(3, 5), Recurrent(HalfLife(3, 5))])
 def test_a_recurrence_that_reads_time_first_is_refused(layers):
     """It would run from row to row of the batch."""

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from seqsum.objectives import StepMean, WeightedMean
+from seqsum.objectives.metrics import gather_padded
 
 
 class Score(StepMean):
@@ -27,6 +28,16 @@ def test_batches_of_all_lengths_add_up_by_step():
         assert metric.total[step].item() == pytest.approx(column.sum().item(), rel=1e-12)
         assert metric.count[step].item() == len(column)
     assert metric.compute().item() == pytest.approx(metric.total.sum().item() / metric.count.sum().item())
+
+
+def test_a_process_that_has_seen_nothing_sends_what_the_others_can_read(monkeypatch):
+    sent = []
+    monkeypatch.setattr("seqsum.objectives.metrics.gather_all_tensors", lambda sums, group: sent.append(sums) or [sums])
+    seen, unseen = WeightedMean(), WeightedMean()
+    seen.update(torch.tensor(0.5), 3)
+    for metric in (seen, unseen):
+        gather_padded(metric.total)
+    assert sent[0].dtype == sent[1].dtype == torch.float64
 
 
 def test_sums_stay_in_their_tensors_once_they_have_room():

@@ -392,3 +392,13 @@ def test_twenty_kills_change_nothing(server, tmp_path, mnist_root):
         assert ended["status"] == -9, (killed / "log.txt").read_text()
     assert server.run(killed, *command, "--ckpt_path=last", kill_at=None, after="start", seconds=600)["status"] == 0
     assert_equal_ends(undisturbed, killed)
+
+
+@pytest.mark.parametrize(("rows", "come"), [(20, None), (10, "twice"), (30, "never")])
+def test_another_batch_size_within_an_epoch_is_said(train, tmp_path, capfd, rows, come):
+    train("run", EPOCHS, send=signal.SIGTERM, at=(BATCH, 7))
+    capfd.readouterr()
+    assert train("run", EPOCHS, "--ckpt_path=last", f"--data.batch_size={rows}") == 0
+    said = capfd.readouterr().out
+    assert ("6 batches of 20 sequences are done" in said) == (come is not None)
+    assert come is None or f"As many of {rows} are left out now: some sequences come {come} in it" in said

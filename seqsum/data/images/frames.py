@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -45,8 +45,10 @@ def read_frames(path: Path) -> Iterator[Frame]:
     """
     with _naming_damage():
         _check_kind(path)
-        image = _open(path)
-    with image:
+        file = path.open("rb")
+    with file:
+        with _naming_damage():
+            image = _open(file)
         for number in count(1):
             with _naming_damage(number):
                 grey = _grey(image)
@@ -100,11 +102,14 @@ def _advance(image: Image.Image) -> bool:
     return True
 
 
-def _open(path: Path) -> Image.Image:
-    """Open a file; a large picture is the user's own, and Pillow need not warn of it before it is too large."""
+def _open(file: BinaryIO) -> Image.Image:
+    """Open an image; a large picture is the user's own, and Pillow need not warn of it before it is too large.
+
+    Pillow 13.0 would read a TIFF by its path in another way, and garble those that are turned by their tags.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(path)
+        return Image.open(file)
 
 
 def _check_kind(path: Path) -> None:

@@ -82,7 +82,7 @@ class RecurrentCell(Opaque):
         if isinstance(state_size, int):
             raise TypeError(f"`state_size` (={state_size!r}) must be a list of sizes, one for each state")
         self.state_size = [hidden_size] if state_size is None else list(state_size)
-        if type(self).state_names is RecurrentCell.state_names:  # which the class doesn't give
+        if self.state_names is RecurrentCell.state_names:  # none of the cell's own
             self.state_names = ("hidden", *(f"state_{k}" for k in range(1, len(self.state_size))))
         self.output_size = hidden_size if output_size is None else output_size
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "output_size": self.output_size}

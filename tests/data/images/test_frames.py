@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from seqsum.data.images.frames import UnreadableError, read_frames
 from tests.data.images.drawing import draw, levels, page, rendered
@@ -126,6 +126,28 @@ def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
     orientation[0x0112] = 6  # "turn me a quarter clockwise", as phones write for an upright picture
     (grey,) = greys(save(tmp_path / "turned.png", np.rot90(DIGIT).copy(), exif=orientation))
     assert np.array_equal((255 * grey).round(), DIGIT)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_an_image_turned_by_its_tag_is_the_one_that_was_turned(tmp_path, orientation, kind, suffix):
+    """A scanner's TIFF, too, whose values Pillow could map into memory."""
+    tag = Image.Exif()
+    tag[0x0112] = orientation
+    back = {2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}  # how to turn it so that the tag turns it back
+    turned = Image.fromarray(np.pad(DIGIT, ((0, 5), (3, 0))))
+    upright = np.asarray(turned)
+    if orientation > 1:
+        undo = Image.Exif()
+        undo[0x0112] = back[orientation]
+        turned.info["exif"] = undo.tobytes()
+        turned.getexif()[0x0112] = back[orientation]
+        turned = ImageOps.exif_transpose(turned)
+    values = np.asarray(turned).astype(kind) * (257 if kind is np.uint16 else 1)
+    (grey,) = greys(save(tmp_path / f"turned{suffix}", values, exif=tag))
+    assert grey.shape == upright.shape
+    assert np.array_equal((255 * grey).round(), upright)
 
 
 # Frames --------------------------------------------------------------------------------------------
