@@ -53,6 +53,17 @@ def parsed(monkeypatch, capfd):
     return parse
 
 
+@pytest.mark.parametrize("rows", [1, 3])  # fewer than a figure has room for
+@pytest.mark.parametrize("name", ["rows", "memory", "sum", "sine", "images_mlp", "pretrain_denoising"])
+def test_every_experiment_draws_its_figures_of_small_batches_too(here, mnist_root, name, rows):
+    root = ["--data.dataset=mnist", f"--data.root={mnist_root}"] if name not in ("memory", "sine") else []
+    root += ["--data.sequence_length=2"] if name == "sum" else []
+    limits = [f"--trainer.limit_{split}_batches=2" for split in ("train", "val", "test")]
+    flags = ["--trainer.max_epochs=1", "--tensorboard.figures_every_n_epochs=1", "--trainer.accelerator=cpu"]
+    main(["-c", str(REPOSITORY / f"configs/{name}.yaml"), f"--data.batch_size={rows}", *root, *limits, *flags])
+    assert list(here.glob("logs/*/version_0/*.png"))
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_of_the_readme_parses(parsed, command, monkeypatch):
     monkeypatch.chdir(REPOSITORY)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from typing import Any
 
 import torch
+from torch import nn
 
 from seqsum.check.places import find_frame, place_of, source_file
 from seqsum.check.result import USER_ERRORS, Fault
@@ -36,8 +38,11 @@ def make(kind: type, sizes: dict[str, int] = SIZES) -> Any:
 
 
 def _mended(kind: type, error: BaseException) -> str:
-    """What to write where the constructor of a class raised an error."""
+    """What to write where the constructor of a class, or of a part of it, raised an error."""
     said = str(error)
+    made = [type(frame.f_locals.get("self")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    parts = [part for part in made if issubclass(part, nn.Module)]
+    kind = next((part for part in reversed(parts) if not part.__module__.startswith(("torch.", "seqsum."))), kind)
     if "Module.__init__()" in said or ("RecurrentCell.__init__()" in said and "missing" in said):
         if issubclass(kind, RecurrentCell):
             several = "`state_size=[hidden_size, hidden_size]` for two states"

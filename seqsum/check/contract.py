@@ -81,9 +81,10 @@ def step_returns(subject: Subject) -> None:
         message, expected = "`forward` must return the new state", "`(hidden, cell)`" if len(state) > 1 else "`hidden`"
     else:
         message = "`step` must return (output, state)"
-        expected = (
-            f"`return output, [{', '.join(cell.state_names)}]`: a tensor and a list of {count}, as `state_size` says"
-        )
+        constants = len(state) > len(cell.state_size)
+        listed = ", ".join([*cell.state_names, *([f"*state[{len(cell.state_size)}:]"] if constants else [])])
+        expected = f"`return output, [{listed}]`: a tensor and a list of {count}, as `state_size` says"
+        expected += ", and of the constants behind" if constants else ""
     raise Fault(message, expected=expected, came=wrong, where=subject.where())
 
 

@@ -133,7 +133,9 @@ def _sentence(setting: str, value: str, tried: Iterable[str], subtypes: str) -> 
 def _told(problem: str) -> str:
     """What a class said that could not be made, in a line."""
     line = " ".join(problem.split())
-    return f"its `__init__` must first call `super().__init__()` ({line})" if "Module.__init__() call" in line else line
+    if "Module.__init__() call" in line:
+        return f"its `__init__`, or that of a part of it, must first call `super().__init__()` ({line})"
+    return line
 
 
 def _wanted(types: str) -> list[str]:

@@ -186,8 +186,10 @@ def first_not_finite(network: nn.Module, batch: Batch) -> tuple[str, str]:
     found: list[str] = []
 
     def look(path: str, _: nn.Module, __: Any, output: Any) -> None:
-        tensors = (each for each in tree_leaves(output) if isinstance(each, Tensor))
-        if not found and not all(tensor.isfinite().all() for tensor in tensors):
+        tensors = [each for each in tree_leaves(output) if isinstance(each, Tensor)]
+        # what comes beside a result may be infinite, such as scores of places that are masked
+        wrong = [tensor.isnan().any() if place else not tensor.isfinite().all() for place, tensor in enumerate(tensors)]
+        if any(wrong) and not found:
             found.append(path)
 
     parts = network.named_modules(prefix="network")

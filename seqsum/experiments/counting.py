@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,7 @@ from seqsum.data.sums import Operation
 from seqsum.errors import InputError
 from seqsum.experiments.files import save_table
 from seqsum.experiments.runs import trained
-from seqsum.files import replacing
+from seqsum.files import replacing, write_atomically
 from seqsum.inspect.restore import load
 from seqsum.module import parts_of
 from seqsum.networks.image_encoders import ImageEncoder
@@ -77,9 +78,20 @@ def run(options: argparse.Namespace) -> None:
 
 
 def write_features(options: argparse.Namespace) -> Path:
-    """Write what the encoder makes of all digits, once."""
+    """Write what the encoder makes of all digits, once.
+
+    Raises:
+        InputError: The folder contains the features of another encoder or of other digits.
+    """
     path: Path = options.output / "features.pt"
+    made_by, listed = {"encoder": options.encoder, "data_root": options.data_root}, path.with_suffix(".json")
     if path.is_file():
+        before = json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else made_by
+        if before != made_by:
+            raise InputError(
+                f"`--output` (={options.output}) contains features of another encoder or other digits "
+                f"({before}, not {made_by}): name another folder"
+            )
         return path
     checkpoint = options.encoder
     if checkpoint is None:
@@ -96,6 +108,7 @@ def write_features(options: argparse.Namespace) -> Path:
         for split, digits in data.splits.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(listed, json.dumps(made_by) + "\n")
     with replacing(path) as file:
         torch.save(encoded, file)
     return path

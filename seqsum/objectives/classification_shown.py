@@ -29,7 +29,7 @@ def draw_decisions(evaluation: Evaluation, probabilities: Probabilities) -> dict
         figures["settling"] = plot_settling(outputs.argmax(-1), targets, mask)
     data, first = evaluation.data, evaluation.first
     if isinstance(data, DigitRows):
-        few = slice(IMAGES[evaluation.split])
+        few = slice(min(IMAGES[evaluation.split], len(first.inputs)))  # of the first batch, whose inputs are kept
         chances, images = probabilities(outputs[few]), data.as_images(first.inputs[few])
         figures["decisions"] = plot_decisions(images, chances, data.steps, targets[few, -1])
         layers = by_layer(evaluation.recorded) or trace_batch(evaluation.network, first.map(lambda tensor: tensor[:1]))

@@ -43,7 +43,8 @@ class Recall(Classification):
             return {}
         outputs, targets, mask = evaluation.join()
         asked = blank_masked(targets, mask, self.blank)
-        few, first = slice(SEQUENCES), evaluation.first
+        first = evaluation.first
+        few = slice(min(SEQUENCES, len(first.inputs)))  # of the first batch, whose inputs are kept
         steps = first.targets.shape[1]
         chances = self.probabilities(outputs[few, :steps])
         symbols = first.inputs[few].argmax(-1)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import seqsum
 from seqsum import check_cell
 from seqsum.check.run import check_target
 from tests.check import styles
@@ -366,6 +367,27 @@ def test_right_gates_are_right(mutate, names, returned):
 def test_gates_that_are_no_tensors_are_no_fault_of_the_equations(mutate, returned):
     report = check_cell(mutate("lstm", gates(returned)), like="lstm")
     assert [result.check for result in report.failures] == ["gates_named"]
+
+
+class Keyed(seqsum.RecurrentCell):
+    """Reads a constant, and doesn't return it."""
+
+    constant_names = ("keys",)
+
+    def project(self, input):
+        return input
+
+    def step(self, projected, state):
+        hidden = torch.tanh(projected + state[0] + state[1])
+        return hidden, [hidden]
+
+
+def test_constants_that_are_not_returned_are_said():
+    found = check_cell(Keyed(5, 5), constants=torch.randn(3, 5)).failures[0]
+    assert found.check == "step_returns"
+    assert found.expected.startswith("`return output, [hidden, *state[1:]]`: a tensor and a list of 1 state")
+    assert found.expected.endswith("and of the constants behind")
+    assert found.came == "a state of 1 tensor"
 
 
 def test_names_of_states_that_a_cell_gives_itself_are_kept(mutate):

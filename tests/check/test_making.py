@@ -19,6 +19,12 @@ class NoSuper(nn.Module):
         self.linear = nn.Linear(input_size, hidden_size)
 
 
+class AroundNoSuper(RecurrentCell):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.inner = NoSuper(input_size, hidden_size)
+
+
 class NoSizes(RecurrentCell):
     def __init__(self, input_size, hidden_size):
         super().__init__()
@@ -128,6 +134,7 @@ WITH_SIZES = (
     ("cell", "message", "expected"),
     [
         (NoSuper, "cannot assign module before", "`super().__init__()` as the first line"),
+        (AroundNoSuper, "cannot assign module before", "`super().__init__()` as the first line"),
         (NoSizes, "missing 2 required positional", WITH_SIZES),
         (NoSuperOfCell, "cannot assign module before", WITH_SIZES),
         (OneSize, "`state_size` (=10) must be a list of sizes, one for each state", ""),

@@ -126,7 +126,7 @@ def test_mistakes_get_one_clear_message(here, mnist_root, capfd, arguments, mess
         ),
         (
             ["--model.network=tests.networks.own_networks.NoSuper"],
-            "`tests.networks.own_networks.NoSuper` can't be made: its `__init__` must first call `super().__init__()`",
+            "`tests.networks.own_networks.NoSuper` can't be made: its `__init__`, or that of a part of it, must first",
         ),
         (
             ["--model.cell=tests.networks.own_cells.Unmade"],

@@ -498,6 +498,23 @@ def test_outputs_that_are_none_are_refused_as_without_an_onlooker():
         network(unlabelled(torch.zeros(2, 3, 1)))
 
 
+def test_scores_that_are_infinite_beside_a_result_are_no_fault():
+    class Attends(nn.Module):
+        def forward(self, values):
+            scores = (values @ values.mT).masked_fill(torch.ones(3, 3).triu(1).bool(), -torch.inf)
+            return scores.softmax(-1) @ values, scores
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attends, self.head = Attends(), nn.Identity()
+
+        def forward(self, batch):
+            return self.head(self.attends(batch.inputs)[0] / 0)
+
+    assert first_not_finite(Own(), Batch(torch.ones(2, 3, 1), torch.ones(2, 3)))[0] == "network.head"
+
+
 class Packs(nn.Module):
     """A part that gives its values in some form, and nothing else."""
 
@@ -506,7 +523,7 @@ class Packs(nn.Module):
         self.form, self.spoils = form, spoils
 
     def forward(self, values):
-        return self.form(values / 0 if self.spoils else values)
+        return self.form(values * torch.nan if self.spoils else values)
 
 
 FORMS = {

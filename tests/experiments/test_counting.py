@@ -73,3 +73,10 @@ def test_a_single_run_can_not_be_judged(features, capfd):
     with pytest.raises(SystemExit):
         main(["counting", "--output=out", "--seeds", "0"])
     assert "`--seeds` (=[0]) must be at least two" in capfd.readouterr().err
+
+
+def test_features_of_another_encoder_are_not_taken_for_its_own(features, capfd):
+    (features / "out/features.json").write_text(json.dumps({"encoder": "other.ckpt", "data_root": "data"}))
+    with pytest.raises(SystemExit):
+        main(["counting", "--output=out", "--encoder=mine.ckpt"])
+    assert "`--output` (=out) contains features of another encoder" in capfd.readouterr().err
