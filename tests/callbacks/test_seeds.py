@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -28,6 +31,16 @@ def test_devices_that_are_not_in_use_are_left_alone(monkeypatch):
     """torch would record a traceback for each of them at every step."""
     monkeypatch.setattr("torch.manual_seed", None)
     seed_generators(5, torch.device("cpu"))
+
+
+def test_each_step_of_each_epoch_and_process_draws_other_numbers():
+    drawn = set()
+    for rank, epoch, step in itertools.product(range(2), range(3), range(3)):
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        trainer = SimpleNamespace(global_rank=rank, current_epoch=epoch, strategy=strategy)
+        Seeds(0).on_train_batch_start(trainer, None, None, step)
+        drawn.add(torch.rand(1).item())
+    assert len(drawn) == 18
 
 
 class Shuffled(SequenceData):

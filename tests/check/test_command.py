@@ -98,6 +98,21 @@ def test_what_can_not_be_loaded_is_told_in_one_line(here, capsys, content, targe
     assert "Traceback" not in out
 
 
+@pytest.mark.parametrize(
+    ("content", "target", "expected"),
+    [
+        ("import nowhere_at_all", "mine.py", "`nowhere_at_all` to be installed"),
+        ("from torch import no_such_name", "mine.py", "a file that Python can run"),
+        ("x = nn.Linear", "mine.py", "a file that Python can run"),
+        ("", "nofile.MyLSTM", "`my_cells.MyLSTM`, `my_cells.py`, or"),
+    ],
+)
+def test_what_a_file_that_fails_needs_is_said(here, capsys, content, target, expected):
+    (here / "mine.py").write_text(content)
+    assert main([target]) == 1
+    assert f"expected {expected}" in capsys.readouterr().out
+
+
 def test_of_several_classes_that_of_the_reference_is_taken(here, capsys):
     text = "from torch import nn\nclass MyGRU(nn.GRUCell):\n  def forward(self, x, h): return super().forward(x, h)\n"
     Path("both.py").write_text(text + text.replace("GRU", "RNN"))

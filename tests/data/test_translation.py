@@ -74,6 +74,19 @@ def test_a_test_on_other_pairs_learns_no_words_of_them(root, tokens, count, tmp_
         assert read_back(trained, batch) == [few.pair_of("test", row) for row in batch.rows.flatten().tolist()]
 
 
+def test_a_training_that_goes_on_reads_by_the_words_of_its_checkpoint(root):
+    """They come after `setup` has learned others."""
+    trained, resumed = made(root, vocabulary_size=60), made(root, vocabulary_size=200)
+    before = [batch.inputs for batch in epoch_of(resumed)]
+    resumed.load_state_dict(trained.state_dict())
+    for split in ("train", "val"):
+        for ours, theirs in zip(epoch_of(resumed, split), epoch_of(trained, split), strict=True):
+            assert torch.equal(ours.inputs, theirs.inputs)
+            assert torch.equal(ours.targets, theirs.targets)
+    after = [batch.inputs for batch in epoch_of(resumed)]
+    assert not all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
 def test_sentences_end_with_the_end_and_padding_comes_behind_it(root, tokens):
     data = made(root, tokens=tokens)
     for batch in epoch_of(data):

@@ -247,6 +247,22 @@ def test_the_latest_call_is_what_shows_and_nothing_after_the_end():
     torch.testing.assert_close(traced["hidden_l0"].transpose(0, 1), outputs)
 
 
+def test_gates_that_are_fewer_than_their_names_are_said():
+    class Fewer(seqsum.GRUCell):
+        def gates(self, projected, state):
+            return super().gates(projected, state)[:2]
+
+        def step(self, projected, state):
+            return state[0], state
+
+    layer = Recurrent(Fewer(3, 4), backend="eager")
+    message = (
+        r"`gates` of Fewer must return a tensor for each of `gate_names`, reset_gate, update_gate, candidate, not 2"
+    )
+    with seqsum.trace(layer), pytest.raises(ValueError, match=message):
+        layer(torch.zeros(2, 1, 3))
+
+
 def test_nothing_is_left_behind_after_an_error():
     layer = LSTM(F, H)
     with pytest.raises(RuntimeError, match="stop"), seqsum.trace(layer):
