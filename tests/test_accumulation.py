@@ -162,3 +162,20 @@ def test_batches_with_as_many_terms_keep_every_bit():
     accumulation.finish([parameter], 3)
     assert weights == [1, 1, 1]
     assert torch.equal(parameter.grad, before)
+
+
+def test_a_step_of_several_losses_has_the_terms_of_all_and_one_of_none_stays_zero():
+    accumulation, parameter = Accumulation(), torch.nn.Parameter(torch.zeros(3))
+    weights = []
+    for terms in ((2, 6), (8,)):
+        for each in terms:
+            accumulation.count(torch.tensor(each))
+        weights.append(accumulation.weigh(torch.tensor(1.0)))
+    assert weights == [1, 1]
+    accumulation = Accumulation()
+    for _ in range(2):
+        accumulation.count(torch.tensor(0))
+        assert accumulation.weigh(torch.tensor(1.0)) == 0
+    parameter.grad = torch.zeros(3)
+    accumulation.finish([parameter], 2)
+    assert torch.equal(parameter.grad, torch.zeros(3))

@@ -58,7 +58,8 @@ class Watchpoints:
 
     def fingerprint(self) -> Any:
         """Return what a graph holds fixed: the modules' numbers and modes, tensor addresses and `requires_grad`."""
-        numbers = [_copied(of.get(name)) for of, name in self.numbers]
+        values = (of.get(name) for of, name in self.numbers)
+        numbers = [value if type(value) in SCALARS else _copied(value) for value in values]
         tensors = [group.get(name) for group, name in self.tensors]
         return numbers, [tensor is not None and (tensor.data_ptr(), tensor.requires_grad) for tensor in tensors]
 

@@ -32,6 +32,12 @@ class ExactResume(Callback):
 
     def __init__(self, experiment: str | None = None) -> None:
         self.experiment = experiment
+        self._begin()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._begin()  # what a training before this one went on from is no longer true
+
+    def _begin(self) -> None:
         self.validated = False  # since the last training step
         self.steps: int | None = None  # what Lightning must have counted before the next training step
         self.sums: dict[str, Any] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from seqsum.resume.exact import ExactResume
 from tests.resume.from_steps import assert_goes_on_exactly, trainer_of
 
 FLAGS = [
@@ -13,6 +14,13 @@ FLAGS = [
 
 
 ROWS = "--data.kind=rows"
+
+
+def test_a_training_after_one_that_went_on_begins_at_the_beginning():
+    resume = ExactResume()
+    resume.within, resume.loaders, resume.steps = 3, [{"served": 3}], 3
+    resume.setup(None, None, "fit")  # before a checkpoint is read, if there is one
+    assert (resume.within, resume.loaders, resume.steps) == (0, [], None)
 
 
 @pytest.mark.parametrize(
