@@ -40,7 +40,7 @@ class Watchpoints:
         attributes = [vars(part) for part in inner]
         self.numbers = [(of, name) for of in attributes for name, value in of.items() if type(value) in SCALARS]
         own = [vars(part) for part in inner if not type(part).__module__.startswith("torch.")]
-        self.numbers += [
+        self.others = [
             (of, name)
             for of in own
             for name, value in of.items()
@@ -58,16 +58,16 @@ class Watchpoints:
 
     def fingerprint(self) -> Any:
         """Return what a graph holds fixed: the modules' numbers and modes, tensor addresses and `requires_grad`."""
-        values = (of.get(name) for of, name in self.numbers)
-        numbers = [value if type(value) in SCALARS else _copied(value) for value in values]
+        numbers = [of.get(name) for of, name in self.numbers]  # most of them, so they are only looked up
+        numbers += [_copied(of.get(name)) for of, name in self.others]
         tensors = [group.get(name) for group, name in self.tensors]
         return numbers, [tensor is not None and (tensor.data_ptr(), tensor.requires_grad) for tensor in tensors]
 
     def put_back(self, fingerprint: Any) -> None:
         """Restore numbers and modes from a fingerprint: a failed capture ran the Python code, but not the step."""
-        for (of, name), number in zip(self.numbers, fingerprint[0], strict=True):
+        for (of, name), number in zip(self.numbers + self.others, fingerprint[0], strict=True):
             if number is not OTHER:
-                of[name] = _copied(number)
+                of[name] = number.copy() if isinstance(number, list | dict) else number
 
 
 def _copied(value: Any) -> Any:
