@@ -74,7 +74,7 @@ def _import(run: Callable[[], ModuleType], name: str) -> ModuleType:
         raise Fault(f"{name} can't be imported: {describe_error(error)}", where=where) from error
     except USER_ERRORS as error:  # whatever a user's file does
         where = find_frame(error, "")
-        missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+        missing = (error.name or "") if isinstance(error, ModuleNotFoundError) else ""
         expected = f"`{missing}` to be installed" if missing else "a file that Python can run"
         expected = FORMS if missing and f"{name}.".startswith(f"{missing}.") else expected
         raise Fault(f"{name} can't be imported: {describe_error(error)}", expected=expected, where=where) from error
