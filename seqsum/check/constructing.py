@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from seqsum.check.places import find_frame, place_of, source_file
+from seqsum.check.places import find_frame, is_library, place_of, source_file
 from seqsum.check.result import USER_ERRORS, Fault
 from seqsum.check.subject import HIDDEN_SIZE, INPUT_SIZE
 from seqsum.recurrent import RecurrentCell
@@ -41,8 +41,8 @@ def _mended(kind: type, error: BaseException) -> str:
     """What to write where the constructor of a class, or of a part of it, raised an error."""
     said = str(error)
     made = [type(frame.f_locals.get("self")) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    parts = [part for part in made if issubclass(part, nn.Module)]
-    kind = next((part for part in reversed(parts) if not part.__module__.startswith(("torch.", "seqsum."))), kind)
+    users = [part for part in made if issubclass(part, nn.Module) and not is_library(source_file(part))]
+    kind = users[-1] if users else kind
     if "Module.__init__()" in said or ("RecurrentCell.__init__()" in said and "missing" in said):
         if issubclass(kind, RecurrentCell):
             several = "`state_size=[hidden_size, hidden_size]` for two states"

@@ -139,11 +139,14 @@ def without_empty(text: str, sections: Collection[str], where: str) -> str:
             continue
         names, tags = (sections, (NULL, TEXT)) if node is root else (("init_args",), (NULL,))
         for name, value in node.value:
-            given = f"`{name.value}` (={text[value.start_mark.index : value.end_mark.index].strip()}) in {where}"
+            must = ""
             if name.value in names and not isinstance(value, yaml.MappingNode) and value.tag not in tags:
-                raise TypeError(f"{given} must be a mapping, from names of settings to their values")
-            if name.value == "class_path" and value.tag != TEXT:
-                raise TypeError(f"{given} must be the name of a class")
+                must = "a mapping, from names of settings to their values"
+            elif name.value == "class_path" and value.tag != TEXT:
+                must = "the name of a class"
+            if must:
+                given = text[value.start_mark.index : value.end_mark.index].strip()
+                raise TypeError(f"`{name.value}` (={given}) in {where} must be {must}")
         kept = [(name, value) for name, value in node.value if name.value not in names or value.tag != NULL]
         empty += len(node.value) - len(kept)
         node.value = kept

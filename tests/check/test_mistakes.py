@@ -317,10 +317,10 @@ def test_there_are_at_least_twenty_five_mistakes_and_no_two_are_the_same():
         weights = draw_weights(equations.gates, 7, 5)
         x = torch.randn(2, 7, dtype=torch.float64)
         states = {state: torch.randn(2, 5, dtype=torch.float64) for state in equations.states}
-        right = torch.cat(evaluate(equations, weights, x, states))
+        right = torch.cat(evaluate(equations, weights, x, states).results)
         seen = {"the reference": right}
         for mistake in (mistake for mistake in CATALOGUE[name] if mistake.gates is None):
-            came = torch.cat(evaluate(mistake.apply(equations), weights, x, states))
+            came = torch.cat(evaluate(mistake.apply(equations), weights, x, states).results)
             for other, numbers in seen.items():
                 assert (came - numbers).abs().max() > 1e-6, f"{name}: {mistake.name} is {other}"
             seen[mistake.name] = came
@@ -337,7 +337,7 @@ def test_references_match_torch(name):
     states = {state: torch.randn(3, 5, dtype=torch.float64) for state in equations.states}
     given = tuple(states.values())
     expected = theirs(x, given if len(given) > 1 else given[0])
-    came = tuple(evaluate(equations, weights, x, states)[1:])
+    came = tuple(evaluate(equations, weights, x, states).results[1:])
     torch.testing.assert_close(came, expected if isinstance(expected, tuple) else (expected,), atol=1e-12, rtol=0)
 
 

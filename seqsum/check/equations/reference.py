@@ -68,6 +68,11 @@ class Values:
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"the stage {name!r} comes later")
 
+    @property
+    def results(self) -> list[Tensor]:
+        """The output, and the new states in the order in which they are returned."""
+        return [self.output, *self.returned]
+
     def uh(self, gate: str, hidden: Tensor | None = None) -> Tensor:
         """The hidden state's product, without bias; or that of another tensor."""
         if hidden is not None:
@@ -146,20 +151,8 @@ def evaluate(
     inputs: Tensor,
     states: Mapping[str, Tensor],
     products: dict[str, Tensor] | None = None,
-) -> list[Tensor]:
-    """One step: the output, and the new states in the order in which they are returned; see `Values`."""
-    values = run_stages(equations, weights, inputs, states, products)
-    return [values.output, *values.returned]
-
-
-def run_stages(
-    equations: Equations,
-    weights: Weights,
-    inputs: Tensor,
-    states: Mapping[str, Tensor],
-    products: dict[str, Tensor] | None = None,
 ) -> Values:
-    """One step: what each stage gives, as attributes; see `Values`."""
+    """One step: what each stage gives, as attributes, and `results`; see `Values`."""
     if equations.uses:
         weights, products = exchange(weights, equations.uses), None
     values = Values(weights, inputs, states, equations.factors, {} if products is None else products)

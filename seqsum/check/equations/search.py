@@ -12,7 +12,7 @@ from torch import Tensor
 from seqsum.check.equations.catalogue import CATALOGUE, candidates
 from seqsum.check.equations.layouts import Layout, layouts
 from seqsum.check.equations.mistake import Mistake
-from seqsum.check.equations.reference import Equations, Weights, draw_weights, evaluate, run_stages
+from seqsum.check.equations.reference import Equations, Weights, draw_weights, evaluate
 from seqsum.check.subject import Subject, draw
 from seqsum.recurrent import RecurrentCell
 
@@ -99,7 +99,7 @@ class Search:
     @torch.no_grad()
     def gates_of_reference(self, layout: Layout) -> dict[str, Tensor]:
         """The reference's gates in the same step, by letter."""
-        values = run_stages(self.equations, layout.reduce(self.weights), self.x, self.states)
+        values = evaluate(self.equations, layout.reduce(self.weights), self.x, self.states)
         return {gate: getattr(values, gate) for gate in self.equations.gates}
 
     def run_reference(
@@ -124,7 +124,7 @@ class Search:
         equations = self.equations
         for mistake in mistakes:
             equations = mistake.apply(equations)
-        return evaluate(equations, weights, self.x if x is None else x, states or self.states, products)
+        return evaluate(equations, weights, self.x if x is None else x, states or self.states, products).results
 
     def find(self, cost: Callable[[Layout], float], pairs: bool = True) -> Match | None:
         """The match with the fewest mistakes, and among these of the least cost; None if there is none.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
 
 from torch import Tensor
 
@@ -123,11 +125,10 @@ def require_gates(subject: Subject, search: Search, layout: Layout) -> None:
     called = {} if subject.wrapped or reference.name not in LETTERS else read_gate_names(names, reference)
     if not called:
         return
-    try:
+    came: dict[str, Any] = {}
+    with suppress(*USER_ERRORS):
         came = dict(zip(names, search.run_gates(layout), strict=True))
-    except USER_ERRORS:
-        came = {}
-    if not all(isinstance(gate, Tensor) for gate in came.values()) or not came:
+    if not came or not all(isinstance(gate, Tensor) for gate in came.values()):
         return  # a finding of `gates_named`
     expected = search.gates_of_reference(layout)
     for name, letter in called.items():
