@@ -44,10 +44,10 @@ def read_frames(path: Path) -> Iterator[Frame]:
         UnreadableError: The file is no image or is damaged. Frames before the damage are yielded first.
     """
     with _naming_damage():
-        _check_kind(path)
         file = path.open("rb")
     with file:
         with _naming_damage():
+            _check_kind(path.name, file.read(12))
             image = _open(file)
         for number in count(1):
             with _naming_damage(number):
@@ -107,17 +107,16 @@ def _open(file: BinaryIO) -> Image.Image:
 
     Pillow 13.0 would read a TIFF by its path in another way, and garble those that are turned by their tags.
     """
+    file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(file)
 
 
-def _check_kind(path: Path) -> None:
-    """Refuse files for which Pillow's own error messages are unclear."""
-    with path.open("rb") as file:
-        start = file.read(12)
+def _check_kind(name: str, start: bytes) -> None:
+    """Refuse files, by their first bytes, for which Pillow's own error messages are unclear."""
     if start[:4] == APPLE_DOUBLE:
-        raise UnreadableError(f"is no image: macOS keeps attributes of {path.name.removeprefix('._')} in it")
+        raise UnreadableError(f"is no image: macOS keeps attributes of {name.removeprefix('._')} in it")
     if start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS and not _register_heic():
         raise UnreadableError("is a HEIC image: `pip install pillow-heif` to read it")
 
