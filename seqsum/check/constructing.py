@@ -17,6 +17,7 @@ from seqsum.recurrent.cells.constructor import arguments_of
 
 HOW = "write `__init__(self, input_size, hidden_size)`, or give an instance that has both: `check_cell(MyCell(...))`"
 SIZES = {"input_size": INPUT_SIZE, "hidden_size": HIDDEN_SIZE}
+DIVISIBLE = {"input_size": 28, "hidden_size": 16}  # for cells that divide their units, as among heads
 
 
 def make(kind: type, sizes: dict[str, int] = SIZES) -> Any:

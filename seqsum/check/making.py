@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from seqsum.check.adapter import Form, ModuleCell, read_result
-from seqsum.check.constructing import SIZES, broken, describe_error, make
+from seqsum.check.constructing import DIVISIBLE, SIZES, broken, describe_error, make
 from seqsum.check.equations.reference import REFERENCES
 from seqsum.check.places import find_line, place_of
 from seqsum.check.result import USER_ERRORS, Fault
-from seqsum.check.subject import BATCH, HIDDEN_SIZE, INPUT_SIZE, LARGE, STEPS, Subject
+from seqsum.check.subject import BATCH, LARGE, STEPS, Subject, draw
 from seqsum.recurrent import Recurrent, RecurrentCell
 from seqsum.recurrent.cells import Constants, list_constants, require_cell
 from seqsum.recurrent.explain import describe
@@ -36,7 +36,30 @@ def make_subject(given: Any, like: str | None, constants: Constants | None = Non
     Raises:
         Fault: It can't be made, or is no cell.
     """
-    made = make(given) if isinstance(given, type) else given
+    if not isinstance(given, type):
+        return _make_subject(given, given, {}, like, constants)
+    try:
+        subject = _make_subject(given, make(given), SIZES, like, constants)
+        _run_once(subject.cell, subject.given)
+        return subject
+    except USER_ERRORS as error:
+        with suppress(*USER_ERRORS):  # sizes were not its fault
+            other = _make_subject(given, make(given, DIVISIBLE), DIVISIBLE, like, constants)
+            _run_once(other.cell, other.given)
+            why = error.message if isinstance(error, Fault) else describe_error(error)
+            other.remark = f"and run with {_named(DIVISIBLE)}, but not with {_named(SIZES)}: {why}"
+            return other
+    return _make_subject(given, make(given), SIZES, like, constants)  # its checks, or a fault, will tell what is wrong
+
+
+def _named(sizes: dict[str, int]) -> str:
+    return " and ".join(f"{name}={size}" for name, size in sizes.items())
+
+
+def _make_subject(
+    given: Any, made: Any, sizes: dict[str, int], like: str | None, constants: Constants | None
+) -> Subject:
+    """The cell to check: `made` from the class `given` with `sizes`, or the instance `given` itself, with its own."""
     if not isinstance(made, nn.Module):
         raise Fault(
             f"{describe(made)} is no module", expected=OR_CELL, came=repr(made)[:80], where=place_of(type(made))
@@ -50,7 +73,7 @@ def make_subject(given: Any, like: str | None, constants: Constants | None = Non
         others = _list_constants(made, constants)
         cell: RecurrentCell = cast(RecurrentCell, made) if others else _handy(made)
     else:
-        cell = wrap(made, like, SIZES if isinstance(given, type) else {})
+        cell = wrap(made, like, sizes)
         others = _list_constants(cell, constants)
     return Subject(cell, like, partial(resize, given if isinstance(given, type) else cell, cell, others), others)
 
@@ -109,12 +132,15 @@ def resize(
 
 
 @torch.no_grad()
-def _run_once(cell: RecurrentCell, constants: Sequence[Tensor | None]) -> None:
-    """Run a step with the user's constants, which may fit the cell's own sizes alone."""
-    if constants:
-        inputs = torch.zeros(next(len(tensor) for tensor in constants if tensor is not None), cell.input_size)
-        state = cell.initial_state(len(inputs), inputs) + cell.constants(len(inputs), inputs, None, *constants)
-        cell.step(cell.project(inputs), state)
+def _run_once(cell: RecurrentCell, constants: Sequence[Tensor | None] = ()) -> list[Tensor]:
+    """Run a step in evaluation with the user's constants, if any; return the output and the states."""
+    cell = copy.deepcopy(cell).eval()
+    dtype = next((weight.dtype for weight in cell.parameters() if weight.is_floating_point()), torch.float32)
+    rows = next((len(tensor) for tensor in constants if tensor is not None), BATCH)
+    inputs = draw((rows, cell.input_size), 0).to(dtype)
+    state = [draw((rows, size), 1).to(dtype) for size in cell.state_size]
+    output, states = cell.step(cell.project(inputs), state + cell.constants(rows, inputs, None, *constants))
+    return [output, *states]
 
 
 def _require_contract(cell: nn.Module) -> None:
@@ -125,14 +151,29 @@ def _require_contract(cell: nn.Module) -> None:
 
 
 def _handy(cell: Any) -> RecurrentCell:
-    """The cell, made again with small sizes where it is large or two of its blocks of weights have the same shape."""
+    """The cell, made again with small sizes where it is large or two of its blocks of weights have the same shape.
+
+    But as it is, if more than sizes and weights make it what it is, such as an attribute that was set later.
+    """
     sizes = cell.input_size, cell.hidden_size
     if not all(isinstance(size, int) and size > 0 for size in sizes):
         return cast("RecurrentCell", cell)  # the check of sizes says so
     confusing = cell.input_size % cell.hidden_size == 0 or cell.hidden_size % cell.input_size == 0
-    if confusing or cell.hidden_size > LARGE:
-        return resize(cell, cell, (), INPUT_SIZE, HIDDEN_SIZE)
-    return cell
+    if (confusing or cell.hidden_size > LARGE) and _is_told_by_weights(cell):
+        for smaller in (SIZES, DIVISIBLE):
+            made = resize(cell, cell, (), **smaller)
+            if made.hidden_size == smaller["hidden_size"]:
+                return made
+    return cast("RecurrentCell", cell)
+
+
+def _is_told_by_weights(cell: RecurrentCell) -> bool:
+    """Whether one that is made anew computes the same with the same weights, and no NaN."""
+    with torch.random.fork_rng(devices=[]), suppress(*USER_ERRORS):  # it can't be made anew, or run
+        twin = cell.like(cell.input_size, hidden_size=cell.hidden_size)
+        twin.load_state_dict(cell.state_dict())
+        return all(map(torch.equal, _run_once(cell), _run_once(twin)))
+    return False
 
 
 def wrap(module: nn.Module, like: str | None, sizes: dict[str, int]) -> ModuleCell:

@@ -83,7 +83,7 @@ def _results(cell: Any, like: str | None, learn: bool, constants: Constants | No
         for found in checks:
             yield Result(found.name, found.title, "skipped", "not checked, since there is no cell yet")
         return
-    yield Result(MADE.name, MADE.title, "passed")
+    yield Result(MADE.name, MADE.title, "noted" if subject.remark else "passed", subject.remark)
     earlier: dict[str, Result] = {}
     for found in checks:
         earlier[found.name] = run_check(found, subject, earlier)

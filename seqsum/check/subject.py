@@ -29,6 +29,7 @@ class Subject:
         wrapped: Whether it is a plain module with the signature of torch.nn's cells, in an adapter.
         kind: The user's class.
         pictures: Numbers that the check at work leaves for the page.
+        remark: On how it was made, if there is something to say.
         resize: Makes a cell of the same kind with other sizes, `(F, H)`, in float32.
         given: Constants that the cell takes from its caller, with any number of rows.
     """
@@ -44,6 +45,7 @@ class Subject:
         self.given = given
         self.resize = resize
         self.pictures: dict[str, Any] = {}
+        self.remark = ""
         self.like = like
         self.wrapped = isinstance(cell, ModuleCell)
         self.module: nn.Module = cell.module if isinstance(cell, ModuleCell) else cell

@@ -326,3 +326,83 @@ def test_the_random_numbers_of_other_devices_stay_as_they_are(monkeypatch):
 def test_a_folder_whose_name_begins_as_the_librarys_is_a_users(tmp_path):
     assert places.is_library(f"{places.OWN}cells.py")
     assert not places.is_library(f"{places.OWN.rstrip('/')}_homework/cell.py")
+
+
+class Headed(RecurrentCell):
+    """A tanh network of four heads, so `hidden_size` must be divisible by 4."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.i2h = nn.Linear(input_size, hidden_size)
+        self.h2h = nn.Linear(hidden_size // 4, hidden_size // 4)
+
+    def project(self, input: Tensor) -> Tensor:
+        return self.i2h(input)
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        heads = self.h2h(state[0].unflatten(1, (4, -1)))
+        new = torch.tanh(projected + heads.flatten(1))
+        return new, [new]
+
+
+class HeadedModule(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.cell = Headed(input_size, hidden_size)
+
+    def forward(self, x, h):
+        return self.cell.step(self.cell.project(x), [h])[0]
+
+
+class Refusing(Headed):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        if hidden_size % 4:
+            raise ValueError("`hidden_size` must be divisible by 4")
+        super().__init__(input_size, hidden_size)
+
+
+@pytest.mark.parametrize("kind", [Headed, HeadedModule, Refusing])
+def test_a_class_that_takes_not_all_sizes_is_made_with_others_and_that_is_noted(kind):
+    report = check_cell(kind)
+    assert report.passed, report
+    said = report.find("made")
+    assert said.status == "noted"
+    assert said.message.startswith("and run with input_size=28 and hidden_size=16, but not with input_size=7")
+    assert said.message.endswith("divisible by 4" if kind is Refusing else "of dim 1 (5) in the input tensor")
+
+
+@pytest.mark.parametrize("sizes", [(4, 8), (8, 8), (64, 128)])
+def test_an_instance_is_not_made_with_sizes_that_it_does_not_take(sizes):
+    report = check_cell(Headed(*sizes))
+    assert report.passed, report
+    assert report.find("made").status == "passed"
+
+
+@pytest.mark.parametrize("sizes", [(7, 5), (5, 10), (8, 8), (7, 80)])
+def test_an_instance_that_was_changed_is_checked_itself_whatever_its_sizes(sizes):
+    class Scaled(Plain):
+        scale = 1.0
+
+        def candidate(self, x, h):
+            return super().candidate(x, self.scale * h)
+
+    class ScaledCell(RecurrentCell):
+        def __init__(self, input_size: int, hidden_size: int) -> None:
+            super().__init__(input_size, hidden_size)
+            self.plain = Scaled(input_size, hidden_size)
+
+        def project(self, input: Tensor) -> Tensor:
+            return input
+
+        def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            new = self.plain.candidate(projected, state[0])
+            return new, [new]
+
+    cell = ScaledCell(*sizes)
+    assert check_cell(cell, like="rnn").passed
+    cell.plain.scale = 0.5
+    assert [result.check for result in check_cell(cell, like="rnn").failures] == ["equations"]
+    cell.plain.scale = 1.0
+    with torch.no_grad():
+        cell.plain.linear.weight[0, 0] = torch.nan
+    assert [result.check for result in check_cell(cell, like="rnn").failures] == ["finite"]
