@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from seqsum.console import print_line
 from seqsum.data.base import Batch
-from seqsum.data.loader import BatchLoader, keeps_its_place
+from seqsum.data.loader import BatchLoader, generators_of, keeps_its_place, samplers_of
 from seqsum.resume.exact import ExactResume
 from seqsum.resume.lightning_state import batches_begun, begin_again, skip_batch
 
@@ -19,7 +20,9 @@ class Seeds(Callback):
     """Seed torch's global generator, used by dropout and loaders, before every epoch, training step and evaluation.
 
     So a resumed training draws the same numbers as an uninterrupted one, without any saved generator state, and each
-    process draws different numbers. The order and the warps of the digits are seeded separately (`IndexBatches`).
+    process draws different numbers. The order and the warps of the digits are seeded separately (`IndexBatches`). For
+    loaders of a user's own, Python's and NumPy's global generators are seeded too, and generators that the loaders
+    were given: by their first seed and the epoch, in all processes alike.
 
     Args:
         seed: The run's seed.
@@ -28,11 +31,14 @@ class Seeds(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.begun = -1  # epoch with which the training begins or goes on
-        self.draws = False  # whether the loader may draw from torch's generator
+        self.draws = False  # whether the loader may draw from global generators
+        self.generators: list[tuple[torch.Generator, int]] = []  # of loaders of a user's own, with their first seeds
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.begun = trainer.current_epoch
         self.draws = not isinstance(trainer.train_dataloader, BatchLoader)  # which has numbers of its own
+        found = generators_of(trainer.train_dataloader) if self.draws else []
+        self.generators = [(generator, generator.initial_seed()) for generator in found]
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from outside
         within = max((each.within for each in callbacks if isinstance(each, ExactResume)), default=0)
         if self.draws and 0 < within < trainer.num_training_batches:
@@ -40,6 +46,9 @@ class Seeds(Callback):
 
     def _go_on_within(self, trainer: Trainer, done: int) -> None:
         """Begin the epoch again, and skip the batches that are done, unless the loader does so by itself."""
+        for sampler in samplers_of(trainer.train_dataloader):
+            if hasattr(sampler, "set_epoch"):  # Lightning does so later
+                sampler.set_epoch(trainer.current_epoch)
         self._begin(trainer)
         if not keeps_its_place(trainer.train_dataloader):
             if trainer.is_global_zero:
@@ -54,6 +63,8 @@ class Seeds(Callback):
     def _begin(self, trainer: Trainer) -> None:
         """Seed what a loader of a user's own shuffles by, and its workers draw, in this epoch."""
         self._reseed(trainer, 2, trainer.current_epoch)
+        for generator, first in self.generators:
+            generator.manual_seed(_mixed(first, trainer.current_epoch))
         if self.draws and trainer.current_epoch == self.begun:
             begin_again(trainer)  # Lightning has begun the first epoch already
 
@@ -81,8 +92,16 @@ class Seeds(Callback):
         self._reseed(trainer, 1)
 
     def _reseed(self, trainer: Trainer, *place: int) -> None:
-        entropy = (self.seed, trainer.global_rank, *place)
-        seed_generators(int(np.random.SeedSequence(entropy).generate_state(1)[0]), trainer.strategy.root_device)
+        seed = _mixed(self.seed, trainer.global_rank, *place)
+        seed_generators(seed, trainer.strategy.root_device)
+        if self.draws:
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002  # the one that data of a user's own may draw from
+
+
+def _mixed(*numbers: int) -> int:
+    """Make a seed of 32 bits from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def seed_generators(seed: int, device: torch.device) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
+from torch import Generator
+from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 
 Served = TypeVar("Served", covariant=True)
@@ -43,3 +45,18 @@ class BatchLoader(DataLoader[Served]):
 def keeps_its_place(loader: Any) -> bool:
     """Whether a loader saves and restores which batches of an epoch are done, as `BatchLoader` does."""
     return hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
+
+
+def samplers_of(loaders: Any) -> list[Any]:
+    """List the samplers of a loader, or of several in lists and mappings, as Lightning finds them."""
+    found = []
+    for loader in tree_leaves(loaders):
+        found += [getattr(owner, "sampler", None) for owner in (loader, getattr(loader, "batch_sampler", None))]
+    return [sampler for sampler in found if sampler is not None]
+
+
+def generators_of(loaders: Any) -> list[Generator]:
+    """List the random generators that were given to loaders and to their samplers, each once."""
+    owners = [*tree_leaves(loaders), *samplers_of(loaders)]
+    found = [getattr(owner, "generator", None) for owner in owners]
+    return list({id(each): each for each in found if isinstance(each, Generator)}.values())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Sampler
 
 from seqsum.data import Batch, SequenceData
 
@@ -53,6 +55,22 @@ class Counted:
         self.begins = state["served"] % STEPS
 
 
+class ByEpoch(Sampler[int]):
+    """Shuffles by the epoch that it is told, as a DistributedSampler does."""
+
+    epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(self.epoch))
+        return iter(order.tolist())
+
+    def __len__(self) -> int:
+        return len(Noisy())
+
+
 class Own(SequenceData):
     """Loaders of one kind."""
 
@@ -64,9 +82,17 @@ class Own(SequenceData):
         options: dict[str, Any] = {"batch_size": 8, "collate_fn": _collate, "num_workers": self.workers}
         if self.kind == "counted":
             return Counted()
-        return (
-            DataLoader(Stream(), **options) if self.kind == "stream" else DataLoader(Noisy(), shuffle=True, **options)
-        )
+        if self.kind == "stream":
+            return DataLoader(Stream(), **options)
+        generator, rows = torch.Generator().manual_seed(3), Noisy()
+        orders = {
+            "rows": {"shuffle": True},
+            "by epoch": {"sampler": ByEpoch()},
+            "generator": {"shuffle": True, "generator": generator},
+            "sampler's generator": {"sampler": RandomSampler(rows, generator=generator)},
+            "global generators": {"shuffle": True, "collate_fn": _scaled_at_random},
+        }
+        return DataLoader(rows, **{**options, **orders[self.kind]})
 
     def val_dataloader(self) -> DataLoader:
         return DataLoader(Noisy(), batch_size=16, collate_fn=_collate)
@@ -75,3 +101,9 @@ class Own(SequenceData):
 def _collate(rows: list[torch.Tensor]) -> Batch:
     inputs = torch.stack(rows)
     return Batch(inputs, inputs.sum(-1).cumsum(1))
+
+
+def _scaled_at_random(rows: list[torch.Tensor]) -> Batch:
+    """Draw from Python's and NumPy's own generators, as many augmentations do."""
+    scale = random.uniform(0.8, 1.2) * np.random.uniform(0.8, 1.2)  # noqa: NPY002  # the old one is meant
+    return _collate([scale * row for row in rows])

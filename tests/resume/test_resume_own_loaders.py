@@ -32,6 +32,11 @@ def test_a_training_after_one_that_went_on_begins_at_the_beginning():
         pytest.param([ROWS, "--trainer.accumulate_grad_batches=2"], [2, 4, 6], 2, marks=pytest.mark.slow),
         (["--data.kind=stream", "--model.schedule=constant"], [1, 7, 10], 3),
         (["--data.kind=counted"], [2, 4, 10], 0),  # it skips by itself
+        (["--data.kind=by epoch"], [2, 7, 10], 2),
+        (["--data.kind=generator"], [2, 7, 10], 2),
+        pytest.param(["--data.kind=generator", "--data.workers=2"], [2, 7, 10], 2, marks=pytest.mark.slow),
+        pytest.param(["--data.kind=sampler's generator"], [2, 7, 10], 2, marks=pytest.mark.slow),
+        (["--data.kind=global generators"], [2, 7, 10], 2),
     ],
 )
 def test_training_goes_on_exactly_within_and_between_epochs(here, capfd, options, steps, within):
