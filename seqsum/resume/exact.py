@@ -9,7 +9,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from seqsum.console import print_line
 from seqsum.data.base import Batch
 from seqsum.data.loader import BatchLoader, keeps_its_place
-from seqsum.resume.lightning_state import Place, batches_done, go_on_at, loader_states, place_of, set_steps
+from seqsum.resume.lightning_state import (
+    Place,
+    batches_done,
+    end_epoch,
+    go_on_at,
+    loader_states,
+    place_of,
+    set_steps,
+)
 from seqsum.resume.metric_sums import load_sums, metric_sums, training_metrics
 
 
@@ -43,6 +51,7 @@ class ExactResume(Callback):
         self.sums: dict[str, Any] = {}
         self.loaders: list[dict[str, Any]] = []
         self.within = 0
+        self.validation_due = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         self.validated = False
@@ -74,8 +83,11 @@ class ExactResume(Callback):
             go_on_at(loops, place)
             self.steps, self.sums, self.loaders = place.steps, checkpoint["metric_sums"], loader_states(loops)
             self.within = 0 if place.epoch_finished else batches_done(loops)
+            self.validation_due = place.validation_due
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if 0 < trainer.num_training_batches <= self.within and not self.validation_due:
+            end_epoch(trainer)  # Lightning expects a validation there, and would train a batch more
         # Lightning doesn't if a schedule has asked for the number of batches before
         loader: Any = trainer.train_dataloader
         for state in self.loaders if keeps_its_place(loader) else ():

@@ -105,6 +105,14 @@ def validation_follows(trainer: Trainer) -> bool:
     return fetcher is not None and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
 
 
+def end_epoch(trainer: Trainer) -> None:
+    """Leave no batch of the epoch within which a training goes on, so that it ends with Lightning's next step."""
+    fetcher: Any = trainer.fit_loop._data_fetcher
+    fetcher.iterator = iter(())
+    if ahead := getattr(fetcher, "batches", None):  # read before
+        ahead.clear()
+
+
 def begin_again(trainer: Trainer) -> None:
     """Make the iterator over an epoch's batches anew, before the first of them is taken."""
     if (fetcher := trainer.fit_loop._data_fetcher) is not None:

@@ -349,6 +349,11 @@ def test_a_checkpoint_brings_back_all_settings_of_its_run(train, tmp_path, monke
             "train/loss",
         ),
         ([*HALVES, "--trainer.callbacks.every_n_train_steps=5"], "step=10", "val/loss"),
+        (
+            [*HALVES, "--trainer.callbacks.every_n_train_steps=8", "--trainer.limit_train_batches=8"],
+            "step=8",
+            "train/loss",
+        ),
         (["--trainer.max_steps=30", "--trainer.callbacks.every_n_epochs=1"], "step=15", None),
         (HALVES, "best", None),
     ],

@@ -29,7 +29,14 @@ def test_a_training_after_one_that_went_on_begins_at_the_beginning():
         ([ROWS], [2, 4, 10], 3),
         pytest.param([ROWS, "--data.workers=2"], [2, 4, 10], 3, marks=pytest.mark.slow),
         ([ROWS, "--trainer.val_check_interval=3"], [1, 3, 8], 3),
+        ([ROWS, "--trainer.val_check_interval=2"], [1, 2, 7], 2),  # no validation at the end of an epoch
         pytest.param([ROWS, "--trainer.accumulate_grad_batches=2"], [2, 4, 6], 2, marks=pytest.mark.slow),
+        pytest.param(
+            [ROWS, "--trainer.accumulate_grad_batches=2", "--trainer.val_check_interval=2"],
+            [2, 4, 6],
+            2,
+            marks=pytest.mark.slow,
+        ),
         (["--data.kind=stream", "--model.schedule=constant"], [1, 7, 10], 3),
         (["--data.kind=counted"], [2, 4, 10], 0),  # it skips by itself
         (["--data.kind=by epoch"], [2, 7, 10], 2),
