@@ -1,6 +1,7 @@
 """The GPU benchmark on the CPU at tiny sizes: what it measures, notes, leaves out, writes and prints."""
 
 import argparse
+import io
 import json
 import signal
 import subprocess
@@ -559,6 +560,15 @@ def test_every_part_has_a_process_and_its_share(tmp_path, monkeypatch):
     options = argparse.Namespace(parts=["kernels", "step"])
     assert command.run_apart(options, CPU, Deadline(100)) == 1
     assert happened == ["start kernels", "start step", "run kernels", "run step", "end kernels", "end step"]
+
+
+def test_a_part_that_was_still_importing_when_it_was_told_has_less_time(tmp_path, monkeypatch):
+    left = []
+    monkeypatch.setitem(command.PARTS, "rule", lambda options, device, results, deadline: left.append(deadline.left()))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{time.monotonic() + 50}\n"))
+    time.sleep(0.2)
+    measure(tmp_path, "--told", "--parts", "rule")
+    assert 40 < left[0] < 49.9
 
 
 @pytest.mark.parametrize("hangs", [True, False])

@@ -13,6 +13,7 @@ from lightning.pytorch.plugins.precision import Precision
 from PIL import Image
 from torch import Tensor
 
+from seqsum.benchmarks.precision import float32_products
 from seqsum.data import Batch, Digits, DigitSums, digits, running_targets
 from seqsum.data.counter_random import random_uniform
 from seqsum.data.digit_sums import scale
@@ -247,8 +248,8 @@ def test_a_batch_takes_few_launches(mnist_root, arguments, launches):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("arguments", [{}, {"elastic": 1.0}, {"augment": False}])
-def test_a_gpu_makes_the_same_batch_without_waiting(mnist_root, arguments, monkeypatch):
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+@float32_products("ieee")
+def test_a_gpu_makes_the_same_batch_without_waiting(mnist_root, arguments):
     data = data_on(mnist_root, **arguments)
     batch = index_batches(data, "train")[0]
     expected = data.gather(batch)

@@ -32,7 +32,7 @@ KERNELS = persistent.forward, persistent.backward, stepped.forward_once, stepped
 STEPS = 3
 TYPES = torch.float32, torch.float16, torch.bfloat16
 # loads that wait for another program's stores; products on tensor cores
-PATTERNS = {"waiting": r"ld\.volatile\.global", "products": r"wgmma\.mma_async|mma\.sync"}
+PATTERNS = {"waiting": r"ld\.volatile\.global", "products": r"wgmma\.mma_async|mma\.sync|tcgen05\.mma"}
 
 
 class Twice(compiled.Launch):

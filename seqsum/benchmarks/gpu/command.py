@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--tables", action="store_true", help="measure nothing: print the files as Markdown")
     parser.add_argument("--here", action="store_true", help="run the parts in this process")
-    parser.add_argument("--told", action="store_true", help="wait for the number of seconds on standard input")
+    parser.add_argument("--told", action="store_true", help="wait for the end, a `time.monotonic()`, on standard input")
 
 
 def parts_from(text: str) -> list[str]:
@@ -63,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
     """
     device = device_named(options.device)  # each part says itself if it can't be used
     if options.here:
-        return run_here(options, device, Deadline(float(sys.stdin.readline()) if options.told else options.seconds))
+        # less time is left to a process that was still importing when it was told
+        seconds = float(sys.stdin.readline()) - time.monotonic() if options.told else options.seconds
+        return run_here(options, device, Deadline(seconds))
     status = 0 if options.tables else run_apart(options, device, Deadline(options.seconds))
     if not (text := tables(options.output)):
         raise InputError(f"`--output` (={options.output}) has no files of this benchmark")
@@ -131,7 +134,7 @@ class Child:
         """Let it measure for some seconds; return 0 if it succeeds in time, else 1."""
         print(f"{self.part}: {seconds:.0f} s", flush=True)
         try:
-            self.process.communicate(f"{seconds}\n", timeout=seconds + GRACE)
+            self.process.communicate(f"{time.monotonic() + seconds}\n", timeout=seconds + GRACE)
         except subprocess.TimeoutExpired:
             print(f"{self.part} was stopped: it took longer than {seconds + GRACE:.0f} s", flush=True)
             return 1

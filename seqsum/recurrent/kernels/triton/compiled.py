@@ -104,6 +104,6 @@ class Launch:
             **common,
             **sizes,
             **{"padded": plan.padded, "precision": call.precision, "alone": plan.alone, "streamed": plan.streamed},
-            **{"block_units": plan.units, "block_rows": plan.rows, "chunks": plan.chunks},
+            **{"block_units": plan.units, "block_rows": plan.rows, "each": plan.chunk},
             **{"num_warps": plan.warps, **({} if plan.alone else {"launch_cooperative_grid": True})},
         }

@@ -46,7 +46,7 @@ def forward(
     cell: tl.constexpr, variant: tl.constexpr, gates: tl.constexpr, num_kept: tl.constexpr, size: tl.constexpr,
     padded: tl.constexpr, reverse: tl.constexpr, precision: tl.constexpr, approximate: tl.constexpr,
     alone: tl.constexpr, streamed: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
-    chunks: tl.constexpr,
+    each: tl.constexpr,
 ):  # fmt: skip
     """Run all steps forwards; see `launch.Forward` for the tensors."""
     dtype: tl.constexpr = tl.float64 if weight.dtype.element_ty == tl.float64 else tl.float32
@@ -55,7 +55,7 @@ def forward(
     units = tl.program_id(0) * block_units + tl.arange(0, block_units)
     inside = (units < size)[:, None] & (rows < batch)[None, :]
     place = rows[None, :] * size + units[:, None]
-    each: tl.constexpr = padded // chunks  # units in a chunk of the products' sums over the hidden state
+    chunks: tl.constexpr = (size + each - 1) // each  # into which the products' sums over the hidden state are divided
     end = find_end(mask, rows, length, batch)
     start, stop = (length - end, length) if reverse else (0, end)
 
@@ -145,7 +145,7 @@ def backward(
     cell: tl.constexpr, variant: tl.constexpr, gates: tl.constexpr, num_kept: tl.constexpr, size: tl.constexpr,
     padded: tl.constexpr, reverse: tl.constexpr, precision: tl.constexpr, approximate: tl.constexpr,
     alone: tl.constexpr, streamed: tl.constexpr, block_units: tl.constexpr, block_rows: tl.constexpr,
-    chunks: tl.constexpr,
+    each: tl.constexpr,
 ):  # fmt: skip
     """Run all steps backwards; see `launch.Backward` for the tensors and `send_part` for `exchanged`."""
     dtype: tl.constexpr = tl.float64 if weight.dtype.element_ty == tl.float64 else tl.float32
@@ -156,7 +156,7 @@ def backward(
     end = find_end(mask, rows, length, batch)
     start, stop = (length - end, length) if reverse else (0, end)
 
-    each: tl.constexpr = padded // chunks
+    chunks: tl.constexpr = (size + each - 1) // each
     weights = ()
     if not streamed:
         for k in tl.static_range(chunks):
@@ -196,7 +196,9 @@ def backward(
             store_stack(d_projected + here, stack(d_inputs, gates), gates, rows, rows < batch, size, block_units)
         operand = deltas.to(weight.dtype.element_ty)
         if alone:
-            d_hidden += tl.dot(weights[0], operand, input_precision=precision, out_dtype=dtype) * factors
+            product = tl.dot(weights[0], operand, input_precision=precision, out_dtype=dtype)
+            # Triton would merge `d_hidden + product` into the product, which 3.8 can't compile for a B200
+            d_hidden = d_hidden - (-product) * factors
         else:
             for k in tl.static_range(chunks):
                 block = _load_transposed(weight, k, gates, size, each, block_units) if streamed else weights[k]

@@ -27,7 +27,8 @@ class Plan(NamedTuple):
         groups: Launch grid: number of programs among which the units are divided, and the rows.
         warps: Warps per program.
         alone: Whether a program has all units.
-        chunks: Number of chunks into which sums over the units are divided; 1 if `alone`.
+        chunk: Units that are summed one after another; all if `alone`. Backwards at least `units`: a program waits for
+            the parts of all its units, also of those beyond `H`.
         streamed: Whether a program reads its weights again in each step, because they don't fit on its multiprocessor.
     """
 
@@ -37,7 +38,7 @@ class Plan(NamedTuple):
     groups: tuple[int, int]
     warps: int
     alone: bool
-    chunks: int = 1
+    chunk: int
     streamed: bool = False
 
 
@@ -57,7 +58,7 @@ def plan(cell: str, way: Way, size: int, batch: int, width: int, device: Device)
     if slots * padded**2 * width <= on_chip and batch <= ROWS[-1] * MOST_GROUPS:
         rows = next((rows for rows in ROWS if batch <= rows * device.multiprocessors), ROWS[-1])
         warps = 4 if rows == ROWS[0] and padded * width <= (256 if way == "forward" else 128) else 8
-        return Plan(padded, padded, rows, (1, -(-batch // rows)), warps, alone=True)
+        return Plan(padded, padded, rows, (1, -(-batch // rows)), warps, True, padded)
     # the fewest rows first; if weights are read in each step, the fewest weights first
     kept = [(False, rows, block // slots) for rows, block in product(ROWS, BLOCKS)]
     blocks = [(b, rows) for b, rows in product(BLOCKS, STREAMED_ROWS) if not _spills(way, padded, b, rows, width)]
@@ -67,7 +68,7 @@ def plan(cell: str, way: Way, size: int, batch: int, width: int, device: Device)
         if (is_streamed or slots * units * padded * width <= on_chip) and math.prod(groups) <= device.multiprocessors:
             warps = 8 if is_streamed or (way == "backward" and units * padded > 8192) else 4
             chunk = CHUNK // 2 if is_streamed and width == 8 and way == "forward" else CHUNK  # or registers spill
-            return Plan(padded, units, rows, groups, warps, False, max(1, padded // chunk), is_streamed)
+            return Plan(padded, units, rows, groups, warps, False, min(chunk, padded), is_streamed)
     return None
 
 
