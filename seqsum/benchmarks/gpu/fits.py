@@ -21,7 +21,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from seqsum.benchmarks.gpu.budget import Deadline
 from seqsum.benchmarks.gpu.results import Results
-from seqsum.cli import main
 from seqsum.distributed import end_process_group
 from seqsum.files import write_atomically
 from seqsum.run import data_of
@@ -46,6 +45,7 @@ def train_default(options: argparse.Namespace, device: torch.device, results: Re
 
 def train_variants(options: argparse.Namespace, device: torch.device, results: Results, deadline: Deadline) -> None:
     """Train some epochs of each variant, in this process to save imports."""
+    from seqsum.cli import main  # needs jsonargparse, which the other parts do without
 
     def run(arguments: list[str]) -> None:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said, catch_warnings(record=True) as warned:

@@ -59,7 +59,8 @@ class Entry(NamedTuple):
 def plan() -> list[Entry]:
     """List all measurements, the most important first, because the time may not suffice for all.
 
-    Those with many units come last. Their programs wait for each other, and one that hangs ends the part.
+    Those with many units come last, because their programs wait for each other, and one that hangs ends the part. In
+    float32, programs of 128 units do so too.
     """
     cudnn = [Contestant(TORCH, precision) for precision in PRECISIONS]
     triton = [Contestant("triton", precision) for precision in PRECISIONS]

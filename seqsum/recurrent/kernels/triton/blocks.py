@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 
 ABSENT = tl.constexpr(-1)  # bits of a value not yet written: a NaN in every float type; `share` avoids them
-CHUNK = tl.constexpr(64)  # steps of the mask to load at once
+TIMES = tl.constexpr(64)  # steps of the mask to load at once
 
 
 @triton.jit
@@ -32,8 +32,8 @@ def find_end(mask, rows, length, batch):
         return length
     else:
         end = length * 0
-        for first in range(0, length, CHUNK):
-            times = first + tl.arange(0, CHUNK)
+        for first in range(0, length, TIMES):
+            times = first + tl.arange(0, TIMES)
             inside = (times < length)[:, None] & (rows < batch)[None, :]
             taken = tl.load(mask + times.to(tl.int64)[:, None] * batch + rows[None, :], mask=inside, other=0)
             end = tl.maximum(end, tl.max(tl.where(taken != 0, times[:, None] + 1, 0)))
@@ -89,7 +89,7 @@ def stack(blocks, gates: tl.constexpr):
     if gates == 1:
         return blocks[0]
     else:
-        last = blocks[3] if gates == 4 else blocks[2]  # the third again, which is then neither stored nor multiplied
+        last = blocks[3] if gates == 4 else blocks[2]  # the third again, which is not stored, and multiplied by zeros
         even, odd = tl.join(blocks[0], blocks[2]), tl.join(blocks[1], last)
         pairs = tl.permute(tl.join(even, odd), (2, 3, 0, 1))
         return tl.reshape(pairs, (4 * blocks[0].shape[0], blocks[0].shape[1]))

@@ -59,11 +59,11 @@ def plan(cell: str, way: Way, size: int, batch: int, width: int, device: Device)
         rows = next((rows for rows in ROWS if batch <= rows * device.multiprocessors), ROWS[-1])
         warps = 4 if rows == ROWS[0] and padded * width <= (256 if way == "forward" else 128) else 8
         return Plan(padded, padded, rows, (1, -(-batch // rows)), warps, True, padded)
-    # the fewest rows first; if weights are read in each step, the fewest weights first
-    kept = [(False, rows, block // slots) for rows, block in product(ROWS, BLOCKS)]
-    blocks = [(b, rows) for b, rows in product(BLOCKS, STREAMED_ROWS) if not _spills(way, padded, b, rows, width)]
-    streamed = [(True, rows, block // slots) for block, rows in blocks]
-    for is_streamed, rows, units in kept + streamed:
+    # whether streamed, rows, block: the fewest rows first; if weights are read in each step, the fewest weights first
+    choices = [(False, rows, block) for rows, block in product(ROWS, BLOCKS)]
+    choices += [(True, r, b) for b, r in product(BLOCKS, STREAMED_ROWS) if not _spills(way, padded, b, r, width)]
+    for is_streamed, rows, block in choices:
+        units = block // slots
         groups = -(-size // units), -(-batch // rows)
         if (is_streamed or slots * units * padded * width <= on_chip) and math.prod(groups) <= device.multiprocessors:
             warps = 8 if is_streamed or (way == "backward" and units * padded > 8192) else 4
