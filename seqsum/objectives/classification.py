@@ -18,7 +18,7 @@ from seqsum.objectives.base import Objective
 from seqsum.objectives.classification_shown import draw_decisions, show_decisions
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 from seqsum.objectives.image_classification_shown import draw_images, report_images, show_images
-from seqsum.objectives.masks import masked_mean, scored_steps, without_masked
+from seqsum.objectives.masks import at_least_float32, masked_mean, scored_steps, without_masked
 from seqsum.objectives.metrics import StepMean, collect
 
 
@@ -74,7 +74,7 @@ class Classification(Objective):
         outputs = class_logits(outputs)
         outputs, targets = without_masked(outputs, batch.scored), without_masked(batch.targets, batch.scored)
         classes = self.classes(targets, outputs.shape[-1])
-        of_steps = F.cross_entropy(outputs.float().movedim(-1, 1), classes, reduction="none")  # (B, T)
+        of_steps = F.cross_entropy(at_least_float32(outputs).movedim(-1, 1), classes, reduction="none")  # (B, T)
         return masked_mean(of_steps, self.scored(batch))
 
     def metrics(self) -> MetricCollection:
@@ -83,7 +83,7 @@ class Classification(Objective):
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """Compute the probability of each class after each step, `(B, T, C)`, from outputs `(B, T, K)`."""
-        return class_logits(outputs).float().softmax(-1)
+        return at_least_float32(class_logits(outputs)).softmax(-1)
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the most probable class after each step."""

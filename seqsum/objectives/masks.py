@@ -1,4 +1,4 @@
-"""Masks of scored steps, and means over them."""
+"""Masks of scored steps, means over them, and the types to compute in."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     """Average finite values `(B, T)` where the mask is True; return 0 if it never is."""
     weights = torch.ones_like(values) if mask is None else mask.to(values)
     return (values * weights).sum(dtype=wide(values)) / weights.sum(dtype=wide(values)).clamp(min=1)
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Return values of 16 bits, and whole numbers, as float32, and wider ones as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def wide(values: Tensor) -> torch.dtype:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from seqsum.objectives.masks import scored_steps, wide
+from seqsum.objectives.masks import at_least_float32, scored_steps, wide
 
 
 def collect(members: Mapping[str, Metric]) -> MetricCollection:
@@ -122,7 +122,7 @@ class StepMean(Sums):
         raise NotImplementedError(f"{type(self).__name__} must define `score`")
 
     def update(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> None:
-        scores = self.score(outputs.detach(), targets).float()
+        scores = at_least_float32(self.score(outputs.detach(), targets))
         scored = scored_steps(targets, mask, self.last)
         total = scores.masked_fill(~scored, 0).sum(dim=0, dtype=wide(scores))  # not times 0, since scores may be NaN
         self.add(total, scored.sum(dim=0, dtype=wide(scores)))

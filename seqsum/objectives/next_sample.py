@@ -13,7 +13,7 @@ from seqsum.networks.free_run import free_run
 from seqsum.networks.windows import Stateful
 from seqsum.objectives.base import Objective
 from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
-from seqsum.objectives.masks import masked_mean, without_masked
+from seqsum.objectives.masks import at_least_float32, masked_mean, without_masked
 from seqsum.objectives.metrics import StepMean, collect
 from seqsum.objectives.next_sample_shown import draw_continuations, show_continuations
 from seqsum.objectives.running_sum import MeanAbsoluteError
@@ -51,7 +51,7 @@ class NextSample(Objective):
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the predicted next sample at each step."""
-        return outputs.squeeze(-1).float()
+        return at_least_float32(outputs.squeeze(-1))
 
     def predict(self, network: nn.Module, batch: Batch) -> Tensor:
         """Continue samples `(B, T, 1)` by `horizon` samples, `(B, horizon)`.
@@ -76,4 +76,4 @@ class MeanSquaredError(StepMean):
     """Mean squared error of the next sample."""
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return (outputs.squeeze(-1).float() - targets).square()
+        return (at_least_float32(outputs.squeeze(-1)) - targets).square()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from seqsum.objectives.masks import without_masked
+from seqsum.objectives.masks import at_least_float32, without_masked
 from seqsum.objectives.metrics import StepMean
 
 
@@ -31,6 +31,9 @@ def cross_entropy(outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0
     """Compute the cross-entropy of tokens `(B, T)` given outputs `(B, T, V)`, in nats: `(B, T)`."""
     # not with the axis of tokens second, for which torch copies the outputs
     rows = F.cross_entropy(
-        outputs.float().flatten(0, 1), targets.flatten().long(), reduction="none", label_smoothing=label_smoothing
+        at_least_float32(outputs).flatten(0, 1),
+        targets.flatten().long(),
+        reduction="none",
+        label_smoothing=label_smoothing,
     )
     return rows.view_as(targets)

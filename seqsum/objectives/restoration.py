@@ -17,7 +17,7 @@ from seqsum.objectives import captions
 from seqsum.objectives.base import Objective
 from seqsum.objectives.convolutions import describe_convolutions
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
-from seqsum.objectives.masks import masked_mean, scored_steps, wide, without_masked
+from seqsum.objectives.masks import at_least_float32, masked_mean, scored_steps, wide, without_masked
 from seqsum.objectives.metrics import Sums, collect
 from seqsum.objectives.restoration_shown import draw_restored, show_restored
 
@@ -52,7 +52,8 @@ class Restoration(Objective):
         self.check_outputs(outputs, batch)
         lossy = F.binary_cross_entropy_with_logits if self.sigmoid else F.mse_loss
         outputs, targets = without_masked(outputs, batch.scored), without_masked(batch.targets, batch.scored)
-        of_pixels = lossy(outputs.squeeze(-1).float(), targets.float(), reduction="none")
+        pixels = at_least_float32(outputs.squeeze(-1))
+        of_pixels = lossy(pixels, targets.to(pixels), reduction="none")
         return masked_mean(of_pixels, batch.scored)
 
     def metrics(self) -> MetricCollection:
@@ -94,7 +95,7 @@ class PixelError(Sums):
 
     def update(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> None:
         """Add outputs `(B, S, 1)`, pixels `(B, S)`, and which of them are scored."""
-        errors = (restored_pixels(outputs.detach(), self.sigmoid) - targets.float()).square()
+        errors = (restored_pixels(outputs.detach(), self.sigmoid) - at_least_float32(targets)).square()
         scored = scored_steps(targets, mask)
         total = errors.masked_fill(~scored, 0).sum(dtype=wide(errors))  # not times 0, since errors may be NaN
         self.add(total, scored.sum(dtype=wide(errors)))
@@ -102,5 +103,5 @@ class PixelError(Sums):
 
 def restored_pixels(outputs: Tensor, sigmoid: bool) -> Tensor:
     """Turn outputs `(B, S, 1)` into pixels `(B, S)`, float."""
-    pixels = outputs.squeeze(-1).float()
+    pixels = at_least_float32(outputs.squeeze(-1))
     return torch.sigmoid(pixels) if sigmoid else pixels

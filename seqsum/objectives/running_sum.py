@@ -18,7 +18,7 @@ from seqsum.figures.page import Section
 from seqsum.objectives import captions
 from seqsum.objectives.base import Objective
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
-from seqsum.objectives.masks import masked_mean, without_masked
+from seqsum.objectives.masks import at_least_float32, masked_mean, without_masked
 from seqsum.objectives.metrics import StepMean, collect
 from seqsum.objectives.running_sum_shown import draw_sums, report_sums, show_sums
 
@@ -58,7 +58,8 @@ class RunningSum(Objective):
         """Compute the mean loss over valid steps: outputs `(B, T, 1)`, targets `(B, T)` -> scalar."""
         self.check_outputs(outputs, batch)
         mask = batch.scored
-        sums, targets = without_masked(outputs, mask).squeeze(-1).float(), without_masked(batch.targets, mask)  # (B, T)
+        sums = at_least_float32(without_masked(outputs, mask).squeeze(-1))  # (B, T)
+        targets = without_masked(batch.targets, mask)
         of_sums = self._robust(sums, targets)
         of_increments = self._robust(increments(sums, mask), increments(targets, mask))
         return masked_mean(of_sums + self.increment_weight * of_increments, mask)
@@ -73,7 +74,7 @@ class RunningSum(Objective):
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the running sums, rounded."""
-        return outputs.squeeze(-1).float().round()
+        return at_least_float32(outputs.squeeze(-1)).round()
 
     def describe(self, data: SequenceData) -> str:
         """Say in a sentence what a network was trained for."""
@@ -98,11 +99,11 @@ class ExactStep(StepMean):
     """Share of steps whose rounded running sum is right."""
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return outputs.squeeze(-1).float().round() == targets
+        return at_least_float32(outputs.squeeze(-1)).round() == targets
 
 
 class MeanAbsoluteError(StepMean):
     """Mean absolute error of a regression, without rounding: of running sums or next samples."""
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return (outputs.squeeze(-1).float() - targets).abs()
+        return (at_least_float32(outputs.squeeze(-1)) - targets).abs()

@@ -11,7 +11,7 @@ from torchmetrics import MetricCollection
 
 from seqsum.data.base import Batch, SequenceData
 from seqsum.objectives.base import Objective
-from seqsum.objectives.masks import masked_mean, wide
+from seqsum.objectives.masks import at_least_float32, masked_mean, wide
 from seqsum.objectives.metrics import StepMean, collect
 
 
@@ -46,11 +46,11 @@ class WordPrediction(Objective):
         """Compute the mean over all right words, from outputs as `WordVectors` makes them: a scalar, in nats."""
         right, scored = batch.targets, self.scored(batch)  # (B, S)
         if batch.negatives is None:
-            logits = outputs.squeeze(1).float()  # (B, V)
+            logits = at_least_float32(outputs.squeeze(1))  # (B, V)
             of_words = logits.logsumexp(1, keepdim=True) - logits.gather(1, right)
             return masked_mean(of_words, scored)
-        scores = outputs[:, : right.shape[1]].float()
-        of_negatives = F.softplus(outputs[:, right.shape[1] :].float())  # (B, K)
+        scores = at_least_float32(outputs[:, : right.shape[1]])
+        of_negatives = F.softplus(at_least_float32(outputs[:, right.shape[1] :]))  # (B, K)
         weights = count_pairs(right, scored, batch.negatives) * (self.negatives / of_negatives.shape[1])
         total = (of_negatives * weights).sum(dtype=wide(scores)) / scored.sum().clamp(min=1)
         return masked_mean(F.softplus(-scores), scored) + total

@@ -85,6 +85,19 @@ def test_scored_steps_alone_train_as_all_steps_do(name, seed, masks):
     torch.testing.assert_close(found, measure(objective, outputs, outputs, batch), equal_nan=True)
 
 
+@of_objectives
+@of_seeds
+def test_gradients_in_double_precision_are_as_precise(name, seed):
+    objective = OBJECTIVES[name]()
+    outputs, batch = draw(objective, seed, ["target_mask"])
+    if batch.targets.is_floating_point():
+        batch = batch._replace(targets=batch.targets.double())
+    given = (3 * outputs.detach().double()).requires_grad_()
+    assert torch.autograd.gradcheck(lambda found: objective.loss(found, batch), given)
+    in_16_bits = objective.loss(given.detach().bfloat16(), batch)
+    assert in_16_bits == objective.loss(given.detach().bfloat16().float(), batch)
+
+
 class ScoredAlone(torch.nn.Module):
     """Hands over the outputs of scored steps in training."""
 
