@@ -64,7 +64,8 @@ class SequenceModule(GraphedModule):
             default that of all others.
         weight_decay: Weight decay of AdamW; applied to weight matrices but not to biases and normalisation.
         schedule: `one_cycle` (Smith & Topin, 2018) over the whole training, `constant`, or a class of
-            torch.optim.lr_scheduler, with its arguments.
+            torch.optim.lr_scheduler, with its arguments, which changes once per epoch, or at every step if it is
+            OneCycleLR, CyclicLR or has `interval = "step"`.
         cuda_graph: Whether to run training steps as CUDA graphs, which are faster where Python can't keep the GPU
             busy: `auto` if possible, `true` to also be warned if not, or `false`. Steps that hooks or callbacks watch
             run without. Results are the same.
@@ -417,5 +418,5 @@ def _check_unused(given: Mapping[str, Any], defaults: Mapping[str, Any], other: 
         if not is_same(value, defaults[name]):
             raise ValueError(
                 f"`{name}` (={value!r}) is of the default {other}, and would have no effect on your own `{other}`, "
-                f"which has arguments of its own, {instead}"
+                f"which has arguments of its own, {instead}: leave it at {defaults[name]!r}"
             )

@@ -74,8 +74,8 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
 
     Args:
         schedule: `one_cycle` (Smith & Topin, 2018) rises to the optimizer's learning rate and falls again, changing at
-            every step of the training. A user's own schedule changes once per epoch, or at every step where it is made
-            for that, as torch's OneCycleLR. It may also return a dict, as Lightning takes it.
+            every step of the training. A user's own schedule changes once per epoch; torch's OneCycleLR and CyclicLR,
+            and one with `interval = "step"`, at every step. It may also return a dict, as Lightning takes it.
         optimizer: The optimizer whose learning rate it changes.
         module: The `SequenceModule`, whose Trainer knows the length of the training, and whose objective the metric in
             which a plateau is seen that is to rise; one that is to fall is `val/loss`.
@@ -98,8 +98,9 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
         return {"scheduler": one_cycle, "interval": "step"}
     made = schedule(optimizer)
     planned: dict[str, Any] = dict(made) if isinstance(made, dict) else {"scheduler": made}
-    if isinstance(planned["scheduler"], BY_STEP):
-        planned.setdefault("interval", "step")
+    by_default = "step" if isinstance(planned["scheduler"], BY_STEP) else None
+    if interval := getattr(planned["scheduler"], "interval", by_default):
+        planned.setdefault("interval", interval)
     if isinstance(planned["scheduler"], torch.optim.lr_scheduler.ReduceLROnPlateau):  # Lightning's has a `monitor`
         falling = planned["scheduler"].mode == "min"
         watched = getattr(planned["scheduler"], "monitor", "val/loss" if falling else module.objective.monitor)

@@ -155,7 +155,12 @@ def test_schedules_made_for_steps_change_with_each():
     assert "interval" not in planned(lambda optimizer: StepLR(optimizer, 2))
 
 
+class EveryStep(StepLR):
+    interval = "step"
+
+
 def test_a_schedule_of_ones_own_may_say_when_it_changes():
+    assert planned(lambda optimizer: EveryStep(optimizer, 2))["interval"] == "step"
     made = planned(lambda optimizer: {"scheduler": StepLR(optimizer, 2), "interval": "step"})
     assert made["interval"] == "step"
 

@@ -14,9 +14,12 @@ from seqsum.cli.configurations import Configuration, dump_settings, read_files, 
 from seqsum.cli.latest import NEWEST, find
 from seqsum.data.own import OWN_INPUTS, REPLACED
 from seqsum.errors import InputError
+from seqsum.module import LEARNING_RATE, WEIGHT_DECAY
 from seqsum.paths import expand_options
 from seqsum.resume.checkpoint_files import CheckpointFiles
 from seqsum.resume.checkpoints import experiment_in, settings_in
+
+RATES = {"learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY}  # of the default optimizer, by default
 
 
 class Settings(NamedTuple):
@@ -67,6 +70,7 @@ def read_settings(subcommand: str, options: list[str]) -> Settings:
     if given.ckpt_path is None:
         _say_what_is_missing(list(files))
     checkpoints = CheckpointFiles()
+    options += _rates_taken_back(options, files)
     own = tuple(name for name in REPLACED if _is_given(name, options, files))
     options = with_checkpoint(subcommand, options, _flags(given, files)._replace(own=own), checkpoints)
     return Settings(options, {name: file.text for name, file in files.items()}, checkpoints)
@@ -96,6 +100,17 @@ def _is_given(name: str, options: list[str], files: dict[str, Configuration]) ->
             found.append(settings.get("data"))
     arguments = [part for data in found if isinstance(data, dict) for part in (data, data.get("init_args"))]
     return any(isinstance(part, dict) and part.get(name) is not None for part in arguments)
+
+
+def _rates_taken_back(options: list[str], files: dict[str, Configuration]) -> list[str]:
+    """Return flags for an optimizer on the command line, whose rates are not those of the default one in a file."""
+    flags = [option.partition("=")[0] for option in options]
+    if not any(flag in flags for flag in ("--model.optimizer", "--model.optimizer.class_path")):
+        return []
+    models = [file.settings.get("model") for file in files.values()]
+    in_files = [name for model in models if isinstance(model, dict) for name in model]
+    taken_back = [name for name in RATES if name in in_files and f"--model.{name}" not in flags]
+    return [f"--model.{name}={RATES[name]}" for name in taken_back]
 
 
 def _value(text: str) -> Any:

@@ -369,6 +369,23 @@ def test_flags_win_over_a_file_that_stands_behind_them(here, capfd, command):
     assert (printed["trainer"]["max_epochs"], printed["trainer"]["min_epochs"]) == (3, 2)
 
 
+@pytest.mark.parametrize(
+    ("flags", "rates"),
+    [
+        (["--model.optimizer=SGD", "--model.optimizer.lr=0.1"], (0.005, 0.01)),
+        (["--model.optimizer.class_path=SGD"], (0.005, 0.01)),
+        (["--model.optimizer=SGD", "--model.weight_decay=0.1"], (0.005, 0.1)),
+        (["--model.hidden_size=4"], (0.02, 0.03)),
+    ],
+)
+def test_an_optimizer_on_the_command_line_takes_back_the_rates_of_a_file(here, capfd, flags, rates):
+    Path("my.yaml").write_text("model:\n  learning_rate: 0.02\n  weight_decay: 0.03\n")
+    with pytest.raises(SystemExit):
+        main(["fit", *flags, "-c", "my.yaml", "--print_config"])
+    model = yaml.safe_load(capfd.readouterr().out)["model"]
+    assert (model["learning_rate"], model["weight_decay"]) == rates
+
+
 def test_checkpoint_of_another_architecture_is_named(here, checkpoint, capfd):
     arguments = ["test", f"--ckpt_path={checkpoint}", "--model.hidden_size=9"]
     shapes = r"weight_hh: \(32, 8\) in the file, \(36, 9\) here"
