@@ -48,6 +48,17 @@ def at_least(least: int) -> type[argparse.Action]:
     return _action(check, int)
 
 
+def a_seed() -> type[argparse.Action]:
+    """Return the `action` of an option of seeds, such as NumPy takes."""
+
+    def check(flag: str, value: int) -> int:
+        if not 0 <= value < 2**32:
+            raise InputError(f"`{flag}` (={value}) must be from 0 to {2**32 - 1}")
+        return value
+
+    return _action(check, int)
+
+
 def above(limit: float) -> type[argparse.Action]:
     """Return the `action` of an option of numbers that must be larger than a limit."""
 

@@ -53,7 +53,8 @@ def drop_if_empty(trainer: Trainer) -> None:
     if folder is None or not folder.is_dir():
         return
     files = [file for file in folder.rglob("*") if file.is_file()]
-    if all(file.name == "config.yaml" or file.name.startswith("events.out.tfevents") for file in files):
+    described_in = ("config.yaml", "hparams.yaml")
+    if all(file.name in described_in or file.name.startswith("events.out.tfevents") for file in files):
         for logger in trainer.loggers:
             logger.finalize("failed")
         shutil.rmtree(folder)

@@ -28,8 +28,8 @@ STEP_SECONDS = ("training_step", "training_step_of_processor")  # of the mean st
 class TestReport(Callback):
     """Print a table of the metrics by step after a test, and write `results.json`.
 
-    Its seconds are those of the training, the test, and the mean training step since the start or the resumption: by
-    the clock, and of the processor.
+    Its seconds are those of the training (`fit`, or `fit_after_resumption`, if it was interrupted), of the test, and of
+    the mean training step since the start or the resumption: by the clock, and of the processor.
 
     Args:
         experiment: Name of the run.
@@ -45,6 +45,7 @@ class TestReport(Callback):
         self.verbose = verbose
         self.started = 0.0
         self.seconds: dict[str, float] = {}
+        self.resumed = False
         self.steps = 0
         self.in_steps = np.zeros(2)  # seconds by the clock, and of this process's threads, spent in training steps
         self.step_started = np.zeros(2)
@@ -52,6 +53,9 @@ class TestReport(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.resumed = trainer.global_step > 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self.step_started = clocks()
@@ -63,7 +67,8 @@ class TestReport(Callback):
         self.in_steps += clocks() - self.step_started
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.seconds["fit"] = round(time.perf_counter() - self.started, 1)
+        name = "fit_after_resumption" if self.resumed else "fit"
+        self.seconds[name] = round(time.perf_counter() - self.started, 1)
         if self.steps:
             self.seconds |= dict(zip(STEP_SECONDS, (self.in_steps / self.steps).round(6).tolist(), strict=True))
 

@@ -53,7 +53,9 @@ def main(arguments: list[str] | None = None) -> None:
         options = expand_home(make_parser().parse_args(arguments))
         if options.experiment not in ALONE:
             check_place(Path(getattr(options, "config", "configs")))
+        check_once(options)
         options.output = options.output or Path("logs/experiments") / options.experiment
+        make_folder(options.output)
         if options.threads:
             torch.set_num_threads(options.threads)
         EXPERIMENTS[options.experiment].run(options)
@@ -69,6 +71,34 @@ def check_place(configurations: Path) -> None:
     """
     if not configurations.exists():
         raise InputError(f"{configurations} is not in {Path.cwd()}: run experiments in the folder of the repository")
+
+
+def check_once(options: argparse.Namespace) -> None:
+    """Check that no run would be counted twice.
+
+    Raises:
+        InputError: An option names the same value twice, or the flags of all trainings have a seed.
+    """
+    for name, values in vars(options).items():
+        if not isinstance(values, list):
+            continue
+        flags = [value.partition("=")[0] for value in values if isinstance(value, str) and value.startswith("--")]
+        if "--seed_everything" in flags:
+            raise InputError("`--seed_everything` can't be given to all trainings: `--seeds` names their seeds")
+        if not flags and (twice := [value for value in values if values.count(value) > 1]):
+            raise InputError(f"`--{name.replace('_', '-')}` names {twice[0]} twice")
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of the results, before any work.
+
+    Raises:
+        InputError: It can't be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"`--output` (={path}) can't be a folder: {error.strerror}") from error
 
 
 def make_parser() -> argparse.ArgumentParser:

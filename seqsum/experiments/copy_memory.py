@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from seqsum.experiments.files import save, save_table
-from seqsum.experiments.runs import Run, accuracies, spread, trained
+from seqsum.experiments.runs import Run, accuracies, spread, trained, training_seconds
 from seqsum.figures.copy_memory import plot_memory
 from seqsum.module import SequenceModule
 from seqsum.networks import Flatten
 from seqsum.networks.budget import largest_size
 from seqsum.objectives import Recall
-from seqsum.options import at_least
+from seqsum.options import a_seed, at_least
 
 SYMBOLS = 9
 # flags added to the configuration, whose learning rate is too large for cells without gates
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--budget", action=at_least(1), default=46_210, help="largest number of parameters of a network"
     )
     parser.add_argument("--epochs", action=at_least(1), default=4)
-    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", action=a_seed(), default=[0, 1, 2])
     parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --")
 
 
@@ -86,5 +86,5 @@ def row(cell: str, blanks: int, hidden_size: int, runs: list[Run]) -> dict[str, 
         **spread(accuracies(runs)),
         "exact recall": f"{mean(test['test/exact_recall'] for test in tests):.3f}",
         "loss": f"{mean(test['test/loss'] for test in tests):.4f}",
-        "training, s": round(mean(run.results["seconds"]["fit"] for run in runs)),
+        "training, s": training_seconds(runs),
     }

@@ -19,7 +19,7 @@ from seqsum.inspect.restore import load
 from seqsum.module import parts_of
 from seqsum.networks import SequenceNetwork
 from seqsum.objectives.reading import LengthScore, encode, exact_by_length, read_right
-from seqsum.options import at_least, quoted_flags
+from seqsum.options import a_seed, at_least, quoted_flags
 
 BASE = ["-c", "configs/count.yaml"]
 CONFIGS = {"count": BASE, "count_10": [*BASE, "-c", "configs/count/count_10.yaml"]}
@@ -42,7 +42,7 @@ class Scores(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     parser.add_argument("--names", nargs="+", choices=CONFIGS, default=list(CONFIGS), help="configurations to train")
-    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", action=a_seed(), default=[0, 1, 2])
     parser.add_argument(
         "--sequences", action=at_least(1), default=2_000, help="test sequences of each length, at least"
     )

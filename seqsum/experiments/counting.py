@@ -22,7 +22,7 @@ from seqsum.inspect.restore import load
 from seqsum.module import parts_of
 from seqsum.networks.image_encoders import ImageEncoder
 from seqsum.objectives.reading import encode, final_sums
-from seqsum.options import at_least
+from seqsum.options import a_seed, at_least
 
 VIEWS = 5  # as in configs/count.yaml
 LENGTHS = (1, 10, 100, 1000)
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", help="checkpoint of configs/reading.yaml; default: train it with seed 0 first")
     parser.add_argument("--names", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="networks to train")
     parser.add_argument("--operations", nargs="+", choices=OPERATIONS, default=list(OPERATIONS))
-    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=list(range(10)))
+    parser.add_argument("--seeds", nargs="+", action=a_seed(), default=list(range(10)))
     parser.add_argument(
         "--sequences", action=at_least(1), default=2_000, help="test sequences of each length, at least"
     )

@@ -17,7 +17,7 @@ from seqsum import LSTMCell, RecurrentCell, RNNCell
 from seqsum.experiments import gradient_check
 from seqsum.experiments.files import CPU, save
 from seqsum.figures.gradients import plot_gradients
-from seqsum.options import above, at_least
+from seqsum.options import a_seed, above, at_least
 from seqsum.tables import show, write
 
 LENGTHS = (2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200)
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threshold", action=above(0), default=5.0, help="global norm above which gradients are clipped"
     )
-    parser.add_argument("--seed", action=at_least(0), default=0)
+    parser.add_argument("--seed", action=a_seed(), default=0)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -127,7 +127,8 @@ def gradients(cell: RecurrentCell, inputs: Tensor, readout: Tensor, threshold: f
     weight = cell.get_parameter("weight_hh")
     by_distance = [inputs.shape[1] * _mean_absolute_gradient(state) for state in reversed(states)]
     before = _mean_absolute_gradient(weight)
-    factor = min(1.0, threshold / float(nn.utils.clip_grad_norm_(cell.parameters(), threshold)))
+    norm = float(nn.utils.clip_grad_norm_(cell.parameters(), threshold))
+    factor = threshold / norm if norm > threshold else 1.0
     clipped = [factor * value for value in by_distance]
     return Gradients(by_distance, clipped, before, _mean_absolute_gradient(weight))
 

@@ -9,7 +9,7 @@ from seqsum.experiments.files import save, save_table
 from seqsum.experiments.rows import SET_UPS, train
 from seqsum.experiments.runs import Run, accuracies, spread, tested
 from seqsum.figures.comparison import plot_comparison
-from seqsum.options import at_least
+from seqsum.options import a_seed
 
 TRAINED = ("zero", "random", "learned")
 TESTED = ("zero", "random", "1000")
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     names = ["rows_rnn_128", "rows_rnn_64"]
     parser.add_argument("--names", nargs="+", choices=SET_UPS, default=names, help="configurations to train")
-    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", action=a_seed(), default=[0, 1, 2])
     parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --, such as --data.root=…")
 
 

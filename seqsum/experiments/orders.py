@@ -12,17 +12,17 @@ from torch.utils.data import IterDataPipe
 
 from seqsum.console import print_line
 from seqsum.experiments.files import CPU
-from seqsum.options import at_least
+from seqsum.options import a_seed, at_least
 from seqsum.tables import show, write, write_markdown
 
 EPOCHS = 2
 SENTENCES = {
     "shuffle, batch, repeat": "every epoch has each number once, in new batches; its last batch may be short",
-    "shuffle, repeat, batch": "every epoch has each number once, but a batch between two epochs has numbers of both",
+    "shuffle, repeat, batch": "every epoch has each number once; a batch between two epochs may have numbers of both",
     "batch, shuffle, repeat": "numbers stay together for ever: every epoch has the same batches, in another order",
-    "batch, repeat, shuffle": "the same batches, some of them twice before others have come once",
-    "repeat, shuffle, batch": "no epochs: numbers come twice, even in one batch, before others have come once",
-    "repeat, batch, shuffle": "fixed batches, one of both epochs; numbers come twice before others have come once",
+    "batch, repeat, shuffle": "the same batches, some perhaps twice before others come",
+    "repeat, shuffle, batch": "no epochs: numbers may come twice, even in one batch, before others come",
+    "repeat, batch, shuffle": "fixed batches, perhaps one of both epochs; numbers may come twice before others come",
 }
 
 
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     parser.add_argument("--numbers", action=at_least(1), default=10, help="numbers in an epoch")
     parser.add_argument("--batch-size", action=at_least(1), default=4)
-    parser.add_argument("--seed", action=at_least(0), default=0)
+    parser.add_argument("--seed", action=a_seed(), default=0)
 
 
 def run(options: argparse.Namespace) -> None:

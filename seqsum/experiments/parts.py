@@ -13,7 +13,7 @@ from seqsum.experiments.files import CPU, save
 from seqsum.experiments.runs import Run, trained
 from seqsum.figures import plot_causes
 from seqsum.objectives.reading import final_sums, run_long
-from seqsum.options import at_least
+from seqsum.options import a_seed, at_least
 from seqsum.tables import show, write, write_markdown
 
 WITHOUT = [
@@ -48,7 +48,7 @@ PARTS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     parser.add_argument("--names", nargs="+", choices=PARTS, default=list(PARTS), help="parts to add")
-    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", action=a_seed(), default=[0, 1, 2])
     parser.add_argument(
         "--sequences", action=at_least(1), default=2_000, help="test sequences of each length, at least"
     )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 from itertools import product
-from statistics import mean
 from typing import Any, NamedTuple
 
 from seqsum.experiments.files import save, save_table
-from seqsum.experiments.runs import Run, spread, trained
+from seqsum.experiments.runs import Run, spread, trained, training_seconds
 from seqsum.figures.error_panels import plot_error_panels
-from seqsum.options import at_least, labels_of, quoted_flags
+from seqsum.options import a_seed, labels_of, quoted_flags
 
 TASKS = ("autoencoder", "denoising", "inpainting")
 DIRECT = "from scratch"
@@ -74,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=list(LABELS),
         help="numbers of labelled images, or all",
     )
-    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", action=a_seed(), default=[0, 1, 2])
     parser.add_argument(
         "--pretraining",
         type=quoted_flags,
@@ -134,7 +133,7 @@ def row(set_up: SetUp, runs: list[Run]) -> dict[str, Any]:
         "dataset": runs[0].results["dataset"],
         "parameters": runs[0].results["parameters"],
         **spread(scores(set_up, runs)),
-        "training, s": round(mean(run.results["seconds"]["fit"] for run in runs)),
+        "training, s": training_seconds(runs),
     }
 
 

@@ -25,7 +25,7 @@ from seqsum.experiments.runs import Run, accuracies, finished, logged, spread, t
 from seqsum.figures.ladder import Rung, plot_ladder
 from seqsum.figures.learning import Learning, plot_learning
 from seqsum.inspect.restore import load
-from seqsum.options import at_least
+from seqsum.options import a_seed
 
 ALL = ("ladder", "left_out", *GROUPS)
 # set-ups that are tested on other reviews than the rest, and how they are tested on the same
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     parser.add_argument("--groups", nargs="+", choices=ALL, default=list(ALL), help="comparisons to make")
     parser.add_argument("--names", nargs="+", help="set-ups of these comparisons; default: all")
-    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", action=a_seed(), default=[0, 1, 2])
     parser.add_argument("--trained", action="store_true", help="only report what is trained already")
     parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --, such as --data.root=…")
 

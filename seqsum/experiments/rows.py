@@ -7,9 +7,9 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from seqsum.experiments.files import save, save_table
-from seqsum.experiments.runs import Run, accuracies, spread, trained
+from seqsum.experiments.runs import Run, accuracies, spread, trained, training_seconds
 from seqsum.figures.comparison import plot_comparison
-from seqsum.options import at_least
+from seqsum.options import a_seed
 
 
 class SetUp(NamedTuple):
@@ -53,7 +53,7 @@ SET_UPS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     parser.add_argument("--names", nargs="+", choices=SET_UPS, default=list(SET_UPS), help="configurations to train")
-    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", action=a_seed(), default=[0, 1, 2])
     parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --, such as --data.root=…")
 
 
@@ -88,5 +88,5 @@ def row(name: str, runs: list[Run]) -> dict[str, Any]:
         **spread(accuracies(runs)),
         "published": f"{SET_UPS[name].published}",
         "test loss": f"{mean(result['test']['test/loss'] for result in results):.4f}",
-        "training, s": round(mean(result["seconds"]["fit"] for result in results)),
+        "training, s": training_seconds(runs),
     }

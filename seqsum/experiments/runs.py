@@ -45,6 +45,12 @@ def spread(found: list[float]) -> dict[str, str]:
     return {"accuracy": f"{mean(found):.4f}", "lowest to highest": f"{min(found):.4f} to {max(found):.4f}"}
 
 
+def training_seconds(runs: list[Run]) -> int | str:
+    """Make the table's entry for the mean seconds of the trainings, without those that were interrupted."""
+    found = [seconds["fit"] for run in runs if "fit" in (seconds := run.results["seconds"])]
+    return round(mean(found)) if found else "–"
+
+
 def logged(run: Run, name: str) -> dict[int, float]:
     """Read a metric from the `metrics.csv` of a run and of its interrupted parts, by the number of steps done."""
     found: dict[int, float] = {}
@@ -66,8 +72,7 @@ def trained(root: Path, name: str, arguments: list[str]) -> Run:
         arguments: Arguments of `train.py`, without the folder and the progress bar.
 
     Raises:
-        InputError: The folder contains a run with other arguments.
-        RuntimeError: The training has left no results.
+        InputError: The folder contains a run with other arguments, or these leave no results.
     """
     folder = root / name
     claim(folder, arguments)
@@ -77,7 +82,7 @@ def trained(root: Path, name: str, arguments: list[str]) -> Run:
         train([*arguments, *here, *going_on(folder)])
         run = finished(folder)
     if run is None:
-        raise RuntimeError(f"the training in {folder} wrote no results.json")
+        raise InputError(f"the training in {folder} wrote no results.json, which the experiment needs")
     return run
 
 
@@ -90,7 +95,7 @@ def tested(root: Path, run: Run, *arguments: str) -> Run:
         arguments: Arguments of `train.py`; the value of each is appended to the run's name.
 
     Raises:
-        RuntimeError: The test has left no results.
+        InputError: The test has left no results.
     """
     name = "_".join([experiment_of(run.folder.parent), *(argument.rpartition("=")[2] for argument in arguments)])
     folder = root / f"{name}-test"  # as the command line names it
@@ -100,7 +105,7 @@ def tested(root: Path, run: Run, *arguments: str) -> Run:
         train(["test", f"--ckpt_path={run.checkpoint}", *arguments, *here])
         found = finished(folder)
     if found is None:
-        raise RuntimeError(f"the test in {folder} wrote no results.json")
+        raise InputError(f"the test in {folder} wrote no results.json, which the experiment needs")
     return found
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqsum.data.sine_curves import SineCurves, draw_curves
 from seqsum.experiments.files import save, save_table
-from seqsum.experiments.runs import Run, trained
+from seqsum.experiments.runs import Run, trained, training_seconds
 from seqsum.figures.continuations import plot_continuations, plot_drift
 from seqsum.inspect.restore import load
 from seqsum.module import SequenceModule, parts_of
@@ -21,7 +21,7 @@ from seqsum.networks.budget import largest_size
 from seqsum.networks.free_run import free_run
 from seqsum.objectives import NextSample
 from seqsum.objectives.next_sample_shown import GIVEN, spread_curves
-from seqsum.options import at_least
+from seqsum.options import a_seed, at_least
 
 CELLS = ("rnn", "lstm", "gru", "irnn")
 SHOWN_STEPS = (1, 10, 30, 100, 300)
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", action=at_least(1), default=5_067, help="largest number of parameters of a network")
     parser.add_argument("--steps", action=at_least(1), default=300, help="steps to continue")
     parser.add_argument(
-        "--seeds", nargs="+", action=at_least(0), default=[0, 1, 2], help="curves are drawn for the first seed"
+        "--seeds", nargs="+", action=a_seed(), default=[0, 1, 2], help="curves are drawn for the first seed"
     )
     parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --")
 
@@ -102,5 +102,5 @@ def row(cell: str, seed: int, run: Run, errors: Tensor) -> dict[str, Any]:
         "next sample": round(math.sqrt(run.results["test"]["test/mse"]), 4),
         **{f"{step} on": round(float(errors[step - 1]), 4) for step in SHOWN_STEPS if step <= len(errors)},
         "worse than 0 from": int(worse[0]) + 1 if len(worse) > 0 else None,
-        "training, s": round(run.results["seconds"]["fit"]),
+        "training, s": training_seconds([run]),
     }

@@ -15,7 +15,7 @@ from seqsum.experiments.runs import Run, accuracies, spread, trained
 from seqsum.figures.error_panels import plot_error_panels
 from seqsum.networks.hidden_layers import HiddenActivation
 from seqsum.networks.weight_starts import WeightStart
-from seqsum.options import at_least
+from seqsum.options import a_seed, at_least
 
 SIZES = (16, 64, 256)
 EPOCHS = 3
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sizes", nargs="+", action=at_least(1), default=list(SIZES), help="hidden units")
     parser.add_argument("--activations", nargs="+", choices=activations, default=list(activations))
     parser.add_argument("--starts", nargs="+", choices=starts, default=list(STARTS), help="starts of both layers")
-    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0])
+    parser.add_argument("--seeds", nargs="+", action=a_seed(), default=[0])
     parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --, such as --data.root=…")
 
 

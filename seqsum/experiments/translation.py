@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, get_args
 from seqsum.data.pairs.translated import TranslatedTexts
 from seqsum.errors import InputError
 from seqsum.experiments.files import save, save_table
-from seqsum.experiments.runs import Run, tested, trained
+from seqsum.experiments.runs import Run, tested, trained, training_seconds
 from seqsum.figures.attention import Attended, plot_attention
 from seqsum.inspect.restore import load
 from seqsum.networks.decoders import Attends
 from seqsum.objectives import NextToken
 from seqsum.objectives.next_token_shown import translate
-from seqsum.options import at_least
+from seqsum.options import a_seed
 from seqsum.recurrent.cells import Attention
 
 GREEDY = "--model.objective.beams=1"
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     attentions, times = get_args(Attention), get_args(Attends)
     parser.add_argument("--attentions", nargs="+", choices=attentions, default=list(attentions))
     parser.add_argument("--attends", nargs="+", choices=times, default=list(times), help="when decoders attend")
-    parser.add_argument("--seeds", nargs="+", action=at_least(0), default=[0])
+    parser.add_argument("--seeds", nargs="+", action=a_seed(), default=[0])
     parser.add_argument("arguments", nargs="*", help="other flags for all trainings, after --, such as --data.root=…")
 
 
@@ -74,7 +74,7 @@ def row(set_up: SetUp, runs: list[Run], options: argparse.Namespace) -> dict[str
         "perplexity": round(mean(test["test/perplexity"] for test in tests), 3),
         "BLEU, greedy": round(mean(greedy), 2),
         "BLEU, beams": round(mean(test["test/bleu"] for test in tests), 2),
-        "training, s": round(mean(run.results["seconds"]["fit"] for run in runs)),
+        "training, s": training_seconds(runs),
     }
 
 

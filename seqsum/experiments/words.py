@@ -16,12 +16,12 @@ from seqsum.data.text import UNKNOWN, Vocabulary
 from seqsum.errors import InputError
 from seqsum.experiments.analogies import ANALOGIES, Solved, solve
 from seqsum.experiments.files import CPU, save
-from seqsum.experiments.runs import Run, accuracies, logged, spread, trained
+from seqsum.experiments.runs import Run, accuracies, logged, spread, trained, training_seconds
 from seqsum.figures.words import plot_words
 from seqsum.inspect.restore import load
 from seqsum.networks import WordVectors
 from seqsum.networks.nearest import cosine_to, nearest
-from seqsum.options import at_least, labels_of
+from seqsum.options import a_seed, labels_of
 from seqsum.tables import show, write, write_markdown
 
 MODES = ("skipgram", "cbow")
@@ -73,9 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["1000", "all"],
         help="numbers of labelled reviews, or all",
     )
-    parser.add_argument(
-        "--seeds", nargs="+", action=at_least(0), default=[0], help="vectors are those of the first seed"
-    )
+    parser.add_argument("--seeds", nargs="+", action=a_seed(), default=[0], help="vectors are those of the first seed")
     parser.add_argument("arguments", nargs="*", help="other flags for train.py, after --, such as --data.root=…")
 
 
@@ -119,8 +117,7 @@ def find(mode: str, path: str | None, options: argparse.Namespace) -> Model:
 
 def describe(mode: str, model: Model, solved: Sequence[Solved]) -> dict[str, Any]:
     """Make the row of a model: its test, its training, and its analogies."""
-    results = model.run.results if model.run else {"test": {}, "seconds": {}}
-    test, seconds = results["test"], results["seconds"].get("fit")
+    test = model.run.results["test"] if model.run else {}
     right = sum(each.right for each in solved)
     return {
         "model": mode,
@@ -129,7 +126,7 @@ def describe(mode: str, model: Model, solved: Sequence[Solved]) -> dict[str, Any
         "test loss": f"{test['test/loss']:.4f}" if test else "–",
         "above all negatives": f"{test['test/accuracy']:.4f}" if test else "–",
         "analogies": f"{right} of {len(solved)}",
-        "training, s": str(round(seconds)) if seconds else "–",
+        "training, s": training_seconds([model.run] if model.run else []),
     }
 
 

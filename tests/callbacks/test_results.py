@@ -91,3 +91,12 @@ def test_a_training_without_steps_has_no_time_of_a_step():
     report = TestReport("words", 0)
     report.on_fit_end(None, None)
     assert [*report.seconds] == ["fit"]
+
+
+@pytest.mark.parametrize(("steps", "name"), [(0, "fit"), (7, "fit_after_resumption")])
+def test_seconds_of_a_training_that_went_on_are_not_called_those_of_all(steps, name):
+    report, trainer = TestReport("sum", 0), SimpleNamespace(global_step=steps)
+    report.on_fit_start(trainer, None)
+    report.on_train_start(trainer, None)
+    report.on_fit_end(trainer, None)
+    assert list(report.seconds) == [name]

@@ -56,6 +56,12 @@ def test_small_gradients_are_not_clipped():
     assert by_distance == clipped
 
 
+def test_without_a_gradient_nothing_is_clipped():
+    by_distance, clipped, before, after = gradients(open_rnn(0.5), -positive_inputs(), READOUT, 5.0)
+    assert by_distance == clipped == [float(READOUT.abs().mean())] + [0.0] * (T - 1)
+    assert before == after == 0
+
+
 def test_weight_gradient_is_that_of_the_mean_loss_of_the_whole_loop():
     cell, inputs = LSTMCell(H, H).double(), torch.randn(T, B, H, dtype=torch.float64)
     _, _, before, _ = gradients(cell, inputs, READOUT, 1e9)

@@ -9,7 +9,7 @@ import pytest
 
 from seqsum.errors import InputError
 from seqsum.experiments import runs
-from seqsum.experiments.runs import trained
+from seqsum.experiments.runs import Run, trained, training_seconds
 
 
 @pytest.fixture
@@ -94,3 +94,16 @@ def test_what_a_run_and_its_interrupted_part_logged_is_read_by_the_steps_done(tr
     assert runs.logged(found, "val/accuracy") == {10: 0.5, 20: 0.75, 30: 0.8}
     assert runs.logged(found, "train/loss") == {30: 1.0}
     assert runs.logged(found, "other") == {}
+
+
+def test_an_interrupted_training_has_no_seconds(tmp_path):
+    seconds = [{"fit": 2.0}, {"fit_after_resumption": 90.0}, {"fit": 5.4}]
+    runs_ = [Run(tmp_path, {"seconds": each}) for each in seconds]
+    assert training_seconds(runs_) == 4
+    assert training_seconds(runs_[1:2]) == "–"
+
+
+def test_a_training_that_leaves_no_results_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(runs, "train", lambda arguments: None)  # as with --trainer.fast_dev_run
+    with pytest.raises(InputError, match=r"wrote no results\.json"):
+        trained(tmp_path, "lstm", [])
