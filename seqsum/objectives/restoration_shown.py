@@ -14,6 +14,7 @@ from seqsum.figures.page import Table
 from seqsum.figures.restored import plot_restored
 from seqsum.objectives import captions
 from seqsum.objectives.evaluation import Evaluation, Prediction, Shown
+from seqsum.objectives.masks import scored_steps
 
 IMAGES = 12  # drawn; more would be too small to see
 Answers = Callable[[Tensor, Batch], Tensor]  # an objective's, from outputs (B, S, 1) to pixels (B, S)
@@ -36,7 +37,8 @@ def show_restored(prediction: Prediction) -> Shown | None:
     inputs, targets = (torch.cat([batch[part] for batch in prediction.batches]) for part in (0, 1))
     pixels = torch.cat([*prediction.answers])
     sources = data.own.names_of_first(len(pixels))
-    errors = (pixels - targets).square().mean(dim=1).tolist()
+    pairs = zip(prediction.answers, prediction.batches, strict=True)
+    errors = torch.cat([_squared_errors(answers, batch) for answers, batch in pairs]).tolist()
     rows = [(source, f"{error:.4f}") for source, error in zip(sources, errors, strict=True)]
     table = Table(("image", "mean squared error"), rows)
     figures = {}
@@ -47,6 +49,12 @@ def show_restored(prediction: Prediction) -> Shown | None:
     page = captions.sections(figures)
     page[0] = page[0]._replace(table=table)
     return Shown(tables=[table], figures=figures, page=[*page, *captions.skipped(data.own)])
+
+
+def _squared_errors(pixels: Tensor, batch: Batch) -> Tensor:
+    """Compute the mean squared error of each image `(B,)`, over the pixels that a test scores."""
+    scored = scored_steps(batch.targets, batch.scored)
+    return ((pixels - batch.targets).square() * scored).sum(dim=1) / scored.sum(dim=1)
 
 
 def _draw(data: LabelledImages, batch: Batch, pixels: Tensor) -> Figure:
