@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from seqsum.check.constructing import describe_error
+from seqsum.check.places import place_of
 from seqsum.check.result import USER_ERRORS, Fault, Result
 from seqsum.check.subject import Subject
 
@@ -63,7 +64,9 @@ def run_check(check: Check, subject: Subject, earlier: dict[str, Result]) -> Res
     except USER_ERRORS as error:  # the user's: whatever it is, it is a finding
         where = subject.place_in(error)
         message = f"{describe_error(error)}, raised {'here' if where else 'while the cell was checked'}"
-        return to_result(check, Fault(message, expected=check.explanation, where=where or subject.where()))
+        lacks = isinstance(error, NotImplementedError)  # a method that the class must define
+        where = where or (place_of(subject.kind) if lacks else subject.where())
+        return to_result(check, Fault(message, expected=check.explanation, where=where))
     return Result(check.name, check.title, "passed", remark or "", data=subject.pictures)
 
 

@@ -198,7 +198,7 @@ def test_a_line_below_a_decorator_is_shown_with_the_users_file():
 @pytest.mark.parametrize(
     ("cell", "check", "says", "line"),
     [
-        (NoProject, "projects", "NoProject must define `project`", "test_making.py"),
+        (NoProject, "projects", "NoProject must define `project`", ", `NoProject`"),
         (NoSuper, "made", "raised AttributeError: cannot assign module before Module.__init__() call", "nn.Linear"),
         (Computed, "made", "`self.scale` is computed from parameters once", "self.scale = nn.Parameter"),
         (Uncopied, "made", "it can't be copied: TypeError: cannot pickle 'generator' object", "test_making.py"),
