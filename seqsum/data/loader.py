@@ -30,16 +30,17 @@ class BatchLoader(DataLoader[Served]):
             self.served += 1
             yield batch
 
-    @property
-    def rows(self) -> int | None:
-        """Sequences in a batch of all processes, if its sampler knows."""
-        return getattr(self.sampler, "rows", None)
-
     def state_dict(self) -> dict[str, Any]:
-        return {"served": self.served, "rows": self.rows}
+        return {"served": self.served}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.left_out = state["served"]
+
+
+def batch_size_of(loader: Any) -> int | None:
+    """Return how many sequences a batch has, if the loader knows: of all processes where its sampler deals to them."""
+    rows: int | None = getattr(getattr(loader, "sampler", None), "rows", None)
+    return getattr(loader, "batch_size", None) if rows is None else rows
 
 
 def keeps_its_place(loader: Any) -> bool:

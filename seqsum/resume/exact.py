@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from seqsum.console import print_line
 from seqsum.data.base import Batch
-from seqsum.data.loader import BatchLoader, keeps_its_place
+from seqsum.data.loader import BatchLoader, batch_size_of, keeps_its_place
 from seqsum.resume.lightning_state import (
     Place,
     batches_done,
@@ -51,6 +51,7 @@ class ExactResume(Callback):
         self.sums: dict[str, Any] = {}
         self.loaders: list[dict[str, Any]] = []
         self.within = 0
+        self.batch_size: int | None = None  # with which these batches were made, if it is known
         self.validation_due = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
@@ -72,7 +73,7 @@ class ExactResume(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         place = place_of(trainer, checkpoint["loops"]["fit_loop"], self.validated)
-        checkpoint["place"] = place._asdict()
+        checkpoint["place"] = place._replace(batch_size=batch_size_of(trainer.train_dataloader))._asdict()
         checkpoint["metric_sums"] = {} if place.epoch_finished else metric_sums(pl_module)
         if self.experiment is not None:
             checkpoint["experiment"] = self.experiment
@@ -83,7 +84,7 @@ class ExactResume(Callback):
             go_on_at(loops, place)
             self.steps, self.sums, self.loaders = place.steps, checkpoint["metric_sums"], loader_states(loops)
             self.within = 0 if place.epoch_finished else batches_done(loops)
-            self.validation_due = place.validation_due
+            self.validation_due, self.batch_size = place.validation_due, place.batch_size
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if 0 < trainer.num_training_batches <= self.within and not self.validation_due:
@@ -92,12 +93,12 @@ class ExactResume(Callback):
         loader: Any = trainer.train_dataloader
         for state in self.loaders if keeps_its_place(loader) else ():
             loader.load_state_dict(state)
-            before, now = state.get("rows"), getattr(loader, "rows", None)
-            if self.within and before and now and before != now and trainer.is_global_zero:
-                print_line(
-                    f"The checkpoint is from within an epoch: {self.within} batches of {before} sequences are done. As "
-                    f"many of {now} are left out now: some sequences come {'twice' if now < before else 'never'} in it"
-                )
+        before, now = self.batch_size, batch_size_of(loader)
+        if self.within and before and now and before != now and trainer.is_global_zero:
+            print_line(
+                f"The checkpoint is from within an epoch: {self.within} batches of {before} sequences are done. As "
+                f"many of {now} are left out now: some sequences come {'twice' if now < before else 'never'} in it"
+            )
         for name, metric in training_metrics(pl_module):
             if name in self.sums:
                 load_sums(metric, self.sums[name], trainer.is_global_zero)

@@ -145,11 +145,13 @@ class Place(NamedTuple):
         epoch_finished: Whether the epoch is finished.
         validation_due: Whether a validation is due after the last training batch, or was interrupted.
         steps: Number of training steps done.
+        batch_size: Sequences in a batch, if the loader knows.
     """
 
     epoch_finished: bool
     validation_due: bool
     steps: int
+    batch_size: int | None = None  # not in older checkpoints
 
 
 def place_of(trainer: Trainer, loops: dict[str, Any], validated: bool) -> Place:

@@ -74,12 +74,12 @@ class ByEpoch(Sampler[int]):
 class Own(SequenceData):
     """Loaders of one kind."""
 
-    def __init__(self, kind: str = "rows", workers: int = 0, root: str = "") -> None:
+    def __init__(self, kind: str = "rows", workers: int = 0, batch_size: int = 8, root: str = "") -> None:
         super().__init__()
-        self.kind, self.workers = kind, workers
+        self.kind, self.workers, self.batch_size = kind, workers, batch_size
 
     def train_dataloader(self) -> Any:
-        options: dict[str, Any] = {"batch_size": 8, "collate_fn": _collate, "num_workers": self.workers}
+        options: dict[str, Any] = {"batch_size": self.batch_size, "collate_fn": _collate, "num_workers": self.workers}
         if self.kind == "counted":
             return Counted()
         if self.kind == "stream":

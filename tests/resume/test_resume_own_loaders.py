@@ -51,3 +51,13 @@ def test_training_goes_on_exactly_within_and_between_epochs(here, capfd, options
     said = capfd.readouterr()
     assert said.out.count("batches of this epoch that are done are read again, and skipped") == within
     assert "not resumable" not in said.out + said.err
+
+
+def test_another_batch_size_within_an_epoch_is_said(here, capfd):
+    train = trainer_of(here, FLAGS, every=1)
+    train("undisturbed", ROWS)
+    capfd.readouterr()
+    checkpoint = "undisturbed/small/version_0/checkpoints/step=2.ckpt"
+    train("resumed", ROWS, "--data.batch_size=4", "--model.schedule=constant", f"--ckpt_path={checkpoint}")
+    said = capfd.readouterr().out
+    assert "2 batches of 8 sequences are done. As many of 4 are left out now: some sequences come twice" in said
