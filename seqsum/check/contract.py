@@ -181,8 +181,9 @@ def finite(subject: Subject) -> None:
     ):
         if not tensor.isfinite().all():
             wrong = tensor[~tensor.isfinite()]
+            spoilt = [weight for weight, values in subject.parameters().items() if not values.isfinite().all()]
             raise Fault(
-                f"the {name} is not finite",
+                f"the {name} is not finite" + (f", nor is the weight `{spoilt[0]}`" if spoilt else ""),
                 expected="numbers: no logarithm or root of what may be negative, no division by what may be 0, and "
                 "weights that are given values (`torch.empty` gives none)",
                 came=f"{wrong[0].item()} in {len(wrong)} of {tensor.numel()} places",
@@ -191,7 +192,7 @@ def finite(subject: Subject) -> None:
             )
 
 
-@check("`gates` gives what `gate_names` names", needs=("shapes",))
+@check("`gates` gives what `gate_names` names", needs=("shapes", "finite"))
 def gates_named(subject: Subject) -> None:
     """`gates` gives a tensor for each of `gate_names`, and for all steps at once the same as for one."""
     cell = subject.fresh()

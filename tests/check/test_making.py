@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
+import seqsum
 from seqsum import RecurrentCell, check_cell
 from seqsum.check import places
 
@@ -405,4 +406,13 @@ def test_an_instance_that_was_changed_is_checked_itself_whatever_its_sizes(sizes
     cell.plain.scale = 1.0
     with torch.no_grad():
         cell.plain.linear.weight[0, 0] = torch.nan
-    assert [result.check for result in check_cell(cell, like="rnn").failures] == ["finite"]
+    report = check_cell(cell, like="rnn")
+    assert [result.check for result in report.failures] == ["finite"]
+    assert report.find("finite").message == "the output is not finite, nor is the weight `plain.linear.weight`"
+
+
+def test_of_a_known_cell_with_a_weight_that_is_nan_nothing_else_is_said():
+    cell = seqsum.LSTMCell(8, 8)
+    with torch.no_grad():
+        cell.weight_hh[0, 0] = torch.nan
+    assert [result.check for result in check_cell(cell, like="lstm").failures] == ["finite"]
