@@ -40,9 +40,9 @@ class Seeds(Callback):
         found = generators_of(trainer.train_dataloader) if self.draws else []
         self.generators = [(generator, generator.initial_seed()) for generator in found]
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from outside
-        within = max((each.within for each in callbacks if isinstance(each, ExactResume)), default=0)
-        if self.draws and 0 < within < trainer.num_training_batches:
-            self._go_on_within(trainer, within)
+        done = next((each.within for each in callbacks if isinstance(each, ExactResume)), None)
+        if self.draws and done is not None and done < trainer.num_training_batches:
+            self._go_on_within(trainer, done)
 
     def _go_on_within(self, trainer: Trainer, done: int) -> None:
         """Begin the epoch again, and skip the batches that are done, unless the loader does so by itself."""
@@ -51,7 +51,7 @@ class Seeds(Callback):
                 sampler.set_epoch(trainer.current_epoch)
         self._begin(trainer)
         if not keeps_its_place(trainer.train_dataloader):
-            if trainer.is_global_zero:
+            if done and trainer.is_global_zero:
                 print_line(f"The {done} batches of this epoch that are done are read again, and skipped")
             for place in range(done):  # with the numbers that were drawn for each
                 skip_batch(trainer)

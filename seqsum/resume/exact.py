@@ -35,7 +35,7 @@ class ExactResume(Callback):
         experiment: Name of the experiment, saved in checkpoints so that later runs belong to it.
 
     Attributes:
-        within: Batches that are done of the epoch within which the training goes on.
+        within: Batches that are done of the epoch within which the training goes on; None if it begins with an epoch.
     """
 
     def __init__(self, experiment: str | None = None) -> None:
@@ -50,7 +50,7 @@ class ExactResume(Callback):
         self.steps: int | None = None  # what Lightning must have counted before the next training step
         self.sums: dict[str, Any] = {}
         self.loaders: list[dict[str, Any]] = []
-        self.within = 0
+        self.within: int | None = None
         self.batch_size: int | None = None  # with which these batches were made, if it is known
         self.validation_due = True
 
@@ -83,20 +83,21 @@ class ExactResume(Callback):
             place, loops = Place(**checkpoint["place"]), checkpoint["loops"]["fit_loop"]
             go_on_at(loops, place)
             self.steps, self.sums, self.loaders = place.steps, checkpoint["metric_sums"], loader_states(loops)
-            self.within = 0 if place.epoch_finished else batches_done(loops)
+            self.within = None if place.epoch_finished else batches_done(loops)
             self.validation_due, self.batch_size = place.validation_due, place.batch_size
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if 0 < trainer.num_training_batches <= self.within and not self.validation_due:
+        done = self.within or 0
+        if 0 < trainer.num_training_batches <= done and not self.validation_due:
             end_epoch(trainer)  # Lightning expects a validation there, and would train a batch more
         # Lightning doesn't if a schedule has asked for the number of batches before
         loader: Any = trainer.train_dataloader
         for state in self.loaders if keeps_its_place(loader) else ():
             loader.load_state_dict(state)
         before, now = self.batch_size, batch_size_of(loader)
-        if self.within and before and now and before != now and trainer.is_global_zero:
+        if done and before and now and before != now and trainer.is_global_zero:
             print_line(
-                f"The checkpoint is from within an epoch: {self.within} batches of {before} sequences are done. As "
+                f"The checkpoint is from within an epoch: {done} batches of {before} sequences are done. As "
                 f"many of {now} are left out now: some sequences come {'twice' if now < before else 'never'} in it"
             )
         for name, metric in training_metrics(pl_module):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Sampler
 
 from seqsum.data import Batch, SequenceData
@@ -69,6 +70,17 @@ class ByEpoch(Sampler[int]):
 
     def __len__(self) -> int:
         return len(Noisy())
+
+
+class SavesWithin(Callback):
+    """Saves a checkpoint within a batch of the first epoch, before it is read by the network."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.current_epoch == 0 and trainer.fit_loop.batch_idx == self.batch:
+            trainer.save_checkpoint("within.ckpt")
 
 
 class Own(SequenceData):

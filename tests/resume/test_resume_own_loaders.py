@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from seqsum.resume.exact import ExactResume
 from tests.resume.from_steps import assert_goes_on_exactly, trainer_of
@@ -20,7 +21,7 @@ def test_a_training_after_one_that_went_on_begins_at_the_beginning():
     resume = ExactResume()
     resume.within, resume.loaders, resume.steps = 3, [{"served": 3}], 3
     resume.setup(None, None, "fit")  # before a checkpoint is read, if there is one
-    assert (resume.within, resume.loaders, resume.steps) == (0, [], None)
+    assert (resume.within, resume.loaders, resume.steps) == (None, [], None)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,13 @@ def test_another_batch_size_within_an_epoch_is_said(here, capfd):
     train("resumed", ROWS, "--data.batch_size=4", "--model.schedule=constant", f"--ckpt_path={checkpoint}")
     said = capfd.readouterr().out
     assert "2 batches of 8 sequences are done. As many of 4 are left out now: some sequences come twice" in said
+
+
+@pytest.mark.parametrize(("kind", "batch"), [("rows", 0), ("rows", 6), ("stream", 3), ("stream", 6)])
+def test_a_batch_within_which_a_checkpoint_was_written_is_trained_on_again(here, kind, batch):
+    """6 is the last one of the epoch."""
+    train = trainer_of(here, [*FLAGS, f"--data.kind={kind}", "--model.schedule=constant"], every=1)
+    saving = ["--trainer.callbacks+=tests.resume.own_loaders.SavesWithin", f"--trainer.callbacks.batch={batch}"]
+    undisturbed = train("undisturbed", *saving)["state_dict"]
+    resumed = train("resumed", "--ckpt_path=within.ckpt")["state_dict"]
+    assert all(torch.equal(weight, resumed[name]) for name, weight in undisturbed.items())
