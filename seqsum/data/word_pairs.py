@@ -41,7 +41,8 @@ class WordPairs(ReviewData):
     Each run of 32 rows shares its negatives (Ji et al., 2016), so their scores are one matrix product. Where a negative
     is the right answer, the objective leaves it out.
 
-    Random numbers depend on the seed, the epoch, the step, and the review and place of a word alone.
+    Random numbers depend on the seed, the epoch, the step, and the review and place of a word alone. But runs of 32
+    rows are of a process's own reviews, so with another number of processes or batch size they share other negatives.
 
     Args:
         mode: `skipgram`, which predicts the neighbours from the word, or `cbow`, the word from its neighbours.

@@ -28,6 +28,15 @@ def leaves(layer, inputs, state):
     return [*layer.parameters(), inputs, *(state if isinstance(state, tuple) else (state,))]
 
 
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+@pytest.mark.parametrize("layer", [RNN, LSTM, GRU])
+def test_gradients_of_a_single_column_have_the_strides_of_the_weights(layer, backend):
+    """Else DDP warns."""
+    made = layer(1, 1, backend=backend)
+    made(torch.randn(T, B, 1))[0].sum().backward()
+    assert all(weight.grad.stride() == weight.stride() for weight in made.parameters())
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
 @pytest.mark.parametrize("kind", KINDS)
