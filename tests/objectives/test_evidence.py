@@ -13,6 +13,7 @@ from seqsum.data.base import Batch, unlabelled
 from seqsum.networks import Embed, ReadoutName, build_network
 from seqsum.objectives.classification import class_logits
 from seqsum.objectives.evidence import LONGEST, changes_of_words, judge, log_odds
+from tests.covering import covering
 from tests.objectives.texts import Texts, WeightOfWords
 
 CPU = torch.device("cpu")
@@ -36,13 +37,15 @@ def test_padding_is_told_from_words(before, masked):
     data, network = Texts(["good bad"], steps=5, before=before, masked=masked), WeightOfWords()
     verdict = judge(network, data, data.own.texts[0], CPU, class_logits)
     assert verdict.read.changes == pytest.approx([2, -3])
+    first = 3 * 0.25 if before and not masked else 0
+    assert verdict.read.chances == pytest.approx([1 / (1 + math.exp(-first - odds)) for odds in (2, -1)])
     assert verdict.padding == pytest.approx(0 if masked else 3 * 0.25)
     assert sum(verdict.read.changes) + verdict.padding == pytest.approx(math.log((1 - verdict.chance) / verdict.chance))
 
 
-@pytest.mark.parametrize("classes", [1, 2, 4])
-@pytest.mark.parametrize("bidirectional", [True, False])
-@pytest.mark.parametrize("readout", get_args(ReadoutName)[1:])
+@pytest.mark.parametrize(
+    ("readout", "bidirectional", "classes"), covering(get_args(ReadoutName)[1:], (True, False), (1, 2, 4))
+)
 def test_changes_of_every_readout_add_up_to_its_answer(readout, bidirectional, classes):
     torch.manual_seed(0)
     network = build_network(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -11,11 +12,12 @@ from torch import nn
 from seqsum.data import Batch
 from seqsum.errors import InputError
 from seqsum.figures.page import make_files, mark_up
-from seqsum.objectives import Evaluation, Look, Prediction, TextClassification
+from seqsum.objectives import Evaluation, Look, Prediction, TextClassification, text_classification_shown
 from seqsum.objectives.evidence import LONGEST
 from seqsum.objectives.mistakes import surest_mistakes
 from seqsum.objectives.text_classification_shown import COLOURED, NAMELESS, PADDED, PRINTED
 from tests.objectives.batches import labelled
+from tests.objectives.drawn import draw_nothing
 from tests.objectives.texts import Texts, WeightOfWords
 
 
@@ -96,10 +98,20 @@ def test_figures_of_a_test_have_names_and_those_of_a_validation_no_mistakes():
     assert set(TextClassification().figures(evaluation("val"))) == {"accuracy_by_length"}
 
 
-def test_lengths_are_those_of_the_words_whether_padding_is_masked_or_not():
-    for masked in (True, False):
-        axes = TextClassification().figures(evaluation(masked=masked))["accuracy_by_length"].axes[0]
-        assert [label.get_text() for label in axes.get_xticklabels()] == ["1–4\n6"]
+@pytest.mark.parametrize(
+    ("options", "lengths"),
+    [
+        ({}, [3, 1, 3, 1, 1, 4]),  # of the words, in the order of the batches
+        ({"masked": False}, [3, 1, 3, 1, 1, 4]),
+        ({"of_all": True}, [3, 1, 3, 1, 1, 4]),  # of which texts is not known, but of how many steps
+        ({"of_all": True, "masked": False}, [4] * 6),
+    ],
+)
+def test_accuracy_by_length_takes_each_answer_with_the_length_of_its_text(monkeypatch, options, lengths):
+    draw_nothing(monkeypatch, text_classification_shown, "plot_accuracy_by_length")
+    given = TextClassification().figures(evaluation("val", **options))["accuracy_by_length"].given
+    assert given.lengths.tolist() == lengths
+    assert given.right.tolist() == [False, True, False, True, False, True]
 
 
 def test_where_processes_share_a_split_texts_are_not_named():
@@ -124,11 +136,11 @@ def test_page_of_a_test_shows_mistakes_and_other_texts_word_by_word():
         ("1.txt", "yes", "no 0.953", "bad"),
     ]
     mistakes = by_title["Mistakes, word by word"].html
-    assert mistakes.count("<strong>") == 2, "as many as were asked for"
+    assert re.findall(r"<strong>(.*?)</strong>", mistakes) == ["5.txt", "3.txt"], "as many as were asked for"
     assert "<strong>3.txt</strong>: no (label: yes), probability 0.996; read: all 3 words" in mistakes
     assert '−3.00, then yes with probability 0.002"' in mistakes
     assert "&lt;script&gt;</span>" in mistakes
-    assert by_title["Other texts"].html.count("<strong>") == 2
+    assert re.findall(r"<strong>(.*?)</strong>", by_title["Other texts"].html) == ["3.txt", "0.txt"]
     page = page_of(sections)
     assert "<script" not in page
     assert "http" not in page, "a page stands alone"
