@@ -28,26 +28,27 @@ def network_of(encoder):
     return StepNetwork(10, encoder).eval()
 
 
-def evaluate(data, network, wrong=(), rows=True):
-    """An evaluation of 40 test images, whose answers are right except at some places: those to the next class."""
-    batches = [data.gather(IndexBatch("test", torch.arange(start, start + 20).unsqueeze(1), 0)) for start in (100, 120)]
+def evaluate(data, network, wrong=(), rows=True, split="test"):
+    """An evaluation of 40 images, whose answers are right except at some places: those to the next class."""
+    batches = [data.gather(IndexBatch(split, torch.arange(start, start + 20).unsqueeze(1), 0)) for start in (100, 120)]
     answers = torch.cat([batch.targets for batch in batches]).squeeze(1)
     logits = torch.zeros(40, 1, 10)
     for place, answer in enumerate(answers.tolist()):
         said = (answer + 1) % 10 if place in wrong else answer
         logits[place, 0, said] = 2.0 + (wrong.index(place) if place in wrong else 0)
     kept = [batch._replace(inputs=batch.inputs[:0], rows=batch.rows if rows else None) for batch in batches]
-    return Evaluation("test", network, data, batches[0], kept, logits.split(20))
+    return Evaluation(split, network, data, batches[0], kept, logits.split(20))
 
 
 def said(figure):
     return [text.get_text() for text in figure.axes[0].texts]
 
 
-def test_misread_images_are_drawn_the_surest_first(data):
-    evaluation = evaluate(data, network_of(Flatten(784)), wrong=[7, 33])
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_misread_images_are_drawn_the_surest_first(data, split):
+    evaluation = evaluate(data, network_of(Flatten(784)), wrong=[7, 33], split=split)
     figure = Classification(scored="every").figures(evaluation)["misread"]
-    labels = data.splits["test"].labels
+    labels = data.splits[split].labels
     right = [int(labels[133]), int(labels[107])]  # the second wrong answer is the surer one
     texts = said(figure)
     assert texts[0] == "2 of 2 mistakes among 40 images: those that the network was surest of"
@@ -55,7 +56,7 @@ def test_misread_images_are_drawn_the_surest_first(data):
     assert texts[1::2] == [f"✗ {(label + 1) % 10} {chance:.3f}" for label, chance in zip(right, chances, strict=True)]
     assert [text[:4] for text in texts[2::2]] == [f"is {label}" for label in right]
     pasted = torch.tensor(figure.axes[0].images[0].get_array()[..., 0])
-    torch.testing.assert_close(1 - pasted, data.splits["test"].images[133] / 255, check_dtype=False)
+    torch.testing.assert_close(1 - pasted, data.splits[split].images[133] / 255, check_dtype=False)
 
 
 def test_without_mistakes_or_without_rows_none_are_drawn(data):

@@ -8,6 +8,7 @@ import sacrebleu
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from seqsum.data import Translation
 from seqsum.data.base import Batch
@@ -82,8 +83,8 @@ def network(data):
     return EncoderDecoder(**sizes, hidden_size=6, embedding_size=5).eval()
 
 
-def batches(data):
-    return [data.gather(table) for table in data.test_dataloader()]
+def batches(data, split="test"):
+    return [data.gather(table) for table in getattr(data, f"{split}_dataloader")()]
 
 
 def written_wrongly(data, batch, rows):
@@ -141,20 +142,21 @@ def test_a_network_that_can_not_write_is_named(data):
         NextToken(V).predict(StepNetwork(3), batches(data)[0])
 
 
-def evaluate(data, network):
-    found = batches(data)
+def evaluate(data, network, split):
+    found = batches(data, split)
     with torch.no_grad():
         outputs = [network(batch) for batch in found]
-    return Evaluation("test", network, data, found[0], [b._replace(inputs=b.inputs[:0]) for b in found], outputs)
+    return Evaluation(split, network, data, found[0], [b._replace(inputs=b.inputs[:0]) for b in found], outputs)
 
 
 def cut_off(ids: list[int]) -> str:
     return "" if END in ids else f" … (cut off after {len(ids)} tokens)"
 
 
-def test_sentences_stand_beside_references_and_translations(data, network):
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_sentences_stand_beside_references_and_translations(data, network, split):
     objective = NextToken(network.output_size, beams=2, longest=6)
-    evaluation = evaluate(data, network)
+    evaluation = evaluate(data, network, split)
     rows = evaluation.first.rows.flatten().tolist()
     title, *_ = sections = objective.report(evaluation, Look(sequences=3))
     assert [section.name for section in sections[1:]] == ["attention_1", "attention_2", "attention_3"]
@@ -162,7 +164,7 @@ def test_sentences_stand_beside_references_and_translations(data, network):
     tokens = objective.predict(network, evaluation.first)
     lines = objective.texts(evaluation)["translations"].splitlines()
     for place, (source, reference, translation) in enumerate(title.table.rows):
-        pair = data.pair_of("test", rows[place])
+        pair = data.pair_of(split, rows[place])
         assert (source, reference) == pair
         ids = tokens[place].tolist()
         assert translation == data.vocabularies.target.decode(ids) + cut_off(ids)
@@ -222,6 +224,25 @@ def test_maps_have_a_row_for_each_word_and_for_the_end_if_it_was_written(network
     assert (rows[-1] == "<end>") == ends
     assert shown.tables[0].rows[0][1] == own.vocabularies.target.decode(ids) + cut_off(ids)
     assert ("cut off after 4 tokens" in shown.tables[0].rows[0][1]) == (not ends)
+
+
+class AttendsByToken(nn.Module):
+    """Attends to every step of the source by a thousandth of the number of the token that it writes."""
+
+    def attention(self, batch):
+        return (batch.targets / 1_000).unsqueeze(2).expand(-1, -1, batch.inputs.shape[1])
+
+
+def test_maps_are_of_what_was_written_in_its_order():
+    own = Translation("made", texts=["tavi", "tavi quorl"])
+    own.setup("test")
+    own.setup("predict")
+    written = [[4, 9, 6, END, END], [8, 5, 7, END, END]]
+    answers = [torch.tensor([tokens]) for tokens in written]
+    shown = NextToken(V).show(Prediction(AttendsByToken(), own, list(own.predict_dataloader()), answers))
+    for figure, tokens in zip(shown.figures.values(), written, strict=True):
+        map_ = figure.axes[0].images[0].get_array()
+        assert (1_000 * map_[:, 0]).round().tolist() == tokens[:4]
 
 
 def test_maps_of_attention_share_their_colours_and_have_words_on_their_axes():

@@ -272,3 +272,8 @@ def test_names_leave_out_the_folder_that_all_are_in(sources, names):
     assert OwnDigits([OwnSequence(digits, sources)], [], []).names() == [names]
     apart = [OwnSequence(digits[:1], [source]) for source in sources]
     assert OwnDigits(apart, [], []).names() == [[name] for name in names]
+
+
+def test_names_of_the_first_digits_are_those_of_the_first_sequences():
+    sequences = [OwnSequence(torch.zeros(2, 28, 28), [f"{name}1.png", f"{name}2.png"]) for name in "abc"]
+    assert OwnDigits(sequences, [], []).names_of_first(3) == ["a1.png", "a2.png", "b1.png"]
