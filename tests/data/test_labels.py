@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from seqsum.data import DigitSums, Images
+from seqsum.data.digit_data import few_labels
+from seqsum.data.digits import Digits
 from seqsum.data.labels import choose_rows
 from seqsum.errors import InputError
 
@@ -69,6 +71,15 @@ def test_an_epoch_is_as_long_but_has_only_the_chosen_images(kind, mnist_root):
     assert torch.equal(few.splits["test"].labels, all_of.splits["test"].labels)
     assert "; of train only 20 different)" in few.describe()
     assert "different" not in all_of.describe()
+
+
+def test_images_are_repeated_in_turn():
+    digits = Digits(torch.arange(1_000).view(-1, 1, 1), torch.arange(1_000) % 10)
+    images, labels = few_labels(digits, 30, seed=0)
+    rows = images.flatten()
+    assert torch.equal(rows[30:], rows[:-30])
+    assert len(rows[:30].unique()) == 30
+    assert torch.equal(labels, rows % 10)
 
 
 def test_repetitions_of_an_image_are_warped_in_their_own_ways(mnist_root):

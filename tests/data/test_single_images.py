@@ -85,16 +85,29 @@ def test_a_warp_moves_all_colours_of_an_image_alike(cifar_root):
     torch.testing.assert_close(red, blue, atol=1e-5, rtol=0)
 
 
-def test_half_of_the_images_are_mirrored(cifar_root, monkeypatch):
-    monkeypatch.setattr(
-        "seqsum.data.augment.random_affine", lambda numbers, size: torch.eye(2, 3).repeat(len(numbers), 1, 1)
-    )
+@pytest.mark.parametrize(("dataset", "darkest"), [("mnist", 0), ("cifar10", 1)])
+def test_outside_of_an_image_in_grey_it_is_black_and_one_in_colours_goes_on(mnist_root, cifar_root, dataset, darkest):
+    data = make_data(cifar_root if dataset == "cifar10" else mnist_root, dataset)
+    data.splits["train"].images.fill_(255)
+    assert data.as_images(data.gather(table(8)).inputs).min().item() == pytest.approx(darkest, abs=1e-5)
+
+
+def test_half_of_the_images_are_mirrored_whichever_way_they_are_warped(cifar_root, monkeypatch):
+    drawn = []
+
+    def still(numbers, size):
+        drawn.append(numbers)
+        return torch.eye(2, 3).repeat(len(numbers), 1, 1)
+
+    monkeypatch.setattr("seqsum.data.augment.random_affine", still)
     data = make_data(cifar_root, "cifar10")
     images, plain = data.as_images(data.gather(table(50)).inputs), data.images_of("train", torch.arange(50))
     mirrored = (images - plain.flip(-1)).abs().amax(dim=(1, 2, 3)) < 1e-4
     kept = (images - plain).abs().amax(dim=(1, 2, 3)) < 1e-4
     assert torch.equal(mirrored, ~kept)
     assert 15 < mirrored.sum() < 35
+    alike = (mirrored.unsqueeze(1) == (drawn[0] < 0)).sum(0)  # with each number of the warp
+    assert 10 < alike.min() <= alike.max() < 40
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,9 @@ def test_a_dynamic_window_is_drawn_for_each_word():
     assert torch.equal(left, right), "the same to both sides"
     assert torch.equal(right, torch.arange(1, 4) <= reach.unsqueeze(1)), "without gaps"
     assert chisquare(reach.bincount(minlength=4)[1:].numpy()).pvalue > 1e-3
+    of_words = reach.view(600, 4)
+    for other in (of_words[1:], of_words[1:].roll(1, 1)):
+        assert (other == of_words[:-1]).float().mean() < 0.4, "another in another review, at this place or before"
 
 
 def test_what_is_drawn_for_a_word_does_not_depend_on_whether_it_was_likely_to_be_kept():
