@@ -27,11 +27,12 @@ from seqsum.inspect.__main__ import main
 from seqsum.inspect.look import report
 from seqsum.inspect.restore import load
 from seqsum.module import SequenceModule
-from seqsum.networks import ConvEncoder, Encoder, Flatten, SequenceNetwork, build_network
+from seqsum.networks import ConvEncoder, Flatten, SequenceNetwork, build_network
 from seqsum.objectives import Look, NextSample, Objective, Prediction, RunningSum, captions
 from seqsum.objectives.captions import describe_gates, section
 from seqsum.objectives.reading import encode, exact_by_length, read, read_right, sequences_of, trace_layers
 from tests.conftest import fail_downloads
+from tests.objectives.test_running_sum_shown import FirstPixel
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -326,15 +327,6 @@ def test_length_curve_matches_the_whole_network(here, checkpoint):
         targets = scan_targets(labels[rows])
         assert right == int((sums[:, -1] == targets[:, -1]).sum())
     assert 0 < scores[0].right < 200
-
-
-class FirstPixel(Encoder):
-    """An encoder that reads a digit from its first pixel."""
-
-    output_size = 1
-
-    def forward(self, inputs):
-        return ((inputs[:, 0, 0, :1] * 0.3081 + 0.1307) * 255).round()
 
 
 class Adder(nn.Module):
