@@ -31,7 +31,7 @@ def leaves(layer, inputs, state):
 @pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
 def test_gradients_of_a_single_column_have_the_strides_of_the_weights(backend):
     """Else DDP warns."""
-    for layer in (RNN(1, 1, backend=backend), LSTM(1, 1, backend=backend), GRU(1, 1, backend=backend)):
+    for layer in (RNN(1, H, backend=backend), LSTM(1, H, backend=backend), GRU(1, H, backend=backend)):
         layer(torch.randn(T, B, 1))[0].sum().backward()
         assert all(weight.grad.stride() == weight.stride() for weight in layer.parameters())
 
