@@ -1,11 +1,11 @@
-"""Batches of an evaluation are joined into one."""
+"""Batches of an evaluation are joined into one, and answers are shown for the steps that there are."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from seqsum.objectives import Evaluation
+from seqsum.objectives import Evaluation, Objective, Prediction
 from tests.objectives.batches import labelled
 
 OF_THREE, OF_TWO = torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.tensor([[7, 8]])
@@ -33,3 +33,14 @@ def test_without_masks_batches_of_one_length_need_none():
     batches = [labelled(OF_THREE)] * 2
     whole = Evaluation("val", torch.nn.Identity(), None, batches[0], batches, [torch.zeros(2, 3, 1)] * 2).join()
     assert whole.mask is None
+
+
+def test_each_sequence_of_a_prediction_has_answers_at_its_own_steps():
+    batches = [labelled(OF_THREE, torch.tensor([[True] * 3, [False, True, False]])), labelled(OF_TWO)]
+    answers = [batch.targets * 0.5 for batch in batches]
+    shown = Objective.show(None, Prediction(torch.nn.Identity(), None, batches, answers))
+    assert [(table.title, table.rows) for table in shown.tables] == [
+        ("Sequence 1", [("1", "0.5"), ("2", "1"), ("3", "1.5")]),
+        ("Sequence 2", [("1", "2.5")]),
+        ("Sequence 3", [("1", "3.5"), ("2", "4")]),
+    ]

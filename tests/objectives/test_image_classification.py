@@ -98,6 +98,9 @@ def test_any_convolution_is_drawn_by_its_name(data, encoder):
             feature_maps(network, evaluation.first, convolution), seen[0][0], rtol=1e-4, atol=1e-5
         )
         assert not convolution._forward_hooks
+        of_image = torch.tensor(figures[f"feature_maps_{name}"].axes[-1].images[0].get_array()[..., 0])
+        first = evaluation.first.inputs[0, 0, 0]
+        torch.testing.assert_close(1 - of_image, (first - first.min()) / (first.max() - first.min()), check_dtype=False)
     drawn = Classification(convolutions=[names[0]]).figures(evaluation)[f"filters_{names[0]}"]
     pixels = drawn.axes[0].images[0].get_array().filled(float("nan"))
     torch.testing.assert_close(
@@ -137,4 +140,8 @@ def test_a_users_images_get_an_answer_and_another_one(mnist_root, tmp_path, data
         for place, (sure, order) in enumerate(zip(*likeliest, strict=True))
     ]
     assert set(shown.figures) == {"own_images"}
-    assert said(shown.figures["own_images"])[1::2] == ["0.png", "1.png", "2.png"]
+    figure = shown.figures["own_images"]
+    assert said(figure)[1::2] == ["0.png", "1.png", "2.png"]
+    for drawn, batch in zip(figure.axes[0].images, batches, strict=True):
+        pixels = torch.tensor(drawn.get_array()[..., 0])
+        torch.testing.assert_close(1 - pixels, data.as_images(batch.inputs)[0, 0], check_dtype=False)

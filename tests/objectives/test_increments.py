@@ -60,5 +60,9 @@ def test_a_test_shows_which_digit_is_taken_for_which(operation):
     axes = Increments().figures(seen)["confusion"].axes[0]
     taken = {(text.get_position(), text.get_text()) for text in axes.texts if text.get_fontweight() == "bold"}
     assert taken == {((8, 3), "6")}
+    shorter = seen.batches[0].map(lambda tensor: tensor[:, :3])
+    unequal = seen._replace(batches=[batch, shorter], outputs=[outputs, outputs[:, :3]])
+    texts = Increments().figures(unequal)["confusion"].axes[0].texts
+    assert {text.get_text() for text in texts} == {"6", "12"}, "steps that the shorter sequences lack are not counted"
     other = seen._replace(data=SineCurves())
     assert Increments().figures(other) == {}

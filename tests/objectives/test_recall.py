@@ -1,4 +1,4 @@
-"""Copy memory: the loss scores all steps, the metrics only recall steps."""
+"""Copy memory: the loss scores all steps, the metrics only recall steps; figures show each sequence with its own."""
 
 import math
 
@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from seqsum.objectives import Recall
+from seqsum.data import Batch, CopyMemory
+from seqsum.objectives import Evaluation, Recall, recall
 from tests.objectives.batches import labelled
+from tests.objectives.drawn import draw_nothing
 
 BLANK = 3
 TARGETS = torch.tensor([[BLANK, BLANK, BLANK, 0, 2], [BLANK, BLANK, BLANK, 1, 1], [BLANK, BLANK, BLANK, 2, 0]])
@@ -70,3 +72,20 @@ def test_masked_steps_take_no_part():
     assert metrics.compute() == {"accuracy": 1, "exact_recall": 1}
     metrics.update(outputs_for(wrong_where_masked), TARGETS)
     assert metrics.compute()["exact_recall"] == pytest.approx(4 / 6)
+
+
+def test_sequences_are_drawn_with_their_own_answers_and_masked_steps_recall_nothing(monkeypatch):
+    draw_nothing(monkeypatch, recall, "plot_recall", "plot_recall_by_place")
+    read, mask = torch.tensor([[0, 2, BLANK, 3, 3], [1, 1, BLANK, 3, 3], [2, 0, BLANK, 3, 3]]), TARGETS >= 0
+    mask[1, 4] = mask[2, 4] = False
+    batches = [Batch(F.one_hot(read[few], 4), TARGETS[few], mask[few]) for few in (slice(2), slice(2, 3))]
+    outputs, objective = outputs_for([[BLANK] * 3 + [0, 1], [BLANK] * 3 + [1, 2], [0, 1, 2, 3, 0]]), Recall(3)
+    evaluation = Evaluation("val", torch.nn.Identity(), CopyMemory(), batches[0], batches, outputs.split(2))
+    figures = objective.figures(evaluation)
+    given = figures["recall"].given
+    assert torch.equal(given.symbols, read[:2])
+    assert torch.equal(given.targets, TARGETS[:2])
+    torch.testing.assert_close(given.probabilities, outputs[:2].softmax(-1))
+    given = figures["recall_by_place"].given
+    assert torch.equal(given.answers, outputs.argmax(-1))
+    assert torch.equal(given.targets, TARGETS.where(mask, BLANK))

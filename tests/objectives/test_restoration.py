@@ -145,6 +145,12 @@ def test_a_users_images_are_damaged_restored_and_scored(mnist_root, network, tmp
     assert [tuple(row) for row in shown.tables[0].rows] == [
         (f"{place:02}.png", f"{error:.4f}") for place, error in enumerate(errors)
     ]
-    assert [len(figure.axes[0].images) for figure in shown.figures.values()] == [36, 6]
+    read, targets = (torch.cat([batch[part] for batch in batches]) for part in (0, 1))
+    for figure, few in zip(shown.figures.values(), (slice(12), slice(12, 14)), strict=True):
+        drawn = torch.tensor(np.stack([1 - image.get_array()[..., 0] for image in figure.axes[0].images]))
+        for row, pixels in zip(
+            drawn.unflatten(0, (3, -1)), (data.as_images(read), torch.cat(answers), targets), strict=True
+        ):
+            torch.testing.assert_close(row, pixels[few].view_as(row), check_dtype=False)
     assert list(shown.figures) == ["own_restored_1", "own_restored_2"]
     assert {section.title for section in shown.page} == {"Your images, restored"}

@@ -136,11 +136,13 @@ def test_page_of_a_test_shows_mistakes_and_other_texts_word_by_word():
         ("1.txt", "yes", "no 0.953", "bad"),
     ]
     mistakes = by_title["Mistakes, word by word"].html
-    assert re.findall(r"<strong>(.*?)</strong>", mistakes) == ["5.txt", "3.txt"], "as many as were asked for"
-    assert "<strong>3.txt</strong>: no (label: yes), probability 0.996; read: all 3 words" in mistakes
+    named = r"<strong>(.*?)</strong>: (\w+) \(label: (\w+)\)"
+    assert re.findall(named, mistakes) == [("5.txt", "yes", "no"), ("3.txt", "no", "yes")], "as many as were asked for"
+    assert "</strong>: no (label: yes), probability 0.996; read: all 3 words" in mistakes
     assert '−3.00, then yes with probability 0.002"' in mistakes
     assert "&lt;script&gt;</span>" in mistakes
-    assert re.findall(r"<strong>(.*?)</strong>", by_title["Other texts"].html) == ["3.txt", "0.txt"]
+    others = by_title["Other texts"].html
+    assert re.findall(named, others) == [("3.txt", "no", "yes"), ("0.txt", "yes", "yes")]
     page = page_of(sections)
     assert "<script" not in page
     assert "http" not in page, "a page stands alone"
@@ -194,6 +196,15 @@ def test_every_text_has_its_answer_and_its_probability():
     assert "http" not in page
 
 
+def test_colours_of_all_texts_are_on_one_scale():
+    """A word that moves an answer by 0.5 is paler than one that moves it by 2, though in a text of its own."""
+    shown = show(["new", "good"])
+    on_page = re.findall(r'<span title="[^"]*" style="background: ([^;]+)', shown.page[1].html)
+    printed = [span.style.bgcolor.name for text in shown.texts for span in text.spans if span.style != "bold"]
+    assert on_page == printed
+    assert len(set(printed)) == 2
+
+
 def test_a_text_of_unknown_words_is_warned_of_by_name():
     shown = show(["good", "new newer"])
     assert shown.lines == ["Warning: 1.txt: the network knows none of its words, so this answer means nothing"]
@@ -214,7 +225,7 @@ def test_texts_whose_words_are_not_shown_are_named():
     shown = show(["good"] * (COLOURED + 1))
     assert len(shown.tables[0].rows) == COLOURED + 1
     assert page_of(shown.page).count("<strong>") == COLOURED
-    assert len(shown.texts) == PRINTED
+    assert [text.plain[:5] for text in shown.texts] == [f"{place}.txt" for place in range(PRINTED)]
     assert shown.lines == [
         f"Words are coloured in the first {COLOURED} of {COLOURED + 1} texts only",
         f"The words of {PRINTED} texts are shown here, those of {COLOURED} on the page",
