@@ -32,10 +32,12 @@ from seqsum.figures import (
     plot_predictions,
     plot_sums,
     principal_components,
+    together,
 )
 from seqsum.figures.continuations import plot_continuations, plot_drift
 from seqsum.figures.convolutions import plot_feature_maps, plot_filters
 from seqsum.figures.style import shorten_all
+from tests.drawn import draw_nothing
 
 GATES = ("input_gate", "forget_gate", "cell_update", "output_gate", "hidden", "cell_state")
 
@@ -410,6 +412,29 @@ def test_plot_all_takes_each_layer_by_itself_and_the_number_line_from_the_last()
     assert np.allclose(shown, first[0, :, order].T / 9), "the first sequence, units by how the state follows the sum"
     seen, _ = principal_components(first.square(), targets[:10])
     assert np.allclose(figures["number_line"].axes[0].lines[0].get_xydata(), seen[0])
+
+
+def test_plot_all_leaves_out_what_is_masked(monkeypatch):
+    names = ["plot_sums", "plot_errors", "plot_predictions", "plot_confusion", "plot_gates", "plot_number_line"]
+    draw_nothing(monkeypatch, together, *names)
+    images, predictions, targets, states = sequences(6, 5, hidden=2)
+    mask = torch.arange(5) < torch.tensor([4, 5, 2, 5, 1, 5])[:, None]
+    states = states.where(mask[..., None], -1e3 * states)  # masked, the units would change places
+    recorded = {"hidden_l0": states[:4], "outputs": states[:4]}
+    figures = plot_all(images[:4], recorded, predictions, targets, "alternating", mask)
+    given = {name: figure.given for name, figure in figures.items()}
+    for name in ("errors", "predictions", "confusion"):
+        assert torch.equal(given[name].mask, mask)
+        assert torch.equal(given[name].predictions, predictions)
+        assert torch.equal(given[name].targets, targets)
+    drawn = zip(given["sums"].images, given["sums"].predictions, given["sums"].targets, strict=True)
+    for row, of_sequence in enumerate(drawn):
+        for tensor, whole in zip(of_sequence, (images, predictions, targets), strict=True):
+            assert torch.equal(tensor, whole[row, mask[row]])
+    assert torch.equal(given["gates_l0"].images, images[0])
+    assert given["gates_l0"].order.tolist() == order_units(states[:4], targets[:4], mask[:4]).tolist() == [1, 0]
+    assert torch.equal(given["number_line"].states, states[[1, 3]]), "of whole sequences"
+    assert torch.equal(given["number_line"].targets, targets[[1, 3]])
 
 
 def test_plot_all_without_gates_shows_the_outputs():

@@ -9,7 +9,7 @@ from torch import nn
 from seqsum.data import Batch, DigitRows, unlabelled
 from seqsum.data.own import OwnDigits, OwnSequence
 from seqsum.objectives import Classification, Evaluation, Prediction, classification_shown
-from tests.objectives.drawn import draw_nothing
+from tests.drawn import draw_nothing
 
 IMAGES = torch.rand(6, 5, 3, generator=torch.Generator().manual_seed(0))  # six of five rows and three columns
 STATES = torch.rand(6, 3, 2, generator=torch.Generator().manual_seed(1))  # of two units while they are read by columns

@@ -8,8 +8,8 @@ from seqsum.data import SineCurves, unlabelled
 from seqsum.data.sine_curves import sine
 from seqsum.objectives import Evaluation, NextSample, Prediction, next_sample_shown
 from seqsum.objectives.next_sample_shown import GIVEN
+from tests.drawn import draw_nothing
 from tests.objectives.batches import labelled
-from tests.objectives.drawn import draw_nothing
 
 
 def test_loss_and_metrics_are_torch_s():

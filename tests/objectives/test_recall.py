@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from seqsum.data import Batch, CopyMemory
 from seqsum.objectives import Evaluation, Recall, recall
+from tests.drawn import draw_nothing
 from tests.objectives.batches import labelled
-from tests.objectives.drawn import draw_nothing
 
 BLANK = 3
 TARGETS = torch.tensor([[BLANK, BLANK, BLANK, 0, 2], [BLANK, BLANK, BLANK, 1, 1], [BLANK, BLANK, BLANK, 2, 0]])

@@ -1,4 +1,4 @@
-"""What is shown of running sums: the right digits, sums, gates and files, of a network that adds, and a fourth."""
+"""What is shown of running sums: the right digits, sums, gates and files, of a network that adds 0.25 too much."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seqsum.data.sums import running_targets
 from seqsum.networks import Encoder, SequenceNetwork
 from seqsum.networks.image_encoders import ImageEncoder
 from seqsum.objectives import Evaluation, Look, Prediction, RunningSum, running_sum_shown
-from tests.objectives.drawn import draw_nothing
+from tests.drawn import draw_nothing
 
 ROWS = torch.randperm(6 * 18, generator=torch.Generator().manual_seed(0)).view(6, 18)  # six sequences of 18 digits
 LABELS = torch.randint(0, 9, (6 * 18,), generator=torch.Generator().manual_seed(1))
@@ -55,8 +55,7 @@ def network(monkeypatch):
     monkeypatch.setattr(running_sum_shown, "trace_layers", trace)
     monkeypatch.setattr(running_sum_shown, "trace_batch", lambda net, batch: trace(net, net.features(batch)))
     network = SequenceNetwork(FirstPixel(), Adder(), nn.Linear(2, 1))
-    for parameter, value in zip(network.head.parameters(), ([[0.25, -0.75]], [0.25]), strict=True):
-        parameter.data = torch.tensor(value)
+    network.head.weight.data, network.head.bias.data = torch.tensor([[0.25, -0.75]]), torch.tensor([0.25])
     return network.eval()
 
 
@@ -115,7 +114,6 @@ def test_lengths_go_up_to_the_longest_beside_what_misread_digits_leave(given):
 
 def test_long_sequences_are_of_digits_that_are_read_correctly(given):
     drawn, _ = given["increment_errors"]
-    assert drawn.errors.shape == (20, 12)
     assert drawn.errors.tolist() == [[0.25] + [0] * 11] * 20
     run, _ = given["long_run"]
     assert torch.equal(run.true, drawn.sums[0])
@@ -196,7 +194,7 @@ class Through(nn.Module):
 def test_the_most_ambiguous_digits_come_first_with_what_is_read_from_their_codes(network):
     shares = torch.tensor([90, 52, 35, 60, 75, 44, 97, 70])
     images = shares.byte().view(-1, 1, 1).repeat(1, 28, 28)
-    features = torch.eye(3)[torch.arange(8) % 3] * 5  # what is passed on may be another code
+    features = 5 * torch.eye(3)[torch.arange(8) % 3]  # what is passed on may be another code
     reader = SequenceNetwork(Shares(), Through(), nn.Linear(3, 1, bias=False))
     reader.head.weight.data = torch.tensor([[1.0, 2.0, 4.0]])
     (section,) = running_sum_shown._ambiguous(reader, images, features)

@@ -16,8 +16,8 @@ from seqsum.objectives import Evaluation, Look, Prediction, TextClassification, 
 from seqsum.objectives.evidence import LONGEST
 from seqsum.objectives.mistakes import surest_mistakes
 from seqsum.objectives.text_classification_shown import COLOURED, NAMELESS, PADDED, PRINTED
+from tests.drawn import draw_nothing
 from tests.objectives.batches import labelled
-from tests.objectives.drawn import draw_nothing
 from tests.objectives.texts import Texts, WeightOfWords
 
 
