@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import torch
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
             check_place(Path(getattr(options, "config", "configs")))
         check_once(options)
         options.output = options.output or Path("logs/experiments") / options.experiment
-        make_folder(options.output)
+        check_folder(options.output)
         if options.threads:
             torch.set_num_threads(options.threads)
         EXPERIMENTS[options.experiment].run(options)
@@ -89,16 +90,17 @@ def check_once(options: argparse.Namespace) -> None:
             raise InputError(f"`--{name.replace('_', '-')}` names {twice[0]} twice")
 
 
-def make_folder(path: Path) -> None:
-    """Make the folder of the results, before any work.
+def check_folder(path: Path) -> None:
+    """Check that the folder of the results can be made, before any work.
 
     Raises:
-        InputError: It can't be made.
+        InputError: It can't.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"`--output` (={path}) can't be a folder: {error.strerror}") from error
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise InputError(f"`--output` (={path}) can't be a folder: {there} is a file")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"`--output` (={path}) can't be written: {there} is read-only")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -61,4 +61,14 @@ def test_a_folder_that_cannot_be_is_said_before_any_work(name, tmp_path, capfd):
     assert exit_.value.code == 2
     printed = capfd.readouterr()
     assert printed.out == ""
-    assert printed.err == f"error: `--output` (={tmp_path / 'file/inside'}) can't be a folder: Not a directory\n"
+    file = tmp_path / "file"
+    assert printed.err == f"error: `--output` (={file / 'inside'}) can't be a folder: {file} is a file\n"
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_any_work(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(SystemExit):
+        main(["orders", f"--output={tmp_path / 'inside'}"])
+    assert capfd.readouterr().err == (
+        f"error: `--output` (={tmp_path / 'inside'}) can't be written: {tmp_path} is read-only\n"
+    )
