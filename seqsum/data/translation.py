@@ -23,6 +23,7 @@ from seqsum.data.text.sentences import normalise
 from seqsum.data.text.vocabulary import WRITTEN
 from seqsum.errors import InputError, check_at_least, check_choice
 
+MANY_UNKNOWN = 0.2  # share of words from which on other pieces are proposed
 OWN = 32  # most of a user's sentences that are translated at once
 Dataset = Literal["auto", "multi30k", "made", "pairs"]
 Tokens = Literal["words", "subwords"]
@@ -267,6 +268,10 @@ class Translation(IndexedData):
         known = " and ".join(f"{len(each):,}" for each in self.vocabularies)
         text = f"{self.dataset} sentence pairs, {' to '.join(self.languages)} ({counts}), {known} ids of "
         text += f"{'lower-case ' if lower_case else ''}{pieces}"
+        unknown = self.encoded["train"].unknown()
+        if any(unknown):
+            text += f"; {' and '.join(f'{100 * share:.1f}' for share in unknown)} % of the training's are unknown"
+            text += ": `--data.tokens=subwords` has pieces of all" if max(unknown) > MANY_UNKNOWN else ""
         if left_out := self.encoded["train"].left_out:
             pairs = "pair" if left_out == 1 else "pairs"
             text += f"; {left_out:,} training {pairs} longer than {self.max_length} {pieces} left out"

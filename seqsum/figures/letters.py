@@ -30,8 +30,10 @@ BOX = "□"
 @cache
 def fonts() -> dict[str, Set[int]]:
     """The installed fonts of the list, matplotlib's own first, with the letters that each has."""
-    files = {entry.name: entry.fname for entry in fontManager.ttflist if entry.name in (OWN, *OTHERS)}
-    return {name: get_font(files[name]).get_charmap().keys() for name in (OWN, *OTHERS) if name in files}
+    installed = {entry.name for entry in fontManager.ttflist}
+    names = [name for name in (OWN, *OTHERS) if name in installed]
+    # of its faces the one that matplotlib draws with: an oblique one may lack letters
+    return {name: get_font(fontManager.findfont(name)).get_charmap().keys() for name in names}
 
 
 def drawable(text: str) -> str:

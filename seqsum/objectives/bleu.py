@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from sacrebleu.metrics import BLEU
 from torch import Tensor
@@ -13,6 +15,7 @@ from seqsum.data.pairs.translated import TranslatedTexts
 from seqsum.errors import InputError
 from seqsum.objectives.mistakes import own_rows
 
+Tokenizer = Literal["13a", "intl", "zh", "char", "none"]  # of sacrebleu's, those that need no other package
 ORDERS = 4  # lengths of the sequences of words that BLEU counts
 
 
@@ -24,6 +27,7 @@ class CorpusBleu(Metric):
 
     Args:
         data: Where vocabularies and references come from.
+        tokenizer: How sacrebleu splits sentences into words, `char` into characters.
     """
 
     full_state_update = False
@@ -31,9 +35,9 @@ class CorpusBleu(Metric):
     total: Tensor
     lengths: Tensor
 
-    def __init__(self, data: TranslatedTexts) -> None:
+    def __init__(self, data: TranslatedTexts, tokenizer: Tokenizer = "13a") -> None:
         super().__init__()
-        self.data = data
+        self.data, self.tokenizer = data, tokenizer
         for name, size in (("right", ORDERS), ("total", ORDERS), ("lengths", 2)):
             self.add_state(name, torch.zeros(size, dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -43,7 +47,7 @@ class CorpusBleu(Metric):
         if not written:
             return
         references = [pair.target for pair in pairs_of(self.data, "test", batch)]
-        found = BLEU().corpus_score(written, [references])
+        found = BLEU(tokenize=self.tokenizer).corpus_score(written, [references])
         self.right += torch.tensor(found.counts, device=self.right.device)
         self.total += torch.tensor(found.totals, device=self.total.device)
         self.lengths += torch.tensor([found.sys_len, found.ref_len], device=self.lengths.device)
@@ -54,9 +58,9 @@ class CorpusBleu(Metric):
         return torch.tensor(found.score)
 
 
-def signature() -> str:
+def signature(tokenizer: Tokenizer = "13a") -> str:
     """Return sacrebleu's description of how BLEU is computed, to be given with every figure."""
-    bleu = BLEU()
+    bleu = BLEU(tokenize=tokenizer)
     bleu.corpus_score(["a"], [["a"]])  # it knows the number of references only then
     return str(bleu.get_signature())
 

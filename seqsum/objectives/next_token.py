@@ -12,11 +12,11 @@ from torchmetrics import MetricCollection
 
 from seqsum.data.base import Batch, SequenceData
 from seqsum.data.pairs.translated import TranslatedTexts
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_choice
 from seqsum.figures.page import Section
 from seqsum.networks.beam_search import Found
 from seqsum.objectives.base import Objective
-from seqsum.objectives.bleu import CorpusBleu
+from seqsum.objectives.bleu import CorpusBleu, Tokenizer, signature
 from seqsum.objectives.classification import Accuracy
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 from seqsum.objectives.masks import masked_mean, without_masked
@@ -46,6 +46,8 @@ class NextToken(Objective):
         beams: Beginnings that are kept while a sentence is written, see `beam_search`; 1 for the greedy search.
         length_power: Power of the length by which log-probabilities of sentences are divided.
         longest: Most tokens of a sentence.
+        bleu_tokenizer: How sacrebleu splits sentences for `bleu`: `13a` at spaces and punctuation, `zh` Chinese into
+            characters, too, and `char` everything, for other languages without spaces.
 
     Raises:
         ValueError: A number is out of its range.
@@ -64,8 +66,10 @@ class NextToken(Objective):
         beams: int = 5,
         length_power: float = 1.0,
         longest: int = 100,
+        bleu_tokenizer: Tokenizer = "13a",
     ) -> None:
         super().__init__()
+        check_choice("bleu_tokenizer", bleu_tokenizer, Tokenizer)
         if vocabulary_size is None:
             raise InputError(
                 "`--model.objective.vocabulary_size` must be given: these data have no `target_vocabulary_size` that "
@@ -80,6 +84,7 @@ class NextToken(Objective):
         self.output_size = vocabulary_size
         self.label_smoothing = label_smoothing
         self.beams, self.length_power, self.longest = beams, length_power, longest
+        self.bleu_tokenizer: Tokenizer = bleu_tokenizer
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Compute the mean over all tokens from outputs `(B, T, V)` and tokens `(B, T)`: a scalar, in nats."""
@@ -92,7 +97,7 @@ class NextToken(Objective):
         return collect({"perplexity": Perplexity(), "accuracy": Accuracy()})
 
     def answer_metrics(self, data: SequenceData | None) -> MetricCollection:
-        return collect({"bleu": CorpusBleu(data)} if isinstance(data, TranslatedTexts) else {})
+        return collect({"bleu": CorpusBleu(data, self.bleu_tokenizer)} if isinstance(data, TranslatedTexts) else {})
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the most probable next token after each step."""
@@ -124,7 +129,7 @@ class NextToken(Objective):
 
     def report(self, evaluation: Evaluation, look: Look) -> list[Section]:
         """See `report_translations`."""
-        return report_translations(evaluation, look, self.predict)
+        return report_translations(evaluation, look, self.predict, signature(self.bleu_tokenizer))
 
     def show(self, prediction: Prediction) -> Shown:
         """See `show_translations`."""

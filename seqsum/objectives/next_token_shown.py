@@ -17,7 +17,7 @@ from seqsum.data.text.sentences import SentenceVocabulary, until_end
 from seqsum.figures.attention import Attended, plot_attention
 from seqsum.figures.page import Section, Table
 from seqsum.objectives import captions
-from seqsum.objectives.bleu import pairs_of, signature
+from seqsum.objectives.bleu import pairs_of
 from seqsum.objectives.evaluation import Evaluation, Look, Prediction, Shown
 
 DRAWN = 2  # sentences of an evaluation whose attention is drawn
@@ -69,8 +69,11 @@ def write_texts(evaluation: Evaluation, write: Write) -> dict[str, str]:
     return {"translations": "\n".join(["source | reference | translation", "---|---|---", *lines])}
 
 
-def report_translations(evaluation: Evaluation, look: Look, write: Write) -> list[Section]:
-    """Make the page of a test: sentences, references and translations, and attention; nothing for other data."""
+def report_translations(evaluation: Evaluation, look: Look, write: Write, bleu: str) -> list[Section]:
+    """Make the page of a test: sentences, references and translations, and attention; nothing for other data.
+
+    It also says how `bleu` is computed.
+    """
     data = evaluation.data
     if not isinstance(data, TranslatedTexts):
         return []
@@ -81,7 +84,7 @@ def report_translations(evaluation: Evaluation, look: Look, write: Write) -> lis
     table = Table(("source", "reference", "translation"), rows)
     figures = _figures("attention", found)
     sections = captions.sections(figures)
-    return [Section(title, f"{text} BLEU is computed by sacrebleu ({signature()}).", table=table), *sections]
+    return [Section(title, f"{text} BLEU is computed by sacrebleu ({bleu}).", table=table), *sections]
 
 
 def show_translations(prediction: Prediction) -> Shown | None:

@@ -234,6 +234,17 @@ def test_auto_is_made_up_with_a_loud_warning_when_there_are_no_real_pairs(tmp_pa
     assert not (tmp_path / "new").exists()
 
 
+def test_the_share_of_unknown_words_is_said_and_where_it_is_large_what_to_do(tmp_path):
+    path = tmp_path / "own.txt"
+    path.write_text("".join(f"a b c{n}\tx y{n} z w v{n % 2}\n" for n in range(100)))
+    said = made(tmp_path, pairs=str(path), source=1).describe()
+    assert "; 33.3 and 20.0 % of the training's are unknown: `--data.tokens=subwords` has pieces of all" in said
+    path.write_text("".join(f"a c{n % 10} d{n // 10}\tx y z w v{n}\n" for n in range(100)))
+    assert (
+        made(tmp_path, pairs=str(path), source=1).describe().endswith("; 0.0 and 20.0 % of the training's are unknown")
+    )
+
+
 def test_own_pairs_are_trained_on(tmp_path):
     path = tmp_path / "own.txt"
     path.write_text("".join(f"Satz {n}\tsentence {n}\tsomebody\n" for n in range(100)))

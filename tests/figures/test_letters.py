@@ -24,7 +24,7 @@ def installed(monkeypatch):
     def only(*names):
         file = findfont("DejaVu Sans")
         entries = [SimpleNamespace(name=name, fname=file) for name in ("Other", *names, "DejaVu Sans")]
-        monkeypatch.setattr(letters, "fontManager", SimpleNamespace(ttflist=entries))
+        monkeypatch.setattr(letters, "fontManager", SimpleNamespace(ttflist=entries, findfont=lambda name: file))
         letters.fonts.cache_clear()
 
     yield only
@@ -34,6 +34,11 @@ def installed(monkeypatch):
 def test_a_font_for_them_stands_behind_matplotlibs_own(installed):
     installed("Yu Gothic", "Noto Sans CJK JP")
     assert list(letters.fonts()) == ["DejaVu Sans", "Noto Sans CJK JP", "Yu Gothic"]
+
+
+def test_letters_are_those_of_the_face_that_draws_them():
+    letters.fonts.cache_clear()
+    assert letters.drawable("القط ينام ∮ ⵣ") == "القط ينام ∮ ⵣ", "the oblique face of matplotlib's own font lacks these"
 
 
 def test_what_no_font_has_becomes_a_box(installed):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import sacrebleu
@@ -17,7 +19,7 @@ from seqsum.errors import InputError
 from seqsum.figures.attention import Attended, plot_attention
 from seqsum.networks import EncoderDecoder, StepNetwork
 from seqsum.objectives import Evaluation, Look, NextToken, Prediction, next_token_shown
-from seqsum.objectives.bleu import CorpusBleu, signature
+from seqsum.objectives.bleu import CorpusBleu, Tokenizer, signature
 from seqsum.objectives.mistakes import rows_of
 
 V = 7
@@ -97,15 +99,17 @@ def written_wrongly(data, batch, rows):
     return torch.tensor([ids + [END] * (longest - len(ids)) for ids in sentences])
 
 
-def test_bleu_is_that_of_sacrebleu_over_the_whole_split(data):
-    metric, found, references = CorpusBleu(data), [], []
+@pytest.mark.parametrize("tokenizer", get_args(Tokenizer))
+def test_bleu_is_that_of_sacrebleu_over_the_whole_split(data, tokenizer):
+    objective = NextToken(V, bleu_tokenizer=tokenizer)
+    metric, found, references = objective.answer_metrics(data)["bleu"], [], []
     for batch in batches(data):
         rows = batch.rows.flatten().tolist()
         answers = written_wrongly(data, batch, rows)
         metric.update(answers, batch)
         found += [data.vocabularies.target.decode(ids) for ids in answers.tolist()]
         references += [data.pair_of("test", row).target for row in rows]
-    expected = sacrebleu.corpus_bleu(found, [references]).score
+    expected = sacrebleu.corpus_bleu(found, [references], tokenize=tokenizer).score
     assert 20 < expected < 95
     assert float(metric.compute()) == pytest.approx(expected, rel=1e-5)
     metric.reset()
@@ -135,6 +139,7 @@ def test_processes_compare_their_own_rows(data, monkeypatch):
 
 def test_the_signature_says_how_bleu_is_computed():
     assert signature().startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
+    assert "|tok:char|" in signature("char")
 
 
 def test_a_network_that_can_not_write_is_named(data):

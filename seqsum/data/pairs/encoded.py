@@ -10,7 +10,7 @@ from torch import Tensor
 
 from seqsum.data.pairs.sentence_pairs import SentencePair, SentencePairs
 from seqsum.data.pairs.vocabularies import Vocabularies
-from seqsum.data.text import END, Ragged
+from seqsum.data.text import END, UNKNOWN, Ragged
 from seqsum.data.text.sentences import SentenceVocabulary
 
 
@@ -40,6 +40,11 @@ class EncodedPairs(NamedTuple):
     def lengths(self) -> tuple[Tensor, Tensor]:
         """Return the lengths of all sources and targets, `(M,)` each, on the CPU."""
         return self.source.lengths.cpu(), self.target.lengths.cpu()
+
+    def unknown(self) -> tuple[float, ...]:
+        """Return the share of unknown words or subwords in each language, without the ends."""
+        both = (self.source.values, self.target.values)
+        return tuple(int((ids == UNKNOWN).sum()) / max(1, len(ids) - self.size) for ids in both)
 
     def text_of(self, row: int) -> SentencePair:
         """Return the sentences of a row."""

@@ -65,9 +65,9 @@ def hold_out(rows: Sequence[SentencePair]) -> dict[Split, list[int]]:
 
     Pairs that share a sentence form a group, and so do pairs that are linked by others. Sentences are the same if
     networks read them alike, or would in the same case. Groups come in the order of a hash of their sentences,
-    whatever the order of the lines. Each goes to the test split if it still fits there, otherwise to validation,
-    otherwise to training: large groups are all trained on. Test and validation get a tenth of the pairs each, at most
-    1,000.
+    whatever the order of the lines. Each goes to the test or validation, to the smaller of those that it still fits
+    into, otherwise to training: large groups are all trained on. Test and validation get a tenth of the pairs each, at
+    most 1,000.
 
     Returns:
         The rows of each split, in their order.
@@ -76,7 +76,7 @@ def hold_out(rows: Sequence[SentencePair]) -> dict[Split, list[int]]:
     found: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
     for group in sorted(_groups(rows), key=lambda group: min(_hash(rows[row]) for row in group)):
         fitting: list[Split] = [split for split in ("test", "val") if len(found[split]) + len(group) <= limit]
-        found[[*fitting, "train"][0]].extend(group)
+        found[min(fitting, key=lambda split: len(found[split]), default="train")].extend(group)
     return {split: sorted(places) for split, places in found.items()}
 
 

@@ -137,12 +137,11 @@ def _reviews(
 
 
 def _fingerprint(path: Path) -> str:
-    """Hash what the encoded corpus depends on: place, sizes and last change of its files, and this program's rules."""
+    """Hash what the encoded corpus depends on: names, sizes and last changes of its files, and this program's rules."""
     path = path.resolve()
-    files = path.glob("t*/*/*.txt") if path.is_dir() else [path]
-    found = [file.stat() for file in files]
-    changed = [len(found), sum(file.st_size for file in found), max((file.st_mtime_ns for file in found), default=0)]
-    return hashlib.sha256(json.dumps([FORMAT, RULE, HELD_OUT, str(path), changed]).encode()).hexdigest()[:16]
+    files = sorted(path.glob("t*/*/*.txt")) if path.is_dir() else [path]
+    found = [(str(file), (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
+    return hashlib.sha256(json.dumps([FORMAT, RULE, HELD_OUT, str(path), found]).encode()).hexdigest()[:16]
 
 
 def _write_cache(cache: Path, corpus: Corpus) -> None:

@@ -234,6 +234,14 @@ def test_pairs_that_others_link_stay_together():
     assert (len(splits["val"]), len(splits["test"])) == (12, 12)
 
 
+@pytest.mark.parametrize(("linked", "others"), [(500, 30), (900, 101), (850, 150), (20_000, 1_000)])
+def test_where_many_pairs_are_linked_test_and_validation_get_as_many_of_the_others(linked, others):
+    rows = [SentencePair("I know", f"je sais {n}") for n in range(linked)]
+    splits = hold_out(rows + [SentencePair(f"a {n}", f"b {n}") for n in range(others)])
+    held_out = min(others, 2 * round(0.1 * (linked + others)))
+    assert sorted(len(splits[split]) for split in ("val", "test")) == [held_out // 2, held_out - held_out // 2]
+
+
 def test_at_most_a_thousand_pairs_are_held_out():
     splits = hold_out([SentencePair(f"a{number}", f"b{number}") for number in range(12_000)])
     assert (len(splits["val"]), len(splits["test"])) == (1_000, 1_000)

@@ -105,7 +105,7 @@ def test_a_corpus_is_encoded_once(tmp_path, monkeypatch):
     assert same(load_corpus(folder), first)
 
 
-@pytest.mark.parametrize("change", ["edited", "added", "removed", "held out", "rule"])
+@pytest.mark.parametrize("change", ["edited", "added", "removed", "moved", "swapped", "held out", "rule"])
 def test_a_changed_corpus_or_rule_is_encoded_again(tmp_path, monkeypatch, change):
     folder = write_folder(tmp_path, some_reviews())
     before = load_corpus(folder)
@@ -116,6 +116,11 @@ def test_a_changed_corpus_or_rule_is_encoded_again(tmp_path, monkeypatch, change
         (folder / "train/pos/555_9.txt").write_text("one more")
     elif change == "removed":
         path.unlink()
+    elif change == "moved":
+        path.rename(folder / "train/neg/555_1.txt")
+    elif change == "swapped":
+        for source, target in (("pos", "x"), ("neg", "pos"), ("x", "neg")):
+            (folder / "test" / source).rename(folder / "test" / target)
     elif change == "held out":
         monkeypatch.setattr(review_corpus, "HELD_OUT", 0.5)
     else:
