@@ -112,7 +112,8 @@ def find(mode: str, path: str | None, options: argparse.Namespace) -> Model:
     if not (isinstance(data, WordPairs) and isinstance(module.network, WordVectors)):
         made = f"{type(module.network).__name__} on {type(data).__name__}"
         raise InputError(f"`--checkpoints` (={path}) is of a {made}, not of a WordVectors on WordPairs")
-    return Model(module.network.weight.detach(), data.vocabulary, path, done)
+    vectors = module.network.weight.detach()[: len(data.vocabulary)]  # a small corpus has fewer words than vectors
+    return Model(vectors, data.vocabulary, path, done)
 
 
 def describe(mode: str, model: Model, solved: Sequence[Solved]) -> dict[str, Any]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 from itertools import combinations
+from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 
+from seqsum.data import WordPairs
 from seqsum.data.text import Vocabulary
-from seqsum.experiments import runs
+from seqsum.experiments import runs, words
 from seqsum.experiments.__main__ import main
 from seqsum.experiments.analogies import Analogy, by_kind, solve
 from seqsum.figures.words import plot_words, project
 from seqsum.inspect.restore import load
+from seqsum.networks import WordVectors
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -50,6 +53,20 @@ def test_analogies_are_solved_by_adding_vectors_of_length_one():
     (wrong,) = solve(vectors.index_fill(0, torch.tensor([5]), -1.0), vocabulary, shown=2)
     assert wrong.found[0] == "he"
     assert not wrong.right
+
+
+class FewWords(WordPairs):
+    vocabulary = Vocabulary(["a", "b", "c"])
+
+    def __init__(self):
+        pass  # reads nothing
+
+
+def test_vectors_of_no_word_are_nobodys_neighbours(monkeypatch):
+    module = SimpleNamespace(network=WordVectors(50, size=4))
+    monkeypatch.setattr(words, "load", lambda path: (module, FewWords(), None))
+    model = words.find("cbow", "given.ckpt", None)
+    assert sorted(re.findall(r"[a-c]", words.listed(model, "a"))) == ["b", "c"]
 
 
 def test_words_are_projected_onto_the_directions_of_the_largest_variance():
