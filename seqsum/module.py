@@ -306,6 +306,8 @@ class SequenceModule(GraphedModule):
         if self._trainer is not None and self._trainer.precision == "64-true":
             self.double()  # Lightning would, but after it has loaded the weights
         going_on = self._trainer is not None and self._trainer.state.fn == "fit"
+        if going_on:
+            _check_schedule(checkpoint.get("hyper_parameters", {}).get("schedule"), self.hparams.get("schedule"))
         own = self.optimizer is None and type(self).configure_optimizers is SequenceModule.configure_optimizers
         if going_on and own:
             groups = [group for state in checkpoint.get("optimizer_states", []) for group in state["param_groups"]]
@@ -380,6 +382,16 @@ def _check_encoder(network: nn.Module, encoder_learning_rate: float) -> None:
     name = type(network).__name__
     lacks = f"whose weights are trained: that of {name} has none" if encoder is not None else f"which {name} has not"
     raise ValueError(f"`encoder_learning_rate` (={encoder_learning_rate}) needs a network with an `encoder`, {lacks}")
+
+
+def _check_schedule(before: Any, now: Any) -> None:
+    """Check that the schedule of a training that goes on is of the same kind; unknown ones are None."""
+    kinds = [setting.get("class_path") if isinstance(setting, dict) else setting for setting in (before, now)]
+    if None not in kinds and kinds[0] != kinds[1]:
+        raise InputError(
+            f"`--model.schedule` (={kinds[1]}) can't be changed when a training goes on: it was begun with {kinds[0]}, "
+            "and goes on with its learning rate"
+        )
 
 
 def _check_groups(count: int, encoder_learning_rate: float | None) -> None:

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import (
     BatchSizeFinder,
     EarlyStopping,
+    GradientAccumulationScheduler,
     LearningRateFinder,
     ModelCheckpoint,
     ProgressBar,
@@ -52,16 +53,15 @@ def check_finders(callbacks: Sequence[Callback], module: SequenceModule) -> None
     """Refuse callbacks that change the learning rate or the number of steps after the schedule was made.
 
     Raises:
-        InputError: There is such a callback, and the schedule is not constant; or it looks for the learning rate of the
-            default optimizer, and the optimizer is the user's own.
+        InputError: There is such a callback, and the schedule is not constant, or depends on the number of steps; or it
+            looks for the learning rate of the default optimizer, and the optimizer is the user's own.
     """
     for callback in callbacks:
-        if not isinstance(callback, FINDERS):
-            continue
         name = type(callback).__name__
         if isinstance(callback, LearningRateFinder) and module.optimizer is not None:
             raise InputError(f"`--trainer.callbacks`: {name} finds the rate of the default optimizer, not of your own")
-        if module.schedule != "constant":
+        changes_steps = isinstance(callback, GradientAccumulationScheduler) and module.schedule == "one_cycle"
+        if changes_steps or (isinstance(callback, FINDERS) and module.schedule != "constant"):
             raise InputError(
                 f"`--trainer.callbacks`: {name} can't change a schedule that is already made: it "
                 f"needs `--model.schedule=constant`, not {module.schedule!r}"

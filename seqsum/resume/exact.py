@@ -14,6 +14,7 @@ from seqsum.resume.lightning_state import (
     batches_done,
     end_epoch,
     go_on_at,
+    is_within_epoch,
     loader_states,
     place_of,
     set_steps,
@@ -53,6 +54,7 @@ class ExactResume(Callback):
         self.within: int | None = None
         self.batch_size: int | None = None  # with which these batches were made, if it is known
         self.validation_due = True
+        self.sums_at_end: dict[str, Any] = {}  # of an epoch that was ended within
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         self.validated = False
@@ -60,6 +62,7 @@ class ExactResume(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._correct_steps(trainer)
+        self.sums_at_end = metric_sums(pl_module) if is_within_epoch(trainer) else {}
         if isinstance(trainer.train_dataloader, BatchLoader):
             trainer.train_dataloader.load_state_dict({"served": 0})  # the next epoch starts with its first batch
 
@@ -74,7 +77,7 @@ class ExactResume(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         place = place_of(trainer, checkpoint["loops"]["fit_loop"], self.validated)
         checkpoint["place"] = place._replace(batch_size=batch_size_of(trainer.train_dataloader))._asdict()
-        checkpoint["metric_sums"] = {} if place.epoch_finished else metric_sums(pl_module)
+        checkpoint["metric_sums"] = {} if place.epoch_finished else self.sums_at_end or metric_sums(pl_module)
         if self.experiment is not None:
             checkpoint["experiment"] = self.experiment
 

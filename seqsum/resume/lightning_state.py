@@ -164,11 +164,17 @@ def place_of(trainer: Trainer, loops: dict[str, Any], validated: bool) -> Place:
     """
     epochs, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]["current"]
     ending_batch = batches["completed"] < batches["processed"]
-    finished = epochs["processed"] == epochs["started"]
+    finished = epochs["processed"] == epochs["started"] and not is_within_epoch(trainer)
     due = not validated if trainer.validating else ending_batch and validation_follows(trainer)
     # Lightning counts a step only after the batch and its validation
     steps = loops["epoch_loop.state_dict"]["_batches_that_stepped"] + (ending_batch or trainer.validating)
     return Place(finished, not finished and due, steps)
+
+
+def is_within_epoch(trainer: Trainer) -> bool:
+    """Whether some batches of the current epoch are done and not all: also where a limit of time or steps ended it."""
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    return 0 < batches.current.completed < trainer.num_training_batches and not batches.is_last_batch
 
 
 def go_on_at(loops: dict[str, Any], place: Place) -> None:
@@ -186,7 +192,9 @@ def go_on_at(loops: dict[str, Any], place: Place) -> None:
     loops["epoch_loop.state_dict"]["_batches_that_stepped"] = place.steps - place.validation_due
     batches["is_last_batch"] &= batches["current"]["ready"] == batches["current"]["processed"]
     for span in ("total", "current"):
-        epochs[span].update(ready=epochs[span]["started"], completed=epochs[span]["processed"])
+        begun_epochs = epochs[span]["started"]
+        done_epochs = epochs[span]["processed"] if place.epoch_finished else begun_epochs - 1
+        epochs[span].update(ready=begun_epochs, processed=done_epochs, completed=done_epochs)
         batches[span] = dict.fromkeys(batches[span], batches[span]["processed"])
         begun = int(place.validation_due)
         loops["epoch_loop.val_loop.batch_progress"][span].update(ready=begun, started=begun, processed=0, completed=0)

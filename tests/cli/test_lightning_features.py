@@ -157,9 +157,10 @@ def test_barebones_trains_and_leaves_nothing(here, mnist_root, capfd):
     assert list(here.iterdir()) == []
 
 
-@pytest.mark.parametrize("finder", ["LearningRateFinder", "BatchSizeFinder"])
+@pytest.mark.parametrize("finder", ["LearningRateFinder", "BatchSizeFinder", "GradientAccumulationScheduler"])
 def test_what_changes_the_training_needs_a_schedule_that_can_change(refuse, finder):
-    refuse([f"{LIGHTNING}{finder}"], rf"{finder} .* needs `--model.schedule=constant`, not 'one_cycle'")
+    steps = ["--trainer.callbacks.scheduling={1: 2}"] if finder == "GradientAccumulationScheduler" else []
+    refuse([f"{LIGHTNING}{finder}", *steps], rf"{finder} .* needs `--model.schedule=constant`, not 'one_cycle'")
 
 
 def test_the_learning_rate_that_is_found_is_trained_with(fit):

@@ -83,6 +83,16 @@ class SavesWithin(Callback):
             trainer.save_checkpoint("within.ckpt")
 
 
+class StopsAfter(Callback):
+    """Ends the training after a number of batches, as a limit of time does."""
+
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        trainer.should_stop = trainer.global_step >= self.batches
+
+
 class Own(SequenceData):
     """Loaders of one kind."""
 

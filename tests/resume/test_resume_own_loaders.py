@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import pytest
 import torch
 
@@ -55,11 +57,11 @@ def test_training_goes_on_exactly_within_and_between_epochs(here, capfd, options
 
 
 def test_another_batch_size_within_an_epoch_is_said(here, capfd):
-    train = trainer_of(here, FLAGS, every=1)
+    train = trainer_of(here, [*FLAGS, "--model.schedule=constant"], every=1)
     train("undisturbed", ROWS)
     capfd.readouterr()
     checkpoint = "undisturbed/small/version_0/checkpoints/step=2.ckpt"
-    train("resumed", ROWS, "--data.batch_size=4", "--model.schedule=constant", f"--ckpt_path={checkpoint}")
+    train("resumed", ROWS, "--data.batch_size=4", f"--ckpt_path={checkpoint}")
     said = capfd.readouterr().out
     assert "2 batches of 8 sequences are done. As many of 4 are left out now: some sequences come twice" in said
 
@@ -72,3 +74,42 @@ def test_a_batch_within_which_a_checkpoint_was_written_is_trained_on_again(here,
     undisturbed = train("undisturbed", *saving)["state_dict"]
     resumed = train("resumed", "--ckpt_path=within.ckpt")["state_dict"]
     assert all(torch.equal(weight, resumed[name]) for name, weight in undisturbed.items())
+
+
+STOPPING = ["--trainer.callbacks+=tests.resume.own_loaders.StopsAfter", "--trainer.callbacks.batches"]
+
+
+@pytest.mark.parametrize("kind", ["rows", "stream", "counted"])
+@pytest.mark.parametrize("limit", ["steps", "time"])
+def test_a_training_that_a_limit_ended_within_an_epoch_goes_on_there(here, kind, limit):
+    train = trainer_of(here, [*FLAGS, f"--data.kind={kind}", "--model.schedule=constant"], every=1)
+    undisturbed = train("undisturbed")
+    ended = ["--trainer.max_steps=10"] if limit == "steps" else [STOPPING[0], f"{STOPPING[1]}=10"]
+    assert train("ended", *ended)["global_step"] == 10
+    resumed = train("resumed", "--ckpt_path=ended/small/version_0/checkpoints/last.ckpt", "--trainer.max_steps=-1")
+    assert resumed["global_step"] == undisturbed["global_step"] == 14
+    for name, weight in undisturbed["state_dict"].items():
+        assert torch.equal(weight, resumed["state_dict"][name]), name
+    logged, again = (read_csv(f"{folder}/small/version_0/metrics.csv") for folder in ("undisturbed", "resumed"))
+    assert again["train/loss"] == logged["train/loss"][1:]
+
+
+@pytest.mark.parametrize(("before", "now"), [("constant", "one_cycle"), ("one_cycle", "constant")])
+def test_another_schedule_is_refused(here, capfd, before, now):
+    train = trainer_of(here, FLAGS, every=1)
+    train("begun", f"--model.schedule={before}")
+    checkpoint = "--ckpt_path=begun/small/version_0/checkpoints/step=7.ckpt"
+    with pytest.raises(SystemExit) as exit_:
+        train("other", checkpoint, f"--model.schedule={now}")
+    assert exit_.value.code == 2
+    assert f"`--model.schedule` (={now}) can't be changed when a training goes on: it was begun with {before}" in (
+        capfd.readouterr().err
+    )
+    train("same", checkpoint, f"--model.schedule={before}", "--trainer.max_epochs=3")
+
+
+def read_csv(path):
+    """The figures of each column, without those that are missing."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [row[name] for row in rows if row[name]] for name in rows[0]}
