@@ -141,9 +141,9 @@ def check_batch(batch: Any) -> None:
 def outside(numbers: Tensor, count: int) -> int | None:
     """Return one of some whole numbers that is not from 0 to `count` - 1, or None.
 
-    On a GPU it is None: reading the numbers would make the host wait in every step.
+    On a GPU it is None: reading the numbers would make the host wait in every step. In an exported graph it is, too.
     """
-    if not numbers.is_cpu or numbers.numel() == 0:
+    if not numbers.is_cpu or torch.compiler.is_compiling() or numbers.numel() == 0:
         return None
     least, most = map(int, numbers.aminmax())
     return least if least < 0 else most if most >= count else None

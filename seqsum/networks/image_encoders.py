@@ -183,7 +183,7 @@ def _views(images: Tensor, count: int) -> Iterator[Tensor]:
     numbers = VIEWED * random_uniform(0, torch.arange(count, device=images.device), AFFINE_NUMBERS)
     for affine in random_affine(numbers, size=columns):
         with torch.autocast(images.device.type, enabled=False):  # 16 bits are too few for places
-            warped = warp(images, affine.expand(len(images), 2, 3), size=rows, outside="border")
+            warped = warp(images, affine.expand(images.shape[0], 2, 3), size=rows, outside="border")
         yield warped
 
 

@@ -21,7 +21,7 @@ def run_masked(layers: nn.Module, inputs: Tensor, state: States | None, mask: Te
     Returns:
         Outputs `(B, T, D·H)`, and for each direction the state after the last valid step that it reads.
     """
-    if mask is None or len(inputs) == 0:  # packing refuses an empty batch
+    if mask is None or inputs.shape[0] == 0:  # packing refuses an empty batch
         return layers(inputs, state)
     if isinstance(layers, nn.RNNBase):
         return _run_packed(layers, inputs, state, mask)

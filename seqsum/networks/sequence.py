@@ -168,7 +168,7 @@ class SequenceNetwork(nn.Module):
             kept = F.dropout(torch.ones_like(features[:, :1]), self.input_dropout)  # (B, 1, F)
             features = features * kept
         if state is None:
-            state = make_state(self.initial_state, self.recurrence, len(features), self.training)
+            state = make_state(self.initial_state, self.recurrence, features.shape[0], self.training)
         return run_masked(self.recurrence, features, state, mask)
 
     def _check_truncate(self, truncate: int, recurrence: nn.Module) -> None:

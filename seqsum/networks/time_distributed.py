@@ -34,6 +34,7 @@ class TimeDistributed(nn.Module):
 
     def _encode(self, steps: Tensor) -> Tensor:
         """Apply the module to inputs `(N, …)`; return features `(N, F)`."""
-        if self.training or torch.is_grad_enabled() or len(steps) <= PIECE:
+        any_number = torch.compiler.is_compiling()  # of steps, in a graph
+        if self.training or torch.is_grad_enabled() or any_number or len(steps) <= PIECE:
             return self.module(steps)
         return torch.cat([self.module(piece) for piece in steps.split(PIECE)])
