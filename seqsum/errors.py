@@ -20,6 +20,12 @@ def check_choice(name: str, value: Any, choices: Any) -> None:
         raise InputError(f"`{name}` (={value!r}) must be one of {', '.join(map(repr, get_args(choices)))}")
 
 
+def check_seed_number(name: str, seed: int, given: Any) -> None:
+    """Raise an InputError, which shows the seed as it was given, if NumPy does not take it."""
+    if not 0 <= seed < 2**32:
+        raise InputError(f"`{name}` (={given}) must be from 0 to {2**32 - 1}")
+
+
 def check_at_least(flag: str, value: float, least: float, whole: bool = True) -> None:
     """Raise an InputError for a value below the least allowed, or one that is no number, by default no whole one."""
     if not (is_whole(value) if whole else is_number(value)):

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 
 from seqsum.data.labels import check_labels
-from seqsum.errors import InputError, check_at_least
+from seqsum.errors import InputError, check_at_least, check_seed_number
 
 
 class Checked(argparse.Action):
@@ -52,8 +52,7 @@ def a_seed() -> type[argparse.Action]:
     """Return the `action` of an option of seeds, such as NumPy takes."""
 
     def check(flag: str, value: int) -> int:
-        if not 0 <= value < 2**32:
-            raise InputError(f"`{flag}` (={value}) must be from 0 to {2**32 - 1}")
+        check_seed_number(flag, value, value)
         return value
 
     return _action(check, int)

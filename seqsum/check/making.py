@@ -19,7 +19,7 @@ from seqsum.check.constructing import DIVISIBLE, SIZES, broken, describe_error, 
 from seqsum.check.equations.reference import REFERENCES
 from seqsum.check.places import find_line, place_of
 from seqsum.check.result import USER_ERRORS, Fault
-from seqsum.check.subject import BATCH, LARGE, STEPS, Subject, draw
+from seqsum.check.subject import BATCH, LARGE, STEPS, Subject, draw, dtype_of
 from seqsum.recurrent import Recurrent, RecurrentCell
 from seqsum.recurrent.cells import Constants, list_constants, require_cell
 from seqsum.recurrent.explain import describe
@@ -135,7 +135,7 @@ def resize(
 def _run_once(cell: RecurrentCell, constants: Sequence[Tensor | None] = ()) -> list[Tensor]:
     """Run a step in evaluation with the user's constants, if any; return the output and the states."""
     cell = copy.deepcopy(cell).eval()
-    dtype = next((weight.dtype for weight in cell.parameters() if weight.is_floating_point()), torch.float32)
+    dtype = dtype_of(cell)
     rows = next((len(tensor) for tensor in constants if tensor is not None), BATCH)
     inputs = draw((rows, cell.input_size), 0).to(dtype)
     state = [draw((rows, size), 1).to(dtype) for size in cell.state_size]

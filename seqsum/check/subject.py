@@ -77,8 +77,7 @@ class Subject:
     @property
     def made_in(self) -> torch.dtype:
         """The type that the cell was made in, which `torch.zeros(...)` in it may need."""
-        floats = (weight.dtype for weight in self.original.parameters() if weight.is_floating_point())
-        return next(floats, torch.get_default_dtype())
+        return dtype_of(self.original)
 
     def parameters_of_the_start(self) -> set[str]:
         """Names of the parameters that no step reads, but what a sequence begins from."""
@@ -170,6 +169,12 @@ def _reached(results: Sequence[Tensor], cell: RecurrentCell) -> set[str]:
         return set()
     gradients = torch.autograd.grad(total, [*weights.values()], allow_unused=True)
     return {name for name, gradient in zip(weights, gradients, strict=True) if gradient is not None}
+
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """The type of a module's weights; torch's default if it has none."""
+    floats = (weight.dtype for weight in module.parameters() if weight.is_floating_point())
+    return next(floats, torch.get_default_dtype())
 
 
 def draw(shape: Sequence[int], seed: int) -> Tensor:

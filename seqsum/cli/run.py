@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from seqsum.data import SequenceData
-from seqsum.errors import InputError
+from seqsum.errors import check_seed_number
 from seqsum.versions import STAND_INS, claim_version, number_of
 
 SEED = "--seed_everything"
@@ -37,9 +37,8 @@ def seed_of(given: bool | int | None) -> int:
 
 def check_seed(given: bool | int | None) -> None:
     """Raise an InputError if a seed is one that NumPy does not take."""
-    if not 0 <= seed_of(given) < 2**32:
-        name, value = ("PL_GLOBAL_SEED", os.environ.get("PL_GLOBAL_SEED")) if given is True else (SEED, given)
-        raise InputError(f"`{name}` (={value}) must be from 0 to {2**32 - 1}")
+    name, value = ("PL_GLOBAL_SEED", os.environ.get("PL_GLOBAL_SEED")) if given is True else (SEED, given)
+    check_seed_number(name, seed_of(given), value)
 
 
 def make_loggers(root: str, name: str) -> list[Logger]:

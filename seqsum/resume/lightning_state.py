@@ -192,9 +192,9 @@ def go_on_at(loops: dict[str, Any], place: Place) -> None:
     loops["epoch_loop.state_dict"]["_batches_that_stepped"] = place.steps - place.validation_due
     batches["is_last_batch"] &= batches["current"]["ready"] == batches["current"]["processed"]
     for span in ("total", "current"):
-        begun_epochs = epochs[span]["started"]
-        done_epochs = epochs[span]["processed"] if place.epoch_finished else begun_epochs - 1
-        epochs[span].update(ready=begun_epochs, processed=done_epochs, completed=done_epochs)
+        started = epochs[span]["started"]
+        done = epochs[span]["processed"] if place.epoch_finished else started - 1
+        epochs[span].update(ready=started, processed=done, completed=done)
         batches[span] = dict.fromkeys(batches[span], batches[span]["processed"])
         begun = int(place.validation_due)
         loops["epoch_loop.val_loop.batch_progress"][span].update(ready=begun, started=begun, processed=0, completed=0)

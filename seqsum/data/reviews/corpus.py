@@ -141,7 +141,7 @@ def _fingerprint(path: Path) -> str:
     path = path.resolve()
     files = sorted(path.glob("t*/*/*.txt")) if path.is_dir() else [path]
     found = [(str(file), (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
-    return hashlib.sha256(json.dumps([FORMAT, RULE, HELD_OUT, str(path), found]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([FORMAT, RULE, HELD_OUT, found]).encode()).hexdigest()[:16]
 
 
 def _write_cache(cache: Path, corpus: Corpus) -> None:

@@ -109,9 +109,9 @@ class UnrollNative(Kernel):
         }
         self.run("backward", {**dict(zip(self.names, saved, strict=True)), **tensors})
         d_states = [None if d is None else d[:, :size] for d in (d_hidden, d_cell_state)]
-        # a copy also of a single column, whose strides DDP would complain about
-        as_weights = {"memory_format": torch.contiguous_format}
-        d_weights = [d_weight[..., :size].flatten(1).t().clone(**as_weights) for d_weight in d_weights]
+        d_weights = [  # copies, also of a single column, whose strides DDP would complain about
+            d_weight[..., :size].flatten(1).t().clone(memory_format=torch.contiguous_format) for d_weight in d_weights
+        ]
         d_biases = [d_bias[part, :size].flatten() for part in (slice(gates), RECURRENT_BLOCKS[self.name])]
         names = ("inputs", "hidden", "cell_state", *self.weights)
         return dict(zip(names, (d_inputs, *d_states, *d_weights, *d_biases), strict=True))
