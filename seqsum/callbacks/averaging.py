@@ -18,7 +18,7 @@ class AveragedWeights(EMAWeightAveraging):
     can be tested after a hundred steps: after `n` steps it keeps `(1 + n) / (10 + n)` of itself where that is less than
     `decay`, as in TensorFlow. The test after a training uses the average too; Lightning would load the current weights
     of the best epoch. And every checkpoint keeps weights and average apart, even one saved during a validation, when
-    the two are swapped, or at the end.
+    the two have changed places, or at the end.
 
     Args:
         device: Where the average is kept; by default where the weights are.
@@ -45,17 +45,23 @@ class AveragedWeights(EMAWeightAveraging):
         self.update_starting_at_epoch = update_starting_at_epoch
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_validation_epoch_start(trainer, pl_module)
-        self.changed_places = True
+        if trainer.state.fn == "fit":  # `validate` after it evaluates what it is given
+            super().on_validation_epoch_start(trainer, pl_module)
+            self.changed_places = True
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_validation_epoch_end(trainer, pl_module)
-        self.changed_places = False
+        if self.changed_places:
+            super().on_validation_epoch_end(trainer, pl_module)
+            self.changed_places = False
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.on_validation_epoch_end(trainer, pl_module)  # an interrupted validation doesn't come to its end
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if self.changed_places:  # an interrupted validation, which this process won't continue
-            self.on_validation_epoch_end(trainer, pl_module)
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if self.changed_places:
+            average, weights = checkpoint["current_model_state"], checkpoint["state_dict"]
+            checkpoint.update(state_dict=average, current_model_state=weights)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Do nothing yet: the training's last checkpoint is written after this hook."""

@@ -51,6 +51,7 @@ class Pictures(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.intervals.restart()
+        self.on_train_epoch_start(trainer, pl_module)  # resuming within an epoch does not call it
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1

@@ -2,10 +2,19 @@
 
 import pytest
 import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 
+from seqsum.callbacks import AveragedWeights
 from seqsum.callbacks.averaging import warmed_up
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*outside the 'fit' stage"),
+    pytest.mark.filterwarnings("ignore:Be aware that when using"),
+]
 
 
 def averages(decay, steps, dtype=torch.float32):
@@ -44,3 +53,61 @@ def test_a_long_training_has_the_plain_average(decay, steps):
 def test_a_share_is_between_0_and_1(decay):
     with pytest.raises(ValueError, match=r"`decay` \(=.*\) must be between 0 and 1"):
         warmed_up(decay)
+
+
+def weights_of(module):
+    return {name: value.clone() for name, value in module.network.state_dict().items()}
+
+
+def are_equal(first, second):
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_a_validation_after_a_training_is_of_the_checkpoint(make_run, tmp_path):
+    each = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
+    trainer, module, data = make_run([AveragedWeights(decay=0.5), each], enable_checkpointing=True)
+    trainer.fit(module, data)
+    first, trained = tmp_path / "epoch=0.ckpt", weights_of(module)
+    (after,) = trainer.validate(module, data, ckpt_path=first, verbose=False)
+    fresh, other, data = make_run([AveragedWeights(decay=0.5)])
+    assert after == fresh.validate(other, data, ckpt_path=first, verbose=False)[0]
+    assert are_equal(weights_of(module), weights_of(other))
+    assert not are_equal(weights_of(module), trained)
+
+
+class SaveWithin(Callback):
+    """Saves a checkpoint within each validation."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_validation_batch_end(self, trainer, *_):
+        if not trainer.sanity_checking:
+            trainer.save_checkpoint(self.path)
+
+
+def test_a_checkpoint_within_a_validation_keeps_weights_and_average_apart(make_run, tmp_path):
+    within = tmp_path / "within.ckpt"
+    trainer, plain, data = make_run([AveragedWeights(decay=0.5)])
+    trainer.fit(plain, data)
+    trainer, module, data = make_run([AveragedWeights(decay=0.5), SaveWithin(within)])
+    trainer.fit(module, data)
+    assert are_equal(weights_of(module), weights_of(plain)), "saving changes nothing"
+    trainer, module, data = make_run([AveragedWeights(decay=0.5), SaveWithin(within), Interrupt()])
+    with pytest.raises(RuntimeError, match="interrupted"):
+        trainer.fit(module, data)
+    interrupted = weights_of(module)
+    saved = torch.load(within, weights_only=True)
+    current = {name.removeprefix("network."): value for name, value in saved["current_model_state"].items()}
+    average = {name.removeprefix("network."): value for name, value in saved["state_dict"].items()}
+    assert are_equal(interrupted, current), "the weights are back in their place"
+    assert are_equal(average, weights_of(plain)), "the average of both epochs"
+    assert not are_equal(average, current)
+
+
+class Interrupt(Callback):
+    """Fails within the last validation, after its first batch."""
+
+    def on_validation_batch_end(self, trainer, *_):
+        if not trainer.sanity_checking and trainer.current_epoch + 1 == trainer.max_epochs:
+            raise RuntimeError("interrupted")

@@ -78,6 +78,24 @@ def test_figures_and_histograms_of_each_epoch(make_run, tmp_path):
     assert last.max == pytest.approx(module.network.recurrence.cells[0].weight_hh.max().item())
 
 
+def test_an_epoch_that_was_resumed_within_is_shown_too(make_run, tmp_path):
+    class StopWithin(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if trainer.global_step == 4:
+                trainer.save_checkpoint(tmp_path / "within.ckpt")
+                raise RuntimeError("interrupted")
+
+    trainer, module, data = make_run([Pictures(1, 1), StopWithin()], TensorBoardLogger(tmp_path))
+    with pytest.raises(RuntimeError, match="interrupted"):
+        trainer.fit(module, data)
+    trainer, module, data = make_run([Pictures(1, 1)], TensorBoardLogger(tmp_path))
+    trainer.fit(module, data, ckpt_path=tmp_path / "within.ckpt")
+    found = events(trainer.logger.log_dir)
+    assert [image.step for image in found.Images("figures/sums")] == [6]
+    assert [histogram.step for histogram in found.Histograms("weights/head.weight")] == [6]
+    assert [histogram.step for histogram in found.Histograms("gradients/head.weight")] == [5]
+
+
 def test_same_sequences_each_time_and_all_predictions(make_run, tmp_path, drawn):
     trainer, module, data = make_run([Pictures(1, 0)], TensorBoardLogger(tmp_path))
     trainer.fit(module, data)
