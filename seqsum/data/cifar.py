@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchvision import datasets
+from torchvision.datasets.utils import check_integrity
 
 from seqsum.data.downloads import downloading, move_to_place
 from seqsum.errors import InputError
@@ -51,11 +53,12 @@ def load_cifar(name: str, root: str | Path) -> list[tuple[Tensor, Tensor]]:
 
     Raises:
         MissingDataError: The dataset is not on disk and can't be downloaded.
-        InputError: A file is damaged, or no file of CIFAR.
+        InputError: A file is damaged, or not the publisher's.
     """
     root, kind = Path(expand_home(root)), CIFAR[name]
-    if not all(file.exists() for file in _files(root, kind, "train") + _files(root, kind, "test")):
-        _download(name, root)
+    files = _files(root, kind, "train") + _files(root, kind, "test")
+    if missing := [file for file in files if not file.exists()]:
+        _download(name, root, missing)
     return [_read(root, kind, split) for split in ("train", "test")]
 
 
@@ -142,14 +145,20 @@ def _unpickle(file: Path) -> dict[str, Any]:
     return {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in content.items()}
 
 
-def _download(name: str, root: Path) -> None:
+def _download(name: str, root: Path, missing: Sequence[Path]) -> None:
     """Download a dataset with torchvision, which checks MD5 sums, and move its files into place once complete.
 
     An archive that a user downloaded to `root` is unpacked instead.
     """
     kind = CIFAR[name].dataset
-    with downloading(name, root) as fresh:
-        if (archive := root / kind.filename).is_file():
+    archive = root / kind.filename
+    if archive.is_file() and not check_integrity(str(archive), kind.tgz_md5):  # torchvision would write over it
+        raise InputError(
+            f"{archive} is corrupt or not the publisher's: its MD5 sum is not {kind.tgz_md5}. "
+            "Delete it, and it will be downloaded again."
+        )
+    with downloading(name, root, missing) as fresh:
+        if archive.is_file():
             (fresh / kind.filename).symlink_to(archive.resolve())
         kind(fresh, download=True)
         move_to_place((file for file in sorted((fresh / kind.base_folder).iterdir()) if file.is_file()), fresh, root)

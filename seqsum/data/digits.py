@@ -40,8 +40,7 @@ def resolve_dataset(name: str, root: str | Path) -> str:
     if name != "auto":
         return name
     try:
-        if _read("mnist", root) is None:
-            _download("mnist", root)
+        _read("mnist", root) or _download("mnist", root)
     except MissingDataError as error:
         warnings.warn(
             f"THIS IS NOT MNIST: the run uses digits rendered from fonts. {error} "
@@ -85,29 +84,51 @@ def load_splits(name: str, root: str | Path) -> dict[Split, Digits]:
     }
 
 
-_FAMILY: dict[str, tuple[type[datasets.MNIST], dict[str, Any]]] = {
-    "mnist": (datasets.MNIST, {}),
-    "fashion_mnist": (datasets.FashionMNIST, {}),
-    "kmnist": (datasets.KMNIST, {}),
-    "qmnist": (datasets.QMNIST, {}),
-    "emnist_digits": (datasets.EMNIST, {"split": "digits"}),
+class Family(NamedTuple):
+    """A dataset of idx files.
+
+    Attributes:
+        dataset: torchvision's class, which downloads and reads it.
+        arguments: Arguments of the class.
+        files: Names of its files, images and labels of the two splits.
+    """
+
+    dataset: type[datasets.MNIST]
+    arguments: dict[str, Any]
+    files: tuple[str, ...]
+
+    def missing(self, root: Path) -> list[Path]:
+        """Return the files that are not there."""
+        folder = root / self.dataset.__name__ / "raw"
+        return [folder / name for name in self.files if not (folder / name).exists()]
+
+
+def _names(train: str, test: str, labels: str = "labels-idx1-ubyte") -> tuple[str, ...]:
+    return tuple(f"{split}-{content}" for split in (train, test) for content in ("images-idx3-ubyte", labels))
+
+
+_FAMILY = {
+    "mnist": Family(datasets.MNIST, {}, _names("train", "t10k")),
+    "fashion_mnist": Family(datasets.FashionMNIST, {}, _names("train", "t10k")),
+    "kmnist": Family(datasets.KMNIST, {}, _names("train", "t10k")),
+    "qmnist": Family(datasets.QMNIST, {}, _names("qmnist-train", "qmnist-test", "labels-idx2-int")),
+    "emnist_digits": Family(datasets.EMNIST, {"split": "digits"}, _names("emnist-digits-train", "emnist-digits-test")),
 }
 
 
 def _read(name: str, root: str | Path) -> tuple[Digits, Digits] | None:
     """Read the train and test split; None if one of their files is missing."""
-    family, arguments = _FAMILY[name]
-    root = Path(expand_home(root))
-    folder = root / family.__name__ / "raw"
+    family, root = _FAMILY[name], Path(expand_home(root))
+    folder = root / family.dataset.__name__ / "raw"
     for packed in folder.glob("*-idx[0-9]-*.gz"):
         if not packed.with_suffix("").exists():
             unpack(packed)
     for file in _idx_files(folder):
         check_idx(file)
-    try:
-        train, test = (family(root, train=train, download=False, **arguments) for train in (True, False))
-    except RuntimeError:  # torchvision raises it if and only if a file is missing
+    if family.missing(root):
         return None
+    try:
+        train, test = (family.dataset(root, train=train, **family.arguments) for train in (True, False))
     except (TypeError, ValueError) as error:  # a valid idx file of another type or shape
         raise InputError(f"{folder} is corrupt: {error}") from error
     return _digits(name, train), _digits(name, test)
@@ -138,12 +159,11 @@ def _download(name: str, root: str | Path) -> tuple[Digits, Digits]:
     The files go into a temporary folder first and are moved to `root` once all are complete, so an
     interrupted download leaves no incomplete files.
     """
-    family, arguments = _FAMILY[name]
-    root = Path(expand_home(root))
-    with downloading(name, root) as fresh:
+    family, root = _FAMILY[name], Path(expand_home(root))
+    with downloading(name, root, family.missing(root)) as fresh:
         for train in (True, False):
-            family(fresh, train=train, download=True, **arguments)
-        move_to_place(_idx_files(fresh / family.__name__ / "raw"), fresh, root)
+            family.dataset(fresh, train=train, download=True, **family.arguments)
+        move_to_place(_idx_files(fresh / family.dataset.__name__ / "raw"), fresh, root)
     splits = _read(name, root)
     assert splits is not None, "every file has just been moved into place"
     return splits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
@@ -18,12 +18,13 @@ class MissingDataError(InputError):
 
 
 @contextmanager
-def downloading(what: str, root: Path) -> Iterator[Path]:
+def downloading(what: str, root: Path, missing: Sequence[Path] = ()) -> Iterator[Path]:
     """Yield a temporary folder inside `root` to download into; `move_to_place` moves what is complete.
 
     Args:
         what: Name of the dataset, for the message.
         root: Folder of the datasets; made, and deleted again if the download fails.
+        missing: The dataset's files that are not there, for the message.
 
     Raises:
         MissingDataError: The download failed, or `root` can't be written to.
@@ -41,7 +42,8 @@ def downloading(what: str, root: Path) -> Iterator[Path]:
                 folder.rmdir()
         reason = " ".join(str(error).split())  # on one line
         seen = "" if root.is_absolute() else f", seen from {Path.cwd()}"  # a checkpoint's may be of another folder
-        message = f"`--data.root` (={root}) does not hold {what}{seen}, and downloading it failed ({reason})."
+        message = f"`--data.root` (={root}) does not hold {what}{seen}{_name_first(missing, root)}"
+        message += f", and downloading it failed ({reason})."
         raise MissingDataError(message) from error
 
 
@@ -51,6 +53,13 @@ def move_to_place(files: Iterable[Path], fresh: Path, root: Path) -> None:
         place = root / file.relative_to(fresh)
         place.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, place)
+
+
+def _name_first(missing: Sequence[Path], root: Path) -> str:
+    if not missing:
+        return ""
+    others = f" and {len(missing) - 1} more files are" if len(missing) > 1 else " is"
+    return f" ({missing[0].relative_to(root)}{others} missing)"
 
 
 @contextmanager

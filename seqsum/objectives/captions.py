@@ -163,8 +163,9 @@ FIGURES |= {
     ),
     "filters": (
         "Filters",
-        "Weights of the convolution: blue is negative, red is positive. A filter answers where an image looks like it: "
-        "in a first layer often edges and strokes of one direction.",
+        "Weights of the convolution: blue is negative, red is positive. Those for red, green and blue are shown in "
+        "these colours: grey is 0, brighter is positive. A filter answers where an image looks like it: in a first "
+        "layer often edges and strokes of one direction.",
     ),
     "feature_maps": (
         "Feature maps",

@@ -366,6 +366,18 @@ def test_a_failed_download_keeps_what_was_there(tmp_path, monkeypatch):
     assert everything_below(tmp_path) == before
 
 
+@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize("removed", [1, 3])
+def test_missing_files_are_named(tmp_path, name, removed):
+    files = sorted(write_family(tmp_path, name).iterdir())[:removed]
+    for file in files:
+        file.unlink()
+    named = "|".join(re.escape(str(file.relative_to(tmp_path))) for file in files)
+    others = "is" if removed == 1 else "and 2 more files are"
+    with pytest.raises(MissingDataError, match=rf"\(({named}) {others} missing\), and downloading it failed"):
+        load_splits(name, tmp_path)
+
+
 def test_a_download_has_a_time_limit_that_ends_with_it(tmp_path, monkeypatch):
     limits = []
 
