@@ -41,9 +41,14 @@ def make(kind: type, sizes: dict[str, int] = SIZES) -> Any:
 def _mended(kind: type, error: BaseException) -> str:
     """What to write where the constructor of a class, or of a part of it, raised an error."""
     said = str(error)
-    made = [type(frame.f_locals.get("self")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    made = [type(frame.f_locals.get("self")) for frame in frames]
     users = [part for part in made if issubclass(part, nn.Module) and not is_library(source_file(part))]
     kind = users[-1] if users else kind
+    if frames[-1].f_code is nn.Module.__init__.__code__:  # it was given arguments, and takes none
+        if hasattr(kind, "project") and hasattr(kind, "step"):
+            return f"`class {kind.__name__}(RecurrentCell)`, whose `__init__` takes the sizes"
+        return "`super().__init__()` without arguments"
     if "Module.__init__()" in said or ("RecurrentCell.__init__()" in said and "missing" in said):
         if issubclass(kind, RecurrentCell):
             several = "`state_size=[hidden_size, hidden_size]` for two states"

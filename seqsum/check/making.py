@@ -62,7 +62,7 @@ def _make_subject(
     """The cell to check: `made` from the class `given` with `sizes`, or the instance `given` itself, with its own."""
     if not isinstance(made, nn.Module):
         raise Fault(
-            f"{describe(made)} is no module", expected=OR_CELL, came=repr(made)[:80], where=place_of(type(made))
+            f"{describe(made)} is no nn.Module", expected=OR_CELL, came=repr(made)[:80], where=place_of(type(made))
         )
     if isinstance(made, nn.RNNBase | Recurrent):
         instead = "its cell, `layer.cells[0]`" if isinstance(made, Recurrent) else "torch.nn's cell of the same name"

@@ -8,6 +8,7 @@ from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 import seqsum
 from seqsum import RecurrentCell, check_cell
 from seqsum.check import places
+from seqsum.recurrent.cells import LSTMCell
 
 
 class NoProject(RecurrentCell):
@@ -125,6 +126,18 @@ class NoSuperOfCell(RecurrentCell):
         self.linear = nn.Linear(input_size, hidden_size)
 
 
+class NoBase(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+
+    project = step = LSTMCell.step
+
+
+class SizesToModule(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size=input_size)
+
+
 WITH_SIZES = (
     "`super().__init__(input_size, hidden_size)` as the first line, with `state_size=[hidden_size, hidden_size]` for "
     "two states"
@@ -138,6 +151,8 @@ WITH_SIZES = (
         (AroundNoSuper, "cannot assign module before", "`super().__init__()` as the first line"),
         (NoSizes, "missing 2 required positional", WITH_SIZES),
         (NoSuperOfCell, "cannot assign module before", WITH_SIZES),
+        (NoBase, "takes 1 positional argument", "`class NoBase(RecurrentCell)`, whose `__init__` takes the sizes"),
+        (SizesToModule, "unexpected keyword argument", "`super().__init__()` without arguments"),
         (OneSize, "`state_size` (=10) must be a list of sizes, one for each state", ""),
     ],
 )
@@ -208,7 +223,7 @@ def test_a_line_below_a_decorator_is_shown_with_the_users_file():
         (Broken, "made", "NameError: name 'undefined' is not defined", "+ undefined"),
         (nn.LSTM, "made", "LSTM is a layer", ""),
         (nn.Sequential(), "made", "takes no state|does not say its sizes", ""),
-        (42, "made", "is no module", ""),
+        (42, "made", "is no nn.Module", ""),
     ],
 )
 def test_what_is_no_cell_is_told_what_one_is(cell, check, says, line):
