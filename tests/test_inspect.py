@@ -13,10 +13,12 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.utils.data import DataLoader
 from torchmetrics import MetricCollection
 
 from seqsum.cli import main as train
-from seqsum.data import DigitSums, SineCurves, unlabelled
+from seqsum.data import Batch, DigitSums, SineCurves, unlabelled
+from seqsum.data.base import SequenceData
 from seqsum.data.digit_sums import scale
 from seqsum.data.digits import load_splits
 from seqsum.data.own import OwnDigits, OwnSequence, Skipped
@@ -24,7 +26,7 @@ from seqsum.data.sums import running_targets, scan_targets
 from seqsum.figures import last_states, principal_components
 from seqsum.figures.page import Section
 from seqsum.inspect.__main__ import main
-from seqsum.inspect.look import report
+from seqsum.inspect.look import evaluate, report
 from seqsum.inspect.restore import load
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Flatten, SequenceNetwork, build_network
@@ -255,7 +257,9 @@ def test_all_sequences_are_counted_though_the_figures_are_of_those_that_fit(mnis
 def test_nothing_is_said_of_figures_where_there_are_none(here, mnist_root, monkeypatch, capfd):
     """A recurrence of a user's own has no gates to draw, and the objective no figures."""
     monkeypatch.setattr("seqsum.callbacks.collector.MOST", 3 * 45)
-    path = save_checkpoint(here / "tiny.ckpt", mnist_root, {"cell": "torch_lstm"}, objective=Increasing())
+    path = save_checkpoint(
+        here / "tiny.ckpt", mnist_root, {"cell": "torch_lstm"}, {"batch_size": 20}, objective=Increasing()
+    )
     main([str(path), "--output=page"])
     assert "of the first" not in check_folder(here / "page", set())
     assert "index.html\n" in capfd.readouterr().out
@@ -469,3 +473,43 @@ def test_a_full_disk_leaves_nothing(here, checkpoint, capfd, monkeypatch):
     monkeypatch.setattr("pathlib.Path.write_bytes", write)
     command = [str(checkpoint), "--max-length=4", "--output=page"]
     refused(command, capfd, r"`--output` \(=page\) can't be written \(No space left on device\)")
+
+
+class Own(SequenceData):
+    """Two batches: one sequence with two of three steps, and two sequences with one."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = [
+            Batch(torch.zeros(1, 3, 1), torch.full((1, 3), 10.0), torch.tensor([[True, True, False]])),
+            Batch(torch.zeros(2, 3, 1), torch.full((2, 3), 40.0), torch.tensor([[True, False, False]] * 2)),
+        ]
+
+    def test_dataloader(self):
+        return DataLoader(self.batches, batch_size=None)
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return batch
+
+
+class Zero(nn.Module):
+    def forward(self, batch):
+        return torch.zeros(*batch.targets.shape, 1)
+
+
+def test_the_loss_weighs_steps_and_not_sequences():
+    """Absolute errors of 10 and 40, of as many steps each."""
+    module = SequenceModule(network=Zero(), objective=RunningSum(beta=0, increment_weight=0))
+    assert evaluate(module, Own())["test/loss"] == pytest.approx(25)
+
+
+def test_a_backend_of_another_machine_is_left_out(here, mnist_root):
+    path = save_checkpoint(here / "tiny.ckpt", mnist_root, {"backend": "triton"})
+    module, _, settings = load(path)
+    assert module.network.recurrence.backend == "auto"
+    assert "model.backend" not in settings
+
+
+def test_the_seed_is_said_once(here, mnist_root):
+    _, _, settings = load(save_checkpoint(here / "tiny.ckpt", mnist_root))
+    assert [name for name in settings if name.endswith("seed")] == ["seed"]

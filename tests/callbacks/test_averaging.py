@@ -111,3 +111,13 @@ class Interrupt(Callback):
     def on_validation_batch_end(self, trainer, *_):
         if not trainer.sanity_checking and trainer.current_epoch + 1 == trainer.max_epochs:
             raise RuntimeError("interrupted")
+
+
+def test_the_average_keeps_as_much_as_tensorflows():
+    update = warmed_up(0.99)
+    for count, kept in ((0, 0.1), (8, 0.5), (10_000, 0.99)):
+        assert update(torch.tensor(1.0), torch.tensor(0.0), torch.tensor(count)).item() == pytest.approx(kept)
+
+
+def test_buffers_are_averaged_by_default():
+    assert AveragedWeights()._use_buffers

@@ -85,3 +85,11 @@ def test_threads_that_share_one_core_wait():
     for thread in threads:
         thread.join()
     assert waited > 0.4
+
+
+def test_the_waiting_is_the_second_number_of_each_thread(monkeypatch, tmp_path):
+    for thread, line in (("1", "9000000000 250000000 7"), ("2", "8000000000 500000000 7")):
+        (tmp_path / thread).mkdir()
+        (tmp_path / thread / "schedstat").write_text(line)
+    monkeypatch.setattr(cores, "Path", lambda _: tmp_path)
+    assert cores.waiting_time() == 0.75

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -280,3 +281,23 @@ def test_sequences_may_be_of_any_length_in_all_that_is_shown(make_run, mnist_roo
     assert all(weight.isfinite().all() for weight in module.parameters())
     assert not {said.name for said in diagnosis.said} & {"inputs not normalised", "wrong loss"}
     assert (tmp_path / logger.log_dir / "test_sequences.png").is_file()
+
+
+def test_a_second_prediction_shows_its_own_input_alone(monkeypatch):
+    pictures = Pictures()
+    for _ in range(2):
+        pictures.on_predict_start(None, None)
+        pictures.on_predict_batch_end(None, None, torch.zeros(1), None)
+    assert len(pictures.predicted) == 1
+
+
+def test_the_clock_starts_with_the_training(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("seqsum.callbacks.intervals.time.thread_time", lambda: now[0])
+    pictures = Pictures()
+    now[0] = 50
+    with pictures.intervals.timed():
+        now[0] += 1
+    monkeypatch.setattr("seqsum.callbacks.pictures.tensorboard_writers", lambda _: [])
+    pictures.on_train_start(SimpleNamespace(current_epoch=0, max_epochs=1), None)
+    assert (pictures.intervals.started, pictures.intervals.spent) == (51, 0)

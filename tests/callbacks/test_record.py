@@ -9,9 +9,9 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter, summary
 
 from seqsum.callbacks import RunRecord
-from seqsum.callbacks.record import add_graph
+from seqsum.callbacks.record import add_graph, charts
 from seqsum.data.base import unlabelled
-from seqsum.networks import ConvEncoder, SequenceNetwork, build_recurrence
+from seqsum.networks import ConvEncoder, Flatten, SequenceNetwork, build_network, build_recurrence
 from tests.callbacks.conftest import events, hparams
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
@@ -118,3 +118,33 @@ def test_a_network_that_cannot_be_traced_costs_only_its_graph(tmp_path, capfd, n
         add_graph(writer, network, unlabelled(torch.randn(1, 2, 3)))
     assert not events(tmp_path).Tags()["graph"]
     assert capfd.readouterr().out == ""
+
+
+def test_each_training_has_the_graph(make_run, tmp_path):
+    record = RunRecord("", {})
+    for version in (0, 1):
+        trainer, module, data = make_run([record], TensorBoardLogger(tmp_path, version=version), max_epochs=1)
+        trainer.fit(module, data)
+        assert events(trainer.logger.log_dir).Tags()["graph"]
+
+
+def test_the_monitored_metric_is_shown_first(make_run, tmp_path):
+    trainer, module, data = make_run([RunRecord("", {})], TensorBoardLogger(tmp_path))
+    trainer.test(module, data, verbose=False)
+    infos = hparams(trainer.logger.log_dir)["experiment"].experiment.metric_infos
+    assert infos[0].name.tag == "test/exact_final"
+
+
+def test_there_is_a_chart_for_each_metric_that_has_curves(make_run):
+    _, module, _ = make_run([])
+    assert charts(module)["metrics by step"].keys() == {"exact_step", "mae"}
+
+
+def test_the_graph_has_few_steps_however_long_the_sequences(tmp_path):
+    network = build_network(1, encoder=Flatten(3), hidden_size=2)
+    nodes = []
+    for steps in (3, 30):
+        with SummaryWriter(str(tmp_path / str(steps))) as writer:
+            add_graph(writer, network, unlabelled(torch.zeros(2, steps, 3)))
+        nodes.append(len(events(tmp_path / str(steps)).Graph().node))
+    assert nodes[0] == nodes[1]

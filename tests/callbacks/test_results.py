@@ -100,3 +100,17 @@ def test_seconds_of_a_training_that_went_on_are_not_called_those_of_all(steps, n
     report.on_train_start(trainer, None)
     report.on_fit_end(trainer, None)
     assert list(report.seconds) == [name]
+
+
+def test_seconds_of_the_test_are_those_of_the_test(monkeypatch, tmp_path):
+    now = [0.0]
+    monkeypatch.setattr(results.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(TestReport, "_results", lambda *_: {})
+    monkeypatch.setattr(results, "run_folder", lambda _: None)
+    report, trainer = TestReport("sum", 0, verbose=False), SimpleNamespace(is_global_zero=True, barebones=False)
+    report.on_fit_start(trainer, None)
+    now[0] = 100
+    report.on_test_start(trainer, None)
+    now[0] = 107
+    report.on_test_end(trainer, None)
+    assert report.seconds["test"] == 7

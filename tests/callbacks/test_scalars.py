@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from lightning.pytorch import Callback
@@ -115,3 +117,28 @@ def test_there_are_values_in_every_epoch_however_short(make_run, tmp_path, every
     tags = events(trainer.logger.log_dir)
     steps = [event.step for event in tags.Scalars("train/step_loss")] if logged else []
     assert steps == logged
+
+
+def test_images_of_all_processes_are_counted(monkeypatch):
+    monkeypatch.setattr("seqsum.callbacks.scalars.time.perf_counter", lambda: 0.0)
+    scalars, logged = Scalars(), {}
+    scalars.read, scalars.seconds = 60, 2.0
+    module = SimpleNamespace(log=lambda name, value, **_: logged.update({name: value}))
+    scalars.on_train_epoch_end(SimpleNamespace(world_size=4), module)
+    assert logged == {"train/images_per_second": 120.0}
+
+
+def test_images_per_second_are_those_of_the_epoch(make_run, tmp_path, monkeypatch):
+    """Use a clock that advances by 1 s per batch of the first epoch, and by 4 s per batch of the second."""
+    now = 0.0
+    monkeypatch.setattr("seqsum.callbacks.scalars.time.perf_counter", lambda: now)
+
+    class Clock(Callback):
+        def on_train_batch_start(self, trainer, *_):
+            nonlocal now
+            now += 1 if trainer.current_epoch == 0 else 4
+
+    trainer, module, data = make_run([Clock(), Scalars()], TensorBoardLogger(tmp_path))
+    trainer.fit(module, data)
+    found = events(trainer.logger.log_dir).Scalars("train/images_per_second")
+    assert [event.value for event in found] == [8 * 4, 8]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,19 +17,21 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from seqsum import LSTMCell, Recurrent, RecurrentCell
 from seqsum.cli import main
 from seqsum.data import Batch, DigitRows, DigitSums, unlabelled
-from seqsum.diagnosis import Diagnosis, findings
+from seqsum.diagnosis import Diagnosis, callback, findings
+from seqsum.diagnosis.findings import Finding
 from seqsum.diagnosis.observation import (
     Onlooker,
     copy_weights,
     first_not_finite,
     gradient_norms,
+    look_at_update,
     look_over_time,
     sized_matrices,
 )
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Flatten, build_network
-from seqsum.objectives import Classification, Objective
+from seqsum.objectives import Classification, Objective, RunningSum
 
 BROKEN = Path(__file__).parents[2] / "configs/broken"
 pytestmark = [
@@ -552,3 +555,72 @@ def test_the_part_that_is_not_finite_is_found_whatever_parts_return(form, spoils
     batch = Batch(torch.ones(2, 3, 1), torch.ones(2, 3))
     expected = "network.part" if spoils and carries else "network.head"
     assert first_not_finite(Own(), batch)[0] == expected
+
+
+def test_one_row_among_many_does_not_decide():
+    norms = torch.ones(5, 3)
+    norms[0, 0] = 1e9
+    assert findings.reach_back(norms) == 1.0
+
+
+def test_a_loss_below_zero_may_rise_a_little():
+    assert findings.diverged_loss(-3.0, -3.1) is None
+    assert findings.diverged_loss(32.0, -3.1).name == findings.DIVERGING
+
+
+def test_the_largest_change_of_all_weights_is_the_one_that_counts():
+    network = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    before = copy_weights(network, sized_matrices(network))
+    network[1].weight.data *= 9
+    (found,) = look_at_update(network, before)
+    assert found[0] == "network.1.weight"
+
+
+def test_of_windows_the_first_is_looked_into(monkeypatch):
+    torch.manual_seed(0)
+    module = SimpleNamespace(
+        objective=RunningSum(), network=build_network(1, encoder=Flatten(3), hidden_size=4, truncate=2)
+    )
+    inputs, mask = torch.randn(5, 4, 3), torch.tensor([[True, True, False, False]]).expand(5, -1)
+    seen = []
+    monkeypatch.setattr(callback, "module_of", lambda _: module)
+    monkeypatch.setattr(callback, "look_over_time", lambda _, *found: seen.append(found) or ())
+    diagnosis, batch = Diagnosis(), Batch(inputs, torch.randn(5, 4), mask)
+    diagnosis.batch = batch
+    diagnosis.onlooker.start(module.network)
+    module.network(batch)
+    diagnosis.onlooker.stop()
+    assert list(diagnosis._look(SimpleNamespace(global_step=0), None)) == []
+    ((features, of_features),) = seen
+    assert torch.equal(features, module.network.encoder(inputs, mask)[:, :2])
+    assert torch.equal(of_features, mask[:, :2])
+
+
+def test_only_scored_answers_are_compared_with_targets():
+    objective, diagnosis = RunningSum(), Diagnosis()
+    targets, outputs = torch.arange(12.0).view(3, 4), torch.arange(12.0).view(3, 4, 1)
+    mask = torch.tensor([[True, True, False, False]]).expand(3, -1)
+    outputs[:, :2] = 3.0
+    diagnosis.onlooker.outputs, diagnosis.onlooker.batch = outputs, Batch(torch.zeros(3, 4, 2), targets, mask)
+    assert diagnosis._look_at_answers(objective, diagnosis.settled).name == findings.FLAT_PREDICTIONS
+
+
+def test_a_second_training_begins_anew(monkeypatch):
+    monkeypatch.setattr(callback, "module_of", lambda _: SimpleNamespace(network=nn.Linear(2, 2)))
+    diagnosis = Diagnosis()
+    diagnosis._say(SimpleNamespace(is_global_zero=False), "loss", Finding(findings.DIVERGING, "it diverges"), 3)
+    diagnosis.first_loss, diagnosis.first_length = 0.1, 10
+    assert diagnosis._is_hopeless()
+    diagnosis.on_fit_start(None, None)
+    assert not diagnosis._is_hopeless()
+    assert (diagnosis.first_loss, diagnosis.first_length) == (0.0, 0)
+
+
+def test_too_large_an_update_is_said_of_the_step_that_made_it(monkeypatch, capfd):
+    network = nn.Linear(3, 3)
+    monkeypatch.setattr(callback, "module_of", lambda _: SimpleNamespace(network=network))
+    diagnosis = Diagnosis()
+    diagnosis.looked, diagnosis.before = 4, copy_weights(network, ["network.weight"])
+    network.weight.data *= 9
+    diagnosis.on_train_batch_end(SimpleNamespace(is_global_zero=True, loggers=[], global_step=5), None)
+    assert "(network.weight, step 4)" in capfd.readouterr().out

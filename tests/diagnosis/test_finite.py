@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import Callback
+from torch import nn
 
 from seqsum.cli import main
 from seqsum.data.index_tables import IndexBatches
 from seqsum.diagnosis import FiniteLoss
+from seqsum.diagnosis.finite import Step
+from seqsum.errors import NotFiniteError
 from tests.cli.test_cli import SMALL, pytestmark  # noqa: F401  # the same filters of warnings
 
 SPOIL = "--trainer.callbacks+=tests.diagnosis.test_finite."
@@ -148,3 +152,26 @@ def test_on_a_gpu_losses_are_asked_for_in_tens_and_the_first_bad_one_is_named(sp
     _, error = spoilt(name)
     assert next(count for count in looked if count) == 10
     assert f"NaN or infinite at step {place}" in error
+
+
+def test_the_first_step_that_is_not_finite_is_named():
+    callback, trainer = FiniteLoss(), SimpleNamespace(checkpoint_callbacks=[])
+    callback.recent = [
+        Step(step, 0, step, None, torch.tensor(loss)) for step, loss in enumerate((1.0, torch.nan, torch.nan))
+    ]
+    with pytest.raises(NotFiniteError, match="at step 1 "):
+        callback._check_losses(trainer)
+
+
+def test_the_next_training_knows_nothing_of_the_error_before():
+    callback, trainer = FiniteLoss(), SimpleNamespace(checkpoint_callbacks=[])
+    callback.source = " First in network.head: it was."
+    callback.recent = [Step(0, 0, 0, None, torch.tensor(torch.nan))]
+    with pytest.raises(NotFiniteError, match=r"First in network\.head"):
+        callback._check_losses(trainer)
+    callback.on_fit_start(trainer, None)
+    callback.on_save_checkpoint(trainer, nn.Linear(1, 1), {})
+    callback.recent = [Step(0, 0, 0, None, torch.tensor(torch.nan))]
+    with pytest.raises(NotFiniteError) as error:
+        callback._check_losses(trainer)
+    assert "First in" not in str(error.value)

@@ -1,0 +1,17 @@
+"""What is slow takes a small share of the time."""
+
+from __future__ import annotations
+
+from seqsum.callbacks.intervals import Intervals
+
+
+def test_all_that_was_spent_counts(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("seqsum.callbacks.intervals.time.thread_time", lambda: now[0])
+    intervals = Intervals({"figures": None})
+    for _ in range(2):
+        with intervals.timed():
+            now[0] += 2
+    assert intervals.spent == 4
+    now[0] = 120  # of which 2.5 % are less than 4
+    assert intervals.due_after(1, is_last=False) == set()
