@@ -72,3 +72,8 @@ def test_a_convolution_that_is_zero_can_be_drawn():
     for inputs in (1, 3, 5):
         plot_filters(torch.zeros(2, inputs, 3, 3)).canvas.draw()
     plot_feature_maps(torch.zeros(1, 5, 5), torch.zeros(3, 2, 2)).canvas.draw()
+
+
+def test_tiles_need_not_be_square():
+    pixels = tile(torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]), per_line=8)
+    assert np.array_equal(pixels, [[1, 2, np.nan, 3, 4]], equal_nan=True)

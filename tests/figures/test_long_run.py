@@ -8,6 +8,7 @@ import torch
 from matplotlib.colors import to_rgba
 
 from seqsum.figures import plot_causes, plot_codes, plot_increment_errors, plot_leaks, plot_length_curves, plot_long_run
+from seqsum.figures.long_run import _by_step
 from seqsum.figures.style import INK, WRONG
 
 
@@ -89,3 +90,7 @@ def test_causes_are_drawn_side_by_side_for_each_network():
     assert shares.tolist() == [25, 50, 75, 100]
     for axes in (by_step, by_level):
         assert [line.get_ydata() for line in axes.lines] == [pytest.approx(0.1), pytest.approx(0.2)]
+
+
+def test_the_middle_of_one_step_is_that_step():
+    assert _by_step(torch.tensor([[3.0], [4.0]])) == ([1.0], [pytest.approx(12.5**0.5)])

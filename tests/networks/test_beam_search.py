@@ -155,3 +155,21 @@ def test_what_never_ends_is_cut_off():
 def test_sizes_below_one_are_refused(name):
     with pytest.raises(ValueError, match=rf"`{name}` \(=0\) must be at least 1"):
         beam_search(lambda tokens, states: (tokens, states), [torch.zeros(1)], START, END, **{name: 0})
+
+
+def test_sentences_that_end_leave_room_for_as_many_that_go_on():
+    """Two of three beginnings end with the second token; the last of three that go on is the best in the end."""
+    end, rare = 0, -20.0
+
+    def step(last, states):
+        (read,) = states  # how many tokens
+        chances = torch.full((len(last), 4), rare)
+        chances[read == 0] = torch.tensor([rare, -1.0, -1.1, -1.2])
+        chances[read == 1] = torch.tensor([-0.5, rare, rare, rare])
+        chances[(read == 1) & (last == 3)] = torch.tensor([rare, -1.0, -1.1, -0.9])
+        chances[read >= 2] = torch.tensor([rare, -0.1, rare, rare])
+        chances[(read >= 2) & (last == 2)] = torch.tensor([-0.01, rare, rare, rare])
+        return chances, [read + 1]
+
+    found = beam_search(step, [torch.zeros(1)], 1, end, beams=3, longest=4, length_power=3.0)
+    assert found.tokens[0].tolist() == [3, 2, end]

@@ -38,3 +38,15 @@ def test_all_colours_are_seen(made):
 def test_images_that_do_not_fit_are_named(made, shape, message):
     with pytest.raises(ValueError, match=message):
         made()(torch.rand(shape))
+
+
+def test_a_frozen_encoder_looks_once_while_the_rest_learns():
+    torch.manual_seed(0)
+    encoder, images = ConvEncoder((2, 4), activation="logits", views=3), torch.rand(5, 1, 28, 28)
+    encoder.freeze()
+    looks = []
+    encoder.layers[0].register_forward_hook(lambda *_: looks.append(1))
+    encoder.train()(images)
+    assert len(looks) == 1
+    encoder.eval()(images)
+    assert len(looks) == 4

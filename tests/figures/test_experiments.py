@@ -1,0 +1,33 @@
+"""Figures of experiments: results beside published ones, by rung, by panel, and over a training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from seqsum.figures.comparison import plot_comparison
+from seqsum.figures.error_panels import plot_error_panels
+from seqsum.figures.ladder import Rung, plot_ladder
+from seqsum.figures.learning import smooth
+
+
+def test_a_published_result_is_in_the_row_of_its_set_up():
+    axes = plot_comparison({"a": [0.5], "b": [0.25], "c": [0.75]}, {"a": 0.5, "b": 0.25}, "accuracy").axes[0]
+    crosses = [(*line.get_xdata(), *line.get_ydata()) for line in axes.get_lines() if line.get_marker() == "x"]
+    assert crosses == [(50, 0), (25, 1)]
+
+
+def test_padding_is_in_percent():
+    *_, padding = plot_ladder({"a": Rung([0.5], 3.0, 0.25)}).axes
+    assert [bar.get_width() for bar in padding.patches] == [25]
+
+
+def test_guessing_is_drawn_as_its_error():
+    axes = plot_error_panels({("a", 1, "b"): [0.9]}, "along", chance=0.1).axes[0]
+    (guessing,) = [line for line in axes.get_lines() if line.get_label() == "guessing"]
+    assert list(guessing.get_ydata()) == [90, 90]
+
+
+def test_smoothed_curves_have_no_ends_that_fall_to_zero():
+    assert smooth([1.0] * 12) == pytest.approx(np.ones(4))
+    assert smooth([1.0, 3.0]) == pytest.approx([2])
