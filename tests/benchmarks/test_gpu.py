@@ -562,6 +562,35 @@ def test_every_part_has_a_process_and_its_share(tmp_path, monkeypatch):
     assert happened == ["start kernels", "start step", "run kernels", "run step", "end kernels", "end step"]
 
 
+def test_a_job_whose_time_is_up_leaves_no_part_behind(monkeypatch):
+    ended = []
+
+    class Child:
+        def __init__(self, part, options):
+            self.part = part
+
+        def run(self, seconds):
+            signal.raise_signal(signal.SIGTERM)
+
+        def end(self):
+            ended.append(self.part)
+
+    monkeypatch.setattr(command, "Child", Child)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as caught:
+        command.run_apart(argparse.Namespace(parts=["kernels", "step"]), CPU, Deadline(100))
+    assert caught.value.code == 143
+    assert ended == ["kernels", "step"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_part_that_nobody_tells_to_begin_does_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    with pytest.raises(SystemExit, match="1"):
+        main(["gpu", "--here", "--told", "--parts=rule", "--device=cpu", f"--output={tmp_path}"])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_part_that_was_still_importing_when_it_was_told_has_less_time(tmp_path, monkeypatch):
     left = []
     monkeypatch.setitem(command.PARTS, "rule", lambda options, device, results, deadline: left.append(deadline.left()))

@@ -64,8 +64,11 @@ def run(options: argparse.Namespace) -> int:
     """
     device = device_named(options.device)  # each part says itself if it can't be used
     if options.here:
-        # less time is left to a process that was still importing when it was told
-        seconds = float(sys.stdin.readline()) - time.monotonic() if options.told else options.seconds
+        seconds = options.seconds
+        if options.told:
+            if not (end := sys.stdin.readline()):
+                return 1  # whoever was to tell it has been killed
+            seconds = float(end) - time.monotonic()  # less for a process that was still importing when it was told
         return run_here(options, device, Deadline(seconds))
     status = 0 if options.tables else run_apart(options, device, Deadline(options.seconds))
     if not (text := tables(options.output)):
@@ -93,9 +96,10 @@ def run_here(options: argparse.Namespace, device: torch.device, deadline: Deadli
 def run_apart(options: argparse.Namespace, device: torch.device, deadline: Deadline) -> int:
     """Run each part in its own process, which starts at once and waits for its turn; return 1 if any part failed.
 
-    Kernels are compiled in advance beside the tests.
+    Kernels are compiled in advance beside the tests. SIGTERM, as of a job whose time is up, ends all processes too.
     """
     status = 0
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     children = {part: Child(part, options) for part in options.parts}
     work = ahead.tasks(options.parts, device) if device.type == "cuda" else []
     pool = ahead.Pool(work, device, Deadline(AHEAD)) if work else None
@@ -110,6 +114,7 @@ def run_apart(options: argparse.Namespace, device: torch.device, deadline: Deadl
             child.end()
         if pool is not None:
             pool.finish()
+        signal.signal(signal.SIGTERM, before)
     return status
 
 

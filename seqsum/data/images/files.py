@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from seqsum.data.images.frames import UnreadableError, read_frames
-from seqsum.data.images.segment import cut_digits
+from seqsum.data.images.segment import cut_digits, cut_squares
 from seqsum.data.own import OwnDigits, OwnSequence
 from seqsum.data.own_files import Kind, find_files, is_pattern, printable, skip
 from seqsum.errors import InputError
@@ -25,7 +25,7 @@ def read_images(paths: Sequence[str], digits_only: bool = True) -> OwnDigits:
 
     Args:
         paths: Read in this order. Files of a folder or a pattern are sorted by name, `img2` before `img10`.
-        digits_only: False if images may show other things than digits, see `cut_digits`.
+        digits_only: False if images show other things than digits: they are read as they are, see `cut_squares`.
 
     Raises:
         InputError: No digit could be read. The message gives the reason for each file.
@@ -34,7 +34,7 @@ def read_images(paths: Sequence[str], digits_only: bool = True) -> OwnDigits:
     singles: list[OwnSequence] = []
     for path in paths:
         for file in _files(path, found):
-            for image in _read_file(file, digits_only, found):
+            for image in _read_file(file, cut_digits if digits_only else cut_squares, found):
                 (singles if len(image.digits) == 1 else found.sequences).append(image)
     if singles:
         digits, sources = zip(*singles, strict=True)
@@ -53,13 +53,13 @@ def _files(given: str, found: OwnDigits) -> list[Path]:
     return files or []
 
 
-def _read_file(path: Path, digits_only: bool, found: OwnDigits) -> Iterator[OwnSequence]:
-    """Yield the digits of each frame; frames without any are noted as skipped."""
+def _read_file(path: Path, cut: Callable[[np.ndarray], list[np.ndarray]], found: OwnDigits) -> Iterator[OwnSequence]:
+    """Yield the digits into which each frame is cut; frames without any are noted as skipped."""
     try:
         for frame in read_frames(path):
             source = printable(path) if frame.is_only else f"{printable(path)}, frame {frame.number}"
             try:
-                digits = torch.from_numpy(np.stack(cut_digits(frame.grey, digits_only)))
+                digits = torch.from_numpy(np.stack(cut(frame.grey)))
                 yield OwnSequence(digits, [source] * len(digits))
             except UnreadableError as error:
                 skip(found, source, str(error))

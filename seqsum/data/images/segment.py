@@ -1,4 +1,7 @@
-"""Cuts an image into digits: finds connected pieces of ink, drops specks, and joins pieces of one digit."""
+"""Cuts an image into digits: finds connected pieces of ink, drops specks, and joins pieces of one digit.
+
+Images of other things, such as clothes, are not converted: they must be squares like those of their dataset.
+"""
 
 from __future__ import annotations
 
@@ -53,24 +56,18 @@ class _Piece(NamedTuple):
         )
 
 
-def cut_digits(grey: np.ndarray, digits_only: bool = True) -> list[np.ndarray]:
+def cut_digits(grey: np.ndarray) -> list[np.ndarray]:
     """Cut grey values `(Y, X)` from 0 to 1 into digits, from left to right, uint8 `(28, 28)` each.
 
     A digit, or a strip of digits, that already has MNIST's form stays as it is.
 
-    Args:
-        grey: Grey values of one frame.
-        digits_only: False if images may show other things, such as clothes, which fill the square. Then squares of
-            28×28 stay as they are if their background is black.
-
     Raises:
         UnreadableError: There is no digit, a square of a strip is empty, or digits stand below each other.
     """
-    height, width = grey.shape
-    count = width // SIDE if height == SIDE and width % SIDE == 0 else 0  # squares, as in a strip of MNIST's digits
+    count = _count_squares(grey)
     for light in (grey, 1 - grey) if count else ():
-        cells = [(255 * cell).round().astype(np.uint8) for cell in np.split(light, count, axis=1)]
-        if all(map(has_mnist_form if digits_only else _is_on_black, cells)):
+        cells = _squares(light, count)
+        if all(map(has_mnist_form, cells)):
             return cells
     labels, pieces = _pieces(find_ink(grey))
     ink = np.isin(labels, [label for piece in pieces for label in piece.labels])
@@ -80,9 +77,33 @@ def cut_digits(grey: np.ndarray, digits_only: bool = True) -> list[np.ndarray]:
     return [to_mnist(mask) for mask in masks]
 
 
-def _is_on_black(image: np.ndarray) -> bool:
-    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-    return bool(image.any() and np.median(border) == 0)
+def cut_squares(grey: np.ndarray) -> list[np.ndarray]:
+    """Cut grey values `(28, N·28)` from 0 to 1 into squares, uint8 each, light on dark.
+
+    Raises:
+        UnreadableError: The image is of another size, or one of its squares is blank.
+    """
+    count = _count_squares(grey)
+    if count == 0:
+        raise UnreadableError(f"is not {SIDE}×{SIDE} pixels large: only digits are converted to this size")
+    upright, inverted = _squares(grey, count), _squares(1 - grey, count)
+    if any(np.ptp(square) == 0 for square in upright):
+        raise UnreadableError("is blank" if count == 1 else f"has a blank square among its {count}")
+    return inverted if np.median(_borders(inverted)) < np.median(_borders(upright)) else upright
+
+
+def _count_squares(grey: np.ndarray) -> int:
+    """Return how many squares an image may consist of, as a strip of MNIST's digits does; 0 if none."""
+    height, width = grey.shape
+    return width // SIDE if height == SIDE and width % SIDE == 0 else 0
+
+
+def _squares(grey: np.ndarray, count: int) -> list[np.ndarray]:
+    return [(255 * square).round().astype(np.uint8) for square in np.split(grey, count, axis=1)]
+
+
+def _borders(squares: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([line for image in squares for line in (image[0], image[-1], image[:, 0], image[:, -1])])
 
 
 def _pieces(mask: np.ndarray) -> tuple[np.ndarray, list[_Piece]]:

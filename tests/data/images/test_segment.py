@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from seqsum.data import load_splits
 from seqsum.data.images.frames import UnreadableError
-from seqsum.data.images.segment import cut_digits
+from seqsum.data.images.segment import cut_digits, cut_squares
 from seqsum.data.images.sheet import without_table
 from tests.data.images.drawing import crop, draw, enlarge, jpeg, likeness, page, photograph, rendered, row, rule
 
@@ -63,11 +63,34 @@ def test_all_of_mnists_test_digits_come_back_unchanged(real_root):
     assert all(np.array_equal(cut_digits(image / 255)[0], image) for image in images)
 
 
-def test_things_of_28_by_28_pixels_that_are_no_digits_stay_as_they_are():
-    for ink in INKS[:6]:
-        thing = np.roll(ink, 2, axis=0)
-        assert np.array_equal(cut_digits(thing, digits_only=False)[0], (255 * thing).round())
+# Other things than digits --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_things_of_28_by_28_pixels_that_are_no_digits_stay_as_they_are(inverted):
+    things = [np.roll(ink, 2, axis=0) for ink in INKS[:6]]
+    for thing in things:
+        assert np.array_equal(cut_squares(1 - thing if inverted else thing)[0], (255 * thing).round())
         assert not np.array_equal(cut_digits(thing)[0], (255 * thing).round())
+    strip = np.concatenate(things, axis=1)
+    expected = [(255 * thing).round() for thing in things]
+    assert np.array_equal(cut_squares(1 - strip if inverted else strip), expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((28, 27), "is not 28×28 pixels"), ((56, 28), "only digits are converted"), ((300, 200), "is not 28×28 pixels")],
+)
+def test_things_of_other_sizes_are_not_converted(shape, message):
+    with pytest.raises(UnreadableError, match=message):
+        cut_squares(np.random.default_rng(0).random(shape))
+
+
+def test_a_blank_square_shows_no_thing():
+    with pytest.raises(UnreadableError, match="is blank"):
+        cut_squares(np.zeros((28, 28)))
+    with pytest.raises(UnreadableError, match="has a blank square among its 2"):
+        cut_squares(np.concatenate([np.eye(28), np.zeros((28, 28))], axis=1))
 
 
 # 28×28 pixels in another form ----------------------------------------------------------------------
