@@ -252,7 +252,10 @@ def test_the_seed_that_lightning_would_take_is_that_of_the_data_too(monkeypatch)
     "flags",
     [
         [f"{LIGHTNING}Timer", "--trainer.callbacks.duration=00:01:00:00"],
-        [f"{LIGHTNING}StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01", CONSTANT],
+        pytest.param(
+            [f"{LIGHTNING}StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01", CONSTANT],
+            marks=pytest.mark.skipif(torch.__version__ < (2, 11), reason="torch 2.8 can't load what it saves"),
+        ),
         [f"{HERE}Defaults", "--trainer.callbacks.count=4"],
     ],
 )

@@ -41,6 +41,8 @@ def draw(name, batch, steps):
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("grad", [True, False])
 def test_a_network_is_exported_for_any_number_of_sequences_and_steps(name, grad):
+    if torch.__version__ < (2, 11) and name in ("images", "learned state"):
+        pytest.skip("torch 2.8 can't export a loop over time whose cell is a part of a module")
     torch.manual_seed(0)
     network = OfTensors(NETWORKS[name]()).eval()
     sizes = {0: DYNAMIC, 1: DYNAMIC}

@@ -244,9 +244,9 @@ def test_options_of_ones_own_show():
 )
 def test_wrong_types_are_refused_as_by_torch(name, wrong):
     (key, value), sizes = *wrong.items(), {"input_size": F, "hidden_size": H}
-    for layer in LAYERS[name]:
+    if torch.__version__ >= (2, 11):  # torch 2.8 refuses few of them
         with pytest.raises(TypeError, match=key):
-            layer(**sizes | wrong)
+            LAYERS[name][1](**sizes | wrong)
     with pytest.raises(TypeError, match=rf"`{key}` \(={value!r}\) must be"):
         LAYERS[name][0](**sizes | wrong)
 

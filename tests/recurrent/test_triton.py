@@ -26,7 +26,8 @@ from tests.covering import covering
 from tests.recurrent import programs
 from tests.recurrent.oracles import LENGTHS, B, F, H, T, assert_same, pair, parameter_gradients, random_state, run
 
-pytest.importorskip("triton")
+if problem := triton_kernels.problem_with_triton():
+    pytest.skip(problem, allow_module_level=True)
 compiled = pytest.importorskip("seqsum.recurrent.kernels.triton.compiled")
 launch = pytest.importorskip("seqsum.recurrent.kernels.triton.launch")
 plans = pytest.importorskip("seqsum.recurrent.kernels.triton.plan")

@@ -206,6 +206,7 @@ def server(tmp_path, monkeypatch):
     archive = write_archive(tmp_path / "server", folder, "aclImdb_v1.tar.gz")
     handler = partial(SimpleHTTPRequestHandler, directory=str(archive.parent))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        running.daemon_threads = False  # so that each has closed its socket when the test ends
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
         monkeypatch.setattr(review_download, "URL", f"http://127.0.0.1:{running.server_port}/aclImdb_v1.tar.gz")
