@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
+from seqsum.callbacks import seeds
 from seqsum.callbacks.seeds import Seeds, seed_generators
 from seqsum.data import SequenceData, unlabelled
 from seqsum.module import SequenceModule
@@ -116,3 +117,22 @@ def test_what_a_loader_draws_for_a_batch_depends_on_no_validation_before_it(tmp_
         trainer.fit(SequenceModule(hidden_size=4, encoder=Flatten(3), schedule="constant"), Own(kind))
         found.append(torch.cat(inputs.read))
     assert torch.equal(*found)
+
+
+def test_a_loader_of_ones_own_has_another_order_in_each_epoch(monkeypatch):
+    monkeypatch.setattr(seeds, "begin_again", lambda _: None)
+    generator = torch.Generator().manual_seed(5)
+    loader = DataLoader(range(50), batch_size=None, shuffle=True, generator=generator)
+    trainer = SimpleNamespace(
+        train_dataloader=loader,
+        current_epoch=0,
+        callbacks=[],
+        global_rank=0,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+    )
+    callback, orders = Seeds(1), []
+    callback.on_train_start(trainer, None)
+    for trainer.current_epoch in (0, 1, 0):
+        callback.on_train_epoch_start(trainer, None)
+        orders.append([int(number) for number in loader])
+    assert orders[0] == orders[2] != orders[1]

@@ -119,3 +119,9 @@ def test_description(mnist_root):
 def test_wrong_settings_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         DigitRows(**arguments)
+
+
+def test_a_pixel_at_the_threshold_is_0():
+    pixels = torch.tensor([[[0, 51, 52]]], dtype=torch.uint8)
+    assert DigitRows("rendered", threshold=0.2).as_steps(pixels).tolist() == [[[0, 0, 1]]]
+    assert DigitRows("rendered", threshold=0).as_steps(pixels).tolist() == [[[0, 1, 1]]]

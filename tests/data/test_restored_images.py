@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from seqsum.data import Images, RestoredImages
 from seqsum.data.damage import GREY, add_noise, holes
 from seqsum.data.index_tables import IndexBatch
+from seqsum.data.own import OwnDigits, OwnSequence
 from seqsum.errors import InputError
 from tests.data.device_only import DEVICES, DeviceOnly
 
@@ -149,3 +150,10 @@ def test_larger_images_have_larger_holes():
     assert RestoredImages(dataset="cifar10", hole=32).hole == 32
     with pytest.raises(InputError, match="between 1 and 32"):
         RestoredImages(dataset="cifar10", hole=33)
+
+
+def test_each_of_a_users_images_is_damaged_in_its_own_way():
+    data = RestoredImages("noise", dataset="rendered")
+    data.own = OwnDigits([OwnSequence(torch.zeros(2, 28, 28, dtype=torch.uint8), ["a.png", "b.png"])], [], [])
+    one, other = data.own_batches()
+    assert not torch.equal(one.inputs, other.inputs)

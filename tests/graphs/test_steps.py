@@ -209,6 +209,19 @@ def test_what_a_callback_changes_takes_effect(assert_same, change, captured):
     assert StandIn.replayed == (FULL - 3) * PARTS
 
 
+class DropsOutLater(Callback):
+    """Gives the network another part before its second epoch."""
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            pl_module.network.head = nn.Sequential(nn.Dropout(0.7), pl_module.network.head)
+
+
+def test_a_part_that_a_network_gets_between_epochs_takes_effect(assert_same):
+    assert_same(lambda: [DropsOutLater()])
+    assert StandIn.captured == 2 * PARTS
+
+
 class Scaled(Flatten):
     """Scales features by an attribute that is no float."""
 

@@ -277,3 +277,9 @@ def test_names_leave_out_the_folder_that_all_are_in(sources, names):
 def test_names_of_the_first_digits_are_those_of_the_first_sequences():
     sequences = [OwnSequence(torch.zeros(2, 28, 28), [f"{name}1.png", f"{name}2.png"]) for name in "abc"]
     assert OwnDigits(sequences, [], []).names_of_first(3) == ["a1.png", "a2.png", "b1.png"]
+
+
+def test_what_else_is_in_a_folder_is_named_also_where_everything_could_be_read():
+    said = "Not images, by their names: a.txt, b.csv"
+    assert OwnDigits([], [], ["a.txt", "b.csv"]).left_out() == [said]
+    assert OwnDigits([], [Skipped("a.png", "is empty")], []).left_out() == ["Skipped: a.png is empty"]
