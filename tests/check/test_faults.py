@@ -137,7 +137,7 @@ FAULTS = {
         "must return a tensor for each of `gate_names`",
         "gates",
     ),
-    "no gates": ("gates_named", ("    " + ANNOTATED, NAMED + "    " + ANNOTATED), "must define `gates`", "step"),
+    "no gates": ("gates_named", ("    " + ANNOTATED, NAMED + "    " + ANNOTATED), "must define `gates`", "`MyLSTM`"),
     "one gate as a tensor": ("gates_named", gates("i", '("input_gate",)'), "a tensor for each of", "gates"),
     "gates of nothing": ("gates_named", gates("[None] * 4"), "must return a tensor for each of", "gates"),
     "gates by name": (

@@ -32,6 +32,18 @@ OF_THE_HIDDEN_STATE = [
         {"hidden": lambda v: (1 - v.z) * v.n + v.old_hidden},
     ),
     Mistake(
+        "candidate_gate_added",
+        "1 − z is added to your candidate, and should scale it",
+        HIDDEN,
+        {"hidden": lambda v: 1 - v.z + v.n + v.z * v.old_hidden},
+    ),
+    Mistake(
+        "update_gate_added",
+        "your update gate is added to the old state, and should scale it",
+        HIDDEN,
+        {"hidden": lambda v: (1 - v.z) * v.n + v.z + v.old_hidden},
+    ),
+    Mistake(
         "same_gate_twice",
         "your update gate scales old state and candidate alike: one of them should have 1 − z",
         HIDDEN,
@@ -75,6 +87,12 @@ OF_THE_CANDIDATE = [
         "your reset gate is not used in the candidate",
         CANDIDATE,
         {"recalled": lambda v: v.h("n")},
+    ),
+    Mistake(
+        "reset_added",
+        "your reset gate is added to the candidate's recurrent product, and should scale it",
+        CANDIDATE,
+        {"recalled": lambda v: v.r + v.h("n")},
     ),
     Mistake(
         "reset_on_all",

@@ -45,6 +45,12 @@ OF_THE_CELL_STATE = [
         {"cell": lambda v: v.f * v.f * v.old_cell + v.i * v.g},
     ),
     Mistake(
+        "forget_gate_added",
+        "your forget gate is added to the old cell state, and should scale it",
+        CELL,
+        {"cell": lambda v: v.f + v.old_cell + v.i * v.g},
+    ),
+    Mistake(
         "forget_gate_on_all",
         "your forget gate scales the new content as well as the old: it is applied to the sum",
         CELL,
@@ -55,6 +61,12 @@ OF_THE_CELL_STATE = [
         "your input gate is applied twice to the cell update",
         CELL,
         {"cell": lambda v: v.f * v.old_cell + v.i * v.i * v.g},
+    ),
+    Mistake(
+        "input_gate_added",
+        "your input gate is added to the cell update, and should scale it",
+        CELL,
+        {"cell": lambda v: v.f * v.old_cell + v.i + v.g},
     ),
     Mistake(
         "input_gate_on_all",
@@ -154,6 +166,12 @@ OF_THE_HIDDEN_STATE = [
         "your output gate is applied twice",
         HIDDEN,
         {"hidden": lambda v: v.o * v.o * tanh(v.cell)},
+    ),
+    Mistake(
+        "output_gate_added",
+        "your output gate is added to the tanh of the cell state, and should scale it",
+        HIDDEN,
+        {"hidden": lambda v: v.o + tanh(v.cell)},
     ),
     Mistake(
         "hidden_from_update",

@@ -169,7 +169,10 @@ class Search:
         return torch.cat([result.flatten() for result in results[0 if self.gives_output else 1 :]])
 
     def nearest(self, cost: Callable[[Layout], float]) -> Match | None:
-        """The layout in which most of the reference's results are right; None if the parameters don't fit."""
+        """The layout in which most of the reference's results are right; None if the parameters don't fit.
+
+        Of several the likeliest: how far wrong numbers are off tells nothing.
+        """
         found = []
         for layout in self.read(self.equations.gates, False):
             pairs = zip(self.run_cell(layout), self.run_reference(layout, ()), strict=True)
@@ -177,7 +180,7 @@ class Search:
             found.append(Match(layout, (), differences))
         return min(
             found,
-            key=lambda match: (sum(d > EXACT for d in match.differences), max(match.differences), cost(match.layout)),
+            key=lambda match: (sum(d > EXACT for d in match.differences), cost(match.layout)),
             default=None,
         )
 

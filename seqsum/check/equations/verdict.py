@@ -219,7 +219,7 @@ def _unknown(subject: Subject, search: Search, match: Match | None) -> Fault:
         f"other equations than {reference.article}'s, and no mistake that is known here ({agree})",
         expected=expected,
         came=came,
-        example=f"{example}, gates read in the order {', '.join(match.layout.order)}, which comes nearest",
+        example=f"{example}, gates read in the order {', '.join(match.layout.order)}",
         where=subject.where(),
         data=numbers_of(search, match.layout),
     )
