@@ -45,7 +45,8 @@ def _mended(kind: type, error: BaseException) -> str:
     made = [type(frame.f_locals.get("self")) for frame in frames]
     users = [part for part in made if issubclass(part, nn.Module) and not is_library(source_file(part))]
     kind = users[-1] if users else kind
-    if frames[-1].f_code is nn.Module.__init__.__code__:  # it was given arguments, and takes none
+    raised = frames[-1].f_globals.get("__name__"), frames[-1].f_code.co_name
+    if raised == (nn.Module.__module__, "__init__"):  # it was given arguments, and takes none
         if hasattr(kind, "project") and hasattr(kind, "step"):
             return f"`class {kind.__name__}(RecurrentCell)`, whose `__init__` takes the sizes"
         return "`super().__init__()` without arguments"
