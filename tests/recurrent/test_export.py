@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.flop_counter import FlopCounterMode
 from torch.nn.utils import parametrizations, prune
 
 from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, Recurrent, RNNCell
@@ -269,7 +270,7 @@ def test_graphs_of_operations_hold_for_other_inputs(kind):
 
 def test_auto_is_eager_where_each_operation_is_looked_at():
     layer = GRU(F, H)
-    with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter:
         layer(torch.randn(T, B, F))
     products = 2 * T * B * 3 * H * (F + H)
     assert counter.get_total_flops() == products
