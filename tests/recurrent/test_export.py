@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils.flop_counter import FlopCounterMode
 from torch.nn.utils import parametrizations, prune
+from torch.utils.flop_counter import FlopCounterMode
 
 from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, Recurrent, RNNCell
 from seqsum.recurrent import unroll
