@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import rich
+
+from seqsum.errors import InputError
 
 
 def print_line(line: str) -> None:
     """Print a line through rich, above any progress bar; don't wrap it, so that paths can be copied."""
     rich.get_console().print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def errors_in_a_line() -> Iterator[None]:
+    """Print a user's mistake without a traceback, and exit with status 2; exit with 1 after Ctrl-C."""
+    try:
+        yield
+    except InputError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(1)
 
 
 def fail(message: str | None) -> NoReturn:

@@ -16,6 +16,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     It is in the same folder: moving a file from another disk would be a copy, which can stop halfway. After an error
     the old file is unchanged and the temporary file is deleted.
+
+    Raises:
+        OSError: `path` can't be written; it is the error's `filename`.
     """
     neighbour = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -24,8 +27,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(neighbour, path)
-    except BaseException:
+    except BaseException as error:
         neighbour.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(neighbour)):  # a full disk names no file
+            error.filename = str(path)
         raise
 
 

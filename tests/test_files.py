@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -34,6 +35,19 @@ def test_an_error_halfway_leaves_what_was_there_and_nothing_beside(here, error):
         stop_halfway()
     assert Path("file").read_text() == "before"
     assert [path.name for path in here.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("fails_at", ["open", "write"])
+def test_an_error_names_the_file_that_was_wanted(here, monkeypatch, fails_at):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    path = Path("file") if fails_at == "write" else Path("missing/file")
+    with pytest.raises(OSError, match=f"'{path}'$") as caught:
+        write_atomically(path, "content")
+    assert caught.value.filename == str(path)
+    assert list(here.iterdir()) == []
 
 
 def test_all_is_on_the_disk_before_a_file_takes_its_place(here, monkeypatch):

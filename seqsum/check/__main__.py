@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # such as `| head`, which has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes at its end
         return 1
+    except KeyboardInterrupt:
+        return 1
     except OSError as error:
         parser.exit(2, f"error: {error.filename or 'a file'} can't be read or written ({error.strerror or error})\n")
 

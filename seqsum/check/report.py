@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seqsum.check.result import MARKS, Result
+from seqsum.files import write_atomically
 
 MANY = 12  # checks that are not made are named up to here
 
@@ -117,5 +118,5 @@ class Report(Sequence[Result]):
         verdict = f"{self.cell} {self.verdict}." if self.passed else f"{self.verdict}."
         page = make_page(self.cell, self.like, verdict, self.results)
         if path is not None:
-            Path(path).write_text(page, encoding="utf-8")
+            write_atomically(Path(path), page)
         return page

@@ -20,7 +20,7 @@ from seqsum.cli.app import SeqsumCLI
 from seqsum.cli.arguments import SUBCOMMANDS
 from seqsum.cli.configurations import dump_settings
 from seqsum.cli.settings import read_settings
-from seqsum.console import fail
+from seqsum.console import errors_in_a_line, fail
 from seqsum.distributed import is_first_process
 from seqsum.errors import InputError, NotFiniteError
 from seqsum.recurrent import Recurrent
@@ -46,7 +46,7 @@ def main(args: list[str] | None = None) -> None:
     keep_memory()
     has_subcommand = bool(args) and args[0] in SUBCOMMANDS
     subcommand, options = (args[0], args[1:]) if has_subcommand else ("fit", args)
-    with _errors_in_a_line(), _cell_at_fault():
+    with errors_in_a_line(), _other_errors_in_a_line(), _cell_at_fault():
         app = SeqsumCLI(subcommand, read_settings(subcommand, options), program)
         try:
             if not has_subcommand:
@@ -59,12 +59,10 @@ def main(args: list[str] | None = None) -> None:
 
 
 @contextmanager
-def _errors_in_a_line() -> Iterator[None]:
-    """Print a user's mistake without a traceback, whenever it is found, and exit."""
+def _other_errors_in_a_line() -> Iterator[None]:
+    """Print mistakes of a user's that others find likewise, without a traceback, and exit."""
     try:
         yield
-    except InputError as error:
-        fail(str(error))
     except NotFiniteError as error:  # raised in all processes: print it once
         fail(str(error) if is_first_process() else None)
     except MisconfigurationException as error:  # Lightning checks some flags only when the training starts
@@ -78,8 +76,6 @@ def _errors_in_a_line() -> Iterator[None]:
             raise
         first = error.__context__ if isinstance(error.__context__, InputError) else error
         fail(f"{first} (the disk is full: `--trainer.default_root_dir` may name another one)")
-    except KeyboardInterrupt:  # outside the training loop, which handles its own
-        sys.exit(1)
 
 
 @contextmanager

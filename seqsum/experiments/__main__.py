@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from seqsum.console import fail
+from seqsum.console import errors_in_a_line
 from seqsum.errors import InputError
 from seqsum.experiments import (
     copy_memory,
@@ -50,7 +50,7 @@ ALONE = ("gradients", "orders")  # train nothing by `train.py`, and so read no c
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one experiment: print its table, and write its figures and numbers into its folder."""
-    try:
+    with errors_in_a_line():
         options = expand_home(make_parser().parse_args(arguments))
         if options.experiment not in ALONE:
             check_place(Path(getattr(options, "config", "configs")))
@@ -60,8 +60,6 @@ def main(arguments: list[str] | None = None) -> None:
         if options.threads:
             torch.set_num_threads(options.threads)
         EXPERIMENTS[options.experiment].run(options)
-    except InputError as error:
-        fail(str(error))
 
 
 def check_place(configurations: Path) -> None:

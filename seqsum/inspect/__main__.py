@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from seqsum.callbacks import describe
-from seqsum.console import fail, print_line
+from seqsum.console import errors_in_a_line, print_line
 from seqsum.data.own import OWN_INPUTS, OwnInput
 from seqsum.errors import InputError
 from seqsum.figures.page import Section, Table, make_files
@@ -51,13 +51,14 @@ def main(arguments: list[str] | None = None) -> None:
         help="convolutions whose filters and feature maps are drawn, such as layers.0.0; default: up to the objective",
     )
     options = expand_home(parser.parse_args(arguments))
-    try:
-        own = inspect(options)
-    except InputError as error:
-        message = str(error)
-        for name, here in FLAGS.items():
-            message = message.replace(name, here)
-        fail(message)
+    with errors_in_a_line():
+        try:
+            own = inspect(options)
+        except InputError as error:
+            message = str(error)
+            for name, here in FLAGS.items():
+                message = message.replace(name, here)
+            raise InputError(message) from error
     print_left_out(own)
     if own.skipped:
         sys.exit(1)
