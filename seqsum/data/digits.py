@@ -97,10 +97,13 @@ class Family(NamedTuple):
     arguments: dict[str, Any]
     files: tuple[str, ...]
 
+    def folder(self, root: Path) -> Path:
+        """Return the folder of its files, torchvision's."""
+        return root / self.dataset.__name__ / "raw"
+
     def missing(self, root: Path) -> list[Path]:
         """Return the files that are not there."""
-        folder = root / self.dataset.__name__ / "raw"
-        return [folder / name for name in self.files if not (folder / name).exists()]
+        return [file for name in self.files if not (file := self.folder(root) / name).exists()]
 
 
 def _names(train: str, test: str, labels: str = "labels-idx1-ubyte") -> tuple[str, ...]:
@@ -119,7 +122,7 @@ _FAMILY = {
 def _read(name: str, root: str | Path) -> tuple[Digits, Digits] | None:
     """Read the train and test split; None if one of their files is missing."""
     family, root = _FAMILY[name], Path(expand_home(root))
-    folder = root / family.dataset.__name__ / "raw"
+    folder = family.folder(root)
     for packed in folder.glob("*-idx[0-9]-*.gz"):
         if not packed.with_suffix("").exists():
             unpack(packed)
@@ -163,7 +166,7 @@ def _download(name: str, root: str | Path) -> tuple[Digits, Digits]:
     with downloading(name, root, family.missing(root)) as fresh:
         for train in (True, False):
             family.dataset(fresh, train=train, download=True, **family.arguments)
-        move_to_place(_idx_files(fresh / family.dataset.__name__ / "raw"), fresh, root)
+        move_to_place(_idx_files(family.folder(fresh)), fresh, root)
     splits = _read(name, root)
     assert splits is not None, "every file has just been moved into place"
     return splits
