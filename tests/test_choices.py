@@ -27,7 +27,8 @@ NEEDED: dict[str, Any] = {
     },
     **{"dataset": "mnist", "root": "data", "lengths": (1, 1), "batch_size": 1, "seed": 0, "images": None},
     **{"input_size": 3, "hidden_size": 4, "source_size": 2, "cell": seqsum.LSTMCell(3, 4)},
-    **{"encoder": networks.Flatten(3), "recurrence": seqsum.LSTM(3, 4, batch_first=True), "head": torch.nn.Linear(4, 1)},
+    **{"encoder": networks.Flatten(3), "head": torch.nn.Linear(4, 1)},
+    **{"recurrence": seqsum.LSTM(3, 4, batch_first=True)},
 }
 
 

@@ -1,53 +1,63 @@
-"""Run a module's hooks around another function than its `forward`."""
+"""Run what others have put around a cell, hooks or a wrapper, around another function than its `forward`."""
 
 from __future__ import annotations
 
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
-from seqsum.recurrent.cells import has_hooks
+from seqsum.recurrent.cells import RecurrentCell, has_hooks
+
+REPLACED = "_old_forward"  # accelerate's name for a `forward` around which it loads weights from elsewhere
 
 
-def call_with_hooks(module: nn.Module, run: Callable[..., Any], *arguments: Any) -> Any:
-    """Call `run(*arguments)` with the hooks of `module`, as if `run` were its `forward`.
+def cell_within(module: nn.Module) -> RecurrentCell:
+    """Return the cell in a module that stands in its place, such as FSDP's or a LoRA adapter's; else the module."""
+    if "_orig_mod" in module._modules:  # torch.compile's, which has the cell's methods
+        return cast(RecurrentCell, module)
+    return next((part for part in module.modules() if isinstance(part, RecurrentCell)), cast(RecurrentCell, module))
 
-    A cell's `forward` is a single step, but a layer runs the cell over all steps, by any backend. The hooks of the cell
-    run once around all of them: the user's, and those of `torch.nn.utils.prune`, `weight_norm` and `spectral_norm`,
-    which recompute a weight before each run.
+
+def call_with_hooks(module: nn.Module, cell: nn.Module, run: Callable[..., Any], *arguments: Any) -> Any:
+    """Call `run(*arguments)` within `module`, which is or holds the cell, as if `run` were the cell's `forward`.
+
+    A cell's `forward` is a single step, but a layer runs the cell over all steps, by any backend. What others do before
+    and after a `forward` is done once around all of them: by hooks of the user's, of `torch.nn.utils.prune`,
+    `weight_norm` and `spectral_norm`, which recompute a weight before each run, or by a module around the cell.
     """
-    if not has_hooks(module):
+    if module is cell and not has_hooks(cell) and REPLACED not in cell.__dict__:
         return run(*arguments)
     if torch.compiler.is_compiling():  # in one thread, by a compiler that knows no locks
-        return _call(module, run, *arguments)
+        return _call(module, cell, run, *arguments)
     with _guard:
-        lock = _locks.setdefault(module, threading.RLock())
+        lock = _locks.setdefault(cell, threading.RLock())
     with lock:
-        return _call(module, run, *arguments)
+        return _call(module, cell, run, *arguments)
 
 
 _guard = threading.Lock()
 _locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
 
 
-def _call(module: nn.Module, run: Callable[..., Any], *arguments: Any) -> Any:
-    """Call `run` as the module's `forward`; one thread at a time, since all of them share the module."""
-    own = module.__dict__.get("forward")
+def _call(module: nn.Module, cell: nn.Module, run: Callable[..., Any], *arguments: Any) -> Any:
+    """Call `run` as the cell's `forward`; one thread at a time, since all of them share the cell."""
+    name = REPLACED if REPLACED in cell.__dict__ else "forward"
+    own = cell.__dict__.get(name)
 
     def restore() -> None:
-        module.__dict__.pop("forward", None)
+        cell.__dict__.pop(name, None)
         if own is not None:
-            module.__dict__["forward"] = own
+            cell.__dict__[name] = own
 
     def forward(*given: Any) -> Any:
-        restore()  # so that `run` sees the module unchanged
+        restore()  # so that `run` sees the cell unchanged
         return run(*given)
 
-    module.__dict__["forward"] = forward
+    cell.__dict__[name] = forward
     try:
         return module(*arguments)
     finally:

@@ -118,7 +118,7 @@ class TorchLike(Recurrent):
         """
         for name, beyond in (
             ("learn_initial_state", len(self.initial_state) > 0),
-            ("layer_norm", getattr(self.cells[0], "layer_norm", False)),
+            ("layer_norm", getattr(self._cell(0), "layer_norm", False)),
             ("output_activation", getattr(self.cells[-1], "output_activation", "tanh") != "tanh"),
         ):
             if beyond:
@@ -148,7 +148,7 @@ class TorchLike(Recurrent):
             if name not in self.__dict__.get("weight_places", ()):
                 raise
             index, there = self.weight_places[name]
-            return getattr(self.cells[index], there)  # pruned or parametrized in the cell itself
+            return getattr(self._cell(index), there)  # pruned or parametrized in the cell itself
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self.weight_places})
@@ -200,7 +200,7 @@ class RNN(TorchLike):
     @property
     def nonlinearity(self) -> Nonlinearity:
         """Nonlinearity of all cells, "tanh" or "relu"."""
-        return cast(RNNCell, self.cells[0]).nonlinearity
+        return cast(RNNCell, self._cell(0)).nonlinearity
 
     @property
     def mode(self) -> str:  # type: ignore[override]
@@ -252,7 +252,7 @@ class LSTM(TorchLike):
     @property
     def output_activation(self) -> OutputActivation:
         """Output activation of the last layer, "tanh" or "identity"."""
-        return cast(LSTMCell, self.cells[-1]).output_activation
+        return cast(LSTMCell, self._cell(len(self.cells) - 1)).output_activation
 
 
 class GRU(TorchLike):

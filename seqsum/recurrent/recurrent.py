@@ -30,7 +30,7 @@ from seqsum.recurrent.cells import (
 from seqsum.recurrent.cells.base import check_probability, check_switch, check_whole, list_options
 from seqsum.recurrent.cells.graphs import Opaque
 from seqsum.recurrent.cells.packed import uniform_as_torch
-from seqsum.recurrent.hooks import call_with_hooks
+from seqsum.recurrent.hooks import REPLACED, call_with_hooks, cell_within
 from seqsum.recurrent.sequences import pack_like, pad, reorder, time_first_mask
 
 DEFAULTS: dict[str, Any] = {  # the options that `repr` shows, and their defaults
@@ -224,7 +224,8 @@ class Recurrent(Opaque):
         if state is None:
             state = [learned[index].expand(batch, -1) for learned in self.initial_state]
         state = state or cell.initial_state(batch, inputs)
-        return call_with_hooks(cell, partial(self._unroll, index, cell, mask, generator, given), inputs, state)
+        run = partial(self._unroll, index, cell, mask, generator, given)
+        return call_with_hooks(self._place(index), cell, run, inputs, state)
 
     def _unroll(
         self,
@@ -260,9 +261,11 @@ class Recurrent(Opaque):
 
     def _reference(self, input: Tensor) -> Tensor:
         """Return a tensor with the type and device of the weights; `input` if the cell has no real ones."""
-        for own in self._cell(0)._parameters.values():  # searching all modules takes long on the host
+        cell = self._cell(0)
+        for own in cell._parameters.values():  # searching all modules takes long on the host
             if own is not None and own.is_floating_point():
-                return own
+                is_elsewhere = own.is_meta and REPLACED in cell.__dict__  # until it runs
+                return input.new_empty((), dtype=own.dtype) if is_elsewhere else own
         return next((own for own in self.parameters() if own.is_floating_point()), input)
 
     def _check_input(self, input: Tensor) -> None:
@@ -323,8 +326,13 @@ class Recurrent(Opaque):
         return states[0] if len(states) == 1 else tuple(states)
 
     def _cell(self, index: int) -> RecurrentCell:
+        """Return the cell of `cells[index]`, which may be within a module of another library."""
+        module = self._place(index)
+        return module if hasattr(type(module), "step") else cell_within(module)
+
+    def _place(self, index: int) -> Any:
         """Return `cells[index]`, without the checks of a `ModuleList`, which take long on the host."""
-        return cast(RecurrentCell, cast(nn.Module, self._modules["cells"])._modules[str(index)])
+        return cast(nn.Module, self._modules["cells"])._modules[str(index)]
 
     def reset_parameters(self) -> None:
         """Reset the parameters of all cells, and learned initial states to zero.

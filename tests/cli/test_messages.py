@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
-from seqsum.cli import main
+from seqsum.cli import main, messages
 from seqsum.cli.trainer import check_backends
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
@@ -151,7 +151,7 @@ WRONG = {
     "--data=DigitSumz": "`--data` (=DigitSumz) is no known class: did you mean `DigitSums`?",
     "--data=nowhere.Mine": "`--data` (=nowhere.Mine) can't be used: No module named 'nowhere'. A class of your own is",
     "--data.batch_size=many": "`batch_size` of DigitSums (=many) must be a whole number",
-    "--model.encoder=DigitSums": "is no known class. Known are ConvEncoder, DenseEncoder",
+    "--model.encoder=DigitSums": "is no known class.",
     "--model.encoder=seqsum.data.DigitSums": "can't be used: it is no subclass of Encoder.",
     "--model.optimizer=AdamWW": "`--model.optimizer` (=AdamWW) is no known class: did you mean `AdamW`?",
     "--model.optimizer=adamw": "is no known class: did you mean `AdamW`?",
@@ -225,6 +225,12 @@ def test_an_error_beside_a_cell_blames_no_cell(here, mnist_root):
 def test_an_option_of_a_class_is_checked_too(here, capfd):
     error = refused(["--model.optimizer=AdamW", "--model.optimizer.lr=x"], capfd)
     assert "`lr` of AdamW (=x) must be a number" in error.splitlines()[0]
+
+
+def test_the_classes_that_there_are_are_named_if_they_are_few(here, capfd, monkeypatch):
+    monkeypatch.setattr(messages, "SHOWN", 1_000)  # other tests have encoders of their own
+    error = refused(["--model.encoder=DigitSums"], capfd)
+    assert re.search(r"Known are .*\bConvEncoder, DenseEncoder\b", error)
 
 
 @pytest.mark.parametrize("flag", WRONG)
