@@ -15,11 +15,21 @@ from seqsum.recurrent.cells import RecurrentCell, has_hooks
 REPLACED = "_old_forward"  # accelerate's name for a `forward` around which it loads weights from elsewhere
 
 
-def cell_within(module: nn.Module) -> RecurrentCell:
-    """Return the cell in a module that stands in its place, such as FSDP's or a LoRA adapter's; else the module."""
-    if "_orig_mod" in module._modules:  # torch.compile's, which has the cell's methods
-        return cast(RecurrentCell, module)
-    return next((part for part in module.modules() if isinstance(part, RecurrentCell)), cast(RecurrentCell, module))
+# where torch.compile and torch's checkpoint wrapper have a module, which computes the same without them
+LEFT_OUT = ("_orig_mod", "_checkpoint_wrapped_module")
+
+
+def cell_within(module: nn.Module) -> tuple[nn.Module, RecurrentCell]:
+    """Find the cell in a module that stands in its place, such as FSDP's or a LoRA adapter's.
+
+    Returns:
+        What to call, and the cell; both are the module if it holds none.
+    """
+    for name in LEFT_OUT:
+        if (inner := module._modules.get(name)) is not None:
+            return cell_within(inner)
+    cells = (part for part in module.modules() if isinstance(part, RecurrentCell))
+    return module, next(cells, cast(RecurrentCell, module))
 
 
 def call_with_hooks(module: nn.Module, cell: nn.Module, run: Callable[..., Any], *arguments: Any) -> Any:

@@ -219,13 +219,13 @@ class Recurrent(Opaque):
         given: GivenConstants,
     ) -> tuple[Tensor, list[Tensor]]:
         """Run one layer in one direction: `(T, B, F)`, states `(B, S)` -> `(T, B, O)`, final states."""
-        cell = self._cell(index)
+        place, cell = self._find_cell(index)
         batch = inputs.shape[1]
         if state is None:
             state = [learned[index].expand(batch, -1) for learned in self.initial_state]
         state = state or cell.initial_state(batch, inputs)
         run = partial(self._unroll, index, cell, mask, generator, given)
-        return call_with_hooks(self._place(index), cell, run, inputs, state)
+        return call_with_hooks(place, cell, run, inputs, state)
 
     def _unroll(
         self,
@@ -327,12 +327,13 @@ class Recurrent(Opaque):
 
     def _cell(self, index: int) -> RecurrentCell:
         """Return the cell of `cells[index]`, which may be within a module of another library."""
-        module = self._place(index)
-        return module if hasattr(type(module), "step") else cell_within(module)
+        return self._find_cell(index)[1]
 
-    def _place(self, index: int) -> Any:
-        """Return `cells[index]`, without the checks of a `ModuleList`, which take long on the host."""
-        return cast(nn.Module, self._modules["cells"])._modules[str(index)]
+    def _find_cell(self, index: int) -> tuple[nn.Module, RecurrentCell]:
+        """Return what to call for a cell, and the cell; see `cell_within`."""
+        # without the checks of a `ModuleList`, which take long on the host
+        module: Any = cast(nn.Module, self._modules["cells"])._modules[str(index)]
+        return (module, module) if hasattr(type(module), "step") else cell_within(module)
 
     def reset_parameters(self) -> None:
         """Reset the parameters of all cells, and learned initial states to zero.

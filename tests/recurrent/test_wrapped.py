@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import torch
 from torch import distributed, multiprocessing, nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointImpl, checkpoint_wrapper
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 from torch.testing import assert_close
@@ -111,11 +112,20 @@ def test_weights_on_the_meta_device_that_nobody_brings_are_refused():
         GRU(F, H, device="meta")(torch.randn(T, B, F))
 
 
-def test_a_compiled_cell_is_used_as_it_is():
-    layer, inputs = Recurrent(GRUCell(F, H)), torch.randn(T, B, F)
-    expected = layer(inputs)[0]
-    layer.cells[0] = torch.compile(layer.cells[0], backend="eager")
-    assert_close(layer(inputs)[0], expected)
+@pytest.mark.parametrize("way", ["compiled", *CheckpointImpl])
+def test_what_computes_the_same_is_left_out(way):
+    layer, inputs = Recurrent(GRUCell(F, H), num_layers=2), torch.randn(T, B, F)
+    plain = copy.deepcopy(layer)
+    compiled = partial(torch.compile, backend="eager")
+    around = compiled if way == "compiled" else partial(checkpoint_wrapper, checkpoint_impl=way)
+    for index, cell in enumerate(layer.cells):
+        layer.cells[index] = around(cell)
+    outputs, expected = layer(inputs)[0], plain(inputs)[0]
+    assert_close(outputs, expected)
+    outputs.sum().backward()
+    expected.sum().backward()
+    for one, other in zip(layer.parameters(), plain.parameters(), strict=True):
+        assert_close(one.grad, other.grad)
 
 
 class Model(nn.Module):
