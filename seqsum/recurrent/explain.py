@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqsum.recurrent.alike import SEVERAL
 from seqsum.recurrent.cells import RecurrentCell
 
 SIGNATURE = "def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]"
@@ -33,14 +34,14 @@ def check_step_result(cell: RecurrentCell, result: Any, given: int) -> None:
 
 def wrong_result(result: Any, given: int) -> str | None:
     """What `step` returned, in words, if that is not `(output, state)`; else None."""
-    if not isinstance(result, tuple | list):
+    if not isinstance(result, SEVERAL):
         return describe(result)
     if len(result) != 2:
         return f"{len(result)} values: {', '.join(map(describe, result))}"
     output, state = result
     if not isinstance(output, Tensor):
         return f"{describe(output)} as the output"
-    if isinstance(state, Tensor) or not isinstance(state, tuple | list):
+    if isinstance(state, Tensor) or not isinstance(state, SEVERAL):
         return f"{describe(state)} as the state"
     if not all(isinstance(part, Tensor) for part in state):
         return f"a state of {', '.join(map(describe, state))}"

@@ -24,6 +24,11 @@ def is_exporting() -> bool:
     return getattr(torch.compiler, "_is_exporting_flag", False)
 
 
+def is_unrolled() -> bool:
+    """Whether torch.compile runs the model, and would unroll the loop over time."""
+    return torch.compiler.is_compiling() and not is_exporting()
+
+
 class Scan(Unroll):
     """`Unroll` as a single `scan` operation in the graph of torch.export, for any cell and mask; ONNX has it too.
 

@@ -10,9 +10,10 @@ from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Generator, Tensor, fx, nn
+from torch._compile import _disable_dynamo  # torch.compiler.disable would import the compiler, which takes a second
 from torch.nn.utils.rnn import PackedSequence
 
-from seqsum.recurrent.alike import autocasts, check_alike, check_features, check_like, check_states
+from seqsum.recurrent.alike import SEVERAL, autocasts, check_alike, check_features, check_like, check_states
 from seqsum.recurrent.backends import Backend, check_backend, choose, run
 from seqsum.recurrent.cells import (
     Constants,
@@ -30,12 +31,15 @@ from seqsum.recurrent.cells import (
 from seqsum.recurrent.cells.base import check_probability, check_switch, check_whole, list_options
 from seqsum.recurrent.cells.graphs import Opaque
 from seqsum.recurrent.cells.packed import uniform_as_torch
+from seqsum.recurrent.export import is_unrolled
 from seqsum.recurrent.hooks import REPLACED, call_with_hooks, cell_within
 from seqsum.recurrent.sequences import pack_like, pad, reorder, time_first_mask
 
 DEFAULTS: dict[str, Any] = {  # the options that `repr` shows, and their defaults
     **{"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False, "backend": "auto"},
 }
+
+MOST_COMPILED = 32  # steps of all layers that `auto` lets torch.compile unroll; each takes it half a second
 
 States = Tensor | tuple[Tensor, ...]
 GivenConstants = list[Tensor | None]  # constants that the caller gives, (B, …) each
@@ -187,6 +191,8 @@ class Recurrent(Opaque):
         given: GivenConstants,
     ) -> tuple[Tensor, list[Tensor]]:
         """Run all layers, time first: `(T, B, F)`, states `(L·D, B, S)` -> `(T, B, D·O)`, final states."""
+        if self.backend == "auto" and is_unrolled() and len(outputs) * len(self.cells) > MOST_COMPILED:
+            return _run_outside_unless_backend_is_eager(self, outputs, hx, mask, generator, given)
         # A state sums over many steps and needs float32. So under autocast (`--trainer.precision=bf16-mixed`)
         # the recurrence keeps the type of its weights, while the encoder runs in the lower precision.
         autocast = autocasts(outputs.device)
@@ -298,7 +304,7 @@ class Recurrent(Opaque):
     def _unwrap(self, hx: States, batch: Sequence[int], input: Tensor) -> list[Tensor]:
         """Check the user's state and return it as a list of `(L·D, B, S)`; `batch` is empty for a single sequence."""
         sizes = self._cell(0).state_size
-        states = list(hx) if isinstance(hx, tuple | list) else [hx]
+        states = list(hx) if isinstance(hx, SEVERAL) else [hx]
         if not all(isinstance(state, Tensor) for state in states):
             given = ", ".join(type(state).__name__ for state in states)
             raise ValueError(f"`hx` (={given}) must be {'a tensor' if len(sizes) == 1 else 'a tuple of tensors'}")
@@ -356,6 +362,15 @@ class Recurrent(Opaque):
 
     def flatten_parameters(self) -> None:
         """Do nothing, since there are no buffers to flatten; for compatibility with `torch.nn.LSTM`."""
+
+
+@_disable_dynamo
+def _run_outside_unless_backend_is_eager(layer: Recurrent, *arguments: Any) -> tuple[Tensor, list[Tensor]]:
+    """Run all layers between two graphs of torch.compile, as it does with those of torch.nn.
+
+    With `fullgraph=True` torch raises an error that has this name.
+    """
+    return layer._run(*arguments)
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:

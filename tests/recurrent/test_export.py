@@ -277,3 +277,39 @@ def test_auto_is_eager_where_each_operation_is_looked_at():
     assert layer.last_backend == "eager"
     with warnings.catch_warnings(), torch._subclasses.FakeTensorMode():
         assert LSTM(F, H)(torch.empty(T, B, F))[0].shape == (T, B, H)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.compile warns about its own code
+@pytest.mark.parametrize("kind", KINDS)
+def test_torch_compile_unrolls_short_sequences_alone(kind):
+    model, graphs = make(kind), []
+
+    def count(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    layer = next(part for part in model.modules() if isinstance(part, Recurrent))
+    compiled = torch.compile(lambda inputs: model(inputs * 1)[0] * 1, backend=count)
+    steps = 33 // len(layer.cells) + 1
+    made = []
+    for length in (2, steps, steps + 3, steps + 6):
+        inputs = torch.randn(length, B, F)
+        outputs, expected = compiled(inputs), model(inputs)[0]
+        torch.testing.assert_close(outputs, expected)
+        made.append(len(graphs))
+    assert made[0] == 1
+    assert made[1] > 1
+    assert made[-1] == made[-2], "what is before and behind the layer is compiled for any length"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_long_loop_is_compiled_if_it_is_asked_for():
+    layer, inputs = GRU(F, H, backend="eager"), torch.randn(40, B, F)
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(inputs)[0], layer(inputs)[0])
+    layer.backend = "auto"
+    torch._dynamo.reset()
+    with pytest.raises(Exception, match="_run_outside_unless_backend_is_eager"):
+        torch.compile(layer, backend="eager", fullgraph=True)(inputs)

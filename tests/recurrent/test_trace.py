@@ -170,8 +170,6 @@ def test_a_recording_that_fails_leaves_buffers_as_they_were():
 
 @pytest.mark.parametrize("how", ["compile", "vmap", "make_fx", "fake"])
 def test_a_trace_may_be_on_where_torch_takes_the_model_apart(how):
-    if how == "compile" and torch.__version__ < (2, 11):
-        pytest.skip("torch 2.8 can't compile what is recorded in one graph")
     layer, inputs = LSTM(F, H), torch.randn(T, B, F)
     layer.cells[0].register_buffer("unused", torch.ones(3))
     expected, _ = layer(inputs)

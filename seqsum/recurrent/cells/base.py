@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, fx, nn
 
-from seqsum.recurrent.alike import check_features, check_like, check_states
+from seqsum.recurrent.alike import SEVERAL, check_features, check_like, check_states
 from seqsum.recurrent.cells.constants import Constants, list_constants
 from seqsum.recurrent.cells.graphs import Opaque
 
@@ -202,7 +202,7 @@ class RecurrentCell(Opaque):
         if hx is None:
             previous = self.initial_state(batch.shape[0], batch)
         else:
-            states = list(hx) if isinstance(hx, tuple | list) else [hx]
+            states = list(hx) if isinstance(hx, SEVERAL) else [hx]
             if not all(isinstance(state, Tensor) for state in states):
                 raise ValueError(f"`hx` (={', '.join(type(state).__name__ for state in states)}) must be of tensors")
             expected = [(*input.shape[:-1], size) for size in self.state_size]
