@@ -66,7 +66,10 @@ class JitTraced(Unroll):
             return _by_operation(self.cell, inputs, state, reverse)
         limit = f"{type(self.cell).__name__} with its mask and options for exactly {inputs.shape[0]} steps"
         if to_onnx:
-            raise RuntimeError(f"ONNX export with `dynamo=False` could only record {limit}: use `dynamo=True`")
+            raise RuntimeError(
+                f"ONNX export with `dynamo=False` could only record {limit}: use `dynamo=True`, and `lengths` instead "
+                "of packed sequences"
+            )
         warnings.warn(f"torch.jit.trace records {limit}", torch.jit.TracerWarning, stacklevel=2)
         return super().forward(inputs, state, mask, reverse)
 

@@ -136,10 +136,14 @@ class TorchLike(Recurrent):
         return list(self.weight_places)
 
     @property
+    def _all_weights(self) -> list[list[str]]:
+        """List torch.nn's names of the weights of each layer and direction."""
+        return [[name + self.suffix(index) for name in self.weight_names] for index in range(len(self.cells))]
+
+    @property
     def all_weights(self) -> list[list[Tensor]]:
         """List the weights of each layer and direction, as torch.nn does."""
-        suffixes = map(self.suffix, range(len(self.cells)))
-        return [[getattr(self, name + suffix) for name in self.weight_names] for suffix in suffixes]
+        return [[getattr(self, name) for name in names] for names in self._all_weights]
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -294,8 +298,9 @@ def _from_torch_names(layer: TorchLike, state_dict: dict[str, Any], prefix: str,
     """
     renamed = False
     for key in [key for key in state_dict if key.startswith(prefix)]:
-        if place := layer.weight_places.get(key.removeprefix(prefix)):
-            index, name = place
+        own = key.removeprefix(prefix)
+        if own in layer.weight_places and own not in layer._buffers:  # a weight may have become a buffer of the layer
+            index, name = layer.weight_places[own]
             state_dict[f"{prefix}cells.{index}.{name}"] = state_dict.pop(key)
             renamed = True
     if renamed:

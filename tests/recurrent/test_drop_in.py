@@ -158,6 +158,7 @@ def test_attributes_are_those_of_torch(kind, num_layers, bias, bidirectional):
     assert layer.mode == oracle.mode
     assert layer.proj_size == oracle.proj_size
     assert layer._flat_weights_names == oracle._flat_weights_names
+    assert layer._all_weights == oracle._all_weights
     for ours, theirs in zip(layer.all_weights, oracle.all_weights, strict=True):
         torch.testing.assert_close(ours, theirs)
     for name in pair("lstm_proj", num_layers=3, bidirectional=True)[1]._flat_weights_names:
@@ -187,6 +188,22 @@ def test_a_weight_is_replaced_deleted_and_registered_by_torchs_name():
     assert layer._parameters["own"] is layer.own
     del layer._parameters["own"]
     assert list(layer._parameters) == []
+
+
+def test_a_weight_that_became_a_buffer_is_loaded_as_one():
+    layer, oracle = pair("gru")
+    for each in (layer, oracle):
+        fixed = each.weight_hh_l0.detach().clone()
+        del each.weight_hh_l0
+        each.register_buffer("weight_hh_l0", fixed)
+    for state in (layer.state_dict(), oracle.state_dict()):
+        other = GRU(F, H, dtype=torch.float64)
+        del other.weight_hh_l0
+        other.register_buffer("weight_hh_l0", torch.zeros(3 * H, H).double())
+        other.load_state_dict(state)
+        assert torch.equal(other.weight_hh_l0, layer.weight_hh_l0)
+        inputs = torch.randn(T, B, F).double()
+        torch.testing.assert_close(other(inputs)[0], oracle(inputs)[0])
 
 
 def test_a_single_bias_has_no_second_name():
