@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-SEVERAL = (tuple, list)  # for `isinstance`: torch 2.8 compiles no `tuple | list`
-
 
 def check_alike(name: str, tensor: Tensor, dtype: torch.dtype, device: torch.device, what: str = "the weights") -> None:
     """Raise a ValueError unless a tensor is dense and has this type and device, which `what` names in the message."""

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqsum.recurrent.alike import SEVERAL
 from seqsum.recurrent.cells import RecurrentCell
+from seqsum.recurrent.cells.base import SEVERAL
 
 SIGNATURE = "def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]"
 

@@ -119,7 +119,7 @@ class TorchLike(Recurrent):
         for name, beyond in (
             ("learn_initial_state", len(self.initial_state) > 0),
             ("layer_norm", getattr(self._cell(0), "layer_norm", False)),
-            ("output_activation", getattr(self.cells[-1], "output_activation", "tanh") != "tanh"),
+            ("output_activation", getattr(self, "output_activation", "tanh") != "tanh"),
         ):
             if beyond:
                 raise ValueError(f"`{name}` of this {type(self).__name__} has no counterpart in torch.nn")

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, fx, nn
 from torch._compile import _disable_dynamo  # torch.compiler.disable would import the compiler, which takes a second
 from torch.nn.utils.rnn import PackedSequence
 
-from seqsum.recurrent.alike import SEVERAL, autocasts, check_alike, check_features, check_like, check_states
+from seqsum.recurrent.alike import autocasts, check_alike, check_features, check_like, check_states
 from seqsum.recurrent.backends import Backend, check_backend, choose, run
 from seqsum.recurrent.cells import (
     Constants,
@@ -28,7 +28,7 @@ from seqsum.recurrent.cells import (
     require_cell,
     with_weights,
 )
-from seqsum.recurrent.cells.base import check_probability, check_switch, check_whole, list_options
+from seqsum.recurrent.cells.base import SEVERAL, check_probability, check_switch, check_whole, list_options
 from seqsum.recurrent.cells.graphs import Opaque
 from seqsum.recurrent.cells.packed import uniform_as_torch
 from seqsum.recurrent.export import is_unrolled
@@ -39,7 +39,7 @@ DEFAULTS: dict[str, Any] = {  # the options that `repr` shows, and their default
     **{"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False, "backend": "auto"},
 }
 
-MOST_COMPILED = 32  # steps of all layers that `auto` lets torch.compile unroll; each takes it half a second
+MOST_COMPILED = 32  # steps of all layers that `auto` lets torch.compile unroll; compiling takes long for each
 
 States = Tensor | tuple[Tensor, ...]
 GivenConstants = list[Tensor | None]  # constants that the caller gives, (B, …) each

@@ -21,9 +21,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, fx, nn
 
-from seqsum.recurrent.alike import SEVERAL, check_features, check_like, check_states
+from seqsum.recurrent.alike import check_features, check_like, check_states
 from seqsum.recurrent.cells.constants import Constants, list_constants
 from seqsum.recurrent.cells.graphs import Opaque
+
+SEVERAL = (tuple, list)  # for `isinstance`: torch 2.8 compiles no `tuple | list`
 
 
 class RecurrentCell(Opaque):
