@@ -10,8 +10,8 @@
     triton   the same in Triton for GPUs (`kernels/triton/`): one launch for all steps, or two launches a step if there
              are too many units and rows
     auto     the fastest backend for this cell; never fails where eager works. On a GPU, measurements decide
-             (`rule.py`). On a CPU, native if there is a compiler and enough steps for the size of the weights,
-             otherwise bptt, script or eager
+             (`rule.py`). On a CPU, native if there is a compiler and enough steps for the size of the weights, and the
+             processor doesn't multiply their type faster than float32; otherwise bptt, script or eager
 
 torch.export and torch.jit.trace record the loop of `auto` and `eager` as a loop (`export.py`). Only this module calls
 `torch.compile`, and only `scripting.py` `torch.jit.script`.
@@ -165,7 +165,7 @@ def _choose_by_itself(cell: RecurrentCell, batch: int | None, steps: int | None)
     if any(name in cell.__dict__ for name in METHODS):  # on the instance: TorchScript compiles the class's method
         return Chosen("eager", Unroll(cell))
     native = _find_kernel(cell, "native")
-    if not isinstance(native, str) and (steps is None or native_pays(cast("PackedCell", cell), steps)):
+    if not isinstance(native, str) and native_pays(cast("PackedCell", cell), steps):
         return Chosen("native", native)
     for candidate in (*fastest_backends(cell, batch, steps), "bptt", "script"):
         loop = _find_script(cell) if candidate == "script" else _find_kernel(cell, candidate)

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from seqsum import GRUCell, LSTMCell, RNNCell
-from seqsum.recurrent import resolve_backend, unroll
+from seqsum.recurrent import LSTM, resolve_backend, unroll
 from seqsum.recurrent.cache import cache_folder
+from seqsum.recurrent.kernels import native
 from seqsum.recurrent.kernels.native import build
 from tests.recurrent.oracles import NO_COMPILER
 
@@ -66,6 +67,42 @@ def test_matches_the_plain_loop_at_all_sizes(kind, steps, batch, features, hidde
     for ours, theirs in zip(actual, expected, strict=True):
         scale = theirs.abs().max().clamp(min=1).item()
         torch.testing.assert_close(ours / scale, theirs / scale, atol=TOLERANCES[dtype], rtol=0)
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", native.MULTIPLIES)
+@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_cell_of_16_bits_runs_in_float32_and_only_its_results_are_rounded(kind, dtype, masked):
+    cell, inputs, state, constants = make(kind, 5, 4, 3, 18, dtype, recurrent_dropout=0.3 if masked else 0.0)
+    mask = torch.rand(5, 4, generator=torch.Generator().manual_seed(2)) < 0.6 if masked else None
+    found = results(cell, inputs, state, constants, mask, masked, "native")
+    given = [each.detach().float().requires_grad_() for each in (inputs, *state)]
+    outputs, final = unroll(
+        cell.float(), given[0], [*given[1:], *(each.float() for each in constants)], mask, masked, "native"
+    )
+    values = [outputs, *final[: len(state)]]
+    generator = torch.Generator().manual_seed(1)
+    weights = [torch.randn(value.shape, generator=generator).to(dtype).float() for value in values]
+    expected = values + list(torch.autograd.grad(values, [*given, *cell.parameters()], weights))
+    for ours, exact in zip(found, expected, strict=True):
+        assert ours.dtype == dtype
+        assert torch.equal(ours, exact.to(dtype))
+
+
+@needs_compiler
+def test_auto_is_native_for_16_bits_where_the_processor_does_not_multiply_them(monkeypatch):
+    for dtype in native.MULTIPLIES:
+        cell = LSTMCell(3, 5).to(dtype)
+        for multiplies, expected in ((True, "bptt"), (False, "native")):
+            monkeypatch.setitem(native.MULTIPLIES, dtype, lambda multiplies=multiplies: multiplies)
+            assert resolve_backend(cell, "auto") == resolve_backend(cell, "auto", steps=9) == expected
+        layer, theirs, inputs = LSTM(3, 5).to(dtype), torch.nn.LSTM(3, 5).to(dtype), torch.randn(7, 2, 3).to(dtype)
+        layer.load_state_dict(theirs.state_dict())
+        torch.testing.assert_close(layer(inputs), theirs(inputs), atol=0.01, rtol=0)  # theirs rounds each step
+        assert layer.last_backend == "native"
+        wide = LSTMCell(512, 512).to(dtype)  # few steps don't repay packing its weights, in float32
+        assert [resolve_backend(wide, "auto", steps=steps) for steps in (33, 34)] == ["bptt", "native"]
 
 
 @needs_compiler

@@ -100,10 +100,12 @@ def run_apart(options: argparse.Namespace, device: torch.device, deadline: Deadl
     """
     status = 0
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    children = {part: Child(part, options) for part in options.parts}
-    work = ahead.tasks(options.parts, device) if device.type == "cuda" else []
-    pool = ahead.Pool(work, device, Deadline(AHEAD)) if work else None
+    children: dict[str, Child] = {}
+    pool = None
     try:
+        children.update((part, Child(part, options)) for part in options.parts)
+        work = ahead.tasks(options.parts, device) if device.type == "cuda" else []
+        pool = ahead.Pool(work, device, Deadline(AHEAD)) if work else None
         for number, part in enumerate(options.parts):
             if pool is not None and part != "tests":
                 print(f"{pool.finish()} after {deadline.spent():.0f} s", flush=True)

@@ -6,17 +6,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+
+import torch
 
 from seqsum.recurrent.cells import PackedCell, RecurrentCell
 from seqsum.recurrent.kernels.autograd import Run, run_kernel
 from seqsum.recurrent.kernels.native.build import REALS, load_library
-from seqsum.recurrent.kernels.native.unroll import UnrollNative
+from seqsum.recurrent.kernels.native.unroll import InFloat32, UnrollNative
 from seqsum.recurrent.kernels.written_for import NAMES, edited, has_kernels
 
 __all__ = ["find_native_kernel", "native_obstacle", "native_pays"]
 
 BYTES_A_STEP = 2**17  # of weights that a step repays, see docs/speed.md
+
+
+def _multiplies_float16() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_fp16_supported()
+
+
+# Whether the processor multiplies 16-bit numbers; otherwise torch's products take up to ten times as long as float32's
+MULTIPLIES: dict[torch.dtype, Callable[[], bool]] = {
+    torch.bfloat16: torch.cpu._is_avx512_bf16_supported,  # there is no public way to ask
+    torch.float16: _multiplies_float16,
+}
 
 
 def find_native_kernel(cell: RecurrentCell) -> Run | str:
@@ -26,12 +40,13 @@ def find_native_kernel(cell: RecurrentCell) -> Run | str:
     if why := edited(cell):
         return why
     weight = cell.weight_ih
-    if weight.device.type != "cpu" or weight.dtype not in REALS:
-        return f"the kernels are for float32 and float64 on a CPU, not {weight.dtype} on {weight.device.type}"
-    library = load_library(REALS[weight.dtype])
+    if weight.device.type != "cpu" or weight.dtype not in {*REALS, *MULTIPLIES}:
+        return f"the kernels are for real numbers on a CPU, not for {weight.dtype} on {weight.device.type}"
+    library = load_library(REALS.get(weight.dtype, REALS[torch.float32]))
     if isinstance(library, str):
         return library
-    return partial(run_kernel, partial(UnrollNative, library, NAMES[type(cell)]))
+    kernel = partial(UnrollNative, library, NAMES[type(cell)])
+    return partial(run_kernel, kernel if weight.dtype in REALS else partial(InFloat32, kernel))
 
 
 def native_obstacle(cell: RecurrentCell) -> str | None:
@@ -40,10 +55,13 @@ def native_obstacle(cell: RecurrentCell) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def native_pays(cell: PackedCell, steps: int) -> bool:
-    """Whether the kernel runs that many steps as fast as torch's products do, whatever the size of the batch.
+def native_pays(cell: PackedCell, steps: int | None) -> bool:
+    """Whether the kernel runs that many steps, or many, as fast as torch's products do, whatever the size of the batch.
 
     It packs all weights in each call, and with more than a few rows reads those of the input again in each step.
     """
-    of_input, of_state = (weight.numel() * weight.element_size() for weight in (cell.weight_ih, cell.weight_hh))
-    return of_input + of_state // 16 <= steps * BYTES_A_STEP
+    dtype = cell.weight_ih.dtype
+    if dtype in MULTIPLIES and MULTIPLIES[dtype]():
+        return False
+    of_input, of_state = (weight.numel() * max(4, dtype.itemsize) for weight in (cell.weight_ih, cell.weight_hh))
+    return steps is None or of_input + of_state // 16 <= steps * BYTES_A_STEP

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -125,6 +125,36 @@ class UnrollNative(Kernel):
         }
         layer = Layer(**self.numbers, **strides, **pointers)
         getattr(self.library, f"{self.name}_{direction}")(ctypes.byref(layer))
+
+
+class InFloat32(Kernel):
+    """Run another kernel in float32 for a cell of a 16-bit type: only results and gradients are rounded, not each step.
+
+    Args:
+        kernel: The other kernel.
+        cell, reverse: See `Kernel`.
+    """
+
+    def __init__(self, kernel: Callable[[PackedCell, bool], Kernel], cell: PackedCell, reverse: bool) -> None:
+        super().__init__(cell, reverse)
+        self.kernel = kernel(cell, reverse)
+
+    def forward(self, given: Given, keep: bool) -> tuple[Results, Saved]:
+        (outputs, hidden, cell_state), saved = self.kernel.forward(Given._make(map(_float, given)), keep)
+        dtype = given.hidden.dtype
+        return (outputs.to(dtype), hidden.to(dtype), None if cell_state is None else cell_state.to(dtype)), saved
+
+    def backward(
+        self, given: Given, saved: Saved, d_results: Sequence[Tensor | None], needed: Mapping[str, bool]
+    ) -> Gradients:
+        widened = Given._make(map(_float, given))
+        gradients = self.kernel.backward(widened, saved, [*map(_float, d_results)], needed)
+        dtype = given.hidden.dtype
+        return {name: None if gradient is None else gradient.to(dtype) for name, gradient in gradients.items()}
+
+
+def _float(tensor: Tensor | None) -> Tensor | None:
+    return tensor.float() if tensor is not None and tensor.is_floating_point() else tensor
 
 
 def _threads(products: int, batch: int) -> int:
