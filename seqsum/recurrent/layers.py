@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seqsum.recurrent.backends import Backend
 from seqsum.recurrent.cells import GRUCell, LSTMCell, Nonlinearity, OutputActivation, PackedCell, RecurrentCell, RNNCell
-from seqsum.recurrent.cells.base import list_options
+from seqsum.recurrent.cells.base import check_switch, list_options
 from seqsum.recurrent.names import WeightNames
 from seqsum.recurrent.recurrent import Recurrent
 
@@ -87,6 +87,7 @@ class TorchLike(Recurrent):
             if unknown is None or unknown[1] not in cell_options:
                 raise
             raise TypeError(f"{type(self).__name__} has no argument `{unknown[1]}`") from error
+        check_switch("bias", cell.bias)
         super().__init__(
             cell,
             num_layers=num_layers,

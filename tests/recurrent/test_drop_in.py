@@ -239,7 +239,19 @@ def test_arguments_of_a_cell_are_those_of_torch(name):
     states = [torch.randn(B, H, dtype=torch.float64) for _ in cell.state_size]
     hx = tuple(states) if len(states) > 1 else states[0]
     torch.testing.assert_close(cell(input=inputs, hx=hx), oracle(input=inputs, hx=hx))
-    assert repr(cell).splitlines()[1].strip() in repr(oracle)
+    assert repr(cell) == repr(oracle)
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("bias", [1, 0])
+def test_a_cell_takes_a_number_for_its_bias(name, bias):  # as in `LSTMCell(F, H, 1)` of Tacotron 2
+    ours, theirs = CELLS[name]
+    cell, oracle = ours(F, H, bias), theirs(F, H, bias)
+    cell.load_state_dict(oracle.state_dict())
+    torch.testing.assert_close(cell(torch.ones(B, F)), oracle(torch.ones(B, F)))
+    for wrong in ("False", 2, None):
+        with pytest.raises(TypeError, match=rf"`bias` \(={wrong!r}\) must be True or False"):
+            ours(F, H, wrong)
 
 
 def test_options_of_ones_own_show():

@@ -382,3 +382,25 @@ def test_a_hook_that_fails_leaves_the_cell_as_it_was():
     handle.remove()
     assert layer.cells[0](torch.randn(B, F)).shape == (B, H)
     assert "forward" not in vars(layer.cells[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_who_walks_the_graph_finds_tensors(kind, backend):  # torchviz draws it, and reads all that each node has saved
+    layer, _ = pair(kind, backend=backend)
+    if not fits(backend, layer):
+        return
+    outputs, _ = layer(torch.randn(T, B, F, dtype=torch.float64, requires_grad=True))
+    nodes, seen = [outputs.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            nodes += [following for following, _ in node.next_functions]
+            assert all(isinstance(saved, torch.Tensor) for saved in getattr(node, "saved_tensors", ()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cell_without_norms_is_a_leaf(kind):  # torchinfo and others add up what leaves compute
+    layer, _ = pair(kind)
+    assert not any(list(cell.children()) for cell in layer.cells)

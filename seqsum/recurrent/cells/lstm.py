@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqsum.recurrent.cells.base import check_whole
-from seqsum.recurrent.cells.packed import PackedCell
+from seqsum.recurrent.cells.packed import PackedCell, unchanged
 
 OutputActivation = Literal["tanh", "identity"]
 
@@ -93,7 +93,7 @@ class LSTMCell(PackedCell):
         like = self.weight_hh
         self.weight_hr = nn.Parameter(like.new_empty(proj_size, hidden_size)) if proj_size else None
         norm = nn.LayerNorm(hidden_size, bias=False, device=like.device, dtype=like.dtype)
-        self.norm_cell_state = norm if self.layer_norm else nn.Identity()
+        self.norm_cell_state = norm if self.layer_norm else unchanged
         self.reset_parameters()
 
     def start(self, name: str, parameter: Tensor) -> None:

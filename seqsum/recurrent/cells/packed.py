@@ -62,7 +62,9 @@ class PackedCell(RecurrentCell):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, state_size=state_size, output_size=output_size)
-        for name, switch in (("bias", bias), ("layer_norm", layer_norm), ("recurrent_bias", recurrent_bias)):
+        if type(bias) is not int or bias not in (0, 1):  # which torch's cells take, and code such as Tacotron 2's gives
+            check_switch("bias", bias)
+        for name, switch in (("layer_norm", layer_norm), ("recurrent_bias", recurrent_bias)):
             check_switch(name, switch)
         check_probability("recurrent_dropout", recurrent_dropout)
         rows = num_gates * hidden_size
@@ -76,8 +78,7 @@ class PackedCell(RecurrentCell):
         two = bias and recurrent_bias
         self.bias_hh = nn.Parameter(torch.empty(rows, device=device, dtype=dtype)) if two else None
         self.norm_ih, self.norm_hh = (
-            nn.LayerNorm(rows, bias=False, device=device, dtype=dtype) if layer_norm else nn.Identity()
-            for _ in range(2)
+            nn.LayerNorm(rows, bias=False, device=device, dtype=dtype) if layer_norm else unchanged for _ in range(2)
         )
 
     def reset_parameters(self) -> None:
@@ -152,6 +153,11 @@ class PackedCell(RecurrentCell):
             mask = dropout_mask(like.new_empty(batch_size, self.state_size[0]), self.recurrent_dropout, generator)
             return [mask, *others]
         return [like.new_ones(batch_size, self.state_size[0]), *others] if others else []
+
+
+def unchanged(values: Tensor) -> Tensor:
+    """Return what is given: what stands for a normalisation that there isn't; as a module, tools would count it."""
+    return values
 
 
 def uniform_as_torch(parameter: Tensor, hidden_size: int) -> None:

@@ -123,7 +123,8 @@ class AllSteps(torch.autograd.Function):
         # a hook may give back other tensors, and a kernel reads memory by address
         tensors = (*given, *saved)
         ctx.layouts = [None if each is None else Layout.of(each) for each in tensors] if saves_through_hooks() else None
-        ctx.save_for_backward(*given, *saved)
+        ctx.is_there = [each is not None for each in tensors]
+        ctx.save_for_backward(*(each for each in tensors if each is not None))  # others read them, and expect tensors
         ctx.set_materialize_grads(False)  # so that a kernel needn't read gradients of zero
         return results
 
@@ -132,7 +133,8 @@ class AllSteps(torch.autograd.Function):
         needed = dict(zip(Given._fields, ctx.needs_input_grad[1:], strict=True))
         if all(gradient is None for gradient in d_results):
             return None, *(None for _ in needed)
-        tensors: Sequence[Any] = ctx.saved_tensors  # read once: under checkpointing each access recomputes them
+        found = iter(ctx.saved_tensors)  # read once: under checkpointing each access recomputes them
+        tensors: Sequence[Any] = [next(found) if is_there else None for is_there in ctx.is_there]
         differentiable = wants_plain_loop(d_results)
         if ctx.layouts is not None and not differentiable:
             pairs = zip(ctx.layouts, tensors, strict=True)
