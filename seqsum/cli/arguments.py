@@ -40,7 +40,7 @@ def join_values(options: list[str], flag: str) -> list[str]:
         if name == flag:
             is_taking = True
             values += [value] if is_assigned else []
-        elif is_taking and (not option.startswith("-") or option.startswith("- ")):
+        elif is_taking and not re.match(r"--?[A-Za-z]", option):
             values.append(option)
         else:
             is_taking = False

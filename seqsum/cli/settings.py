@@ -70,7 +70,7 @@ def read_settings(subcommand: str, options: list[str]) -> Settings:
     if given.ckpt_path is None:
         _say_what_is_missing(list(files))
     checkpoints = CheckpointFiles()
-    options += _rates_taken_back(options, files)
+    options += _rates_taken_back(given, options, files)
     own = tuple(name for name in REPLACED if _is_given(name, options, files))
     options = with_checkpoint(subcommand, options, _flags(given, files)._replace(own=own), checkpoints)
     return Settings(options, {name: file.text for name, file in files.items()}, checkpoints)
@@ -81,6 +81,8 @@ def _parse(options: list[str]) -> argparse.Namespace:
     parser.add_argument("--ckpt_path")
     parser.add_argument("--experiment")
     parser.add_argument("--trainer.default_root_dir", dest="root")
+    parser.add_argument("--model.optimizer", dest="optimizer", default="null")
+    parser.add_argument("--model.optimizer.class_path", dest="optimizer", default="null")
     parser.add_argument("-c", "--config", action="append", default=[])
     try:
         return parser.parse_known_args(options)[0]
@@ -102,11 +104,11 @@ def _is_given(name: str, options: list[str], files: dict[str, Configuration]) ->
     return any(isinstance(part, dict) and part.get(name) is not None for part in arguments)
 
 
-def _rates_taken_back(options: list[str], files: dict[str, Configuration]) -> list[str]:
+def _rates_taken_back(given: argparse.Namespace, options: list[str], files: dict[str, Configuration]) -> list[str]:
     """Return flags for an optimizer on the command line, whose rates are not those of the default one in a file."""
-    flags = [option.partition("=")[0] for option in options]
-    if not any(flag in flags for flag in ("--model.optimizer", "--model.optimizer.class_path")):
+    if _value(given.optimizer) is None:
         return []
+    flags = [option.partition("=")[0] for option in options]
     models = [file.settings.get("model") for file in files.values()]
     in_files = [name for model in models if isinstance(model, dict) for name in model]
     taken_back = [name for name in RATES if name in in_files and f"--model.{name}" not in flags]
@@ -133,6 +135,9 @@ def _say_what_is_missing(files: list[str]) -> None:
 def _flags(given: argparse.Namespace, files: dict[str, Configuration]) -> Flags:
     """Read these flags from the command line, else from the last file that has them, else use the defaults."""
     experiment, root = given.experiment, given.root
+    checkpoints = [file.settings["ckpt_path"] for file in files.values() if "ckpt_path" in file.settings]
+    checkpoints += [] if given.ckpt_path is None else [given.ckpt_path]
+    checkpoint = None if not checkpoints or checkpoints[-1] in (None, "null") else str(checkpoints[-1])
     for file in reversed(list(files.values())):
         experiment = file.settings.get("experiment") if experiment is None else experiment
         trainer = file.settings.get("trainer")
@@ -141,7 +146,7 @@ def _flags(given: argparse.Namespace, files: dict[str, Configuration]) -> Flags:
     folder = Path(str(experiment))
     if not folder.parts or ".." in folder.parts or folder.is_absolute():
         raise InputError(f"`--experiment` (={experiment}) must be a name, of a folder below the logs")
-    return Flags(given.ckpt_path, experiment, root or "logs")
+    return Flags(checkpoint, experiment, root or "logs")
 
 
 def with_checkpoint(subcommand: str, options: list[str], flags: Flags, checkpoints: CheckpointFiles) -> list[str]:
@@ -172,6 +177,7 @@ def _settings_of(
 ) -> list[str]:
     """Return the settings of the run to resume, if there is one, and those in the checkpoint, as options."""
     checkpoint, folder = checkpoints.read_ahead(path), Path(path).parent
+    folder = folder if folder.name else folder.resolve()
     experiment = experiment_in(checkpoint)
     named = {"experiment": experiment} if experiment else {}
     run = read_run(folder.parent) if subcommand == "fit" and folder.name == "checkpoints" else {}

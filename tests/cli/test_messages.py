@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from lightning.pytorch import Trainer
 from torch import nn
 from torch.nn.utils import parametrizations, prune
@@ -15,6 +16,7 @@ from seqsum.cli import main, messages
 from seqsum.cli.trainer import check_backends
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
+from seqsum.recurrent.kernels import native
 from tests.cli.conftest import refused
 
 REPOSITORY = Path(__file__).parents[2]
@@ -267,7 +269,8 @@ def test_kernels_of_cells_whose_weights_are_computed_are_not_refused_ahead(backe
     check_backends(Trainer(accelerator="cpu", logger=False), module)
 
 
-def test_a_kernel_that_cannot_run_in_the_precision_is_refused():
+def test_a_kernel_that_cannot_run_in_the_precision_is_refused(monkeypatch):
+    monkeypatch.delitem(native.MULTIPLIES, torch.bfloat16)  # as if it had no way to compute in this type
     trainer = Trainer(accelerator="cpu", precision="bf16-true", logger=False)
     with pytest.raises(InputError, match=r"`backend` \(='native'\) can't run LSTMCell"):
         check_backends(trainer, SequenceModule(backend="native"))

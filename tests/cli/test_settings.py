@@ -136,6 +136,33 @@ def test_a_broken_file_of_a_run_is_named(here):
         read_settings("fit", ["--ckpt_path=last"])
 
 
+LAST = "logs/sum/version_0/checkpoints/last.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("folder", "options", "file", "is_found"),
+    [
+        (".", [f"--ckpt_path={LAST}"], {}, True),
+        (".", ["--ckpt_path=last"], {}, True),
+        (Path(LAST).parent, ["--ckpt_path=last.ckpt"], {}, True),
+        (".", [], {"ckpt_path": LAST}, True),
+        (".", [], {"ckpt_path": "last"}, True),
+        (".", ["--ckpt_path=null"], {"ckpt_path": LAST}, False),
+        (".", ["-c", "null.yaml"], {"ckpt_path": LAST}, False),
+    ],
+)
+def test_a_checkpoint_brings_its_settings_however_it_is_named(here, monkeypatch, folder, options, file, is_found):
+    Path(LAST).parent.mkdir(parents=True)
+    torch.save({"state_dict": {}}, LAST)
+    write(Path(LAST).parents[1] / "config.yaml", {"trainer": {"max_epochs": 3}})
+    write("named.yaml", file)
+    write("null.yaml", {"ckpt_path": None})
+    named = [f"--config={here / 'named.yaml'}", *options]
+    monkeypatch.chdir(folder)
+    found = [yaml.safe_load(option.removeprefix("--config=")) for option in read_settings("fit", named).options]
+    assert ({"trainer": {"max_epochs": 3}} in found) == is_found
+
+
 def test_two_command_lines_after_one_another_share_nothing(here, capsys):
     """Errors of a second command don't name the files of the first."""
     write("first.yaml", {"experiment": "first"})
