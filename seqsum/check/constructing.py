@@ -22,6 +22,9 @@ DIVISIBLE = {"input_size": 28, "hidden_size": 16}  # for cells that divide their
 
 def make(kind: type, sizes: dict[str, int] = SIZES) -> Any:
     """An instance of a user's class, with small sizes and weights that are the same in every run."""
+    if not issubclass(kind, nn.Module):
+        expected = f"`class {kind.__name__}(RecurrentCell)`, or another nn.Module"
+        raise Fault(f"{kind.__name__} is no nn.Module", expected=expected, where=place_of(kind))
     try:
         positional, named = arguments_of(kind, sizes, {})
     except ValueError as error:

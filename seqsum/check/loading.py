@@ -90,7 +90,7 @@ def _named(module: ModuleType, name: str) -> Any:
 
 def _only(module: ModuleType, like: str | None) -> Any:
     """The one cell in a module, or the one whose name tells."""
-    found = cells_in(module)
+    found = cells_in(module) or _own_classes(module)  # of one that is none, `make_subject` says what is missing
     told = [kind for kind in found if like is not None and like in kind.__name__.lower()]
     for choice in (found, told, [kind for kind in told if "cell" in kind.__name__.lower()]):
         if len(choice) == 1:
@@ -99,11 +99,16 @@ def _only(module: ModuleType, like: str | None) -> Any:
     expected = (
         f"`{short(module.__file__ or '')}:NAME`, to say which" if found else "a class, a RecurrentCell or a module"
     )
-    raise Fault(f"{'several cells' if found else 'no cell'} in the file", expected=expected, came=names)
+    what = "several cells" if cells_in(module) else "several classes, but no cell," if found else "no cell"
+    raise Fault(f"{what} in the file", expected=expected, came=names)
 
 
 def cells_in(module: ModuleType) -> list[type]:
     """The classes that a module defines which may be cells: RecurrentCells, and only without any, other modules."""
-    own = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == module.__name__]
+    own = _own_classes(module)
     cells = [kind for kind in own if issubclass(kind, RecurrentCell)]
     return cells or [kind for kind in own if issubclass(kind, nn.Module) and "forward" in vars(kind)]
+
+
+def _own_classes(module: ModuleType) -> list[type]:
+    return [kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == module.__name__]

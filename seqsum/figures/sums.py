@@ -30,7 +30,7 @@ PER_LINE = 8  # digits per line: several short sequences fit into one; a longer 
 COLUMN, LINE = 44, 54  # pixels from one digit to the next: 28, and 16 for the sign, 26 for the sums below
 WRITTEN = 5.5  # characters of a sum that fit below a digit in full size
 NAME = 12  # characters of a file's name that fit below a digit
-GAP = 24  # pixels between sequences side by side
+GAP = 24  # pixels between sequences side by side, and between sequences of several lines
 INCH = 84  # pixels of a digit's image per inch
 
 
@@ -87,14 +87,15 @@ def beside(length: int) -> int:
 
 def _places(lengths: Sequence[int]) -> Iterator[tuple[int, int, int, int]]:
     """Yield each digit's sequence and step, and the place of its upper left pixel."""
-    together, line = beside(max(lengths)), 0
+    together, first = beside(max(lengths)), 2
+    apart = GAP if max(lengths) > PER_LINE else 0  # otherwise each of its lines would look like a sequence
     for row, length in enumerate(lengths):
         left = 16 + (COLUMN * max(lengths) + GAP) * (row % together)
         for step in range(length):
             down, column = divmod(step, PER_LINE)
-            yield row, step, left + COLUMN * column, 2 + LINE * (line + down)
+            yield row, step, left + COLUMN * column, first + LINE * down
         if (row + 1) % together == 0:
-            line += -(-length // PER_LINE)
+            first += LINE * -(-length // PER_LINE) + apart
 
 
 def _write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
