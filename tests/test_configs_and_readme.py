@@ -30,12 +30,9 @@ BENCHMARKS = [  # on a line of their own, or between backquotes, maybe on two li
         r"^python -m seqsum\.benchmarks (.+)$|`python -m seqsum\.benchmarks ([^`]+)`", page, flags=re.MULTILINE
     )
 ]
-COMMANDS = [
-    shlex.split(line, comments=True)[2:]
-    for language, block in BLOCKS
-    if language == "sh"
-    for line in block.splitlines()
-    if line.startswith("python train.py")
+COMMANDS = [  # on a line of their own, or in a table
+    shlex.split(line or cell)[2:]
+    for line, cell in re.findall(r"^(python train\.py.*)$|^\| `(python train\.py[^`]*)`", README, flags=re.MULTILINE)
 ]
 
 
@@ -73,6 +70,23 @@ def test_every_command_of_the_readme_parses(parsed, command, monkeypatch):
 @pytest.mark.parametrize("command", BENCHMARKS, ids=" ".join)
 def test_every_benchmark_of_the_readme_and_the_docs_parses(command):
     assert make_parser().parse_args(command).benchmark == command[0]
+
+
+def test_commands_can_be_pasted_into_zsh():  # where a comment is none, and brackets outside quotes are a pattern
+    shown = [line for page in (README, *DOCS) for line in lines_of_shell(page)]
+    assert len(shown) > 50
+    for line in shown:
+        bare = re.sub(r"'[^']*'|\"[^\"]*\"", "", line)
+        assert not re.search(r"[\[#?]", bare), line
+
+
+def lines_of_shell(page):
+    """Commands in blocks, but not scripts, and between backquotes."""
+    blocks = [block for block in re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL) if "#!" not in block]
+    return [
+        *(line for block in blocks for line in block.splitlines()),
+        *re.findall(r"`((?:python|--)[^`]*)`", re.sub(r"```.*?```", "", page, flags=re.DOTALL)),
+    ]
 
 
 def test_readme_shows_commands():

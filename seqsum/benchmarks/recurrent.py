@@ -35,6 +35,7 @@ SHAPES = {
     "fastrnns": Shape(64, 100, 512, 512),  # pytorch/benchmarks/fastrnns
     "narrow": Shape(32, 200, 64, 128),  # long and narrow
     "one_step": Shape(16, 1, 512, 512),  # as a decoder calls it, step by step
+    "call": Shape(1, 1, 16, 32),  # so little that it takes the time of a call alone
     "one_row": Shape(1, 50, 512, 512),
     "few_rows": Shape(4, 20, 64, 1024),
     "flashrnn": Shape(16, 1024, 768, 768),  # NX-AI/flashrnn; takes a GPU

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
@@ -197,11 +200,21 @@ def _import_cell(path: str) -> type:
     try:
         found = getattr(importlib.import_module(module_name), class_name) if module_name else None
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"`cell` (={path!r}) can't be imported: {error}") from error
+        raise ValueError(f"`cell` (={path!r}) can't be imported: {error}{_suggest(path)}") from error
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         known = [*LAYERS, *TORCH_LAYERS]
         raise ValueError(f"`cell` (={path!r}) must be one of {known}, or the path of a class such as my_cells.MyCell")
     return found
+
+
+def _suggest(path: str) -> str:
+    """What to write instead of a path: of a file, as `seqsum.check` takes it, or of a class whose name is misspelt."""
+    file, _, name = path.partition(":")
+    if file.endswith(".py"):
+        return f". Write `{'.'.join(Path(file).with_suffix('').parts)}.{name or 'NAME'}`"
+    module_name, _, class_name = path.rpartition(".")
+    near = get_close_matches(class_name, vars(sys.modules.get(module_name, object)), 1, 0.6)
+    return f": did you mean `{module_name}.{near[0]}`?" if near else ""
 
 
 LAYERS: dict[str, Callable[..., TorchLike]] = {"rnn": RNN, "irnn": _identity_rnn, "lstm": LSTM, "gru": GRU}

@@ -61,7 +61,7 @@ def test_all_contestants_compute_the_same(cell, mode, variable):
 
 def test_triton_is_a_contestant_on_a_gpu_alone(monkeypatch):
     assert recurrent.default_backends("lstm", torch.float32, CPU) == list(BACKENDS)  # interpreted or not
-    assert recurrent.default_backends("lstm", torch.bfloat16, CPU) == ["eager", "script", "bptt"]
+    assert recurrent.default_backends("lstm", torch.bfloat16, CPU) == list(BACKENDS)
     for name, layer_class in (("lstm", LSTM), ("rnn", RNN)):  # made on the CPU, in place of a GPU
         monkeypatch.setitem(recurrent.CELLS, name, (None, lambda *sizes, _class=layer_class, **_: _class(*sizes)))
     monkeypatch.setattr(recurrent, "triton_obstacle", lambda cell: "" if isinstance(cell, RNNCell) else None)
@@ -102,7 +102,7 @@ def test_recurrent(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(recurrent.LENGTHS_SHAPES, "lengths_50", SMALL)
     options = ["--shapes", "main", "lengths_50", "--cells", "gru", "--dtypes", "float32", "bfloat16", "float16"]
     rows, text = run(monkeypatch, tmp_path, capsys, "recurrent", *options)
-    assert len(rows) == 6 + 4 * len(BACKENDS) + 2 * 18  # native knows float32 alone
+    assert len(rows) == 3 * (6 + 4 * len(BACKENDS))
     assert {row["type"] for row in rows} == {"float32", "bfloat16", "float16"}
     assert all(row["ms"] > 0 and row["speed"] > 0 and row["MB"] > 0 for row in rows)
     assert "seqsum, bptt" in text
