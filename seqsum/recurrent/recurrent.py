@@ -93,10 +93,11 @@ class Recurrent(Opaque):
         self.backend = backend
         self.last_backend: Backend | None = None
         self.cells = nn.ModuleList(_make_cells(cell, num_layers, self.num_directions))
-        self.initial_state = nn.ParameterList()
+        self.initial_state: nn.ParameterList | tuple[()] = ()  # an empty list would show wherever modules are listed
         if learn_initial_state:
             like = next(cell.parameters(), torch.empty(0))
-            self.initial_state.extend(like.new_zeros(len(self.cells), size) for size in cell.state_size)
+            zeros = [like.new_zeros(len(self.cells), size) for size in cell.state_size]
+            self.initial_state = nn.ParameterList(zeros)
         self.recorder: Any = None  # set by `seqsum.trace` while it records
 
     @property
