@@ -36,11 +36,12 @@ def find_line(thing: Any, pattern: str) -> str:
 
 
 def source_file(thing: Any) -> str:
-    """The file that a class or function is from; "" where there is none."""
+    """The file that a class or function is from, in a notebook the cell; "" where there is none."""
     try:
         return inspect.getsourcefile(thing) or ""
-    except TypeError:
-        return ""
+    except (OSError, TypeError):  # of a notebook's classes Python knows no file, but of their methods
+        codes = (getattr(method, "__code__", None) for method in getattr(thing, "__dict__", {}).values())
+        return next((code.co_filename for code in codes if isinstance(code, CodeType)), "")
 
 
 def place_of(thing: Callable[..., Any] | type) -> str:

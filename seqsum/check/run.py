@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ def check_cell(
     if like is not None and like not in LIKES:
         raise ValueError(f"`like` (={like!r}) must be one of {LIKES}")
     start = time.perf_counter()
-    with _quiet():
+    with _one_at_a_time, _quiet():
         results = tuple(_results(cell, like, learn, constants))
     name = getattr(cell, "__name__", type(cell).__name__)
     return Report(name, like, results, time.perf_counter() - start)
@@ -88,6 +89,9 @@ def _results(cell: Any, like: str | None, learn: bool, constants: Constants | No
     for found in checks:
         earlier[found.name] = run_check(found, subject, earlier)
         yield earlier[found.name]
+
+
+_one_at_a_time = threading.RLock()  # what `_quiet` changes is that of all threads
 
 
 @contextmanager

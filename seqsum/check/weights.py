@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -53,9 +54,11 @@ def makes_no_weights(subject: Subject) -> None:
     """No weight is made during a step: it would be another one each time, and never be trained."""
     cell = copy.deepcopy(subject.original)
     made: list[str] = []
+    here = threading.get_ident()
 
     def remember(module: nn.Module, name: str, parameter: Any) -> None:
-        made.append(f"{name} of {type(module).__name__}")
+        if threading.get_ident() == here:  # torch calls it for the modules of all threads
+            made.append(f"{name} of {type(module).__name__}")
 
     hook = torch.nn.modules.module.register_module_parameter_registration_hook(remember)
     try:

@@ -119,9 +119,8 @@ def check_batch(batch: Any) -> None:
         if tensor.dim() > 1 and len(tensor) != len(batch.inputs):
             raise InputError(f"the batch has {len(batch.inputs)} sequences of inputs, but {len(tensor)} of targets")
         if tensor.dim() < 2:
-            raise InputError(
-                f"`{name}` of the batch, of shape {tuple(tensor.shape)}, must be of (B, T, …) and of (B, S)"
-            )
+            axes = "(B, T, …)" if name == "inputs" else "(B, S): with one for each sequence, (B, 1)"
+            raise InputError(f"`{name}` of the batch, of shape {tuple(tensor.shape)}, must be of {axes}")
     masks = {"mask": (batch.mask, batch.inputs, "inputs"), "target_mask": (batch.target_mask, batch.targets, "targets")}
     for name, (mask, masked, of) in masks.items():
         if mask is not None and not isinstance(mask, Tensor):

@@ -57,9 +57,11 @@ class Objective(nn.Module):
         """
         expected = (*batch.targets.shape, self.output_size)
         if outputs.shape != expected:
+            has_one = batch.targets.shape[1] == 1 and outputs.dim() == 3 and outputs.shape[1] > 1
+            hint = ". For one answer for each sequence give `--model.readout=last`, or another" if has_one else ""
             raise InputError(
                 f"the network's outputs of shape {tuple(outputs.shape)} must be of {expected}, (B, S, K): "
-                f"{self.output_size} for each target, as {type(self).__name__} reads them"
+                f"{self.output_size} for each target, as {type(self).__name__} reads them{hint}"
             )
 
     def classes(self, targets: Tensor, count: int) -> Tensor:

@@ -1,5 +1,7 @@
 """One fault a cell: each is found by the check that is made for it, in words, with its line."""
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -308,6 +310,15 @@ def test_a_fault_is_found_by_its_check_and_shown_with_its_line(mutate, fault):
     assert first.check in {name, *told}, report
 
 
+@pytest.mark.parametrize("fault", ["one tensor", *(pytest.param(fault, marks=pytest.mark.slow) for fault in FAULTS)])
+def test_a_fault_is_found_in_a_notebook_too(mutate_in_notebook, fault):
+    name, change, says, line = FAULTS[fault]
+    result = check_cell(mutate_in_notebook("lstm", change), like="lstm").find(name)
+    assert result.status == ("noted" if name == "compiles" else "failed")
+    assert says in result.message
+    assert line in result.where
+
+
 @pytest.mark.parametrize("changed", ["self.wf(projected) + self.ui(h)", "self.wi(projected) + self.uf(h)"])
 def test_half_a_line_that_was_copied_is_named_with_its_line(here, changed):
     """With layers of its own for each gate, as it happens."""
@@ -485,6 +496,24 @@ def test_a_norm_over_the_batch_is_found_though_it_mixes_rows_in_training_alone()
     assert result.status == "failed"
     assert "in training" in result.message
     assert "BatchNorm1d" in result.where
+
+
+@pytest.mark.parametrize("mistake", ["h[:, :2] @ self.U.T", "h @ self.V.T"])
+def test_what_raises_in_a_notebook_is_shown_with_its_line(mutate_in_notebook, mistake):
+    report = check_cell(mutate_in_notebook("lstm", ("h @ self.U.T", mistake)), like="lstm")
+    assert "raised" in report.failures[0].message
+    assert mistake in report.failures[0].where
+
+
+def test_right_cells_are_right_in_threads(mutate):
+    cells = [mutate("rnn") for _ in range(6)]
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(3) as threads:
+        for _ in range(4):
+            made = threads.submit(torch.nn.Linear, 2, 2)  # of another thread, while a step is watched for new weights
+            assert [report.failures for report in threads.map(check_cell, cells)] == [()] * len(cells)
+            made.result()
+    assert warnings.filters == before
 
 
 def test_dropout_in_training_is_no_fault():

@@ -45,6 +45,14 @@ def test_outputs_that_torch_would_broadcast_are_refused(objective, masked):
             objective.loss(torch.zeros(shape), batch)
 
 
+@pytest.mark.parametrize(("shape", "is_said"), [((B, S, 5), True), ((B, 1, 4), False), ((B,), False)])
+def test_answers_at_every_step_in_place_of_one_are_told_the_flag(shape, is_said):
+    batch = Batch(torch.zeros(B, S, 1), torch.zeros(B, 1, dtype=torch.long))
+    with pytest.raises(InputError) as error:
+        Classification(5).loss(torch.zeros(shape), batch)
+    assert ("give `--model.readout=last`" in str(error.value)) == is_said
+
+
 CLASSES = [objective for objective in OBJECTIVES if type(objective) in (Classification, NextToken, Recall)]
 of_classes = pytest.mark.parametrize(
     "objective", CLASSES, ids=lambda objective: f"{type(objective).__name__}-{objective.output_size}"
