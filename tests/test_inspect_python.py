@@ -183,11 +183,24 @@ def test_a_training_in_python_is_loaded_into_parts_made_again(trained, mnist_roo
     assert evaluate(restored, same_data) == evaluate(module, data)
     assert (settings["data.operation"], settings["steps trained"], settings["seed"]) == ("sum", 2, 3)
     assert settings["model.learning_rate"] == 2e-3
+    assert settings["model.objective"] == "seqsum.objectives.running_sum.RunningSum"
+    assert not {"model.cell", "model.hidden_size", "model.encoder", "model.optimizer"} & settings.keys()  # not known
 
 
 def test_a_training_in_python_whose_parts_are_not_given_says_what_to_give(trained):
     with pytest.raises(InputError, match=r"^`path` .* differ .*; parts that were put together in Python go in `modul"):
         load(trained[2])
+
+
+def test_a_checkpoint_without_its_data_or_of_another_objective_is_refused(trained):
+    checkpoint = torch.load(trained[2], weights_only=False)
+    torch.save(checkpoint | {"objective_class": "seqsum.objectives.classification.Classification"}, "other.ckpt")
+    with pytest.raises(InputError, match="`objective` must be given: the checkpoint's network was trained for seqsum"):
+        load("other.ckpt", module=SequenceModule(network=own_network()))
+    del checkpoint["datamodule_hyper_parameters"]  # as of a LightningDataModule that keeps none, or of loaders
+    torch.save(checkpoint, "without.ckpt")
+    with pytest.raises(InputError, match=r"\(=without.ckpt\) does not hold what its data were"):
+        load("without.ckpt", module=SequenceModule(network=own_network()))
 
 
 def test_a_training_in_python_of_the_default_network_needs_nothing_more(here, mnist_root):

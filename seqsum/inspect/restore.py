@@ -58,8 +58,12 @@ def load(
     checkpoint = load_checkpoint(path)
     inputs = {name: as_text(value) for name, value in own.items()}
     made, data, settings = instantiate(path, settings_in(checkpoint), root, inputs)
+    if module is not None and not _is_of_command_line(checkpoint):
+        settings = _known(settings, checkpoint)
     module = module or made
     _check_weights(path, checkpoint, module)
+    with _naming(path):
+        module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint["state_dict"])
     if of_data := checkpoint.get(type(data).__qualname__):
         data.load_state_dict(of_data)
@@ -84,9 +88,21 @@ def _check_weights(path: str, checkpoint: dict[str, Any], module: SequenceModule
     try:
         check_architecture(path, checkpoint, module)
     except InputError as error:
-        if "_instantiator" in checkpoint.get("hyper_parameters", {}):  # by the command line, which keeps all settings
+        if _is_of_command_line(checkpoint):
             raise
         raise InputError(f"{error}; parts that were put together in Python go in `module`") from error
+
+
+def _is_of_command_line(checkpoint: dict[str, Any]) -> bool:
+    """Whether the command line has made the module, and so kept all its settings."""
+    return "_instantiator" in checkpoint.get("hyper_parameters", {})
+
+
+def _known(settings: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what a checkpoint of a module made in Python does not hold, and give its objective."""
+    kept = checkpoint.get("hyper_parameters", {})
+    known = {flag: value for flag, value in settings.items() if flag[:6] != "model." or flag.split(".")[1] in kept}
+    return known | {"model.objective": checkpoint["objective_class"]} if "objective_class" in checkpoint else known
 
 
 def _give(path: str, data: Namespace, own: Mapping[str, Any]) -> None:
@@ -112,6 +128,11 @@ def instantiate(
     path: str, settings: dict[str, Any], root: str | None, own: Mapping[str, Any]
 ) -> tuple[SequenceModule, SequenceData, dict[str, Any]]:
     """Module and data as the command line would make them, and their settings under the names of its flags."""
+    if "data" not in settings:
+        raise InputError(
+            f"`--ckpt_path` (={path}) does not hold what its data were: they were no LightningDataModule that calls "
+            "`save_hyperparameters()`. A module takes the weights alone by `load_state_dict`, from its `state_dict`"
+        )
     # what trains fastest where the checkpoint comes from need not run here, and all give the same numbers
     settings["model"].pop("backend", None)
     parser = settings_parser()
