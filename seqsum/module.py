@@ -281,9 +281,13 @@ class SequenceModule(GraphedModule):
         checkpoint["seqsum_version"] = seqsum.__version__
         checkpoint["objective_class"] = _name_of(self.objective)
         checkpoint["hyper_parameters"] = _without_starts(checkpoint.get("hyper_parameters", {}))
-        if data := checkpoint.get("datamodule_hyper_parameters"):  # which, made in Python, don't say of what class
+        data = checkpoint.get("datamodule_hyper_parameters")
+        if (
+            data and "_class_path" not in data
+        ):  # made in Python: what class, and what that takes
             of: Any = self.trainer
-            data.setdefault("_class_path", _name_of(of.datamodule))
+            data["_class_path"] = _name_of(of.datamodule)
+            data["_arguments"] = _arguments_of(type(of.datamodule))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check the data, and keep settings of the current training that the checkpoint would overwrite.
@@ -323,6 +327,13 @@ def _require_one(loaders: Any, name: str) -> None:
             f"`{name}` of the data gives {len(loaders)} loaders, and only one is evaluated: let an argument of the "
             "data choose, and run `test --ckpt_path=best` with each of its values"
         )
+
+
+def _arguments_of(kind: type) -> list[str] | None:
+    """Names of what a constructor takes; None if it takes any."""
+    parameters = inspect.signature(kind).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return None if takes_any else list(parameters)
 
 
 def _name_of(thing: object) -> str:

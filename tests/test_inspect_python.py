@@ -192,6 +192,24 @@ def test_a_training_in_python_whose_parts_are_not_given_says_what_to_give(traine
         load(trained[2])
 
 
+class Pairs(DigitSums):
+    """Its class sets what the base's constructor takes."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__("mnist", root, sequence_length=2, operation="sum")
+
+
+def test_data_of_a_class_that_sets_arguments_itself_are_made_again(here, mnist_root):
+    data, module = Pairs(str(mnist_root)), SequenceModule(hidden_size=5)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(max_steps=1, limit_val_batches=0, accelerator="cpu", enable_checkpointing=False, **quiet)
+    trainer.fit(module, datamodule=data)
+    trainer.save_checkpoint("pairs.ckpt")
+    restored, same_data, _ = load("pairs.ckpt")
+    assert isinstance(same_data, Pairs)
+    assert evaluate(restored, same_data) == evaluate(module, data)
+
+
 def test_a_checkpoint_without_its_data_or_of_another_objective_is_refused(trained):
     checkpoint = torch.load(trained[2], weights_only=False)
     torch.save(checkpoint | {"objective_class": "seqsum.objectives.classification.Classification"}, "other.ckpt")

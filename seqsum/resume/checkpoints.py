@@ -16,9 +16,9 @@ def settings_in(checkpoint: dict[str, Any]) -> dict[str, Any]:
     model = {key: value for key, value in checkpoint.get("hyper_parameters", {}).items() if key[0] != "_"}
     data = dict(checkpoint.get("datamodule_hyper_parameters", {}))
     data.pop("seed", None)  # follows `seed_everything`
-    class_path = data.pop("_class_path", None)
-    data = {"class_path": class_path, "init_args": {key: value for key, value in data.items() if key[0] != "_"}}
-    return {"model": model} | ({"data": data} if class_path else {})
+    class_path, taken = data.pop("_class_path", None), data.pop("_arguments", None)
+    arguments = {key: value for key, value in data.items() if key[0] != "_" and (taken is None or key in taken)}
+    return {"model": model} | ({"data": {"class_path": class_path, "init_args": arguments}} if class_path else {})
 
 
 def experiment_in(checkpoint: dict[str, Any]) -> str | None:
