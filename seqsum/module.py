@@ -282,9 +282,7 @@ class SequenceModule(GraphedModule):
         checkpoint["objective_class"] = _name_of(self.objective)
         checkpoint["hyper_parameters"] = _without_starts(checkpoint.get("hyper_parameters", {}))
         data = checkpoint.get("datamodule_hyper_parameters")
-        if (
-            data and "_class_path" not in data
-        ):  # made in Python: what class, and what that takes
+        if data and "_class_path" not in data:  # made in Python: of what class, and what that takes
             of: Any = self.trainer
             data["_class_path"] = _name_of(of.datamodule)
             data["_arguments"] = _arguments_of(type(of.datamodule))
