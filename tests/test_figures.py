@@ -1,5 +1,6 @@
 """Figures are pure functions, so their contents are checked without a Trainer."""
 
+from io import BytesIO
 from itertools import combinations
 
 import numpy as np
@@ -101,6 +102,24 @@ def test_nothing_is_cut_off(batch, steps, operation):
     for name, figure in every_figure(*sequences(batch, steps, operation), operation).items():
         lies_inside(figure, name)
     assert plt.get_fignums() == [], "pyplot keeps figures alive"
+
+
+def test_figures_look_the_same_in_any_style_of_the_user():
+    given = (*sequences(4, 4), "alternating")
+    drawn = []
+    for own in ({}, {"font.size": 20, "savefig.facecolor": "black", "lines.linewidth": 9}):
+        with plt.style.context([own, "dark_background"] if own else []):
+            figures = every_figure(*given)
+            drawn.append([np.asarray(picture(figure)) for figure in figures.values()])
+    for name, ours, theirs in zip(figures, *drawn, strict=True):
+        assert np.array_equal(ours, theirs), name
+
+
+def picture(figure):
+    """Its pixels, as a file has them."""
+    file = BytesIO()
+    figure.savefig(file, format="rgba")
+    return np.frombuffer(file.getvalue(), np.uint8)
 
 
 @pytest.mark.parametrize("finite", [0, 1, 9])

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from seqsum.check.result import Result
 from seqsum.figures.page import embed, make_html, mark_up
-from seqsum.figures.style import SERIES, new_figure, plain
+from seqsum.figures.style import SERIES, common_style, new_figure, plain
 
 COLOURS = {"passed": "#009e73", "noted": "#0072b2", "failed": "#d55e00", "skipped": "#888888"}
 ORDER = ("failed", "noted", "passed", "skipped")  # what there is to do comes first
@@ -60,6 +60,7 @@ def draw(data: Mapping[str, Any]) -> Iterator[Figure]:
         yield plot_curves(**data["curves"])
 
 
+@common_style
 def plot_results(results: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     """What came against what was expected, a panel for the output and each state: right where all is on the line."""
     figure = new_figure(3.0 * len(results), 3.0)
@@ -73,6 +74,7 @@ def plot_results(results: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure
     return figure
 
 
+@common_style
 def plot_curves(
     x: Sequence[float], curves: Mapping[str, Sequence[float]], xlabel: str, ylabel: str, log: bool = False
 ) -> Figure:

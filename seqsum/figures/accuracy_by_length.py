@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqsum.figures.lengths import binomial_interval
-from seqsum.figures.style import CARD, GIVEN, INK, new_figure, plain
+from seqsum.figures.style import CARD, GIVEN, INK, common_style, new_figure, plain
 
 MOST = 6  # groups; the labels of more would overlap
 FEWEST = 20  # sequences in a group; fewer groups are made otherwise
@@ -30,6 +30,7 @@ def group_by_length(lengths: Tensor) -> list[Tensor]:
     return [(group == number).nonzero().squeeze(1) for number in range(len(ends))]
 
 
+@common_style
 def plot_accuracy_by_length(lengths: Tensor, right: Tensor, unit: str = "words") -> Figure:
     """Draw the share of right answers for groups of similar length, with 95 % intervals.
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqsum.figures.letters import drawable, of_users
-from seqsum.figures.style import GIVEN, POSITIVE, new_figure, shorten, shown
+from seqsum.figures.style import GIVEN, POSITIVE, common_style, new_figure, shorten, shown
 
 SQUARE = 0.24  # inches, side of a weight
 MARGIN = 0.95  # inches, for the words
@@ -32,6 +32,7 @@ class Attended(NamedTuple):
     weights: Tensor
 
 
+@common_style
 def plot_attention(found: Mapping[str, Attended]) -> Figure:
     """Draw a heat map for each name, side by side: a row for each word written, a column for each word read.
 

@@ -14,6 +14,7 @@ from seqsum.figures.style import (
     INK,
     WRONG,
     black_on_white,
+    common_style,
     new_page,
     paste,
     shorten,
@@ -28,6 +29,7 @@ LETTER = 0.062  # inches, more or less
 NAME, SOURCE = 14, 20  # most characters of a class's name and of a file's
 
 
+@common_style
 def plot_classified(
     images: Tensor,
     probabilities: Tensor,

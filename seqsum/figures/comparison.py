@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from seqsum.figures.style import GIVEN, INK, WRONG, add_legend, few_ticks, new_figure, plain
+from seqsum.figures.style import GIVEN, INK, WRONG, add_legend, common_style, few_ticks, new_figure, plain
 
 
+@common_style
 def plot_comparison(reached: Mapping[str, Sequence[float]], published: Mapping[str, float], label: str) -> Figure:
     """Draw a row for each set-up: a dot for each run, a stroke for their mean, a cross for the published result.
 

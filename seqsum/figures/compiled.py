@@ -7,9 +7,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from seqsum.figures.style import FONT, SERIES, new_figure, plain
+from seqsum.figures.style import FONT, SERIES, common_style, new_figure, plain
 
 
+@common_style
 def plot_compiled(rows: Sequence[dict[str, Any]]) -> Figure:
     """Draw milliseconds of a step and seconds of compiling against the number of parameters, all logarithmic.
 

@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seqsum.figures.style import CELLS, GIVEN, INK, SERIES, add_legend, new_figure, plain, shown
+from seqsum.figures.style import CELLS, GIVEN, INK, SERIES, add_legend, common_style, new_figure, plain, shown
 
 
+@common_style
 def plot_continuations(
     given: Tensor, continued: Mapping[str, Tensor], titles: Sequence[str], truth: Tensor | None = None
 ) -> Figure:
@@ -49,6 +50,7 @@ def _draw(axes: Axes, given: Tensor, samples: Tensor, truth: Tensor | None, name
     axes.plot(range(start + 1, end + 1), shown(samples).numpy(), color=colour, linestyle="--", label=label)
 
 
+@common_style
 def plot_drift(errors: Mapping[str, Tensor], typical: float) -> Figure:
     """Draw the error of continuations against the number of predicted steps.
 

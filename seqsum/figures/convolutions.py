@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqsum.figures.classified import as_picture
-from seqsum.figures.style import FONT, GIVEN, colour_scale, new_figure, shown
+from seqsum.figures.style import FONT, GIVEN, colour_scale, common_style, new_figure, shown
 
 FILTERS, INPUTS, MAPS = 16, 24, 32  # most that are drawn: more would be too small to see
 PER_LINE = 8
@@ -17,6 +17,7 @@ GAP = 1  # pixels between two tiles
 BETWEEN = "#cccccc"  # colour of the gaps: white is 0
 
 
+@common_style
 def plot_filters(weights: Tensor) -> Figure:
     """Draw the filters of a convolution: one tile each for grey images, in colour for three, else a row for each.
 
@@ -37,6 +38,7 @@ def plot_filters(weights: Tensor) -> Figure:
     return _drawn(tile(few.flatten(0, 1), few.shape[1]), note, weights)
 
 
+@common_style
 def plot_feature_maps(image: Tensor, maps: Tensor) -> Figure:
     """Draw an image and what a convolution makes of it, before normalisation and activation.
 

@@ -7,9 +7,10 @@ from statistics import mean
 
 from matplotlib.figure import Figure
 
-from seqsum.figures.style import CELLS, GIVEN, new_figure, plain
+from seqsum.figures.style import CELLS, GIVEN, common_style, new_figure, plain
 
 
+@common_style
 def plot_memory(blanks: Sequence[int], accuracies: Mapping[str, Sequence[Sequence[float]]], chance: float) -> Figure:
     """Draw the accuracy of recalled symbols against the number of blanks before the delimiter, a curve for each cell.
 

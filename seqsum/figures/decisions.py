@@ -20,6 +20,7 @@ from seqsum.figures.style import (
     SERIES,
     WRONG,
     black_on_white,
+    common_style,
     mean_by_step,
     new_figure,
     plain,
@@ -53,6 +54,7 @@ def settled_at(answers: Tensor, mask: Tensor | None = None) -> Tensor:
     return (mask & later).long().argmax(-1) + 1
 
 
+@common_style
 def plot_decisions(
     images: Tensor,
     probabilities: Tensor,
@@ -162,6 +164,7 @@ def have_one_label(targets: Tensor, mask: Tensor | None = None) -> bool:
     return bool((most.amax(1) <= least.amin(1)).all())
 
 
+@common_style
 def plot_settling(answers: Tensor, targets: Tensor, mask: Tensor | None = None) -> Figure:
     """Draw the share of sequences classified correctly after each step, and the share whose decision has settled.
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from matplotlib.figure import Figure
 
-from seqsum.figures.style import SERIES, add_legend, new_figure, plain
+from seqsum.figures.style import SERIES, add_legend, common_style, new_figure, plain
 
 MARKERS = "osD^v"
 TICKS = (0.5, 1, 2, 5, 10, 20, 50, 100)  # percent
@@ -15,6 +15,7 @@ Place = TypeVar("Place", int, str)
 LEAST = 0.01  # percent; a logarithmic axis has no 0
 
 
+@common_style
 def plot_error_panels(
     accuracies: Mapping[tuple[str, Place, str], Sequence[float]], along: str, chance: float | None = None
 ) -> Figure:

@@ -17,6 +17,7 @@ from seqsum.figures.style import (
     GIVEN,
     INK,
     WRONG,
+    common_style,
     few_ticks,
     mean_by_step,
     new_figure,
@@ -29,6 +30,7 @@ LABELS = 40  # most frequent mistakes that are labelled; each label takes a mill
 MISTAKES = LinearSegmentedColormap.from_list("mistakes", ["white", WRONG])
 
 
+@common_style
 def plot_errors(predictions: Tensor, targets: Tensor, mask: Tensor | None = None) -> Figure:
     """Draw how errors grow along the sequence: the mean absolute error and the share of wrong sums.
 
@@ -55,6 +57,7 @@ def plot_errors(predictions: Tensor, targets: Tensor, mask: Tensor | None = None
     return figure
 
 
+@common_style
 def plot_predictions(predictions: Tensor, targets: Tensor, mask: Tensor | None = None) -> Figure:
     """Draw predicted against true running sums of all steps; sums in the grey band round to the true sum.
 
@@ -85,6 +88,7 @@ def _valid(values: Tensor, mask: Tensor | None) -> Tensor:
     return values.flatten() if mask is None else values[mask.cpu()]
 
 
+@common_style
 def plot_confusion(predictions: Tensor, targets: Tensor, operation: Operation, mask: Tensor | None = None) -> Figure:
     """Draw the confusion matrix of digits: what each step added to the sum, against the true digit.
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from seqsum.figures.style import INK, SERIES, new_figure, plain
+from seqsum.figures.style import INK, SERIES, common_style, new_figure, plain
 
 MARKERS = "osD^vPX"
 SHOWN = (1e-12, 1e10)  # smaller and larger gradients are useless
@@ -30,6 +30,7 @@ class GradientCurve(Protocol):
     def by_length_clipped(self) -> Sequence[float]: ...
 
 
+@common_style
 def plot_gradients(curves: Mapping[str, Mapping[str, GradientCurve]], threshold: float) -> Figure:
     """Draw a column for each cell: gradients against distance in time above, against sequence length below.
 

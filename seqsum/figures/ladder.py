@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from seqsum.figures.style import GIVEN, INK, SERIES, few_ticks, new_figure, plain
+from seqsum.figures.style import GIVEN, INK, SERIES, common_style, few_ticks, new_figure, plain
 
 
 class Rung(NamedTuple):
@@ -25,6 +25,7 @@ class Rung(NamedTuple):
     padding: float
 
 
+@common_style
 def plot_ladder(rungs: Mapping[str, Rung]) -> Figure:
     """Draw a row for each set-up: a dot for each run's accuracy and a stroke for their mean, and bars for its costs."""
     height = 0.26 * len(rungs) + 0.75

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from seqsum.figures.style import SERIES, add_legend, new_figure, plain
+from seqsum.figures.style import SERIES, add_legend, common_style, new_figure, plain
 
 WINDOW = 9  # logged losses that are averaged: those of single batches scatter
 
@@ -29,6 +29,7 @@ class Learning(NamedTuple):
     accuracies: Mapping[int, float]
 
 
+@common_style
 def plot_learning(curves: Sequence[Learning]) -> Figure:
     """Draw each training in the colour of its label, with a dashed line if it has no mask."""
     colours = dict(zip(dict.fromkeys(curve.label for curve in curves), SERIES, strict=False))

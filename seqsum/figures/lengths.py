@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqsum.figures.style import GIVEN, INK, SERIES, WRONG, new_figure, plain, shown
+from seqsum.figures.style import GIVEN, INK, SERIES, WRONG, common_style, new_figure, plain, shown
 
 Numbers = NDArray[np.int64]
 TICKS = (1, 2, 4, 10, 20, 50, 100, 200, 500, 1000)
@@ -30,6 +30,7 @@ def binomial_interval(hits: Tensor, trials: Tensor) -> tuple[Tensor, Tensor]:
     return (middle - half).clamp(min=0), (middle + half).clamp(max=1)
 
 
+@common_style
 def plot_length_curve(
     lengths: Sequence[int],
     right: Tensor,
@@ -74,6 +75,7 @@ def _runs(lengths: Iterable[int]) -> list[tuple[int, int]]:
     return runs
 
 
+@common_style
 def plot_length_curves(lengths: Sequence[int], shares: Mapping[str, Tensor], digit_accuracy: float) -> Figure:
     """Draw the share of sequences with the right final sum against their length, one line for each network.
 

@@ -20,6 +20,7 @@ from seqsum.figures.style import (
     SERIES,
     WRONG,
     black_on_white,
+    common_style,
     few_ticks,
     new_figure,
     plain,
@@ -32,6 +33,7 @@ BINS = 12  # groups of levels
 UNITS = 6  # units whose cell state is drawn
 
 
+@common_style
 def plot_increment_errors(errors: Tensor, sums: Tensor) -> Figure:
     """Draw the root mean square error of an increment against the step and against the level of the sum before it.
 
@@ -54,6 +56,7 @@ def plot_increment_errors(errors: Tensor, sums: Tensor) -> Figure:
     return figure
 
 
+@common_style
 def plot_long_run(sums: Tensor, true: Tensor, cell_state: Tensor, order: Tensor) -> Figure:
     """Draw a sequence's sums, and below them the cell state of the units that follow the sum most closely.
 
@@ -87,6 +90,7 @@ def plot_long_run(sums: Tensor, true: Tensor, cell_state: Tensor, order: Tensor)
     return figure
 
 
+@common_style
 def plot_leaks(forget_gate: Tensor, weights: Tensor) -> Figure:
     """Draw how much of its cell state each unit loses in a step, and how much of it the sum is read from.
 
@@ -109,6 +113,7 @@ def plot_leaks(forget_gate: Tensor, weights: Tensor) -> Figure:
     return figure
 
 
+@common_style
 def plot_codes(images: Tensor, codes: Tensor, chosen: Tensor, read: Sequence[Sequence[float]]) -> Figure:
     """Draw ambiguous digits with the codes that share each of them, and what is read from the mixture and the choice.
 
@@ -140,6 +145,7 @@ def _reading(value: float, decimals: int) -> str:
     return f"{value:.{decimals}f}" if abs(value) < 100 else short(value)
 
 
+@common_style
 def plot_causes(found: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> Figure:
     """Draw side by side why networks lose count: digits read as no number, and errors that grow with step and level.
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from seqsum.figures.letters import drawable, of_users
-from seqsum.figures.style import GIVEN, INK, WRONG, new_page, shorten
+from seqsum.figures.style import GIVEN, INK, WRONG, common_style, new_page, shorten
 
 WORDS = 8  # shown of a text's beginning, and of its end
 
@@ -45,6 +45,7 @@ class Mistake(NamedTuple):
         return " … ".join(part for part in (self.beginning, self.end) if part)
 
 
+@common_style
 def plot_mistakes(mistakes: Sequence[Mistake], note: str = "") -> Figure:
     """List mistakes, each with its beginning and its end.
 

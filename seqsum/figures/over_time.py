@@ -8,11 +8,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqsum.figures.decisions import Steps, draw, number_steps
-from seqsum.figures.style import black_on_white, colour_scale, new_figure, short, shown
+from seqsum.figures.style import black_on_white, colour_scale, common_style, new_figure, short, shown
 
 SIDE, ACROSS = 2.0, 1.25  # inches, sides of a panel: along time, and across the units
 
 
+@common_style
 def plot_over_time(
     image: Tensor, parts: Mapping[str, Tensor], steps: Steps = "rows", chances: Tensor | None = None
 ) -> Figure:

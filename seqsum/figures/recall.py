@@ -7,11 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seqsum.figures.style import GIVEN, INK, WRONG, mean_by_step, new_figure, plain, shown, shown_steps
+from seqsum.figures.style import GIVEN, INK, WRONG, common_style, mean_by_step, new_figure, plain, shown, shown_steps
 
 ROW = 1.9  # inches, height of a sequence
 
 
+@common_style
 def plot_recall(symbols: Tensor, probabilities: Tensor, targets: Tensor, blank: int) -> Figure:
     """Draw the probabilities of all symbols after each step, one sequence below the other.
 
@@ -53,6 +54,7 @@ def _panel(axes: Axes, symbols: Tensor, probabilities: Tensor, targets: Tensor, 
     axes.set_ylabel("symbol")
 
 
+@common_style
 def plot_recall_by_place(answers: Tensor, targets: Tensor, blank: int) -> Figure:
     """Draw the share of symbols recalled, by their place in the sequence to recall.
 

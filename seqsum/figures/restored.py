@@ -8,12 +8,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seqsum.figures.style import INK, new_page, paste, shown
+from seqsum.figures.style import INK, common_style, new_page, paste, shown
 
 SIDE, GAP = 0.5, 0.06  # inches: of an image, and between two
 NAMES = 0.75  # inches, for the names of the rows
 
 
+@common_style
 def plot_restored(images: Mapping[str, Tensor]) -> Figure:
     """Draw a row of images for each name.
 

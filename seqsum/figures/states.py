@@ -21,6 +21,7 @@ from seqsum.figures.style import (
     INK,
     black_on_white,
     colour_scale,
+    common_style,
     few_ticks,
     new_figure,
     new_page,
@@ -57,6 +58,7 @@ def order_units(states: Tensor, targets: Tensor, mask: Tensor | None = None) -> 
     return rising.nan_to_num().argsort(descending=True, stable=True)
 
 
+@common_style
 def plot_gates(
     gates: Mapping[str, Tensor],
     images: Tensor | None = None,
@@ -146,6 +148,7 @@ def principal_components(states: Tensor, targets: Tensor) -> tuple[Tensor, Tenso
     return torch.where(turn < 0, -seen, seen).float(), shares.float()
 
 
+@common_style
 def plot_number_line(states: Tensor, targets: Tensor, operation: Operation) -> Figure:
     """Draw hidden states in the plane in which they vary most, coloured by the true sum, and one sequence's path.
 

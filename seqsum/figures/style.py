@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import Any, Literal, ParamSpec
 
+import matplotlib.style
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
+
+Arguments = ParamSpec("Arguments")
+
+COMMON = "default"  # style of matplotlib
 
 # Okabe and Ito's vermilion and two greys, which colour-blind readers can tell apart; mistakes also have a cross
 INK, WRONG, GIVEN = "#222222", "#d55e00", "#666666"  # prediction, wrong prediction, truth
@@ -34,12 +40,35 @@ CARD = (4.4, 2.65)
 FONT = 9  # points
 
 
+def common_style(plot: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
+    """Let a function draw as here, whatever style of matplotlib the user has set, such as a dark one."""
+
+    @wraps(plot)
+    def draw(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
+        with matplotlib.style.context(COMMON):
+            return plot(*args, **kwargs)
+
+    return draw
+
+
+class _CommonFigure(Figure):
+    """Is drawn in the common style too, when matplotlib makes ticks."""
+
+    def draw(self, *args: Any, **kwargs: Any) -> None:
+        with matplotlib.style.context(COMMON):
+            super().draw(*args, **kwargs)
+
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        with matplotlib.style.context(COMMON):
+            super().savefig(*args, **kwargs)
+
+
 def new_figure(width: float, height: float, layout: Literal["constrained"] | None = None) -> Figure:
     """Make an empty figure, its size in inches, at 150 pixels per inch: twice the resolution of TensorBoard's cards.
 
     Where numbers along an axis come from the data, choose the constrained layout: it makes room for long ones.
     """
-    return Figure(figsize=(width, height), dpi=150, facecolor="white", layout=layout)
+    return _CommonFigure(figsize=(width, height), dpi=150, facecolor="white", layout=layout)
 
 
 def new_page(width: float, height: float) -> tuple[Figure, Axes]:

@@ -18,6 +18,7 @@ from seqsum.figures.style import (
     INK,
     WRONG,
     black_on_white,
+    common_style,
     digit,
     new_page,
     number,
@@ -34,6 +35,7 @@ GAP = 24  # pixels between sequences side by side, and between sequences of seve
 INCH = 84  # pixels of a digit's image per inch
 
 
+@common_style
 def plot_sums(
     images: Sequence[Tensor],
     predictions: Sequence[Tensor],

@@ -12,13 +12,14 @@ from matplotlib.transforms import Bbox
 from torch import Tensor
 
 from seqsum.figures.letters import drawable, of_users
-from seqsum.figures.style import SERIES, add_legend, new_figure, plain, shown
+from seqsum.figures.style import SERIES, add_legend, common_style, new_figure, plain, shown
 
 LABEL = 6.5  # points, of the words
 DOT = 3  # pixels, half a dot
 AWAY = (2, 7, 12, 17, 22, 27)  # points from a dot to its word
 
 
+@common_style
 def plot_words(vectors: Mapping[str, Tensor], words: Mapping[str, Sequence[str]]) -> Figure:
     """Draw a panel for each model: its words where their vectors fall in the plane of their largest variance.
 

@@ -297,6 +297,9 @@ def _script(loop: Unroll) -> nn.Module:
         why = explain_compile_error(loop.cell, error)  # which compiles again
         _forget(loop)
         raise RuntimeError(f"TorchScript can't compile {type(loop.cell).__name__}: {why}") from error
+    except BaseException:  # such as Ctrl-C, after which a notebook goes on
+        _forget(loop)
+        raise
     if (name := written_attribute(script.inlined_graph)) is not None:
         kind = type(loop.cell).__name__
         raise RuntimeError(f"TorchScript would change `{name}` of a copy of {kind}, and not of {kind} itself")

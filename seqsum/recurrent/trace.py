@@ -56,6 +56,9 @@ class _Recorder:
         self.prefix = f"{path}." if path else ""
         self.names: set[str] = set()
 
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()  # copies and pickles of a module are not traced
+
     @torch.no_grad()
     def record(
         self, suffix: str, cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool

@@ -21,6 +21,8 @@ from seqsum.cli.arguments import files_first, join_values
         (["--f", "Good: I liked it"], ['--f=["Good: I liked it"]']),
         (["--f=- no"], ['--f=["- no"]']),
         (["--f", "- no", "null"], ['--f=["- no", "null"]']),
+        (["--f", "x", "-1 out of 10"], ['--f=["x", "-1 out of 10"]']),
+        (["--f=x", "-- no", "-:-(", "-c", "z"], ["-c", "z", '--f=["x", "-- no", "-:-("]']),
         (["--f=[sic] great"], ['--f=["[sic] great"]']),
         (["--f=[x"], ['--f=["[x"]']),
         (["--f=10"], ["--f=10"]),

@@ -376,6 +376,8 @@ def test_flags_win_over_a_file_that_stands_behind_them(here, capfd, command):
         (["--model.optimizer.class_path=SGD"], (0.005, 0.01)),
         (["--model.optimizer=SGD", "--model.weight_decay=0.1"], (0.005, 0.1)),
         (["--model.hidden_size=4"], (0.02, 0.03)),
+        (["--model.optimizer=null"], (0.02, 0.03)),
+        (["--model.optimizer=SGD", "--model.optimizer", "null"], (0.02, 0.03)),
     ],
 )
 def test_an_optimizer_on_the_command_line_takes_back_the_rates_of_a_file(here, capfd, flags, rates):
@@ -478,6 +480,7 @@ def test_interrupt_leaves_a_checkpoint_and_says_how_to_go_on(here, mnist_root, m
     printed = capfd.readouterr().out
     assert "epoch 3/3" in printed
     assert "epoch 1/" not in printed
+    assert "tensorboard --logdir 'logs/my sums/version_1'\n" in printed
 
 
 def press_ctrl_c(epoch):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
+from jsonargparse import Namespace
 from lightning.pytorch.loggers import CSVLogger
 
 from seqsum.cli import main
 from seqsum.cli.arguments import SUBCOMMANDS
 from seqsum.cli.flags import MEANINGS, RUN
-from seqsum.cli.run import check_seed, make_loggers, seed_of
+from seqsum.cli.run import check_seed, make_loggers, run_name, seed_of
 from seqsum.errors import InputError
 from tests.cli.test_cli import SMALL
 from tests.distributed.test_launch import CHECKPOINT
@@ -61,6 +63,12 @@ def test_the_folder_of_a_run_is_where_help_says(here):
     said = RUN.replace("DEFAULT_ROOT_DIR", "kept").replace("EXPERIMENT", "copies").replace("_N", "_0")
     assert {logger.log_dir for logger in make_loggers("kept", "copies")} == {said}
     assert isinstance(make_loggers("kept", "copies")[0], CSVLogger)
+
+
+def test_stand_ins_are_named_by_the_folder_of_a_run_but_not_of_a_prediction():
+    expected = {"fit": "sum-rendered", "test": "sum-test-rendered", "predict": "sum-predict"}
+    settings, data = Namespace(experiment="sum"), SimpleNamespace(dataset="rendered")
+    assert {subcommand: run_name(settings, subcommand, data) for subcommand in expected} == expected
 
 
 def test_true_and_false_are_the_seeds_that_help_says(monkeypatch):

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from seqsum.cli import main
 from seqsum.cli.run import seed_of
+from seqsum.cli.trainer import Wanted, arguments_of
+from seqsum.resume.checkpoint_files import CheckpointFiles
 from tests.cli.test_cli import SMALL, pytestmark, refused  # noqa: F401  # the same filters of warnings
 
 LIGHTNING = "--trainer.callbacks+=lightning.pytorch.callbacks."
@@ -135,6 +140,33 @@ def test_a_checkpoint_callback_needs_a_folder_or_has_one(fit, here, refuse):
     refuse(flags, "ModelCheckpoint needs a `dirpath`")
     fit(*flags, "--trainer.callbacks.dirpath=kept", "--trainer.limit_train_batches=2", epochs=1)
     assert [path.name for path in here.iterdir()] == ["kept"]
+
+
+class Written(TorchCheckpointIO):
+    """Record the names of the checkpoints that are written."""
+
+    names: ClassVar = set()
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None):
+        self.names.add(Path(path).name)
+        super().save_checkpoint(checkpoint, path, storage_options)
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_plugins_of_the_users_own_are_used(fit, writes):
+    Written.names.clear()
+    plugins = ["lightning.pytorch.plugins.precision.DoublePrecision", *([f"{__name__}.Written"] if writes else [])]
+    flags = [f"--trainer.plugins+={plugin}" for plugin in plugins]
+    run = fit(*flags, "--trainer.limit_train_batches=2", epochs=1)
+    assert Written.names == ({"last.ckpt", "best.ckpt"} if writes else set())
+    kept = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert kept["network.head.weight"].dtype == torch.float64
+
+
+def test_predictions_are_made_on_one_device_of_one_node():
+    settings = Namespace(devices="2,3", num_nodes=2, plugins=None)
+    changed = arguments_of(settings, Wanted([], True, False, True, True, True), "predict", CheckpointFiles())
+    assert (changed["devices"], changed["num_nodes"]) == ([2], 1)
 
 
 class Nowhere(DummyLogger):

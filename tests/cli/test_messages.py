@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from seqsum.cli import main, messages
 from seqsum.cli.trainer import check_backends
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
+from seqsum.recurrent import Recurrent
 from seqsum.recurrent.kernels import native
 from tests.cli.conftest import refused
 
@@ -202,6 +204,34 @@ def test_an_error_in_a_users_own_cell_keeps_its_traceback_and_names_the_check(he
     with pytest.raises(IndexError) as raised:
         main([f"--model.cell={cell}", f"--data.root={mnist_root}", "--trainer.accelerator=cpu"])
     assert raised.value.__notes__ == [f"`python -m seqsum.check {cell}` says what is wrong with the cell"]
+
+
+def test_an_error_in_a_cell_of_this_package_names_no_check(here, mnist_root, monkeypatch):
+    monkeypatch.setattr(Recurrent, "_unroll", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as raised:
+        main([f"--data.root={mnist_root}", "--trainer.accelerator=cpu"])
+    assert not hasattr(raised.value, "__notes__")
+
+
+@pytest.mark.parametrize(
+    ("number", "before", "said"),
+    [
+        (errno.ENOSPC, None, r"^error: \[Errno 28\] there \(the disk is full: `--trainer\.default_root_dir` may"),
+        (errno.EDQUOT, InputError("not saved"), r"^error: not saved \(the disk is full: "),
+        (errno.EIO, None, r"^$"),
+    ],
+)
+def test_a_full_disk_alone_is_called_so(monkeypatch, capfd, number, before, said):
+    error = OSError(number, "there")
+    error.__context__ = before
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("seqsum.cli.command.read_settings", fail)
+    with pytest.raises(SystemExit if number != errno.EIO else OSError):
+        main([])
+    assert re.search(said, capfd.readouterr().err)
 
 
 class HoldsACell(nn.Module):

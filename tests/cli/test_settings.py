@@ -68,11 +68,13 @@ def test_each_file_of_settings_is_read_once(here, mnist_root, opened):
         (["-c", "rows.yaml"], False),
         (["-c", "broken/gru.yaml"], False),
         (["--config={model: {cell: gru}}"], False),
+        (["-c", "rows/gru.yaml", "--ckpt_path=rows.ckpt"], False),  # which has all else
     ],
 )
 def test_a_file_of_differences_that_is_given_alone_is_noticed(here, monkeypatch, given, is_said):
     for name in ("rows.yaml", "rows/gru.yaml", "broken/gru.yaml"):
         write(name, {"model": {"cell": "gru"}})
+    torch.save({"state_dict": {}}, "rows.ckpt")
     said = []
     monkeypatch.setattr("seqsum.cli.settings.rank_zero_info", said.append)
     read_settings("fit", given)
@@ -161,6 +163,40 @@ def test_a_checkpoint_brings_its_settings_however_it_is_named(here, monkeypatch,
     monkeypatch.chdir(folder)
     found = [yaml.safe_load(option.removeprefix("--config=")) for option in read_settings("fit", named).options]
     assert ({"trainer": {"max_epochs": 3}} in found) == is_found
+
+
+@pytest.mark.parametrize(("subcommand", "are_there"), [("fit", True), ("validate", False), ("test", False)])
+def test_settings_of_the_trainer_are_restored_to_go_on_training_alone(here, subcommand, are_there):
+    write("logs/sum/version_0/config.yaml", {"trainer": {"devices": 8}})
+    checkpoint = Path("logs/sum/version_0/checkpoints/last.ckpt")
+    checkpoint.parent.mkdir()
+    torch.save({"state_dict": {}, "hyper_parameters": {"hidden_size": 8}}, checkpoint)
+    options = "".join(read_settings(subcommand, [f"--ckpt_path={checkpoint}"]).options)
+    assert "hidden_size: 8" in options
+    assert ("devices: 8" in options) == are_there
+
+
+@pytest.mark.parametrize(("pairs", "is_there"), [("null", True), ("mine.tsv", False)])
+def test_data_of_ones_own_take_the_place_of_those_in_the_checkpoint_unless_null(here, pairs, is_there):
+    data = {"_class_path": "seqsum.data.Translation", "dataset": "made", "batch_size": 7}
+    torch.save({"state_dict": {}, "datamodule_hyper_parameters": data}, "last.ckpt")
+    options = "".join(read_settings("test", ["--ckpt_path=last.ckpt", f"--data.pairs={pairs}"]).options)
+    assert "batch_size: 7" in options
+    assert ("dataset: made" in options) == is_there
+
+
+def test_runs_with_loggers_of_ones_own_are_not_searched_for_and_it_says_so(here, monkeypatch):
+    said = []
+    monkeypatch.setattr("seqsum.cli.settings.rank_zero_info", said.append)
+    read_settings("fit", ["--ckpt_path=last", "--trainer.logger=CSVLogger"])
+    assert said[1:] == ["Runs with loggers of your own are not searched for: give the file of a checkpoint."]
+
+
+def test_what_yaml_takes_for_a_date_that_there_is_not_is_a_text(here, capsys):
+    Path("my.yaml").write_text("experiment: 2020-13-45\n")
+    with pytest.raises(SystemExit):
+        main(["fit", "-c", "my.yaml", "--print_config"])
+    assert yaml.safe_load(capsys.readouterr().out)["experiment"] == "2020-13-45"
 
 
 def test_two_command_lines_after_one_another_share_nothing(here, capsys):

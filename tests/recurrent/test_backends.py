@@ -388,6 +388,7 @@ def test_inference_mode_after_training(backend):
     expected = unroll(cell, inputs, state, backend="eager")
     with torch.inference_mode():
         outputs, final = unroll(cell, inputs * 1, [s * 1 for s in state], backend=backend)
+    assert not any(tensor.requires_grad for tensor in (outputs, *final))
     torch.testing.assert_close(outputs, expected[0].detach())
     torch.testing.assert_close(final, [s.detach() for s in expected[1]])
 

@@ -115,6 +115,21 @@ def test_forward_derivatives_and_vmap_are_those_of_torch(kind, backend, enabled)
     torch.testing.assert_close(mapped, torch.stack([oracle(inputs)[0], oracle(direction)[0]]))
 
 
+@of_every_kind
+@by_every_backend
+def test_a_learned_initial_state_may_come_back_in_another_layout(kind, backend):
+    """As it is saved, all rows share its memory."""
+    ours, _, more = KINDS[kind]
+    layer = ours(F, H, **more, learn_initial_state=True, backend=backend, dtype=torch.float64)
+    if not fits(backend, layer):
+        pytest.skip("not for this kind")
+    inputs, learned = torch.randn(T, B, F, dtype=torch.float64), list(layer.initial_state)
+    expected = torch.autograd.grad(layer(inputs)[0].sum(), learned)
+    with saved_tensors_hooks(lambda tensor: tensor, torch.clone):
+        outputs, _ = layer(inputs)
+    torch.testing.assert_close(torch.autograd.grad(outputs.sum(), learned), expected)
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "rnn_relu"])  # there is no complex relu
 @pytest.mark.parametrize("backend", ["eager", "script", "auto"])
 def test_complex_weights_have_the_gradients_of_torch(kind, backend):

@@ -55,7 +55,8 @@ def test_each_gate_has_this_many_biases(layer, gates, options, biases):
 
 
 def test_device_and_dtype():
-    layer = LSTM(F, H, num_layers=2, proj_size=2, layer_norm=True, device="meta", dtype=torch.float64)
+    options = {"proj_size": 2, "layer_norm": True, "learn_initial_state": True}
+    layer = LSTM(F, H, num_layers=2, **options, device="meta", dtype=torch.float64)
     assert {(p.device.type, p.dtype) for p in layer.parameters()} == {("meta", torch.float64)}
 
 
@@ -65,7 +66,9 @@ def test_state_dict_goes_to_torch_and_back(kind, bidirectional):
     ours, theirs, more = KINDS[kind]
     arguments = more | {"num_layers": 2, "bidirectional": bidirectional}
     layer, oracle = ours(F, H, **arguments), theirs(F, H, **arguments)
-    oracle.load_state_dict(layer.torch_state_dict())
+    exported = layer.torch_state_dict()
+    assert not any(weight.requires_grad for weight in exported.values())  # as in a state dict
+    oracle.load_state_dict(exported)
     inputs = torch.randn(T, B, F)
     torch.testing.assert_close(layer(inputs), oracle(inputs))
     again = torch.nn.Sequential(ours(F, H, **arguments))  # behind a prefix
@@ -182,6 +185,14 @@ def test_lengths_are_a_shorthand_for_a_mask(lengths):
     layer = GRU(F, H, bidirectional=True, batch_first=True)
     inputs, mask = torch.randn(B, T, F), torch.arange(T) < torch.tensor([[4], [0], [6], [1]])
     torch.testing.assert_close(layer(inputs, lengths=lengths), layer(inputs, mask=mask))
+
+
+def test_batch_first_there_may_be_no_rows_but_not_no_steps():
+    layer = LSTM(F, H, batch_first=True)
+    assert layer(torch.zeros(0, T, F))[0].shape == (0, T, H)
+    for shape in ((B, 0, F), (0, F)):
+        with pytest.raises(ValueError, match="must have at least one time step"):
+            layer(torch.zeros(shape))
 
 
 def test_packed_input_comes_out_with_its_own_order():

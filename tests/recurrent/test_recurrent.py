@@ -125,12 +125,21 @@ class LeakySum(RecurrentCell):
         return total, [total]
 
 
+class Count(LeakySum):
+    """Cell of whole numbers."""
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        total = state[0] + projected
+        return total, [total]
+
+
 def test_a_cell_without_weights():
     layers = Recurrent(LeakySum(1, 1), learn_initial_state=True)
     outputs, final = layers(torch.ones(3, 1, 1))
     assert outputs.flatten().tolist() == [1.0, 1.5, 1.75]
     assert final.item() == 1.75
     assert Recurrent(LeakySum(1, 1))(torch.ones(3, 1, 1).double())[0].dtype == torch.float64
+    assert Recurrent(Count(1, 1))(torch.ones(3, 1, 1).long())[0].flatten().tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("cell_class", [LSTMCell, GRUCell])

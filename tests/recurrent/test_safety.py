@@ -154,6 +154,39 @@ def test_every_backend_does_as_the_plain_loop(data):
         assert_same_outcome(attempt(layer, backend, given_tensors, mode), expected)
 
 
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+def test_an_argument_may_lie_in_memory_in_any_way(backend):
+    for name in LAYERS:
+        layer, tensors = arguments(name, torch.float32)
+        expected = attempt(layer, "eager", tensors, nullcontext)
+        for argument, tensor in tensors.items():
+            for how in ALIKE:
+                found = attempt(layer, backend, tensors | {argument: ALIKE[how](tensor)}, nullcontext)
+                assert_same_outcome(found, expected)
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+def test_weights_may_lie_in_memory_the_other_way_around(backend):
+    """As those that a parametrization computes, which copying doesn't lay out anew."""
+    for name in LAYERS:
+        layer, tensors = arguments(name, torch.float32)
+        expected = attempt(layer, "eager", tensors, nullcontext)
+        for cell in layer.cells:
+            for own in ("weight_ih", "weight_hh"):
+                setattr(cell, own, nn.Parameter(getattr(cell, own).detach().t().contiguous().t()))
+        assert_same_outcome(attempt(layer, backend, tensors, nullcontext), expected)
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+def test_zeros_without_memory_are_zeros(backend):
+    layer, tensors = arguments("gru", torch.float32)
+    for argument in ("input", "hidden"):
+        shape = tensors[argument].shape
+        expected = attempt(layer, "eager", tensors | {argument: torch.zeros(shape)}, nullcontext)
+        found = attempt(layer, backend, tensors | {argument: torch._efficientzerotensor(shape)}, nullcontext)
+        assert_same_outcome(found, expected)
+
+
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("how", WRONG)
 @pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
@@ -194,6 +227,14 @@ def test_unroll_checks_states_and_dropout_too(how, place, backend):
     state[place] = WRONG[how](state[place])
     with pytest.raises(ValueError, match="`state"):
         unroll(cell, torch.randn(T, B, F).to(cell.weight_ih), state, backend=backend)
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+def test_unroll_checks_inputs_too(backend):
+    cell, inputs = LSTMCell(F, H), torch.randn(T, B, F)
+    for how in set(WRONG) - {"float32"}:
+        with pytest.raises(ValueError, match=r"^`inputs`"):
+            unroll(cell, WRONG[how](inputs), cell.initial_state(B, inputs), backend=backend)
 
 
 @pytest.mark.parametrize("backend", sorted({*BACKENDS, "auto"} - {"script"}))  # TorchScript casts by its own rules

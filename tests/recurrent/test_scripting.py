@@ -105,6 +105,27 @@ def test_it_is_compiled_once_unless_it_changes():
     assert layer.cells[0].__dict__["_compiled"].renewals == 0
 
 
+def test_a_compilation_that_was_interrupted_is_made_again(monkeypatch):
+    """As by Ctrl-C in a notebook: TorchScript would keep the type that it had half made."""
+
+    class Mine(Leaky):
+        pass
+
+    compile_methods = torch.jit._recursive.create_methods_and_properties_from_stubs
+
+    def interrupt(*stubs):
+        compile_methods(*stubs)
+        raise KeyboardInterrupt
+
+    layer, inputs = Recurrent(Mine(3, 5)), torch.ones(4, 2, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.jit._recursive, "create_methods_and_properties_from_stubs", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            layer(inputs)
+    layer(inputs)
+    assert layer.last_backend == "script"
+
+
 def test_auto_runs_a_cell_eagerly_that_keeps_changing_and_says_so_once(monkeypatch):
     monkeypatch.setattr(backends, "said_to_change", set())
     layer, inputs, used = Recurrent(Leaky(F, H)), torch.randn(5, 2, F), []

@@ -1,6 +1,7 @@
 """`trace` records what the equations say and changes no results."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -110,6 +111,19 @@ def test_rows_of_a_packed_sequence_stand_as_the_caller_has_them(enforce_sorted, 
     assert set(traced) == set(expected)
     for name in expected:
         torch.testing.assert_close(traced[name], expected[name])
+
+
+def test_each_of_two_packed_layers_is_put_in_the_order_of_the_caller_once():
+    network = nn.ModuleList([RNN(F, H), RNN(H, H)])
+    inputs, lengths = torch.randn(T, 3, F), [2, T, 4]
+
+    def run(given, **options):
+        with seqsum.trace(network) as traced:
+            network[1](network[0](given, **options)[0], **options)
+        return dict(traced)
+
+    packed = pack_padded_sequence(inputs, lengths, enforce_sorted=False)
+    torch.testing.assert_close(run(packed), run(inputs, lengths=lengths))
 
 
 class Noisy(RecurrentCell):
@@ -263,6 +277,21 @@ def test_gates_that_are_fewer_than_their_names_are_said():
         layer(torch.zeros(2, 1, 3))
 
 
+@pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_a_copy_is_not_traced(make_copy):
+    layer, inputs = LSTM(3, 5), torch.ones(4, 2, 3)
+    with seqsum.trace(layer) as traced:
+        copied = make_copy(layer)
+        copied(inputs)
+        assert not traced
+        layer(inputs)
+        with seqsum.trace(make_copy(layer)) as of_copy:
+            pass
+    assert traced
+    assert not of_copy
+    assert copied.recorder is None
+
+
 def test_nothing_is_left_behind_after_an_error():
     layer = LSTM(F, H)
     with pytest.raises(RuntimeError, match="stop"), seqsum.trace(layer):
@@ -275,11 +304,12 @@ def test_a_module_without_recurrence_is_refused():
         pass
 
 
-def test_tracing_twice_at_a_time_is_refused():
-    layer = LSTM(F, H)
-    with seqsum.trace(layer), pytest.raises(ValueError, match="being traced already"), seqsum.trace(layer):
+@pytest.mark.parametrize("part", [0, 1])
+def test_tracing_twice_at_a_time_is_refused(part):
+    both = nn.ModuleList([LSTM(F, H), LSTM(F, H)])
+    with seqsum.trace(both[part]), pytest.raises(ValueError, match="being traced already"), seqsum.trace(both):
         pass
-    assert layer.recorder is None
+    assert both[0].recorder is both[1].recorder is None
 
 
 class CountOperations(TorchDispatchMode):

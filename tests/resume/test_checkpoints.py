@@ -15,7 +15,7 @@ import torch
 
 import seqsum
 from seqsum.callbacks import RunLines
-from seqsum.checkpoint_file import load_checkpoint
+from seqsum.checkpoint_file import NotFiniteWeightsError, load_checkpoint
 from seqsum.cli import main
 from seqsum.errors import InputError
 from seqsum.inspect.__main__ import main as inspect
@@ -57,6 +57,21 @@ def test_writing_that_stops_anywhere_leaves_the_old_checkpoint(here, monkeypatch
             with pytest.raises(KeyboardInterrupt):
                 CheckpointFiles().save_checkpoint({"state_dict": {}, "epoch": 2}, here / "last.ckpt")
         assert torch.load("last.ckpt")["epoch"] == 1
+
+
+def test_a_copy_is_as_old_as_the_checkpoint(here):
+    """By that, `--ckpt_path=last` finds the newest."""
+    CheckpointFiles().save_checkpoint({"state_dict": {}}, here / "best.ckpt")
+    os.utime("best.ckpt", (1, 2))
+    CheckpointFiles().copy("best.ckpt", here / "version_1/best.ckpt")
+    assert os.stat("version_1/best.ckpt").st_mtime == 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(here, value):
+    torch.save({"state_dict": {"whole": torch.ones(2).long(), "weight": torch.tensor([1, value])}}, "last.ckpt")
+    with pytest.raises(NotFiniteWeightsError, match="can't be used: weight in it is NaN or infinite"):
+        load_checkpoint("last.ckpt")
 
 
 class Malicious:

@@ -21,6 +21,7 @@ from seqsum.callbacks import RunLines
 from seqsum.cli import main
 from seqsum.cli.settings import read_settings
 from seqsum.errors import InputError
+from seqsum.resume.last import LastCheckpoint
 
 SMALL = [
     "--data.dataset=mnist",
@@ -222,6 +223,23 @@ def test_an_interruption_right_after_resuming_loses_nothing(train, undisturbed, 
     assert train("interrupted", *arguments, "--ckpt_path=last", send=signal.SIGINT, at=at) == 1
     assert train("interrupted", *arguments, "--ckpt_path=last") == 0
     assert_equal_ends(undisturbed(*arguments), tmp_path / "interrupted")
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(600, 0), (-1, 5)])
+def test_a_training_that_fails_has_lost_no_more_than_so_many_seconds(train, tmp_path, monkeypatch, seconds, steps):
+    monkeypatch.setattr(LastCheckpoint, "seconds", seconds)
+    calls = itertools.count(1)
+    monkeypatch.setattr(RunLines, BATCH, lambda *_: 1 / (7 - next(calls)))  # before the checkpoint of the batch
+    with pytest.raises(ZeroDivisionError):
+        train("failed", EPOCHS)
+    last = runs(tmp_path / "failed")[0] / "checkpoints/last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == steps
+
+
+@pytest.mark.parametrize(("batch", "said"), [(1, False), (2, True)])
+def test_there_is_nothing_to_resume_before_the_first_step(train, capfd, batch, said):
+    train("interrupted", EPOCHS, send=signal.SIGINT, at=(BATCH, batch))
+    assert ("To resume: python train.py" in capfd.readouterr().out) == said
 
 
 def first_line(monkeypatch):
