@@ -10,10 +10,12 @@ from typing import Any, Literal, TypedDict, cast
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric, MetricCollection
 
 import seqsum
-from seqsum.data.base import Batch, ScoredSteps, SequenceData, check_batch
+from seqsum.data.base import Batch, ScoredSteps, SequenceData, check_batch, refuse_tensor
 from seqsum.errors import InputError, check_choice
 from seqsum.graphs import CudaGraph, GraphedModule
 from seqsum.networks import Encoder, SequenceNetwork, build_network
@@ -72,7 +74,7 @@ class SequenceModule(GraphedModule):
         options: Options of the default network, see `build_network`.
 
     Raises:
-        TypeError: `network` is not a module, or an argument is unknown.
+        TypeError: `network` is not a module, another part is of the wrong kind, or an argument is unknown.
         ValueError: A value is out of its range; an option of the default network or optimizer is given together with
             your own; the network's `output_size` is not the objective's; or the objective's `monitor` has no `val/`.
     """
@@ -90,6 +92,7 @@ class SequenceModule(GraphedModule):
         **options: Any,
     ) -> None:
         super().__init__(cuda_graph)
+        _check_kinds(objective, optimizer, schedule)
         _check_rates(learning_rate, weight_decay, encoder_learning_rate, optimizer)
         if not callable(schedule):
             check_choice("schedule", schedule, NamedSchedule)
@@ -155,8 +158,9 @@ class SequenceModule(GraphedModule):
         """Map inputs `(B, T, …)` to outputs `(B, S, K)`, usually `S = T`; in training perhaps to `ScoredSteps`.
 
         Raises:
-            InputError: The inputs are of float64, as NumPy makes them, and the weights are not.
+            InputError: The inputs are of float64, as NumPy makes them, and the weights are not; or it is no batch.
         """
+        refuse_tensor(batch)
         weight = next(self.network.parameters(), batch.inputs)
         if batch.inputs.dtype == torch.float64 and weight.dtype != torch.float64:
             raise InputError(
@@ -252,7 +256,11 @@ class SequenceModule(GraphedModule):
 
     def _log_epoch(self, stage: Stage) -> None:
         """Log at the end of the epoch, not in a step: an epoch resumed after its last step has no step left to log."""
-        self.log(f"{stage}/loss", getattr(self, f"{stage}_loss"), prog_bar=stage == "val")
+        step = {"train": "training_step", "val": "validation_step", "test": "test_step"}[stage]
+        mean_loss: WeightedMean = getattr(self, f"{stage}_loss")
+        if getattr(type(self), step) is not getattr(SequenceModule, step) and not mean_loss.update_called:
+            return  # a subclass's own step, which logs what it likes
+        self.log(f"{stage}/loss", mean_loss, prog_bar=stage == "val")
         self.log_dict(getattr(self, f"{stage}_metrics"), prog_bar=stage == "val")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -367,6 +375,23 @@ def _check_update(objective: Objective, name: str, metric: Metric) -> None:
             f"`update` of {kind}, the metric {name!r} of {type(objective).__name__}, must take outputs, targets and "
             "the mask of the scored steps: call torchmetrics' own from an `update` that does"
         ) from error
+
+
+def _check_kinds(objective: Any, optimizer: Any, schedule: Any) -> None:
+    """Refuse what torch takes in these places."""
+    if not isinstance(objective, Objective | None):
+        given = objective.__name__ if isinstance(objective, type) else type(objective).__name__
+        raise TypeError(
+            f"`objective` (={given}) must be an instance of an Objective, such as `Classification(10)`; for a loss of "
+            "your own see docs/extending.md"
+        )
+    for name, given, kind in (("optimizer", optimizer, Optimizer), ("schedule", schedule, LRScheduler)):
+        if isinstance(given, kind):
+            of = "parameters" if name == "optimizer" else "optimizer"
+            raise TypeError(
+                f"`{name}` (={type(given).__name__}) must be what makes one, of the {of}: "
+                f"`lambda {of}: {type(given).__name__}({of}, …)`"
+            )
 
 
 def _check_rates(

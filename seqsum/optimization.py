@@ -93,6 +93,8 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
                 "`--model.schedule` (='one_cycle') needs to know the length of the training: give "
                 "`--trainer.max_steps`, or `--trainer.max_epochs` where the loader has a length, or use 'constant'"
             )
+        if not module.trainer.ckpt_path:  # with one, the schedule goes on; else it begins anew for a second `fit`
+            steps = max(1, steps - module.trainer.global_step)
         peaks = [group["lr"] for group in optimizer.param_groups]
         one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=int(steps))
         return {"scheduler": one_cycle, "interval": "step"}

@@ -163,6 +163,8 @@ def test_mistakes_are_named_as_python_calls_them(trained, mnist_root):
     for call, message in [
         (lambda: load("nowhere.ckpt"), r"^`path` \(=nowhere.ckpt\) is not a file"),
         (lambda: load(path, curve="c.csv", module=module), r"^`curve` \(=c.csv\) does not go with .* \(DigitSums\)"),
+        (lambda: load(path, module), r"^`root` \(=SequenceModule\) must be a folder; a module is given by `module=`"),
+        (lambda: predict(module, data, images=torch.ones(28, 28)), "^files are given by their paths, .* not as Tensor"),
         (lambda: predict(module, data, images="nowhere"), "^`images`: nowhere does not exist"),
         (lambda: predict(module, data), "^`images` must name image files"),
         (lambda: predict(module, data, image="a.png"), r"^`image` \(=a.png\) does not go with DigitSums, whose"),
@@ -219,6 +221,15 @@ def test_a_checkpoint_without_its_data_or_of_another_objective_is_refused(traine
     torch.save(checkpoint, "without.ckpt")
     with pytest.raises(InputError, match=r"\(=without.ckpt\) does not hold what its data were"):
         load("without.ckpt", module=SequenceModule(network=own_network()))
+
+
+def test_data_whose_class_is_not_here_are_named_in_words(trained):
+    checkpoint = torch.load(trained[2], weights_only=False)
+    checkpoint["datamodule_hyper_parameters"]["_class_path"] = "__main__.Parity"  # of another notebook
+    torch.save(checkpoint, "elsewhere.ckpt")
+    with pytest.raises(InputError, match=r"`path` .* don't work here: .*__main__' has no attribute 'Parity'") as error:
+        load("elsewhere.ckpt", module=SequenceModule(network=own_network()))
+    assert "Union" not in str(error.value)
 
 
 def test_a_training_in_python_of_the_default_network_needs_nothing_more(here, mnist_root):

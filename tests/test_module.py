@@ -34,6 +34,71 @@ def make_trainer(tmp_path, **arguments):
     return Trainer(accelerator="cpu", devices=1, default_root_dir=tmp_path, **{**quiet, **arguments})
 
 
+SGD = torch.optim.SGD([nn.Parameter(torch.ones(1))])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"objective": nn.CrossEntropyLoss()},
+            r"`objective` \(=CrossEntropyLoss\) must be an instance of",
+        ),
+        ({"objective": RunningSum}, r"`objective` \(=RunningSum\) must be an instance"),
+        (
+            {"optimizer": SGD},
+            r"`optimizer` \(=SGD\) must be what .*: `lambda parameters: SGD\(parameters, …\)`",
+        ),
+        (
+            {"schedule": torch.optim.lr_scheduler.StepLR(SGD, 3)},
+            r"`schedule` \(=StepLR\) .* `lambda optimizer: StepLR\(",
+        ),
+        (
+            {"schedule": torch.optim.lr_scheduler.ReduceLROnPlateau(SGD)},
+            r"`schedule` \(=ReduceLROnPlateau\) must be what makes one, of the optimizer",
+        ),
+    ],
+)
+def test_what_torch_takes_in_these_places_is_refused(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        make_module(**arguments)
+
+
+@pytest.mark.parametrize("part", [lambda module: module, lambda module: module.network])
+def test_a_tensor_is_no_batch(part):
+    with pytest.raises(InputError, match=r"this is a tensor: `seqsum.data.unlabelled\(inputs\)` makes one"):
+        part(make_module())(torch.zeros(2, 3, 1, 28, 28))
+
+
+class Penalised(SequenceModule):
+    def training_step(self, batch, batch_idx):
+        loss, _ = self._shared_step(batch, "val")
+        return loss + 0.1 * sum(weight.square().sum() for weight in self.parameters())
+
+
+def test_a_training_step_of_ones_own_logs_no_metrics_that_it_did_not_make(tmp_path, mnist_root):
+    torch.manual_seed(0)
+    module = Penalised(hidden_size=16, encoder=ConvEncoder((4, 8)))
+    trainer = make_trainer(tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=1, num_sanity_val_steps=0)
+    trainer.fit(module, datamodule=DigitSums("mnist", str(mnist_root), sequence_length=2))
+    assert not [name for name in trainer.callback_metrics if name.startswith("train/")]
+    assert trainer.callback_metrics["val/loss"].isfinite()
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_second_fit_ends_at_the_end_of_its_schedule(tmp_path, mnist_root, goes_on):
+    data, module = DigitSums("mnist", str(mnist_root), sequence_length=2), make_module()
+    trainer = make_trainer(tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=0)
+    trainer.fit(module, datamodule=data)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    trainer.fit_loop.max_epochs = 3
+    trainer.fit(module, datamodule=data, ckpt_path=tmp_path / "last.ckpt" if goes_on else None)
+    schedule = trainer.lr_scheduler_configs[0].scheduler
+    assert trainer.global_step == 6
+    assert schedule.total_steps == (6 if goes_on else 4)
+    assert schedule.get_last_lr() == pytest.approx([module.learning_rate / 25 / 1e4] * 2)
+
+
 def test_weight_decay_spares_vectors():
     module = make_module(weight_decay=0.3, schedule="constant")
     decayed, spared = module.configure_optimizers()["optimizer"].param_groups

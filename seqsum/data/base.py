@@ -137,6 +137,14 @@ def check_batch(batch: Any) -> None:
         )
 
 
+def refuse_tensor(batch: Any) -> None:
+    """Raise an InputError if a network is given a tensor, as torch's are, in place of a `Batch`."""
+    if isinstance(batch, Tensor):
+        raise InputError(
+            "a network reads a `seqsum.data.Batch`, and this is a tensor: `seqsum.data.unlabelled(inputs)` makes one"
+        )
+
+
 def outside(numbers: Tensor, count: int) -> int | None:
     """Return one of some whole numbers that is not from 0 to `count` - 1, or None.
 

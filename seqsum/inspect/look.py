@@ -162,4 +162,6 @@ def as_text(paths: Any) -> Any:
     """A path, or each of several, as the text that the command line would give."""
     if isinstance(paths, list | tuple):
         return [as_text(path) for path in paths]
+    if not isinstance(paths, str | os.PathLike | None):
+        raise InputError(f"files are given by their paths, or by a folder or pattern, not as {type(paths).__name__}")
     return os.fspath(paths) if isinstance(paths, os.PathLike) else paths

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -54,6 +55,8 @@ def load(
         InputError: The file is no checkpoint, or a damaged one; its weights don't fit the module, or it has no class
             of data; or its data don't take such an input.
     """
+    if not isinstance(root, str | os.PathLike | None):
+        raise InputError(f"`root` (={type(root).__name__}) must be a folder; a module is given by `module=`")
     path = os.fspath(path)
     checkpoint = load_checkpoint(path)
     inputs = {name: as_text(value) for name, value in own.items()}
@@ -158,4 +161,6 @@ def _naming(path: str) -> Iterator[None]:
     try:
         yield
     except (ArgumentError, ValueError) as error:
-        raise InputError(f"`--ckpt_path` (={path}) has settings that don't work here: {error}") from error
+        of_class = re.search(r"Problem with given class_path '.+?':\s*(.+)", str(error))  # amid all types tried
+        why = of_class[1] if of_class else error
+        raise InputError(f"`--ckpt_path` (={path}) has settings that don't work here: {why}") from error

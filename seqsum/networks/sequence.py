@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqsum.data.base import Batch
+from seqsum.data.base import Batch, refuse_tensor
 from seqsum.errors import InputError
 from seqsum.networks.budget import count_parameters, describe_size
 from seqsum.networks.carried import run_carried
@@ -93,6 +93,7 @@ class SequenceNetwork(nn.Module):
             InputError: There is an output for each sequence, but the batch has targets for several steps; or sequences
                 of unequal length are to be carried on.
         """
+        refuse_tensor(batch)
         if not self.readout.every_step and batch.targets.shape[1] > 1:
             raise InputError(
                 f"`--model.readout` (={self.readout.name}) gives one output for each sequence, but these data have "

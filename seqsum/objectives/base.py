@@ -53,8 +53,13 @@ class Objective(nn.Module):
         """Check that outputs are `(B, S, K)`, for a loss that reads such: torch would broadcast others without a word.
 
         Raises:
-            InputError: They are not.
+            InputError: They are not, or the targets are not `(B, S)`.
         """
+        if batch.targets.dim() != 2:
+            raise InputError(
+                f"`targets` of the batch, of shape {tuple(batch.targets.shape)}, must be of (B, S), as "
+                f"{type(self).__name__} reads them"
+            )
         expected = (*batch.targets.shape, self.output_size)
         if outputs.shape != expected:
             has_one = batch.targets.shape[1] == 1 and outputs.dim() == 3 and outputs.shape[1] > 1

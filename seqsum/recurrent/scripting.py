@@ -7,7 +7,7 @@ import re
 import threading
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import CellType, FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
@@ -20,6 +20,7 @@ from seqsum.recurrent.cells.graphs import compiling_loop
 from seqsum.recurrent.checks import overrides_functions
 from seqsum.recurrent.explain import explain_compile_error
 from seqsum.recurrent.kernels.written_for import METHODS
+from seqsum.recurrent.source import was_edited
 from seqsum.recurrent.unroll import Runner, Unroll
 from seqsum.recurrent.written import written_attribute
 
@@ -157,6 +158,7 @@ def _scripted(loop: Unroll) -> Compiled:
     del cell.__dict__["_compiled"]  # TorchScript must not see it
     try:
         if compiled.script is None or attributes != compiled.attributes:
+            _check_source(places)
             compiled.script = script = _script(loop)
             compiled.has_chunks = bool(cast("Any", script).inlined_graph.findAllNodes("aten::chunk"))
             compiled.attributes, compiled.modes = attributes, modes
@@ -171,6 +173,17 @@ def _scripted(loop: Unroll) -> Compiled:
     finally:
         cell.__dict__["_compiled"] = compiled
     return compiled
+
+
+def _check_source(places: Sequence[Place]) -> None:
+    """Raise a RuntimeError if TorchScript would read other functions than run."""
+    for place in places:
+        function = _function(_look_up(place.holder, place.name))
+        if isinstance(function, FunctionType) and was_edited(function):
+            raise RuntimeError(
+                f"{function.__code__.co_filename} was edited since it was imported: reload it (importlib.reload), or "
+                "start again"
+            )
 
 
 def _left_out(cell: nn.Module) -> str | None:

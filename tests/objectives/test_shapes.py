@@ -53,6 +53,12 @@ def test_answers_at_every_step_in_place_of_one_are_told_the_flag(shape, is_said)
     assert ("give `--model.readout=last`" in str(error.value)) == is_said
 
 
+def test_targets_with_an_axis_too_many_are_named():
+    batch = Batch(torch.zeros(B, S, 1), torch.zeros(B, S, 1))
+    with pytest.raises(InputError, match=r"^`targets` of the batch, of shape \(4, 3, 1\), must be of \(B, S\)"):
+        RunningSum().loss(torch.zeros(B, S, 1), batch)
+
+
 CLASSES = [objective for objective in OBJECTIVES if type(objective) in (Classification, NextToken, Recall)]
 of_classes = pytest.mark.parametrize(
     "objective", CLASSES, ids=lambda objective: f"{type(objective).__name__}-{objective.output_size}"

@@ -193,3 +193,84 @@ def test_layout_comments_and_docstrings_do_not_count(tmp_path):
         spec.loader.exec_module(module)
         words[name] = written_for.words_of(module.step)
     assert words["written"] == words["plain"] != words["deeper"]
+
+
+SOURCE = """
+import torch
+from torch import Tensor
+
+import seqsum
+
+
+class Leaky(seqsum.RecurrentCell):
+    def project(self, input: Tensor) -> Tensor:
+        return input * 2
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        hidden = torch.tanh(projected + 0.5 * state[0])  # of the units
+        return hidden, [hidden]
+"""
+
+
+SOURCE_EDITS = {
+    "of the step": ("0.5 * state", "3 * state"),
+    "of the projection": ("input * 2", "input"),
+    "half done": ("hidden = ", "hidden = = "),
+    "of lines above": ("\nclass", "\nOTHER = 2\n\n\nclass"),
+}
+
+
+@pytest.fixture
+def leaky(tmp_path, monkeypatch, anew):
+    """A cell's file, and its module, which is imported."""
+    file = tmp_path / "leaky_cells.py"
+    file.write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "leaky_cells", raising=False)
+    return file, importlib.import_module("leaky_cells")
+
+
+@pytest.mark.parametrize("edit", list(SOURCE_EDITS.values()), ids=list(SOURCE_EDITS))
+def test_a_file_edited_since_it_was_imported_is_not_compiled(leaky, edit):
+    """TorchScript reads the file: training would be of other equations than all else."""
+    file, module = leaky
+    cell, inputs, state = arguments(module.Leaky(3, 3))
+    expected = unroll(cell, inputs, state, backend="eager")
+    file.write_text(SOURCE.replace(*edit))
+    with pytest.raises(RuntimeError, match=r"leaky_cells\.py was edited since it was imported: reload it"):
+        unroll(cell, inputs, state, backend="script")
+    with pytest.warns(UserWarning, match="Leaky runs eagerly, since .*leaky_cells.py was edited"):
+        torch.testing.assert_close(unroll(cell, inputs, state), expected)
+
+
+def test_a_file_edited_and_reloaded_is_compiled(leaky):
+    file, module = leaky
+    file.write_text(SOURCE.replace("0.5 * state", "3.25 * state"))
+    cell, inputs, state = arguments(importlib.reload(module).Leaky(3, 3))
+    assert resolve_backend(cell, "auto") == "script"
+    torch.testing.assert_close(unroll(cell, inputs, state), unroll(cell, inputs, state, backend="eager"))
+
+
+@pytest.mark.parametrize("edit", [("  # of the units", ""), ("import seqsum", "import seqsum, os")])
+def test_a_file_with_other_comments_is_compiled(leaky, edit):
+    file, module = leaky
+    file.write_text(SOURCE.replace(*edit))
+    assert resolve_backend(module.Leaky(3, 3), "auto") == "script"
+
+
+@pytest.mark.filterwarnings("ignore:.* runs eagerly")  # if TorchScript has compiled the original before
+@pytest.mark.parametrize("cell_class", CELLS)
+def test_other_code_in_the_same_function_runs(cell_class, monkeypatch, anew):
+    """As IPython's autoreload puts it there."""
+    cell, inputs, state = arguments(cell_class(3, 5))
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        return projected[..., :5], state
+
+    monkeypatch.setattr(cell_class.step, "__code__", step.__code__)
+    with pytest.warns(UserWarning, match=f"{cell_class.__name__} runs as edited, without the kernels"):
+        outputs, _ = unroll(cell, inputs, state)
+    torch.testing.assert_close(outputs, cell.project(inputs)[..., :5])
+    for kernel in KERNELS:
+        with pytest.raises(RuntimeError, match="`step` was replaced"):
+            unroll(cell, inputs, state, backend=kernel)

@@ -248,6 +248,25 @@ def test_a_machine_compiles_once(empty_cache, monkeypatch, tmp_path):
     assert [path.stat().st_mtime_ns for path in empty_cache.iterdir()] == [written]
 
 
+def test_other_sources_compilers_flags_and_processors_have_a_library_of_their_own(empty_cache, monkeypatch, tmp_path):
+    """As after an update, or where machines that differ share a home folder."""
+    compiler = tmp_path / "c++"
+
+    def library(version=1):
+        print_it = f'[ "$1" = --version ] && echo {version} && exit 0'
+        compiler.write_text(f'#!/bin/sh\n{print_it}\nwhile [ $# -gt 1 ]; do shift; done; echo > "$1"\n')
+        compiler.chmod(0o755)
+        return build._compiled(str(compiler), "float")
+
+    found = [library(), library(version=2)]
+    for name, other in (("_processor", lambda: "another"), ("FLAGS", ("-O3",)), ("__file__", str(tmp_path / "it.py"))):
+        with monkeypatch.context() as patch:
+            patch.setattr(build, name, other)
+            found.append(library())
+    assert len(set(found)) == 5
+    assert library() == found[0]
+
+
 @pytest.mark.parametrize("home", ["/proc/nowhere", "/dev/null"])
 def test_a_home_that_can_not_be_written_to_is_no_obstacle(monkeypatch, home):
     monkeypatch.setenv("XDG_CACHE_HOME", home)

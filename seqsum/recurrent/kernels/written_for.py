@@ -27,6 +27,7 @@ FINGERPRINTS: dict[type[RecurrentCell], str] = {
     GRUCell: "e43b85e2267633f4",
 }
 _ORIGINAL = {cell: {name: getattr(cell, name) for name in METHODS} for cell in FINGERPRINTS}
+_CODE = {method: method.__code__ for methods in _ORIGINAL.values() for method in methods.values()}
 
 
 def has_kernels(cell: RecurrentCell) -> TypeGuard[PackedCell]:
@@ -39,7 +40,8 @@ def edited(cell: RecurrentCell) -> str | None:
     """Explain why a built-in cell no longer computes what the kernels do; None if it does."""
     kind = type(cell)
     for name, original in _ORIGINAL[kind].items():
-        if getattr(kind, name) is not original or name in cell.__dict__:
+        # IPython's autoreload puts other code into the same function
+        if getattr(kind, name) is not original or original.__code__ is not _CODE[original] or name in cell.__dict__:
             return f"its `{name}` was replaced"
     return _edited_in_its_file(kind)  # type: ignore[arg-type]  # mypy considers a class unhashable
 
