@@ -223,6 +223,26 @@ def test_a_checkpoint_without_its_data_or_of_another_objective_is_refused(traine
         load("without.ckpt", module=SequenceModule(network=own_network()))
 
 
+class Scaled(SequenceModule):
+    """Has an argument of its own."""
+
+    def __init__(self, scale: float = 1.0, **arguments) -> None:
+        super().__init__(**arguments)
+        self.scale = scale
+
+
+def test_a_module_of_a_class_of_ones_own_takes_its_weights(here, mnist_root):
+    data = DigitSums("mnist", str(mnist_root), sequence_length=2)
+    module = Scaled(2.0, hidden_size=5)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(max_steps=1, limit_val_batches=0, accelerator="cpu", enable_checkpointing=False, **quiet)
+    trainer.fit(module, datamodule=data)
+    trainer.save_checkpoint("scaled.ckpt")
+    restored, same_data, settings = load("scaled.ckpt", module=Scaled(2.0, hidden_size=5))
+    assert evaluate(restored, same_data) == evaluate(module, data)
+    assert (settings["model.scale"], settings["model.hidden_size"]) == (2.0, 5)
+
+
 def test_data_whose_class_is_not_here_are_named_in_words(trained):
     checkpoint = torch.load(trained[2], weights_only=False)
     checkpoint["datamodule_hyper_parameters"]["_class_path"] = "__main__.Parity"  # of another notebook

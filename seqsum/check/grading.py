@@ -39,13 +39,16 @@ class Grade:
 def find_submissions(targets: Sequence[str]) -> list[Path]:
     """The files that are meant by files, and by folders with files or with folders of files.
 
-    Names that start with `_` mean none, nor, in a folder, those that start with a dot.
+    Names that start with `_` mean none, nor, in a folder, those that start with a dot. Notebooks are among them, to be
+    named, unless they were exported.
     """
     files: list[Path] = []
     for target in map(Path, targets):
-        inside = [*sorted(target.glob("[!_.]*.py")), *sorted(target.glob("[!_.]*/[!_.]*.py"))]
+        names = (f"{folder}[!_.]*.{suffix}" for folder in ("", "[!_.]*/") for suffix in ("py", "ipynb"))
+        inside = [file for name in names for file in sorted(target.glob(name))]
         files += inside if target.is_dir() else [target]
-    return [file for file in files if not file.name.startswith("_")]
+    exported = [file for file in files if file.suffix == ".ipynb" and file.with_suffix(".py") in files]
+    return [file for file in files if not file.name.startswith("_") and file not in exported]
 
 
 def grade(

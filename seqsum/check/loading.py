@@ -36,6 +36,9 @@ def load(target: str, like: str | None = None) -> Any:
     if file.endswith(".py"):
         module = load_file(Path(file))
         return _named(module, name) if name else _only(module, like)
+    if file.endswith(".ipynb") and Path(file).is_file():
+        how = f"`jupyter nbconvert --to script {short(file)}`, or `check_cell` in the notebook"
+        raise Fault(f"{short(file)} is a notebook, of which no cell can be imported", expected=how)
     if Path(target).name != target:
         raise Fault(f"there is no file or folder {target} with cells in it", expected=FORMS)
     path, _, name = target.rpartition(".")

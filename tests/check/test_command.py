@@ -102,6 +102,19 @@ def test_what_can_not_be_loaded_is_told_in_one_line(here, capsys, content, targe
     assert "Traceback" not in out
 
 
+def test_notebooks_are_named_unless_they_were_exported(here, capsys):
+    for folder in ("", "group"):
+        (here / "all" / folder).mkdir(exist_ok=True)
+        write(here / "all" / folder, "ada.py")
+        for name in ("ada.ipynb", "ben.ipynb", "_notes.ipynb"):
+            (here / "all" / folder / name).write_text("{}")
+    assert main(["all", "--like=lstm"]) == 1
+    _, *rows, last = capsys.readouterr().out.splitlines()[:6]
+    assert [row.split()[0] for row in rows] == ["ada.py", "ben.ipynb", "group/ada.py", "group/ben.ipynb"]
+    assert "ben.ipynb is a notebook, of which no cell can be imported" in rows[1]
+    assert last == "2 of 4 are right"
+
+
 @pytest.mark.parametrize(
     ("content", "target", "expected"),
     [
