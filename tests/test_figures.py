@@ -1,5 +1,7 @@
 """Figures are pure functions, so their contents are checked without a Trainer."""
 
+import importlib
+import pkgutil
 from io import BytesIO
 from itertools import combinations
 
@@ -10,6 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+import seqsum.figures as figures_of_all
 from seqsum.data.sums import running_targets
 from seqsum.figures import (
     GIVEN,
@@ -113,6 +116,13 @@ def test_figures_look_the_same_in_any_style_of_the_user():
             drawn.append([np.asarray(picture(figure)) for figure in figures.values()])
     for name, ours, theirs in zip(figures, *drawn, strict=True):
         assert np.array_equal(ours, theirs), name
+
+
+def test_every_figure_is_in_the_common_style():
+    for module in pkgutil.iter_modules(figures_of_all.__path__):
+        for name, plot in vars(importlib.import_module(f"seqsum.figures.{module.name}")).items():
+            if name.startswith("plot_") and name != "plot_all":  # which calls others
+                assert plot.__wrapped__, name
 
 
 def picture(figure):
