@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from seqsum.figures.sums import GAP, LINE, _places
 
 
@@ -12,6 +14,6 @@ def test_a_sequence_takes_as_many_lines_as_it_has_digits_for():
 
 def test_the_lines_of_a_sequence_are_closer_than_sequences():
     tops = sorted({top for _, _, _, top in _places([10, 3])})
-    assert [after - before for before, after in zip(tops, tops[1:], strict=False)] == [LINE, LINE + GAP]
+    assert [after - before for before, after in itertools.pairwise(tops)] == [LINE, LINE + GAP]
     assert len({top for _, _, _, top in _places([8, 8, 3])}) == 3
     assert max(top for _, _, _, top in _places([8, 8, 3])) == 2 + 2 * LINE  # no gaps where all fit into a line
