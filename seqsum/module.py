@@ -289,11 +289,13 @@ class SequenceModule(GraphedModule):
         checkpoint["seqsum_version"] = seqsum.__version__
         checkpoint["objective_class"] = _name_of(self.objective)
         checkpoint["hyper_parameters"] = _without_starts(checkpoint.get("hyper_parameters", {}))
-        data = checkpoint.get("datamodule_hyper_parameters")
-        if data and "_class_path" not in data:  # made in Python: of what class, and what that takes
-            of: Any = self.trainer
-            data["_class_path"] = _name_of(of.datamodule)
-            data["_arguments"] = _arguments_of(type(of.datamodule))
+        data = checkpoint.get("datamodule_hyper_parameters", {})
+        datamodule = getattr(self._trainer, "datamodule", None)
+        if datamodule is not None and "_class_path" not in data:  # made in Python: of what class, and what that takes
+            taken = _arguments_of(type(datamodule))
+            if data or not taken:  # otherwise it keeps none of its arguments
+                of_class = {"_class_path": _name_of(datamodule), "_arguments": taken}
+                checkpoint["datamodule_hyper_parameters"] = data | of_class
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check the data, and keep settings of the current training that the checkpoint would overwrite.

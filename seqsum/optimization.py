@@ -87,14 +87,12 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
     if schedule == "constant":
         return None
     if schedule == "one_cycle":
-        steps = module.trainer.estimated_stepping_batches
+        steps = _steps_to_come(module.trainer)
         if math.isinf(steps) or steps < 1:  # -1 for a loader without a length
             raise InputError(
                 "`--model.schedule` (='one_cycle') needs to know the length of the training: give "
                 "`--trainer.max_steps`, or `--trainer.max_epochs` where the loader has a length, or use 'constant'"
             )
-        if not module.trainer.ckpt_path:  # with one, the schedule goes on; else it begins anew for a second `fit`
-            steps = max(1, steps - module.trainer.global_step)
         peaks = [group["lr"] for group in optimizer.param_groups]
         one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=int(steps))
         return {"scheduler": one_cycle, "interval": "step"}
@@ -110,6 +108,19 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
         if planned["monitor"].startswith("val/") and module._trainer is not None:
             _follow_validations(planned, module._trainer)
     return planned
+
+
+def _steps_to_come(trainer: Trainer) -> float:
+    """Estimate the steps of a training; of those of a second `fit`, for which a schedule begins anew, what is left."""
+    steps = trainer.estimated_stepping_batches  # of all epochs, and at most `max_steps`
+    if trainer.ckpt_path or not trainer.global_step or math.isinf(steps):
+        return steps
+    left = math.inf if trainer.max_steps == -1 else trainer.max_steps - trainer.global_step
+    batches = trainer.num_training_batches  # of an epoch of this training's data
+    if trainer.max_epochs not in (None, -1) and not math.isinf(batches):
+        epochs = trainer.max_epochs - trainer.current_epoch
+        left = min(left, epochs * math.ceil(batches / trainer.accumulate_grad_batches))
+    return max(1, left)
 
 
 def _follow_validations(planned: dict[str, Any], trainer: Trainer) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import combinations
 
@@ -123,6 +124,26 @@ def test_every_figure_is_in_the_common_style():
         for name, plot in vars(importlib.import_module(f"seqsum.figures.{module.name}")).items():
             if name.startswith("plot_") and name != "plot_all":  # which calls others
                 assert plot.__wrapped__, name
+
+
+def test_files_are_written_as_the_user_has_set(tmp_path):
+    _, predictions, targets, _ = sequences(4, 4)
+    with plt.rc_context({"savefig.dpi": 300, "svg.fonttype": "none"}):
+        figure = plot_errors(predictions, targets)
+        figure.savefig(tmp_path / "errors.png")
+        figure.savefig(tmp_path / "errors.svg")
+    assert plt.imread(tmp_path / "errors.png").shape[1] == round(300 * figure.get_figwidth())
+    assert "<text" in (tmp_path / "errors.svg").read_text()
+
+
+def test_the_users_style_is_left_as_it_is_in_threads():
+    _, predictions, targets, _ = sequences(4, 4)
+    with plt.style.context("dark_background"):
+        before = dict(plt.rcParams)
+        with ThreadPoolExecutor(4) as threads:
+            pictures = [*threads.map(lambda _: picture(plot_errors(predictions, targets)), range(8))]
+        assert dict(plt.rcParams) == before
+    assert all(np.array_equal(each, picture(plot_errors(predictions, targets))) for each in pictures)
 
 
 def picture(figure):

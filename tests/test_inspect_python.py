@@ -201,8 +201,10 @@ class Pairs(DigitSums):
         super().__init__("mnist", root, sequence_length=2, operation="sum")
 
 
-def test_data_of_a_class_that_sets_arguments_itself_are_made_again(here, mnist_root):
-    data, module = Pairs(str(mnist_root)), SequenceModule(hidden_size=5)
+@pytest.mark.parametrize("kind", ["Pairs", "Ready"])
+def test_data_of_a_class_that_sets_arguments_itself_are_made_again(here, mnist_root, monkeypatch, kind):
+    monkeypatch.setattr(Ready, "root", str(mnist_root))
+    data, module = Pairs(str(mnist_root)) if kind == "Pairs" else Ready(), SequenceModule(hidden_size=5)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(max_steps=1, limit_val_batches=0, accelerator="cpu", enable_checkpointing=False, **quiet)
     trainer.fit(module, datamodule=data)
@@ -221,6 +223,15 @@ def test_a_checkpoint_without_its_data_or_of_another_objective_is_refused(traine
     torch.save(checkpoint, "without.ckpt")
     with pytest.raises(InputError, match=r"\(=without.ckpt\) does not hold what its data were"):
         load("without.ckpt", module=SequenceModule(network=own_network()))
+
+
+class Ready(Pairs):
+    """Has no arguments, so Lightning keeps none in a checkpoint."""
+
+    root = ""
+
+    def __init__(self) -> None:
+        super().__init__(self.root)
 
 
 class Scaled(SequenceModule):

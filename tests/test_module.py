@@ -85,17 +85,30 @@ def test_a_training_step_of_ones_own_logs_no_metrics_that_it_did_not_make(tmp_pa
     assert trainer.callback_metrics["val/loss"].isfinite()
 
 
-@pytest.mark.parametrize("goes_on", [False, True])
-def test_a_second_fit_ends_at_the_end_of_its_schedule(tmp_path, mnist_root, goes_on):
+@pytest.mark.parametrize(
+    ("batches", "limits", "goes_on", "total"),
+    [
+        ((2, 2), {"max_epochs": 3}, False, 4),
+        ((2, 2), {"max_epochs": 3}, True, 6),
+        ((3, 1), {"max_epochs": 3}, False, 2),  # of data of another length
+        ((1, 3), {"max_epochs": 3}, False, 6),
+        ((2, 2), {"max_epochs": -1, "max_steps": 5}, False, 3),
+        ((2, 2), {"max_epochs": 9, "max_steps": 5}, False, 3),
+        ((2, 2), {"max_epochs": 1}, False, 1),  # nothing is left
+    ],
+)
+def test_a_second_fit_ends_at_the_end_of_its_schedule(tmp_path, mnist_root, batches, limits, goes_on, total):
     data, module = DigitSums("mnist", str(mnist_root), sequence_length=2), make_module()
-    trainer = make_trainer(tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=0)
+    trainer = make_trainer(tmp_path, max_epochs=1, limit_train_batches=batches[0], limit_val_batches=0)
     trainer.fit(module, datamodule=data)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
-    trainer.fit_loop.max_epochs = 3
+    trainer.limit_train_batches = batches[1]
+    trainer.fit_loop.max_epochs = limits["max_epochs"]
+    trainer.fit_loop.epoch_loop.max_steps = limits.get("max_steps", -1)
+    before = trainer.global_step
     trainer.fit(module, datamodule=data, ckpt_path=tmp_path / "last.ckpt" if goes_on else None)
-    schedule = trainer.lr_scheduler_configs[0].scheduler
-    assert trainer.global_step == 6
-    assert schedule.total_steps == (6 if goes_on else 4)
+    assert trainer.lr_scheduler_configs[0].scheduler.total_steps == total
+    assert limits == {"max_epochs": 1} or trainer.global_step - (0 if goes_on else before) == total
 
 
 def test_weight_decay_spares_vectors():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -40,15 +41,17 @@ def find_submissions(targets: Sequence[str]) -> list[Path]:
     """The files that are meant by files, and by folders with files or with folders of files.
 
     Names that start with `_` mean none, nor, in a folder, those that start with a dot. Notebooks are among them, to be
-    named, unless they were exported.
+    named, unless one was exported, or lies beside the only file of its folder.
     """
     files: list[Path] = []
     for target in map(Path, targets):
         names = (f"{folder}[!_.]*.{suffix}" for folder in ("", "[!_.]*/") for suffix in ("py", "ipynb"))
         inside = [file for name in names for file in sorted(target.glob(name))]
         files += inside if target.is_dir() else [target]
-    exported = [file for file in files if file.suffix == ".ipynb" and file.with_suffix(".py") in files]
-    return [file for file in files if not file.name.startswith("_") and file not in exported]
+    files = [file for file in files if not file.name.startswith("_")]
+    beside = Counter(file.parent for file in files if file.suffix == ".py")
+    handed_in = (file.with_suffix(".py") in files or beside[file.parent] == 1 for file in files)
+    return [file for file, is_there in zip(files, handed_in, strict=True) if file.suffix != ".ipynb" or not is_there]
 
 
 def grade(

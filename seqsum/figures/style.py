@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Literal, ParamSpec
 
-import matplotlib.style
+import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -19,7 +21,17 @@ from torch import Tensor
 
 Arguments = ParamSpec("Arguments")
 
-COMMON = "default"  # style of matplotlib
+# matplotlib's own look, and not how files are written
+LOOK = r"(axes|figure|font|grid|hatch|image|legend|lines|mathtext|patch|text|xtick|ytick)\.|savefig\.(face|edge)color"
+COMMON = {name: value for name, value in mpl.rcParamsDefault.items() if re.match(LOOK, name)}
+_one_at_a_time = threading.RLock()  # matplotlib's settings are those of all threads
+
+
+@contextmanager
+def _common() -> Iterator[None]:
+    with _one_at_a_time, mpl.rc_context(COMMON):
+        yield
+
 
 # Okabe and Ito's vermilion and two greys, which colour-blind readers can tell apart; mistakes also have a cross
 INK, WRONG, GIVEN = "#222222", "#d55e00", "#666666"  # prediction, wrong prediction, truth
@@ -45,7 +57,7 @@ def common_style(plot: Callable[Arguments, Figure]) -> Callable[Arguments, Figur
 
     @wraps(plot)
     def draw(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
-        with matplotlib.style.context(COMMON):
+        with _common():
             return plot(*args, **kwargs)
 
     return draw
@@ -55,11 +67,11 @@ class _CommonFigure(Figure):
     """Is drawn in the common style too, when matplotlib makes ticks."""
 
     def draw(self, *args: Any, **kwargs: Any) -> None:
-        with matplotlib.style.context(COMMON):
+        with _common():
             super().draw(*args, **kwargs)
 
     def savefig(self, *args: Any, **kwargs: Any) -> None:
-        with matplotlib.style.context(COMMON):
+        with _common():
             super().savefig(*args, **kwargs)
 
 

@@ -133,7 +133,7 @@ def instantiate(
     """Module and data as the command line would make them, and their settings under the names of its flags."""
     if "data" not in settings:
         raise InputError(
-            f"`--ckpt_path` (={path}) does not hold what its data were: they were no LightningDataModule that calls "
+            f"`--ckpt_path` (={path}) does not hold what its data were, as it does for a SequenceData that calls "
             "`save_hyperparameters()`. A module takes the weights alone by `load_state_dict`, from its `state_dict`"
         )
     # what trains fastest where the checkpoint comes from need not run here, and all give the same numbers

@@ -211,9 +211,13 @@ def _suggest(path: str) -> str:
     """What to write instead of a path: of a file, as `seqsum.check` takes it, or of a class whose name is misspelt."""
     file, _, name = path.partition(":")
     if file.endswith(".py"):
-        return f". Write `{'.'.join(Path(file).with_suffix('').parts)}.{name or 'NAME'}`"
+        parts, is_elsewhere = Path(file).with_suffix("").parts, Path(file).is_absolute() or ".." in Path(file).parts
+        written = ".".join(parts[-1:] if is_elsewhere else parts)
+        return f". Write `{written}.{name or 'NAME'}`{', with its folder in PYTHONPATH' if is_elsewhere else ''}"
     module_name, _, class_name = path.rpartition(".")
-    near = get_close_matches(class_name, vars(sys.modules.get(module_name, object)), 1, 0.6)
+    known = vars(sys.modules[module_name]) if module_name in sys.modules else {}
+    classes = [name for name, found in known.items() if isinstance(found, type) and issubclass(found, nn.Module)]
+    near = get_close_matches(class_name, classes, 1, 0.6)
     return f": did you mean `{module_name}.{near[0]}`?" if near else ""
 
 

@@ -103,16 +103,20 @@ def test_what_can_not_be_loaded_is_told_in_one_line(here, capsys, content, targe
 
 
 def test_notebooks_are_named_unless_they_were_exported(here, capsys):
-    for folder in ("", "group"):
+    handed_in = {
+        ".": ["ada.py", "ada.ipynb", "ben.ipynb", "cem.py", "_notes.ipynb"],  # files of all
+        "dan": ["my_cells.py", "tour.ipynb"],  # a folder of one
+        "eva": ["tour.ipynb"],
+    }
+    for folder, names in handed_in.items():
         (here / "all" / folder).mkdir(exist_ok=True)
-        write(here / "all" / folder, "ada.py")
-        for name in ("ada.ipynb", "ben.ipynb", "_notes.ipynb"):
-            (here / "all" / folder / name).write_text("{}")
+        for name in names:
+            write(here / "all" / folder, name)
     assert main(["all", "--like=lstm"]) == 1
-    _, *rows, last = capsys.readouterr().out.splitlines()[:6]
-    assert [row.split()[0] for row in rows] == ["ada.py", "ben.ipynb", "group/ada.py", "group/ben.ipynb"]
-    assert "ben.ipynb is a notebook, of which no cell can be imported" in rows[1]
-    assert last == "2 of 4 are right"
+    _, *rows, last = capsys.readouterr().out.splitlines()[:7]
+    assert [row.split()[0] for row in rows] == ["ada.py", "cem.py", "ben.ipynb", "dan/my_cells.py", "eva/tour.ipynb"]
+    assert "ben.ipynb is a notebook, of which no cell can be imported" in rows[2]
+    assert last == "3 of 5 are right"
 
 
 @pytest.mark.parametrize(

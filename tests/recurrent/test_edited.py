@@ -1,6 +1,7 @@
 """An edited cell runs as edited, not as a kernel's copy of the original."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -241,6 +242,23 @@ def test_a_file_edited_since_it_was_imported_is_not_compiled(leaky, edit):
         unroll(cell, inputs, state, backend="script")
     with pytest.warns(UserWarning, match="Leaky runs eagerly, since .*leaky_cells.py was edited"):
         torch.testing.assert_close(unroll(cell, inputs, state), expected)
+
+
+def test_an_older_file_in_its_place_is_not_compiled(leaky):
+    file, module = leaky
+    file.write_text(SOURCE.replace("0.5 * state", "3 * state"))
+    os.utime(file, (1, 1))
+    with pytest.warns(UserWarning, match="Leaky runs eagerly, since .* was edited"):
+        assert resolve_backend(module.Leaky(3, 3), "auto") == "eager"
+
+
+def test_a_loader_that_changes_code_is_no_edit(leaky):
+    """Such as pytest's, which writes out what an `assert` compares."""
+    file, module = leaky
+    module.__loader__ = None
+    file.write_text(SOURCE.replace("0.5 * state", "3 * state"))
+    os.utime(file, (1, 1))
+    assert resolve_backend(module.Leaky(3, 3), "auto") == "script"
 
 
 def test_a_file_edited_and_reloaded_is_compiled(leaky):

@@ -248,6 +248,23 @@ def test_a_machine_compiles_once(empty_cache, monkeypatch, tmp_path):
     assert [path.stat().st_mtime_ns for path in empty_cache.iterdir()] == [written]
 
 
+@needs_compiler
+def test_a_damaged_library_is_made_anew(empty_cache):
+    build.load_library("float")
+    (library,) = empty_cache.iterdir()
+    library.write_text("junk")
+    build.load_library.cache_clear()
+    assert not isinstance(build.load_library("float"), str)
+
+
+def test_a_compiler_may_print_other_characters_than_utf_8(empty_cache, monkeypatch, tmp_path):
+    compiler = tmp_path / "c++"
+    compiler.write_bytes(b"#!/bin/sh\necho 'Gr\xfc\xdfe' >&2\necho 'Gr\xfc\xdfe'\n[ \"$1\" = --version ]\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    assert "failed: Gr" in build.load_library("float")
+
+
 def test_other_sources_compilers_flags_and_processors_have_a_library_of_their_own(empty_cache, monkeypatch, tmp_path):
     """As after an update, or where machines that differ share a home folder."""
     compiler = tmp_path / "c++"

@@ -39,7 +39,12 @@ def load_library(real: str) -> ctypes.CDLL | str:
     if compiler is None:
         return "no C++ compiler was found (`CXX`, c++, g++ or clang++)"
     try:
-        return ctypes.CDLL(str(_compiled(compiler, real)))
+        library = _compiled(compiler, real)
+        try:
+            return ctypes.CDLL(str(library))
+        except OSError:  # damaged, as by a full disk
+            library.unlink()
+            return ctypes.CDLL(str(_compiled(compiler, real)))
     except subprocess.CalledProcessError as error:
         return f"{compiler} failed: {error.stderr.strip()[-500:]}"
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -49,18 +54,24 @@ def load_library(real: str) -> ctypes.CDLL | str:
 def _compiled(compiler: str, real: str) -> Path:
     folder = Path(__file__).parent
     sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.h")) + sorted(folder.glob("*.cpp")))
-    version = subprocess.run(
-        [compiler, "--version"], capture_output=True, check=True, timeout=SECONDS, text=True
-    ).stdout
+    version = _output([compiler, "--version"])
     key = hashlib.sha256(repr((sources, version, FLAGS, _processor())).encode()).hexdigest()[:16]
     library = cache_folder() / f"{real}-{key}.so"
     if not library.exists():
         arguments = [compiler, *FLAGS, f"-DREAL={real}", str(folder / "kernels.cpp"), "-o"]
         with tempfile.TemporaryDirectory(dir=library.parent) as private:  # one for each process
             made = Path(private) / library.name
-            subprocess.run([*arguments, str(made)], capture_output=True, check=True, timeout=SECONDS, text=True)
+            _output([*arguments, str(made)])
+            with made.open("rb") as file:
+                os.fsync(file.fileno())  # or a power cut might leave a part of it under its name
             os.replace(made, library)
     return library
+
+
+def _output(command: list[str]) -> str:
+    """Run a command and return what it prints; compilers may print other characters than UTF-8."""
+    found = subprocess.run(command, capture_output=True, check=True, timeout=SECONDS, text=True, errors="replace")
+    return found.stdout
 
 
 def _processor() -> str:
