@@ -257,11 +257,13 @@ class SequenceModule(GraphedModule):
     def _log_epoch(self, stage: Stage) -> None:
         """Log at the end of the epoch, not in a step: an epoch resumed after its last step has no step left to log."""
         step = {"train": "training_step", "val": "validation_step", "test": "test_step"}[stage]
+        is_own = getattr(type(self), step) is not getattr(SequenceModule, step)  # and may update other metrics, or none
         mean_loss: WeightedMean = getattr(self, f"{stage}_loss")
-        if getattr(type(self), step) is not getattr(SequenceModule, step) and not mean_loss.update_called:
-            return  # a subclass's own step, which logs what it likes
-        self.log(f"{stage}/loss", mean_loss, prog_bar=stage == "val")
-        self.log_dict(getattr(self, f"{stage}_metrics"), prog_bar=stage == "val")
+        metrics: MetricCollection = getattr(self, f"{stage}_metrics")
+        if not is_own or mean_loss.update_called:
+            self.log(f"{stage}/loss", mean_loss, prog_bar=stage == "val")
+        if not is_own or any(metric.update_called for metric in metrics.values(copy_state=False)):
+            self.log_dict(metrics, prog_bar=stage == "val")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         if self.optimizer is None:
