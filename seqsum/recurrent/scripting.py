@@ -7,7 +7,8 @@ import re
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from types import CellType, FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
@@ -158,7 +159,8 @@ def _scripted(loop: Unroll) -> Compiled:
     del cell.__dict__["_compiled"]  # TorchScript must not see it
     try:
         if compiled.script is None or attributes != compiled.attributes:
-            _check_source(places)
+            if not _is_known(cell):
+                _check_source(places)
             compiled.script = script = _script(loop)
             compiled.has_chunks = bool(cast("Any", script).inlined_graph.findAllNodes("aten::chunk"))
             compiled.attributes, compiled.modes = attributes, modes
@@ -173,6 +175,25 @@ def _scripted(loop: Unroll) -> Compiled:
     finally:
         cell.__dict__["_compiled"] = compiled
     return compiled
+
+
+@contextmanager
+def _compiling() -> Iterator[None]:
+    with warnings.catch_warnings(), compiling_loop():
+        # Recent versions of torch warn that torch.jit is deprecated (FutureWarning or DeprecationWarning).
+        # Users needn't see that: `auto` will work without it.
+        warnings.filterwarnings("ignore", ".*torch.jit.script")
+        yield
+
+
+def _is_known(cell: nn.Module) -> bool:
+    """Whether TorchScript has compiled a cell of the same class and attributes, and so reads no source for this one."""
+    types = torch.jit._recursive.concrete_type_store
+    try:
+        with _compiling():
+            return types.get_or_create_concrete_type(cell) in types.methods_compiled
+    except Exception:  # which `torch.jit.script` raises as well
+        return False
 
 
 def _check_source(places: Sequence[Place]) -> None:
@@ -299,12 +320,8 @@ def _look_up(holder: Any, name: str) -> Any:
 
 def _script(loop: Unroll) -> nn.Module:
     try:
-        with warnings.catch_warnings():
-            # Recent versions of torch warn that torch.jit is deprecated (FutureWarning or DeprecationWarning).
-            # Users needn't see that: `auto` will work without it.
-            warnings.filterwarnings("ignore", ".*torch.jit.script")
-            with compiling_loop():
-                script = torch.jit.script(loop)
+        with _compiling():
+            script = torch.jit.script(loop)
     except Exception as error:  # TorchScript documents no exception types
         _forget(loop)
         why = explain_compile_error(loop.cell, error)  # which compiles again

@@ -1,5 +1,6 @@
 """An edited cell runs as edited, not as a kernel's copy of the original."""
 
+import copy
 import importlib.util
 import os
 import shutil
@@ -242,6 +243,19 @@ def test_a_file_edited_since_it_was_imported_is_not_compiled(leaky, edit):
         unroll(cell, inputs, state, backend="script")
     with pytest.warns(UserWarning, match="Leaky runs eagerly, since .*leaky_cells.py was edited"):
         torch.testing.assert_close(unroll(cell, inputs, state), expected)
+
+
+def test_a_copy_of_a_compiled_cell_is_compiled_whatever_its_file_says(leaky):
+    """As the copies that a training keeps, when its file is edited meanwhile: TorchScript reads no file for them."""
+    file, module = leaky
+    cell, inputs, state = arguments(module.Leaky(3, 3))
+    expected = unroll(cell, inputs, state, backend="script")
+    file.write_text(SOURCE.replace("0.5 * state", "3 * state"))
+    assert resolve_backend(copy.deepcopy(cell), "auto") == "script"
+    torch.testing.assert_close(unroll(copy.deepcopy(cell), inputs, state, backend="script"), expected)
+    cell.other = 3  # of which TorchScript compiles it anew
+    with pytest.raises(RuntimeError, match="was edited since it was imported"):
+        unroll(cell, inputs, state, backend="script")
 
 
 def test_an_older_file_in_its_place_is_not_compiled(leaky):
