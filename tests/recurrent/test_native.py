@@ -1,7 +1,7 @@
 """C++ kernels where the parity matrix doesn't test them: sizes around the tile's, threads, compilers."""
 
+import os
 import random
-import shutil
 import subprocess
 import sys
 
@@ -10,7 +10,6 @@ import torch
 
 from seqsum import GRUCell, LSTMCell, RNNCell
 from seqsum.recurrent import LSTM, resolve_backend, unroll
-from seqsum.recurrent.cache import cache_folder
 from seqsum.recurrent.kernels import native
 from seqsum.recurrent.kernels.native import build
 from tests.recurrent.oracles import NO_COMPILER
@@ -285,9 +284,10 @@ def test_other_sources_compilers_flags_and_processors_have_a_library_of_their_ow
 
 
 @pytest.mark.parametrize("home", ["/proc/nowhere", "/dev/null"])
-def test_a_home_that_can_not_be_written_to_is_no_obstacle(monkeypatch, home):
-    monkeypatch.setenv("XDG_CACHE_HOME", home)
-    folder = cache_folder()
-    (folder / "library").write_text("")
-    assert home not in str(folder)
-    shutil.rmtree(folder)
+def test_a_home_that_can_not_be_written_to_is_no_obstacle(tmp_path, home):
+    write = "folder = cache_folder(); (folder / 'library').write_text(''); print(folder == cache_folder(), folder)"
+    command = [sys.executable, "-c", f"from seqsum.recurrent.cache import cache_folder; {write}"]
+    environment = {**os.environ, "XDG_CACHE_HOME": home, "TMPDIR": str(tmp_path)}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert found.startswith(f"True {tmp_path}")
+    assert not list(tmp_path.iterdir())  # nothing is left
