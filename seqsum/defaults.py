@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from seqsum.data.base import SequenceData
 from seqsum.errors import InputError
-from seqsum.module import is_same
+from seqsum.module_arguments import is_same
 from seqsum.networks.starts import STARTS
 from seqsum.networks.words import MISSING, WordEncoder
 

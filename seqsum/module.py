@@ -10,14 +10,23 @@ from typing import Any, Literal, TypedDict, cast
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric, MetricCollection
 
 import seqsum
 from seqsum.data.base import Batch, ScoredSteps, SequenceData, check_batch, refuse_tensor
 from seqsum.errors import InputError, check_choice
 from seqsum.graphs import CudaGraph, GraphedModule
+from seqsum.module_arguments import (
+    LEARNING_RATE,
+    WEIGHT_DECAY,
+    check_encoder,
+    check_groups,
+    check_kinds,
+    check_network,
+    check_rates,
+    check_schedule,
+    check_update,
+)
 from seqsum.networks import Encoder, SequenceNetwork, build_network
 from seqsum.networks.starts import STARTS
 from seqsum.objectives import Objective, RunningSum, WeightedMean
@@ -34,7 +43,6 @@ from seqsum.optimization import (
 
 Stage = Literal["train", "val", "test"]
 SECONDS = 0.5  # between two readings of the loss on a GPU, since each waits for the GPU
-LEARNING_RATE, WEIGHT_DECAY = 5e-3, 1e-2
 
 
 class TrainingOutput(TypedDict):
@@ -92,8 +100,8 @@ class SequenceModule(GraphedModule):
         **options: Any,
     ) -> None:
         super().__init__(cuda_graph)
-        _check_kinds(objective, optimizer, schedule)
-        _check_rates(learning_rate, weight_decay, encoder_learning_rate, optimizer)
+        check_kinds(objective, optimizer, schedule)
+        check_rates(learning_rate, weight_decay, encoder_learning_rate, optimizer)
         if not callable(schedule):
             check_choice("schedule", schedule, NamedSchedule)
         self.save_hyperparameters(ignore=[*OBJECTS, *(["schedule"] if callable(schedule) else [])])
@@ -107,10 +115,10 @@ class SequenceModule(GraphedModule):
         if network is None:
             self.network: nn.Module = build_network(output_size=self.objective.output_size, **options)
         else:
-            _check_network(network, self.objective, options)
+            check_network(network, self.objective, options)
             self.network = network
         if encoder_learning_rate is not None:
-            _check_encoder(self.network, encoder_learning_rate)
+            check_encoder(self.network, encoder_learning_rate)
         metrics = self.objective.metrics()
         if not isinstance(metrics, MetricCollection):
             name, kind = type(self.objective).__name__, type(metrics).__name__
@@ -121,7 +129,7 @@ class SequenceModule(GraphedModule):
             )
         if type(self)._shared_step is SequenceModule._shared_step:
             for name, metric in metrics.items(keep_base=True, copy_state=False):
-                _check_update(self.objective, name, metric)
+                check_update(self.objective, name, metric)
         self.train_metrics = separate(metrics.clone(), "train/")
         self.val_metrics = separate(metrics.clone(), "val/")
         self.test_metrics = separate(metrics.clone(), "test/")
@@ -321,11 +329,11 @@ class SequenceModule(GraphedModule):
             self.double()  # Lightning would, but after it has loaded the weights
         going_on = self._trainer is not None and self._trainer.state.fn == "fit"
         if going_on:
-            _check_schedule(checkpoint.get("hyper_parameters", {}).get("schedule"), self.hparams.get("schedule"))
+            check_schedule(checkpoint.get("hyper_parameters", {}).get("schedule"), self.hparams.get("schedule"))
         own = self.optimizer is None and type(self).configure_optimizers is SequenceModule.configure_optimizers
         if going_on and own:
             groups = [group for state in checkpoint.get("optimizer_states", []) for group in state["param_groups"]]
-            _check_groups(len(groups), self.encoder_learning_rate)
+            check_groups(len(groups), self.encoder_learning_rate)
             for group in groups:
                 group["fused"] = self._fused(self.trainer.strategy.root_device)
 
@@ -363,110 +371,3 @@ def _without_starts(settings: Any) -> Any:
     if not isinstance(settings, Mapping):
         return settings
     return {name: None if name in STARTS else _without_starts(inner) for name, inner in settings.items()}
-
-
-def _check_update(objective: Objective, name: str, metric: Metric) -> None:
-    """Refuse a metric that does not take what a step gives it, as torchmetrics' own do not.
-
-    Raises:
-        InputError: It does not.
-    """
-    try:
-        inspect.signature(metric.update).bind(None, None, None)
-    except TypeError as error:
-        kind = type(metric).__name__
-        raise InputError(
-            f"`update` of {kind}, the metric {name!r} of {type(objective).__name__}, must take outputs, targets and "
-            "the mask of the scored steps: call torchmetrics' own from an `update` that does"
-        ) from error
-
-
-def _check_kinds(objective: Any, optimizer: Any, schedule: Any) -> None:
-    """Refuse what torch takes in these places."""
-    if not isinstance(objective, Objective | None):
-        given = objective.__name__ if isinstance(objective, type) else type(objective).__name__
-        raise TypeError(
-            f"`objective` (={given}) must be an instance of an Objective, such as `Classification(10)`; for a loss of "
-            "your own see docs/extending.md"
-        )
-    for name, given, kind in (("optimizer", optimizer, Optimizer), ("schedule", schedule, LRScheduler)):
-        if isinstance(given, kind):
-            of = "parameters" if name == "optimizer" else "optimizer"
-            raise TypeError(
-                f"`{name}` (={type(given).__name__}) must be what makes one, of the {of}: "
-                f"`lambda {of}: {type(given).__name__}({of}, …)`"
-            )
-
-
-def _check_rates(
-    learning_rate: float, weight_decay: float, encoder_learning_rate: float | None, optimizer: OptimizerCallable | None
-) -> None:
-    for name, rate in (("learning_rate", learning_rate), ("encoder_learning_rate", encoder_learning_rate)):
-        if rate is not None and not rate > 0:  # NaN neither
-            raise ValueError(f"`{name}` (={rate}) must be above 0")
-    if not weight_decay >= 0:
-        raise ValueError(f"`weight_decay` (={weight_decay}) must be at least 0")
-    if optimizer is not None:
-        given: dict[str, float | None] = {"learning_rate": learning_rate, "weight_decay": weight_decay}
-        given["encoder_learning_rate"] = encoder_learning_rate
-        defaults = {"learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY, "encoder_learning_rate": None}
-        _check_unused(given, defaults, "optimizer", "lr, say")
-
-
-def _check_encoder(network: nn.Module, encoder_learning_rate: float) -> None:
-    encoder = getattr(network, "encoder", None)
-    if isinstance(encoder, nn.Module) and any(True for _ in encoder.parameters()):
-        return
-    name = type(network).__name__
-    lacks = f"whose weights are trained: that of {name} has none" if encoder is not None else f"which {name} has not"
-    raise ValueError(f"`encoder_learning_rate` (={encoder_learning_rate}) needs a network with an `encoder`, {lacks}")
-
-
-def _check_schedule(before: Any, now: Any) -> None:
-    """Check that the schedule of a training that goes on is of the same kind; unknown ones are None."""
-    kinds = [setting.get("class_path") if isinstance(setting, dict) else setting for setting in (before, now)]
-    if None not in kinds and kinds[0] != kinds[1]:
-        raise InputError(
-            f"`--model.schedule` (={kinds[1]}) can't be changed when a training goes on: it was begun with {kinds[0]}, "
-            "and goes on with its learning rate"
-        )
-
-
-def _check_groups(count: int, encoder_learning_rate: float | None) -> None:
-    """Check that a checkpoint's `count` of parameter groups is that of the training that goes on."""
-    before = count > 2  # matrices and vectors; twice as many where the encoder has a rate of its own
-    if count and before != (encoder_learning_rate is not None):
-        raise InputError(
-            f"`--model.encoder_learning_rate` (={encoder_learning_rate}) can't be changed when a training goes on: "
-            f"it was begun with{'' if before else 'out'} one"
-        )
-
-
-def _check_network(network: nn.Module, objective: Objective, options: Mapping[str, Any]) -> None:
-    known = {name: parameter.default for name, parameter in inspect.signature(build_network).parameters.items()}
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"`network` (={network!r}) must be a module; a recurrence by its name is `cell`")
-    if unknown := options.keys() - known.keys():
-        raise TypeError(f"SequenceModule has no argument `{sorted(unknown)[0]}`")
-    _check_unused(options, known, "network", "those that its class has")
-    size = getattr(network, "output_size", objective.output_size)
-    if size != objective.output_size:
-        raise ValueError(
-            f"`network`: the `output_size` (={size}) of {type(network).__name__} must be {objective.output_size}, "
-            f"which {type(objective).__name__} takes"
-        )
-
-
-def is_same(value: Any, default: Any) -> bool:
-    """Whether a setting is the default; a list from a file equals a tuple in Python."""
-    return list(value) == list(default) if isinstance(default, tuple | list) else value == default
-
-
-def _check_unused(given: Mapping[str, Any], defaults: Mapping[str, Any], other: str, instead: str) -> None:
-    """Refuse arguments that would have no effect; one given with its default value can't be noticed."""
-    for name, value in given.items():
-        if not is_same(value, defaults[name]):
-            raise ValueError(
-                f"`{name}` (={value!r}) is of the default {other}, and would have no effect on your own `{other}`, "
-                f"which has arguments of its own, {instead}: leave it at {defaults[name]!r}"
-            )

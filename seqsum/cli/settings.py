@@ -14,7 +14,7 @@ from seqsum.cli.configurations import Configuration, dump_settings, read_files, 
 from seqsum.cli.latest import NEWEST, find
 from seqsum.data.own import OWN_INPUTS, REPLACED
 from seqsum.errors import InputError
-from seqsum.module import LEARNING_RATE, WEIGHT_DECAY
+from seqsum.module_arguments import LEARNING_RATE, WEIGHT_DECAY
 from seqsum.paths import expand_options
 from seqsum.resume.checkpoint_files import CheckpointFiles
 from seqsum.resume.checkpoints import experiment_in, settings_in

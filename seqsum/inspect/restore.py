@@ -60,10 +60,11 @@ def load(
     path = os.fspath(path)
     checkpoint = load_checkpoint(path)
     inputs = {name: as_text(value) for name, value in own.items()}
-    found, is_given = settings_in(checkpoint), module is not None and not _is_of_command_line(checkpoint)
-    made, data, settings = instantiate(path, found | {"model": {}} if is_given else found, root, inputs)
-    if is_given:
-        settings = {flag: value for flag, value in settings.items() if flag[:6] != "model."} | _known(checkpoint)
+    found, is_of_python = settings_in(checkpoint), module is not None and not _is_of_command_line(checkpoint)
+    made, data, settings = instantiate(path, found | {"model": {}} if is_of_python else found, root, inputs)
+    if is_of_python:
+        others = {flag: value for flag, value in settings.items() if not flag.startswith("model.")}
+        settings = others | _known(found["model"], checkpoint)
     module = module or made
     _check_weights(path, checkpoint, module)
     with _naming(path):
@@ -102,9 +103,9 @@ def _is_of_command_line(checkpoint: dict[str, Any]) -> bool:
     return "_instantiator" in checkpoint.get("hyper_parameters", {})
 
 
-def _known(checkpoint: dict[str, Any]) -> dict[str, Any]:
+def _known(arguments: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
     """What a checkpoint knows of a module made in Python, by flag: arguments that are no objects, and the objective."""
-    known = {f"model.{name}": value for name, value in settings_in(checkpoint)["model"].items() if name != "backend"}
+    known = {f"model.{name}": value for name, value in arguments.items() if name != "backend"}
     return known | {"model.objective": checkpoint["objective_class"]} if "objective_class" in checkpoint else known
 
 

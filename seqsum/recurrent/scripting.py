@@ -10,17 +10,17 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from types import CellType, FunctionType, ModuleType
-from typing import Any, NamedTuple, cast
+from types import FunctionType
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from seqsum.recurrent.called import Place, called_by, function_of, look_up
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.cells.graphs import compiling_loop
 from seqsum.recurrent.checks import overrides_functions
 from seqsum.recurrent.explain import explain_compile_error
-from seqsum.recurrent.kernels.written_for import METHODS
 from seqsum.recurrent.source import was_edited
 from seqsum.recurrent.unroll import Runner, Unroll
 from seqsum.recurrent.written import written_attribute
@@ -142,7 +142,7 @@ def _scripted(loop: Unroll) -> Compiled:
     if what := _left_out(cell):
         raise LeftOutError(cell, what)
     places = called_by(frozenset(type(part) for part in cell.modules()))
-    functions = [(place, _describe(_look_up(place.holder, place.name))) for place in places]
+    functions = [(place, _describe(look_up(place.holder, place.name))) for place in places]
     for place, function in functions:
         if _scripted_functions.get(place.key, function) != function:  # TorchScript caches them
             raise RuntimeError(
@@ -199,7 +199,7 @@ def _is_known(cell: nn.Module) -> bool:
 def _check_source(places: Sequence[Place]) -> None:
     """Raise a RuntimeError if TorchScript would read other functions than run."""
     for place in places:
-        function = _function(_look_up(place.holder, place.name))
+        function = function_of(look_up(place.holder, place.name))
         if isinstance(function, FunctionType) and was_edited(function):
             raise RuntimeError(
                 f"{function.__code__.co_filename} was edited since it was imported: reload it (importlib.reload), or "
@@ -241,81 +241,12 @@ _lock = threading.RLock()  # TorchScript's compiler is not made for several thre
 _scripted_functions: dict[Any, Any] = {}  # what each was when TorchScript compiled it, by the key of its place
 
 
-class Place(NamedTuple):
-    """Where a function is looked up.
-
-    Attributes:
-        owner: The class for which it is compiled.
-        holder: The class itself, a module, the globals of one, or the cell of an enclosing function's variable.
-        name: Of the function.
-    """
-
-    owner: type
-    holder: Any
-    name: str
-
-    @property
-    def key(self) -> tuple[type, int, str]:
-        """Identifies the place; not by the holder itself, since globals may hold tensors, which can't be compared."""
-        return self.owner, id(self.holder), self.name
-
-
-@cache
-def called_by(kinds: frozenset[type]) -> list[Place]:
-    """Find the places of all Python functions that TorchScript compiles for a cell, those of torch left out.
-
-    They are the methods of a step, with methods, properties and functions that these call, and numbers of modules and
-    of enclosing functions that they read.
-
-    Args:
-        kinds: The classes of the cell and its parts.
-    """
-    found: dict[Any, Place] = {}
-    todo: list[Place] = []
-    for kind in kinds:
-        first = METHODS if issubclass(kind, RecurrentCell) else (*METHODS, "forward")
-        todo += [Place(kind, kind, name) for name in first]
-    while todo:
-        place = todo.pop()
-        function = _function(_look_up(place.holder, place.name))
-        is_number = isinstance(function, bool | int | float | str) and isinstance(place.holder, ModuleType | CellType)
-        if is_number or isinstance(function, torch.jit.ScriptFunction):
-            found[place.key] = place
-        if not isinstance(function, FunctionType) or _is_of_torch(function.__module__) or place.key in found:
-            continue
-        found[place.key] = place
-        todo += [Place(place.owner, cell, "cell_contents") for cell in function.__closure__ or ()]
-        for called in function.__code__.co_names:
-            known = function.__globals__.get(called)
-            if isinstance(known, ModuleType) and not _is_of_torch(known.__name__):
-                todo += [Place(place.owner, known, of_module) for of_module in function.__code__.co_names]
-            todo += [Place(kind, kind, called) for kind in kinds]
-            todo.append(Place(place.owner, function.__globals__, called))
-    return list(found.values())
-
-
 def _describe(function: Any) -> Any:
     """Describe a function so that it can be compared with a later one: code and defaults may be changed in place."""
-    function = _function(function)
+    function = function_of(function)
     if not isinstance(function, FunctionType):
         return frozen(function)
     return function, function.__code__, frozen(function.__defaults__), frozen(function.__kwdefaults__)
-
-
-def _function(found: Any) -> Any:
-    """Return the function of a property, and anything else as it is."""
-    return found.fget if isinstance(found, property) else found
-
-
-def _is_of_torch(module: str | None) -> bool:
-    return (module or "").partition(".")[0] == "torch"
-
-
-def _look_up(holder: Any, name: str) -> Any:
-    try:
-        return holder.get(name) if isinstance(holder, dict) else getattr(holder, name, None)
-    except ValueError:  # the variable of an enclosing function has no value yet
-        return None
 
 
 def _script(loop: Unroll) -> nn.Module:

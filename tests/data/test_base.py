@@ -125,7 +125,7 @@ def test_batches_that_fit(batch):
         (RIGHT._replace(inputs=torch.zeros(3)), "`inputs` of the batch, of shape (3,), must be of (B, T, …)"),
         (
             RIGHT._replace(targets=torch.zeros(3)),
-            "of shape (3,), must be of (B, S): with one for each sequence, (B, 1)",
+            "`targets` of the batch, of shape (3,), must be of (B, S): with one for each sequence, (B, 1)",
         ),
         (RIGHT._replace(targets=torch.zeros(2, 4)), "the batch has 3 sequences of inputs, but 2 of targets"),
         (RIGHT._replace(mask=torch.ones(3, 4)), "`mask` of the batch, of torch.float32 and shape (3, 4), must be of"),

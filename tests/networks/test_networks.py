@@ -124,6 +124,7 @@ def test_a_class_path_is_a_cell_of_ones_own():
         ({"cell": "ltsm"}, r"`cell` \(='ltsm'\) must be one of \['rnn', 'irnn', .*, or the path of a class"),
         ({"cell": "ltsm", "output_activation": "tanh"}, r"`cell` \(='ltsm'\) must be one of"),
         ({"cell": "nowhere.Cell"}, r"`cell` \(='nowhere.Cell'\) can't be imported: No module named 'nowhere'"),
+        ({"cell": "torch.nn.Sell"}, r"`cell` \(='torch.nn.Sell'\) can't be imported: .*Sell"),
         ({"cell": "torch.nn.GRUSell"}, r"can't be imported: .*did you mean `torch.nn.GRUCell`\?"),
         ({"cell": "my/cells.py:Mine"}, r"`cell` \(='my/cells.py:Mine'\) can't be imported: .*\. Write `my.cells.Mine`"),
         ({"cell": "/home/cells.py:Mine"}, r". Write `cells.Mine`, with its folder in PYTHONPATH$"),
