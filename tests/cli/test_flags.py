@@ -27,9 +27,10 @@ UNTRUE = [  # of what Lightning says
 
 def test_help_names_few_of_the_hundreds_of_modules_of_torch(capfd):
     printed = read_help(capfd)
-    network = printed.partition("--model.network NETWORK")[2].partition("--model.objective.help")[0]
+    network = printed.rpartition("--model.network NETWORK")[2].partition("--model.objective.help")[0]
     assert "seqsum.networks.EncoderDecoder" in network
-    assert re.search(r", and \d{3} others\)", network)
+    others = re.search(r", and (\d+) others\)", network)
+    assert int(others[1]) > 100, "how many depends on what other tests have imported and defined"
     assert "torch.nn.Linear" not in printed
     assert "torch.optim.AdamW" in printed, "where there are few, all are named"
 
