@@ -31,6 +31,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
+from seqsum.recurrent.called import kinds_of
 from seqsum.recurrent.cells import PackedCell, RecurrentCell, is_copy
 from seqsum.recurrent.checks import are_plain, check_tensors, overrides_functions
 from seqsum.recurrent.explain import wrong_shapes
@@ -186,9 +187,9 @@ said_to_be_edited: set[type] = set()
 
 
 def _find_script(cell: RecurrentCell) -> Runner | None:
-    """Return the loop by the cell's script for `auto`, or None; warns once for each class that can't be compiled."""
-    kind = type(cell)
-    if kind in not_scriptable or is_changing(cell) or getattr(cell.__dict__.get("_compiled"), "is_given_up", False):
+    """Return the loop by the cell's script for `auto`, or None; warns once for all like it if it can't be compiled."""
+    kind, kinds = type(cell), kinds_of(cell)
+    if kinds in not_scriptable or is_changing(cell) or getattr(cell.__dict__.get("_compiled"), "is_given_up", False):
         return None
     # torch.utils.checkpoint stops the recomputation by an exception that can't pass through TorchScript
     if saves_through_hooks():
@@ -198,7 +199,7 @@ def _find_script(cell: RecurrentCell) -> Runner | None:
     except (LeftOutError, ReplacedOnInstanceError):  # says nothing about others of its class
         return None
     except RuntimeError as error:
-        not_scriptable.add(kind)
+        not_scriptable.add(kinds)
         warnings.warn(f"{kind.__name__} runs eagerly, since {error}", stacklevel=3)
         return None
     compiled.is_given_up = compiled.renewals > MOST_RENEWALS
@@ -214,7 +215,7 @@ def _find_script(cell: RecurrentCell) -> Runner | None:
 def _run_script_or_eagerly(cell: RecurrentCell, script: Runner, *arguments: Any) -> tuple[Tensor, list[Tensor]]:
     """Run a cell's script, and in Python if the script fails, as it does for some types that TorchScript compiles.
 
-    If only the script fails, the cell's class counts as one that can't be compiled. What the script has done before it
+    If only the script fails, the cell counts as one that can't be compiled. What the script has done before it
     failed, to buffers and random generators, stays done.
     """
     try:
@@ -222,7 +223,7 @@ def _run_script_or_eagerly(cell: RecurrentCell, script: Runner, *arguments: Any)
     except RuntimeError as failed:
         error = failed
     results = Unroll(cell)(*arguments)  # an error here names the line of the step, in Python
-    not_scriptable.add(type(cell))
+    not_scriptable.add(kinds_of(cell))
     lines = str(error).strip().splitlines()
     why = next((line for line in reversed(lines) if re.match(r"\w*(Error|Exception)\b", line)), lines[0])
     warnings.warn(f"{type(cell).__name__} runs eagerly, since TorchScript can't run it: {why}", stacklevel=3)
@@ -236,7 +237,7 @@ def is_changing(cell: nn.Module) -> bool:
     return any(part._forward_pre_hooks or part._forward_hooks or is_parametrized(part) for part in cell.modules())
 
 
-not_scriptable: set[type] = set()
+not_scriptable: set[frozenset[type]] = set()
 said_to_change: set[type] = set()
 MOST_RENEWALS = 3  # times that `auto` compiles a cell anew because an attribute has changed
 

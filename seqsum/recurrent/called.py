@@ -7,6 +7,7 @@ from types import CellType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.kernels.written_for import METHODS
@@ -31,6 +32,11 @@ class Place(NamedTuple):
         return self.owner, id(self.holder), self.name
 
 
+def kinds_of(cell: nn.Module) -> frozenset[type]:
+    """The classes of a cell and its parts, such as the cell that it wraps: together they decide what is compiled."""
+    return frozenset(map(type, cell.modules()))
+
+
 @cache
 def called_by(kinds: frozenset[type]) -> list[Place]:
     """Find the places of all Python functions that TorchScript compiles for a cell, those of torch left out.
@@ -39,7 +45,7 @@ def called_by(kinds: frozenset[type]) -> list[Place]:
     of enclosing functions that they read.
 
     Args:
-        kinds: The classes of the cell and its parts.
+        kinds: See `kinds_of`.
     """
     found: dict[Any, Place] = {}
     todo: list[Place] = []

@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from seqsum.recurrent.called import Place, called_by, function_of, look_up
+from seqsum.recurrent.called import Place, called_by, function_of, kinds_of, look_up
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.cells.graphs import compiling_loop
 from seqsum.recurrent.checks import overrides_functions
@@ -141,7 +141,7 @@ def _scripted(loop: Unroll) -> Compiled:
     cell = loop.cell
     if what := _left_out(cell):
         raise LeftOutError(cell, what)
-    places = called_by(frozenset(type(part) for part in cell.modules()))
+    places = called_by(kinds_of(cell))
     functions = [(place, _describe(look_up(place.holder, place.name))) for place in places]
     for place, function in functions:
         if _scripted_functions.get(place.key, function) != function:  # TorchScript caches them

@@ -359,6 +359,20 @@ def test_a_wrapped_cell_that_was_run_by_itself_is_compiled_all_the_same():
     torch.testing.assert_close(layer(inputs, constants=(values, None))[0], outputs)
 
 
+def test_a_wrapped_cell_that_can_not_be_compiled_is_not_held_against_others():
+    class Printed(MinimalGatedUnit):
+        def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            _ = f"{projected!r}"  # TorchScript knows no such text
+            return super().step(projected, state)
+
+    inputs, constants = torch.randn(6, 2, 2), (torch.randn(2, 7, 3), None)
+    with pytest.warns(UserWarning, match="^AttentionCell runs eagerly, since "):
+        Recurrent(AttentionCell(Printed(5, 4), source_size=3))(inputs, constants=constants)
+    layer = Recurrent(AttentionCell(MinimalGatedUnit(5, 4), source_size=3))
+    layer(inputs, constants=constants)
+    assert layer.last_backend == "script"
+
+
 @pytest.mark.parametrize("where", ["instance", "class"])
 def test_an_edited_wrapped_cell_runs_as_edited(where, monkeypatch):
     torch.manual_seed(0)
