@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqsum.recurrent.kernels.bptt import BackwardThroughTime, Derivatives, State, Step, d_sigmoid, d_tanh, tanh
+from seqsum.recurrent.kernels.bptt import BackwardThroughTime, Derivatives, State, Step, d_sigmoid, d_tanh
 
 
 class GRUStep(Step):
@@ -25,7 +25,7 @@ class GRUStep(Step):
         hidden_reset, hidden_update, hidden_candidate = recurrent.chunk(3, dim=1)
         reset_gate = torch.sigmoid(input_reset + hidden_reset)
         update_gate = torch.sigmoid(input_update + hidden_update)
-        candidate = tanh(input_candidate + reset_gate * hidden_candidate)
+        candidate = torch.tanh(input_candidate + reset_gate * hidden_candidate)
         hidden = torch.lerp(candidate, last_hidden, update_gate)  # (1 - update) * candidate + update * last_hidden
         return hidden, [hidden], [reset_gate, update_gate, candidate, hidden_candidate]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqsum.recurrent.kernels.bptt import BackwardThroughTime, Derivatives, State, Step, d_sigmoid, d_tanh, tanh
+from seqsum.recurrent.kernels.bptt import BackwardThroughTime, Derivatives, State, Step, d_sigmoid, d_tanh
 
 
 class LSTMStep(Step):
@@ -21,10 +21,10 @@ class LSTMStep(Step):
         summed_input, summed_forget, summed_update, summed_output = summed.chunk(4, dim=1)  # (B, H) each
         input_gate = torch.sigmoid(summed_input)
         forget_gate = torch.sigmoid(summed_forget)
-        cell_update = tanh(summed_update)
+        cell_update = torch.tanh(summed_update)
         output_gate = torch.sigmoid(summed_output)
         cell_state = forget_gate * last_cell_state + input_gate * cell_update
-        squashed = tanh(cell_state)
+        squashed = torch.tanh(cell_state)
         hidden = output_gate * squashed
         if self.weight_hr is not None:
             hidden = hidden @ self.weight_hr.t()  # (B, P)

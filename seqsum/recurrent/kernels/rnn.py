@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqsum.recurrent.kernels.bptt import BackwardThroughTime, Derivatives, State, Step, d_tanh, tanh
+from seqsum.recurrent.kernels.bptt import BackwardThroughTime, Derivatives, State, Step, d_tanh
 
 
 class RNNStep(Step):
@@ -18,7 +18,7 @@ class RNNStep(Step):
     def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, State]:
         (last_hidden,) = last  # (B, H)
         summed = torch.addmm(projected, self.drop(last_hidden), self.weight_hh.t())  # (B, H)
-        hidden = torch.relu(summed) if self.cell.nonlinearity == "relu" else tanh(summed)
+        hidden = torch.relu(summed) if self.cell.nonlinearity == "relu" else torch.tanh(summed)
         return hidden, [hidden], [hidden]
 
     def backward(self, kept: State, last: State, d_output: Tensor, d_state: State) -> Derivatives:

@@ -60,8 +60,13 @@ template <class real> INLINE void store_some(real *to, Vector<real> vector, int6
     if (count > 0) memcpy(to, &vector, count * sizeof(real));
 }
 
-// e^x, with x clamped to ±LIMIT: x = n ln 2 + r, e^x = 2^n e^r, and e^r by its Taylor series, |r| <= ln 2 / 2.
-template <class real> INLINE Vector<real> exponential(Vector<real> x) {
+// e^x = power * (1 + growth). Of an x near 0, growth keeps the digits that e^x itself would round off.
+template <class real> struct Exponential {
+    Vector<real> power, growth;
+};
+
+// x is clamped to ±LIMIT: x = n ln 2 + r, power = 2^n, and growth = e^r - 1 by its Taylor series, |r| <= ln 2 / 2.
+template <class real> INLINE Exponential<real> exponential(Vector<real> x) {
     using T = Types<real>;
     using integers = typename T::integers;
     x = x < -T::LIMIT ? Vector<real>{} - T::LIMIT : x;  // comparisons in this form keep NaN
@@ -70,17 +75,23 @@ template <class real> INLINE Vector<real> exponential(Vector<real> x) {
     const Vector<real> r = (x - n * T::LN2_HIGH) - n * T::LN2_LOW;
     Vector<real> series = Vector<real>{} + 1;
 #pragma GCC unroll 16
-    for (int k = T::DEGREE; k > 0; --k) series = 1 + series * r * (real(1) / k);
+    for (int k = T::DEGREE; k > 1; --k) series = 1 + series * r * (real(1) / k);
     const integers exponent = (__builtin_convertvector(n, integers) + T::BIAS) << T::MANTISSA;
     Vector<real> power;
     memcpy(&power, &exponent, sizeof power);
-    return series * power;
+    return {power, series * r};
 }
 
 // Zero below -LIMIT: a gate that is shut must not let through the gradient of an enormous input.
 template <class real> INLINE Vector<real> sigmoid(Vector<real> x) {
-    const Vector<real> open = 1 / (1 + exponential<real>(-x));
+    const Exponential<real> e = exponential<real>(-x);
+    const Vector<real> open = 1 / (1 + e.power * (1 + e.growth));
     return x < -Types<real>::LIMIT ? Vector<real>{} : open;
 }
 
-template <class real> INLINE Vector<real> hyperbolic_tangent(Vector<real> x) { return 2 * sigmoid<real>(2 * x) - 1; }
+// tanh(x) = (e^2x - 1) / (e^2x + 1)
+template <class real> INLINE Vector<real> hyperbolic_tangent(Vector<real> x) {
+    const Exponential<real> e = exponential<real>(2 * x);
+    const Vector<real> less_one = e.power * e.growth + (e.power - 1);
+    return less_one / (less_one + 2);
+}
