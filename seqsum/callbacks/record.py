@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import textwrap
 import warnings
-from contextlib import redirect_stdout
-from io import StringIO
 from typing import Any
 
 import torch
@@ -18,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from seqsum.data.base import Batch
 from seqsum.module import SequenceModule
+from seqsum.networks import Encoder
 from seqsum.objectives import StepMean
 from seqsum.recurrent import Recurrent
 from seqsum.run import module_of, tensorboard_writers
@@ -89,15 +88,19 @@ def add_graph(writer: SummaryWriter, network: nn.Module, batch: Batch) -> None:
     inputs = torch.zeros_like(batch.inputs)  # masked inputs may be NaN
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            traced = _OnInputs(copy.deepcopy(network).eval(), batch)
-            for part in traced.modules():
+            shown = _OnInputs(copy.deepcopy(network).eval(), batch)
+            for part in shown.modules():
                 if isinstance(part, Recurrent):
                     part.backend = "eager"  # show the plain loop, not a compiled one
+                elif isinstance(part, Encoder):
+                    part.hurries = True  # show one look at an image, as in training
             # a graph that is only displayed may be specialised to this length
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
-            warnings.filterwarnings("ignore", ".*torch.jit.trace.* is deprecated")  # caused by torch itself
-            with redirect_stdout(StringIO()):  # where torch prints an error before it raises it, with all weights
-                writer.add_graph(traced, inputs)
+            warnings.filterwarnings("ignore", ".*torch.jit.trace.* is deprecated")
+            # the writer would trace three times to compare, and torch never gives the memory of a trace back
+            traced = torch.jit.trace(shown, inputs, check_trace=False)
+            warnings.filterwarnings("ignore", "The input to trace is already a ScriptModule")
+            writer.add_graph(traced, inputs)
     except Exception as error:  # a user's own network may need more than the inputs, or can't be copied
         why = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)  # without both graphs
         rank_zero_warn(f"TensorBoard shows no graph of the network, since it can't be traced: {why}")

@@ -91,6 +91,24 @@ def test_graph_of_each_recurrence_leaves_the_network_as_it_was(tmp_path, cell, b
     assert getattr(network.recurrence, "backend", backend) == backend
 
 
+def test_the_graph_runs_the_network_once_and_looks_once_at_an_image(tmp_path):
+    class Counting(SequenceNetwork):
+        runs = 0
+
+        def forward(self, batch):
+            Counting.runs += 1
+            return super().forward(batch)
+
+    nodes = []
+    for views in (1, 3):
+        network = Counting(ConvEncoder((2, 4), views=views), build_recurrence("lstm", 128, 8, 1), nn.Linear(8, 1))
+        with SummaryWriter(str(tmp_path / str(views))) as writer:
+            add_graph(writer, network, unlabelled(torch.zeros(1, 3, 1, 28, 28)))
+        nodes.append(len(events(tmp_path / str(views)).Graph().node))
+    assert Counting.runs == 2, "torch never gives the memory of a trace back"
+    assert nodes[0] == nodes[1]
+
+
 class Untraceable(nn.Module):
     def forward(self, inputs):
         return {"no": "tensor"}
