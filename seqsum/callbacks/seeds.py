@@ -11,9 +11,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from seqsum.console import print_line
 from seqsum.data.base import Batch
+from seqsum.data.index_tables import mix_seeds
 from seqsum.data.loader import BatchLoader, generators_of, keeps_its_place, samplers_of
 from seqsum.resume.exact import ExactResume
 from seqsum.resume.lightning_state import batches_begun, begin_again, skip_batch
+
+STEP, EVALUATION, EPOCH, LOADER = range(4)  # what is seeded; each gets numbers of its own
 
 
 class Seeds(Callback):
@@ -62,14 +65,14 @@ class Seeds(Callback):
 
     def _begin(self, trainer: Trainer) -> None:
         """Seed what a loader of a user's own shuffles by, and its workers draw, in this epoch."""
-        self._reseed(trainer, 2, trainer.current_epoch)
+        self._reseed(trainer, EPOCH, trainer.current_epoch)
         for generator, first in self.generators:
-            generator.manual_seed(_mixed(first, trainer.current_epoch))
+            generator.manual_seed(mix_seeds(first, trainer.current_epoch))
         if self.draws and trainer.current_epoch == self.begun:
             begin_again(trainer)  # Lightning has begun the first epoch already
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        self._reseed(trainer, 0, trainer.current_epoch, batch_idx)
+        self._reseed(trainer, STEP, trainer.current_epoch, batch_idx)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -83,25 +86,20 @@ class Seeds(Callback):
     def _seed_loader(self, trainer: Trainer, batch_idx: int) -> None:
         """Seed what a loader of a user's own draws for its next batch."""
         if self.draws:
-            self._reseed(trainer, 3, trainer.current_epoch, batch_idx)
+            self._reseed(trainer, LOADER, trainer.current_epoch, batch_idx)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._reseed(trainer, 1)  # the same numbers each time, so that epochs are comparable
+        self._reseed(trainer, EVALUATION)  # the same numbers each time, so that epochs are comparable
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._reseed(trainer, 1)
+        self._reseed(trainer, EVALUATION)
 
     def _reseed(self, trainer: Trainer, *place: int) -> None:
-        seed = _mixed(self.seed, trainer.global_rank, *place)
+        seed = mix_seeds(self.seed, trainer.global_rank, *place)
         seed_generators(seed, trainer.strategy.root_device)
         if self.draws:
             random.seed(seed)
             np.random.seed(seed)  # noqa: NPY002  # the one that data of a user's own may draw from
-
-
-def _mixed(*numbers: int) -> int:
-    """Make a seed of 32 bits from several numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def seed_generators(seed: int, device: torch.device) -> None:

@@ -53,9 +53,9 @@ class BucketBatches(IndexBatches):
     def tables(self, of_batches: torch.Generator, of_rows: torch.Generator) -> Iterator[Table]:
         batches: list[Tensor] = []
         compared = self.of_sequences if self.of_targets is None else self.of_sequences + self.of_targets
-        for pool in torch.randperm(self.count, generator=of_rows).split(self.pool * self.rows):
+        for pool in torch.randperm(self.count, generator=of_rows).split(self.pool * self.together):
             by_length = pool[compared[pool].argsort(stable=True)] if self.pool > 1 else pool
-            batches += by_length.split(self.rows)
+            batches += by_length.split(self.together)
         # the last batch may be short, so it stays the last
         order = torch.randperm(len(batches) - 1, generator=of_batches).tolist()
         for place in [*order, len(batches) - 1]:

@@ -10,6 +10,8 @@ from torch import Generator
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 
+from seqsum.data.index_tables import IndexBatches
+
 Served = TypeVar("Served", covariant=True)
 
 
@@ -39,8 +41,8 @@ class BatchLoader(DataLoader[Served]):
 
 def batch_size_of(loader: Any) -> int | None:
     """Return how many sequences a batch has, if the loader knows: of all processes where its sampler deals to them."""
-    rows: int | None = getattr(getattr(loader, "sampler", None), "rows", None)
-    return getattr(loader, "batch_size", None) if rows is None else rows
+    sampler = getattr(loader, "sampler", None)
+    return sampler.together if isinstance(sampler, IndexBatches) else getattr(loader, "batch_size", None)
 
 
 def keeps_its_place(loader: Any) -> bool:

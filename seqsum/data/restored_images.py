@@ -8,7 +8,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from seqsum.data.augment import augment
 from seqsum.data.base import Batch
 from seqsum.data.damage import GREY, add_noise, holes
 from seqsum.data.index_tables import IndexBatch
@@ -67,11 +66,7 @@ class RestoredImages(Images):
 
     def gather(self, batch: IndexBatch) -> Batch:
         """Turn an index table `(B, 1)` into damaged images `(B, 1, C, Y, X)` and the pixels of whole ones."""
-        digits, rows = self.digits_of(batch), batch.rows[batch.share]  # may be empty in a short last batch
-        pixels = self._pixels(digits.images.index_select(0, rows.flatten()))
-        if batch.split == "train" and self.augment and len(pixels) > 0:
-            pixels = augment(pixels, batch, self.elastic, self.flip, self.outside)
-        return self._to_restore(pixels, batch)
+        return self._to_restore(self.pixels_of(batch), batch)
 
     def own_batches(self) -> list[Batch]:
         """Serve the user's images, damaged, as batches of one image, with their pixels as targets."""

@@ -85,11 +85,16 @@ class Images(DigitData):
 
     def gather(self, batch: IndexBatch) -> Batch:
         """Turn an index table `(B, 1)` into images `(B, 1, C, Y, X)` and classes `(B, 1)`, on the table's device."""
-        digits, rows = self.digits_of(batch), batch.rows[batch.share]  # may be empty in a short last batch
-        pixels = self._pixels(digits.images.index_select(0, rows.flatten()))  # images[rows] would copy byte by byte
+        rows = batch.rows[batch.share]  # may be empty in a short last batch
+        return Batch(self._as_inputs(self.pixels_of(batch)), self.digits_of(batch).labels[rows], rows=batch.rows)
+
+    def pixels_of(self, batch: IndexBatch) -> Tensor:
+        """Return this process's images of an index table, in training warped, `(N, C, Y, X)` from 0 to 1."""
+        rows = batch.rows[batch.share].flatten()
+        pixels = self._pixels(self.digits_of(batch).images.index_select(0, rows))  # images[rows] copies byte by byte
         if batch.split == "train" and self.augment and len(pixels) > 0:
             pixels = augment(pixels, batch, self.elastic, self.flip, self.outside)
-        return Batch(self._as_inputs(pixels), digits.labels[rows], rows=batch.rows)
+        return pixels
 
     def as_images(self, inputs: Tensor) -> Tensor:
         """Turn inputs `(B, 1, C, Y, X)` back into images `(B, C, Y, X)` from 0 to 1."""

@@ -15,7 +15,7 @@ from seqsum.data.index_tables import IndexBatch, IndexBatches
 from seqsum.data.indexed import IndexedData
 from seqsum.data.pairs import ParallelText, SentencePair, obtain_pairs
 from seqsum.data.pairs.encoded import EncodedPairs, encode_pairs
-from seqsum.data.pairs.vocabularies import MIN_COUNT, Pieces, Vocabularies
+from seqsum.data.pairs.vocabularies import MIN_COUNT, Splitting, Vocabularies
 from seqsum.data.text import END, PADDING, UNKNOWN
 from seqsum.data.text.own import OwnText, OwnTexts, read_texts
 from seqsum.data.text.ragged import pad
@@ -106,7 +106,7 @@ class Translation(IndexedData):
         self.pairs = pairs
         self.given_languages = [None if given is None else str(given) for given in (source, target)]
         self.max_length = max_length
-        self.split_into = Pieces(tokens, lower_case, sizes, MIN_COUNT if min_count is None else min_count)
+        self.split_into = Splitting(tokens, lower_case, sizes, MIN_COUNT if min_count is None else min_count)
         self.texts = [texts] if isinstance(texts, str) else texts or []
         self.own = OwnTexts([], [], [])
         self.languages = SentencePair("source", "target")  # until `setup` or a checkpoint says it

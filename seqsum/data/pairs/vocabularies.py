@@ -22,7 +22,7 @@ class Vocabularies(NamedTuple):
     target: SentenceVocabulary
 
 
-class Pieces(NamedTuple):
+class Splitting(NamedTuple):
     """What sentences are split into.
 
     Attributes:

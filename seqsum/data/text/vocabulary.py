@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-PADDING, UNKNOWN = 0, 1  # ids of the places behind a text's end, and of all words that are not in the vocabulary
+PADDING, UNKNOWN = 0, 1  # ids of the places that a text doesn't fill, and of all words that are not in the vocabulary
 START, END = 2, 3  # ids of the start and the end of a sentence that is written, in vocabularies with `WRITTEN`
 SPECIAL = ("<padding>", "<unknown>")
 WRITTEN = (*SPECIAL, "<start>", "<end>")

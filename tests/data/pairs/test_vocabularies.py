@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from seqsum.data.pairs.sentence_pairs import SentencePairs
-from seqsum.data.pairs.vocabularies import Pieces
+from seqsum.data.pairs.vocabularies import Splitting
 from seqsum.errors import InputError
 
 
@@ -20,6 +20,6 @@ def test_a_language_without_a_word_that_is_frequent_enough_is_named(training, mi
     with pytest.raises(
         InputError, match=rf"`--data\.min_count` \(={min_count}\): no word of the {side} .* \({count}\)"
     ):
-        Pieces("words", True, (50, 50), min_count).learn(training)
-    found = Pieces("words", True, (50, 50), 1).learn(training)
+        Splitting("words", True, (50, 50), min_count).learn(training)
+    found = Splitting("words", True, (50, 50), 1).learn(training)
     assert found.source.vocabulary.words[4:6] == ["ein", "hund"]
