@@ -11,10 +11,10 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from seqsum.data.base import SequenceData
-from seqsum.errors import InputError
+from seqsum.errors import InputError, missing_size
 from seqsum.module_arguments import is_same
 from seqsum.networks.starts import STARTS
-from seqsum.networks.words import MISSING, WordEncoder
+from seqsum.networks.words import WordEncoder
 
 DEFAULT_CLASSES = {
     "data": "seqsum.data.DigitSums",
@@ -70,7 +70,7 @@ def follow_data(settings: Namespace) -> Namespace:
                 raise InputError(_conflict(place, argument, given, size, data))
             part.init_args[argument] = size
         if issubclass(made, WordEncoder) and part.init_args.get("vocabulary_size") is None:
-            raise InputError(f"`--{place}.vocabulary_size` {MISSING}")  # without the parser's words around it
+            raise missing_size(f"--{place}.vocabulary_size", "vocabulary_size")  # without the parser's words around it
     return settings
 
 

@@ -20,10 +20,22 @@ def check_choice(name: str, value: Any, choices: Any) -> None:
         raise InputError(f"`{name}` (={value!r}) must be one of {', '.join(map(repr, get_args(choices)))}")
 
 
+def missing_size(flag: str, of_data: str) -> InputError:
+    """Make the error for a size that was not given, and that the data don't have either."""
+    return InputError(f"`{flag}` must be given: these data have no `{of_data}` that it follows")
+
+
 def check_seed_number(name: str, seed: int, given: Any) -> None:
     """Raise an InputError, which shows the seed as it was given, if NumPy does not take it."""
     if not 0 <= seed < 2**32:
         raise InputError(f"`{name}` (={given}) must be from 0 to {2**32 - 1}")
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raise a ValueError that names the first size below one."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"`{name}` (={size}) must be at least 1")
 
 
 def check_at_least(flag: str, value: float, least: float, whole: bool = True) -> None:

@@ -15,7 +15,7 @@ Precision = Literal["ieee", "tf32"]
 
 @contextmanager
 def float32_products(precision: Precision) -> Iterator[None]:
-    """Within the block, multiply float32 in full (`ieee`) or rounded to TensorFloat-32's 10 bits (`tf32`).
+    """Within the block, multiply float32 in full (`ieee`) or rounded to TensorFloat-32's 11 bits (`tf32`).
 
     This applies to matrix products, convolutions and recurrent layers on all CUDA devices; the CPU multiplies in full.
     torch 2.9 added a second set of switches, `fp32_precision`, and refuses to read the old ones, `allow_tf32`,

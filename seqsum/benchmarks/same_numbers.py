@@ -20,7 +20,7 @@ class Numbers(NamedTuple):
 
     Attributes:
         loss: A scalar.
-        predictions: Running sums, `(B, T)`.
+        predictions: The network's outputs: running sums `(B, T)`, or logits of reviews `(B, 1)`.
         gradients: Gradient of each weight, in the order of `parameters()`, not clipped.
     """
 

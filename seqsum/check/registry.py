@@ -1,4 +1,4 @@
-"""The list of checks, each a function named for what it shows, in the order in which to mend what they find."""
+"""The list of checks, each a function named for what it shows; `run.GROUPS` says which to mend first."""
 
 from __future__ import annotations
 

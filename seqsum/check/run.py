@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-# the modules in the order of their checks: what to mend first comes first
-from seqsum.check import contract, effects, gradients, learning, recurrence, speed, weights  # noqa: F401  # register
-from seqsum.check.equations import verdict  # noqa: F401  # registers
+# imported so that they register their checks
+from seqsum.check import contract, effects, gradients, learning, recurrence, speed, weights  # noqa: F401
+from seqsum.check.equations import verdict  # noqa: F401
 from seqsum.check.loading import load
 from seqsum.check.making import make_subject
 from seqsum.check.registry import CHECKS, Check, run_check, to_result
@@ -26,7 +26,7 @@ from seqsum.recurrent.cells import Constants
 Like = Literal["lstm", "gru", "rnn"]
 LIKES: tuple[Like, ...] = get_args(Like)
 MADE = Check("made", "it can be made", lambda subject: None, (), "An instance, or a class with two sizes.", "contract")
-GROUPS = ("weights", "contract", "effects", "recurrence", "gradients", "verdict")
+GROUPS = ("weights", "contract", "effects", "recurrence", "gradients", "verdict")  # what to mend first comes first
 
 
 def ordered_checks(learn: bool) -> list[Check]:

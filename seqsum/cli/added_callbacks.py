@@ -25,7 +25,7 @@ SELDOM = (
     *("train/images_per_second", "train/sequences_per_second"),
 )
 FINDERS = (LearningRateFinder, BatchSizeFinder)  # search before a training begins
-OWN = ("lightning.", "seqsum.")  # callbacks from these packages log no other metrics
+OURS = ("lightning.", "seqsum.")  # callbacks from these packages log no other metrics
 
 
 def has_progress_bar(callbacks: Sequence[Callback]) -> bool:
@@ -81,7 +81,7 @@ def check_monitors(callbacks: Sequence[Callback], module: SequenceModule, our_ch
     Raises:
         InputError: There is such a `monitor`; the message lists the metrics.
     """
-    if type(module) is not SequenceModule or not all(type(each).__module__.startswith(OWN) for each in callbacks):
+    if type(module) is not SequenceModule or not all(type(each).__module__.startswith(OURS) for each in callbacks):
         return
     known = monitored(module)
     watching = [callback for callback in callbacks if isinstance(callback, EarlyStopping | ModelCheckpoint)]

@@ -63,12 +63,12 @@ class SeqsumCLI(LightningCLI):
     subcommand: str
     datamodule: SequenceData
     model: SequenceModule
-    makes_folder = False  # for the run, which others may have made otherwise
+    makes_folder = False  # whether the program, not a logger of the user, makes the run's folder, and may drop it
 
     def __init__(self, subcommand: str, given: Settings, program: str | None = None) -> None:
         self.given = given
         self.program = program
-        self.wanted = subcommand
+        self.only = subcommand
         super().__init__(
             SequenceModule,
             SequenceData,
@@ -82,7 +82,7 @@ class SeqsumCLI(LightningCLI):
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # Lightning's is static
         """Return the one subcommand that is run: each parser takes a tenth of a second to build."""
-        return {self.wanted: LightningCLI.subcommands()[self.wanted]}
+        return {self.only: LightningCLI.subcommands()[self.only]}
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         return super().init_parser(files=self.given.files, program=self.program, **kwargs)

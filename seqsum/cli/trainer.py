@@ -27,7 +27,7 @@ class Wanted(NamedTuple):
     Attributes:
         added: The user's callbacks.
         has_folder: Whether the run has a folder; if not, it must not write files.
-        own_checkpoints: Whether one of the user's callbacks writes checkpoints.
+        user_checkpoints: Whether one of the user's callbacks writes checkpoints.
         our_checkpoints: Whether the program's callbacks do, in a training.
         our_loggers: Whether to use the program's loggers.
         progress_bar: Whether to show the program's progress bar.
@@ -35,7 +35,7 @@ class Wanted(NamedTuple):
 
     added: list[Callback]
     has_folder: bool
-    own_checkpoints: bool
+    user_checkpoints: bool
     our_checkpoints: bool
     our_loggers: bool
     progress_bar: bool
@@ -55,7 +55,7 @@ def read_wanted(settings: Namespace) -> Wanted:
     return Wanted(
         added,
         has_folder,
-        own_checkpoints=has_checkpoint(added, has_folder),
+        user_checkpoints=has_checkpoint(added, has_folder),
         our_checkpoints=settings.enable_checkpointing is not False and has_folder,
         our_loggers=settings.logger in (None, True) and has_folder and not settings.fast_dev_run,
         progress_bar=wants_bar and not has_progress_bar(added),
@@ -85,8 +85,8 @@ def arguments_of(settings: Namespace, wanted: Wanted, subcommand: str, checkpoin
     if subcommand == "predict":  # a sequence of a few images must not be split over devices
         changed |= {"devices": first_device(settings.devices), "num_nodes": 1}
     if subcommand != "fit":
-        changed["enable_checkpointing"] = wanted.own_checkpoints
-    elif not wanted.has_folder and not wanted.own_checkpoints:
+        changed["enable_checkpointing"] = wanted.user_checkpoints
+    elif not wanted.has_folder and not wanted.user_checkpoints:
         changed["enable_checkpointing"] = False
     plugins = as_list(settings.plugins)
     if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):

@@ -8,10 +8,11 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from seqsum.data.base import Batch
+from seqsum.errors import check_sizes
 from seqsum.networks.codebook import BatchNorm2d
 from seqsum.networks.conv_encoder import ConvEncoder
-from seqsum.networks.encoders import Encoder, check_sizes
-from seqsum.networks.image_encoders import sizes_of
+from seqsum.networks.encoders import Encoder
+from seqsum.networks.image_encoders import image_sizes
 from seqsum.networks.time_distributed import TimeDistributed
 
 
@@ -44,7 +45,7 @@ class Autoencoder(nn.Module):
         in_channels: int | None = None,
     ) -> None:
         super().__init__()
-        colours, rows = sizes_of(in_channels, image_size)
+        colours, rows = image_sizes(in_channels, image_size)
         encoder = encoder or ConvEncoder(activation="logits", views=1, image_size=rows, in_channels=colours)
         self.encoder = TimeDistributed(encoder)
         self.decoder = TimeDistributed(ConvDecoder(encoder.output_size, channels, rows, colours))

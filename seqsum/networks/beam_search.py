@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from seqsum.networks.encoders import check_sizes
+from seqsum.errors import check_sizes
 
 # one step of a decoder: last tokens (N,) and states (N, …) -> log-probabilities (N, V) of the next tokens, new states
 Step = Callable[[Tensor, list[Tensor]], tuple[Tensor, list[Tensor]]]
@@ -18,7 +18,7 @@ class Found(NamedTuple):
     """The best sequences that a search found.
 
     Attributes:
-        tokens: `(B, L)`; the end symbol, and after it only end symbols.
+        tokens: `(B, L)`. Those that ended are filled up with end symbols.
         scores: Log-probability of each, divided by a power of its length, `(B,)`.
         ended: Whether each has an end symbol, bool `(B,)`; others were cut off.
     """

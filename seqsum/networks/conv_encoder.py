@@ -8,10 +8,9 @@ from typing import Literal
 
 from torch import nn
 
-from seqsum.errors import check_choice
+from seqsum.errors import check_choice, check_sizes
 from seqsum.networks.codebook import Activation, BatchNorm2d
-from seqsum.networks.encoders import check_sizes
-from seqsum.networks.image_encoders import VIEWS, Frozen, ImageEncoder, sizes_of
+from seqsum.networks.image_encoders import VIEWS, Frozen, ImageEncoder, image_sizes
 
 Stem = Literal["strided", "pooled"]
 
@@ -65,7 +64,7 @@ class ConvEncoder(ImageEncoder):
         frozen: Frozen = "none",
         in_channels: int | None = None,
     ) -> None:
-        colours, rows = sizes_of(in_channels, image_size)
+        colours, rows = image_sizes(in_channels, image_size)
         if len(channels) == 0 or min(channels) < 1:
             raise ValueError(f"`channels` (={list(channels)}) must be one or more numbers of at least 1")
         check_sizes(depth=depth)

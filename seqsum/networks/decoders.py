@@ -109,14 +109,19 @@ class LateAttention(Decoder):
         return self.source_attention.source(values, mask)
 
     def forward(self, inputs: Tensor, states: Sequence[Tensor], values: Tensor, mask: Tensor | None) -> Tensor:
-        hidden = self.recurrence(inputs, as_layers(states))[0]  # (B, T, H)
-        _, context = self.source_attention(hidden.transpose(0, 1), *self.source(values, mask))
-        return torch.cat([hidden, context.transpose(0, 1)], dim=-1)
+        hidden, _, context = self._attend(inputs, states, values, mask)
+        return torch.cat([hidden, context], dim=-1)
 
     def weights(self, inputs: Tensor, states: Sequence[Tensor], values: Tensor, mask: Tensor | None) -> Tensor:
+        return self._attend(inputs, states, values, mask)[1]
+
+    def _attend(
+        self, inputs: Tensor, states: Sequence[Tensor], values: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the recurrence's outputs `(B, T, H)`, weights of the source `(B, T, S)`, and contexts `(B, T, E)`."""
         hidden = self.recurrence(inputs, as_layers(states))[0]
-        weights: Tensor = self.source_attention(hidden.transpose(0, 1), *self.source(values, mask))[0]
-        return weights.transpose(0, 1)
+        weights, context = self.source_attention(hidden.transpose(0, 1), *self.source(values, mask))
+        return hidden, weights.transpose(0, 1), context.transpose(0, 1)
 
     def step(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         count = len(self.state_size)

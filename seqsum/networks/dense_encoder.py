@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from seqsum.errors import check_sizes
 from seqsum.networks.codebook import Activation, BatchNorm2d
 from seqsum.networks.conv_encoder import strided_block
-from seqsum.networks.encoders import check_sizes
-from seqsum.networks.image_encoders import VIEWS, Frozen, ImageEncoder, sizes_of
+from seqsum.networks.image_encoders import VIEWS, Frozen, ImageEncoder, image_sizes
 
 
 class DenseEncoder(ImageEncoder):
@@ -55,7 +55,7 @@ class DenseEncoder(ImageEncoder):
         frozen: Frozen = "none",
         in_channels: int | None = None,
     ) -> None:
-        colours, rows = sizes_of(in_channels, image_size)
+        colours, rows = image_sizes(in_channels, image_size)
         if len(blocks) == 0 or min(blocks) < 1:
             raise ValueError(f"`blocks` (={list(blocks)}) must be one or more numbers of at least 1")
         check_sizes(growth=growth)

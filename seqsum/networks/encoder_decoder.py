@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from seqsum.data.base import Batch, ScoredSteps
 from seqsum.data.text import END, START
 from seqsum.data.text.sentences import decoder_inputs
-from seqsum.errors import InputError
+from seqsum.errors import missing_size
 from seqsum.networks.beam_search import Found, beam_search
 from seqsum.networks.decoders import Attends, activation_of, build_decoder, of_layers
 from seqsum.networks.masked import run_masked
@@ -74,7 +74,7 @@ class EncoderDecoder(nn.Module):
         sizes = {"source_vocabulary_size": source_vocabulary_size, "target_vocabulary_size": target_vocabulary_size}
         for name, size in sizes.items():
             if size is None:
-                raise InputError(f"`--model.network.{name}` must be given: these data have no `{name}` that it follows")
+                raise missing_size(f"--model.network.{name}", name)
         check_probability("dropout", dropout)
         check_probability("teacher_forcing", teacher_forcing)
         options: dict[str, Any] = {"output_activation": activation_of(cell)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_sizes
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
@@ -84,27 +84,19 @@ class Flatten(Encoder):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Flatten inputs `(N, …)` to features `(N, F)`."""
-        return flatten_steps(inputs, output_size=self.output_size)
+        return flatten_steps(inputs, "output_size", self.output_size)
 
 
-def flatten_steps(inputs: Tensor, **wanted: int) -> Tensor:
-    """Flatten inputs `(N, …)` to `(N, F)`; raise an InputError if that can't be, or `F` is another size."""
+def flatten_steps(inputs: Tensor, name: str, size: int) -> Tensor:
+    """Flatten inputs `(N, …)` to `(N, F)`; raise an InputError if that can't be, or `F` isn't the argument `name`."""
     if not inputs.is_floating_point():
         raise InputError(
             f"the encoder reads numbers at each step, and these data have inputs of type {inputs.dtype}: "
             "`--model.encoder` may be Embed for word ids"
         )
     numbers = inputs.flatten(1) if inputs.dim() > 1 else inputs.unsqueeze(1)
-    for name, size in wanted.items():
-        if numbers.shape[1] != size:
-            raise InputError(
-                f"`{name}` (={size}) of the encoder must be the {numbers.shape[1]} numbers that a step's input has"
-            )
+    if numbers.shape[1] != size:
+        raise InputError(
+            f"`{name}` (={size}) of the encoder must be the {numbers.shape[1]} numbers that a step's input has"
+        )
     return numbers
-
-
-def check_sizes(**sizes: int) -> None:
-    """Raise a ValueError that names the first size below one."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"`{name}` (={size}) must be at least 1")

@@ -8,8 +8,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from seqsum.errors import check_choice
-from seqsum.networks.encoders import Encoder, check_sizes, flatten_steps
+from seqsum.errors import check_choice, check_sizes
+from seqsum.networks.encoders import Encoder, flatten_steps
 from seqsum.networks.weight_starts import WeightStart, start_weights
 from seqsum.recurrent.cells.base import check_probability
 
@@ -59,4 +59,4 @@ class HiddenLayers(Encoder):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map inputs `(N, …)` to features `(N, F)`."""
-        return self.layers(flatten_steps(inputs, input_size=self.input_size))
+        return self.layers(flatten_steps(inputs, "input_size", self.input_size))

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from seqsum.data.counter_random import random_uniform
 from seqsum.data.warps import AFFINE_NUMBERS, random_affine, warp
-from seqsum.errors import InputError, check_choice
+from seqsum.errors import InputError, check_choice, check_sizes
 from seqsum.networks.codebook import Activation, Codebook
-from seqsum.networks.encoders import Encoder, check_sizes
+from seqsum.networks.encoders import Encoder
 from seqsum.networks.starts import load_encoder
 
 IN_CHANNELS, IMAGE_SIZE = 1, 28  # where neither arguments nor data say
@@ -187,7 +187,7 @@ def _views(images: Tensor, count: int) -> Iterator[Tensor]:
         yield warped
 
 
-def sizes_of(in_channels: int | None, image_size: int | None) -> tuple[int, int]:
+def image_sizes(in_channels: int | None, image_size: int | None) -> tuple[int, int]:
     """Return colours and pixel rows of the images, MNIST's by default.
 
     Raises:

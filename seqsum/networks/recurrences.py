@@ -93,11 +93,7 @@ def build_recurrence(
     options |= {"backend": backend, "learn_initial_state": learn_initial_state}
     if cell not in LAYERS:
         _import_cell(cell)  # an unknown name is said before what does not go with it
-        made = f"must be left out for `cell` {cell!r}, which has the"
-        if output_activation is not None:
-            raise ValueError(f"`output_activation` (={output_activation!r}) {made} outputs it makes")
-        if bias != "two":
-            raise ValueError(f"`bias` (={bias!r}) {made} biases it makes")
+        _refuse_for_own(cell, output_activation, bias)
         if recurrent_dropout:
             further["recurrent_dropout"] = recurrent_dropout
         return Recurrent(_own_cell(cell, input_size, hidden_size, further), **options)
@@ -119,6 +115,15 @@ def sizes_of(layers: nn.Module) -> tuple[int, list[int]]:
     hidden_size = cast("int", layers.hidden_size)
     width: int = getattr(layers, "proj_size", 0) or hidden_size  # layers of a user's own may have none
     return width, [width, hidden_size] if isinstance(layers, nn.LSTM) else [width]
+
+
+def _refuse_for_own(cell: str, output_activation: OutputActivation | None, bias: Bias) -> None:
+    """Refuse what a user's own cell decides by itself."""
+    made = f"must be left out for `cell` {cell!r}, which has the"
+    if output_activation is not None:
+        raise ValueError(f"`output_activation` (={output_activation!r}) {made} outputs it makes")
+    if bias != "two":
+        raise ValueError(f"`bias` (={bias!r}) {made} biases it makes")
 
 
 def _refuse_for_torch(

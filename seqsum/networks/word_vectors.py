@@ -7,10 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqsum.data.base import Batch
-from seqsum.errors import InputError
+from seqsum.errors import missing_size
 
 RUN = 32  # words whose neighbours are read by one product, `T`
-MISSING_SIZE = "`--model.network.vocabulary_size` must be given: these data have no `vocabulary_size` that it follows"
 
 
 class WordVectors(nn.Module):
@@ -34,7 +33,7 @@ class WordVectors(nn.Module):
     def __init__(self, vocabulary_size: int | None = None, size: int = 100, window: int | None = None) -> None:
         super().__init__()
         if vocabulary_size is None:
-            raise InputError(MISSING_SIZE)
+            raise missing_size("--model.network.vocabulary_size", "vocabulary_size")
         for name, value in (("vocabulary_size", vocabulary_size), ("size", size), ("window", window)):
             if value is not None and value < 1:
                 raise ValueError(f"`{name}` (={value}) must be at least 1")

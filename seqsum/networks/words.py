@@ -10,13 +10,12 @@ from seqsum.console import print_line
 from seqsum.data.base import SequenceData, outside
 from seqsum.data.text import PADDING, UNKNOWN, Vocabulary
 from seqsum.distributed import is_first_process
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_sizes, missing_size
 from seqsum.networks.encoders import Encoder
 from seqsum.networks.starts import load_word_vectors
 from seqsum.recurrent.cells.base import check_probability
 
 STD = 0.1  # of the initial vectors
-MISSING = "must be given: these data have no `vocabulary_size` that it follows"
 
 
 class WordEncoder(Encoder):
@@ -50,13 +49,12 @@ class WordEncoder(Encoder):
     ) -> None:
         super().__init__()
         if vocabulary_size is None:
-            raise InputError(f"`vocabulary_size` {MISSING}")
+            raise missing_size("vocabulary_size", "vocabulary_size")
         if vocabulary_size <= UNKNOWN:
             raise ValueError(
                 f"`vocabulary_size` (={vocabulary_size}) must be at least 2, for padding and the unknown word"
             )
-        if output_size < 1:
-            raise ValueError(f"`output_size` (={output_size}) must be at least 1")
+        check_sizes(output_size=output_size)
         check_probability("word_dropout", word_dropout)
         self.vocabulary_size = vocabulary_size
         self.output_size = output_size

@@ -43,7 +43,7 @@ class Evaluation(NamedTuple):
         network: The network, in evaluation mode.
         data: The DataModule, already set up.
         first: The first batch.
-        batches: All batches without their inputs: targets and masks.
+        batches: All batches with targets and masks, but without the rows of their inputs, which are `(0, T, …)`.
         outputs: The network's outputs for each batch, `(B, S, K)`.
         recorded: Gates and states for the first batch, `(B, T, H)` each, named as by `seqsum.trace`, and the
             `outputs` of the recurrence. Empty if nothing was recorded.
@@ -120,10 +120,10 @@ class Shown(NamedTuple):
     Attributes:
         lines: Lines to print.
         tables: Tables to print.
-        texts: Texts to print, in colour where the terminal has colours.
         figures: Figures to save, by name.
         files: Contents of further text files, by name.
         page: Sections of `predictions.html`; empty for no page.
+        texts: Texts to print, in colour where the terminal has colours.
     """
 
     lines: Sequence[str] = ()

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
 from seqsum.data.base import Batch
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_sizes
 from seqsum.networks.free_run import free_run
 from seqsum.networks.windows import Stateful
 from seqsum.objectives.base import Objective
@@ -35,8 +35,7 @@ class NextSample(Objective):
 
     def __init__(self, horizon: int = 100) -> None:
         super().__init__()
-        if horizon < 1:
-            raise ValueError(f"`horizon` (={horizon}) must be at least 1")
+        check_sizes(horizon=horizon)
         self.horizon = horizon
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:

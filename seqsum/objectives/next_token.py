@@ -12,7 +12,7 @@ from torchmetrics import MetricCollection
 
 from seqsum.data.base import Batch, SequenceData
 from seqsum.data.pairs.translated import TranslatedTexts
-from seqsum.errors import InputError, check_choice
+from seqsum.errors import InputError, check_choice, check_sizes, missing_size
 from seqsum.figures.page import Section
 from seqsum.networks.beam_search import Found
 from seqsum.objectives.base import Objective
@@ -71,14 +71,9 @@ class NextToken(Objective):
         super().__init__()
         check_choice("bleu_tokenizer", bleu_tokenizer, Tokenizer)
         if vocabulary_size is None:
-            raise InputError(
-                "`--model.objective.vocabulary_size` must be given: these data have no `target_vocabulary_size` that "
-                "it follows"
-            )
+            raise missing_size("--model.objective.vocabulary_size", "target_vocabulary_size")
         check_probability("label_smoothing", label_smoothing)
-        for name, value in (("vocabulary_size", vocabulary_size), ("beams", beams), ("longest", longest)):
-            if value < 1:
-                raise ValueError(f"`{name}` (={value}) must be at least 1")
+        check_sizes(vocabulary_size=vocabulary_size, beams=beams, longest=longest)
         if not math.isfinite(length_power):
             raise ValueError(f"`length_power` (={length_power}) must be a number")
         self.output_size = vocabulary_size

@@ -119,7 +119,7 @@ def _draw_by_length(evaluation: Evaluation, logits: Logits) -> Figure:
 
 
 def _steps(evaluation: Evaluation) -> Tensor:
-    """Return the number of steps that the network read of each sequence, `(N,)`."""
+    """Return the number of steps that the network read of each sequence, `(N,)`; inputs are `(0, T, …)`."""
     return torch.cat(
         [
             torch.full((len(outputs),), batch.inputs.shape[1]) if batch.mask is None else batch.mask.sum(1).cpu()

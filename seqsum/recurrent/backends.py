@@ -13,8 +13,9 @@
              (`rule.py`). On a CPU, native if there is a compiler and enough steps for the size of the weights, and the
              processor doesn't multiply their type faster than float32; otherwise bptt, script or eager
 
-torch.export and torch.jit.trace record the loop of `auto` and `eager` as a loop (`export.py`). Only this module calls
-`torch.compile`, and only `scripting.py` `torch.jit.script`.
+Under torch.export, `auto` and `eager` record the loop as a loop; under torch.jit.trace, as torch's own operation where
+that computes the same, and otherwise step by step (`export.py`). Only `scripting.py` calls `torch.compile` and
+`torch.jit.script`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The loop over time for torch.export, torch.jit.trace and ONNX.
 
-Exported step by step, a loop would only fit the example's number of steps. Here it stays a loop, for any number.
+Recorded step by step, a loop fits only the example's number of steps. torch.export keeps it as a loop, for any number
+(`Scan`); torch.jit.trace records torch's own operation where that computes the same, otherwise each step, and says so
+(`JitTraced`).
 """
 
 from __future__ import annotations

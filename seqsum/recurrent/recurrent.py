@@ -169,7 +169,7 @@ class Recurrent(Opaque):
     def _run_packed(
         self, input: PackedSequence, hx: States | None, generator: Generator | None, constants: Constants | None
     ) -> tuple[PackedSequence, States]:
-        self._check_whole(input.data)
+        self._refuse_whole(input.data)
         if input.data.dim() != 2:
             raise ValueError(f"packed `input` of shape {tuple(input.data.shape)} must have two axes, (ΣT, F)")
         self._check_features(input.data)
@@ -185,25 +185,26 @@ class Recurrent(Opaque):
 
     def _run(
         self,
-        outputs: Tensor,
+        inputs: Tensor,
         hx: list[Tensor] | None,
         mask: Tensor | None,
         generator: Generator | None,
         given: GivenConstants,
     ) -> tuple[Tensor, list[Tensor]]:
         """Run all layers, time first: `(T, B, F)`, states `(L·D, B, S)` -> `(T, B, D·O)`, final states."""
-        if self.backend == "auto" and is_unrolled() and len(outputs) * len(self.cells) > MOST_COMPILED:
-            return _run_outside_unless_backend_is_eager(self, outputs, hx, mask, generator, given)
+        if self.backend == "auto" and is_unrolled() and len(inputs) * len(self.cells) > MOST_COMPILED:
+            return _run_outside_unless_backend_is_eager(self, inputs, hx, mask, generator, given)
         # A state sums over many steps and needs float32. So under autocast (`--trainer.precision=bf16-mixed`)
         # the recurrence keeps the type of its weights, while the encoder runs in the lower precision.
-        autocast = autocasts(outputs.device)
-        with torch.autocast(outputs.device.type, enabled=False) if autocast else nullcontext():
+        autocast = autocasts(inputs.device)
+        with torch.autocast(inputs.device.type, enabled=False) if autocast else nullcontext():
             if autocast:
-                dtype = self._reference(outputs).dtype
-                outputs = outputs.to(dtype)
+                dtype = self._reference(inputs).dtype
+                inputs = inputs.to(dtype)
                 hx = None if hx is None else [_cast(states, dtype) for states in hx]
                 given = [None if tensor is None else _cast(tensor, dtype) for tensor in given]
             final: list[list[Tensor]] = []
+            outputs = inputs  # of the layer before
             for layer in range(self.num_layers):
                 if layer and self.dropout and self.training:
                     outputs = outputs * dropout_mask(outputs, self.dropout, generator)
@@ -231,8 +232,8 @@ class Recurrent(Opaque):
         if state is None:
             state = [learned[index].expand(batch, -1) for learned in self.initial_state]
         state = state or cell.initial_state(batch, inputs)
-        run = partial(self._unroll, index, cell, mask, generator, given)
-        return call_with_hooks(place, cell, run, inputs, state)
+        unroll = partial(self._unroll, index, cell, mask, generator, given)
+        return call_with_hooks(place, cell, unroll, inputs, state)
 
     def _unroll(
         self,
@@ -280,7 +281,7 @@ class Recurrent(Opaque):
             raise ValueError(f"`input` (={type(input).__name__}) must be a tensor or a packed sequence")
         if input.is_nested:
             raise ValueError("`input` must be no nested tensor: pad it, and give `lengths`, or pack it")
-        self._check_whole(input)
+        self._refuse_whole(input)
         if input.dim() not in (2, 3):
             raise ValueError(
                 f"`input` of shape {tuple(input.shape)} must have three axes, or two for a single sequence, "
@@ -294,7 +295,7 @@ class Recurrent(Opaque):
         check_features("`input`", input, self.input_size)
         check_like("`input`", input, self._reference(input))
 
-    def _check_whole(self, input: Tensor) -> None:
+    def _refuse_whole(self, input: Tensor) -> None:
         """Refuse whole numbers before their shape is looked at: those of words have no features."""
         if not (input.is_floating_point() or input.is_complex()) and self._reference(input).is_floating_point():
             raise ValueError(

@@ -73,7 +73,7 @@ def leave_out(inputs: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def leave_out_rows(state: list[Tensor], used: Tensor, num_states: int) -> list[Tensor]:
-    """Set states `(B, S)` to zero in rows that are not used `(B, 1)`, at no step, for the reason above."""
+    """Set states `(B, S)` to zero in rows masked at every step: those where `used (B, 1)` is False. See `leave_out`."""
     return [tensor.masked_fill(~used, 0) for tensor in state[:num_states]] + state[num_states:]
 
 

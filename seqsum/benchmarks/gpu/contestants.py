@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from seqsum.benchmarks.precision import float32_products
+from seqsum.benchmarks.precision import Precision, float32_products
 from seqsum.benchmarks.recurrent import CELLS, TOLERANCE, Call, Shape, difference, masked, packed, timed_call
 from seqsum.benchmarks.timing import Timing, seconds_of, take_turns
 from seqsum.recurrent.cells import RecurrentCell
@@ -43,6 +43,11 @@ class Contestant(NamedTuple):
 
     what: str
     precision: str
+
+    @property
+    def products(self) -> Precision:
+        """How float32 is multiplied; other types don't care."""
+        return "tf32" if self.precision == "tf32" else "ieee"
 
     def __str__(self) -> str:
         return f"{self.what}, {self.precision}"
@@ -122,7 +127,7 @@ def _rounded(module: nn.RNNBase) -> nn.RNNBase:
 
 def run(contestant: Contestant, call: Call) -> list[Tensor]:
     """Call once, with float32 products in the contestant's precision."""
-    with float32_products("tf32" if contestant.precision == "tf32" else "ieee"):
+    with float32_products(contestant.products):
         return call()
 
 
@@ -149,5 +154,5 @@ def time_calls(
 
 
 def _time(contestant: Contestant, call: Call, device: torch.device) -> float:
-    with float32_products("tf32" if contestant.precision == "tf32" else "ieee"):
+    with float32_products(contestant.products):
         return seconds_of(call, device)

@@ -27,12 +27,12 @@ class Match:
     Attributes:
         layout: How the cell's parameters are read.
         mistakes: What is different from the reference's equations; empty if nothing is.
-        differences: The largest difference of the output and of each state.
+        differences: Of `Search.nearest`: the largest difference of the output and of each state.
     """
 
     layout: Layout
     mistakes: tuple[Mistake, ...]
-    differences: tuple[float, ...]
+    differences: tuple[float, ...] = ()
 
 
 class Search:
@@ -162,7 +162,7 @@ class Search:
             distances = torch.cdist(ours, theirs, p=float("inf"))
             for row, layout in enumerate(alike):
                 for column in (distances[row] < EXACT).nonzero().flatten().tolist():
-                    yield Match(layout, known[column], (distances[row, column].item(),))
+                    yield Match(layout, known[column])
 
     def _flat(self, results: Sequence[Tensor]) -> Tensor:
         """All that the cell itself returns, in a row."""

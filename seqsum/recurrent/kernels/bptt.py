@@ -22,6 +22,7 @@ from seqsum.recurrent.cells import PackedCell
 from seqsum.recurrent.kernels.autograd import Given, Gradients, Kernel, Results, Saved, with_zeros
 
 State = Sequence[Tensor]  # (B, S) each: the hidden state, and the LSTM's cell state
+Kept = Sequence[Tensor]  # what `Step.backward` needs of `Step.forward`
 
 
 class Derivatives(NamedTuple):
@@ -64,11 +65,11 @@ class Step(ABC):
         return hidden if self.dropout is None else hidden * self.dropout
 
     @abstractmethod
-    def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, State]:
+    def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, Kept]:
         """Run one step: `x W_ihᵀ + b (B, G·H)`, last state -> output `(B, O)`, new state, tensors for `backward`."""
 
     @abstractmethod
-    def backward(self, kept: State, last: State, d_output: Tensor, d_state: State) -> Derivatives:
+    def backward(self, kept: Kept, last: State, d_output: Tensor, d_state: State) -> Derivatives:
         """Differentiate one step, given the tensors of `forward` and the gradients of output and new state."""
 
 
