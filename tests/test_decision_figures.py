@@ -90,6 +90,13 @@ def test_settling_counts_right_and_settled_decisions():
         assert np.array_equal(line.get_xydata(), same.get_xydata()), "a sequence without steps decides nothing"
 
 
+def test_settling_takes_no_notice_of_masked_steps():
+    answers, mask = torch.tensor([[3, 5, 5, 9], [1, 1, 2, 7]]), torch.tensor([[True] * 3 + [False], [True] * 4])
+    _, settled, median = plot_settling(answers, torch.full((2, 4), 5), mask).axes[0].lines
+    assert settled.get_ydata().tolist() == [0, 50, 50, 100]
+    assert median.get_xdata()[0] == 2
+
+
 @pytest.mark.parametrize("steps", ["rows", "columns"])
 def test_states_are_sorted_by_the_last_hidden_state_and_aligned_with_the_image(steps):
     hidden = torch.tensor([[0.0, 0, 0], [0.5, -0.5, 0.9], [-0.2, 0.8, 0.1]])  # (T, H)

@@ -332,6 +332,17 @@ def test_plot_predictions_tells_right_from_wrong():
     assert axes.get_title() == "1 of 4 sums wrong (×)"
 
 
+def test_errors_and_readings_leave_masked_steps_out():
+    digits, mask = torch.tensor([[1, 2, 3], [4, 0, 6]]), torch.tensor([[True] * 3, [True, False, True]])
+    targets = running_targets(digits, "alternating")
+    predictions = targets + torch.tensor([[0.25, 0.25, 1.25], [0.25, 90, 0.25]])
+    mean, wrong = (axes.lines[0].get_ydata().tolist() for axes in plot_errors(predictions, targets, mask).axes)
+    assert (mean, wrong) == ([0.25, 0.25, 0.75], [0, 0, 50])
+    assert plot_predictions(predictions, targets, mask).axes[0].get_title() == "1 of 5 sums wrong (×)"
+    counts = count_readings(predictions, targets, "alternating", mask)
+    assert np.argwhere(counts).tolist() == [[1, 1], [2, 2], [3, 4], [4, 4], [6, 6]]
+
+
 def test_readings_are_what_each_step_added():
     digits = torch.tensor([[3, 5, 0, 9], [7, 7, 1, 2]])
     predictions = running_targets(torch.tensor([[3, 6, 0, 9], [7, 7, -1, 12]]), "alternating") + 0.2
@@ -427,7 +438,10 @@ def test_principal_components_do_not_depend_on_the_sign_of_the_states():
     seen, _ = principal_components(states, targets)
     mirrored, _ = principal_components(-states, targets)
     assert torch.allclose(seen, mirrored, atol=1e-4)
-    assert (seen[..., 0] * (targets - targets.mean())).sum() > 0
+    for batch in (10, 20, 30, 40, 50):
+        _, _, targets, states = sequences(batch, 4)
+        seen, _ = principal_components(states, targets)
+        assert (seen[..., 0] * (targets - targets.mean())).sum() > 0, "the first rises with the targets"
 
 
 def test_principal_components_of_a_single_unit():
@@ -447,6 +461,7 @@ def test_plot_number_line_colours_states_by_their_true_sum():
         assert np.allclose(dots.get_offsets(), seen[:, steps].flatten(0, 1))
         assert np.array_equal(dots.get_array(), targets[:, steps].flatten())
         assert dots.get_clim() == (-targets.abs().max(), targets.abs().max())
+    assert len(after_plus.get_paths()[0]) > len(after_minus.get_paths()[0]), "circles and squares, as the title says"
     assert np.allclose(axes.lines[0].get_xydata(), seen[0])
     assert bar.get_ylabel() == "true running sum"
 

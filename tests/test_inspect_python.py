@@ -98,6 +98,14 @@ def test_evaluate_is_of_a_network_in_evaluation(trained):
     assert evaluate(module.eval(), data) == evaluate(module.train(), data)
 
 
+def test_evaluate_weighs_a_last_batch_by_its_size(trained):
+    module, data, _ = trained
+    data.batch_size = 66
+    at_once = evaluate(module, data)
+    data.batch_size = 40  # and a batch of 26
+    assert evaluate(module, data) == pytest.approx(at_once, rel=1e-5)
+
+
 def test_report_has_metrics_and_figures(trained):
     module, data, _ = trained
     shown = report(module, data, Look(sequences=2, longest=2))

@@ -15,3 +15,9 @@ def test_all_that_was_spent_counts(monkeypatch):
     assert intervals.spent == 4
     now[0] = 120  # of which 2.5 % are less than 4
     assert intervals.due_after(1, is_last=False) == set()
+
+
+def test_what_has_an_interval_is_due_after_every_so_many_epochs():
+    intervals = Intervals({"figures": 2, "texts": 3, "histograms": 0})
+    due = [intervals.due_after(epoch, is_last=epoch == 6) for epoch in range(1, 7)]
+    assert due == [set(), {"figures"}, {"texts"}, {"figures"}, set(), {"figures", "texts"}]

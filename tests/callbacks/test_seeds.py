@@ -44,6 +44,17 @@ def test_each_step_of_each_epoch_and_process_draws_other_numbers():
     assert len(drawn) == 18
 
 
+def test_evaluations_draw_the_same_numbers_after_every_epoch():
+    drawn = set()
+    for epoch in range(3):
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        trainer = SimpleNamespace(global_rank=0, current_epoch=epoch, strategy=strategy)
+        for start in (Seeds(0).on_validation_epoch_start, Seeds(0).on_test_epoch_start):
+            start(trainer, None)
+            drawn.add(torch.rand(1).item())
+    assert len(drawn) == 1
+
+
 class Shuffled(SequenceData):
     """Data of a user's own, from an ordinary shuffling loader."""
 

@@ -144,6 +144,13 @@ def test_share_of_padding_is_that_of_the_masks(root, values, pad_to):
         assert data.padding_share(split) == pytest.approx(padded, abs=1e-12)
 
 
+@pytest.mark.parametrize("bucketing", [False, True])
+def test_reviews_are_sorted_by_length_only_if_asked_for(root, bucketing):
+    data = made(root, bucketing=bucketing)
+    data.batch_size = 2
+    assert (data.train_dataloader().sampler.pool > 1) == bucketing
+
+
 def test_without_a_mask_padding_is_a_word(root):
     batch = epoch_of(made(root, mask=False, bucketing=False))[0]
     assert batch.mask is None
@@ -164,11 +171,23 @@ def test_the_words_of_a_checkpoint_are_read_by_their_ids_there(root, tmp_path):
     trained = made(root, vocabulary_size=30)
     other = write_folder(tmp_path / "other", some_reviews(10)).parent
     data = made(other)
+    epoch_of(data)  # by its own vocabulary
     data.load_state_dict(trained.state_dict())
     texts = originals(data, "test")
     for batch in epoch_of(data, "test"):
         for row, place in enumerate(batch.rows.flatten().tolist()):
             assert batch.inputs[row][batch.mask[row]].tolist() == trained.vocabulary.encode(texts[place])
+
+
+@pytest.mark.parametrize("padding", ["after", "before"])
+def test_a_text_by_itself_is_padded_as_in_a_batch(root, padding):
+    data = made(root, padding=padding, pad_to="longest", longest=200)
+    batch = epoch_of(data, "test")[0]
+    assert not batch.mask.all(1).any()
+    for row, place in enumerate(batch.rows.flatten().tolist()):
+        alone = data.as_batch(data.text_of("test", place))
+        assert torch.equal(alone.inputs[0], batch.inputs[row])
+        assert torch.equal(alone.mask[0], batch.mask[row])
 
 
 def test_auto_is_made_up_with_a_loud_warning_when_there_are_no_real_reviews(tmp_path, monkeypatch):

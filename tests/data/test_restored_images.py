@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqsum.data import Images, RestoredImages
+from seqsum.data.counter_random import random_uniform
 from seqsum.data.damage import GREY, add_noise, holes
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.own import OwnDigits, OwnSequence
@@ -59,6 +60,14 @@ def test_holes_are_everywhere_alike():
     assert counts[:7, :7].max() < 125
 
 
+def test_damage_does_not_follow_the_warps():
+    warps = random_uniform(3, torch.arange(1_000), 2)
+    first = holes(torch.zeros(1_000, 1, 28, 28), table(1_000), 4).flatten(1).float().argmax(1)
+    noise = add_noise(torch.zeros(1_000, 1, 1, 1), table(1_000), 1.0).flatten()
+    drawn = torch.stack([*warps.T, first // 28, first % 28, noise])
+    assert drawn.corrcoef()[:2, 2:].abs().max() < 0.15
+
+
 @pytest.mark.parametrize("damage", ["none", "noise", "hole"])
 def test_inputs_are_damaged_and_targets_are_not(damage, mnist_root):
     data = make_data(mnist_root, damage=damage, augment=False, noise=0.4, hole=9)
@@ -81,10 +90,10 @@ def test_inputs_are_damaged_and_targets_are_not(damage, mnist_root):
 
 
 def test_warps_are_those_of_labelled_images_and_come_before_the_damage(mnist_root):
-    labelled = Images("mnist", str(mnist_root), elastic=1.0)
+    labelled = Images("mnist", str(mnist_root), elastic=1.0, flip=True)
     labelled.setup("fit")
     expected = labelled.as_images(labelled.gather(table(20)).inputs)
-    batch = make_data(mnist_root, damage="noise", elastic=1.0).gather(table(20))
+    batch = make_data(mnist_root, damage="noise", elastic=1.0, flip=True).gather(table(20))
     torch.testing.assert_close(batch.targets, expected.flatten(1))
 
 

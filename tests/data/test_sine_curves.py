@@ -8,7 +8,7 @@ import random
 import pytest
 import torch
 
-from seqsum.data import SineCurves
+from seqsum.data import SineCurves, sine_curves
 from seqsum.data.curve_file import read_samples
 from seqsum.data.sine_curves import draw_curves, sine
 from seqsum.errors import InputError
@@ -31,6 +31,13 @@ def test_periods_lie_between_the_two_and_phases_everywhere():
     assert abs(frequencies.mean() - (1 / 40 + 1 / 10) / 2) < 2e-3  # drawn evenly in frequency
     assert abs(curves[:, 0].mean()) < 0.1
     assert abs(curves[:, 0].square().mean() - 0.5) < 0.05
+
+
+def test_phases_do_not_depend_on_frequencies(monkeypatch):
+    monkeypatch.setattr(sine_curves, "sine", lambda frequencies, phases, _: torch.stack([frequencies, phases]))
+    drawn = draw_curves(1_000, 3, (10.0, 40.0), torch.Generator().manual_seed(0))
+    assert drawn[1].min() < 0.01 < 0.99 < drawn[1].max()
+    assert drawn.corrcoef()[0, 1].abs() < 0.1
 
 
 def test_targets_are_the_samples_one_step_later():

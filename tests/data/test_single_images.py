@@ -15,6 +15,16 @@ from tests.data.cifar_files import write_cifar, written
 from tests.data.device_only import DEVICES, DeviceOnly
 
 
+@pytest.mark.parametrize(
+    ("dataset", "digits_only"), [("mnist", True), ("emnist_digits", True), ("fashion_mnist", False), ("kmnist", False)]
+)
+def test_only_a_users_digits_are_cut_out_like_digits(monkeypatch, dataset, digits_only):
+    asked = []
+    monkeypatch.setattr("seqsum.data.images.read_images", lambda *given, **options: asked.append((given, options)))
+    Images(dataset, images="scans")._read_images()
+    assert asked == [((["scans"],), {"digits_only": digits_only})]
+
+
 @pytest.fixture(scope="module")
 def cifar_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("cifar")

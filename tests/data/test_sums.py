@@ -68,6 +68,14 @@ def test_digits_are_read_from_running_sums_that_are_a_little_off(length, operati
     assert torch.equal(read_digits(sums[0], operation), labels[0].float())
 
 
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_digits_are_read_across_masked_steps(operation):
+    mask = torch.rand(5, 9, generator=generator(1)) < 0.6
+    labels = torch.randint(0, 10, (5, 9), generator=generator()) * mask
+    sums = running_targets(labels, operation) * mask
+    assert torch.equal(read_digits(sums, operation, mask)[mask], labels[mask].float())
+
+
 def test_a_step_the_wrong_way_is_no_digit():
     assert read_digits(torch.tensor([3.0, 5, 16]), "alternating").tolist() == [3, -2, 11]
 

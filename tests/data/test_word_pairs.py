@@ -269,3 +269,9 @@ def test_it_says_what_it_reads(here):
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         of_sentences(**options)
+
+
+def test_no_words_of_a_batch_have_the_same_random_numbers():
+    data = of_sentences([" ".join(WORDS * 30)] * 3, dynamic=True)
+    words, _, numbers = data._read_words(table_of(data, [0, 1, 2], steps=928))
+    assert len(numbers[words != PADDING].unique()) == 900

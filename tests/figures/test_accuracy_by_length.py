@@ -41,6 +41,11 @@ def test_what_is_drawn_is_the_share_of_right_answers_with_its_interval():
     assert axes.get_ylim()[0] <= 100 * float(low.min())
 
 
+def test_the_line_of_all_weighs_groups_by_their_size():
+    axes = plot_accuracy_by_length(torch.tensor([5] * 30 + [9] * 90), torch.arange(120) < 30).axes[0]
+    assert "all: 25.0 %" in [line.get_label() for line in axes.lines]
+
+
 def test_a_single_sequence_is_drawn():
     figure = plot_accuracy_by_length(torch.tensor([7]), torch.tensor([False]), unit="steps")
     assert figure.axes[0].get_xlabel().startswith("steps read")

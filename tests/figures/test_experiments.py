@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from seqsum.figures.comparison import plot_comparison
+from seqsum.figures.copy_memory import plot_memory
 from seqsum.figures.error_panels import plot_error_panels
 from seqsum.figures.ladder import Rung, plot_ladder
 from seqsum.figures.learning import smooth
@@ -26,6 +27,23 @@ def test_guessing_is_drawn_as_its_error():
     axes = plot_error_panels({("a", 1, "b"): [0.9]}, "along", chance=0.1).axes[0]
     (guessing,) = [line for line in axes.get_lines() if line.get_label() == "guessing"]
     assert list(guessing.get_ydata()) == [90, 90]
+
+
+def test_lines_go_through_the_mean_errors_of_runs():
+    axes = plot_error_panels({("a", 1, "b"): [0.9, 0.7], ("a", 2, "b"): [0.5, 0.5]}, "along").axes[0]
+    means, runs = axes.get_lines()
+    assert list(means.get_ydata()) == pytest.approx([20, 50])
+    assert list(runs.get_ydata()) == pytest.approx([10, 30, 50, 50])
+
+
+def test_accuracies_of_recall_are_means_of_runs_with_their_range():
+    axes = plot_memory([1, 4], {"lstm": [[0.5, 0.75], [1.0, 1.0]]}, chance=0.125).axes[0]
+    means = next(line for line in axes.get_lines() if line.get_label() == "lstm")
+    assert means.get_xydata().tolist() == [[1, 62.5], [4, 100]]
+    assert [segment.tolist() for segment in axes.collections[0].get_segments()] == [
+        [[1, 50], [1, 75]],
+        [[4, 100], [4, 100]],
+    ]
 
 
 def test_smoothed_curves_have_no_ends_that_fall_to_zero():

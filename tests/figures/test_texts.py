@@ -86,6 +86,7 @@ def test_limit_leaves_out_a_few_extreme_words_and_stays_above_the_least():
         return ReadText(["a"] * len(changes), changes, [0.5] * len(changes), [True] * len(changes))
 
     assert limit_of([read(*[1.0] * 60), read(*[-1.0] * 60), read(50.0)]) == 1
+    assert limit_of([read(*range(101))]) == pytest.approx(98)
     assert limit_of([read(0.01, -0.02)]) == LEAST
     assert limit_of([]) == LEAST
     assert limit_of([read(math.nan, -3.0)]) == 3

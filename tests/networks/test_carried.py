@@ -67,10 +67,26 @@ def test_nothing_is_differentiated_before_the_sequence():
     torch.testing.assert_close(found, expected)
 
 
+def test_other_sequences_come_before_each_in_another_order_each_time():
+    network, batch, read = SequenceNetwork(Flatten(1), Counter(), nn.Identity(), carry=4).train(), batch_of(), []
+    network.recurrence.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    for seed in range(20):
+        torch.manual_seed(seed)
+        read.clear()
+        network(batch)
+        *before, last = read
+        assert torch.equal(last, batch.inputs)
+        for features in before:
+            assert not torch.equal(features, batch.inputs)
+            assert torch.equal(features.sum(1).sort(0).values, batch.inputs.sum(1).sort(0).values)
+        assert len({tuple(features.flatten().tolist()) for features in before}) == len(before)
+
+
 def test_evaluation_starts_from_the_initial_state():
-    network = SequenceNetwork(Flatten(1), Counter(), nn.Identity(), carry=20).eval()
-    network(batch_of())
-    assert network.recurrence.steps == [0]
+    network, batch = SequenceNetwork(Flatten(1), Counter(), nn.Identity(), carry=20).eval(), batch_of()
+    for _ in range(10):  # in training half of them would
+        network(batch)
+    assert network.recurrence.steps == [0] * 10
 
 
 def test_sequences_of_unequal_length_are_refused():

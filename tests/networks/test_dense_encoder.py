@@ -90,6 +90,8 @@ def test_its_ending_is_that_of_the_other_encoder():
     frozen = DenseEncoder(frozen=True).train()
     assert not frozen.training
     assert not any(weight.requires_grad for weight in frozen.parameters())
+    *_, norm, activation, _, _, _, _ = DenseEncoder((3, 3), growth=4).layers  # of the last block's maps
+    assert (norm.num_features, type(activation)) == (10 + 12, nn.ReLU)
     kinds = [type(layer) for layer in DenseEncoder().layers[-4:]]
     assert kinds == [type(layer) for layer in ConvEncoder().layers[-4:]]
 

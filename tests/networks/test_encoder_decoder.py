@@ -249,3 +249,39 @@ def test_the_result_is_the_same_each_time():
     assert all(torch.equal(found.tokens, first.tokens) for found in others)
     network.train()  # in training, dropout makes each one another
     assert len({tuple(network.write(batch, longest=8).tokens.flatten().tolist()) for _ in range(10)}) > 1
+
+
+def test_dropout_is_of_words_read_of_words_written_and_of_results():
+    network, batch = make_network(dropout=0.5), make_batch((5, 5, 5), (6, 6, 6))
+    with torch.no_grad():
+        network.vectors[:EMBEDDED] = torch.eye(EMBEDDED)  # so the first logits are the results
+        network.bias.zero_()
+    read, written = [], []
+    network.reader.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    network.result.register_forward_pre_hook(lambda _, given: written.append(given[0][..., -EMBEDDED:]))
+    results = [batch.pair(network.train(mode)(batch))[0][..., :EMBEDDED] for mode in (False, True)]
+    for whole, dropped in (read, written, results):
+        share = (dropped[whole != 0] == 0).double().mean()
+        assert 0.25 < share < 0.75
+
+
+@pytest.mark.parametrize(("attends", "later"), [("each_step", 2), ("after", 1)])
+def test_attention_is_that_of_the_step_before_its_word_is_known(attends, later):
+    network, batch = make_network(attends=attends), make_batch()
+    before = network.attention(batch)
+    for t in range(4):
+        targets = batch.targets.clone()
+        targets[:, t] = (targets[:, t] + 1) % TARGET
+        changed = (network.attention(batch._replace(targets=targets)) != before).any(-1)  # (B, T)
+        assert not changed[:, : t + later].any()
+        assert changed[:, t + later].all()
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_torchs_own_cells_predict_the_same(cell):
+    networks = []
+    for name in (cell, f"torch_{cell}"):
+        torch.manual_seed(0)
+        networks.append(EncoderDecoder(SOURCE, TARGET, name, HIDDEN, EMBEDDED).eval())
+    own, torchs = (network(make_batch()) for network in networks)
+    torch.testing.assert_close(own, torchs)

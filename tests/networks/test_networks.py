@@ -7,6 +7,8 @@ from torch.nn import functional as F
 
 from seqsum import GRU, Recurrent
 from seqsum.data.base import unlabelled
+from seqsum.data.counter_random import random_uniform
+from seqsum.data.warps import AFFINE_NUMBERS, random_affine, warp
 from seqsum.errors import InputError
 from seqsum.networks import (
     ConvEncoder,
@@ -34,6 +36,15 @@ def test_time_distributed_equals_a_loop_over_time():
     inputs = torch.randn(3, 5, 1, 28, 28)
     expected = torch.stack([encoder(inputs[:, t]) for t in range(5)], dim=1)
     torch.testing.assert_close(TimeDistributed(encoder)(inputs), expected)
+
+
+def test_steps_are_normalised_without_the_masked_ones():
+    torch.manual_seed(0)
+    encoder = ConvEncoder(channels=(2, 3), output_size=4, activation="logits").train()
+    inputs, mask = torch.randn(3, 5, 1, 28, 28), torch.rand(3, 5) < 0.5
+    features = TimeDistributed(encoder)(inputs, mask)
+    torch.testing.assert_close(features[mask], encoder(inputs[mask]))
+    assert features.isfinite().all()
 
 
 @pytest.mark.parametrize("image_size", [28, 32, 21])
@@ -396,6 +407,17 @@ def test_views_are_averaged_before_the_choice_and_only_in_evaluation():
     expected = once.train()(images)
     torch.manual_seed(1)
     assert torch.equal(often.train()(images), expected)
+
+
+def test_the_first_view_is_the_image_and_others_are_warped_by_half_of_the_trainings_warps():
+    torch.manual_seed(0)
+    encoder, images, seen = ConvEncoder((4,), views=3).eval(), torch.rand(5, 1, 28, 28), []
+    encoder.layers[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    encoder(images)
+    numbers = random_uniform(0, torch.arange(2), AFFINE_NUMBERS)
+    halves = random_affine(numbers, rotation=7.5, scale=0.06, shear=0.1, shift=1.0)
+    warped = [warp(images, affine.expand(5, 2, 3), outside="border") for affine in halves]
+    torch.testing.assert_close(seen, [images, *warped])
 
 
 def test_a_frozen_encoder_looks_once_while_the_rest_learns():

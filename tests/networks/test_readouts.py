@@ -119,6 +119,13 @@ def test_mean_probabilities_of_extreme_logits_stay_finite(size):
     assert logits.grad[0, :, 0].tolist() == pytest.approx([1, 0])
 
 
+def test_mean_probabilities_of_16_bits_are_computed_in_32():
+    states, mask = draw(0)
+    logits = states.bfloat16()
+    found = make_readout("mean_probabilities")(logits, mask, nn.Identity())
+    torch.testing.assert_close(found, make_readout("mean_probabilities")(logits.float(), mask, nn.Identity()))
+
+
 def test_unknown_readout_is_refused():
     with pytest.raises(ValueError, match=r"`readout` \(='first'\) must be one of 'every', 'last', .*, 'mean_max'"):
         build_network(3, encoder=Flatten(2), readout="first")

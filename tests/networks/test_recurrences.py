@@ -41,6 +41,19 @@ def test_both_directions_of_torch_take_masks_as_ours_do(ours, theirs, seed):
     assert all(gradient.isfinite().all() for gradient in gradients), "an empty sequence may hold NaN"
 
 
+def test_an_lstm_gives_its_cell_state_without_a_bound_unless_told_otherwise():
+    torch.manual_seed(0)
+    layers = {given: build_recurrence("lstm", 3, 4, output_activation=given) for given in (None, "identity", "tanh")}
+    for other in layers.values():
+        other.load_state_dict(layers[None].state_dict())
+    outputs = {
+        given: layer(torch.ones(1, 100, 3), (torch.ones(1, 1, 4), 9 * torch.ones(1, 1, 4)))[0]
+        for given, layer in layers.items()
+    }
+    assert torch.equal(outputs[None], outputs["identity"])
+    assert outputs[None].max() > 1 > outputs["tanh"].max()
+
+
 @pytest.mark.parametrize("cell", [cell for pair in PAIRS for cell in pair])
 @pytest.mark.parametrize("initial_state", [0.5, "random"])
 def test_every_direction_starts_from_a_state_of_its_own(cell, initial_state):

@@ -66,6 +66,13 @@ def test_words_are_matched_by_text_and_the_others_start_at_random(here, kind, na
     assert not encoder.weight.any(), "a second training goes on from the first"
 
 
+def test_ids_without_a_word_come_after_those_with_one(here):
+    vectors = write("words.ckpt", vectors=torch.arange(45.0).view(9, 5))  # for three ids more than words
+    encoder = Embed(8, 5, vectors="words.ckpt")
+    encoder.begin(data_of("cats", "snow"))
+    torch.testing.assert_close(encoder.weight[2:4], vectors[[3, 5]] * 0.1 / vectors[[3, 5]].std())
+
+
 def test_a_training_says_how_many_words_start_and_its_checkpoint_needs_no_other(here, capfd):
     main([*WORDS, *SHORT])
     start = here / "logs/words-made/version_0/checkpoints/best.ckpt"

@@ -118,3 +118,8 @@ def test_extreme_sigmoid_outputs_have_finite_losses():
 def test_a_sigmoid_tells_only_two_classes_apart():
     with pytest.raises(ValueError, match=r"`sigmoid` \(=true\) needs `num_classes` \(=3\) to be 2"):
         Classification(3, sigmoid=True)
+
+
+def test_probabilities_of_16_bits_are_computed_in_32():
+    logits = outputs().bfloat16()
+    torch.testing.assert_close(Classification(3).probabilities(logits), logits.float().softmax(-1))

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from seqsum.objectives import Evaluation, Objective, Prediction
+from seqsum.data.base import Batch, unlabelled
+from seqsum.networks import Flatten, SequenceNetwork
+from seqsum.objectives import Evaluation, Objective, Prediction, base
+from seqsum.recurrent import GRU
+from tests.drawn import draw_nothing
 from tests.objectives.batches import labelled
 
 OF_THREE, OF_TWO = torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.tensor([[7, 8]])
@@ -44,3 +49,14 @@ def test_each_sequence_of_a_prediction_has_answers_at_its_own_steps():
         ("Sequence 2", [("1", "2.5")]),
         ("Sequence 3", [("1", "3.5"), ("2", "4")]),
     ]
+
+
+def test_gates_are_those_of_the_valid_steps_of_the_first_sequence_that_has_one(monkeypatch):
+    draw_nothing(monkeypatch, base, "plot_gates")
+    torch.manual_seed(0)
+    network = SequenceNetwork(Flatten(2), GRU(2, 3, batch_first=True), nn.Linear(3, 1)).eval()
+    mask = torch.tensor([[False] * 5, [False, True, False, True, True], [True] * 5])
+    batch = Batch(torch.randn(3, 5, 2), torch.zeros(3, 5), mask)
+    (section,) = base.inside(Evaluation("test", network, None, batch, [batch], []))
+    alone, _ = network.recur(network.features(unlabelled(batch.inputs[1:2, mask[1]])))
+    torch.testing.assert_close(section.figure.given.gates["hidden"], alone[0])

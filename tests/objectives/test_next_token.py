@@ -18,6 +18,7 @@ from seqsum.data.text import END
 from seqsum.errors import InputError
 from seqsum.figures.attention import Attended, plot_attention
 from seqsum.networks import EncoderDecoder, StepNetwork
+from seqsum.networks.beam_search import Found
 from seqsum.objectives import Evaluation, Look, NextToken, Prediction, next_token_shown
 from seqsum.objectives.bleu import CorpusBleu, Tokenizer, signature
 from seqsum.objectives.mistakes import rows_of
@@ -71,6 +72,31 @@ def test_perplexity_of_guessing_is_the_number_of_tokens():
     assert float(metrics.compute()["perplexity"]) == pytest.approx(V)
 
 
+@pytest.mark.parametrize("masked", [-1, V, -100])
+def test_perplexity_takes_any_masked_targets_and_16_bits(masked):
+    outputs, targets, mask = map(torch.from_numpy, make_batch(3, 5, seed=1))
+    found = []
+    for logits, hidden in ((outputs.bfloat16().float(), 0), (outputs.bfloat16(), masked)):
+        metrics = NextToken(V).metrics()
+        metrics.update(logits, targets.masked_fill(~mask, hidden), mask)
+        found.append(metrics.compute())
+    assert found[0] == found[1]
+
+
+def test_sentences_are_written_as_the_objective_is_set():
+    asked = []
+
+    class Asked(nn.Module):
+        def write(self, batch, **options):
+            asked.append(options)
+            return Found(torch.tensor([[END]]), torch.zeros(1), torch.tensor([True]))
+
+    batch = Batch(torch.zeros(1, 2, dtype=torch.int64), torch.zeros(1, 2, dtype=torch.int64))
+    tokens = NextToken(V, beams=3, length_power=0.5, longest=9).predict(Asked(), batch)
+    assert tokens.tolist() == [[END]]
+    assert asked == [{"beams": 3, "length_power": 0.5, "longest": 9}]
+
+
 @pytest.fixture(scope="module")
 def data():
     data = Translation("made", batch_size=16)
@@ -115,6 +141,18 @@ def test_bleu_is_that_of_sacrebleu_over_the_whole_split(data, tokenizer):
     metric.reset()
     metric.update(torch.full((len(batch.inputs), 1), END), batch)
     assert float(metric.compute()) == 0.0  # nothing written
+
+
+def test_bleu_without_four_right_words_in_a_row_is_that_of_sacrebleu(data):
+    (batch, *_), metric = batches(data), CorpusBleu(data)
+    references = [data.pair_of("test", row).target for row in batch.rows.flatten().tolist()]
+    odd = [data.vocabularies.target.encode(text)[::2] for text in references]
+    answers = torch.tensor([ids + [END] * (20 - len(ids)) for ids in odd])
+    metric.update(answers, batch)
+    found = [data.vocabularies.target.decode(ids) for ids in odd]
+    expected = sacrebleu.corpus_bleu(found, [references])
+    assert expected.counts[-1] == 0 < expected.score
+    assert float(metric.compute()) == pytest.approx(expected.score, rel=1e-5)
 
 
 def test_processes_compare_their_own_rows(data, monkeypatch):

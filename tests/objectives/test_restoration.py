@@ -14,7 +14,8 @@ from seqsum.data.base import Batch
 from seqsum.data.index_tables import IndexBatch
 from seqsum.figures.restored import plot_restored
 from seqsum.networks import Autoencoder, ConvEncoder
-from seqsum.objectives import Evaluation, Look, Prediction, Restoration
+from seqsum.objectives import Evaluation, Look, Prediction, Restoration, restoration_shown
+from tests.drawn import draw_nothing
 
 EPS = 1e-12
 
@@ -154,3 +155,14 @@ def test_a_users_images_are_damaged_restored_and_scored(mnist_root, network, tmp
             torch.testing.assert_close(row, pixels[few].view_as(row), check_dtype=False)
     assert list(shown.figures) == ["own_restored_1", "own_restored_2"]
     assert {section.title for section in shown.page} == {"Your images, restored"}
+
+
+def test_images_stand_above_what_was_made_of_them(monkeypatch, network):
+    draw_nothing(monkeypatch, restoration_shown, "plot_restored")
+    data, pixels = RestoredImages(dataset="mnist"), torch.rand(2, 5, 784)
+    batches = [Batch(data._as_inputs(of.view(5, 1, 28, 28)), of) for of in pixels]
+    outputs = [10 * of.unsqueeze(2) for of in pixels]
+    evaluation = Evaluation("test", network, data, batches[0], batches, outputs)
+    rows = Restoration("squared_error").figures(evaluation)["restored"].given.images
+    torch.testing.assert_close(rows["read"], pixels[0].view(5, 1, 28, 28))
+    assert torch.equal(rows["restored"], 10 * pixels[0].view(5, 1, 28, 28))

@@ -41,6 +41,17 @@ def test_masked_steps_count_for_nothing():
     assert objective.loss(OUTPUTS[:0, :, None], labelled(TARGETS[:0])).item() == 0  # a process without rows
 
 
+def test_increments_skip_masked_steps():
+    objective = RunningSum(beta=0, increment_weight=0.5)
+    mask = torch.tensor([[True, False, True], [False, True, True]])
+    both = objective.loss(OUTPUTS[..., None], labelled(TARGETS, mask))
+    of_each = [
+        objective.loss(sums[valid][None, :, None], labelled(targets[valid][None]))
+        for sums, targets, valid in zip(OUTPUTS, TARGETS, mask, strict=True)
+    ]
+    assert both.item() == pytest.approx(sum(of_each).item() / 2)
+
+
 def test_metrics_by_hand():
     metrics = RunningSum().metrics()
     metrics.update(OUTPUTS[..., None], TARGETS)  # right: yes yes no, yes no yes

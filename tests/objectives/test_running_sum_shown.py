@@ -175,6 +175,15 @@ def test_a_users_digits_have_their_signs_sums_files_and_gates(network):
         assert gates.order.tolist() == [[1, 0], [0, 1]][place], "its sums rise, or fall"
 
 
+def test_a_users_digits_are_read_by_the_signs_of_the_data(network):
+    data = DigitSums(operation="sum")
+    data.own = OwnDigits([OwnSequence(IMAGES[:3], ["a.png", "b.png", "c.png"])], [], [])
+    shown = RunningSum().show(Prediction(network, data, data.own_batches(), [torch.tensor([[3.0, 5, 11]])]))
+    (table,), readings = shown.tables, shown.page[0].table
+    assert [row[1:4] for row in table.rows] == [("+", "3", "3"), ("+", "2", "5"), ("+", "6", "11")]
+    assert [row[2:4] for row in readings.rows] == [("3", "3"), ("2", "5"), ("6", "11")]
+
+
 class Shares(ImageEncoder):
     """An image's first pixel says how many hundredths it has of the second code; the rest is of the third."""
 

@@ -69,7 +69,8 @@ def test_predict_in_python_and_inspect_show_the_same(trained, here, capfd):
     path = trained[0] / "checkpoints/best.ckpt"
     module, data, _ = load(path)
     shown = predict(module, data, texts="The plot is wonderful")
-    assert [row[0] for row in shown.tables[0].rows] == ["“The plot is wonderful”"]
+    ((text, *_, unknown),) = shown.tables[0].rows
+    assert (text, unknown) == ("“The plot is wonderful”", "1")  # by the vocabulary of the checkpoint
     assert "wonderful</span>" in shown._repr_html_()
     inspect([str(path), "--texts", "The plot is wonderful", "--output=mine"])
     assert shown.page[1].html in (here / "mine/index.html").read_text()

@@ -142,6 +142,11 @@ def test_accuracy_of_the_full_softmax_is_the_share_of_right_words_above_all_othe
     assert metrics.compute()["accuracy"].item() == pytest.approx(1 / 3)
 
 
+def test_no_word_comes_first_while_all_score_the_same():
+    batch = Batch(torch.ones(2, 1), torch.tensor([[2, 3], [4, 5]]), None, None, None, torch.tensor([[6, 7]]))
+    assert WordPrediction().answers(torch.zeros(2, 4), batch).tolist() == [[0, 0], [0, 0]]
+
+
 def test_the_weight_is_checked():
     with pytest.raises(ValueError, match=r"`negatives` \(=0\) must be above 0"):
         WordPrediction(0)

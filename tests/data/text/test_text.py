@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from seqsum.data.index_tables import IndexBatch
 from seqsum.data.text import END, PADDING, START, UNKNOWN, Ragged, Vocabulary, decode, tokenize
 from seqsum.data.text.own import OwnText, read_texts
+from seqsum.data.text.pieces import Pieces
 from seqsum.data.text.ragged import pad
 from seqsum.data.text.tokens import NotTextError
 from seqsum.data.text.vocabulary import WRITTEN
@@ -213,6 +215,20 @@ def test_a_translation_gives_the_same_words_the_ids_of_another_vocabulary():
         expected = [second.encode([word])[0] if word in first.ids else UNKNOWN for word in text]
         assert ids == expected
         assert first.translation(second)[PADDING] == PADDING
+
+
+def test_random_pieces_start_at_all_places_alike():
+    starts = 10 * torch.arange(4_000)
+    batch = IndexBatch("train", torch.arange(4_000).unsqueeze(1), seed=3)
+    found, lengths = Pieces(None, "keep_end", 5).cut(starts, torch.full((4_000,), 9), batch)
+    assert lengths.unique().tolist() == [5]
+    counts = torch.bincount(found - starts)
+    assert len(counts) == 5
+    assert 700 < counts.min() <= counts.max() < 900
+
+
+def test_texts_up_to_the_longest_are_kept():
+    assert Pieces(4, "drop", None).keeps(torch.tensor([3, 4, 5])).tolist() == [True, True, False]
 
 
 def draw_ragged(generator: torch.Generator) -> tuple[Ragged, list[list[int]]]:
