@@ -10,6 +10,7 @@ from seqsum import trace
 from seqsum.data.base import Batch, unlabelled
 from seqsum.networks import Embed, Flatten, ReadoutName, SequenceNetwork, build_network, make_readout
 from seqsum.objectives import Classification
+from tests.covering import covering
 
 NAMES = get_args(ReadoutName)
 ONE = NAMES[1:]  # an output for each sequence
@@ -59,10 +60,7 @@ def slow(name, states, mask, head, directions=1):
     return torch.stack(found).unsqueeze(1)
 
 
-@pytest.mark.parametrize("name", ONE)
-@pytest.mark.parametrize("directions", [1, 2])
-@pytest.mark.parametrize("output_size", [1, 3])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("name", "directions", "output_size", "seed"), covering(ONE, (1, 2), (1, 3), range(4)))
 def test_readouts_equal_a_loop_over_the_valid_steps(name, directions, output_size, seed):
     states, mask = draw(seed)
     head = make_head(name, 4, output_size)
@@ -79,8 +77,7 @@ def test_readouts_equal_a_loop_over_the_valid_steps(name, directions, output_siz
     torch.testing.assert_close(readout(states, None, head), slow(name, states, complete, head, directions))
 
 
-@pytest.mark.parametrize("name", ONE)
-@pytest.mark.parametrize("nonsense", [torch.nan, torch.inf, -torch.inf, 1e300])
+@pytest.mark.parametrize(("name", "nonsense"), covering(ONE, (torch.nan, torch.inf, -torch.inf, 1e300)))
 def test_masked_steps_take_no_part(name, nonsense):
     states, mask = draw(0)
     head = make_head(name, 4)
