@@ -89,7 +89,7 @@ def make_contestants(mode: Mode, arguments: argparse.Namespace, device: torch.de
         SOFTMAX: ours(full, take_tables(full, -(-arguments.reviews // FEW)), arguments, device),
     }
     if find_spec("gensim") is None:
-        print("Without gensim, which is not installed: pip install 'seqsum[gensim]'")
+        print("Without gensim, which is not installed: pip install gensim")
         return contestants
     return contestants | {"gensim": gensim_on(data, tables, arguments)}
 

@@ -39,7 +39,7 @@ class Said(NamedTuple):
 
 
 class Diagnosis(Callback):
-    """Report each fault once, with the step and the layer; `findings.py` lists the faults.
+    """Report each fault once for each layer, with the step; `findings.py` lists the faults.
 
     The callback observes the training step through hooks, then runs the recurrence, not the encoder, once more for its
     gates and its gradients over time. It changes no weight and draws no random number, so the training stays the same

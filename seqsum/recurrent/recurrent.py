@@ -52,7 +52,7 @@ class Recurrent(Opaque):
 
     Args:
         cell: Forward cell of the first layer. The other cells are made by its `like`, with the same
-            arguments and fresh weights.
+            arguments and fresh weights; modules and parameters among the arguments are copied with their values.
         num_layers: Number of layers, `L`; each reads the outputs of the one below.
         batch_first: Whether inputs and outputs are `(B, T, …)` rather than `(T, B, …)`.
         dropout: Probability, in training, of dropping an output of any layer except the last.

@@ -105,7 +105,5 @@ def _sentencepiece() -> Any:
     try:
         import sentencepiece
     except ImportError as error:
-        raise InputError(
-            "`--data.tokens` (=subwords) needs sentencepiece: pip install sentencepiece, or seqsum[subwords]"
-        ) from error
+        raise InputError("`--data.tokens` (=subwords) needs sentencepiece: pip install sentencepiece") from error
     return sentencepiece
