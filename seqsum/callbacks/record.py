@@ -70,8 +70,11 @@ def charts(module: SequenceModule) -> dict[str, dict[str, list[Any]]]:
     return {"metrics by step": {name: ["Multiline", [f"val_by_step/{name}_t.*"]] for name in names}}
 
 
-class _OnInputs(nn.Module):
-    """Wrap a network so that it takes only the inputs tensor of a batch: a trace accepts nothing but tensors."""
+class Network(nn.Module):
+    """Wrap a network so that it takes only the inputs tensor of a batch: a trace accepts nothing but tensors.
+
+    The outermost box of the graph has this class's name.
+    """
 
     def __init__(self, network: nn.Module, batch: Batch) -> None:
         super().__init__()
@@ -88,7 +91,7 @@ def add_graph(writer: SummaryWriter, network: nn.Module, batch: Batch) -> None:
     inputs = torch.zeros_like(batch.inputs)  # masked inputs may be NaN
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            shown = _OnInputs(copy.deepcopy(network).eval(), batch)
+            shown = Network(copy.deepcopy(network).eval(), batch)
             for part in shown.modules():
                 if isinstance(part, Recurrent):
                     part.backend = "eager"  # show the plain loop, not a compiled one

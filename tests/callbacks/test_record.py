@@ -66,6 +66,7 @@ def test_graph_shows_the_parts_of_the_network(run):
         "Linear[head]",
     ):
         assert any(part in name for name in names), part
+    assert {name.split("/")[0] for name in names} == {"input", "Network", "output"}, "what one sees at first"
 
 
 def make_network(cell="lstm", backend="auto"):
