@@ -18,6 +18,7 @@ from seqsum.networks import ConvEncoder, Flatten
 from seqsum.objectives import RunningSum
 from seqsum.objectives.base import update_metrics
 from seqsum.objectives.metrics import StepMean
+from seqsum.optimization import _steps_to_come, check_length
 
 
 def make_module(**arguments):
@@ -116,6 +117,21 @@ def test_a_second_fit_ends_at_the_end_of_its_schedule(tmp_path, mnist_root, batc
     assert limits == {"max_epochs": 1} or trainer.global_step - (0 if goes_on else before) == total
 
 
+@pytest.mark.parametrize(("accumulate", "steps"), [(1, 10), (2, 6), (5, 2), (9, 2)])
+def test_the_steps_of_a_second_fit_end_with_each_epoch(accumulate, steps):
+    """Of three epochs of five batches two are to come; the last step of an epoch may have fewer batches."""
+    to_come = {"max_steps": -1, "max_epochs": 3, "current_epoch": 1, "num_training_batches": 5}
+    before = {"estimated_stepping_batches": 99, "ckpt_path": None, "global_step": 7}
+    assert _steps_to_come(SimpleNamespace(**to_come, **before, accumulate_grad_batches=accumulate)) == steps
+
+
+def test_a_training_may_go_on_from_the_end_of_its_schedule_and_not_from_beyond():
+    check_length(SimpleNamespace(last_epoch=5, total_steps=5))
+    check_length(SimpleNamespace(last_epoch=5))
+    with pytest.raises(InputError, match="the checkpoint is of step 6, and this training would end after 5"):
+        check_length(SimpleNamespace(last_epoch=6, total_steps=5))
+
+
 def test_weight_decay_spares_vectors():
     module = make_module(weight_decay=0.3, schedule="constant")
     decayed, spared = module.configure_optimizers()["optimizer"].param_groups
@@ -204,6 +220,29 @@ def test_loss_and_metrics_take_a_mask():
     module.log = module.log_dict = lambda *_, **__: None
     module.test_step(batch, 0)
     assert module.test_metrics["exact_step"].count.tolist() == [2, 2, 1]
+    assert module.training_loss(batch)[1] == 5
+
+
+@pytest.mark.parametrize("stage", ["train", "val", "test"])
+def test_the_loss_of_an_epoch_is_the_mean_over_all_steps_that_are_scored(stage):
+    module, losses = make_module(objective=RunningSum(beta=math.inf)).eval(), []
+    for scored in (1, 6):
+        batch = Batch(
+            torch.randn(2, 3, 1, 28, 28), torch.randint(9, (2, 3)).float(), torch.arange(6).view(2, 3) < scored
+        )
+        losses.append(scored * module._shared_step(batch, stage)[0].item())
+    assert getattr(module, f"{stage}_loss").compute().item() == pytest.approx(sum(losses) / 7)
+
+
+def test_loggers_are_due_after_every_nth_step():
+    module = make_module()
+    module._trainer = SimpleNamespace(log_every_n_steps=3, global_step=0)
+    due = []
+    for module._trainer.global_step in range(7):
+        due.append(module.logs_this_step)
+    assert due == [False, False, True, False, False, True, False]
+    module._trainer.log_every_n_steps = 0
+    assert not module.logs_this_step
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")

@@ -163,6 +163,8 @@ def test_a_schedule_of_ones_own_may_say_when_it_changes():
     assert planned(lambda optimizer: EveryStep(optimizer, 2))["interval"] == "step"
     made = planned(lambda optimizer: {"scheduler": StepLR(optimizer, 2), "interval": "step"})
     assert made["interval"] == "step"
+    made = planned(lambda optimizer: {"scheduler": CyclicLR(optimizer, 0.1, 0.2), "interval": "epoch"})
+    assert made["interval"] == "epoch"
 
 
 @pytest.mark.parametrize(("mode", "watched"), [("min", "val/loss"), ("max", "val/exact_step")])

@@ -119,3 +119,8 @@ def test_learned_states_are_a_variant(like):
     result = report.find("begins_alike")
     assert report.passed
     assert (result.status, result.message) == ("noted", "sequences begin from learned states")
+
+
+def test_a_cell_that_is_held_against_none_may_begin_from_other_numbers():
+    result = judge(lambda cell, x: torch.ones(len(x), cell.hidden_size), like=None).find("begins_alike")
+    assert (result.status, result.message) == ("noted", "a sequence begins from other numbers than zero")

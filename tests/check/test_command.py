@@ -10,7 +10,8 @@ import pytest
 
 import seqsum
 from seqsum.check.__main__ import main
-from seqsum.check.grading import find_submissions, grade, make_table
+from seqsum.check.grading import find_submissions, grade, make_table, read_grade
+from seqsum.check.isolated import Ended
 from tests.check.conftest import SUBMISSIONS
 
 
@@ -276,3 +277,21 @@ def test_a_timeout_is_a_number_above_0(seconds, capsys):
         main([str(Path(__file__).parent / "submissions"), f"--timeout={seconds}"])
     assert exit_.value.code == 2
     assert "argument --timeout: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("made", "verdict"), [(1, ""), (2, "a variant"), (3, "a wrong gradient"), (4, "a wrong gradient")]
+)
+def test_a_row_says_what_failed_first_or_else_what_is_noted_of_the_equations(made, verdict):
+    results = [
+        {"check": check, "status": status, "message": message}
+        for check, status, message in (
+            ("compiles", "noted", "it runs as Python"),
+            ("equations", "noted", "a variant"),
+            ("gradients_right", "failed", "a wrong gradient"),
+            ("masks", "failed", "a wrong mask"),
+        )
+    ][:made]
+    report = {"passed": made < 3, "results": results}
+    found = read_grade(Path("cell.py"), Ended(0, json.dumps(report), ""), 9)
+    assert (found.passed, found.verdict, found.count("failed")) == (made < 3, verdict, max(made - 2, 0))

@@ -523,3 +523,102 @@ def test_dropout_in_training_is_no_fault():
             return super().forward(dropped, hidden)
 
     assert check_cell(Own, like="rnn").passed
+
+
+class Scaled(styles.OneMatrixRNN):
+    """With one more parameter."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.scale = nn.Parameter(torch.ones(hidden_size))
+
+
+class Cancelled(Scaled):
+    def forward(self, input, hidden):
+        new = torch.tanh(self.i2h(torch.cat((input, hidden), 1))) + 0 * self.scale
+        return new, new
+
+
+class OfTheFirstStep(Scaled):
+    def forward(self, input, hidden):
+        begins = (hidden == 0).all(1, keepdim=True)
+        new = torch.tanh(self.i2h(torch.cat((input, hidden), 1)) + torch.where(begins, self.scale, 0))
+        return new, new
+
+
+@pytest.mark.parametrize(("kind", "status"), [(Scaled, "failed"), (Cancelled, "failed"), (OfTheFirstStep, "passed")])
+def test_a_parameter_is_used_if_it_changes_anything_from_any_state(kind, status):
+    report = check_cell(kind)
+    assert report.find("parameters_used").status == status
+    assert report.find("gradients_right").status == "passed", "that of a parameter that is not used is zero"
+
+
+def test_one_entry_of_a_gradient_that_is_wrong_is_found():
+    class LastDoubled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return torch.cat([gradient[:, :-1], 2 * gradient[:, -1:]], 1)
+
+    class Own(styles.OneMatrixRNN):
+        def forward(self, input, hidden):
+            return super().forward(LastDoubled.apply(input), hidden)
+
+    result = check_cell(Own, like="rnn").find("gradients_right")
+    assert result.status == "failed"
+    assert "at input[0, 6], by differences" in result.expected
+
+
+def test_second_derivatives_that_are_wrong_are_noted():
+    class Detached(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.tanh()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * (1 - ctx.saved_tensors[0].detach().tanh() ** 2)
+
+    class Own(styles.OneMatrixRNN):
+        def forward(self, input, hidden):
+            new = Detached.apply(self.i2h(torch.cat((input, hidden), 1)))
+            return new, new
+
+    result = check_cell(Own, like="rnn").find("second_derivatives")
+    assert (result.status, result.message) == ("noted", "second derivatives are wrong")
+
+
+class Summing(seqsum.RecurrentCell):
+    """A state that only its own next value reads."""
+
+    state_names = ("hidden", "total")
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size, state_size=[hidden_size, hidden_size])
+        self.read = nn.Linear(input_size, hidden_size)
+        self.keep = nn.Linear(hidden_size, hidden_size)
+
+    def project(self, input):
+        return self.read(input)
+
+    def step(self, projected, state):
+        hidden = torch.tanh(projected + self.keep(state[0]))
+        return hidden, [hidden, state[1] + hidden]
+
+
+def test_a_state_may_be_read_by_itself_alone():
+    assert check_cell(Summing).find("state_used").status == "passed"
+
+
+def test_an_input_that_is_projected_otherwise_without_time_is_found():
+    class Own(Summing):
+        def project(self, input):
+            return self.read(input) * (1 if input.dim() == 3 else 2)
+
+    result = check_cell(Own).find("project_alone")
+    assert result.status == "failed"
+    assert "for all steps at once" in result.message

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from seqsum import check_cell
-from seqsum.check import learning, speed
+from seqsum import LSTMCell, RecurrentCell, check_cell
+from seqsum.check import Fault, learning, speed
+from seqsum.check.making import make_subject
 from tests.check import styles
 
 CELL = "c_new = f * c + i * g"
@@ -58,6 +59,56 @@ def test_additions_are_those_of_the_two_marked_numbers():
         marked = inputs[inputs[:, row, 1] == 1, row, 0]
         torch.testing.assert_close(marked.sum(), sums[row])
     assert inputs[..., 2].abs().max() == 0
+
+
+def test_a_guess_is_off_by_the_variance_of_the_sums():
+    generator = torch.Generator().manual_seed(0)
+    sums = torch.cat([learning.draw_additions(generator, 2)[1] for _ in range(300)])
+    assert (sums - 1).square().mean().item() == pytest.approx(learning.GUESS, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "learns"), [(0.5, 0.08, True), (0.5, 0.09, False), (0.01, 0.09, False), (0.5, torch.nan, False)]
+)
+def test_a_cell_learns_if_its_last_errors_are_below_half_of_a_guess(monkeypatch, start, end, learns):
+    monkeypatch.setattr(learning, "train", lambda *_: [start] * 280 + [end - 0.01, end + 0.01] * 10)
+    subject = make_subject(LSTMCell(7, 5), None)
+    if learns:
+        assert learning.learns(subject).startswith(f"mean squared error after 300 updates: LSTMCell {end:.4f}")
+    else:
+        with pytest.raises(Fault, match="does not learn"):
+            learning.learns(subject)
+
+
+@pytest.mark.parametrize(("factor", "word"), [(0.6, "vanish"), (0.9, None), (1.1, None), (1.3, "explode")])
+def test_gradients_that_fade_vanish_and_those_that_grow_explode(monkeypatch, factor, word):
+    monkeypatch.setattr(learning, "gradients_by_distance", lambda *_: [7 * factor**k for k in range(100)])
+    subject = make_subject(LSTMCell(7, 5), None)
+    if word is None:
+        assert learning.gradients_reach_back(subject).endswith(f"{factor**50:.1e} from 50 steps back")
+    else:
+        with pytest.raises(Fault, match=f"gradients {word} on their way back"):
+            learning.gradients_reach_back(subject)
+
+
+def test_the_step_after_which_a_state_is_not_finite_is_counted_from_one():
+    class Bursting(RecurrentCell):
+        def project(self, input):
+            return input[..., :1]
+
+        def step(self, projected, state):
+            new = torch.where(state[0] < 3, state[0] + 1 + 0 * projected, torch.inf)
+            return new, [new]
+
+    with pytest.raises(Fault, match="the state `hidden` is no longer finite after 4 steps"):
+        learning.states_bounded(make_subject(Bursting(7, 5), None))
+
+
+def test_a_cell_that_takes_half_the_time_is_twice_as_fast(monkeypatch):
+    monkeypatch.setattr(speed, "time_in_turn", lambda calls: [0.001, 0.002])
+    said = speed.fast(make_subject(LSTMCell(7, 5), "lstm"))
+    assert said.startswith("1.0 ms forwards and backwards by the backend")
+    assert "2.00 times the speed of torch.nn.LSTM" in said
 
 
 @pytest.mark.slow

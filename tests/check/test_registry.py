@@ -5,6 +5,7 @@ import json
 import pytest
 
 from seqsum import LSTMCell, check_cell
+from seqsum.check import Report, Result
 from seqsum.check.making import make_subject
 from seqsum.check.registry import CHECKS, Check, run_check
 from seqsum.check.run import ordered_checks
@@ -55,3 +56,8 @@ def test_a_report_is_a_sequence_that_machines_can_read():
     assert report.raise_for_failures() is None
     with pytest.raises(KeyError, match="'nothing' is none of"):
         report.find("nothing")
+
+
+def test_the_verdict_names_what_failed_first():
+    results = [Result(title, title, "passed" if title == "a" else "failed") for title in ("a", "b", "c")]
+    assert Report("MyLSTM", None, tuple(results), 1.0).verdict == "2 of 3 checks failed. Mend first: b"

@@ -21,6 +21,7 @@ from seqsum.diagnosis import Diagnosis, callback, findings
 from seqsum.diagnosis.findings import Finding
 from seqsum.diagnosis.observation import (
     Onlooker,
+    _look_inside,
     copy_weights,
     first_not_finite,
     gradient_norms,
@@ -103,6 +104,11 @@ def test_gradients_of_long_sequences_may_fade_by_the_step(steps, each, name, mas
     assert name_of(findings.gradient_over_time(norms, mask)) == name
 
 
+def test_a_gradient_fades_with_each_step_but_the_first():
+    norms = 0.595 ** torch.arange(24).flip(0).float().expand(4, -1)  # 23 factors, at most 0.6 each
+    assert name_of(findings.gradient_over_time(norms)) == "vanishing gradients"
+
+
 def test_gradient_over_time_is_that_of_the_valid_steps():
     norms = torch.tensor([[0.0, 8.0, 4.0, 0.0], [9.0, 5.0, 5.0, 3.0], [0.0, 6.0, 0.0, 0.0]])
     mask = torch.tensor([[0, 1, 1, 0], [1, 1, 1, 1], [0, 1, 0, 0]]).bool()
@@ -129,6 +135,8 @@ def test_saturated_units(low, high):
     assert findings.saturated(values, low, high).name == "saturated units"
     inside = extreme * 0.975 + (low + high) / 2 * 0.025  # more than one in a hundred from the bounds
     assert findings.saturated(inside, low, high) is None
+    near = extreme * 0.985 + (low + high) / 2 * 0.015  # less than one in a hundred of the distance between them
+    assert findings.saturated(near, low, high).name == "saturated units"
 
 
 def test_dead_units():
@@ -186,8 +194,9 @@ def test_losses_are_compared_with_those_of_sequences_of_about_the_same_length():
 
 
 @pytest.mark.parametrize(("factor", "name"), [(1.1, None), (0.9, "predictions out of reach of the targets")])
-def test_flat_predictions(factor, name):
-    targets = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("scale", [0.01, 1, 100])
+def test_flat_predictions(factor, name, scale):
+    targets = scale * torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
     assert name_of(findings.flat_predictions(targets * findings.FLAT * factor + 3, targets)) == name
 
 
@@ -215,6 +224,25 @@ def test_gradient_norms_end_at_the_last_valid_step():
     assert torch.allclose(norms[0, :3], gradient_norms(network, features[:1, :3].clone())[0])
     assert torch.allclose(norms[1], gradient_norms(network, features[1:].clone())[0])
     assert norms[0, 3:].tolist() == [0, 0]
+
+
+def test_gradient_norms_are_those_of_a_sequence_without_its_masked_steps():
+    network = make_module().network
+    features, valid = torch.randn(1, 5, 128), [0, 1, 3]
+    norms = gradient_norms(network, features.clone(), torch.tensor([[True, True, False, True, False]]))
+    assert torch.allclose(norms[:, valid], gradient_norms(network, features[:, valid]))
+    assert norms[0, [2, 4]].tolist() == [0, 0]
+
+
+def test_features_may_be_of_a_lower_precision():
+    assert list(look_over_time(make_module().network, torch.randn(8, 4, 128).bfloat16(), None)) == []
+
+
+@pytest.mark.parametrize(("share", "name"), [(0.96, None), (0.98, "saturated units")])
+def test_gates_may_close_for_longer_than_units_may_saturate(share, name):
+    gates = torch.where(torch.arange(100.0) < 100 * share, 0.0, 0.5).expand(3, 4, -1)
+    found = [finding.name for _, finding in _look_inside(LSTMCell(2, 100), {"cell.output_gate_l0": gates}, None)]
+    assert found == ([name] if name else [])
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -273,6 +301,9 @@ def test_the_first_that_is_not_finite_is_named():
     assert first_not_finite(network, unlabelled(images))[0] == "network.encoder.module.layers.4"
     assert first_not_finite(make_module().network, unlabelled(images))[0] == "loss"
     assert first_not_finite(network, unlabelled(images * torch.inf))[0] == "inputs"
+    padded, mask = images.clone(), torch.tensor([[True, True, False]] * 2)
+    padded[~mask] = torch.nan
+    assert first_not_finite(make_module().network, Batch(padded, torch.zeros(2, 3), mask))[0] == "loss"
     targets, scored = torch.tensor([[1.0, torch.nan, 0.0]] * 2), torch.tensor([[True, False, True]] * 2)
     batch = unlabelled(images)._replace(targets=targets)
     assert first_not_finite(make_module().network, batch)[0] == "targets"
@@ -624,3 +655,50 @@ def test_too_large_an_update_is_said_of_the_step_that_made_it(monkeypatch, capfd
     network.weight.data *= 9
     diagnosis.on_train_batch_end(SimpleNamespace(is_global_zero=True, loggers=[], global_step=5), None)
     assert "(network.weight, step 4)" in capfd.readouterr().out
+
+
+def test_the_steps_that_are_looked_at_are_told_by_the_interval(monkeypatch):
+    module = SimpleNamespace(network=nn.Identity(), objective=RunningSum())
+    monkeypatch.setattr(callback, "module_of", lambda _: module)
+    diagnosis, seen = Diagnosis(every_n_steps=100), []
+
+    def look(step):
+        diagnosis.on_train_batch_start(SimpleNamespace(global_step=step), None, None, 0)
+        if diagnosis.watches_step():
+            seen.append(step)
+        diagnosis.onlooker.stop()
+
+    for step in range(301):
+        look(step)
+    assert seen == [0, 1, 2, 4, 8, 16, 32, 64, 100, 200, 300]
+    diagnosis._say(SimpleNamespace(is_global_zero=False), "loss", Finding(findings.DIVERGING, "it diverges"), 300)
+    look(400)
+    assert seen[-1] == 300, "what comes later would only be a consequence"
+
+
+def test_padding_has_no_scale(monkeypatch):
+    monkeypatch.setattr(callback, "module_of", lambda _: SimpleNamespace(objective=None))
+    monkeypatch.setattr(Diagnosis, "_look_at_answers", lambda *_: Finding("loss", "it is looked at next"))
+    inputs, mask = torch.randn(8, 4, 3), torch.arange(4).expand(8, -1) < 3
+    inputs[:, 3] = 1e3
+    diagnosis, trainer = Diagnosis(), SimpleNamespace(global_step=0)
+    diagnosis.onlooker.features = None
+    for each, expected in ((None, findings.UNSCALED), (mask, "loss")):
+        diagnosis.batch = Batch(inputs, torch.zeros(8, 4), each)
+        assert [finding.name for _, finding in diagnosis._look(trainer, None)] == [expected]
+
+
+@pytest.mark.parametrize(("lowest", "name"), [(0.0, "wrong loss"), (-9.0, None), (-4.0, "wrong loss")])
+def test_an_objective_says_how_low_its_loss_may_be(lowest, name):
+    objective, diagnosis = Given(), Diagnosis()
+    objective.lowest_loss = lowest
+    batch = unlabelled(torch.zeros(2, 4))._replace(targets=torch.full((2, 4), -5.0))
+    diagnosis.onlooker.outputs, diagnosis.onlooker.batch = torch.zeros(2, 4, 1), batch
+    assert name_of(diagnosis._look_at_answers(objective, 0)) == name
+
+
+def test_a_fault_is_said_of_each_layer_that_has_it():
+    diagnosis, finding = Diagnosis(), Finding("dead units", "all of them")
+    for layer in ("network.a", "network.b", "network.a"):
+        diagnosis._say(SimpleNamespace(is_global_zero=False), layer, finding, 3)
+    assert [said.layer for said in diagnosis.said] == ["network.a", "network.b"]

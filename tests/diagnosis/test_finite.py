@@ -175,3 +175,26 @@ def test_the_next_training_knows_nothing_of_the_error_before():
     with pytest.raises(NotFiniteError) as error:
         callback._check_losses(trainer)
     assert "First in" not in str(error.value)
+
+
+def test_after_an_error_no_checkpoint_is_written_of_weights_that_are_still_finite():
+    callback, trainer = FiniteLoss(), SimpleNamespace(checkpoint_callbacks=[])
+    callback.recent = [Step(0, 0, 0, None, torch.tensor(torch.inf))]
+    for _ in range(2):  # Lightning writes some on errors too
+        with pytest.raises(NotFiniteError, match="at step 0 "):
+            callback.on_save_checkpoint(trainer, nn.Linear(1, 1), {})
+
+
+@pytest.mark.parametrize("hook", ["on_validation_start", "on_train_epoch_end"])
+def test_losses_are_checked_before_anything_follows_from_them(hook):
+    callback, trainer = FiniteLoss(), SimpleNamespace(checkpoint_callbacks=[])
+    callback.recent = [Step(7, 0, 7, None, torch.tensor(torch.nan))]
+    with pytest.raises(NotFiniteError, match="at step 7 "):
+        getattr(callback, hook)(trainer, None)
+
+
+def test_the_weight_that_is_not_finite_is_named():
+    callback, trainer, layer = FiniteLoss(), SimpleNamespace(checkpoint_callbacks=[]), nn.Linear(2, 2)
+    nn.init.constant_(layer.bias, torch.nan)
+    with pytest.raises(NotFiniteError, match=r"^bias is NaN or infinite after step 0\."):
+        callback.on_save_checkpoint(trainer, layer, {})

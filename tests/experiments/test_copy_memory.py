@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -13,6 +14,7 @@ from seqsum.cli import main as train
 from seqsum.experiments import copy_memory as memory
 from seqsum.experiments.__main__ import main
 from seqsum.networks.budget import count_parameters
+from tests.drawn import draw_nothing
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
@@ -84,6 +86,34 @@ def test_comparison_with_other_settings_does_not_reuse_the_old_runs(capsys):
     assert exit_.value.code == 2
     error = capsys.readouterr().err
     assert "`--output` (=logs/experiments/memory) contains a run of irnn_0_seed0 with other settings" in error
+
+
+def test_each_cell_is_trained_with_its_own_settings_and_drawn_beside_guessing(monkeypatch):
+    calls, figures = {}, []
+
+    def trained(root, name, arguments):
+        calls[name] = arguments
+        return SimpleNamespace(results={"test": {"test/accuracy": len(calls) / 10}})
+
+    monkeypatch.setattr(memory, "trained", trained)
+    monkeypatch.setattr(memory, "row", lambda *_: {})
+    monkeypatch.setattr(memory, "save_table", lambda *_: None)
+    monkeypatch.setattr(memory, "save", lambda figure, path: figures.append(figure.given))
+    draw_nothing(monkeypatch, memory, "plot_memory")
+    memory.run(
+        SimpleNamespace(
+            cells=["rnn", "gru"], blanks=[0, 7], budget=900, epochs=2, seeds=[5, 6], config="memory.yaml",
+            arguments=["--other=1"], output=Path(),
+        )
+    )  # fmt: skip
+    assert len(calls) == 8
+    assert {"--data.blank_separation_len=7", "--seed_everything=6", "--other=1"} <= set(calls["gru_7_seed6"])
+    assert set(memory.CELLS["rnn"]) <= set(calls["rnn_7_seed6"])
+    assert "--model.forget_bias=null" not in calls["gru_7_seed6"]
+    (drawn,) = figures
+    assert drawn.chance == pytest.approx(1 / 9), "of the symbols, since only they are asked for"
+    assert drawn.blanks == [0, 7]
+    assert list(drawn.accuracies.values()) == [[[0.1, 0.5], [0.3, 0.7]], [[0.2, 0.6], [0.4, 0.8]]]
 
 
 @pytest.mark.parametrize("cell", memory.CELLS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from torch.nn import functional as F
 from seqsum.experiments import count
 from seqsum.experiments.__main__ import main
 from seqsum.networks import Flatten, build_network
+from seqsum.objectives.reading import LengthScore
+from tests.drawn import draw_nothing
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -62,3 +65,38 @@ def test_where_digits_are_too_few_many_are_drawn():
     assert list(scores) == list(count.LENGTHS)
     assert (scores[1], scores[4]) == (300, 75)
     assert (scores[8], scores[100], scores[1000]) == (25_000, 2_000, 200)
+
+
+def test_digits_that_are_read_wrong_alone_are_left_out_of_the_second_scores(monkeypatch):
+    features, labels = torch.arange(6.0).unsqueeze(1), torch.tensor([3, 1, 4, 1, 5, 9])
+    monkeypatch.setattr(count, "read_right", lambda network, features, labels: labels > 2)
+    monkeypatch.setattr(count, "by_length", lambda digits, sequences: [digits.features.flatten(), digits.labels])
+    scores = count.test(count.Digits(None, features, labels, "sum"), 50)
+    assert [found.tolist() for found in scores.test] == [[0, 1, 2, 3, 4, 5], labels.tolist()]
+    assert [found.tolist() for found in scores.read_right] == [[0, 2, 4, 5], [3, 4, 5, 9]]
+
+
+def test_a_figure_has_means_over_seeds_and_of_single_digits_over_networks(monkeypatch, tmp_path):
+    def scores(*right):
+        found = [LengthScore(length, each, 1_000) for length, each in zip((1, 4, 100), right, strict=True)]
+        return count.Scores(found, [score._replace(right=score.right + 1) for score in found])
+
+    of_runs = {"count_0": scores(990, 800, 500), "count_1": scores(970, 600, 300), "count_10_0": scores(960, 40, 20),
+               "count_10_1": scores(940, 20, 0)}  # fmt: skip
+    tables, figures = [], []
+    monkeypatch.setattr(count, "read", lambda seed, options: f"reading_{seed}")
+    monkeypatch.setattr(count, "count", lambda name, seed, start, _: SimpleNamespace(checkpoint=f"{name}_{seed}"))
+    monkeypatch.setattr(count, "restore", lambda checkpoint: checkpoint)
+    monkeypatch.setattr(count, "test", lambda checkpoint, sequences: of_runs[checkpoint])
+    monkeypatch.setattr(count, "save_table", lambda title, name, rows, options: tables.append(rows))
+    monkeypatch.setattr(count, "save", lambda figure, path: figures.append(figure))
+    draw_nothing(monkeypatch, count, "plot_length_curves")
+    count.run(SimpleNamespace(names=["count", "count_10"], seeds=[0, 1], sequences=50, output=tmp_path))
+    ((_, shares, digit),) = [figure.given.__dict__.values() for figure in figures]
+    torch.testing.assert_close(shares["count"], torch.tensor([0.98, 0.7, 0.4]))
+    torch.testing.assert_close(shares["count_10"], torch.tensor([0.95, 0.03, 0.01]))
+    assert digit == pytest.approx(0.965)
+    expected = {"configuration": "count", "seed": 1, "1": 0.97, "4": 0.6, "100": 0.3, "100, read right": 0.301}
+    assert tables[0][1] == expected
+    assert count.share(LengthScore(1, 98_764, 100_000)) == 0.9876
+    assert count.share(LengthScore(4, 98_765, 100_000)) == 0.988

@@ -11,7 +11,7 @@ from PIL import Image
 
 from seqsum import LSTMCell, RNNCell
 from seqsum.experiments.__main__ import main
-from seqsum.experiments.gradients import CELLS, STARTS, gradients, measure
+from seqsum.experiments.gradients import CELLS, STARTS, Curve, gradients, lstm, measure, table
 from seqsum.recurrent.unroll import Unroll
 
 T, B, H = 9, 4, 5
@@ -100,6 +100,31 @@ def test_starts_are_what_they_are_called(start, is_right):
     weight = torch.full((20, 20), 7.0)
     STARTS[start](weight)
     assert is_right(weight)
+
+
+def test_the_forget_bias_is_that_of_the_forget_gate():
+    cell = lstm(3, 4, 5)
+    assert cell.bias_ih.tolist() == [0.0] * 5 + [3.0] * 5 + [0.0] * 10
+
+
+def test_gradients_of_one_length_are_not_added_to_those_of_another():
+    cell, inputs = LSTMCell(H, H).double(), torch.randn(T, B, H, dtype=torch.float64)
+    gradients(cell, inputs[-2:], READOUT, 1e9)
+    assert gradients(cell, inputs, READOUT, 1e9) == gradients(cell, inputs, READOUT, 1e9)
+
+
+def test_what_is_clipped_stands_beside_what_is_not():
+    curve = measure(CELLS["RNN, ReLU"]["random, large"], options(threshold=1e-3))
+    for before, after in ((curve.by_distance, curve.by_distance_clipped), (curve.by_length, curve.by_length_clipped)):
+        assert 0 < max(after) < min(1e-3, *before)
+
+
+def test_the_table_has_distances_and_lengths_and_one_column_that_is_clipped():
+    curve = Curve([1.0, 0.5, 0.25], [0.1, 0.05, 0.025], [2, 3], [4.0, 8.0], [0.4, 0.8])
+    assert table({"LSTM": {"forget bias 1": curve}}, 5.0) == [
+        {"cell": "LSTM", "start": "forget bias 1", "0 steps back": 1.0, "2 steps back": 0.25,
+         "W_hh, T = 2": 4.0, "W_hh, T = 3": 8.0, "T = 3, clipped at 5": 0.8}
+    ]  # fmt: skip
 
 
 def test_command_prints_the_check_and_the_table_and_writes_figure_and_numbers(tmp_path, monkeypatch, capsys):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from itertools import permutations
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from seqsum.experiments import orders
 from seqsum.experiments.__main__ import main
-from seqsum.experiments.orders import SENTENCES, read
+from seqsum.experiments.orders import SENTENCES, Item, read
 
 SHUFFLE_FIRST = [("shuffle", "batch", "repeat"), ("shuffle", "repeat", "batch")]
 BATCH_FIRST = [("batch", "shuffle", "repeat"), ("batch", "repeat", "shuffle")]
@@ -73,6 +75,18 @@ def test_shuffled_after_the_repeat_numbers_come_twice_before_others_have_come_on
         found = [number for batch in numbers_of(read(steps, 10, 4, 0)) for number in batch][:10]
         assert len(set(found)) < 10
     assert any(len(set(batch)) < len(batch) for batch in numbers_of(read(("repeat", "shuffle", "batch"), 10, 4, 0)))
+
+
+def test_a_row_tells_what_came_twice_what_is_missing_and_which_batches_are_of_both_epochs(monkeypatch):
+    batches = [[Item(2, 1), Item(0, 1)], [Item(2, 2), Item(3, 1)], [Item(1, 2), Item(0, 2)], [Item(3, 2), Item(1, 1)]]
+    monkeypatch.setattr(orders, "read", lambda *_: batches)
+    assert orders.row(("repeat", "shuffle", "batch"), SimpleNamespace(numbers=4, batch_size=2, seed=0)) == {
+        "order": "repeat, shuffle, batch",
+        "batches": "[2 0] [2 3] [1 0] [3 1]",
+        "twice in the first 4": "2",
+        "missing in the first 4": "1",
+        "batches of both epochs": "2 4",
+    }
 
 
 def test_the_table_has_all_orders_with_their_sentences(tmp_path, capfd):

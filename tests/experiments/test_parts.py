@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -51,3 +52,28 @@ def test_parts_are_trained_alone_and_compared(with_configs, mnist_root, capfd, m
     capfd.readouterr()
     main(arguments)
     assert "Training" not in capfd.readouterr().out
+
+
+def test_long_runs_have_only_digits_that_are_read_right(monkeypatch):
+    digits = count.Digits("network", torch.zeros(4, 2), torch.arange(4), "sum")
+    monkeypatch.setattr(count, "read_right", lambda network, features, labels: labels > 1)
+    monkeypatch.setattr(parts, "final_sums", lambda *given: (given[2], None))
+    long_run = SimpleNamespace(errors="errors", targets="targets")
+    seen = []
+    monkeypatch.setattr(parts, "run_long", lambda *given: seen.append(given[2].tolist()) or long_run)
+    readings, *found = parts.cause(digits)
+    assert readings.tolist() == [0, 1, 2, 3], "single digits are all read"
+    assert seen == [[2, 3]]
+    assert found == ["errors", "targets"]
+
+
+@pytest.mark.parametrize("name", [*parts.PARTS])
+def test_a_part_is_added_to_what_all_have(monkeypatch, tmp_path, name):
+    calls = {}
+    monkeypatch.setattr(parts, "trained", lambda root, name, arguments: calls.setdefault(name, arguments) and start)
+    start = SimpleNamespace(checkpoint="reading.ckpt")
+    parts.train(name, 3, SimpleNamespace(output=tmp_path, arguments=["--other=1"]))
+    arguments = calls[f"{name.replace(' ', '_')}_seed3"]
+    more = ["--model.encoder.start_from=reading.ckpt"] if name == "read first" else parts.PARTS[name]
+    assert arguments == [*parts.WITHOUT, *more, "--seed_everything=3", "--other=1"]
+    assert ("reading_seed3" in calls) == (name == "read first")

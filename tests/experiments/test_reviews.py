@@ -7,6 +7,7 @@ import re
 from itertools import product
 from pathlib import Path
 from statistics import mean
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 
 from seqsum.cli import main as train
 from seqsum.data import FilmReviews
-from seqsum.experiments import runs
+from seqsum.experiments import reviews, runs
 from seqsum.experiments.__main__ import main
 from seqsum.experiments.review_set_ups import (
     FULL,
@@ -35,6 +36,7 @@ from seqsum.experiments.review_set_ups import (
 from seqsum.figures.ladder import Rung, plot_ladder
 from seqsum.figures.learning import Learning, plot_learning
 from seqsum.networks import Embed, ReadoutName, build_network
+from tests.drawn import draw_nothing
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -225,6 +227,63 @@ def test_what_drops_long_reviews_is_also_tested_on_all(with_configs, capsys):
     assert (dropped["set-up"], of_all["set-up"]) == ("drop", "drop, tested on all")
     assert of_all["accuracy"] == f"{again['test']['test/accuracy']:.4f}"
     assert dropped["test reviews"] < of_all["test reviews"] == 1_000
+
+
+def of_test(accuracy, loss=0.5, clock=0.004, processor=0.009):
+    seconds = {"training_step": clock, "training_step_of_processor": processor}
+    test = {"test/accuracy": accuracy, "test/loss": loss}
+    return runs.Run(Path(), {"dataset": "made", "parameters": 3, "seconds": seconds, "test": test})
+
+
+def test_a_row_has_the_best_validations_and_the_tests_that_it_is_of(monkeypatch):
+    logged = {0.5: {10: 0.75, 20: 0.5}, 0.75: {10: 0.25, 20: 1.0}}
+    monkeypatch.setattr(reviews, "logged", lambda run, name: logged[run.results["test"]["test/accuracy"]])
+    again = {0.5: of_test(0.125, 2.0), 0.75: of_test(0.375, 4.0)}
+    monkeypatch.setattr(reviews, "tested", lambda root, run, flag: again[run.results["test"]["test/accuracy"]])
+    found = reviews.Found([of_test(0.5), of_test(0.75, 1.5)], tested=80, all=100, padding=0.25)
+    own, on_all = reviews.rows_of("drop", found, SimpleNamespace(output=None))
+    assert own == {
+        "set-up": "drop", "dataset": "made", "parameters": 3, "seeds": 2, "validation": "0.8750",
+        "accuracy": "0.6250", "lowest to highest": "0.5000 to 0.7500", "test loss": "1.0000", "test reviews": 80,
+        "padding, %": "25.0", "step, ms": "4.0", "step, CPU ms": "9.0",
+    }  # fmt: skip
+    again_own = {"accuracy": "0.2500", "lowest to highest": "0.1250 to 0.3750", "test loss": "3.0000"}
+    assert on_all == own | again_own | {"set-up": "drop, tested on all", "test reviews": 100}
+
+
+def test_the_ladder_is_drawn_with_the_seconds_of_the_processor(monkeypatch, tmp_path):
+    figures = []
+    draw_nothing(monkeypatch, reviews, "plot_ladder")
+    monkeypatch.setattr(reviews, "rows_of", lambda *_: [])
+    monkeypatch.setattr(reviews, "save_table", lambda *_: None)
+    monkeypatch.setattr(reviews, "save", lambda figure, path: figures.append(figure.given))
+    found = reviews.Found([of_test(0.5), of_test(0.75, processor=0.011)], 80, 100, 0.25)
+    reviews.report("outputs", {"gru": found}, SimpleNamespace(output=tmp_path))
+    assert figures[0].rungs == {"gru": Rung([0.5, 0.75], pytest.approx(10.0), 0.25)}
+
+
+def test_padding_is_that_of_the_training_and_reviews_are_those_of_the_test(monkeypatch):
+    corpus = SimpleNamespace(splits={"test": SimpleNamespace(labels=range(9)), "train": SimpleNamespace(labels=[1])})
+    data = SimpleNamespace(
+        prepare_data=lambda: None, setup=lambda stage: None, corpus=corpus,
+        count={"train": 5, "test": 7}.get, padding_share={"train": 0.25, "val": 0.5}.get,
+    )  # fmt: skip
+    monkeypatch.setattr(reviews, "load", lambda checkpoint: SimpleNamespace(data=data))
+    assert reviews.look([of_test(0.5)])[1:] == (7, 9, 0.25)
+
+
+def test_a_learning_curve_is_the_mean_of_the_runs_at_each_step(monkeypatch):
+    monkeypatch.setattr(reviews, "logged", lambda run, name: run.results["test"]["test/loss"][name])
+    curves = [{"train/step_loss": {8: 4.0, 16: 2.0}, "val/accuracy": {16: 0.5}},
+              {"train/step_loss": {8: 2.0}, "val/accuracy": {16: 1.0}}]  # fmt: skip
+    found = {
+        "curve_400_unmasked": reviews.Found([of_test(0.5, curve) for curve in curves], 1, 1, 0.0),
+        "curve_200_masked": reviews.Found([of_test(0.5, curves[0])], 1, 1, 0.0),
+    }
+    assert reviews.learning(found) == [
+        Learning("200 steps", True, {8: 4.0, 16: 2.0}, {16: 0.5}),
+        Learning("400 steps", False, {8: 3.0, 16: 2.0}, {16: 0.75}),
+    ]
 
 
 def test_an_unknown_set_up_is_named(with_configs, capsys):

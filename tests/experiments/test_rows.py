@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 from statistics import mean
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -154,6 +155,31 @@ def test_each_training_is_tested_with_each_initial_state(with_configs, small, ca
     assert tested["checkpoint"].endswith("rows_rnn_64_random_seed0/version_0/checkpoints/best.ckpt")
     monkeypatch.setattr(runs, "train", lambda arguments: pytest.fail(f"run again: {arguments}"))
     main(command)
+
+
+def test_a_test_from_another_initial_state_is_of_its_own_training(monkeypatch, tmp_path):
+    monkeypatch.setattr(initial_states, "tested", lambda *given: given)
+    options, run = SimpleNamespace(output=tmp_path), runs.Run(tmp_path, {})
+    assert initial_states.test(run, "zero", "zero", options) is run
+    assert initial_states.test(run, "zero", "1000", options) == (tmp_path, run, "--model.initial_state=1000")
+    assert initial_states.row("rows_rnn_64", "zero", "1000", [0.25, 0.75]) == {
+        "configuration": "rows_rnn_64",
+        "trained with": "zero",
+        "tested with": "1000",
+        "accuracy": "0.5000",
+        "lowest to highest": "0.2500 to 0.7500",
+        "published": "0.388",
+    }
+    assert initial_states.row("rows_rnn_64", "1000", "zero", [0.5])["published"] == "–"
+
+
+def test_what_differs_from_a_set_up_is_in_the_name_and_the_arguments(monkeypatch, tmp_path):
+    monkeypatch.setattr(rows, "trained", lambda *given: given)
+    options = SimpleNamespace(output=tmp_path, arguments=["--other=1"])
+    _, name, arguments = rows.train("rows_rnn_64", 3, options, "--model.initial_state=random")
+    assert name == "rows_rnn_64_random_seed3"
+    expected = ["--model.initial_state=random", "--seed_everything=3", "--other=1"]
+    assert arguments == [*rows.SET_UPS["rows_rnn_64"].arguments(), *expected]
 
 
 def test_comparison_shows_runs_their_mean_and_what_was_published():

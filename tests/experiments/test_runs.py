@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 
 import pytest
@@ -94,6 +95,23 @@ def test_what_a_run_and_its_interrupted_part_logged_is_read_by_the_steps_done(tr
     assert runs.logged(found, "val/accuracy") == {10: 0.5, 20: 0.75, 30: 0.8}
     assert runs.logged(found, "train/loss") == {30: 1.0}
     assert runs.logged(found, "other") == {}
+
+
+def test_accuracies_are_told_by_their_mean_and_ends():
+    expected = {"accuracy": "0.5000", "lowest to highest": "0.2000 to 0.9000"}
+    assert runs.spread([0.4, 0.9, 0.2, 0.5]) == expected
+
+
+def test_of_several_versions_the_newest_with_results_counts(tmp_path):
+    for version, accuracy in ((0, 0.25), (1, 0.75), (2, None)):
+        (tmp_path / f"version_{version}").mkdir()
+        if accuracy is not None:
+            results = {"test": {"test/accuracy": accuracy, "test/loss": None}}
+            (tmp_path / f"version_{version}/results.json").write_text(json.dumps(results))
+    found = runs.finished(tmp_path)
+    assert found.folder == tmp_path / "version_1"
+    assert runs.accuracies([found]) == [0.75]
+    assert math.isnan(found.results["test"]["test/loss"])
 
 
 def test_an_interrupted_training_has_no_seconds(tmp_path):

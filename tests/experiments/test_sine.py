@@ -6,13 +6,16 @@ import json
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 
 from seqsum.cli import main as train
+from seqsum.experiments import sine
 from seqsum.experiments.__main__ import main
+from seqsum.experiments.runs import Run
 from seqsum.experiments.sine import drift
 from seqsum.figures.continuations import plot_continuations
 from seqsum.inspect.restore import load
@@ -59,6 +62,40 @@ def test_it_goes_on_by_itself(finished):
     curves = spread_curves((12.0, 13.0), 40)[1]
     with torch.no_grad():
         assert (free_run(network, curves[:, :30, None], 10) - curves[:, 30:]).abs().max() < 0.5
+
+
+def test_drift_is_the_error_over_all_curves_after_each_step(monkeypatch):
+    given = {}
+
+    def behind(network, begun, steps):  # 0.5 more at each step than the curve
+        given["begun"] = begun
+        return curves[:, sine.GIVEN :] + 0.5 * torch.arange(1, steps + 1)
+
+    monkeypatch.setattr(sine, "draw_curves", lambda *_: curves)
+    monkeypatch.setattr(sine, "free_run", behind)
+    curves = torch.randn(7, sine.GIVEN + 4)
+    torch.testing.assert_close(drift(None, (10.0, 40.0), 4), torch.tensor([0.5, 1.0, 1.5, 2.0]))
+    torch.testing.assert_close(given["begun"], curves[:, : sine.GIVEN, None])
+
+
+def test_a_row_counts_steps_from_one():
+    run = Run(Path(), {"parameters": 5, "test": {"test/mse": 0.0625}, "seconds": {"fit": 3.0}})
+    errors = torch.linspace(0.1, 1.0, 10)
+    found = sine.row("lstm", 2, run, errors)
+    assert (found["next sample"], found["1 on"], found["10 on"]) == (0.25, 0.1, 1.0)
+    assert found["worse than 0 from"] == 8  # 0.8, where 0.7 is still below √½
+    assert "30 on" not in found
+    assert sine.row("lstm", 2, run, errors[:7])["worse than 0 from"] is None
+
+
+@pytest.mark.parametrize("cell", sine.CELLS)
+def test_only_the_lstm_has_an_activation_of_its_output(monkeypatch, tmp_path, cell):
+    monkeypatch.setattr(sine, "trained", lambda *given: given)
+    options = SimpleNamespace(config="sine.yaml", output=tmp_path, arguments=["--other=1"])
+    _, name, arguments = sine.train(cell, 12, 3, options)
+    assert name == f"{cell}_seed3"
+    assert ("--model.output_activation=null" in arguments) == (cell != "lstm")
+    assert {"--model.hidden_size=12", "--seed_everything=3", "--other=1"} <= set(arguments)
 
 
 def test_test_draws_continuations(finished):

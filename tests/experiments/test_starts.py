@@ -53,6 +53,14 @@ def test_units_that_differ_only_by_rounding_are_one():
     assert starts.different(torch.zeros(6, 3)) == 1
 
 
+def test_units_that_differ_only_by_their_bias_are_several(monkeypatch, tmp_path):
+    layer = {f"{starts.LAYER}.weight": torch.full((3, 4), -0.5), f"{starts.LAYER}.bias": torch.tensor([1.0, 2.0, 1.0])}
+    monkeypatch.setattr(starts, "weights_of", lambda run: layer)
+    run = runs.Run(tmp_path, {"dataset": "mnist", "test": {"test/accuracy": 0.5}})
+    found = starts.row(starts.SetUp("relu", 3, "he"), [run])
+    assert (found["different units"], found["largest weight"]) == (2, "0.5")
+
+
 def test_figure_has_a_panel_an_activation_and_a_line_a_start():
     values = np.random.default_rng(0).random((2, 3, 2, 2))
     keys = list(product(("relu", "tanh"), (4, 16, 64), ("he", "zeros")))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
-from seqsum.experiments import runs
+from seqsum.experiments import runs, translation
 from seqsum.experiments.__main__ import main
+from seqsum.experiments.runs import Run
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -76,3 +79,31 @@ def test_few_sentences_are_all_drawn(with_configs):
     )
     found = sorted(file.name for file in (with_configs / "logs/experiments/translation").glob("*.png"))
     assert found == ["attention_after_1.png"]
+
+
+def test_greedy_translations_are_tested_beside_those_with_beams(monkeypatch):
+    def run(bleu):
+        test = {"test/bleu": bleu, "test/perplexity": 10 * bleu}
+        return Run(Path(), {"dataset": "made", "parameters": 3, "seconds": {"fit": 1.0}, "test": test})
+
+    again = {0.25: run(0.125), 0.75: run(0.5)}
+    monkeypatch.setattr(translation, "tested", lambda root, one, flag: again[one.results["test"]["test/bleu"]])
+    found = translation.row(translation.SetUp("none", "after"), [run(0.25), run(0.75)], SimpleNamespace(output=Path()))
+    assert (found["perplexity"], found["BLEU, greedy"], found["BLEU, beams"]) == (5.0, 0.31, 0.5)
+
+
+def test_maps_side_by_side_are_of_networks_that_attend_at_the_same_time(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(translation, "trained", lambda root, name, arguments: name)
+    monkeypatch.setattr(translation, "row", lambda *_: {})
+    monkeypatch.setattr(translation, "save_table", lambda *_: None)
+    monkeypatch.setattr(translation, "draw", lambda runs, attends, options: drawn.append((attends, runs)))
+    translation.run(
+        SimpleNamespace(
+            attentions=["additive", "none"], attends=["each_step", "after"], seeds=[4, 5], arguments=[], output=None
+        )
+    )
+    assert drawn == [
+        (attends, {attention: f"{attention}_{attends}_seed4" for attention in ("additive", "none")})
+        for attends in ("each_step", "after")
+    ]

@@ -15,10 +15,11 @@ from seqsum.data import WordPairs
 from seqsum.data.text import Vocabulary
 from seqsum.experiments import runs, words
 from seqsum.experiments.__main__ import main
-from seqsum.experiments.analogies import Analogy, by_kind, solve
+from seqsum.experiments.analogies import Analogy, Solved, by_kind, solve
 from seqsum.figures.words import plot_words, project
 from seqsum.inspect.restore import load
 from seqsum.networks import WordVectors
+from tests.drawn import draw_nothing
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -151,3 +152,55 @@ def test_no_two_words_of_the_picture_overlap():
     boxes = [text.get_window_extent() for text in written]
     assert not any(box.overlaps(other) for box, other in combinations(boxes, 2))
     assert all(axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1 for box in boxes)
+
+
+UNIT = torch.tensor([(9.0, 9), (9, 9), (1, 0), (0.8, 0.6), (0.6, 0.8), (0, 1)])
+MADE = words.Model(UNIT, Vocabulary(["near", "nearer", "far", "farther"]), "made.ckpt", None)
+
+
+def test_neighbours_stand_with_their_cosines_and_without_the_word_itself():
+    assert words.listed(MADE, "near").startswith("nearer 0.80, far 0.60, farther 0.00")
+    assert words.listed(MADE, "unheard") is None
+
+
+def test_a_model_has_as_many_words_as_are_known():
+    found = words.describe("cbow", MADE, [Solved("plural", Analogy("a", "b", "c", "d"), ["d"])] * 3)
+    assert (found["words"], found["numbers a word"], found["analogies"]) == (4, 2, "3 of 3")
+
+
+def test_analogies_are_counted_by_kind_and_in_all():
+    right, among, wrong = (
+        Solved(kind, Analogy("a", "b", "c", "d"), answers)
+        for kind, answers in (("plural", ["d", "e"]), ("plural", ["e", "d"]), ("film", ["e", "f"]))
+    )
+    found = {row.pop("kind"): tuple(row.values()) for row in words.count_solved({"cbow": [right, among, wrong]})}
+    assert found["plural"] == ("1 of 2", 2)
+    assert found["film"] == ("0 of 1", 0)
+    assert found["tense"] == ("0 of 0", 0)
+    assert found["all"] == ("1 of 3", 2)
+
+
+def test_few_labels_are_read_for_more_epochs_and_only_a_model_is_started_from():
+    start, long = "--model.encoder.vectors=made.ckpt", f"--trainer.max_epochs={words.FEW_EPOCHS}"
+    for labels, model in (("100", MADE), ("100", None), ("all", MADE), ("all", None)):
+        arguments = words.of_reviews(labels, 2, model)
+        assert (start in arguments) == (model is not None)
+        assert (long in arguments) == (labels != "all")
+        assert any(argument.startswith("--model.encoder.vectors") for argument in arguments) == (model is not None)
+
+
+def test_the_picture_has_words_that_all_models_know(monkeypatch, tmp_path):
+    known = [*words.KINDS["praise"].split(), *words.KINDS["numbers"].split(), *words.KINDS["countries"].split()]
+    models = {
+        name: MADE._replace(vocabulary=(few := Vocabulary(listed)), vectors=torch.randn(len(few), 3))
+        for name, listed in (("skipgram", known), ("cbow", [*reversed(known[1:]), "zombie"]))
+    }
+    draw_nothing(monkeypatch, words, "plot_words")
+    monkeypatch.setattr(words, "save", lambda figure, path: drawn.append(figure.given))
+    drawn = []
+    words.draw(models, tmp_path / "words.png")
+    ((vectors, kinds),) = [given.__dict__.values() for given in drawn]
+    assert sorted(word for named in kinds.values() for word in named) == sorted(known[1:])
+    for name, model in models.items():
+        places = [model.vocabulary.ids[word] for named in kinds.values() for word in named]
+        torch.testing.assert_close(vectors[name], model.vectors[places])

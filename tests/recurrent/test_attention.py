@@ -255,8 +255,9 @@ def test_each_layer_and_direction_attends_with_keys_of_its_own(seed):
     assert all(parameter.grad is not None for parameter in layer.parameters())
 
 
-def test_a_trace_also_shows_the_gates_of_the_wrapped_cell():
-    case = Case("multiplicative", LSTMCell, 5)
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_trace_also_shows_the_gates_of_the_wrapped_cell(dropout):
+    case = Case("multiplicative", LSTMCell, 5, recurrent_dropout=dropout)
     with seqsum.trace(case.layer) as traced:
         outputs, (hidden, cell_state) = case.layer(case.inputs, mask=case.mask, constants=case.constants)
     names = ("attention", *LSTMCell.gate_names, *LSTMCell.state_names)
@@ -295,6 +296,11 @@ def test_another_like_it_has_fresh_weights_and_the_same_options():
         assert other.source_attention.scores.key.weight.shape == (2, 3)
         assert other.cell is not source.cell
     assert repr(cell).startswith("AttentionCell(\n  4, 5, attention='additive', source_size=3")
+
+
+def test_keys_have_the_size_of_the_hidden_state_unless_told_otherwise():
+    cell = AttentionCell(LSTMCell(7, 5), "additive", source_size=3)
+    assert cell.source_attention.scores.key.weight.shape == (5, 3)
 
 
 def test_weights_start_anew():

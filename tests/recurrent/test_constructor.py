@@ -39,6 +39,14 @@ def test_sizes_go_where_the_constructor_takes_them(signature, expected):
     assert {name: found[name] for name in expected} == expected
 
 
+def test_sizes_are_told_by_their_names_whatever_stands_beside_them():
+    assert call("inputs, bias=True, size=8") == {"inputs": 7, "bias": True, "size": 11}
+    assert call("units=None, features=None, depth=2") == {"units": 11, "features": 7, "depth": 2}
+    assert call("hidden_size, state_dim") == {"hidden_size": 11, "state_dim": 7}
+    assert call("nHidden, nIn") == {"nHidden": 11, "nIn": 7}
+    assert call("units, features, **others") == {"units": 11, "features": 7, "others": {}}
+
+
 def test_a_class_may_not_tell_what_its_constructor_takes():
     with pytest.raises(ValueError, match="__signature__"):
         arguments_of(type("Cell", (), {"__signature__": 1}), SIZES, {})
