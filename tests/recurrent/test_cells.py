@@ -82,6 +82,28 @@ def test_recurrent_weights_start_orthogonal_gate_by_gate(cell_class):
         torch.testing.assert_close(gate @ gate.T, torch.eye(6), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("cell_class", [RNNCell, LSTMCell, GRUCell])
+def test_input_weights_start_uniform_gate_by_gate_as_glorot_says(cell_class):
+    torch.manual_seed(0)
+    bound = (6 / (30 + 60)) ** 0.5  # inputs and units of one gate
+    for gate in cell_class(30, 60).weight_ih.detach().abs().split(60):
+        assert 0.99 * bound < gate.max() <= bound
+        assert gate.mean() == pytest.approx(bound / 2, rel=0.1)
+
+
+def test_parameters_that_a_subclass_adds_start_uniform_as_torchs():
+    class Peepholes(LSTMCell):
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size)
+            self.peepholes = torch.nn.Parameter(torch.empty(30, hidden_size))
+            self.reset_parameters()
+
+    torch.manual_seed(0)
+    weight = Peepholes(3, 64).peepholes.detach().abs()
+    assert 0.99 / 8 < weight.max() <= 1 / 8
+    assert weight.mean() == pytest.approx(1 / 16, rel=0.1)
+
+
 def test_forget_bias_starts_at_one():
     cell = LSTMCell(3, 2)
     assert (cell.bias_ih + cell.bias_hh).tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
