@@ -13,9 +13,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-# imported so that they register their checks
-from seqsum.check import contract, effects, gradients, learning, recurrence, speed, weights  # noqa: F401
-from seqsum.check.equations import verdict  # noqa: F401
+from seqsum.check import contract, effects, gradients, learning, recurrence, speed, weights  # noqa: F401  # register
+from seqsum.check.equations import verdict  # noqa: F401  # registers
 from seqsum.check.loading import load
 from seqsum.check.making import make_subject
 from seqsum.check.registry import CHECKS, Check, run_check, to_result

@@ -55,7 +55,7 @@ def _in_place(name: str) -> bool:
 
 
 def _reason(func: Any, name: str, args: Any) -> str | None:
-    if name == "__get__" and func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
+    if name == "__get__" and func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]  # stubs say Tensor
         return "`.data` is outside of the graph: no gradient passes"
     if name == "_set_grad_enabled" and args and args[0] is False:
         return "`torch.no_grad()` cuts the gradient"

@@ -28,7 +28,7 @@ from seqsum.recurrent.cells import (
     require_cell,
     with_weights,
 )
-from seqsum.recurrent.cells.base import SEVERAL, check_probability, check_switch, check_whole, list_options
+from seqsum.recurrent.cells.base import SEVERAL, check_probability, check_size, check_switch, list_options
 from seqsum.recurrent.cells.graphs import Opaque
 from seqsum.recurrent.cells.packed import uniform_as_torch
 from seqsum.recurrent.export import is_unrolled
@@ -412,9 +412,7 @@ def _reset(module: nn.Module) -> None:
 def _check_options(num_layers: int, dropout: float, switches: dict[str, Any]) -> None:
     for name, switch in switches.items():
         check_switch(name, switch)
-    check_whole("num_layers", num_layers)
-    if num_layers < 1:
-        raise ValueError(f"`num_layers` (={num_layers}) must be at least 1")
+    check_size("num_layers", num_layers)
     check_probability("dropout", dropout)
     if dropout and num_layers == 1:
         warnings.warn(

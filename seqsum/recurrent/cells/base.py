@@ -89,9 +89,7 @@ class RecurrentCell(Opaque):
         self.output_size = hidden_size if output_size is None else output_size
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "output_size": self.output_size}
         for name, size in (*sizes.items(), *(("state_size", size) for size in self.state_size)):
-            check_whole(name, size)
-            if size < 1:
-                raise ValueError(f"`{name}` (={size}) must be at least 1")
+            check_size(name, size)
 
     def project(self, input: Tensor) -> Tensor:
         """Compute the input's contribution to the gates, `(…, F) -> (…, G·H)`, for any leading axes."""
@@ -226,6 +224,13 @@ def check_whole(name: str, value: Any) -> None:
     """Raise a TypeError unless the argument called `name` is an integer."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"`{name}` (={value!r}) must be a whole number, not of type {type(value).__name__}")
+
+
+def check_size(name: str, value: Any) -> None:
+    """Raise a TypeError unless the argument called `name` is an integer, and a ValueError if it is below one."""
+    check_whole(name, value)
+    if value < 1:
+        raise ValueError(f"`{name}` (={value}) must be at least 1")
 
 
 def check_switch(name: str, value: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from seqsum.recurrent.cells.base import check_whole
+from seqsum.recurrent.cells.base import check_size
 
 Attention = Literal["additive", "multiplicative", "none"]
 
@@ -53,9 +53,7 @@ class SourceAttention(nn.Module):
             raise ValueError(f"`attention` (={attention!r}) must be one of {get_args(Attention)}")
         own_size = query_size if attention_size is None else attention_size
         for name, size in (("source_size", source_size), ("attention_size", own_size)):
-            check_whole(name, size)
-            if size < 1:
-                raise ValueError(f"`{name}` (={size}) must be at least 1")
+            check_size(name, size)
         if attention_size is not None and attention != "additive":
             raise ValueError(f"`attention_size` (={attention_size}) has no effect on `attention` (={attention!r})")
         self.source_size = source_size

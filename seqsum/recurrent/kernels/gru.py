@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqsum.recurrent.kernels.bptt import BackwardThroughTime, Derivatives, State, Step, d_sigmoid, d_tanh
+from seqsum.recurrent.kernels.bptt import BackwardThroughTime, Derivatives, Kept, State, Step, d_sigmoid, d_tanh
 
 
 class GRUStep(Step):
@@ -18,7 +18,7 @@ class GRUStep(Step):
     def bias(self) -> Tensor:
         return self.bias_ih  # the reset gate scales `b_hh`
 
-    def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, State]:
+    def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, Kept]:
         (last_hidden,) = last  # (B, H)
         recurrent = torch.addmm(self.bias_hh, self.drop(last_hidden), self.weight_hh.t())  # (B, 3·H)
         input_reset, input_update, input_candidate = projected.chunk(3, dim=1)  # (B, H) each
@@ -29,7 +29,7 @@ class GRUStep(Step):
         hidden = torch.lerp(candidate, last_hidden, update_gate)  # (1 - update) * candidate + update * last_hidden
         return hidden, [hidden], [reset_gate, update_gate, candidate, hidden_candidate]
 
-    def backward(self, kept: State, last: State, d_output: Tensor, d_state: State) -> Derivatives:
+    def backward(self, kept: Kept, last: State, d_output: Tensor, d_state: State) -> Derivatives:
         reset_gate, update_gate, candidate, hidden_candidate = kept
         (last_hidden,), (d_hidden,) = last, d_state
         d_hidden = d_hidden + d_output

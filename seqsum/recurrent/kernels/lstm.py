@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqsum.recurrent.kernels.bptt import BackwardThroughTime, Derivatives, State, Step, d_sigmoid, d_tanh
+from seqsum.recurrent.kernels.bptt import BackwardThroughTime, Derivatives, Kept, State, Step, d_sigmoid, d_tanh
 
 
 class LSTMStep(Step):
@@ -15,7 +15,7 @@ class LSTMStep(Step):
     gate, it neither vanishes nor explodes.
     """
 
-    def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, State]:
+    def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, Kept]:
         last_hidden, last_cell_state = last  # (B, P), (B, H)
         summed = torch.addmm(projected, self.drop(last_hidden), self.weight_hh.t())  # (B, 4·H)
         summed_input, summed_forget, summed_update, summed_output = summed.chunk(4, dim=1)  # (B, H) each
@@ -31,7 +31,7 @@ class LSTMStep(Step):
         output = output_gate * cell_state if self.cell.output_activation == "identity" else hidden
         return output, [hidden, cell_state], [input_gate, forget_gate, cell_update, output_gate, cell_state, squashed]
 
-    def backward(self, kept: State, last: State, d_output: Tensor, d_state: State) -> Derivatives:
+    def backward(self, kept: Kept, last: State, d_output: Tensor, d_state: State) -> Derivatives:
         input_gate, forget_gate, cell_update, output_gate, cell_state, squashed = kept
         (last_hidden, last_cell_state), (d_hidden, d_cell_state), products = last, d_state, {}
         if self.cell.output_activation == "identity":

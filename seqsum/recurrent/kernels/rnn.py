@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqsum.recurrent.kernels.bptt import BackwardThroughTime, Derivatives, State, Step, d_tanh
+from seqsum.recurrent.kernels.bptt import BackwardThroughTime, Derivatives, Kept, State, Step, d_tanh
 
 
 class RNNStep(Step):
@@ -15,13 +15,13 @@ class RNNStep(Step):
     vanishes or explodes (Bengio et al., 1994).
     """
 
-    def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, State]:
+    def forward(self, projected: Tensor, last: State) -> tuple[Tensor, State, Kept]:
         (last_hidden,) = last  # (B, H)
         summed = torch.addmm(projected, self.drop(last_hidden), self.weight_hh.t())  # (B, H)
         hidden = torch.relu(summed) if self.cell.nonlinearity == "relu" else torch.tanh(summed)
         return hidden, [hidden], [hidden]
 
-    def backward(self, kept: State, last: State, d_output: Tensor, d_state: State) -> Derivatives:
+    def backward(self, kept: Kept, last: State, d_output: Tensor, d_state: State) -> Derivatives:
         (hidden,), (last_hidden,), (d_hidden,) = kept, last, d_state
         d_hidden = d_hidden + d_output
         # as torch does where the hidden state is NaN
