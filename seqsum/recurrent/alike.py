@@ -28,9 +28,11 @@ def check_features(name: str, tensor: Tensor, input_size: int) -> None:
 
 
 def check_like(name: str, tensor: Tensor, weight: Tensor) -> None:
-    """Raise a ValueError unless a tensor has the type and device of a weight; see `castable_type` for autocast."""
-    dtype = castable_type(tensor, weight.dtype) if autocasts(tensor.device) else weight.dtype
-    check_alike(name, tensor, dtype, weight.device)
+    """Raise a ValueError unless a tensor has the type and device of a weight. Under autocast, which casts it, it may
+    have any floating-point type.
+    """
+    is_cast = tensor.dtype != weight.dtype and tensor.is_floating_point() and autocasts(tensor.device)
+    check_alike(name, tensor, tensor.dtype if is_cast else weight.dtype, weight.device)
 
 
 def check_states(states: Sequence[Tensor], weight: Tensor, initial: Callable[[], Sequence[Tensor]]) -> None:
@@ -49,8 +51,3 @@ def autocasts(device: torch.device) -> bool:
     """Whether autocast is enabled for a device; False on `meta`, where torch would raise an error."""
     there = device.type != "meta" if torch.compiler.is_compiling() else torch.amp.is_autocast_available(device.type)
     return there and torch.is_autocast_enabled(device.type)
-
-
-def castable_type(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
-    """Return the type that `check_alike` should require under autocast: any floating-point type, since it casts."""
-    return tensor.dtype if tensor.is_floating_point() else dtype

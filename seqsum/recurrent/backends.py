@@ -104,9 +104,8 @@ def choose(cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tenso
     if chosen.backend == "script":
         has_to_show = _has_function_mode() or any(map(overrides_functions, tensors))
     elif chosen.backend in KERNELS:
-        # bptt's torch operations reach a dispatch mode; a function mode would not see those of its backward pass
-        watched = _has_function_mode() or (chosen.backend != "bptt" and not _nothing_watches())
-        has_to_show = watched or _is_mapped() or not are_plain(tensors)
+        # `auto` has already looked at what is active
+        has_to_show = (backend != "auto" and _would_hide(backend)) or not are_plain(tensors)
     else:
         return chosen
     return Chosen("eager", Unroll(cell)) if has_to_show else chosen
@@ -163,9 +162,6 @@ def _choose_by_itself(cell: RecurrentCell, batch: int | None, steps: int | None)
     """Choose as `auto`, see `resolve_backend`."""
     if is_transformed() or _has_function_mode():
         return Chosen("eager", runner(cell, "eager"))
-    _say_that_it_is_edited(cell)
-    if any(name in cell.__dict__ for name in METHODS):  # on the instance: TorchScript compiles the class's method
-        return Chosen("eager", Unroll(cell))
     native = _find_kernel(cell, "native")
     if not isinstance(native, str) and native_pays(cast("PackedCell", cell), steps):
         return Chosen("native", native)
@@ -189,6 +185,9 @@ said_to_be_edited: set[type] = set()
 
 def _find_script(cell: RecurrentCell) -> Runner | None:
     """Return the loop by the cell's script for `auto`, or None; warns once for all like it if it can't be compiled."""
+    _say_that_it_is_edited(cell)
+    if any(name in cell.__dict__ for name in METHODS):  # on the instance: TorchScript compiles the class's method
+        return None
     kind, kinds = type(cell), kinds_of(cell)
     if kinds in not_scriptable or is_changing(cell) or getattr(cell.__dict__.get("_compiled"), "is_given_up", False):
         return None
@@ -255,6 +254,14 @@ def _find_kernel(cell: RecurrentCell, backend: str) -> Runner | str:
 def _nothing_watches() -> bool:
     """Whether no dispatch mode is active (FakeTensorMode, make_fx, a user's own): these only see torch operations."""
     return torch._C._len_torch_dispatch_stack() == 0  # there is no public way to ask
+
+
+def _would_hide(kernel: str) -> bool:
+    """Whether something is active that a kernel would hide its operations from, or has no equations for.
+
+    bptt's torch operations reach a dispatch mode; a function mode would not see those of its backward pass.
+    """
+    return _has_function_mode() or _is_mapped() or (kernel != "bptt" and not _nothing_watches())
 
 
 def _has_function_mode() -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqsum.recurrent.alike import autocasts, castable_type, check_alike, check_features
+from seqsum.recurrent.alike import check_alike, check_features, check_like
 from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
 
 PLAIN = (Tensor, nn.Parameter)
@@ -116,13 +116,13 @@ def _weights(cell: RecurrentCell) -> dict[str, Tensor]:
 def _check_types(cell: RecurrentCell, inputs: Tensor, state: Sequence[Tensor], weights: Mapping[str, Tensor]) -> None:
     """Check weights, inputs and state: sizes, and the type and device of the weights; autocast may cast the type."""
     reference = weights["weight_ih"]
-    dtype, device, autocast = reference.dtype, reference.device, autocasts(inputs.device)
     rows, size, read = NUM_GATES[type(cell)] * cell.hidden_size, cell.hidden_size, cell.state_size[0]
     shapes = {"weight_ih": (rows, cell.input_size), "weight_hh": (rows, read), "weight_hr": (read, size)}
     check_features("`inputs`", inputs, cell.input_size)
     for name, weight in weights.items():
         if weight.shape != (expected := shapes.get(name, (rows,))):
             raise ValueError(f"`{name}` of shape {tuple(weight.shape)} must be of {expected}")
-        check_alike(f"`{name}`", weight, dtype, device, "`weight_ih`")
-    for name, tensor in (("`inputs`", inputs), *((f"`state[{k}]`", tensor) for k, tensor in enumerate(state))):
-        check_alike(name, tensor, castable_type(tensor, dtype) if autocast else dtype, device)
+        check_alike(f"`{name}`", weight, reference.dtype, reference.device, "`weight_ih`")
+    check_like("`inputs`", inputs, reference)
+    for k, tensor in enumerate(state):
+        check_like(f"`state[{k}]`", tensor, reference)

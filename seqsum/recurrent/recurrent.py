@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard
 
 import torch
 from torch import Generator, Tensor, fx, nn
@@ -305,18 +305,19 @@ class Recurrent(Opaque):
 
     def _unwrap(self, hx: States, batch: Sequence[int], input: Tensor) -> list[Tensor]:
         """Check the user's state and return it as a list of `(L·D, B, S)`; `batch` is empty for a single sequence."""
-        sizes = self._cell(0).state_size
+        cell = self._cell(0)
+        sizes = cell.state_size
         states = list(hx) if isinstance(hx, SEVERAL) else [hx]
         if not all(isinstance(state, Tensor) for state in states):
             given = ", ".join(type(state).__name__ for state in states)
             raise ValueError(f"`hx` (={given}) must be {'a tensor' if len(sizes) == 1 else 'a tuple of tensors'}")
-        expected = [(len(self.cells), *batch, size) for size in sizes]
-        if [tuple(state.shape) for state in states] != expected:
+        expected = [(self.num_layers * self.num_directions, *batch, size) for size in sizes]
+        if [state.shape for state in states] != expected:
             raise ValueError(
                 f"`hx` of shapes {[tuple(state.shape) for state in states]} must be of {expected}, "
                 f"{'(L·D, B, S)' if batch else '(L·D, S)'} for each state"
             )
-        check_states(states, self._reference(input), partial(self._cell(0).initial_state, 1, input))
+        check_states(states, self._reference(input), partial(cell.initial_state, 1, input))
         return states if batch else [state.unsqueeze(1) for state in states]
 
     def _list_constants(self, constants: Constants | None, batch: Sequence[int], input: Tensor) -> GivenConstants:
@@ -340,7 +341,7 @@ class Recurrent(Opaque):
     def _find_cell(self, index: int) -> tuple[nn.Module, RecurrentCell]:
         """Return what to call for a cell, and the cell; see `cell_within`."""
         # without the checks of a `ModuleList`, which take long on the host
-        module: Any = cast(nn.Module, self._modules["cells"])._modules[str(index)]
+        module: Any = self._modules["cells"]._modules[str(index)]  # type: ignore[union-attr]  # always there
         return (module, module) if hasattr(type(module), "step") else cell_within(module)
 
     def reset_parameters(self) -> None:

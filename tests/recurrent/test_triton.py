@@ -336,6 +336,15 @@ def test_other_cells_are_refused(cell):
         unroll(cell, torch.randn(2, B, F), cell.initial_state(B, torch.randn(1)), backend="triton")
 
 
+@pytest.fixture
+def forget_devices():
+    """Ask a device anew, as in a new process."""
+    triton_kernels._obstacle_on_device.cache_clear()
+    yield
+    triton_kernels._obstacle_on_device.cache_clear()
+
+
+@pytest.mark.usefixtures("forget_devices")
 @pytest.mark.parametrize(
     ("device", "dtype", "capability", "why"),
     [
@@ -358,12 +367,12 @@ def test_weights_are_refused_where_or_as_no_kernel_takes_them(device, dtype, cap
             runner(cell, "triton")
 
 
-def test_gpus_of_amd_are_refused(monkeypatch):
-    weight = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float32)
+@pytest.mark.usefixtures("forget_devices")
+@pytest.mark.parametrize(("hip", "why"), [(None, None), ("6.4", "the kernels are written for NVIDIA GPUs")])
+def test_gpus_of_amd_are_refused(hip, why, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 4))
-    assert triton_kernels._obstacle_on_device(weight) is None
-    monkeypatch.setattr(torch.version, "hip", "6.4")
-    assert triton_kernels._obstacle_on_device(weight) == "the kernels are written for NVIDIA GPUs"
+    monkeypatch.setattr(torch.version, "hip", hip)
+    assert triton_kernels._obstacle_on_device(torch.device("cuda:0"), torch.float32) == why
 
 
 @pytest.mark.parametrize(("found", "fits"), [("3.5.1", False), ("3.6.0", True), ("3.10.0+git", True)])

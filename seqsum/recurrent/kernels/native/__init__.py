@@ -32,17 +32,18 @@ MULTIPLIES: dict[torch.dtype, Callable[[], bool]] = {
     torch.bfloat16: torch.cpu._is_avx512_bf16_supported,  # there is no public way to ask
     torch.float16: _multiplies_float16,
 }
+TYPES = frozenset([*REALS, *MULTIPLIES])
 
 
 def find_native_kernel(cell: RecurrentCell) -> Run | str:
     """Return the kernel for this cell, or explain why there is none."""
     if not has_kernels(cell):
         return "the kernels are for RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or `proj_size`"
+    weight = cell.weight_ih
+    if weight.device.type != "cpu" or weight.dtype not in TYPES:
+        return f"the kernels are for real numbers on a CPU, not for {weight.dtype} on {weight.device.type}"
     if why := edited(cell):
         return why
-    weight = cell.weight_ih
-    if weight.device.type != "cpu" or weight.dtype not in {*REALS, *MULTIPLIES}:
-        return f"the kernels are for real numbers on a CPU, not for {weight.dtype} on {weight.device.type}"
     library = load_library(REALS.get(weight.dtype, REALS[torch.float32]))
     if isinstance(library, str):
         return library
@@ -61,8 +62,9 @@ def native_pays(cell: PackedCell, steps: int | None) -> bool:
 
     It packs all weights in each call, and with more than a few rows reads those of the input again in each step.
     """
-    dtype = cell.weight_ih.dtype
+    weight_ih = cell.weight_ih
+    dtype = weight_ih.dtype
     if dtype in MULTIPLIES and MULTIPLIES[dtype]():
         return False
-    of_input, of_state = (weight.numel() * max(4, dtype.itemsize) for weight in (cell.weight_ih, cell.weight_hh))
+    of_input, of_state = (weight.numel() * max(4, dtype.itemsize) for weight in (weight_ih, cell.weight_hh))
     return steps is None or of_input + of_state // CHEAPER <= steps * BYTES_A_STEP

@@ -59,12 +59,13 @@ class UnrollNative(Kernel):
     def forward(self, given: Given, keep: bool) -> tuple[Results, Saved]:
         (length, batch, features), size = given.inputs.shape, given.hidden.shape[1]
         gates, padded = GATES[self.name], -(-size // PADDING[self.name]) * PADDING[self.name]
+        options = vars(self.cell)  # an LSTM has no nonlinearity, and a module takes long to say so
         self.numbers = {
             **{"steps": length, "batch": batch, "features": features, "hidden": size, "padded": padded},
             "threads": _threads(length * batch * gates * size * (features + size), batch),
             "reverse": int(self.reverse),
-            "identity": int(getattr(self.cell, "output_activation", "") == "identity"),
-            "relu": int(getattr(self.cell, "nonlinearity", "") == "relu"),
+            "identity": int(options.get("output_activation") == "identity"),
+            "relu": int(options.get("nonlinearity") == "relu"),
         }
         empty, mask, has_cell_state = given.hidden.new_empty, given.mask, given.cell_state is not None
         states = empty(len(given.initial()), length + 1, batch, padded)
@@ -119,10 +120,10 @@ class UnrollNative(Kernel):
     def run(self, direction: str, tensors: Mapping[str, Tensor | None]) -> None:
         """Call the kernel "forward" or "backward" with tensors by their names in `layer.h`."""
         pointers = {name: None if tensor is None else tensor.data_ptr() for name, tensor in tensors.items()}
-        strided = [(name, tensor) for name in ("inputs", "d_outputs") if (tensor := tensors.get(name)) is not None]
-        strides = {
-            f"{name}_{axis}": tensor.stride(k) for name, tensor in strided for k, axis in enumerate(("step", "row"))
-        }
+        strides = {}
+        for name in ("inputs", "d_outputs"):
+            if (tensor := tensors.get(name)) is not None:
+                strides[f"{name}_step"], strides[f"{name}_row"], _ = tensor.stride()
         layer = Layer(**self.numbers, **strides, **pointers)
         getattr(self.library, f"{self.name}_{direction}")(ctypes.byref(layer))
 

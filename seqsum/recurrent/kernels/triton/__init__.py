@@ -13,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 import torch
-from torch import Tensor
 
 from seqsum.recurrent.cells import RecurrentCell
 from seqsum.recurrent.kernels.autograd import Run, run_kernel
@@ -37,7 +36,7 @@ def find_triton_kernel(cell: RecurrentCell) -> Run | str:
     from seqsum.recurrent.kernels.triton.compiled import INTERPRETED
     from seqsum.recurrent.kernels.triton.unroll import UnrollTriton
 
-    obstacle = None if INTERPRETED else _obstacle_on_device(cell.weight_hh)
+    obstacle = None if INTERPRETED else _obstacle_on_device(cell.weight_hh.device, cell.weight_hh.dtype)
     return obstacle or partial(run_kernel, partial(UnrollTriton, NAMES[type(cell)]))
 
 
@@ -62,14 +61,15 @@ def problem_with_triton() -> str | None:
     return f"the kernels need triton {OLDEST[0]}.{OLDEST[1]} or later, and {found} is installed"
 
 
-def _obstacle_on_device(weight: Tensor) -> str | None:
-    if weight.device.type != "cuda":
-        return f"the kernels need a CUDA device, the weights are on {weight.device} (or set TRITON_INTERPRET=1)"
+@cache  # asking a device takes the host longer than a launch
+def _obstacle_on_device(device: torch.device, dtype: torch.dtype) -> str | None:
+    if device.type != "cuda":
+        return f"the kernels need a CUDA device, the weights are on {device} (or set TRITON_INTERPRET=1)"
     if torch.version.hip is not None:
         return "the kernels are written for NVIDIA GPUs"
-    if weight.dtype not in DTYPES:
-        return f"the kernels support {', '.join(map(str, DTYPES))}, the weights are of {weight.dtype}"
-    capability = torch.cuda.get_device_capability(weight.device)
+    if dtype not in DTYPES:
+        return f"the kernels support {', '.join(map(str, DTYPES))}, the weights are of {dtype}"
+    capability = torch.cuda.get_device_capability(device)
     if capability < CAPABILITY:
-        return f"the kernels need compute capability {CAPABILITY}, {weight.device} has {capability}"
+        return f"the kernels need compute capability {CAPABILITY}, {device} has {capability}"
     return None
