@@ -53,7 +53,7 @@ def _first(tensor: Tensor) -> str:
 @check("evaluation is deterministic", needs=("step_returns", "finite"))
 @torch.no_grad()
 def deterministic(subject: Subject) -> None:
-    """In evaluation the same input and state give the same result, also after other steps."""
+    """In evaluation the same input and state give the same result, also after other steps, or if those came first."""
     cell = subject.fresh()
     inputs, other = subject.inputs(BATCH), subject.inputs(BATCH, seed=5)
     before, chance = _plain(cell), _chance()
@@ -65,7 +65,14 @@ def deterministic(subject: Subject) -> None:
     if draws and not kept:  # what is random once in a hundred steps is so as well
         rest = (_run_step(cell, inputs, subject.state()) for _ in range(TIMES))
         again = next((result for result in rest if not _close(first, result)), again)
-    for came, example in ((again, "the same step twice"), (after, "the same step before and after another one")):
+    twin = subject.fresh()
+    _run_step(twin, other, subject.state(seed=7))
+    not_first = _run_step(twin, inputs, subject.state())
+    for came, example in (
+        (again, "the same step twice"),
+        (after, "the same step before and after another one"),
+        (not_first, "the same step of two copies of the cell, one of which made another one first"),
+    ):
         if _close(first, came):
             continue
         if kept:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import product
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from seqsum.recurrent import Recurrent
 from seqsum.recurrent.unroll import Unroll
 
 CLOSE = 1e-9  # in float64
+ROWS = ("first", "second")
 OVER_ROWS = r"dim=0|BatchNorm|\b(soft)?max\(\w+, 0\)|(mean|std|var|sum|norm)\((dim=)?0|axis=0|, 0\)"
 
 
@@ -74,23 +76,29 @@ def _look(subject: Subject, later: bool) -> None:
 def rows_independent(subject: Subject) -> None:
     """Another row of the batch changes nothing, in training neither: no softmax, mean or norm over the batch."""
     inputs, state, other = subject.inputs(2), subject.state(2), subject.state(2, seed=8)
-    mixed = [torch.cat([mine[:1], theirs[1:]]) for mine, theirs in zip(state, other, strict=True)]
-    changed = torch.cat([inputs[:1], inputs[1:] + 1])
-    for training in (False, True):
+    for training, row in product((False, True), (0, 1)):
         first = _step(subject, training, inputs, state)
+        mixed = [_with_row(theirs, row, mine) for mine, theirs in zip(state, other, strict=True)]
         for name, second in (
-            ("input", _step(subject, training, changed, state)),
+            ("input", _step(subject, training, _with_row(inputs + 1, row, inputs), state)),
             ("state", _step(subject, training, inputs, mixed)),
         ):
-            difference = max(gap(one[:1], two[:1]) for one, two in zip(first, second, strict=True))
+            difference = max(gap(one[row], two[row]) for one, two in zip(first, second, strict=True))
             if difference > CLOSE:
                 raise Fault(
                     f"rows of the batch are mixed{' in training' if training else ''}",
                     expected="each row from its own input and state: a softmax, mean or norm goes over `dim=-1`",
-                    came=f"the first row changes by {difference:.3g} with the {name} of the second",
+                    came=f"the {ROWS[row]} row changes by {difference:.3g} with the {name} of the {ROWS[1 - row]}",
                     example="one step on two rows",
                     where=subject.find_in_step(OVER_ROWS) or subject.find("BatchNorm") or subject.where(),
                 )
+
+
+def _with_row(tensor: Tensor, row: int, source: Tensor) -> Tensor:
+    """A copy of a tensor with one row of another."""
+    result = tensor.clone()
+    result[row] = source[row]
+    return result
 
 
 def _step(subject: Subject, training: bool, inputs: Tensor, state: list[Tensor]) -> list[Tensor]:

@@ -212,6 +212,34 @@ FAULTS = {
         "remembers something from one call to the next: `self.t`",
         "self.t",
     ),
+    "first input kept": (
+        "deterministic",
+        (STEP, STEP + "        self.by = getattr(self, 'by', h.abs().mean().item())\n        h = h / self.by\n"),
+        "remembers something from one call to the next: `self.by`",
+        "self.by",
+    ),
+    "mask drawn once": (
+        "deterministic",
+        (
+            STEP,
+            STEP + "        self.drop = getattr(self, 'drop', 2.0 * (torch.rand(h.shape[1]) > 0.5))\n"
+            "        h = h * self.drop\n",
+        ),
+        "remembers something from one call to the next: `self.drop`",
+        "self.drop",
+    ),
+    "state of the first row": (
+        "rows_independent",
+        (READ, READ.replace("h @", "h[0] @")),
+        "rows of the batch are mixed",
+        "step",
+    ),
+    "sum over the rows before": (
+        "rows_independent",
+        (NEW, NEW + "        h_new = h_new.cumsum(0)\n"),
+        "rows of the batch are mixed",
+        "cumsum(0)",
+    ),
     "softmax over the batch": (
         "rows_independent",
         ("i = torch.sigmoid(i)", "i = torch.softmax(i, dim=0)"),
