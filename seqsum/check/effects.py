@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
-import random
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from seqsum.chance import HostChance
 from seqsum.check.adapter import ModuleCell
 from seqsum.check.constructing import describe_error
 from seqsum.check.registry import check
@@ -56,9 +55,9 @@ def deterministic(subject: Subject) -> None:
     """In evaluation the same input and state give the same result, also after other steps, or if those came first."""
     cell = subject.fresh()
     inputs, other = subject.inputs(BATCH), subject.inputs(BATCH, seed=5)
-    before, chance = _plain(cell), _chance()
+    before, chance = _plain(cell), HostChance()
     first, again = _run_step(cell, inputs, subject.state()), _run_step(cell, inputs, subject.state())
-    draws = chance != _chance()
+    draws = chance.has_moved()
     _run_step(cell, other, subject.state(seed=7))
     after = _run_step(cell, inputs, subject.state())
     kept = [name for name, value in _plain(cell).items() if name not in before or before[name] != value]
@@ -103,9 +102,9 @@ def begins_alike(subject: Subject) -> None:
 
 @torch.no_grad()
 def _require_same_start(subject: Subject, cell: Any) -> None:
-    inputs, chance = subject.inputs(BATCH), _chance()
+    inputs, chance = subject.inputs(BATCH), HostChance()
     begun, *others = (_begin(cell, inputs) for _ in range(2))
-    if chance != _chance():
+    if chance.has_moved():
         others += [_begin(cell, inputs) for _ in range(TIMES)]
     different = next((other for other in others if not _close(begun, other)), None)
     if different is not None:
@@ -172,12 +171,6 @@ def _begin(cell: Any, inputs: Tensor) -> Tensor:
 
 def _close(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, atol=1e-12, rtol=0)
-
-
-def _chance() -> bytes:
-    """Where the generators of random numbers stand that a cell may draw from."""
-    shared = np.random.get_state()  # noqa: NPY002  # numpy's old one, which has no owner
-    return pickle.dumps((torch.get_rng_state().tolist(), random.getstate(), shared))
 
 
 def _run_step(cell: Any, inputs: Tensor, state: list[Tensor]) -> Tensor:

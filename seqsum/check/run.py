@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 import warnings
@@ -10,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 
+from seqsum.chance import HostChance
 from seqsum.check import contract, effects, gradients, learning, recurrence, speed, weights  # noqa: F401  # register
 from seqsum.check.equations import verdict  # noqa: F401  # registers
 from seqsum.check.loading import load
@@ -96,9 +95,8 @@ _one_at_a_time = threading.RLock()  # what `_quiet` changes is that of all threa
 @contextmanager
 def _quiet() -> Iterator[None]:
     """With gradients, other random numbers, one thread, and no warnings: what there is to say, the report says."""
-    threads, of_python = torch.get_num_threads(), random.getstate()
-    of_numpy = np.random.get_state()  # noqa: NPY002  # numpy's old one, which has no owner
-    with warnings.catch_warnings(), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+    threads, chance = torch.get_num_threads(), HostChance()
+    with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
         torch.default_generator.manual_seed(0)
         torch.set_num_threads(1)  # for small sizes the fastest, and fair where many are graded side by side
@@ -106,5 +104,4 @@ def _quiet() -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
-            random.setstate(of_python)
-            np.random.set_state(of_numpy)  # noqa: NPY002  # as above
+            chance.put_back()
