@@ -29,8 +29,6 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
-from torch.overrides import _get_current_function_mode_stack
-from torch.utils._device import DeviceContext
 
 from seqsum.recurrent.called import kinds_of
 from seqsum.recurrent.cells import PackedCell, RecurrentCell, is_copy
@@ -38,9 +36,10 @@ from seqsum.recurrent.checks import are_plain, check_tensors, overrides_function
 from seqsum.recurrent.explain import wrong_shapes
 from seqsum.recurrent.export import JitTraced, Scan, is_exporting
 from seqsum.recurrent.kernels import find_bptt_kernel, find_native_kernel, find_triton_kernel, native_pays
-from seqsum.recurrent.kernels.autograd import Run, is_recomputed, saves_through_hooks
+from seqsum.recurrent.kernels.autograd import Run
 from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.kernels.written_for import FINGERPRINTS, METHODS, edited
+from seqsum.recurrent.modes import has_function_mode, is_recomputed, is_transformed, saves_through_hooks, would_hide
 from seqsum.recurrent.rule import fastest_backends
 from seqsum.recurrent.scripting import LeftOutError, ReplacedOnInstanceError, compiled_step, run_scripted, scripted
 from seqsum.recurrent.unroll import Runner, Unroll, leave_out, leave_out_rows, put_rows_back
@@ -102,10 +101,10 @@ def choose(cell: RecurrentCell, inputs: Tensor, state: list[Tensor], mask: Tenso
     steps, batch, _ = inputs.shape
     chosen = _choose_by_itself(cell, batch, steps) if backend == "auto" else Chosen(backend, runner(cell, backend))
     if chosen.backend == "script":
-        has_to_show = _has_function_mode() or any(map(overrides_functions, tensors))
+        has_to_show = has_function_mode() or any(map(overrides_functions, tensors))
     elif chosen.backend in KERNELS:
         # `auto` has already looked at what is active
-        has_to_show = (backend != "auto" and _would_hide(backend)) or not are_plain(tensors)
+        has_to_show = (backend != "auto" and would_hide(backend)) or not are_plain(tensors)
     else:
         return chosen
     return Chosen("eager", Unroll(cell)) if has_to_show else chosen
@@ -160,7 +159,7 @@ def resolve_backend(
 
 def _choose_by_itself(cell: RecurrentCell, batch: int | None, steps: int | None) -> Chosen:
     """Choose as `auto`, see `resolve_backend`."""
-    if is_transformed() or _has_function_mode():
+    if is_transformed() or has_function_mode():
         return Chosen("eager", runner(cell, "eager"))
     native = _find_kernel(cell, "native")
     if not isinstance(native, str) and native_pays(cast("PackedCell", cell), steps):
@@ -249,45 +248,6 @@ def _find_kernel(cell: RecurrentCell, backend: str) -> Runner | str:
         return found
     loop = partial(found, cell)
     return partial(run_in_stretches, loop) if backend == "bptt" else loop
-
-
-def _nothing_watches() -> bool:
-    """Whether no dispatch mode is active (FakeTensorMode, make_fx, a user's own): these only see torch operations."""
-    return torch._C._len_torch_dispatch_stack() == 0  # there is no public way to ask
-
-
-def _would_hide(kernel: str) -> bool:
-    """Whether something is active that a kernel would hide its operations from, or has no equations for.
-
-    bptt's torch operations reach a dispatch mode; a function mode would not see those of its backward pass.
-    """
-    return _has_function_mode() or _is_mapped() or (kernel != "bptt" and not _nothing_watches())
-
-
-def _has_function_mode() -> bool:
-    """Whether a TorchFunctionMode sees, and may replace, the functions that are called. That of torch's default device
-    replaces none of a step's.
-    """
-    if torch._C._len_torch_function_stack() == 0:
-        return False
-    return not all(isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack())
-
-
-def is_transformed() -> bool:
-    """Whether only plain torch operations will do: under torch.compile, torch.export, torch.jit.trace, torch.func
-    transforms, forward-mode differentiation or a dispatch mode.
-    """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not _nothing_watches():
-        return True
-    return _is_mapped()
-
-
-def _is_mapped() -> bool:
-    """Whether a torch.func transform or forward-mode differentiation is at work, for which no kernel has equations."""
-    functorch = getattr(torch._C, "_functorch", None)  # there is no public way to ask
-    level = functorch.maybe_current_level() if functorch is not None else None
-    forward_level: int = getattr(torch.autograd.forward_ad, "_current_level", -1)
-    return level is not None or forward_level >= 0
 
 
 def runner(cell: RecurrentCell, backend: Backend) -> Runner:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from seqsum.recurrent.backends import is_transformed
 from seqsum.recurrent.buffers import spared_buffers
 from seqsum.recurrent.cells import RecurrentCell
+from seqsum.recurrent.modes import is_transformed
 from seqsum.recurrent.recurrent import Recurrent
 from seqsum.recurrent.unroll import Unroll, leave_out
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from seqsum.recurrent.cells import PackedCell, with_weights
 from seqsum.recurrent.checks import is_plain
+from seqsum.recurrent.modes import saves_through_hooks
 from seqsum.recurrent.unroll import Unroll, leave_out
 
 Run = Callable[[Any, Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
@@ -185,17 +186,6 @@ def in_memory(tensor: Tensor) -> Tensor:
         return tensor
     dense = tensor if tensor.layout == torch.strided else tensor.to_dense()
     return torch.empty(dense.shape, dtype=dense.dtype, device=dense.device).copy_(dense)
-
-
-def saves_through_hooks() -> bool:
-    """Whether what the backward pass needs is saved through hooks, as by torch.utils.checkpoint."""
-    return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None  # there is no public way to ask
-
-
-def is_recomputed() -> bool:
-    """Whether torch.utils.checkpoint recomputes this with `use_reentrant=False`, and may stop in the middle."""
-    hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
-    return hooks is not None and getattr(hooks[0], "__qualname__", "").startswith("_recomputation_hook")
 
 
 def wants_plain_loop(d_results: Sequence[Tensor | None]) -> bool:
