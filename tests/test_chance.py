@@ -12,7 +12,7 @@ from seqsum.chance import HostChance
 
 OWN = [
     (random.Random(0), lambda own: own.random()),
-    (np.random.RandomState(0), lambda own: own.rand()),  # noqa: NPY002  # users have old ones too
+    (np.random.RandomState(0), lambda own: own.rand()),  # users have old ones too
     (np.random.default_rng(0), lambda own: own.random()),
     (np.random.Generator(np.random.MT19937(0)), lambda own: own.random()),  # its state holds an array
     (torch.Generator().manual_seed(0), lambda own: torch.rand(3, generator=own).tolist()),

@@ -63,7 +63,11 @@ def _pass_on(held: dict[str, str], names: list[str], values: Any) -> None:
 def _is_in_place(node: Any) -> bool:
     """Whether an attribute is set to itself, changed in place, as `self.count += 1` does with a tensor."""
     changed = node.inputsAt(1).node()
-    if not changed.kind().endswith("_"):
-        return False
-    before = changed.inputsAt(0).node()
-    return bool(before.kind() == "prim::GetAttr" and before.s("name") == node.s("name"))
+    written = [*_path(node.inputsAt(0)), str(node.s("name"))]
+    return bool(changed.kind().endswith("_")) and _path(changed.inputsAt(0)) == written
+
+
+def _path(value: Any) -> list[str]:
+    """Name the attributes that lead from the cell to a value, such as `part` and `mean`; none for any other value."""
+    node = value.node()
+    return [*_path(node.inputsAt(0)), str(node.s("name"))] if node.kind() == "prim::GetAttr" else []

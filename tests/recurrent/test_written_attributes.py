@@ -61,6 +61,7 @@ WRITES = [
     "self.count += 1",
     "self.mean = 0.9 * self.mean + 0.1 * hidden.detach().mean(0)",
     "self.penalty = self.penalty + hidden.square().mean()",
+    "self.mean = self.part.mean.add_(0.1)",
     "self.seen.append(float(self.count))",
     "self.seen[0] = 2.0",
     "self.named['steps'] += 1",
@@ -76,6 +77,7 @@ WRITES = [
 SHARED = [  # or not the cell's, as a copy of its list is not
     "self.mean.add_(hidden.detach().mean(0))",
     "self.mean += 0.1",
+    "self.part.mean += 0.1",
     "self.mean.copy_(0.5 * self.mean + 0.1)",
     "mine = list(self.seen); mine.append(1.0)",
 ]
@@ -83,14 +85,18 @@ OF_PART = ["self.counted += 1", "self.mean = self.mean + hidden.detach().mean()"
 
 
 def draw(folder, seed):
-    """A class of cells with statements that are drawn, and whether TorchScript would run them on a copy."""
-    drawn = random.Random(seed)
-    part, written = drawn.choice(OF_PART), drawn.sample(WRITES + SHARED, drawn.choice([0, 1, 3]))
+    """A class of cells with statements, one by turns and others drawn, and whether TorchScript would run them on a
+    copy.
+    """
+    drawn, statements = random.Random(seed), WRITES + SHARED
+    others = drawn.sample(statements, drawn.choice([0, 0, 2]))
+    part = drawn.choice(OF_PART if others else OF_PART[2:])
+    written = [*dict.fromkeys([statements[seed % len(statements)], *others])]
     if drawn.random() < 0.5:
         written = [f"if self.training: {line}" for line in written if not line.startswith("for")]
     name = f"writing_{seed}"
     path = folder / f"{name}.py"  # TorchScript wants the source in a file
-    path.write_text(CELL.format(part=part, step="\n        ".join(written or ["pass"])))
+    path.write_text(CELL.format(part=part, step="\n        ".join(written)))
     spec = importlib.util.spec_from_file_location(name, path)
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
