@@ -92,8 +92,7 @@ class GraphedModule(LightningModule):
             explain(obstacle, insisted)
             return
         parts = Parts(self._forward_part, self._backward_part, self._clip_part)
-        networks, metrics = self.training_networks(), self.training_metrics()
-        self.graphs = StepGraphs(self.trainer, self, parts, networks, metrics, insisted)
+        self.graphs = StepGraphs(self.trainer, self, parts, self.training_networks, self.training_metrics(), insisted)
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it from outside
         if vars(type(data)).get("is_capturable", False):
             data.make_batch = BatchGraphs(data)

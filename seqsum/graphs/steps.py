@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from lightning.pytorch import LightningModule, Trainer
@@ -14,7 +14,7 @@ from torchmetrics import Metric
 from seqsum.data.base import Batch
 from seqsum.graphs.averaging import Averaging, of_any_process
 from seqsum.graphs.capture import CapturedStep, Captures, Parts, Places
-from seqsum.graphs.obstacles import explain, explain_failure, obstacles
+from seqsum.graphs.obstacles import DRAWS, explain, explain_failure, obstacles
 from seqsum.graphs.watchpoints import Watchpoints
 from seqsum.objectives.metrics import Sums
 
@@ -32,7 +32,7 @@ class StepGraphs:
     Args:
         trainer, module: Trainer and module of the training.
         parts: Parts of its steps.
-        networks: Modules that the steps run, without their submodules.
+        networks: Returns the modules that the steps run, without their submodules.
         metrics: Metrics that the steps update.
         insisted: Whether to warn if no step can be a graph.
 
@@ -45,7 +45,7 @@ class StepGraphs:
         trainer: Trainer,
         module: LightningModule,
         parts: Parts,
-        networks: Sequence[nn.Module],
+        networks: Callable[[], Sequence[nn.Module]],
         metrics: Sequence[Metric],
         insisted: bool,
     ) -> None:
@@ -120,7 +120,7 @@ class StepGraphs:
         """Whether the current step may be a graph: nothing watches it, and it doesn't accumulate gradients."""
         if self._epoch != self._trainer.current_epoch:  # callbacks may change the network between epochs
             self._epoch = self._trainer.current_epoch
-            self._watchpoints = Watchpoints(self._trainer, self._module, self._networks)
+            self._watchpoints = Watchpoints(self._trainer, self._module, self._networks())
         return self._trainer.accumulate_grad_batches == 1 and not self._watchpoints.watched()
 
     def _drop_if_changed(self) -> None:
@@ -146,14 +146,17 @@ class StepGraphs:
         parts = self._parts if clips else self._parts._replace(clip=None)
         weights = [*self._module.parameters()]
         captures = cast("Captures", self._captures)
-        packed = self._averaging.places() if self._averaging else None
+        packed, chance = self._averaging.places() if self._averaging else None, self._watchpoints.chance()
         try:
             step = CapturedStep(captures, parts, batch, weights, self._sums, self._places, packed)
             if self._watchpoints.fingerprint() != self._fingerprint:
                 raise RuntimeError("attributes of its modules change in every step")
+            if chance.has_moved():
+                raise RuntimeError(DRAWS)
             self._steps[shape] = step
         except Exception as error:  # of any kind: an error of the step itself will show when it runs eagerly
             self._watchpoints.put_back(self._fingerprint)
+            chance.put_back()
             self._stop()
             explain_failure("Training steps run", error)
 

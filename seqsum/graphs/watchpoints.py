@@ -1,18 +1,25 @@
-"""Finds hooks that watch a training step, and changes of the network, which a graph would ignore."""
+"""Finds what watches a training step, and changes of the network, both of which a graph would ignore."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
+from torch.nn.modules import module as torchs_module
 
+from seqsum.chance import HostChance
 from seqsum.recurrent import Recurrent
+from seqsum.recurrent.modes import has_dispatch_mode, has_function_mode, saves_through_hooks
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+OF_ALL_MODULES = [getattr(torchs_module, f"_global{kind}") for kind in HOOKS]
 SCALARS = frozenset((bool, int, float, str))
+LOOKED_UP = frozenset((*SCALARS, FunctionType, MethodType, BuiltinFunctionType, partial))  # compared as they are
 OTHER = "something else, such as a tensor, whose address is looked at"
 TORCHS = frozenset(vars(nn.Module()))  # attributes of every module
 
@@ -34,34 +41,46 @@ class Watchpoints:
         groups = [group for part in inner for group in (part._parameters, part._buffers)]
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from outside
         self.watches = [callback.watches_step for callback in callbacks if hasattr(callback, "watches_step")]
-        self.hooks = [getattr(part, kind) for part in (module, *inner) for kind in HOOKS]
+        self.hooks = OF_ALL_MODULES + [getattr(part, kind) for part in (module, *inner) for kind in HOOKS]
+        self.networks = [*networks]
+        self.parts = [(part._modules, name) for part in inner for name in part._modules]
         self.layers = [part for part in inner if isinstance(part, Recurrent)]
         self.tensors = [(group, name) for group in groups for name, tensor in group.items() if tensor is not None]
-        attributes = [vars(part) for part in inner]
-        self.numbers = [(of, name) for of in attributes for name, value in of.items() if type(value) in SCALARS]
+        self.attributes = [vars(part) for part in inner]
+        self.numbers = [(of, name) for of in self.attributes for name, value in of.items() if type(value) in LOOKED_UP]
         own = [vars(part) for part in inner if not type(part).__module__.startswith("torch.")]
         self.others = [
             (of, name)
             for of in own
             for name, value in of.items()
-            if name not in TORCHS and type(value) not in SCALARS and _copied(value) is not OTHER
+            if name not in TORCHS and type(value) not in LOOKED_UP and _copied(value) is not OTHER
         ]
 
     def watched(self) -> bool:
-        """Whether a callback, a hook or `seqsum.trace` watches the current step."""
+        """Whether a callback, a hook, a mode of torch or `seqsum.trace` watches the current step."""
         return (
-            any(self.hooks)
+            has_dispatch_mode()
+            or has_function_mode()
+            or saves_through_hooks()
+            or any(self.hooks)
             or any(watches() for watches in self.watches)
             or any(layer.recorder is not None for layer in self.layers)
             or any(has_hooks(group.get(name)) for group, name in self.tensors)
         )
 
     def fingerprint(self) -> Any:
-        """Return what a graph holds fixed: the modules' numbers and modes, tensor addresses and `requires_grad`."""
+        """Return what a graph holds fixed: modules, their numbers, modes and functions, tensor addresses and
+        `requires_grad`.
+        """
         numbers = [of.get(name) for of, name in self.numbers]  # most of them, so they are only looked up
         numbers += [_copied(of.get(name)) for of, name in self.others]
         tensors = [group.get(name) for group, name in self.tensors]
-        return numbers, [tensor is not None and (tensor.data_ptr(), tensor.requires_grad) for tensor in tensors]
+        places = [tensor is not None and (tensor.data_ptr(), tensor.requires_grad) for tensor in tensors]
+        return numbers, places, self.networks + [of.get(name) for of, name in self.parts]
+
+    def chance(self) -> HostChance:
+        """Return where the generators of random numbers on the host stand, with those that the modules own."""
+        return HostChance(value for of in self.attributes for value in of.values())
 
     def put_back(self, fingerprint: Any) -> None:
         """Restore numbers and modes from a fingerprint: a failed capture ran the Python code, but not the step."""

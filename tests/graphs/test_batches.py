@@ -1,5 +1,7 @@
 """Batches made by graphs equal batches made without them, bit for bit."""
 
+import random
+
 import pytest
 import torch
 
@@ -79,6 +81,19 @@ def test_what_cannot_be_captured_goes_on_without_a_word_but_one(data, stand_in, 
         make(batches[EAGER_BATCHES])
     for batch in batches[EAGER_BATCHES:]:  # a second warning would be an error
         assert_same(make(batch), data.gather(batch))
+
+
+def test_batches_that_draw_on_the_host_are_made_as_written(data, stand_in, monkeypatch):
+    gather = data.gather
+    monkeypatch.setattr(data, "gather", lambda batch: gather(batch).map(lambda tensor: tensor * random.random()))
+    make, batches = BatchGraphs(data), list(data.train_dataloader())[: EAGER_BATCHES + 2]
+    random.seed(0)
+    expected = [data.gather(batch) for batch in batches]
+    random.seed(0)
+    with pytest.warns(UserWarning, match="made without CUDA graphs.*random numbers are drawn on the host"):
+        made = [make(batch) for batch in batches]
+    for one, other in zip(made, expected, strict=True):
+        assert_same(one, other)
 
 
 def test_data_that_draw_from_a_generator_say_that_they_are_not_to_be_captured():

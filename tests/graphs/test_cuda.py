@@ -146,6 +146,13 @@ class CopiesInForward(RunningSum):
         return super().loss(outputs, batch) * torch.tensor([1.0]).to(outputs.device).squeeze()
 
 
+class TossesInForward(RunningSum):
+    """Draws on the host, for which a capture doesn't wait."""
+
+    def loss(self, outputs, batch):
+        return super().loss(outputs, batch) * (1.0 if torch.rand(()) < 0.5 else 0.5)
+
+
 class WaitingBackward(torch.autograd.Function):
     @staticmethod
     def forward(ctx, values):
@@ -162,7 +169,7 @@ class WaitsInBackward(RunningSum):
 
 
 @pytest.mark.filterwarnings("default:Training steps run without CUDA graphs")
-@pytest.mark.parametrize("objective", [WaitsInForward(), CopiesInForward(), WaitsInBackward()])
+@pytest.mark.parametrize("objective", [WaitsInForward(), CopiesInForward(), TossesInForward(), WaitsInBackward()])
 def test_after_a_capture_that_failed_all_steps_run_as_they_are_written(train, replays, objective):
     """They draw random numbers, whose generator a failed capture leaves in a bad state; later graphs still work."""
     plain, noisy = (everything(*train(**GPU, module={"objective": objective, "cuda_graph": False})) for _ in range(2))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,15 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LambdaCallback
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+)
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from seqsum.callbacks import AveragedWeights
 from seqsum.data import Batch, CopyMemory, DigitRows, DigitSums, SineCurves
@@ -118,6 +129,8 @@ def test_a_step_that_is_watched_runs_as_it_is_written(assert_same):
     assert len(course.losses) == 18
 
 
+# where the inputs of a module need no gradients
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 @pytest.mark.parametrize(
     "hang",
     [
@@ -126,6 +139,10 @@ def test_a_step_that_is_watched_runs_as_it_is_written(assert_same):
         lambda module: module.register_forward_pre_hook(lambda *_: None),
         lambda module: module.network.head.weight.register_hook(lambda gradient: 2 * gradient),
         lambda module: module.network.head.weight.register_post_accumulate_grad_hook(lambda weight: None),
+        lambda module: register_module_forward_pre_hook(lambda *_: None),
+        lambda module: register_module_forward_hook(lambda *_: None),
+        lambda module: register_module_full_backward_pre_hook(lambda *_: None),
+        lambda module: register_module_full_backward_hook(lambda *_: None),
     ],
 )
 def test_what_hangs_on_modules_and_weights_is_seen(assert_same, hang):
@@ -139,6 +156,28 @@ def test_what_hangs_on_modules_and_weights_is_seen(assert_same, hang):
 
     assert_same(make)
     assert StandIn.replayed == (2 + 1 + 5) * PARTS
+
+
+class FunctionsSeen(TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        return function(*args, **(kwargs or {}))
+
+
+class OperationsSeen(TorchDispatchMode):
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("make", [FunctionsSeen, OperationsSeen, lambda: saved_tensors_hooks(lambda x: x, lambda x: x)])
+def test_a_mode_sees_its_step(assert_same, make):
+    def watch():
+        mode = make()
+        enter = lambda trainer, *_: trainer.global_step == 4 and mode.__enter__()  # noqa: E731
+        leave = lambda trainer, *_: trainer.global_step == 5 and mode.__exit__(None, None, None)  # noqa: E731
+        return [LambdaCallback(on_train_batch_start=enter, on_train_batch_end=leave)]
+
+    assert_same(watch)
+    assert StandIn.replayed == (FULL - 3 - 1) * PARTS
 
 
 class TraceOfStep(Callback):
@@ -209,17 +248,73 @@ def test_what_a_callback_changes_takes_effect(assert_same, change, captured):
     assert StandIn.replayed == (FULL - 3) * PARTS
 
 
-class DropsOutLater(Callback):
-    """Gives the network another part before its second epoch."""
-
-    def on_train_epoch_start(self, trainer, pl_module):
-        if trainer.current_epoch == 1:
-            pl_module.network.head = nn.Sequential(nn.Dropout(0.7), pl_module.network.head)
+def drop_out(module: SequenceModule) -> None:
+    module.network.head = nn.Sequential(nn.Dropout(0.7), module.network.head)
 
 
-def test_a_part_that_a_network_gets_between_epochs_takes_effect(assert_same):
-    assert_same(lambda: [DropsOutLater()])
+def double(module: SequenceModule) -> None:
+    computed = module.network.head.forward
+    module.network.head.forward = lambda features: 2 * computed(features)
+
+
+def put_into_another(module: SequenceModule) -> None:
+    module.network = nn.Sequential(module.network, nn.Tanh())
+
+
+@pytest.mark.parametrize("change", [drop_out, double, put_into_another])
+def test_what_a_network_gets_between_epochs_takes_effect(assert_same, change):
+    assert_same(lambda: [at_step(5, change)])
     assert StandIn.captured == 2 * PARTS
+
+
+class Squashed(Flatten):
+    """Flat images through a nonlinearity, a part without weights or numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(784)
+        self.squash = nn.Tanh()
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.squash(super().forward(inputs))
+
+
+def squash_more(module: SequenceModule) -> None:
+    module.network.encoder.module.squash = nn.Sigmoid()
+
+
+def test_a_part_that_is_replaced_within_an_epoch_takes_effect(assert_same):
+    assert_same(lambda: [at_step(8, squash_more)], module={"encoder": Squashed()})
+    assert StandIn.captured == 2 * PARTS
+
+
+class Tossed(Flatten):
+    """Halves features by chance, as stochastic depth and scheduled sampling do."""
+
+    def __init__(self, own: Any, draw: Callable[[Any], float]) -> None:
+        super().__init__(784)
+        self.own, self.draw = own, draw
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs) * (1.0 if self.draw(self.own) < 0.5 else 0.5)
+
+
+@pytest.mark.parametrize(
+    ("own", "draw"),
+    [
+        (None, lambda _: random.random()),
+        (None, lambda _: np.random.rand()),  # noqa: NPY002  # users draw from it
+        (random.Random(0), lambda own: own.random()),
+        (np.random.default_rng(0), lambda own: own.random()),
+    ],
+)
+def test_a_step_that_draws_on_the_host_is_no_graph(assert_same, own, draw):
+    def seed(*_):
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002  # see above
+
+    with pytest.warns(UserWarning, match="steps run without CUDA graphs.*random numbers are drawn on the host"):
+        assert_same(lambda: [LambdaCallback(on_fit_start=seed)], module={"encoder": Tossed(own, draw)}, max_epochs=2)
+    assert StandIn.replayed == 0
 
 
 class Scaled(Flatten):
