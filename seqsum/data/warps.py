@@ -81,5 +81,8 @@ def warp(
     )  # (N, Y, X, 2)
     if displacement is not None:
         grid = grid + displacement.to(images)
+    if outside == "border":  # pad by places: before torch 2.13, Apple's GPUs know no other padding than zeros
+        ends = (1 - 1 / side for side in (images.shape[-1], images.shape[-2]))  # of x and y: the last pixels' centres
+        grid = torch.stack([axis.clamp(-end, end) for axis, end in zip(grid.unbind(-1), ends, strict=True)], dim=-1)
     sampled = images if images.dtype == torch.float64 else images.float()  # 16 bits are too few for places
-    return F.grid_sample(sampled, grid.to(sampled.dtype), padding_mode=outside, align_corners=False).to(images.dtype)
+    return F.grid_sample(sampled, grid.to(sampled.dtype), padding_mode="zeros", align_corners=False).to(images.dtype)

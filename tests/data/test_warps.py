@@ -130,6 +130,17 @@ def test_elastic_displacements_never_fold_the_image():
     assert pixels[..., 1].diff(dim=1).min() > -1  # and in a column
 
 
+@pytest.mark.parametrize("columns", [28, 20])
+def test_outside_may_be_like_the_pixels_on_the_border(columns, monkeypatch):
+    images, affine = torch.rand(50, 3, 28, columns), torch.randn(50, 2, 3)
+    grid = F.affine_grid(affine, [50, 3, 28, 28], align_corners=False)
+    expected = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    sample, paddings = F.grid_sample, []
+    monkeypatch.setattr(F, "grid_sample", lambda *given, **named: paddings.append(named) or sample(*given, **named))
+    torch.testing.assert_close(warp(images, affine, outside="border"), expected, atol=1e-5, rtol=0)
+    assert [named["padding_mode"] for named in paddings] == ["zeros"]  # all that Apple's GPUs know
+
+
 def test_every_image_gets_its_own_warp():
     image = random_images(1).expand(6, 1, 28, 28)
     warped = warp(image, random_affine(numbers(6)))
