@@ -98,7 +98,7 @@ def plot_leaks(forget_gate: Tensor, weights: Tensor) -> Figure:
         forget_gate: `(B, T, H)`.
         weights: Weight of each unit's output in the sum, `(H,)`.
     """
-    leak = 1 - forget_gate.detach().double().mean(dim=(0, 1)).cpu()  # double, because a gate is close to 1
+    leak = 1 - forget_gate.detach().cpu().double().mean(dim=(0, 1))  # double, because a gate is close to 1
     figure = new_figure(*CARD, layout="constrained")
     axes = plain(figure.subplots())
     axes.plot(leak.clamp(min=1e-8).numpy(), shown(weights).abs().numpy(), "o", color=INK, markersize=3, alpha=0.6)

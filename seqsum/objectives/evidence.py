@@ -64,7 +64,7 @@ def judge(
         by_word: Whether to ask it after every word, if it can and the text has at most `LONGEST` words.
     """
     batch = data.as_batch(text).map(lambda tensor: tensor.to(device))
-    final = logits(network(batch))[0, -1].double().cpu()  # (C,)
+    final = logits(network(batch))[0, -1].cpu().double()  # (C,); Apple's GPUs have no float64
     count, answer, words = len(final), int(final.argmax()), data.words_read(text)
     towards = 1 if count == 2 else answer
     directions = Directions(name_of(data, towards), name_of(data, 0) if count == 2 else "other labels")
@@ -72,7 +72,7 @@ def judge(
     verdict = Verdict(text, name_of(data, answer), float(final.softmax(0)[answer]), known, None, directions)
     if not (by_word and can_be_asked(network) and len(words) <= LONGEST):
         return verdict
-    odds = log_odds(logits(network.by_step(batch))[0], towards).cpu()  # type: ignore[operator]  # it is a method
+    odds = log_odds(logits(network.by_step(batch))[0], towards)  # type: ignore[operator]  # it is a method
     batch = batch.map(lambda tensor: tensor.cpu())
     changes, padding = changes_of_words(odds, batch, even=-math.log(count - 1))
     chances = odds[words_in(batch)].sigmoid()
@@ -85,8 +85,8 @@ def can_be_asked(network: nn.Module) -> bool:
 
 
 def log_odds(logits: Tensor, label: int) -> Tensor:
-    """Compute the log-odds of one label against all others from logits `(…, C)`: `(…)`, in nats, float64."""
-    logits = logits.double()
+    """Compute the log-odds of one label against all others from logits `(…, C)`: `(…)`, in nats, float64 on the CPU."""
+    logits = logits.cpu().double()
     others = torch.cat([logits[..., :label], logits[..., label + 1 :]], dim=-1)
     return logits[..., label] - others.logsumexp(-1)
 

@@ -10,12 +10,12 @@ from seqsum.objectives.evaluation import Evaluation, Logits
 
 
 def surest_mistakes(evaluation: Evaluation, logits: Logits) -> Tensor:
-    """Return the places of the wrong answers `(n,)`, those with the highest probability first."""
+    """Return the places of the wrong answers `(n,)`, on the CPU, those with the highest probability first."""
     outputs, targets, _ = evaluation.join()
-    of_classes = logits(outputs)[:, -1].double()  # (N, C)
-    wrong = (of_classes.argmax(-1) != targets[:, -1]).nonzero().squeeze(1)
+    of_classes = logits(outputs)[:, -1].cpu().double()  # (N, C); Apple's GPUs have no float64
+    wrong = (of_classes.argmax(-1) != targets[:, -1].cpu()).nonzero().squeeze(1)
     first, second = of_classes[wrong].topk(2, dim=-1).values.unbind(-1)  # probabilities of 1 can't be ordered
-    return wrong[(first - second).argsort(descending=True, stable=True)].cpu()
+    return wrong[(first - second).argsort(descending=True, stable=True)]
 
 
 def rows_of(evaluation: Evaluation) -> Tensor | None:

@@ -96,7 +96,7 @@ def _mistakes(evaluation: Evaluation, logits: Logits) -> list[Mistake]:
     outputs, targets, _ = evaluation.join()
     data, rows, mistakes = evaluation.data, rows_of(evaluation), []
     for place in surest_mistakes(evaluation, logits)[:MISTAKES].tolist():
-        of_classes = logits(outputs)[place, -1].double()
+        of_classes = logits(outputs)[place, -1].cpu().double()
         answer, label = int(of_classes.argmax()), int(targets[place, -1])
         chance = write_chance(float(of_classes.softmax(0)[answer]))
         if not isinstance(data, LabelledTexts):
