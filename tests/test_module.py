@@ -72,6 +72,13 @@ def test_a_tensor_is_no_batch(part):
         part(make_module())(torch.zeros(2, 3, 1, 28, 28))
 
 
+def test_inputs_as_numpy_makes_them_are_refused_in_words():
+    batch = unlabelled(torch.zeros(2, 3, 1, 28, 28, dtype=torch.float64))
+    with pytest.raises(InputError, match=r"of torch.float64, .*: the data must convert them, by `inputs.float\(\)`"):
+        make_module()(batch)
+    assert make_module().double()(batch).dtype == torch.float64
+
+
 class Penalised(SequenceModule):
     def training_step(self, batch, batch_idx):
         loss = self.objective.loss(self(batch), batch)
@@ -177,8 +184,10 @@ def test_one_cycle_needs_an_end(tmp_path, mnist_root):
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_logged_metrics_equal_those_of_the_whole_split(tmp_path, mnist_root):
-    """Metrics over uneven batches equal the metrics of one large batch."""
+    """Metrics over uneven batches equal the metrics of one large batch, also after those of other weights."""
     data, module = DigitSums("mnist", str(mnist_root), sequence_length=3, batch_size=7), make_module()
+    make_trainer(tmp_path).test(module, data, verbose=False)
+    module.network.head.weight.data.add_(1)
     (logged,) = make_trainer(tmp_path).test(module, data, verbose=False)
     whole = DigitSums("mnist", str(mnist_root), sequence_length=3, batch_size=1_000)
     whole.setup("test")

@@ -7,16 +7,18 @@ import math
 import re
 import subprocess
 from argparse import Namespace
+from functools import partial
 from importlib.util import find_spec
 
 import pytest
 import torch
 
 from seqsum import LSTM, RNN, RNNCell
-from seqsum.benchmarks import devices, loading, recurrent, scaling, training
+from seqsum.benchmarks import devices, loading, recurrent, scaling, timing, training
 from seqsum.benchmarks.__main__ import main
+from seqsum.benchmarks.precision import float32_products
 from seqsum.benchmarks.recurrent import RIVAL, Shape, check_same_numbers, contestants
-from seqsum.benchmarks.timing import peak_memory, take_turns
+from seqsum.benchmarks.timing import Timing, peak_memory, take_turns, time_in_turn
 from seqsum.data.base import Batch
 from seqsum.tables import show
 from tests.recurrent.oracles import BACKENDS
@@ -36,6 +38,21 @@ def test_contestants_take_turns_and_are_compared_round_by_round():
     assert (found["rival"].median, found["rival"].speed) == (2, 1)
     assert (found["ours"].n, found["ours"].median, found["ours"].speed) == (3, 1, 2)
     assert found["ours"].lower_quartile <= found["ours"].median <= found["ours"].upper_quartile
+
+
+def test_calls_are_timed_when_they_are_warm():
+    order = []
+    calls = {name: partial(order.append, name) for name in "ab"}
+    assert time_in_turn(calls, "a", rounds=2, warm_up=2, device=CPU)["b"].n == 2
+    assert "".join(order) == "aabb" + "ab" + "ba"
+
+
+def test_a_row_has_the_time_in_milliseconds():
+    assert timing.row(Timing(3, 0.002, 0.001, 0.003, 1.504, 1.0, 2.0)) == {
+        "ms": 2.0,
+        "quartiles, ms": "1 to 3",
+        "speed": 1.5,
+    }
 
 
 def test_peak_memory_counts_what_lives_at_the_same_time():
@@ -82,6 +99,11 @@ def test_a_contestant_that_computes_something_else_is_refused(monkeypatch):
         check_same_numbers(calls, 1e-10)
 
 
+def test_a_difference_is_the_largest_one_relative_to_the_largest_number():
+    assert recurrent.difference(torch.tensor([0.0, 9.0, 8.0]), torch.tensor([0.0, 8.0, 8.0])) == 1 / 8
+    assert recurrent.difference(torch.tensor([0.25, 0.0]), torch.tensor([0.5, 0.0])) == 0.25
+
+
 def test_exponent_is_the_slope_of_the_logarithms():
     assert scaling.exponent([1, 2, 4, 8], [3 * n**1.5 for n in (1, 2, 4, 8)]) == pytest.approx(1.5)
     assert math.isnan(scaling.exponent([5], [1.0]))
@@ -121,6 +143,22 @@ def test_tf32_has_a_name_and_a_bound_of_its_own(monkeypatch):
     ]
     assert rows == ["tf32", "tf32", "float16", "float16"]
     assert bounds == [recurrent.TOLERANCE["tf32"], recurrent.TOLERANCE["float16"]]
+
+
+def test_float32_is_multiplied_as_asked(monkeypatch):
+    monkeypatch.setattr(recurrent, "compare", lambda *_: [torch.backends.cuda.matmul.allow_tf32])
+    given = {"dtypes": ["float32"], "cells": ["gru"], "shapes": ["main"], "modes": ["both"]}
+    with float32_products("tf32"):
+        assert recurrent.run(Namespace(**given, precision="ieee"), CPU) == [False]
+
+
+def test_each_contestant_has_its_own_memory(monkeypatch):
+    monkeypatch.setattr(recurrent, "peak_memory", lambda call, device: 1e6 * len(call()))
+    monkeypatch.setattr(recurrent, "contestants", lambda *_, **__: {RIVAL: lambda: "1", "ours": lambda: "22"})
+    monkeypatch.setattr(recurrent, "check_same_numbers", lambda *_: None)
+    arguments = Namespace(backends=["eager"], rounds=1, warm_up=0, precision="ieee")
+    found = recurrent.compare("float32", "gru", "main", "forward", arguments, CPU)
+    assert [(row["what"], row["MB"]) for row in found] == [(RIVAL, 1), ("ours", 2)]
 
 
 def test_tf32_is_refused_where_there_is_none(capsys):

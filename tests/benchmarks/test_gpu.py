@@ -10,6 +10,7 @@ import textwrap
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,13 +18,15 @@ import torch
 from seqsum import GRU, LSTM
 from seqsum.benchmarks import recurrent
 from seqsum.benchmarks.__main__ import main
-from seqsum.benchmarks.gpu import ahead, checks, command, contestants, fits, kernels, rule, step
+from seqsum.benchmarks.gpu import ahead, checks, command, contestants, fits, kernels, replay, rule, step
 from seqsum.benchmarks.gpu.budget import Deadline, share
 from seqsum.benchmarks.gpu.contestants import TORCH, Arena, Case, Contestant, can_run, error_of, time_calls
 from seqsum.benchmarks.gpu.replay import replay_seconds
 from seqsum.benchmarks.gpu.results import Results, read
 from seqsum.benchmarks.gpu.tables import tables
 from seqsum.benchmarks.recurrent import Shape
+from seqsum.benchmarks.timing import Timing, seconds_of
+from seqsum.data import Batch
 from seqsum.module import SequenceModule
 from seqsum.recurrent.kernels.triton import problem_with_triton
 from seqsum.recurrent.rule import Point, nearest, read_rule
@@ -133,15 +136,19 @@ def test_not_a_number_is_wrong():
 def test_one_that_fails_is_noted_and_the_others_go_on(tiny, tmp_path, monkeypatch, capsys):
     call = Arena.call
 
+    def fail():
+        raise RuntimeError("out of registers")
+
     def sometimes(arena, contestant, mode):
-        if contestant.what == "script":
-            raise RuntimeError("out of registers")
-        return call(arena, contestant, mode)
+        if contestant.what != "script":
+            return call(arena, contestant, mode)
+        return fail if mode == "forward" else fail()
 
     monkeypatch.setattr(Arena, "call", sometimes)
     status, file = measure(tmp_path, "--parts", "kernels")
     assert status == 1
-    assert file["errors"]["lstm (4, 3, 2, 5), forward: script, float32"] == "RuntimeError: out of registers"
+    for mode in contestants.MODES:
+        assert file["errors"][f"lstm (4, 3, 2, 5), {mode}: script, float32"] == "RuntimeError: out of registers"
     assert {row["what"] for row in file["rows"]} == {TORCH, "bptt"}
     assert "out of registers" in capsys.readouterr().out
 
@@ -182,6 +189,68 @@ def test_there_are_three_rounds_at_least_and_no_more_than_fit(monkeypatch):
     assert rounds(1.0, 2) == 2
 
 
+def test_float32_is_multiplied_in_each_contestants_precision_also_when_it_warms_up(monkeypatch):
+    monkeypatch.setattr(contestants, "seconds_of", lambda call, device: call())
+    seen = []
+    call = lambda: seen.append(torch.backends.cuda.matmul.allow_tf32) or 1.0  # noqa: E731
+    both = {Contestant(TORCH, precision): call for precision in ("float32", "tf32")}
+    for contestant in both:
+        contestants.run(contestant, call)
+    assert seen == [False, True]
+    time_calls(both, CPU, rounds=1, warm_up=2, seconds=0.0)
+    assert seen[2:] == [False] * 2 + [True] * 2 + 2 * [False, True]  # the first round says how many fit
+
+
+def test_weights_and_inputs_are_the_same_numbers_in_every_precision():
+    arena = Arena(Case("gru", SMALL), CPU)
+    for tensor in (arena.inputs, arena.weight, *arena.module.parameters()):
+        assert torch.equal(tensor, tensor.bfloat16().float())
+
+
+def test_times_are_written_in_milliseconds(tmp_path):
+    timing = Timing(5, 0.002, 0.001, 0.003, 1.0, 1.0, 1.0)
+    row = kernels.describe(Case("gru", SMALL), "both", Contestant(TORCH, "tf32"), 1e-3, True, timing)
+    assert [row[name] for name in ("lower", "ms", "upper", "rounds")] == [1.0, 2.0, 3.0, 5]
+    results = Results(tmp_path / "step.json", {})
+    step._add({"sleep": lambda: time.sleep(0.02)}, {}, argparse.Namespace(rounds=1, warm_up=0), CPU, results)
+    assert 20 <= results.rows[0]["ms"] < 20_000
+
+
+class Clock:
+    """An event of a GPU whose work takes 40 ms."""
+
+    def __init__(self, enable_timing):
+        pass
+
+    def record(self):
+        HAPPENED.append("record")
+
+    def elapsed_time(self, end):
+        return 40.0
+
+
+HAPPENED = []
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    HAPPENED.clear()
+    monkeypatch.setattr(torch.cuda, "Event", Clock)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: HAPPENED.append("wait"))
+
+
+def test_a_gpu_is_timed_by_its_own_clock(clock):
+    assert seconds_of(lambda: HAPPENED.append("call"), torch.device("cuda")) == 0.04
+    assert HAPPENED == ["wait", "record", "call", "record", "wait"]
+
+
+def test_a_short_call_is_replayed_several_times_and_its_time_is_that_of_one(clock, monkeypatch):
+    graph = SimpleNamespace(replay=lambda: HAPPENED.append("replay"))
+    monkeypatch.setattr(replay, "capture", lambda call, device: graph)
+    assert replay_seconds(lambda: None, torch.device("cuda"), estimate=0.004) == 0.02
+    assert HAPPENED == 3 * ["replay", "record", "replay", "replay", "record", "wait"]
+
+
 def test_there_is_no_tf32_on_a_cpu(monkeypatch):
     monkeypatch.setattr(contestants, "triton_obstacle", lambda cell: None)
     assert not can_run(Contestant(TORCH, "tf32"), "lstm", CPU)
@@ -191,6 +260,15 @@ def test_there_is_no_tf32_on_a_cpu(monkeypatch):
 def test_the_rule_is_in_the_form_of_the_packages_own(tiny, tmp_path, monkeypatch, capsys):
     versions = {"device": "NVIDIA H100 80GB HBM3", "capability": [9, 0], "torch": "2.11", "python": "3.12"}
     monkeypatch.setattr(rule, "machine", lambda device: versions)
+    measured, compare = [], rule.compare
+
+    def note(arena, mode, given, *others):
+        ((batch, steps, _, hidden), (precision,)) = arena.case.shape, {contestant.precision for contestant in given}
+        name = {"forward": "inference", "both": "training"}[mode]
+        measured.append((arena.case.cell, precision, name, batch, steps, hidden))
+        return compare(arena, mode, given, *others)
+
+    monkeypatch.setattr(rule, "compare", note)
     status, file = measure(tmp_path, "--parts", "rule")
     assert status == 0
     assert {"device", "capability", "measured", "versions", "command"} <= file.keys()
@@ -198,6 +276,7 @@ def test_the_rule_is_in_the_form_of_the_packages_own(tiny, tmp_path, monkeypatch
     found = read_rule(tmp_path / "rule.json")
     assert (found.device, found.capability) == ("NVIDIA H100 80GB HBM3", (9, 0))
     assert len(found.points) == 3 * 3 * 2  # cells, types, modes
+    assert [point[:6] for point in found.points] == measured
     assert {point.type for point in found.points} == {"float32", "bfloat16", "float16"}
     assert {point.mode for point in found.points} == {"training", "inference"}
     for point, line in zip(found.points, file["points"], strict=True):
@@ -212,8 +291,13 @@ def test_parts_of_a_step(tmp_path, monkeypatch, mnist_root):
     monkeypatch.setattr(step, "CALL", (2, 4, 3, 3))
     monkeypatch.setattr(fits, "train_default", lambda *_: None)
     monkeypatch.setattr(fits, "train_variants", lambda *_: None)
+    augmented, gather = [], step.DigitSums.gather
+    monkeypatch.setattr(
+        step.DigitSums, "gather", lambda data, batch: augmented.append(data.augment) or gather(data, batch)
+    )
     status, file = measure(tmp_path, "--parts", "step", "--data-root", str(mnist_root))
     assert status == 0
+    assert (augmented.count(False), augmented.count(True)) == (3, 3 + 1)  # and the batch of the other parts
     assert all(row["batch"] == 4 and 0 < row["lower"] <= row["ms"] <= row["upper"] for row in file["rows"])
     parts = {(row["what"], row.get("cell")) for row in file["rows"]}
     assert parts == {
@@ -225,6 +309,19 @@ def test_parts_of_a_step(tmp_path, monkeypatch, mnist_root):
     }
     time_of = {(row["what"], row.get("cell")): row["ms"] for row in file["rows"]}
     assert time_of["encoder, forward", "lstm"] < time_of["step", "lstm"]
+
+
+def test_a_whole_step_clips_and_trains_and_its_graph_says_how_fast(tmp_path, monkeypatch):
+    batch = Batch(torch.rand(2, 3, 1, 28, 28), 50 + torch.rand(2, 3))
+    whole = step.Step(batch, "lstm", "auto")
+    before = [weight.detach().clone() for weight in whole.parameters]
+    whole.whole()
+    assert not any(torch.equal(*pair) for pair in zip(before, whole.parameters, strict=True))
+    assert torch.stack([weight.grad.norm() for weight in whole.parameters]).norm() < 1.01
+    monkeypatch.setattr(step, "replay_seconds", lambda call, device, estimate: 0.25)
+    results = Results(tmp_path / "step.json", {})
+    step._time_graph(batch, "lstm", results)
+    assert [(row["ms"], row["images/s"]) for row in results.rows] == [(250, 24)]
 
 
 def test_a_call_is_timed_without_what_it_launches(tmp_path, monkeypatch):
@@ -263,7 +360,12 @@ def train(how, tmp_path, root):
 
 def test_variants_of_the_training_say_how_fast_they_were(short, tmp_path, monkeypatch, mnist_root):
     monkeypatch.setattr(fits, "PRECISIONS", ("32",))
+    clock, found = [], fits.found
+    monkeypatch.setattr(
+        fits, "found", lambda folder: clock.extend(json.loads((folder / fits.CLOCK).read_text())) or found(folder)
+    )
     (row,) = train(fits.train_variants, tmp_path, mnist_root)
+    assert [epoch["images"] for epoch in clock] == 4 * [2 * 4 * 4]  # of two batches of four sequences of four digits
     assert (row["name"], row["epochs"], row["dataset"]) == ("launch by launch, 32", 4, "mnist")
     assert row["images/s"] > 0
 
@@ -321,6 +423,7 @@ REPOSITORY = {
     "tests/recurrent/test_triton.py": """
         def test_right(): pass
         def test_wrong(): assert 1 == 2, "one is not two"
+        def test_broken(no_such_fixture): pass
         """,
     "tests/conftest.py": """
         import pytest
@@ -362,12 +465,14 @@ def test_the_tests_that_use_a_gpu_run_and_say_what_failed(tmp_path, monkeypatch)
     assert status == 1
     of_kernels, marked = file["rows"]
     counts = ("passed", "failed", "errors", "skipped")
-    assert [of_kernels[name] for name in counts] == [1, 1, 0, 0]
+    assert [of_kernels[name] for name in counts] == [1, 1, 1, 0]
     assert [marked[name] for name in counts] == [2, 0, 0, 1]
-    assert list(of_kernels["failures"]) == ["tests.recurrent.test_triton::test_wrong"]
+    assert sorted(of_kernels["failures"]) == [
+        f"tests.recurrent.test_triton::test_{name}" for name in ("broken", "wrong")
+    ]
     assert "one is not two" in of_kernels["failures"]["tests.recurrent.test_triton::test_wrong"]
     text = tables(tmp_path)
-    assert "| kernels | 1 | 1 | 0 | 0 |" in text
+    assert "| kernels | 1 | 1 | 1 | 0 |" in text
     assert "- tests.recurrent.test_triton::test_wrong: AssertionError: one is not two" in text
 
 
@@ -396,6 +501,27 @@ def test_tests_that_take_too_long_are_interrupted_and_report_what_they_have(tmp_
         run.end()
     row = run.row()
     assert (row["passed"], row["interrupted"]) == (1, True)
+
+
+@pytest.mark.parametrize("row", [None, {"failed": 1, "errors": 0}, {"failed": 0, "errors": 1}])
+def test_tests_that_fail_or_break_or_report_nothing_are_a_failure(row, tmp_path, monkeypatch):
+    class Run:
+        def __init__(self, place, arguments):
+            pass
+
+        def row(self):
+            return row and {"passed": 1, "skipped": 0, "seconds": 1, "interrupted": False, "failures": {}, **row}
+
+        def output(self):
+            return "no such option"
+
+        wait = interrupt = end = lambda *_: None
+
+    monkeypatch.setattr(checks, "Run", Run)
+    status, file = measure(tmp_path, "--parts", "tests")
+    assert status == 1
+    whats = ("kernels", "marked gpu")
+    assert file["errors"] == ({} if row else dict.fromkeys(whats, "pytest left no report: no such option"))
 
 
 def test_without_a_repository_it_says_where_the_tests_are(tmp_path, monkeypatch):
@@ -469,7 +595,7 @@ def test_tables_are_what_the_files_say(tmp_path):
     for found in (
         row("forward", TORCH, "float32", 0.3),
         row("forward", TORCH, "float16", 0.2, right=False),  # it is cuDNN's best all the same
-        row("forward", "triton", "float32", 0.15, replay=0.0512),
+        row("forward", "triton", "float32", 0.12, replay=0.0512),
         row("forward", "triton", "bfloat16", 0.1),
         row("forward", "triton", "tf32", 0.05, right=False, error=0.7),
         row("both", "triton", "float16", 0.05, right=False, error=None),
@@ -484,9 +610,9 @@ def test_tables_are_what_the_files_say(tmp_path):
     assert "### kernels: Any GPU, today\n`c`; torch 2.11.\n**It did not finish**, and was at: nothing." in text
     assert (
         "| lstm | 128, 4, 128, 128 | 0.2 (float16) / 1.5 (float32) | 0.1 (bfloat16) / 0.5 (float32) "
-        "| 2.00 / 3.00 | 2.00 / 3.00 | torch.nn float16 (0.001), triton float16 (not finite), triton tf32 (0.7) |"
+        "| 2.00 / 3.00 | 2.50 / 3.00 | torch.nn float16 (0.001), triton float16 (not finite), triton tf32 (0.7) |"
     ) in text
-    times = "0.3 / 1.5 | 0.2 / – | 0.15 [0.0512] / 0.5 | 0.05 / – | – / 0.05 | 0.1 / – |"
+    times = "0.3 / 1.5 | 0.2 / – | 0.12 [0.0512] / 0.5 | 0.05 / – | – / 0.05 | 0.1 / – |"
     assert f"| lstm | 128, 4, 128, 128 | {times}" in text
 
 
@@ -604,28 +730,29 @@ def test_a_part_that_was_still_importing_when_it_was_told_has_less_time(tmp_path
     assert 40 < left[0] < 49.9
 
 
-@pytest.mark.parametrize("hangs", [True, False])
-def test_nothing_is_left_of_a_part_when_the_next_one_starts(monkeypatch, hangs):
-    """Neither of one that hangs, nor of one that leaves a process of its own behind."""
-    monkeypatch.setattr(command, "GRACE", 0.0 if hangs else 60.0)
+@pytest.mark.parametrize(
+    ("code", "status"), [("p.wait()", -signal.SIGKILL), ("input()", 0), ("input(); raise SystemExit(3)", 3)]
+)
+def test_nothing_is_left_of_a_part_when_the_next_one_starts(monkeypatch, code, status):
+    """Neither of one that hangs, nor of one that leaves a process of its own behind; what fails is noted."""
+    monkeypatch.setattr(command, "GRACE", 0.0 if status < 0 else 60.0)
     real, started = subprocess.Popen, []
 
     def hang(given, **options):
         assert given[:5] == [sys.executable, "-m", "seqsum.benchmarks", "gpu", "--here"]
-        code = "import subprocess; p = subprocess.Popen(['sleep', '100'], stdout=-3); print(p.pid, flush=True); "
-        code += "p.wait()" if hangs else "input()"
-        started.append(real([sys.executable, "-c", code], **options, stdout=subprocess.PIPE))
+        start = "import subprocess; p = subprocess.Popen(['sleep', '100'], stdout=-3); print(p.pid, flush=True); "
+        started.append(real([sys.executable, "-c", start + code], **options, stdout=subprocess.PIPE))
         return started[0]
 
     monkeypatch.setattr(subprocess, "Popen", hang)
     options = {"output": Path("out"), "data_root": "data", "device": "cpu", "rounds": 1, "warm_up": 0}
     child = command.Child("kernels", argparse.Namespace(**options))
     grandchild = int(started[0].stdout.readline())
-    assert child.run(0.1) == int(hangs)
+    assert child.run(0.1) == int(status != 0)
     patience = Deadline(20)
-    assert started[0].returncode == (-9 if hangs else 0)
-    status = Path(f"/proc/{grandchild}/stat")
-    while status.exists() and status.read_text().split()[2] != "Z" and not patience.passed():  # Z: dead, not asked for
+    assert started[0].returncode == status
+    left = Path(f"/proc/{grandchild}/stat")
+    while left.exists() and left.read_text().split()[2] != "Z" and not patience.passed():  # Z: dead, not asked for
         time.sleep(0.05)
     assert not patience.passed()
     child.end()  # once more, as at the end of all parts

@@ -17,11 +17,13 @@ from torch import nn
 
 from seqsum.benchmarks import training
 from seqsum.benchmarks.keras_process import ENVIRONMENT, SCRIPT, KerasRival, keras_layout, reason_against
+from seqsum.benchmarks.precision import float32_products
 from seqsum.benchmarks.same_numbers import Numbers, check_same_numbers, compute_numbers
-from seqsum.data import DigitSums
+from seqsum.data import Batch, DigitSums
 from seqsum.data.digits import Digits
 from seqsum.data.index_tables import IndexBatch
 from seqsum.module import SequenceModule
+from seqsum.networks import Flatten
 from seqsum.recurrent import lstm_from_keras
 
 CPU = torch.device("cpu")
@@ -127,6 +129,20 @@ def test_other_numbers_are_refused(change, message):
     check_same_numbers("Keras", NUMBERS._replace(gradients=[torch.zeros(2), NUMBERS.gradients[1]]), NUMBERS)
     with pytest.raises(AssertionError, match=message):
         check_same_numbers("Keras", NUMBERS._replace(**change), NUMBERS)
+
+
+def test_numbers_are_those_of_training_in_full_float32():
+    seen = []
+
+    class Noting(Flatten):
+        def forward(self, images):
+            seen.append((self.training, torch.backends.cuda.matmul.allow_tf32))
+            return super().forward(images)
+
+    module = SequenceModule(encoder=Noting(4), hidden_size=2).eval()
+    with float32_products("tf32"):
+        compute_numbers(module, Batch(torch.rand(2, 3, 4), torch.rand(2, 3)))
+    assert seen == [(True, False)]
 
 
 def test_reasons_against_keras(monkeypatch):

@@ -88,6 +88,10 @@ def test_a_module_begins_in_the_type_that_it_was_made_in():
         (lambda cell, x: torch.ones(len(x), cell.hidden_size), "a sequence begins from other numbers than zero"),
         (lambda cell, x: torch.randn(len(x), cell.hidden_size), "a sequence begins from another state each time"),
         (lambda cell, x: torch.zeros(64, cell.hidden_size), "`forward` without a state raised RuntimeError"),
+        (
+            lambda cell, x: torch.zeros(len(x), cell.hidden_size).squeeze(0),
+            "`forward` without a state raised IndexError",
+        ),
         (lambda cell, x: torch.zeros(cell.hidden_size, len(x)), "`forward` without a state raised RuntimeError"),
         (lambda cell, x: None, "`forward` without a state raised "),
     ],

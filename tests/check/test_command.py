@@ -1,6 +1,7 @@
 """The command: a report, JSON, a page, a table for a folder, and exit codes for graders."""
 
 import json
+import sched
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import seqsum
 from seqsum.check.__main__ import main
 from seqsum.check.grading import find_submissions, grade, make_table, read_grade
 from seqsum.check.isolated import Ended
+from seqsum.check.loading import load
 from tests.check.conftest import SUBMISSIONS
 
 
@@ -135,11 +137,31 @@ def test_what_a_file_that_fails_needs_is_said(here, capsys, content, target, exp
     assert f"expected {expected}" in capsys.readouterr().out
 
 
-def test_of_several_classes_that_of_the_reference_is_taken(here, capsys):
-    text = "from torch import nn\nclass MyGRU(nn.GRUCell):\n  def forward(self, x, h): return super().forward(x, h)\n"
-    Path("both.py").write_text(text + text.replace("GRU", "RNN"))
-    assert main(["both.py", "--like=gru"]) == 0
-    assert capsys.readouterr().out.startswith("MyGRU")
+ANOTHER = "class {name}(nn.Module):\n  def forward(self, x): return x\n"
+
+
+@pytest.mark.parametrize("more", ["", ANOTHER.format(name="GRU")])
+def test_of_several_classes_that_of_the_reference_is_taken(here, more):
+    mine = "class MyGRUCell(nn.GRUCell):\n  def forward(self, x, h): return super().forward(x, h)\n"
+    Path("both.py").write_text("from torch import nn\n" + mine + mine.replace("GRU", "RNN") + more)
+    assert load("both.py", "gru").__name__ == "MyGRUCell"
+
+
+def test_what_a_cell_is_made_from_is_no_other_cell(here):
+    mine = "class MyLSTM"
+    path = write(here, "ada.py", (mine, ANOTHER.format(name="Part") + mine))
+    assert load(str(path)).__name__ == "MyLSTM"
+    text = "from torch import nn\nclass Base(nn.Module): 0\nclass Mine(Base):\n  def forward(self): 0\n"
+    (here / "ben.py").write_text(text)
+    assert load("ben.py").__name__ == "Mine"
+
+
+def test_a_file_imports_from_its_folder_and_hides_no_module_of_its_name(here):
+    (here / "ada").mkdir()
+    (here / "ada/beside_ada.py").write_text("")
+    path = write(here / "ada", "sched.py", ("import torch\n", "import torch\nimport beside_ada\n"))
+    assert load(str(path)).__name__ == "MyLSTM"
+    assert sys.modules["sched"] is sched
 
 
 def test_a_page_that_can_not_be_written_is_an_error_of_the_command(here, capsys):
@@ -248,12 +270,13 @@ def test_submissions_of_the_same_name_are_told_apart_by_their_folders(here, caps
     for other in (".venv", "_shared"):
         (here / "all" / other).mkdir()
         write(here / "all" / other, "helper.py")
+    write(here / "all", "ada_cell.py")
     assert main(["all", "--like=lstm", "--html=pages"]) == 1
     printed = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in printed[1:3]] == [["ada/cell.py", "right"], ["ben/cell.py", "WRONG"]]
-    assert sorted(path.name for path in Path("pages").iterdir()) == ["ada_cell.html", "ben_cell.html"]
-    write(here / "all", "late.py")
-    assert [str(path) for path in find_submissions(["all"])] == ["all/late.py", "all/ada/cell.py", "all/ben/cell.py"]
+    told = [["ada_cell.py", "right"], ["ada/cell.py", "right"], ["ben/cell.py", "WRONG"]]
+    assert [line.split()[:2] for line in printed[1:4]] == told
+    pages = sorted(path.name for path in Path("pages").iterdir())
+    assert pages == ["ada_cell.html", "ada_cell_.html", "ben_cell.html"], "none in another's place"
 
 
 def test_a_submission_in_a_folder_keeps_its_name_and_one_that_can_not_be_read_has_nothing_unchecked(here, capsys):

@@ -85,6 +85,12 @@ FAULTS = {
         "`projected` is changed",
         "projected += 1",
     ),
+    "a weight in place": (
+        "changes_nothing",
+        (STEP, STEP + "        self.b.data.mul_(0.5)\n"),
+        "the weight `b` is changed",
+        "self.b.data.mul_",
+    ),
     "wrong output": ("shapes", ("output = h_new", "output = h_new.sum(-1)"), "the output has the wrong shape", "step"),
     "squeezed": (
         "shapes",
@@ -101,7 +107,7 @@ FAULTS = {
     ),
     "noise": (
         "deterministic",
-        (NEW, NEW + "        h_new = h_new + torch.randn_like(h)\n"),
+        (NEW, NEW + "        h_new = h_new + 1e-6 * torch.randn_like(h)\n"),
         "random in evaluation",
         "randn",
     ),
@@ -116,6 +122,12 @@ FAULTS = {
         (NEW, "        import random\n" + NEW + "        h_new = h_new if random.random() < 0.95 else 2 * h_new\n"),
         "random in evaluation",
         "random",
+    ),
+    "noise from NumPy in few steps": (
+        "deterministic",
+        (NEW, "        import numpy\n" + NEW + "        h_new = h_new if numpy.random.rand() < 0.95 else 2 * h_new\n"),
+        "random in evaluation",
+        "rand",
     ),
     "a start that is no list": (
         "shapes",
@@ -212,6 +224,12 @@ FAULTS = {
         "remembers something from one call to the next: `self.t`",
         "self.t",
     ),
+    "the input before": (
+        "deterministic",
+        (STEP, STEP + "        h, self.last = h + getattr(self, 'last', projected)[:, :5], projected\n"),
+        "remembers something from one call to the next: `self.last`",
+        "'last'",
+    ),
     "first input kept": (
         "deterministic",
         (STEP, STEP + "        self.by = getattr(self, 'by', h.abs().mean().item())\n        h = h / self.by\n"),
@@ -248,9 +266,21 @@ FAULTS = {
     ),
     "norm over the batch": (
         "rows_independent",
-        (NEW, NEW + "        h_new = h_new - h_new.mean(0)\n"),
+        (NEW, NEW.replace("\n", "  # not over dim=0\n") + "        h_new = h_new - h_new.mean(0)\n"),
         "rows of the batch are mixed",
         "mean(0)",
+    ),
+    "norm of the state over the batch": (
+        "rows_independent",
+        (STEP, STEP + "        h = h - h.mean(0)\n"),
+        "rows of the batch are mixed",
+        "mean(0)",
+    ),
+    "the next input": (
+        "no_look_ahead",
+        (PROJECT, "return input.roll(-1, 0) @ self.W.T + self.b if input.dim() == 3 else input @ self.W.T + self.b"),
+        "looks into the future",
+        "roll",
     ),
     "the future": (
         "no_look_ahead",
@@ -282,9 +312,33 @@ FAULTS = {
     "no memory of inputs": ("state_used", (RETURN, "return output, [h, c]"), "does not depend on the input", "step"),
     "detach": (
         "gradients_right",
-        (NEW, "        h_new = o.detach() * torch.tanh(c_new)\n"),
+        (NEW, "        c_new *= 1\n        h_new = o.detach() * torch.tanh(c_new)\n"),  # what works in place is right
         "`detach()` cuts",
         "o.detach()",
+    ),
+    "detach where gradients are enabled": (
+        "gradients_right",
+        (NEW, "        with torch.enable_grad():\n            h_new = o.detach() * torch.tanh(c_new)\n"),
+        "`detach()` cuts",
+        "o.detach()",
+    ),
+    "item": (
+        "gradients_right",
+        (NEW, "        h_new = o.new_tensor([[unit.item() for unit in row] for row in o]) * torch.tanh(c_new)\n"),
+        "`item()` takes a number out",
+        "unit.item()",
+    ),
+    "tensor": (
+        "gradients_right",
+        (NEW, "        h_new = torch.tensor(o) * torch.tanh(c_new)\n"),
+        "`torch.tensor(…)` copies numbers",
+        "torch.tensor(o)",
+    ),
+    "half a weight detached": (
+        "gradients_right",
+        (READ, "z = projected + h @ (0.5 * self.U + 0.5 * self.U.detach()).T"),
+        "the gradient of `U` is wrong: `detach()` cuts",
+        "self.U.detach()",
     ),
     ".data": (
         "gradients_right",
@@ -429,6 +483,22 @@ def test_constants_that_are_not_returned_are_said():
     assert found.came == "a state of 1 tensor"
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        "self.register_buffer('seen', torch.zeros(1))",
+        "self.seen = __import__('numpy').zeros(1)",
+        "self.seen = [0]",
+    ],
+)
+def test_what_a_cell_remembers_is_named_however_it_is_kept(mutate, made):
+    counts = STEP + "        self.seen[0] += 1\n        h = h / self.seen[0]\n"
+    cell = mutate("lstm", (LSTM_INIT, f"{LSTM_INIT}        {made}\n"), (STEP, counts))
+    result = check_cell(cell).find("deterministic")
+    assert result.message == "the cell remembers something from one call to the next: `self.seen`"
+    assert "self.seen[0]" in result.where
+
+
 def test_names_of_states_that_a_cell_gives_itself_are_kept(mutate):
     start = "        super().__init__(input_size"
     own = mutate(
@@ -468,16 +538,17 @@ def test_what_needs_a_failed_check_is_not_made_and_says_why(mutate):
     assert "Mend first: a step returns (output, state)" in str(report)
 
 
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.tanh()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 2 * gradient
+
+
 def test_a_backward_pass_that_is_wrong_shows_the_number_that_was_expected():
-    class Doubled(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x.tanh()
-
-        @staticmethod
-        def backward(ctx, gradient):
-            return 2 * gradient
-
     class Own(styles.OneMatrixRNN):
         def forward(self, input, hidden):
             return Doubled.apply(self.i2h(torch.cat((input, hidden), 1)))
@@ -486,6 +557,17 @@ def test_a_backward_pass_that_is_wrong_shows_the_number_that_was_expected():
     assert result.status == "failed"
     assert "gradient of input is wrong" in result.message
     assert "by differences" in result.expected
+    assert "Doubled.apply" in result.where
+
+
+def test_what_the_check_does_with_constants_is_no_culprit():
+    class Own(Keyed):
+        def step(self, projected, state):
+            hidden = Doubled.apply(projected + state[0] + state[1])
+            return hidden, [hidden, state[1]]
+
+    result = check_cell(Own(5, 5), constants=torch.randn(3, 5)).find("gradients_right")
+    assert result.message == "the gradient of input is wrong"
     assert "Doubled.apply" in result.where
 
 
@@ -582,22 +664,39 @@ def test_a_parameter_is_used_if_it_changes_anything_from_any_state(kind, status)
 
 
 def test_one_entry_of_a_gradient_that_is_wrong_is_found():
-    class LastDoubled(torch.autograd.Function):
+    class LastOff(torch.autograd.Function):
         @staticmethod
         def forward(ctx, x):
             return x.clone()
 
         @staticmethod
         def backward(ctx, gradient):
-            return torch.cat([gradient[:, :-1], 2 * gradient[:, -1:]], 1)
+            return torch.cat([gradient[:, :-1], 1.001 * gradient[:, -1:]], 1)
 
     class Own(styles.OneMatrixRNN):
         def forward(self, input, hidden):
-            return super().forward(LastDoubled.apply(input), hidden)
+            return super().forward(LastOff.apply(input), hidden)
 
     result = check_cell(Own, like="rnn").find("gradients_right")
     assert result.status == "failed"
     assert "at input[0, 6], by differences" in result.expected
+
+
+def test_a_gradient_that_goes_to_other_units_is_found():
+    class Mirrored(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient.flip(1)
+
+    class Own(styles.OneMatrixRNN):
+        def forward(self, input, hidden):
+            return Mirrored.apply(torch.tanh(self.i2h(torch.cat((input, hidden), 1))))
+
+    assert check_cell(Own, like="rnn").find("gradients_right").status == "failed"
 
 
 def test_second_derivatives_that_are_wrong_are_noted():

@@ -87,6 +87,14 @@ class Plain(nn.Module):
         return torch.tanh(self.linear(torch.cat([x, h], 1)))
 
 
+class BrokenWithin(Plain):
+    def candidate(self, x, h):
+        return self.linear(x + h.view(-1))
+
+    def forward(self, x, h):
+        return self.candidate(x, h)
+
+
 class Pair(Plain):
     def forward(self, x, state):
         h, c = state
@@ -103,6 +111,16 @@ class PairBroken(Plain):
 class Exits(Plain):
     def forward(self, x, h):
         raise SystemExit(0)
+
+
+class MuteError(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+class Silent(Plain):
+    def forward(self, x, h):
+        raise MuteError
 
 
 class Rooted(Plain):
@@ -183,6 +201,10 @@ def test_what_exits_in_a_step_is_a_fault_and_does_not_end_the_check():
     assert "raise SystemExit(0)" in result.where
 
 
+def test_an_error_that_can_not_tell_itself_is_a_fault_too():
+    assert check_cell(Silent).find("made").message == "`forward(input, hx)` raised MuteError"
+
+
 def test_what_exits_only_later_is_a_fault_of_the_check_that_meets_it():
     class Later(Plain):
         def forward(self, x, h):
@@ -221,6 +243,7 @@ def test_a_line_below_a_decorator_is_shown_with_the_users_file():
         (Units, "made", "what `gain` is to be is not known", "test_making.py"),
         (Stateless, "made", "takes no state", "`forward`"),
         (Broken, "made", "NameError: name 'undefined' is not defined", "+ undefined"),
+        (BrokenWithin, "made", "RuntimeError: The size of tensor a", "return self.linear(x + h.view(-1))"),
         (nn.LSTM, "made", "LSTM is a layer", ""),
         (nn.Sequential(), "made", "takes no state|does not say its sizes", ""),
         (42, "made", "is no nn.Module", ""),

@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LambdaCallback
-from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
@@ -21,7 +21,7 @@ from seqsum.data import Batch
 from seqsum.graphs.obstacles import between_processes, is_compiled, obstacles
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder
-from seqsum.objectives import RunningSum
+from seqsum.objectives import RunningSum, WeightedMean
 from tests.graphs.conftest import assert_equal, everything
 from tests.graphs.stand_in import StandIn
 
@@ -32,6 +32,15 @@ SENTENCE = "Training steps run without CUDA graphs, since"
 class LooksBack(Callback):
     def on_before_backward(self, trainer, pl_module, loss) -> None:
         assert loss.grad_fn is not None
+
+
+class LooksBackItself(SequenceModule):
+    def on_before_backward(self, loss) -> None:
+        assert loss.grad_fn is not None
+
+
+class OwnPrecision(Precision):
+    """A precision that may do anything with losses and gradients."""
 
 
 class OwnStrategy(DDPStrategy):
@@ -56,6 +65,22 @@ class WithTorchMetrics(RunningSum):
                 super().update((outputs.squeeze(-1) - targets).abs())
 
         return MetricCollection({**super().metrics(), "exact_final": Error()})
+
+
+class WithMoreSums(RunningSum):
+    """An objective with a metric that keeps more than a graph's metrics do."""
+
+    def metrics(self) -> MetricCollection:
+        class Most(WeightedMean):
+            def __init__(self):
+                super().__init__()
+                self.add_state("most", torch.zeros(()), dist_reduce_fx="max")
+
+            def update(self, outputs, targets, mask=None):
+                self.most = torch.maximum(self.most, outputs.detach().max())
+                super().update(self.most, 1)
+
+        return MetricCollection({**super().metrics(), "exact_final": Most()})
 
 
 def said_of(caught) -> list[str]:
@@ -87,8 +112,10 @@ def assert_runs_as_written(train, request):
             {"callbacks": [LambdaCallback(on_before_backward=lambda *_: None)]},
             "LambdaCallback.on_before_backward may inspect",
         ),
+        ({"module_class": LooksBackItself}, "LooksBackItself.on_before_backward may inspect"),
         ({"module_class": Regularised}, "Regularised has a `training_step` of its own"),
         ({"module": {"objective": WithTorchMetrics()}}, "Error is not a metric derived from"),
+        ({"module": {"objective": WithMoreSums()}}, "Most is not a metric derived from"),
         ({"module": {"carry": 2}}, "with `--model.carry` (=2) steps read different numbers of sequences"),
         ({"module": {"truncate": 2}}, "with `--model.truncate` (=2) the backward pass runs the network again"),
         ({"accumulate_grad_batches": 2}, "`--trainer.accumulate_grad_batches` (=2) is not 1"),
@@ -101,6 +128,12 @@ def test_a_training_runs_as_it_is_written_and_says_why(assert_runs_as_written, s
     assert StandIn.captured == 0
 
 
+@pytest.mark.parametrize("name", ["training_step", "backward", "training_loss", "_shared_step", "forward"])
+def test_a_part_of_the_step_that_is_ones_own_is_in_the_way(name):
+    module = type("Own", (SequenceModule,), {name: lambda *_: None})()
+    assert module.graph_obstacle() == f"Own has a `{name}` of its own"
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -108,6 +141,10 @@ def test_a_training_runs_as_it_is_written_and_says_why(assert_runs_as_written, s
         (
             {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))]},
             "with `--trainer.precision` (=16-mixed) the host waits for the device in every step",
+        ),
+        (
+            {"plugins": [OwnPrecision()]},
+            "with `--trainer.precision` (=32-true) the host waits for the device in every step",
         ),
     ],
 )
@@ -127,6 +164,16 @@ def test_what_a_trainer_has_in_the_way(tmp_path, options, reason):
             ["`find_unused_parameters` of DistributedDataParallel is set"],
         ),
         ({"static_graph": True}, lambda wrapped: None, ["`static_graph` of DistributedDataParallel is set"]),
+        (
+            {},
+            lambda wrapped: setattr(wrapped, "mixed_precision", torch.bfloat16),
+            ["`mixed_precision` of DistributedDataParallel is set"],
+        ),
+        (
+            {},
+            lambda wrapped: wrapped.parameters_to_ignore.add("0.bias"),
+            ["`parameters_to_ignore` of DistributedDataParallel is set"],
+        ),
         (
             {},
             lambda wrapped: wrapped.register_comm_hook(None, allreduce_hook),
@@ -156,6 +203,9 @@ def test_torch_compile_is_in_the_way():
     module = SequenceModule()
     module._compiler_ctx = {}  # what Lightning does with a compiled one
     assert is_compiled(module)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    (reason,) = obstacles(trainer, SequenceModule(backend="compile"), [])
+    assert reason == "the network, or a part of it, is compiled by torch.compile"
 
 
 class Waits(RunningSum):

@@ -55,6 +55,18 @@ def test_packed_gradients_lie_in_memory_as_autograd_lays_them(group):
     assert all(torch.equal(weight.grad, gradient) for weight, gradient in zip(weights, before, strict=True))
 
 
+def test_the_places_are_those_of_the_weights_that_are_trained_now(group):
+    module = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
+    averaging = Averaging(nn.parallel.DistributedDataParallel(module), module)
+    for frozen, trained in ((0, [*module[1].parameters()]), (1, [*module[0].parameters()])):
+        averaging.places()
+        for place, part in enumerate(module):
+            part.requires_grad_(place != frozen)
+        found = averaging.places()
+        assert all(one is other for one, other in zip(found.weights, trained, strict=True))
+        assert averaging.places() is found
+
+
 def test_a_weight_without_gradient_is_named(group):
     """As by DDP itself, which says so in the next step."""
     module = nn.ModuleDict({"used": nn.Linear(1, 1), "idle": nn.Linear(1, 1)})

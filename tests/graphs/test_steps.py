@@ -30,7 +30,7 @@ from seqsum.data.index_tables import IndexBatch
 from seqsum.diagnosis import Diagnosis
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Flatten
-from seqsum.objectives import Classification, NextSample, Recall
+from seqsum.objectives import Classification, NextSample, Recall, RunningSum
 from seqsum.recurrent import trace
 from tests.graphs.stand_in import StandIn
 
@@ -46,10 +46,18 @@ def batch_size():
 
 
 class MaskedSums(DigitSums):
-    """Digits with some steps masked, in the inputs and in the scores."""
+    """Digits with some steps masked in the inputs, others in the scores, and answers that `AgainstAnswers` reads."""
 
     def gather(self, batch: IndexBatch) -> Batch:
-        return super().gather(batch)._replace(mask=batch.rows[batch.share] % 5 != 0)
+        rows = batch.rows[batch.share]
+        return super().gather(batch)._replace(mask=rows % 5 != 0, target_mask=rows % 7 != 0, negatives=rows[:1])
+
+
+class AgainstAnswers(RunningSum):
+    """Weighs the loss by other answers of the batch."""
+
+    def loss(self, outputs, batch):
+        return super().loss(outputs, batch) * (1 + batch.negatives % 7).float().mean()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +72,7 @@ class MaskedSums(DigitSums):
         {"module": {"initial_state": "random", "schedule": "constant"}},
         {"module": {"encoder": ConvEncoder((2, 4), activation="choice")}},
         {"data": {"sequence_length": (2, 4), "batch_size": 16, "elastic": 0.5}},
-        {"data_class": MaskedSums, "module": {"encoder": Flatten(784)}},
+        {"data_class": MaskedSums, "module": {"encoder": Flatten(784), "objective": AgainstAnswers()}},
         {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"},
         {"gradient_clip_val": None},
         {"precision": "bf16-mixed"},
@@ -136,6 +144,7 @@ def test_a_step_that_is_watched_runs_as_it_is_written(assert_same):
     [
         lambda module: module.network.recurrence.register_forward_hook(lambda *_: None),
         lambda module: module.network.head.register_full_backward_hook(lambda *_: None),
+        lambda module: module.network.head.register_full_backward_pre_hook(lambda *_: None),
         lambda module: module.register_forward_pre_hook(lambda *_: None),
         lambda module: module.network.head.weight.register_hook(lambda gradient: 2 * gradient),
         lambda module: module.network.head.weight.register_post_accumulate_grad_hook(lambda weight: None),
@@ -216,6 +225,15 @@ def more_dropout(module: SequenceModule) -> None:
     next(part for part in module.network.modules() if isinstance(part, nn.Dropout)).p = 0.7
 
 
+def no_dropout(module: SequenceModule) -> None:
+    next(part for part in module.network.modules() if isinstance(part, nn.Dropout)).eval()
+
+
+def replace_statistics(module: SequenceModule) -> None:
+    normalisation = next(part for part in module.network.modules() if isinstance(part, nn.BatchNorm2d))
+    normalisation.running_mean = normalisation.running_mean + 1
+
+
 def freeze(module: SequenceModule) -> None:
     module.network.head.requires_grad_(False)
 
@@ -240,7 +258,10 @@ def reset_metrics(module: SequenceModule) -> None:
 
 @pytest.mark.parametrize(
     ("change", "captured"),
-    [(more_dropout, 2), (freeze, 2), (replace_weights, 2), (set_weights, 1), (read_metrics, 1), (reset_metrics, 1)],
+    [
+        *((more_dropout, 2), (no_dropout, 2), (freeze, 2), (replace_weights, 2), (replace_statistics, 2)),
+        *((set_weights, 1), (read_metrics, 1), (reset_metrics, 1)),
+    ],
 )
 def test_what_a_callback_changes_takes_effect(assert_same, change, captured):
     assert_same(lambda: [at_step(8, change)])
@@ -340,7 +361,7 @@ def another(module: SequenceModule) -> None:
         part.factor = (2.0, 1.0) if isinstance(part.factor, tuple) else np.float64(3)
 
 
-@pytest.mark.parametrize("factor", [np.float64(2), [1.0, 1.0], {"a": 1}, (1, 1), None], ids=str)
+@pytest.mark.parametrize("factor", [np.float64(2), [1.0, 1.0], [np.float64(1)], {"a": 1}, (1, 1), None], ids=str)
 def test_any_attribute_of_numbers_that_changes_takes_effect(assert_same, factor):
     assert_same(lambda: [at_step(8, another)], module={"encoder": Scaled(factor)})
     assert StandIn.captured == 2 * PARTS
@@ -447,15 +468,38 @@ class LongerAtTheEnd(DigitSums):
         return cropped(super().gather(batch), 2 if len(batch.rows) == self.batch_size else 3)
 
 
+class LongerOnce(DigitSums):
+    """Digits where one batch in the middle of an epoch has the longest sequences."""
+
+    def gather(self, batch: IndexBatch) -> Batch:
+        return cropped(super().gather(batch), 3 if self.trainer.global_step == 8 else 2)
+
+
 def cropped(batch: Batch, length: int) -> Batch:
     return batch._replace(inputs=batch.inputs[:, :length], targets=batch.targets[:, :length])
 
 
-@pytest.mark.parametrize(("data_class", "max_epochs"), [(Growing, 3), (LongerAtTheEnd, 5)])
-def test_longer_sequences_than_ever_find_room_in_the_metrics(assert_same, data_class, max_epochs):
+@pytest.mark.parametrize(
+    ("data_class", "max_epochs", "captured"), [(Growing, 3, 3), (LongerAtTheEnd, 5, 3), (LongerOnce, 3, 2)]
+)
+def test_longer_sequences_than_ever_find_room_in_the_metrics(assert_same, data_class, max_epochs, captured):
     """Longer sequences come before or after shorter ones are captured; then the shorter ones are captured again."""
     assert_same(data_class=data_class, max_epochs=max_epochs)
-    assert StandIn.captured == 3 * PARTS
+    assert StandIn.captured == captured * PARTS
+
+
+class EndsEpochs(SequenceModule):
+    """Leaves out the fifth batch of each epoch, and all after it."""
+
+    def on_train_batch_start(self, batch, batch_idx):
+        super().on_train_batch_start(batch, batch_idx)
+        return -1 if batch_idx == 4 else None
+
+
+def test_a_batch_that_is_left_out_leaves_no_graph_to_the_next(assert_same):
+    """The next one, of a new epoch, has longer sequences."""
+    assert_same(data_class=Growing, module_class=EndsEpochs)
+    assert StandIn.replayed == 3 * PARTS  # the fourth batch of each epoch
 
 
 def test_a_copy_of_the_module_has_no_graphs(train, stand_in):
@@ -494,5 +538,8 @@ def test_an_error_in_a_training_leaves_no_graphs_to_the_next(train, stand_in, mn
     assert data.make_batch is not None
     module.cuda_graph = False
     trainer.callbacks.pop()
+    found = []
+    note = lambda *_: found.append(data.make_batch or module.graphs)  # noqa: E731
+    trainer.callbacks.append(LambdaCallback(on_train_epoch_start=note))
     trainer.fit(module, data)
-    assert data.make_batch is module.graphs is None
+    assert set(found) == {None}

@@ -209,6 +209,23 @@ def test_traces_that_hold_for_one_number_of_steps_say_so(kind, name):
         traced(*draw(name, T + 3, B))
 
 
+class Doubled(GRUCell):
+    def step(self, projected, state):
+        output, state = super().step(projected, state)
+        return 2 * output, state
+
+
+@pytest.mark.parametrize("layer", [Recurrent(Doubled(F, H), backend="eager"), LSTM(F, H, recurrent_dropout=0.5)])
+def test_a_trace_is_not_of_torchs_operation_where_that_computes_something_else(layer):
+    inputs, found = draw(None, T, B), []
+    with pytest.warns(torch.jit.TracerWarning, match=r"torch.jit.trace records"):
+        traced = torch.jit.trace(Given(layer), inputs, check_trace=False)  # dropout, as in training, is another one
+    for call in (traced, Given(layer)):
+        torch.manual_seed(0)
+        found.append(call(*inputs))
+    torch.testing.assert_close(*found)
+
+
 @pytest.mark.parametrize("cell", [RNNCell(F, H), LSTMCell(F, H), GRUCell(F, H)])
 def test_traced_cells_take_any_number_of_sequences(cell):
     traced = torch.jit.trace(cell, (torch.randn(B, F),))

@@ -49,6 +49,17 @@ def test_every_gradient_is_contiguous(kind, backend, form):
         assert gradient.stride() == tensor.stride()
 
 
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+def test_a_gradient_that_is_scaled_in_place_scales_no_other(backend):
+    """As clipping does it, one by one."""
+    for layer in (RNN(F, 64, backend=backend), LSTM(F, 64, backend=backend), GRU(F, 64, backend=backend)):
+        layer(torch.randn(T, B, F))[0].sum().backward()
+        expected = [2 * weight.grad for weight in layer.parameters()]
+        for weight in layer.parameters():
+            weight.grad.mul_(2)
+        torch.testing.assert_close([weight.grad for weight in layer.parameters()], expected)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
 @pytest.mark.parametrize("kind", KINDS)

@@ -26,6 +26,19 @@ def test_a_row_that_is_masked_throughout_may_have_any_state(backend, kind):
         assert last[:, 1:].isfinite().all()
 
 
+@pytest.mark.parametrize("backend", ["eager", "script", "bptt", "native"])
+@pytest.mark.parametrize("kind", [LSTM, GRU, RNN])
+def test_a_batch_that_is_masked_throughout_has_gradients_of_zero(backend, kind):
+    layer, inputs = kind(3, 5, backend=backend), torch.randn(4, 2, 3, requires_grad=True)
+    torch.use_deterministic_algorithms(True)  # fills with NaN what nothing is written to
+    try:
+        outputs, _ = layer(inputs, mask=torch.zeros(4, 2, dtype=torch.bool))
+        outputs.sum().backward()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert not any(tensor.grad.any() for tensor in (inputs, *layer.parameters()))
+
+
 def test_gates_of_masked_steps_are_zero_whatever_the_state():
     layer, state = LSTM(3, 5, batch_first=True), torch.full((1, 2, 5), torch.nan)
     mask = torch.zeros(2, 4, dtype=torch.bool)

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import gc
 import random
+import time
 import types
 import warnings
 import weakref
@@ -261,6 +262,9 @@ def make_helped() -> type[RecurrentCell]:
         def shift(self, values: Tensor) -> Tensor:
             return values + 0.1
 
+        def forward(self, values: Tensor) -> Tensor:
+            return values * 0.8
+
     class Helped(RecurrentCell):
         gain = 0.9
         offset = 0.2
@@ -282,7 +286,7 @@ def make_helped() -> type[RecurrentCell]:
             return factor(values) * of_module.scale(values) * times
 
         def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-            read = self.part.shift(self.helper(projected)) * self.slope * self.gain + self.offset
+            read = self.part(self.part.shift(self.helper(projected))) * self.slope * self.gain + self.offset
             hidden = torch.tanh(weighted(compiled_inside(read)) * of_module.FACTOR + state[0])
             return hidden, [hidden]
 
@@ -296,6 +300,7 @@ REPLACED = {
     "method of an instance": lambda patch, cell: patch.setattr(cell, "helper", lambda values: values),
     "method of a part": lambda patch, cell: patch.setattr(type(cell.part), "shift", lambda self, values: -values),
     "method of an instance of a part": lambda patch, cell: patch.setattr(cell.part, "shift", lambda values: -values),
+    "forward of a part": lambda patch, cell: patch.setattr(type(cell.part), "forward", lambda self, values: -values),
     "property": lambda patch, cell: patch.setattr(type(cell), "slope", property(lambda self: -2.0)),
     "default": lambda patch, cell: patch.setattr(type(cell).helper, "__defaults__", (3.0,)),
     "code": lambda patch, cell: patch.setattr(type(cell).helper, "__code__", (lambda self, values, _: values).__code__),
@@ -429,7 +434,7 @@ def test_threads_share_a_layer(backend, hooked):
     """Compilation, attributes and hooks of a cell are the same objects for all of them."""
     layer = Recurrent(make_helped()(F, H), backend=backend)
     if hooked:
-        layer.cells[0].register_forward_hook(lambda *_: None)
+        layer.cells[0].register_forward_pre_hook(lambda *_: time.sleep(0.001))  # in which another thread runs
     given = [torch.randn(4, 2, F) for _ in range(60)]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda inputs: layer(inputs)[0].detach(), given))

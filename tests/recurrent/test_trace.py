@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.utils import prune
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -88,6 +89,14 @@ def test_masked_steps_carry_the_state_and_show_no_gates(bidirectional):
     skipped = ~mask[:, 1:]
     states = traced["cell_state_l0"]
     assert torch.equal(states[:, 1:][skipped], states[:, :-1][skipped])
+
+
+def test_weights_that_are_computed_are_those_of_the_run():
+    layer = LSTM(F, H, 2)
+    prune.random_unstructured(layer, "weight_hh_l1", 0.5)
+    with seqsum.trace(layer) as traced:
+        outputs, _ = layer(torch.randn(T, B, F))
+    torch.testing.assert_close(traced["hidden_l1"].transpose(0, 1), outputs)
 
 
 def test_dropout_is_that_of_the_run():

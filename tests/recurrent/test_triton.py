@@ -11,6 +11,7 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,10 +111,11 @@ def make(kind, size=H, rows=B, steps=3, dtype=DTYPE, masked=False, dropout=False
     return cell, inputs, state, mask
 
 
-def results(backend, cell, inputs, state, mask=None, reverse=False):
-    """Return outputs, final states and all gradients by name."""
+def results(backend, cell, inputs, state, mask=None, reverse=False, within=None):
+    """Return outputs, final states and all gradients by name; `within` is entered for the forward pass alone."""
     inputs, state = inputs.detach().requires_grad_(), [s.detach().requires_grad_() for s in state]
-    outputs, final = unroll(cell, inputs, state, mask, reverse, backend)
+    with within or nullcontext():
+        outputs, final = unroll(cell, inputs, state, mask, reverse, backend)
     number = len(cell.state_size)
     found = {"outputs": outputs} | {f"final {k}": s for k, s in enumerate(final[:number])}
     generator = torch.Generator().manual_seed(1)
@@ -248,9 +250,10 @@ def test_second_derivatives_match_the_plain_loop(kind):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, "autocast"])
 def test_lower_precision_is_near_the_plain_loop(kind, dtype):
     low = torch.bfloat16 if dtype == "autocast" else dtype
-    cell, *given = make(kind, steps=2, dtype=torch.float32 if dtype == "autocast" else low, masked=True, dropout=True)
-    with torch.autocast(DEVICE, low, enabled=dtype == "autocast"):
-        actual, expected = (results(backend, cell, *given) for backend in ("triton", "eager"))
+    casts = dtype == "autocast"
+    cell, *given = make(kind, steps=2, dtype=torch.float32 if casts else low, masked=not casts, dropout=True)
+    within = torch.autocast(DEVICE, low, enabled=casts)
+    actual, expected = (results(backend, cell, *given, within=within) for backend in ("triton", "eager"))
     for name in expected:
         if (kind, dtype) != ("rnn", "autocast"):  # there, the plain loop has states of two types
             assert actual[name].dtype == expected[name].dtype, name
@@ -287,13 +290,17 @@ def test_gradients_reach_only_what_wants_them(layer_class):
 
 
 @runs
-@pytest.mark.parametrize("kind", CELLS)
-def test_results_may_change_in_place_and_gradients_be_taken_twice(kind):
-    cell, inputs, state, _ = make(kind, steps=2)
-    outputs, final = unroll(cell, inputs, state, backend="eager")
+@matrix
+def test_results_may_change_in_place_and_gradients_be_taken_twice(kind, reverse, form):
+    """And what is given stays as it is."""
+    cell, inputs, state, _ = make(kind, 20, steps=2)
+    state = [part.contiguous() for part in state]
+    before = [part.clone() for part in state]
+    outputs, final = unroll(cell, inputs, state, reverse=reverse, backend="eager")
     given = [torch.randn_like(result) for result in (outputs, *final)]
     expected = torch.autograd.grad([outputs, *final], list(cell.parameters()), given)
-    outputs, final = unroll(cell, inputs, state, backend="triton")
+    outputs, final = unroll(cell, inputs, state, reverse=reverse, backend="triton")
+    torch.testing.assert_close(state, before, rtol=0, atol=0)
     kept = [gradient.clone() for gradient in given]
     for _ in range(2):
         actual = torch.autograd.grad([outputs, *final], list(cell.parameters()), given, retain_graph=True)

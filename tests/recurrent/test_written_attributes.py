@@ -85,23 +85,21 @@ OF_PART = ["self.counted += 1", "self.mean = self.mean + hidden.detach().mean()"
 
 
 def draw(folder, seed):
-    """A class of cells with statements, one by turns and others drawn, and whether TorchScript would run them on a
-    copy.
-    """
-    drawn, statements = random.Random(seed), WRITES + SHARED
-    others = drawn.sample(statements, drawn.choice([0, 0, 2]))
-    part = drawn.choice(OF_PART if others else OF_PART[2:])
-    written = [*dict.fromkeys([statements[seed % len(statements)], *others])]
+    """A class of cells with statements that are drawn, and whether TorchScript would run them on a copy."""
+    drawn = random.Random(seed)
+    part, written = drawn.choice(OF_PART), drawn.sample(WRITES + SHARED, drawn.choice([0, 1, 3]))
     if drawn.random() < 0.5:
         written = [f"if self.training: {line}" for line in written if not line.startswith("for")]
-    name = f"writing_{seed}"
-    path = folder / f"{name}.py"  # TorchScript wants the source in a file
-    path.write_text(CELL.format(part=part, step="\n        ".join(written)))
-    spec = importlib.util.spec_from_file_location(name, path)
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     copied = any(statement in line for line in written for statement in WRITES) or part in OF_PART[:2]
-    return module.Writing, copied
+    return load(folder / f"writing_{seed}.py", part, written), copied
+
+
+def load(path, part, written):
+    path.write_text(CELL.format(part=part, step="\n        ".join(written or ["pass"])))  # TorchScript reads a file
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    sys.modules[path.stem] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Writing
 
 
 def observe(kind, backend, watch):
@@ -140,6 +138,20 @@ def test_what_a_step_writes_stays_in_the_cell(tmp_path, seed, watch):
             torch.testing.assert_close(mine, own)
         else:
             assert mine == own
+
+
+ALONE = [
+    *WRITES,
+    "self.penalty = self.part.mean.add_(0.1)",  # in place, but of another one
+    "mine = [0.0]\n        for _ in range(2):\n            mine.append(1.0)\n            mine = self.seen",
+]
+
+
+@pytest.mark.parametrize("place", range(len(ALONE)))
+def test_each_write_is_noticed_by_itself(tmp_path, place):
+    kind = load(tmp_path / f"alone_{place}.py", "pass", [ALONE[place]])
+    with pytest.raises(RuntimeError, match="of a copy of Writing, and not of Writing itself"):
+        runner(kind(3, 4), "script")
 
 
 class Remembering(RecurrentCell):
