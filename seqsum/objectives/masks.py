@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+WITHOUT_FLOAT64 = {"mps"}  # types of devices: Apple's GPUs
+
 
 def scored_steps(targets: Tensor, mask: Tensor | None = None, last: int | None = None) -> Tensor:
     """Return the mask of the valid steps, bool `(B, T)`; with `last`, only the last valid steps of each sequence.
@@ -40,8 +42,8 @@ def at_least_float32(values: Tensor) -> Tensor:
 
 
 def wide(values: Tensor) -> torch.dtype:
-    """Return the type to sum values in: float64, but float32 on Apple's GPUs, which have no other.
+    """Return the type to sum values in: float64, but float32 on devices without it.
 
     Rounded to float32, a sum in float64 does not depend on the order in which batches and processes add to it.
     """
-    return torch.float32 if values.device.type == "mps" else torch.float64
+    return torch.float32 if values.device.type in WITHOUT_FLOAT64 else torch.float64
