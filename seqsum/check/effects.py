@@ -14,6 +14,7 @@ from seqsum.check.constructing import describe_error
 from seqsum.check.registry import check
 from seqsum.check.result import USER_ERRORS, Fault
 from seqsum.check.subject import BATCH, Subject
+from seqsum.recurrent.cells.weights import NOT_THE_CELLS_OWN
 from seqsum.recurrent.explain import wrong_result
 from seqsum.recurrent.scripting import frozen
 
@@ -183,7 +184,7 @@ def _plain(cell: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for module in cell.modules():
         for name, value in [*vars(module).items(), *module.named_buffers(recurse=False)]:
-            if not name.startswith("_") and not isinstance(value, nn.Module):
+            if name not in NOT_THE_CELLS_OWN and not isinstance(value, nn.Module):
                 found[name] = frozen(value, _kept)
     return found
 

@@ -224,6 +224,12 @@ FAULTS = {
         "remembers something from one call to the next: `self.t`",
         "self.t",
     ),
+    "state kept under a private name": (
+        "deterministic",
+        (STEP, STEP + "        h = h + getattr(self, '_last', 0)\n        self._last = h.detach()\n"),
+        "remembers something from one call to the next: `self._last`",
+        "'_last'",
+    ),
     "the input before": (
         "deterministic",
         (STEP, STEP + "        h, self.last = h + getattr(self, 'last', projected)[:, :5], projected\n"),
