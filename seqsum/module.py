@@ -20,11 +20,9 @@ from seqsum.module_arguments import (
     LEARNING_RATE,
     WEIGHT_DECAY,
     check_encoder,
-    check_groups,
     check_kinds,
     check_network,
     check_rates,
-    check_schedule,
     check_update,
 )
 from seqsum.networks import Encoder, SequenceNetwork, build_network
@@ -40,6 +38,7 @@ from seqsum.optimization import (
     make_schedule,
     step_plateau_schedules,
 )
+from seqsum.resumed import check_averages, check_groups, check_kept, follow_rates
 
 Stage = Literal["train", "val", "test"]
 SECONDS = 0.5  # between two readings of the loss on a GPU, since each waits for the GPU
@@ -327,13 +326,19 @@ class SequenceModule(GraphedModule):
                 schedule.pop(planned, None)
         if self._trainer is not None and self._trainer.precision == "64-true":
             self.double()  # Lightning would, but after it has loaded the weights
-        going_on = self._trainer is not None and self._trainer.state.fn == "fit"
-        if going_on:
-            check_schedule(checkpoint.get("hyper_parameters", {}).get("schedule"), self.hparams.get("schedule"))
-        own = self.optimizer is None and type(self).configure_optimizers is SequenceModule.configure_optimizers
-        if going_on and own:
+        if self._trainer is not None and self._trainer.state.fn == "fit":
+            self._go_on(checkpoint)
+
+    def _go_on(self, checkpoint: dict[str, Any]) -> None:
+        """Check and adapt a checkpoint from which a training goes on."""
+        begun: Mapping[str, Any] = checkpoint.get("hyper_parameters", {})
+        check_averages(checkpoint, self.trainer.callbacks)  # type: ignore[attr-defined]  # Lightning sets it from outside
+        for name in ("optimizer", "schedule"):
+            check_kept(name, begun, self.hparams)
+        if self.optimizer is None and type(self).configure_optimizers is SequenceModule.configure_optimizers:
             groups = [group for state in checkpoint.get("optimizer_states", []) for group in state["param_groups"]]
             check_groups(len(groups), self.encoder_learning_rate)
+            follow_rates(groups, begun, vars(self))
             for group in groups:
                 group["fused"] = self._fused(self.trainer.strategy.root_device)
 

@@ -78,26 +78,6 @@ def check_encoder(network: nn.Module, encoder_learning_rate: float) -> None:
     raise ValueError(f"`encoder_learning_rate` (={encoder_learning_rate}) needs a network with an `encoder`, {lacks}")
 
 
-def check_schedule(before: Any, now: Any) -> None:
-    """Check that the schedule of a training that goes on is of the same kind; unknown ones are None."""
-    kinds = [setting.get("class_path") if isinstance(setting, dict) else setting for setting in (before, now)]
-    if None not in kinds and kinds[0] != kinds[1]:
-        raise InputError(
-            f"`--model.schedule` (={kinds[1]}) can't be changed when a training goes on: it was begun with {kinds[0]}, "
-            "and goes on with its learning rate"
-        )
-
-
-def check_groups(count: int, encoder_learning_rate: float | None) -> None:
-    """Check that a checkpoint's `count` of parameter groups is that of the training that goes on."""
-    before = count > 2  # matrices and vectors; twice as many where the encoder has a rate of its own
-    if count and before != (encoder_learning_rate is not None):
-        raise InputError(
-            f"`--model.encoder_learning_rate` (={encoder_learning_rate}) can't be changed when a training goes on: "
-            f"it was begun with{'' if before else 'out'} one"
-        )
-
-
 def check_network(network: nn.Module, objective: Objective, options: Mapping[str, Any]) -> None:
     """Refuse a network of the wrong kind or size, and options of the default network beside one's own."""
     known = {name: parameter.default for name, parameter in inspect.signature(build_network).parameters.items()}

@@ -40,12 +40,12 @@ def main(args: list[str] | None = None) -> None:
     if args is None:
         args = sys.argv[1:]
         sys.path.append(os.getcwd())  # for classes of the user's own, where the program is in another folder
-    _quieten()
     jsonargparse.set_dumper("yaml", dump_settings)
     jsonargparse.typing.register_type(torch.device, str)
     keep_memory()
     has_subcommand = bool(args) and args[0] in SUBCOMMANDS
     subcommand, options = (args[0], args[1:]) if has_subcommand else ("fit", args)
+    _quieten(subcommand)
     with errors_in_a_line(), _other_errors_in_a_line(), _cell_at_fault():
         app = SeqsumCLI(subcommand, read_settings(subcommand, options), program)
         try:
@@ -93,14 +93,14 @@ def _cell_at_fault() -> Iterator[None]:
         raise
 
 
-def _quieten() -> None:
+def _quieten(subcommand: str) -> None:
     """Filter out warnings and tips that are of no use to a user of this program."""
     # index tables take microseconds: workers would only slow the loading down
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     # the picture shows boxes for a file name in another script; the table and the page show it correctly
     warnings.filterwarnings("ignore", r"Glyph .* missing from (current )?font")
-    # a test doesn't need the training's checkpoint callbacks
-    warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided.*")
+    if subcommand != "fit":  # a test doesn't need the training's callbacks
+        warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided.*")
     # a resumed training has a new folder, and so its own best checkpoint
     warnings.filterwarnings("ignore", "The dirpath has changed from .*")
     # lightning 2.6 causes this warning itself under torch 2.11 and later

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -181,14 +182,45 @@ def _settings_of(
     experiment = experiment_in(checkpoint)
     named = {"experiment": experiment} if experiment else {}
     run = read_run(folder.parent) if subcommand == "fit" and folder.name == "checkpoints" else {}
-    for option in options:
-        if "+=" in option:  # the repeated command must not append the same items again
-            _leave_out(run, option.removeprefix("--").partition("+=")[0].split("."))
     found = [settings for settings in (run, settings_in(checkpoint) | named) if settings]
     for settings in found:
+        for name, items in _appended(options):
+            _leave_out_appended(settings, name.split("."), items)
         for name in flags.own:
             _leave_out(settings, ["data", "init_args", REPLACED[name]])
     return [f"--config={dump_settings(settings, in_a_line=True)}" for settings in found]
+
+
+def _appended(options: list[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the name of each list that the options append to, by `--name+=items` or `--name+ items`, and the items."""
+    for option, following in zip(options, [*options[1:], ""], strict=True):
+        name, _, items = option.removeprefix("--").partition("+=")
+        if option.startswith("--") and "+=" in option:
+            yield name, _value(items)
+        elif option.startswith("--") and option.endswith("+"):
+            yield name.removesuffix("+"), _value(following)
+
+
+def _leave_out_appended(settings: dict[str, Any], path: list[str], items: Any) -> None:
+    """Leave out of a list what a command appends to it, which may be the command of the run again.
+
+    Those are the objects of the same classes; or all, if the list is none of objects.
+    """
+    *parents, name = path
+    for parent in parents:
+        settings = settings.get(parent) or {}
+        settings = settings.get("init_args") or settings
+    appended = {_class_of(item) for item in (items if isinstance(items, list) else [items])}
+    found = settings.pop(name, None)
+    listed = found if isinstance(found, list) else []
+    objects = [item for item in listed if isinstance(item, dict) and "class_path" in item]
+    if others := [item for item in objects if _class_of(item) not in appended]:
+        settings[name] = others
+
+
+def _class_of(item: Any) -> str:
+    """Name the class of an object in settings, which may be given by its name alone, without the module's."""
+    return str(item.get("class_path") if isinstance(item, dict) else item).rpartition(".")[2]
 
 
 def _leave_out(settings: dict[str, Any], path: list[str]) -> None:

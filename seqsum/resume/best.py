@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 
 from seqsum.checkpoint_file import load_checkpoint
+from seqsum.errors import InputError
 from seqsum.objectives import Objective
 from seqsum.resume.checkpoint_callback import CheckpointCallback
 from seqsum.resume.checkpoint_files import CheckpointFiles
@@ -48,7 +50,11 @@ class BestCheckpoint(CheckpointCallback):
         former = Path(str(trainer.ckpt_path)).with_name("best.ckpt")
         if trainer.state.fn != "fit" or not former.is_file():
             return
-        best = load_checkpoint(str(former))
+        try:
+            best = load_checkpoint(str(former))
+        except InputError as error:
+            rank_zero_warn(f"The best epoch is looked for from here on, without what was best so far: {error}")
+            return
         # skip a later best.ckpt: the training will reach it again
         if self.state_key in best["callbacks"] and best["global_step"] <= checkpoint["global_step"]:
             path, self.former = self.format_checkpoint_name({}), former
