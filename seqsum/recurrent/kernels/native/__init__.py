@@ -32,7 +32,6 @@ MULTIPLIES: dict[torch.dtype, Callable[[], bool]] = {
     torch.bfloat16: torch.cpu._is_avx512_bf16_supported,  # there is no public way to ask
     torch.float16: _multiplies_float16,
 }
-TYPES = frozenset([*REALS, *MULTIPLIES])
 
 
 def find_native_kernel(cell: RecurrentCell) -> Run | str:
@@ -40,7 +39,7 @@ def find_native_kernel(cell: RecurrentCell) -> Run | str:
     if not has_kernels(cell):
         return "the kernels are for RNNCell, LSTMCell and GRUCell, not for subclasses, `layer_norm` or `proj_size`"
     weight = cell.weight_ih
-    if weight.device.type != "cpu" or weight.dtype not in TYPES:
+    if weight.device.type != "cpu" or not (weight.dtype in REALS or weight.dtype in MULTIPLIES):
         return f"the kernels are for real numbers on a CPU, not for {weight.dtype} on {weight.device.type}"
     if why := edited(cell):
         return why
