@@ -1,8 +1,8 @@
 """Is a cell right? Checks that say in words what is wrong with it: `check_cell` and `python -m seqsum.check`.
 
-Each check is a function, named for what it shows, in `weights.py`, `contract.py`, `effects.py`, `recurrence.py`,
-`gradients.py`, `equations/verdict.py` and, if asked for, `learning.py` and `speed.py`. Depends on `seqsum.recurrent`
-and `seqsum.files`; only the page draws.
+Each check is a function, named for what it shows, in `weights.py`, `shapes.py`, `contract.py`, `effects.py`,
+`recurrence.py`, `gradients.py`, `equations/verdict.py` and, if asked for, `learning.py` and `speed.py`. Depends on
+`seqsum.recurrent`, `seqsum.chance` and `seqsum.files`; only the page draws.
 """
 
 from seqsum.check.report import Report

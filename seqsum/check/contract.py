@@ -1,4 +1,4 @@
-"""What every cell must keep to, whatever it computes: sizes, shapes, types, what a step returns."""
+"""What a layer, a trace and TorchScript need of every cell, whatever it computes."""
 
 from __future__ import annotations
 
@@ -8,177 +8,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqsum.check.constructing import describe_error
 from seqsum.check.recurrence import gap
 from seqsum.check.registry import check
-from seqsum.check.result import USER_ERRORS, Fault
+from seqsum.check.result import Fault
 from seqsum.check.subject import BATCH, STEPS, Subject, draw
-from seqsum.recurrent import RecurrentCell
-from seqsum.recurrent.explain import SIGNATURE, describe, unannotated_state, wrong_result
+from seqsum.recurrent.explain import SIGNATURE, describe, unannotated_state
 
 ROUNDING = 1e-9  # in float64
 
 
-@check("sizes are whole numbers")
-def sizes(subject: Subject) -> None:
-    """`input_size`, `hidden_size`, `output_size` and `state_size` are numbers, and each state has a name."""
-    cell = subject.cell
-    wrong = {name: getattr(cell, name) for name in ("input_size", "hidden_size", "output_size")}
-    wrong |= {f"state_size[{k}]": size for k, size in enumerate(cell.state_size)}
-    for name, size in wrong.items():
-        if not isinstance(size, int) or size < 1:
-            raise Fault(
-                f"`{name}` is no size",
-                expected="a whole number above 0",
-                came=repr(size),
-                where=subject.where("__init__"),
-            )
-    names, count = tuple(cell.state_names), len(cell.state_size)
-    if len(names) != count:
-        more = len(names) > count
-        raise Fault(
-            "each state must have a size" if more else "each state must have a name",
-            expected=_with_sizes(len(names))
-            if more
-            else f'`state_names = ("hidden", "cell", …)` with {count}, as `state_size` has',
-            came=f"{len(names)} name{'s' if len(names) > 1 else ''}, {names}, for `state_size` {list(cell.state_size)}",
-            where=subject.where("__init__"),
-        )
-
-
-def _with_sizes(count: int) -> str:
-    """The first line of the constructor of a cell with so many states."""
-    return f"`super().__init__(input_size, hidden_size, state_size=[{', '.join(['hidden_size'] * count)}])`"
-
-
-@check("`project` keeps the leading axes", needs=("parameters_registered", "makes_no_weights"))
-def projects(subject: Subject) -> None:
-    """`project` takes `(T, B, F)` and gives `(T, B, …)`."""
-    projected = subject.cell.project(subject.inputs(STEPS, BATCH))
-    if not isinstance(projected, Tensor) or projected.shape[:2] != (STEPS, BATCH):
-        raise Fault(
-            "`project` must keep the axes of time and batch",
-            expected=f"a tensor of shape ({STEPS}, {BATCH}, …)",
-            came=describe(projected),
-            example=f"`project(input)` with an input of shape {(STEPS, BATCH, subject.cell.input_size)}, (T, B, F)",
-            where=subject.where("project"),
-        )
-
-
-@check("a step returns (output, state)", needs=("projects",))
-def step_returns(subject: Subject) -> None:
-    """`step` returns a tensor and a list of as many tensors as `state_size` says."""
-    cell, state = subject.cell, subject.state()
-    try:
-        result = cell.step(cell.project(subject.inputs(BATCH)), state)
-    except USER_ERRORS:
-        _require_all_states(subject)
-        raise
-    if (wrong := wrong_result(result, len(state))) is None:
-        return
-    count = f"{len(cell.state_size)} state{'s' if len(cell.state_size) > 1 else ''}"
-    if subject.wrapped:
-        message, expected = "`forward` must return the new state", "`(hidden, cell)`" if len(state) > 1 else "`hidden`"
-    else:
-        message = "`step` must return (output, state)"
-        constants = len(state) > len(cell.state_size)
-        listed = ", ".join([*cell.state_names, *([f"*state[{len(cell.state_size)}:]"] if constants else [])])
-        expected = f"`return output, [{listed}]`: a tensor and a list of {count}, as `state_size` says"
-        expected += ", and of the constants behind" if constants else ""
-    raise Fault(message, expected=expected, came=wrong, where=subject.where())
-
-
-def _require_all_states(subject: Subject) -> None:
-    """Say so, where a step that fails would run with one state more than `state_size` says."""
-    cell, count = subject.fresh(), len(subject.cell.state_size)
-    if subject.wrapped:
-        return
-    state = subject.state()
-    more = [*state[:count], draw((BATCH, cell.hidden_size), 41), *state[count:]]
-    try:
-        wrong = wrong_result(cell.step(cell.project(subject.inputs(BATCH)), [*more]), len(more))
-    except USER_ERRORS:  # something else is wrong
-        return
-    if wrong is None:
-        raise Fault(
-            f"`step` reads and returns {count + 1} states, and `state_size` says {count}",
-            expected=_with_sizes(count + 1),
-            came=f"`state_size` is {list(cell.state_size)}",
-            where=subject.where("__init__"),
-        )
-
-
-@check("outputs and states have the right shapes", needs=("step_returns",))
-def shapes(subject: Subject) -> None:
-    """Outputs are `(B, O)`, states `(B, S)`, of the type of the input: for several rows, one row, and no row."""
-    _require_shapes(subject, BATCH)
-    _require_shapes(subject, 1)
-    try:
-        _require_shapes(subject, 0)
-    except Fault:
-        raise
-    except USER_ERRORS as error:
-        raise Fault(
-            f"a batch of no rows raises {describe_error(error)}",
-            expected="sizes in words, such as `view(-1, 4, hidden_size)`, if there may be such batches",
-            where=subject.place_in(error) or subject.where(),
-            status="noted",
-        ) from error
-
-
-def _require_shapes(subject: Subject, batch: int) -> None:
-    cell = subject.fresh()
-    _require_initial_state(subject, cell, batch)
-    state = subject.state(batch)
-    output, new = cell.step(cell.project(subject.inputs(batch)), state)
-    states = zip(cell.state_names, new, cell.state_size, strict=False)
-    named = [("output", output, cell.output_size), *((f"state `{name}`", s, size) for name, s, size in states)]
-    for name, tensor, size in named:
-        if tuple(tensor.shape) != (batch, size):
-            raise Fault(
-                f"the {name} has the wrong shape",
-                expected=f"({batch}, {size}), (B, {'O' if name == 'output' else 'S'})",
-                came=str(tuple(tensor.shape)),
-                example=f"a batch of {batch} row{'' if batch == 1 else 's'}",
-                where=subject.find_in_step(r"squeeze\(") or subject.where(),
-            )
-        if tensor.dtype != torch.float64:
-            raise Fault(
-                f"the {name} changes its type",
-                expected="float64, the type of inputs, states and weights",
-                came=str(tensor.dtype).removeprefix("torch."),
-                where=subject.find(r"\.float\(|dtype=|\.half\(") or subject.where(),
-            )
-
-
-def _require_initial_state(subject: Subject, cell: RecurrentCell, batch: int) -> None:
-    inputs = subject.inputs(batch)
-    begun: Any = cell.initial_state(batch, inputs)
-    expected = [(batch, size) for size in cell.state_size]
-    fits = isinstance(begun, list) and all(isinstance(state, Tensor) for state in begun)
-    types = {state.dtype for state in begun if state.is_floating_point()} if fits else set()  # a counter has its own
-    if not fits or [tuple(state.shape) for state in begun] != expected or not types <= {inputs.dtype}:
-        parts = ", ".join(map(describe, begun)) if isinstance(begun, list | tuple) else describe(begun)
-        raise Fault(
-            "`initial_state` must return a list with a tensor for each state",
-            expected=f"tensors of {', '.join(map(str, expected))}, (B, S) each, with the type of `like`, "
-            f"{str(inputs.dtype).removeprefix('torch.')}: `like.new_zeros(batch_size, size)`",
-            came=f"{type(begun).__name__} of {parts}" if isinstance(begun, list | tuple) else parts,
-            example=f"`initial_state({batch}, like)` with `like` of shape {tuple(inputs.shape)}",
-            where=subject.where("initial_state"),
-        )
-
-
 @check("results are finite", needs=("shapes",))
 def finite(subject: Subject) -> None:
-    """Outputs and states hold no NaN and no infinity after a step on random numbers."""
+    """Outputs and states hold no NaN and no infinity after a step from random states, nor after the first one."""
     cell = subject.fresh()
-    with torch.no_grad():
-        output, new = cell.step(cell.project(subject.inputs(BATCH)), subject.state())
-    for name, tensor in (
-        ("output", output),
-        *((f"state `{n}`", s) for n, s in zip(cell.state_names, new, strict=False)),
-    ):
+    names, results = ("output", *(f"state `{name}`" for name in cell.state_names)), []
+    for origin, state in zip(("random", "the initial"), subject.states(cell), strict=True):
+        with torch.no_grad():
+            output, new = cell.step(cell.project(subject.inputs(BATCH)), list(state))
+        results += [(origin, name, tensor) for name, tensor in zip(names, (output, *new), strict=False)]
+    for origin, name, tensor in results:
         if not tensor.isfinite().all():
             wrong = tensor[~tensor.isfinite()]
             spoilt = [weight for weight, values in subject.parameters().items() if not values.isfinite().all()]
@@ -187,7 +35,7 @@ def finite(subject: Subject) -> None:
                 expected="numbers: no logarithm or root of what may be negative, no division by what may be 0, and "
                 "weights that are given values (`torch.empty` gives none)",
                 came=f"{wrong[0].item()} in {len(wrong)} of {tensor.numel()} places",
-                example=f"one step on {BATCH} rows of random numbers",
+                example=f"one step on {BATCH} rows of random numbers, from {origin} states",
                 where=subject.find_in_step(r"log|sqrt|\*\*|/|exp") or subject.find("empty") or subject.where(),
             )
 

@@ -79,6 +79,10 @@ def deterministic(subject: Subject) -> None:
             message = f"the cell remembers something from one call to the next: `self.{kept[0]}`"
             expected = "what is remembered is in the state, which is given and returned"
             where = subject.find_in_step(rf"\b{kept[0]}\b")
+        elif not chance.has_moved():
+            message = "the cell remembers something from one call to the next, outside of itself"
+            expected = "what is remembered is in the state, which is given and returned, not in a class or a global"
+            where = subject.find_in_step(r"global|append|\b[A-Z_]{2,}\b|type\(self\)|__class__")
         else:
             message, expected = "a step is random in evaluation", "dropout and noise only `if self.training`"
             where = subject.find_in_step(r"drop|rand|noise|bernoulli")

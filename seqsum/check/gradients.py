@@ -9,7 +9,7 @@ from torch import Tensor
 
 from seqsum.check.registry import check
 from seqsum.check.result import Fault
-from seqsum.check.subject import BATCH, Subject, draw
+from seqsum.check.subject import BATCH, STEPS, Subject, draw
 from seqsum.recurrent.unroll import Unroll
 
 FEW_STEPS, MANY_STEPS = 3, 24  # within which a parameter has an effect in most cells, and in all
@@ -78,7 +78,7 @@ def _idle_parameters(subject: Subject, steps: int) -> list[str]:
 
 @check("backward runs", needs=("shapes", "deterministic"))
 def backward_runs(subject: Subject) -> None:
-    """A backward pass through a step reaches the input and every state."""
+    """A backward pass through a step reaches the input and every state, and gives numbers from the initial state."""
     step = OneStep(subject)
     try:
         value = step()
@@ -94,6 +94,30 @@ def backward_runs(subject: Subject) -> None:
             came="a result that is cut off from all of them",
             where=where,
         )
+    _require_finite_from_the_start(subject)
+
+
+def _require_finite_from_the_start(subject: Subject) -> None:
+    """The root of zero, for example, is zero, but its derivative infinite: sequences begin from zeros."""
+    cell = subject.fresh()
+    parameters = {name: weight for name, weight in cell.named_parameters() if weight.requires_grad}
+    outputs, final = Unroll(cell)(subject.inputs(STEPS, BATCH), subject.states(cell)[1])
+    total = sum(tensor.sum() for tensor in (outputs, *final) if tensor.requires_grad)
+    if not (isinstance(total, Tensor) and parameters):
+        return
+    try:
+        found = torch.autograd.grad(total, [*parameters.values()], allow_unused=True)
+    except RuntimeError as error:
+        raise _cannot(subject, error) from error
+    for name, gradient in zip(parameters, found, strict=True):
+        if gradient is not None and not gradient.isfinite().all():
+            raise Fault(
+                f"the gradient of `{name.removeprefix('module.')}` is not finite from the initial state",
+                expected="numbers: a root, norm or logarithm of what may be 0 needs a small number added within it",
+                came=f"{gradient[~gradient.isfinite()][0].item()}",
+                example=f"{STEPS} steps of {BATCH} rows of random numbers",
+                where=subject.find_in_step(r"sqrt|norm|log|\*\*|/|rsqrt|acos|asin") or subject.where(),
+            )
 
 
 def _cannot(subject: Subject, error: RuntimeError) -> Fault:

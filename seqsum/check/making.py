@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from seqsum.check.adapter import Form, ModuleCell, read_result
 from seqsum.check.constructing import DIVISIBLE, SIZES, broken, describe_error, make
@@ -190,7 +191,8 @@ def wrap(module: nn.Module, like: str | None, sizes: dict[str, int]) -> ModuleCe
         cell = ModuleCell(module, **sizes, states=states, form=form)
         try:
             with torch.no_grad():
-                ones = next((p for p in module.parameters() if p.is_floating_point()), torch.ones(())).new_ones
+                made = (p for p in module.parameters() if p.is_floating_point() and not is_lazy(p))
+                ones = next(made, torch.ones(())).new_ones
                 state = [ones(BATCH, cell.hidden_size)] * states
                 result = copy.deepcopy(cell).call(ones(BATCH, cell.input_size), state)
         except USER_ERRORS as error:

@@ -12,11 +12,12 @@ from torch import Tensor
 from seqsum.check.registry import check
 from seqsum.check.result import Fault
 from seqsum.check.subject import BATCH, STEPS, Subject
-from seqsum.recurrent import Recurrent
+from seqsum.recurrent import Recurrent, RecurrentCell
 from seqsum.recurrent.unroll import Unroll
 
 CLOSE = 1e-9  # in float64
 ROWS = ("first", "second")
+PLACES = r"batch_size|\.shape\[0\]|\.size\(0\)|len\("  # what counts or cuts rows
 OVER_ROWS = r"dim=0|BatchNorm|\b(soft)?max\(\w+, 0\)|(mean|std|var|sum|norm)\((dim=)?0|axis=0|, 0\)"
 
 
@@ -39,11 +40,10 @@ def project_alone(subject: Subject) -> None:
 
 
 def _look(subject: Subject, later: bool) -> None:
-    cell, inputs = subject.cell, subject.inputs(STEPS, BATCH)
+    cell, inputs, other = subject.cell, subject.inputs(STEPS, BATCH), subject.inputs(STEPS, BATCH, seed=6)
     for steps in range(2, STEPS + 1):
-        changed = inputs[:steps].clone()
         kept, moved = (0, -1) if later else (-1, 0)
-        changed[moved] += 1
+        changed = _with_row(inputs[:steps], moved, other)
         difference = gap(cell.project(inputs[:steps])[kept], cell.project(changed)[kept])
         if difference > CLOSE:
             what = (
@@ -55,7 +55,7 @@ def _look(subject: Subject, later: bool) -> None:
                 "`project` looks into the future" if later else "`project` mixes steps",
                 expected="each step's own input alone: what lies between steps belongs into the state",
                 came=f"{what}, by {difference:.3g}",
-                example=f"{steps} steps, with 1 added to the {'last' if later else 'first'} one",
+                example=f"{steps} steps, with other numbers in the {'last' if later else 'first'} one",
                 where=subject.find_in(("project",), rf"{OVER_ROWS}|roll|shift|flip|Conv|cumsum")
                 or subject.where("project"),
             )
@@ -74,13 +74,13 @@ def _look(subject: Subject, later: bool) -> None:
 
 @check("rows do not depend on each other", needs=("shapes", "deterministic"))
 def rows_independent(subject: Subject) -> None:
-    """Another row of the batch changes nothing, in training neither: no softmax, mean or norm over the batch."""
-    inputs, state, other = subject.inputs(2), subject.state(2), subject.state(2, seed=8)
+    """Other rows of the batch change nothing, in training neither, nor does a row's place, nor that it is alone."""
+    inputs, state, others = subject.inputs(2), subject.state(2), (subject.inputs(2, seed=6), *subject.state(2, seed=8))
     for training, row in product((False, True), (0, 1)):
         first = _step(subject, training, inputs, state)
-        mixed = [_with_row(theirs, row, mine) for mine, theirs in zip(state, other, strict=True)]
+        changed, *mixed = (_with_row(theirs, row, mine) for mine, theirs in zip((inputs, *state), others, strict=True))
         for name, second in (
-            ("input", _step(subject, training, _with_row(inputs + 1, row, inputs), state)),
+            ("input", _step(subject, training, changed, state)),
             ("state", _step(subject, training, inputs, mixed)),
         ):
             difference = max(gap(one[row], two[row]) for one, two in zip(first, second, strict=True))
@@ -92,6 +92,42 @@ def rows_independent(subject: Subject) -> None:
                     example="one step on two rows",
                     where=subject.find_in_step(OVER_ROWS) or subject.find("BatchNorm") or subject.where(),
                 )
+    _require_the_same_alone(subject)
+
+
+@torch.no_grad()
+def _require_the_same_alone(subject: Subject) -> None:
+    """The place of a row in the batch, and the number of rows, change nothing: from no state, nor from the initial."""
+    cell, inputs = subject.fresh(), subject.inputs(BATCH)
+    given = subject.caller_gives(BATCH, inputs.dtype)
+
+    def from_the_start(rows: slice) -> list[Tensor]:
+        like = inputs[rows]
+        constants = (None if tensor is None else tensor[rows] for tensor in given)
+        return [*cell.initial_state(len(like), like), *cell.constants(len(like), like, None, *constants)]
+
+    state = subject.state()
+    for begin, origin, method in (
+        (lambda rows: [tensor[rows] for tensor in state], "random", None),
+        (from_the_start, "the initial", "initial_state"),
+    ):
+        whole = _results(cell, inputs, begin(slice(None)))
+        for row in range(BATCH):
+            own = slice(row, row + 1)
+            alone = _results(cell, inputs[own], begin(own))
+            if (difference := max(gap(one[own], two) for one, two in zip(whole, alone, strict=True))) > CLOSE:
+                raise Fault(
+                    "a row gives something else alone than among others",
+                    expected="the same, whatever its place in the batch and the number of rows",
+                    came=f"a difference of {difference:.3g}",
+                    example=f"one step from {origin} states: row {row} of {BATCH}, and the same row alone",
+                    where=subject.find_in_step(PLACES) or subject.where(method),
+                )
+
+
+def _results(cell: RecurrentCell, inputs: Tensor, state: list[Tensor]) -> list[Tensor]:
+    output, new = cell.step(cell.project(inputs), list(state))
+    return [output, *new]
 
 
 def _with_row(tensor: Tensor, row: int, source: Tensor) -> Tensor:
@@ -107,8 +143,7 @@ def _step(subject: Subject, training: bool, inputs: Tensor, state: list[Tensor])
     torch.default_generator.manual_seed(0)
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  # numpy's old one, which has no owner
-    output, new = cell.step(cell.project(inputs), list(state))
-    return [output, *new]
+    return _results(cell, inputs, state)
 
 
 @check("the state is read and written", needs=("shapes", "deterministic"))
@@ -118,24 +153,25 @@ def state_used(subject: Subject) -> None:
     projected = cell.project(inputs)
     output, new = cell.step(projected, list(state))  # a list of its own each time, since a step may write into it
     for k, name in enumerate(cell.state_names):
-        given = [tensor + 1 if k == index else tensor for index, tensor in enumerate(state)]
-        changed = cell.step(projected, given)
-        if max(gap(output, changed[0]), *(gap(a, b) for a, b in zip(new, changed[1], strict=True))) == 0:
+        # a counter may have no effect from most random ones, and a state that is normalised none by a sum
+        others = (state[k] + 1, subject.state(seed=8)[k])
+        changed = [_results(cell, inputs, [*state[:k], other, *state[k + 1 :]]) for other in others]
+        if all(gap(*pair) == 0 for found in changed for pair in zip((output, *new), found, strict=True)):
             raise Fault(
                 f"the state `{name}` is not read",
                 expected=f"a result that depends on `state[{k}]`: else nothing is remembered from it",
                 came="the same result with another state",
-                example="one step, with 1 added to the state",
+                example="one step, with 1 added to the state, and with other random numbers",
                 where=subject.where(),
             )
-    other = cell.project(inputs + 1)
+    other = cell.project(subject.inputs(BATCH, seed=6))
     before_and_after = [(cell.step(projected, [*s])[1], cell.step(other, [*s])[1]) for s in subject.states(cell)]
     if all(gap(one, two) == 0 for pair in before_and_after for one, two in zip(*pair, strict=True)):
         raise Fault(
             "the new state does not depend on the input",
             expected="a state that remembers inputs",
             came="the same new state for another input",
-            example="one step, with 1 added to the input",
+            example="one step on other random numbers",
             where=subject.where(),
         )
 

@@ -12,7 +12,16 @@ from typing import Any, Literal, get_args
 import torch
 
 from seqsum.chance import HostChance
-from seqsum.check import contract, effects, gradients, learning, recurrence, speed, weights  # noqa: F401  # register
+from seqsum.check import (  # noqa: F401  # register
+    contract,
+    effects,
+    gradients,
+    learning,
+    recurrence,
+    shapes,
+    speed,
+    weights,
+)
 from seqsum.check.equations import verdict  # noqa: F401  # registers
 from seqsum.check.loading import load
 from seqsum.check.making import make_subject
@@ -24,7 +33,8 @@ from seqsum.recurrent.cells import Constants
 Like = Literal["lstm", "gru", "rnn"]
 LIKES: tuple[Like, ...] = get_args(Like)
 MADE = Check("made", "it can be made", lambda subject: None, (), "An instance, or a class with two sizes.", "contract")
-GROUPS = ("weights", "contract", "effects", "recurrence", "gradients", "verdict")  # what to mend first comes first
+# what to mend first comes first
+GROUPS = ("weights", "shapes", "contract", "effects", "recurrence", "gradients", "verdict")
 
 
 def ordered_checks(learn: bool) -> list[Check]:
@@ -96,7 +106,7 @@ _one_at_a_time = threading.RLock()  # what `_quiet` changes is that of all threa
 def _quiet() -> Iterator[None]:
     """With gradients, other random numbers, one thread, and no warnings: what there is to say, the report says."""
     threads, chance = torch.get_num_threads(), HostChance()
-    with warnings.catch_warnings(), torch.enable_grad():
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
         warnings.simplefilter("ignore")
         torch.default_generator.manual_seed(0)
         torch.set_num_threads(1)  # for small sizes the fastest, and fair where many are graded side by side

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from seqsum.check.adapter import ModuleCell
 from seqsum.check.places import find_frame, find_line, place_of, source_file
@@ -51,14 +52,23 @@ class Subject:
         self.module: nn.Module = cell.module if isinstance(cell, ModuleCell) else cell
         self.kind = type(self.module)
         self._pristine = copy.deepcopy(cell).double().eval()
+        if any(map(is_lazy, self._pristine.parameters())):
+            self._make_lazy_weights()
         self._move_from_zero()
         self.renew()
+
+    @torch.no_grad()
+    def _make_lazy_weights(self) -> None:
+        """Run the first step, which makes them."""
+        cell, inputs = self._pristine, draw((BATCH, self._pristine.input_size), 0)
+        with suppress(*USER_ERRORS):  # a finding of the checks
+            cell.step(cell.project(inputs), [draw((BATCH, size), 1) for size in cell.state_size])
 
     @torch.no_grad()
     def _move_from_zero(self) -> None:
         """Give weights that begin at zero, as recurrent ones may, other values: zeros would hide what they do."""
         for number, weight in enumerate(self._pristine.parameters()):
-            if weight.is_floating_point() and not weight.any():
+            if not is_lazy(weight) and weight.is_floating_point() and not weight.any():
                 weight.copy_(0.1 * draw(weight.shape, 900 + number))
 
     def renew(self) -> None:

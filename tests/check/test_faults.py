@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import seqsum
-from seqsum import check_cell
+from seqsum import RecurrentCell, check_cell
 from seqsum.check.run import check_target
 from tests.check import styles
 from tests.check.changes import (
@@ -224,6 +224,48 @@ FAULTS = {
         "remembers something from one call to the next: `self.t`",
         "self.t",
     ),
+    "the place of a row": (
+        "rows_independent",
+        (READ, READ + "\n        z = z + torch.arange(len(z)).unsqueeze(1)"),
+        "a row gives something else alone than among others",
+        "torch.arange(len(z))",
+    ),
+    "one row otherwise": (
+        "rows_independent",
+        (READ, READ + "\n        z = 2 * z if z.shape[0] == 1 else z"),
+        "a row gives something else alone than among others",
+        "z.shape[0] == 1",
+    ),
+    "input normalised, then over rows": (
+        "rows_independent",
+        (PROJECT, "x = input.softmax(-1)\n        return (x - x.mean(-2, keepdim=True)) @ self.W.T + self.b"),
+        "rows of the batch are mixed",
+        "step",
+    ),
+    "a step squeezed": (
+        "projects",
+        (PROJECT, "return (input @ self.W.T + self.b).squeeze()"),
+        "must keep the axes of time and batch",
+        "squeeze()",
+    ),
+    "norm of zeros": (
+        "finite",
+        (READ, "z = projected + (h / h.norm(dim=-1, keepdim=True)) @ self.U.T"),
+        "is not finite",
+        "h.norm(",
+    ),
+    "root of zeros": (
+        "backward_runs",
+        (READ, "r = h @ self.U.T\n        z = projected + r / (r.square().sum(-1, keepdim=True).sqrt() + 1e-5)"),
+        "the gradient of `U` is not finite from the initial state",
+        "sqrt()",
+    ),
+    "state kept on the class": (
+        "deterministic",
+        (STEP, STEP + "        h = h + getattr(type(self), 'last', 0)\n        type(self).last = h.sum().item()\n"),
+        "remembers something from one call to the next, outside of itself",
+        "type(self)",
+    ),
     "state kept under a private name": (
         "deterministic",
         (STEP, STEP + "        h = h + getattr(self, '_last', 0)\n        self._last = h.detach()\n"),
@@ -380,7 +422,7 @@ FAULTS = {
         "projects",
         (PROJECT, "return (self.W @ input.mT).mT.squeeze(0)[0] + self.b"),
         "`project` must keep the axes",
-        "project",
+        "squeeze(0)",
     ),
 }
 
@@ -639,6 +681,123 @@ def test_dropout_in_training_is_no_fault():
             return super().forward(dropped, hidden)
 
     assert check_cell(Own, like="rnn").passed
+
+
+class Chosen(styles.OneMatrixRNN):
+    """Reads shares of its input, which don't change if all numbers grow alike."""
+
+    def forward(self, input, hidden):
+        return super().forward(input.softmax(-1), hidden)
+
+
+class Normalised(styles.OneMatrixRNN):
+    """Reads its state without its mean."""
+
+    def forward(self, input, hidden):
+        return super().forward(input, hidden - hidden.mean(-1, keepdim=True))
+
+
+class Lazy(nn.Module):
+    """Makes its weights in the first step."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.both = nn.LazyLinear(hidden_size)
+
+    def forward(self, input, hidden):
+        new = torch.tanh(self.both(torch.cat((input, hidden), 1)))
+        return new, new
+
+
+@pytest.mark.parametrize("kind", [Chosen, Normalised, Lazy])
+def test_unusual_cells_are_right(kind):
+    report = check_cell(kind)
+    assert report.passed, report
+
+
+def test_a_check_may_run_where_no_gradients_are_wanted():
+    with torch.inference_mode():
+        assert check_cell(styles.OneMatrixRNN, like="rnn").passed
+
+
+class BeginsOnTheCPU(RecurrentCell):
+    """Makes its state by hand."""
+
+    device = None
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.read, self.again = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+
+    def initial_state(self, batch_size, like):
+        return [torch.zeros(batch_size, self.hidden_size, dtype=like.dtype, device=self.device and like.device)]
+
+    def project(self, input):
+        return self.read(input)
+
+    def step(self, projected, state):
+        hidden = torch.tanh(projected + self.again(state[0]))
+        return hidden, [hidden]
+
+
+class StepsOnTheCPU(BeginsOnTheCPU):
+    device = "that of the input"
+
+    def step(self, projected, state):
+        _, (hidden,) = super().step(projected, state)
+        hidden = hidden * torch.ones(len(hidden), 1, dtype=hidden.dtype)
+        return hidden, [hidden]
+
+
+class Reads(BeginsOnTheCPU):
+    """Looks at a number, which a device without any has not."""
+
+    device = "that of the input"
+
+    def step(self, projected, state):
+        return super().step(projected if projected.sum().item() < 1e9 else 0 * projected, state)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "line"),
+    [
+        (BeginsOnTheCPU, "`initial_state` makes states on the CPU", "initial_state"),
+        (StepsOnTheCPU, "a step makes tensors on the CPU", "torch.ones(len(hidden)"),
+        (Reads, "", ""),
+    ],
+)
+def test_what_is_made_on_the_cpu_is_noted(kind, message, line):
+    report = check_cell(kind)
+    result = report.find("shapes")
+    assert report.passed
+    assert result.status == ("noted" if message else "passed")
+    assert result.message.startswith(message)
+    assert line in result.where
+
+
+class BeginsByRow(RecurrentCell):
+    """Begins each row of a batch from a state of its own."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.read, self.again = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+        self.begun = nn.Parameter(torch.randn(9, hidden_size))
+
+    def initial_state(self, batch_size, like):
+        return [self.begun[:batch_size].to(like)]
+
+    def project(self, input):
+        return self.read(input)
+
+    def step(self, projected, state):
+        hidden = torch.tanh(projected + self.again(state[0]))
+        return hidden, [hidden]
+
+
+def test_rows_that_begin_from_states_of_their_own_are_found():
+    result = check_cell(BeginsByRow).find("rows_independent")
+    assert result.message == "a row gives something else alone than among others"
+    assert "initial_state" in result.where
 
 
 class Scaled(styles.OneMatrixRNN):

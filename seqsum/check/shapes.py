@@ -1,0 +1,195 @@
+"""Sizes, and what a step takes and returns: shapes, types, devices, of any number of rows."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqsum.check.constructing import describe_error
+from seqsum.check.registry import check
+from seqsum.check.result import USER_ERRORS, Fault
+from seqsum.check.subject import BATCH, STEPS, Subject, draw
+from seqsum.recurrent import RecurrentCell
+from seqsum.recurrent.explain import describe, wrong_result
+
+ROUNDING = 1e-9  # in float64
+
+
+@check("sizes are whole numbers")
+def sizes(subject: Subject) -> None:
+    """`input_size`, `hidden_size`, `output_size` and `state_size` are numbers, and each state has a name."""
+    cell = subject.cell
+    wrong = {name: getattr(cell, name) for name in ("input_size", "hidden_size", "output_size")}
+    wrong |= {f"state_size[{k}]": size for k, size in enumerate(cell.state_size)}
+    for name, size in wrong.items():
+        if not isinstance(size, int) or size < 1:
+            raise Fault(
+                f"`{name}` is no size",
+                expected="a whole number above 0",
+                came=repr(size),
+                where=subject.where("__init__"),
+            )
+    names, count = tuple(cell.state_names), len(cell.state_size)
+    if len(names) != count:
+        more = len(names) > count
+        raise Fault(
+            "each state must have a size" if more else "each state must have a name",
+            expected=_with_sizes(len(names))
+            if more
+            else f'`state_names = ("hidden", "cell", …)` with {count}, as `state_size` has',
+            came=f"{len(names)} name{'s' if len(names) > 1 else ''}, {names}, for `state_size` {list(cell.state_size)}",
+            where=subject.where("__init__"),
+        )
+
+
+def _with_sizes(count: int) -> str:
+    """The first line of the constructor of a cell with so many states."""
+    return f"`super().__init__(input_size, hidden_size, state_size=[{', '.join(['hidden_size'] * count)}])`"
+
+
+@check("`project` keeps the leading axes", needs=("parameters_registered", "makes_no_weights"))
+def projects(subject: Subject) -> None:
+    """`project` takes `(T, B, F)` and gives `(T, B, …)`, also of one step and of one row."""
+    for axes in product((STEPS, 1), (BATCH, 1)):
+        projected = subject.cell.project(subject.inputs(*axes))
+        if not isinstance(projected, Tensor) or projected.dim() < 3 or projected.shape[:2] != axes:
+            raise Fault(
+                "`project` must keep the axes of time and batch",
+                expected=f"a tensor of shape ({axes[0]}, {axes[1]}, …)",
+                came=describe(projected),
+                example=f"`project(input)` with an input of shape {(*axes, subject.cell.input_size)}, (T, B, F)",
+                where=subject.find_in(("project",), r"squeeze\(") or subject.where("project"),
+            )
+
+
+@check("a step returns (output, state)", needs=("projects",))
+def step_returns(subject: Subject) -> None:
+    """`step` returns a tensor and a list of as many tensors as `state_size` says."""
+    cell, state = subject.cell, subject.state()
+    try:
+        result = cell.step(cell.project(subject.inputs(BATCH)), state)
+    except USER_ERRORS:
+        _require_all_states(subject)
+        raise
+    if (wrong := wrong_result(result, len(state))) is None:
+        return
+    count = f"{len(cell.state_size)} state{'s' if len(cell.state_size) > 1 else ''}"
+    if subject.wrapped:
+        message, expected = "`forward` must return the new state", "`(hidden, cell)`" if len(state) > 1 else "`hidden`"
+    else:
+        message = "`step` must return (output, state)"
+        constants = len(state) > len(cell.state_size)
+        listed = ", ".join([*cell.state_names, *([f"*state[{len(cell.state_size)}:]"] if constants else [])])
+        expected = f"`return output, [{listed}]`: a tensor and a list of {count}, as `state_size` says"
+        expected += ", and of the constants behind" if constants else ""
+    raise Fault(message, expected=expected, came=wrong, where=subject.where())
+
+
+def _require_all_states(subject: Subject) -> None:
+    """Say so, where a step that fails would run with one state more than `state_size` says."""
+    cell, count = subject.fresh(), len(subject.cell.state_size)
+    if subject.wrapped:
+        return
+    state = subject.state()
+    more = [*state[:count], draw((BATCH, cell.hidden_size), 41), *state[count:]]
+    try:
+        wrong = wrong_result(cell.step(cell.project(subject.inputs(BATCH)), [*more]), len(more))
+    except USER_ERRORS:  # something else is wrong
+        return
+    if wrong is None:
+        raise Fault(
+            f"`step` reads and returns {count + 1} states, and `state_size` says {count}",
+            expected=_with_sizes(count + 1),
+            came=f"`state_size` is {list(cell.state_size)}",
+            where=subject.where("__init__"),
+        )
+
+
+@check("outputs and states have the right shapes", needs=("step_returns",))
+def shapes(subject: Subject) -> None:
+    """Outputs are `(B, O)`, states `(B, S)`, of the type and device of the input: for several rows, one, and none."""
+    _require_shapes(subject, BATCH)
+    _require_shapes(subject, 1)
+    try:
+        _require_shapes(subject, 0)
+    except Fault:
+        raise
+    except USER_ERRORS as error:
+        raise Fault(
+            f"a batch of no rows raises {describe_error(error)}",
+            expected="sizes in words, such as `view(-1, 4, hidden_size)`, if there may be such batches",
+            where=subject.place_in(error) or subject.where(),
+            status="noted",
+        ) from error
+    _note_tensors_elsewhere(subject)
+
+
+def _note_tensors_elsewhere(subject: Subject) -> None:
+    """Note what is made on the CPU wherever the input is, by a step on `meta`, a device that every machine has."""
+    cell, inputs = subject.fresh().to("meta"), subject.inputs(BATCH).to("meta")
+    message, where = "", ""
+    try:
+        begun = cell.initial_state(BATCH, inputs)
+        if any(state.device != inputs.device for state in begun):
+            message, where = "`initial_state` makes states on the CPU", subject.where("initial_state")
+        cell.step(cell.project(inputs), [state.to("meta") for state in subject.state()])
+    except USER_ERRORS as error:
+        if re.search(
+            r"expected device|same device|device type", str(error)
+        ):  # others are those of a device without numbers
+            message, where = "a step makes tensors on the CPU", subject.place_in(error)
+    if message:
+        raise Fault(
+            f"{message}, wherever the input is: on a GPU it would fail",
+            expected="`input.new_zeros(…)`, `torch.zeros(…, device=input.device)`, or a buffer, which goes where the "
+            "weights go",
+            where=where or subject.where(),
+            status="noted",
+        )
+
+
+def _require_shapes(subject: Subject, batch: int) -> None:
+    cell = subject.fresh()
+    _require_initial_state(subject, cell, batch)
+    state = subject.state(batch)
+    output, new = cell.step(cell.project(subject.inputs(batch)), state)
+    states = zip(cell.state_names, new, cell.state_size, strict=False)
+    named = [("output", output, cell.output_size), *((f"state `{name}`", s, size) for name, s, size in states)]
+    for name, tensor, size in named:
+        if tuple(tensor.shape) != (batch, size):
+            raise Fault(
+                f"the {name} has the wrong shape",
+                expected=f"({batch}, {size}), (B, {'O' if name == 'output' else 'S'})",
+                came=str(tuple(tensor.shape)),
+                example=f"a batch of {batch} row{'' if batch == 1 else 's'}",
+                where=subject.find_in_step(r"squeeze\(") or subject.where(),
+            )
+        if tensor.dtype != torch.float64:
+            raise Fault(
+                f"the {name} changes its type",
+                expected="float64, the type of inputs, states and weights",
+                came=str(tensor.dtype).removeprefix("torch."),
+                where=subject.find(r"\.float\(|dtype=|\.half\(") or subject.where(),
+            )
+
+
+def _require_initial_state(subject: Subject, cell: RecurrentCell, batch: int) -> None:
+    inputs = subject.inputs(batch)
+    begun: Any = cell.initial_state(batch, inputs)
+    expected = [(batch, size) for size in cell.state_size]
+    fits = isinstance(begun, list) and all(isinstance(state, Tensor) for state in begun)
+    types = {state.dtype for state in begun if state.is_floating_point()} if fits else set()  # a counter has its own
+    if not fits or [tuple(state.shape) for state in begun] != expected or not types <= {inputs.dtype}:
+        parts = ", ".join(map(describe, begun)) if isinstance(begun, list | tuple) else describe(begun)
+        raise Fault(
+            "`initial_state` must return a list with a tensor for each state",
+            expected=f"tensors of {', '.join(map(str, expected))}, (B, S) each, with the type of `like`, "
+            f"{str(inputs.dtype).removeprefix('torch.')}: `like.new_zeros(batch_size, size)`",
+            came=f"{type(begun).__name__} of {parts}" if isinstance(begun, list | tuple) else parts,
+            example=f"`initial_state({batch}, like)` with `like` of shape {tuple(inputs.shape)}",
+            where=subject.where("initial_state"),
+        )
