@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypedDict, cast
 
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
@@ -38,7 +39,7 @@ from seqsum.optimization import (
     make_schedule,
     step_plateau_schedules,
 )
-from seqsum.resumed import check_averages, check_groups, check_kept, follow_rates
+from seqsum.resumed import check_averages, check_groups, check_kept, follow_patience, follow_rates
 
 Stage = Literal["train", "val", "test"]
 SECONDS = 0.5  # between two readings of the loss on a GPU, since each waits for the GPU
@@ -332,7 +333,9 @@ class SequenceModule(GraphedModule):
     def _go_on(self, checkpoint: dict[str, Any]) -> None:
         """Check and adapt a checkpoint from which a training goes on."""
         begun: Mapping[str, Any] = checkpoint.get("hyper_parameters", {})
-        check_averages(checkpoint, self.trainer.callbacks)  # type: ignore[attr-defined]  # Lightning sets it from outside
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from outside
+        check_averages(checkpoint, callbacks)
+        follow_patience(checkpoint, callbacks)
         for name in ("optimizer", "schedule"):
             check_kept(name, begun, self.hparams)
         if self.optimizer is None and type(self).configure_optimizers is SequenceModule.configure_optimizers:

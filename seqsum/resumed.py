@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
 
 from seqsum.errors import InputError
@@ -72,6 +72,14 @@ def follow_rates(groups: Sequence[dict[str, Any]], before: Mapping[str, Any], no
                 group[name] = rate if group[name] else 0.0  # vectors have none
             elif of_group == name:
                 group.update({key: group[key] * rate / begun for key in RATES if key in group})
+
+
+def follow_patience(checkpoint: Mapping[str, Any], callbacks: Sequence[Callback]) -> None:
+    """Let early stopping wait as long as its callback says now; Lightning would take that from the checkpoint too."""
+    for callback in callbacks:
+        state = checkpoint.get("callbacks", {}).get(callback.state_key)
+        if isinstance(callback, EarlyStopping) and state is not None:
+            state["patience"] = callback.patience
 
 
 def check_averages(checkpoint: Mapping[str, Any], callbacks: Sequence[Callback]) -> None:

@@ -87,6 +87,14 @@ def test_another_optimizer_is_refused_in_a_line(train, capfd):
     assert "error: `--model.optimizer` (=SGD(" in capfd.readouterr().err
 
 
+def test_a_training_that_stopped_early_goes_on_with_more_patience(train):
+    stopping = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss"]
+    stopping += ["--trainer.callbacks.min_delta=100", "--trainer.max_epochs=9"]
+    assert train("begun", *stopping, "--trainer.callbacks.patience=1")["epoch"] == 2
+    last = "--ckpt_path=begun/small/version_0/checkpoints/last.ckpt"
+    assert train("resumed", *stopping, "--trainer.callbacks.patience=4", last)["epoch"] == 5
+
+
 def test_averaged_weights_are_not_taken_for_those_that_were_trained():
     checkpoint = {"state_dict": {}, "current_model_state": {}}
     check_averages(checkpoint, [AveragedWeights()])
