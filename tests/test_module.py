@@ -158,6 +158,7 @@ def test_predictions_are_whole_numbers():
     [
         ({"learning_rate": 0.0}, r"`learning_rate` \(=0.0\) must be above 0"),
         ({"weight_decay": -1.0}, r"`weight_decay` \(=-1.0\) must be at least 0"),
+        ({"weight_decay": float("nan")}, r"`weight_decay` \(=nan\) must be at least 0"),
     ],
 )
 def test_wrong_settings_are_refused(arguments, message):

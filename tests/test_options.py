@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seqsum.benchmarks import __main__ as benchmarks
-from seqsum.errors import InputError
+from seqsum.errors import InputError, check_at_least
 from seqsum.experiments import __main__ as experiments
 from seqsum.experiments import runs
 from seqsum.options import Checked, above, at_least, device_named, device_of, labels_of, quoted_flags
@@ -42,6 +42,12 @@ def test_a_number_and_each_of_several_must_be_large_enough():
     for given in ("0", "nan"):
         with pytest.raises(InputError, match=rf"^`--number` \(={given}(\.0)?\) must be above 0$"):
             parsed(above(0), f"--number={given}")
+
+
+@pytest.mark.parametrize("value", [float("nan"), True, "3"])
+def test_what_is_no_number_is_refused_where_one_must_be_large_enough(value):
+    with pytest.raises(InputError, match=r"^`--f` \(=.*\) must be (at least 0|a number)$"):
+        check_at_least("--f", value, 0, whole=False)
 
 
 def test_labels_are_all_or_a_number_of_at_least_the_classes():

@@ -14,6 +14,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.plugins.precision import DoublePrecision
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from seqsum.cli import main
@@ -161,6 +162,13 @@ def test_plugins_of_the_users_own_are_used(fit, writes):
     assert Written.names == ({"last.ckpt", "best.ckpt"} if writes else set())
     kept = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     assert kept["network.head.weight"].dtype == torch.float64
+
+
+@pytest.mark.parametrize(("plugins", "are_ours"), [(None, True), ([DoublePrecision()], True), ([Written()], False)])
+def test_checkpoints_are_written_by_the_program_unless_a_plugin_does(plugins, are_ours):
+    settings, ours = Namespace(plugins=plugins), CheckpointFiles()
+    changed = arguments_of(settings, Wanted([], True, False, True, True, True), "fit", ours)
+    assert (ours in changed.get("plugins", [])) == are_ours
 
 
 def test_predictions_are_made_on_one_device_of_one_node():

@@ -17,7 +17,7 @@ from PIL import Image
 
 from seqsum.cli import main
 from seqsum.data.digits import load_splits
-from seqsum.distributed import first_device, is_first_process
+from seqsum.distributed import first_device, is_first_process, weight_among_processes
 from tests.cli.conftest import refused
 from tests.cli.test_cli import SMALL
 
@@ -175,6 +175,21 @@ def test_the_first_process_is_known_before_there_is_a_trainer(monkeypatch, rank,
     if node is not None:
         monkeypatch.setenv("NODE_RANK", node)
     assert is_first_process() == first
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "weight", "mean"), [(257, 1, 2 * 257 / 258, 257 / 258), (0, 4, 0, 0), (0, 0, 0, 0)]
+)
+def test_means_in_bfloat16_are_weighed_by_exact_counts_and_those_of_nothing_are_0(
+    monkeypatch, here, there, weight, mean
+):
+    """With one other process, whose mean is 0."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda sums: sums.add_(torch.tensor([0, there])))
+    one = torch.tensor(1, dtype=torch.bfloat16)
+    found = weight_among_processes(one, torch.tensor(here))
+    assert torch.stack(found).tolist() == pytest.approx([weight, mean, here + there], rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -102,11 +102,12 @@ def test_kernels_without_gradients_keep_less_and_give_the_same(cell, backend, re
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("pattern", ["lengths", "holes", "nothing"])
+@pytest.mark.parametrize("pattern", ["lengths", "late", "holes", "nothing"])
 def test_rows_that_rest_through_a_stretch_of_time_are_no_work(reverse, pattern):
     cell, inputs, state = make(GRUCell(3, 5), steps=25, batch=6)
     mask = {
         "lengths": torch.arange(25).unsqueeze(1) < torch.tensor([1, 25, 9, 3, 2, 17]),
+        "late": torch.arange(25).unsqueeze(1) >= torch.tensor([0, 24, 12, 22, 23, 8]),
         "holes": (torch.arange(25).unsqueeze(1) // 9 + torch.arange(6)) % 3 == 1,
         "nothing": torch.zeros(25, 6, dtype=torch.bool),
     }[pattern]
@@ -123,6 +124,7 @@ def test_rows_that_rest_through_a_stretch_of_time_are_no_work(reverse, pattern):
     torch.testing.assert_close(actual, expected)
     shares = {
         "lengths": [(9, 6), (9, 2), (7, 1)],
+        "late": [(9, 2), (9, 3), (7, 6)],
         "holes": [(9, 2), (9, 2), (7, 2)],
         "nothing": [(9, 0), (9, 0), (7, 0)],
     }

@@ -1,10 +1,13 @@
 """What a user's own cell does wrong is said in words, where torch would show its insides."""
 
+import typing
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from seqsum import Recurrent, RecurrentCell
+from seqsum.recurrent.explain import unannotated_state
 
 
 class Own(RecurrentCell):
@@ -91,6 +94,14 @@ def test_the_annotation_that_torchscript_lacks_is_named(cell, what):
         layer(torch.randn(5, 2, 3))
 
 
+def test_a_list_of_the_typing_module_is_annotation_enough():
+    class OldList(NoAnnotation):
+        def step(self, projected: Tensor, state: typing.List[Tensor]):  # noqa: UP006  # as older code has it
+            return super().step(projected, state)
+
+    assert unannotated_state(OldList(3, 4)) is None
+
+
 def test_a_step_that_torchscript_finds_to_return_one_tensor_is_named():
     layer = Recurrent(OneTensor(3, 4), backend="script")
     with pytest.raises(RuntimeError, match=r"OneTensor: `step` must return \(output, state\): write `def step"):
@@ -103,11 +114,18 @@ class Narrower(Own):
         return hidden, [hidden[:, :-1]]
 
 
+class NarrowerInTheList(Own):
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        state[0] = self.new(projected, state[0])[:, :-1]
+        return state[0], state
+
+
+@pytest.mark.parametrize("cell", [Narrower, NarrowerInTheList])
 @pytest.mark.parametrize("backend", ["auto", "eager", "script"])
-def test_a_state_of_another_shape_is_named(backend):
-    layer = Recurrent(Narrower(3, 5), backend=backend)
+def test_a_state_of_another_shape_is_named(cell, backend):
+    layer = Recurrent(cell(3, 5), backend=backend)
     with pytest.raises(
-        TypeError, match=r"`step` of Narrower .* shapes that it is given, \[\(2, 5\)\], not \[\(2, 4\)\]$"
+        TypeError, match=r"`step` of Narrower\w* .* shapes that it is given, \[\(2, 5\)\], not \[\(2, 4\)\]$"
     ):
         layer(torch.randn(4, 2, 3))
 

@@ -113,6 +113,15 @@ def test_gates_come_into_the_order_of_torch():
 
 
 @pytest.mark.parametrize(
+    ("convert", "gates", "bias"), [(rnn_from_keras, 1, (3,)), (lstm_from_keras, 4, 12), (gru_from_keras, 3, (2, 9))]
+)
+def test_tensors_are_contiguous_as_safetensors_wants_them_and_of_the_type_of_the_arrays(convert, gates, bias):
+    state = convert(keras_weights(4, 3, gates, bias))
+    assert all(tensor.is_contiguous() for tensor in state.values())
+    assert {tensor.dtype for tensor in state.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
     ("convert", "shapes", "message"),
     [
         (lstm_from_keras, [(3, 8)], r"must be the 2 or 3 arrays of a Keras LSTM, not 1"),

@@ -4,12 +4,14 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from seqsum import GRUCell, LSTMCell, RNNCell
 from seqsum.recurrent import LSTM, resolve_backend, unroll
+from seqsum.recurrent.cache import cache_folder
 from seqsum.recurrent.kernels import native
 from seqsum.recurrent.kernels.native import build
 from tests.recurrent.oracles import NO_COMPILER
@@ -141,6 +143,18 @@ def test_a_row_has_the_same_bits_in_any_batch(kind, dtype):
 
 @needs_compiler
 @pytest.mark.parametrize("kind", CELLS)
+def test_weights_get_a_gradient_of_zero_where_no_step_is_valid(kind):
+    made = make(kind, 3, 2, 4, 5, torch.float32)
+    torch.use_deterministic_algorithms(True, warn_only=True)  # fills memory with NaN that nothing is written to
+    try:
+        found = results(*made, torch.zeros(3, 2, dtype=torch.bool), False, "native")
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert not any(gradient.any() for gradient in found[-len(list(made[0].parameters())) :])
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", CELLS)
 def test_what_is_not_finite_shows_and_stays_in_its_row(kind):
     cell, inputs, state, _ = make(kind, 4, 9, 5, 20, torch.float32)
     with torch.no_grad():
@@ -216,13 +230,15 @@ def test_auto_takes_native_from_so_many_steps_on_as_repay_packing_the_weights(fe
 
 
 @pytest.mark.parametrize(
-    ("script", "message"),
+    ("script", "seconds", "message"),
     [
-        ("echo 'no room for OpenMP' >&2; exit 1", "failed: no room for OpenMP"),
-        ('while [ $# -gt 1 ]; do shift; done; echo rubbish > "$1"', "produced no library that can be loaded"),
+        ("echo 'no room for OpenMP' >&2; exit 1", build.SECONDS, "failed: no room for OpenMP"),
+        ('while [ $# -gt 1 ]; do shift; done; echo rubbish > "$1"', build.SECONDS, "no library that can be loaded"),
+        ("exec sleep 60", 0.2, "produced no library that can be loaded: .*timed out"),
     ],
 )
-def test_a_compiler_that_fails_is_as_none(empty_cache, monkeypatch, tmp_path, script, message):
+def test_a_compiler_that_fails_is_as_none(empty_cache, monkeypatch, tmp_path, script, seconds, message):
+    monkeypatch.setattr(build, "SECONDS", seconds)
     compiler = tmp_path / "c++"
     compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit 0\n{script}\n')
     compiler.chmod(0o755)
@@ -272,7 +288,7 @@ def test_other_sources_compilers_flags_and_processors_have_a_library_of_their_ow
 
     def library(version=1):
         print_it = f'[ "$1" = --version ] && echo {version} && exit 0'
-        compiler.write_text(f'#!/bin/sh\n{print_it}\nwhile [ $# -gt 1 ]; do shift; done; echo > "$1"\n')
+        compiler.write_text(f'#!/bin/sh\n{print_it}\nwhile [ $# -gt 1 ]; do shift; done; echo "$1" > "$1"\n')
         compiler.chmod(0o755)
         return build._compiled(str(compiler), "float")
 
@@ -283,6 +299,9 @@ def test_other_sources_compilers_flags_and_processors_have_a_library_of_their_ow
             found.append(library())
     assert len(set(found)) == 5
     assert library() == found[0]
+    assert all(Path(made.read_text()).parent.parent == made.parent for made in found), (
+        "made where no other process writes"
+    )
 
 
 @pytest.mark.parametrize("home", ["/proc/nowhere", "/dev/null"])
@@ -293,3 +312,11 @@ def test_a_home_that_can_not_be_written_to_is_no_obstacle(tmp_path, home):
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert found.startswith(f"True {tmp_path}")
     assert not list(tmp_path.iterdir())  # nothing is left
+
+
+def test_a_cache_that_is_there_and_can_not_be_written_to_is_no_obstacle(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "seqsum"
+    monkeypatch.setattr(os, "access", lambda *_: False)  # tests may run as root, who may write anywhere
+    assert cache_folder() != tmp_path / "seqsum"
+    (cache_folder() / "library").write_text("")

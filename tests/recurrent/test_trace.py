@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import seqsum
 from seqsum import GRU, LSTM, RNN, LSTMCell, Recurrent, RecurrentCell
 from seqsum.recurrent import unroll
+from seqsum.recurrent.buffers import spared_buffers
 from tests.recurrent.oracles import BACKENDS, KINDS, B, F, H, T, fits
 
 
@@ -221,6 +222,20 @@ def test_a_buffer_that_a_backward_pass_needs_is_not_written_to():
     with seqsum.trace(layer):
         layer(inputs)
     earlier.sum().backward()
+
+
+def test_what_is_shared_stays_so_in_a_run_that_does_not_count_and_what_it_adds_is_gone():
+    network = nn.Sequential(nn.Flatten(), nn.Flatten())
+    seen = torch.zeros(())
+    for part in network:
+        part.register_buffer("seen", seen)
+    with spared_buffers(network.modules()):
+        network[0].seen += 1
+        assert network[1].seen == 1
+        network.register_buffer("late", torch.ones(()))
+    assert network[0].seen is network[1].seen is seen
+    assert seen == 0
+    assert [name for name, _ in network.named_buffers(remove_duplicate=False)] == ["0.seen", "1.seen"]
 
 
 class Memory(RecurrentCell):

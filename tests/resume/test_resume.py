@@ -225,11 +225,13 @@ def test_an_interruption_right_after_resuming_loses_nothing(train, undisturbed, 
     assert_equal_ends(undisturbed(*arguments), tmp_path / "interrupted")
 
 
-@pytest.mark.parametrize(("seconds", "steps"), [(600, 0), (-1, 5)])
-def test_a_training_that_fails_has_lost_no_more_than_so_many_seconds(train, tmp_path, monkeypatch, seconds, steps):
+@pytest.mark.parametrize(("seconds", "batch", "steps"), [(600, 7, 0), (-1, 7, 5), (600, 20, 15)])
+def test_a_training_that_fails_has_lost_no_more_than_so_many_seconds_or_an_epoch(
+    train, tmp_path, monkeypatch, seconds, batch, steps
+):
     monkeypatch.setattr(LastCheckpoint, "seconds", seconds)
     calls = itertools.count(1)
-    monkeypatch.setattr(RunLines, BATCH, lambda *_: 1 / (7 - next(calls)))  # before the checkpoint of the batch
+    monkeypatch.setattr(RunLines, BATCH, lambda *_: 1 / (batch - next(calls)))  # before the checkpoint of the batch
     with pytest.raises(ZeroDivisionError):
         train("failed", EPOCHS)
     last = runs(tmp_path / "failed")[0] / "checkpoints/last.ckpt"
@@ -305,6 +307,16 @@ def test_weights_in_double_precision_go_on_as_they_were(train, tmp_path, monkeyp
     assert halves["state_dict"]["network.head.weight"].dtype == torch.float64
 
 
+@pytest.mark.parametrize(("monitor", "best"), [("exact_final", max), ("mae", min)])
+def test_the_best_checkpoint_is_of_the_epoch_with_the_best_score(train, tmp_path, monitor, best):
+    quick = ["--trainer.max_epochs=4", "--trainer.limit_train_batches=2", "--model.schedule=constant"]
+    assert train("run", *quick, f"--model.objective.monitor={monitor}") == 0
+    found = figures(tmp_path / "run").items()
+    scores = {int(step): float(value) for (step, name), value in found if name == f"val/{monitor}"}
+    checkpoint = torch.load(tmp_path / "run" / RUN / "checkpoints/best.ckpt")
+    assert checkpoint["global_step"] - 1 == best(scores, key=scores.get)
+
+
 def test_last_without_a_run_starts_one(train, tmp_path, monkeypatch):
     said = first_line(monkeypatch)
     assert train("new", "--ckpt_path=last", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2") == 0
@@ -320,9 +332,10 @@ def test_a_finished_training_says_that_nothing_is_left(train, tmp_path, monkeypa
     main(["fit", "--ckpt_path=last"])
     said = " ".join(capfd.readouterr().out.split())
     assert f"Raise `--trainer.{limit.replace('=', '` (=')}) to go on" in said
-    first, second = (torch.load(run / "checkpoints/last.ckpt") for run in runs(tmp_path / "finished"))
-    assert first["global_step"] == second["global_step"]
-    torch.testing.assert_close(first["state_dict"], second["state_dict"], rtol=0, atol=0)
+    for name in ("last.ckpt", "best.ckpt"):
+        first, second = (torch.load(run / "checkpoints" / name) for run in runs(tmp_path / "finished"))
+        assert first["global_step"] == second["global_step"]
+        torch.testing.assert_close(first["state_dict"], second["state_dict"], rtol=0, atol=0)
     main(["fit", "--ckpt_path=last", f"--trainer.{longer}"])
     assert "Nothing was left" not in capfd.readouterr().out
 

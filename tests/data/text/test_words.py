@@ -65,6 +65,7 @@ def test_sentences_are_written_alike_before_they_are_split():
         "Das „Schild“ sagt: Wasser- und Landtiere; ein „open“-Schild.",
         "L'homme n'a pas d'eau aujourd'hui.",
         'He said "hello" and "bye".',
+        "\"She sang 'no' twice\", he said.",
         "She sang 'no' and they’re “gone”…",
         "and/or",
         "-5 degrees",
