@@ -6,7 +6,7 @@ from seqsum.benchmarks.gpu import ahead, contestants, kernels, rule
 from seqsum.benchmarks.gpu.budget import Deadline
 from seqsum.benchmarks.gpu.contestants import Arena, Case, Contestant
 from seqsum.module import SequenceModule
-from tests.benchmarks.gpu.conftest import CPU, SMALL, SMALLER
+from tests.benchmarks.gpu.tiny import CPU, SMALL, SMALLER
 
 
 def test_kernels_are_compiled_ahead_by_cell_size_and_precision(monkeypatch):

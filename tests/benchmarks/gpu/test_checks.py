@@ -9,7 +9,7 @@ import pytest
 from seqsum.benchmarks.gpu import checks
 from seqsum.benchmarks.gpu.budget import Deadline
 from seqsum.benchmarks.gpu.tables import tables
-from tests.benchmarks.gpu.conftest import measure
+from tests.benchmarks.gpu.tiny import measure
 
 REPOSITORY = {
     "pyproject.toml": """

@@ -14,7 +14,7 @@ from seqsum.benchmarks.__main__ import main
 from seqsum.benchmarks.gpu import command
 from seqsum.benchmarks.gpu.budget import Deadline, share
 from seqsum.benchmarks.gpu.results import read
-from tests.benchmarks.gpu.conftest import CPU, measure
+from tests.benchmarks.gpu.tiny import CPU, measure
 
 
 def test_a_device_that_torch_does_not_know_is_named(capsys):

@@ -9,7 +9,7 @@ import torch
 from seqsum.benchmarks.gpu import fits
 from seqsum.benchmarks.gpu.budget import Deadline
 from seqsum.benchmarks.gpu.results import Results
-from tests.benchmarks.gpu.conftest import CPU
+from tests.benchmarks.gpu.tiny import CPU
 from tests.graphs.conftest import use_stand_in
 from tests.graphs.stand_in import StandIn
 

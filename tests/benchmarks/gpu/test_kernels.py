@@ -15,7 +15,7 @@ from seqsum.benchmarks.gpu.contestants import TORCH, Arena, Case, Contestant, ca
 from seqsum.benchmarks.gpu.replay import replay_seconds
 from seqsum.benchmarks.gpu.results import Results, read
 from seqsum.benchmarks.timing import Timing, seconds_of
-from tests.benchmarks.gpu.conftest import CPU, SMALL, measure
+from tests.benchmarks.gpu.tiny import CPU, SMALL, measure
 
 
 def test_kernels_are_timed_and_checked_by_case_mode_and_precision(tiny, tmp_path):

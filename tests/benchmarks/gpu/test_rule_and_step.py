@@ -12,7 +12,7 @@ from seqsum.benchmarks.gpu.results import Results
 from seqsum.data import Batch
 from seqsum.recurrent.kernels.triton import problem_with_triton
 from seqsum.recurrent.rule import Point, nearest, read_rule
-from tests.benchmarks.gpu.conftest import CPU, measure
+from tests.benchmarks.gpu.tiny import CPU, measure
 
 
 def test_the_rule_is_in_the_form_of_the_packages_own(tiny, tmp_path, monkeypatch, capsys):
