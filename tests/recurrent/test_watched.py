@@ -178,7 +178,10 @@ def test_a_default_device_is_no_watcher(kind):
     with torch.device("cpu"):
         layer = make(kind)
         run(layer)
-    assert layer.last_backend == expected.last_backend != "eager"
+        assert layer.last_backend == expected.last_backend != "eager"
+        with Replacing():  # one beside it is
+            run(layer)
+    assert layer.last_backend == "eager"
 
 
 def test_a_part_replaced_on_one_cell_leaves_others_of_its_class_as_they_were():
