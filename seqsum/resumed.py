@@ -12,7 +12,6 @@ from lightning.pytorch.utilities import rank_zero_info
 from seqsum.errors import InputError
 
 RATES = ("lr", "initial_lr", "max_lr", "min_lr")  # of a parameter group; all but the first are OneCycleLR's
-OF_GROUPS = ("learning_rate", "learning_rate", "encoder_learning_rate", "encoder_learning_rate")
 
 
 def check_kept(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -51,8 +50,8 @@ def follow_rates(groups: Sequence[dict[str, Any]], before: Mapping[str, Any], no
     """Let the parameter groups of a checkpoint, which torch would take as they are, follow rates that have changed.
 
     Args:
-        groups: Of `adamw`.
-        before, now: See `check_kept`; with the rates, and the schedule, which is None if it is the user's own.
+        groups: Of `adamw`: matrices and vectors; then those of the encoder, if it has a rate of its own.
+        before, now: See `check_kept`; with the rates, and the schedule: its name, or what makes the user's own.
 
     Raises:
         InputError: A learning rate has changed, and the user's own schedule has a state that was made with the other.
@@ -67,10 +66,11 @@ def follow_rates(groups: Sequence[dict[str, Any]], before: Mapping[str, Any], no
                 f"was begun with {begun}"
             )
         rank_zero_info(f"`--model.{name}`: the training was begun with {begun}, and goes on with {rate}.")
-        for group, of_group in zip(groups, OF_GROUPS, strict=False):
-            if name == "weight_decay":
-                group[name] = rate if group[name] else 0.0  # vectors have none
-            elif of_group == name:
+        if name == "weight_decay":
+            for group in groups[::2]:  # of matrices; vectors have none
+                group[name] = rate
+        else:
+            for group in groups[:2] if name == "learning_rate" else groups[2:]:
                 group.update({key: group[key] * rate / begun for key in RATES if key in group})
 
 

@@ -183,11 +183,12 @@ def _settings_of(
     named = {"experiment": experiment} if experiment else {}
     run = read_run(folder.parent) if subcommand == "fit" and folder.name == "checkpoints" else {}
     found = [settings for settings in (run, settings_in(checkpoint) | named) if settings]
+    appended = list(_appended(options))
     for settings in found:
-        for name, items in _appended(options):
-            _leave_out_appended(settings, name.split("."), items)
+        for name, items in appended:
+            _leave_out_appended(settings, name, items)
         for name in flags.own:
-            _leave_out(settings, ["data", "init_args", REPLACED[name]])
+            _holder(settings, "data").pop(REPLACED[name], None)
     return [f"--config={dump_settings(settings, in_a_line=True)}" for settings in found]
 
 
@@ -201,30 +202,30 @@ def _appended(options: list[str]) -> Iterator[tuple[str, Any]]:
             yield name.removesuffix("+"), _value(following)
 
 
-def _leave_out_appended(settings: dict[str, Any], path: list[str], items: Any) -> None:
+def _leave_out_appended(settings: dict[str, Any], path: str, items: Any) -> None:
     """Leave out of a list what a command appends to it, which may be the command of the run again.
 
     Those are the objects of the same classes; or all, if the list is none of objects.
     """
-    *parents, name = path
-    for parent in parents:
-        settings = settings.get(parent) or {}
-        settings = settings.get("init_args") or settings
+    parents, _, name = path.rpartition(".")
+    holder = _holder(settings, parents)
     appended = {_class_of(item) for item in (items if isinstance(items, list) else [items])}
-    found = settings.pop(name, None)
+    found = holder.pop(name, None)
     listed = found if isinstance(found, list) else []
     objects = [item for item in listed if isinstance(item, dict) and "class_path" in item]
     if others := [item for item in objects if _class_of(item) not in appended]:
-        settings[name] = others
+        holder[name] = others
+
+
+def _holder(settings: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return the part of the settings at a path; of an object, its arguments. Nothing is found in what isn't there."""
+    for name in filter(None, path.split(".")):
+        found = settings.get(name)
+        settings = found if isinstance(found, dict) else {}
+        settings = settings.get("init_args") or settings
+    return settings
 
 
 def _class_of(item: Any) -> str:
     """Name the class of an object in settings, which may be given by its name alone, without the module's."""
     return str(item.get("class_path") if isinstance(item, dict) else item).rpartition(".")[2]
-
-
-def _leave_out(settings: dict[str, Any], path: list[str]) -> None:
-    *parents, name = path
-    for parent in parents:
-        settings = settings.get(parent) or {}
-    settings.pop(name, None)

@@ -21,8 +21,7 @@ CHECKPOINT = "--ckpt_path=begun/small/version_0/checkpoints/step=7.ckpt"
 
 @pytest.fixture
 def train(here):
-    run = trainer_of(here, [*FLAGS, ROWS], every=7)
-    return lambda folder, *flags: run(folder, *flags)
+    return trainer_of(here, [*FLAGS, ROWS], every=7)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
@@ -51,6 +50,13 @@ def test_each_group_follows_its_own_rate():
     before = {"learning_rate": 1.0, "encoder_learning_rate": 1.0, "weight_decay": 0.1}
     follow_rates(groups, before, before | {"encoder_learning_rate": 0.5, "weight_decay": 0.2, "schedule": "constant"})
     assert groups == [{"lr": rate, "weight_decay": decay} for rate in (1.0, 0.5) for decay in (0.2, 0.0)]
+
+
+def test_matrices_alone_begin_to_decay():
+    groups = [{"lr": 1.0, "weight_decay": 0.0} for _ in range(4)]
+    before = {"learning_rate": 1.0, "encoder_learning_rate": 1.0, "weight_decay": 0.0}
+    follow_rates(groups, before, before | {"weight_decay": 0.2, "schedule": "constant"})
+    assert [group["weight_decay"] for group in groups] == [0.2, 0.0, 0.2, 0.0]
 
 
 def test_a_rate_that_a_schedule_of_ones_own_began_with_is_kept():
@@ -118,13 +124,20 @@ def named(*names):
 )
 def test_what_a_command_appends_again_is_there_once_and_all_else_stays(appended, left):
     settings = {"trainer": {"callbacks": named("A", "B")}}
-    _leave_out_appended(settings, ["trainer", "callbacks"], appended)
+    _leave_out_appended(settings, "trainer.callbacks", appended)
     assert settings["trainer"].get("callbacks") == left
+
+
+@pytest.mark.parametrize("path", ["callbacks", "trainer.callbacks", "trainer.logger.callbacks", "model.callbacks"])
+def test_what_is_not_there_is_not_left_out(path):
+    settings = {"trainer": {"logger": False}, "model": None}
+    _leave_out_appended(settings, path, named("A"))
+    assert settings == {"trainer": {"logger": False}, "model": None}
 
 
 def test_numbers_that_a_command_appends_again_are_there_once():
     settings = {"model": {"encoder": {"class_path": "ConvEncoder", "init_args": {"channels": [1, 2], "views": 1}}}}
-    _leave_out_appended(settings, ["model", "encoder", "channels"], 2)
+    _leave_out_appended(settings, "model.encoder.channels", 2)
     assert settings["model"]["encoder"]["init_args"] == {"views": 1}
 
 
