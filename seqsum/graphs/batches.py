@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seqsum.chance import HostChance
 from seqsum.data.base import Batch
 from seqsum.data.index_tables import IndexBatch
 from seqsum.data.indexed import IndexedData
-from seqsum.graphs.capture import Captures
-from seqsum.graphs.obstacles import DRAWS, explain_failure
+from seqsum.graphs.capture import Captures, without_draws
+from seqsum.graphs.obstacles import explain_failure
 from seqsum.graphs.watchpoints import SCALARS
 
 EAGER_BATCHES = 2  # batches of a shape before it is captured
@@ -56,15 +55,12 @@ class BatchGraphs:
         self._captures = self._captures or Captures()
         rows = batch.rows.clone()
         seed = torch.zeros((), dtype=torch.int64, device=rows.device)
-        chance = HostChance(self._attributes.values())
         try:
             self._captures.settle()
             of_graph = batch._replace(rows=rows, seed=seed)  # type: ignore[arg-type]  # a tensor, overwritten before each replay
-            replay, made = self._captures.capture(lambda: self._make(of_graph))
-            if chance.has_moved():
-                raise RuntimeError(DRAWS)
+            with without_draws(self._attributes.values()):
+                replay, made = self._captures.capture(lambda: self._make(of_graph))
         except RuntimeError as error:
-            chance.put_back()
             self._given_up = True
             explain_failure("Batches are made", error)
         else:

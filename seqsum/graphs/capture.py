@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from seqsum.chance import HostChance
 from seqsum.data.base import Batch
 from seqsum.graphs.averaging import PackedGradients
 from seqsum.objectives.metrics import Sums
@@ -108,6 +109,26 @@ class Parts(NamedTuple):
     forward: Callable[[Batch], MeanLoss]
     backward: Callable[[Tensor, Tensor], None]
     clip: Callable[[], None] | None
+
+
+@contextmanager
+def without_draws(others: Iterable[Any] = ()) -> Iterator[None]:
+    """Refuse a capture that draws random numbers on the host; if that or anything else fails, take the draws back.
+
+    Args:
+        others: See `HostChance`.
+
+    Raises:
+        RuntimeError: Some were drawn.
+    """
+    chance = HostChance(others)
+    try:
+        yield
+        if chance.has_moved():
+            raise RuntimeError("random numbers are drawn on the host, and a graph would keep them")
+    except BaseException:
+        chance.put_back()
+        raise
 
 
 class CapturedStep:

@@ -20,7 +20,6 @@ from seqsum.objectives.metrics import Sums
 from seqsum.recurrent import Recurrent
 
 PRECISIONS = (Precision, MixedPrecision, HalfPrecision, DoublePrecision)
-DRAWS = "random numbers are drawn on the host, and a graph would keep them"  # noticed during a capture
 
 
 def explain(obstacle: str, loud: bool) -> None:

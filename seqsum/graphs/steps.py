@@ -13,8 +13,8 @@ from torchmetrics import Metric
 
 from seqsum.data.base import Batch
 from seqsum.graphs.averaging import Averaging, of_any_process
-from seqsum.graphs.capture import CapturedStep, Captures, Parts, Places
-from seqsum.graphs.obstacles import DRAWS, explain, explain_failure, obstacles
+from seqsum.graphs.capture import CapturedStep, Captures, Parts, Places, without_draws
+from seqsum.graphs.obstacles import explain, explain_failure, obstacles
 from seqsum.graphs.watchpoints import Watchpoints
 from seqsum.objectives.metrics import Sums
 
@@ -146,17 +146,15 @@ class StepGraphs:
         parts = self._parts if clips else self._parts._replace(clip=None)
         weights = [*self._module.parameters()]
         captures = cast("Captures", self._captures)
-        packed, chance = self._averaging.places() if self._averaging else None, self._watchpoints.chance()
+        packed = self._averaging.places() if self._averaging else None
         try:
-            step = CapturedStep(captures, parts, batch, weights, self._sums, self._places, packed)
-            if self._watchpoints.fingerprint() != self._fingerprint:
-                raise RuntimeError("attributes of its modules change in every step")
-            if chance.has_moved():
-                raise RuntimeError(DRAWS)
+            with without_draws(self._watchpoints.values()):
+                step = CapturedStep(captures, parts, batch, weights, self._sums, self._places, packed)
+                if self._watchpoints.fingerprint() != self._fingerprint:
+                    raise RuntimeError("attributes of its modules change in every step")
             self._steps[shape] = step
         except Exception as error:  # of any kind: an error of the step itself will show when it runs eagerly
             self._watchpoints.put_back(self._fingerprint)
-            chance.put_back()
             self._stop()
             explain_failure("Training steps run", error)
 

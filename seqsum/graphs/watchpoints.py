@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
@@ -12,7 +12,6 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.nn.modules import module as torchs_module
 
-from seqsum.chance import HostChance
 from seqsum.recurrent import Recurrent
 from seqsum.recurrent.modes import has_dispatch_mode, has_function_mode, saves_through_hooks
 
@@ -78,9 +77,9 @@ class Watchpoints:
         places = [tensor is not None and (tensor.data_ptr(), tensor.requires_grad) for tensor in tensors]
         return numbers, places, self.networks + [of.get(name) for of, name in self.parts]
 
-    def chance(self) -> HostChance:
-        """Return where the generators of random numbers on the host stand, with those that the modules own."""
-        return HostChance(value for of in self.attributes for value in of.values())
+    def values(self) -> Iterator[Any]:
+        """Yield the values of all attributes of the modules, which may be generators of random numbers."""
+        return (value for of in self.attributes for value in of.values())
 
     def put_back(self, fingerprint: Any) -> None:
         """Restore numbers and modes from a fingerprint: a failed capture ran the Python code, but not the step."""

@@ -1,5 +1,7 @@
 """Masked steps and rows take no part, whatever is in them."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -27,7 +29,9 @@ def test_a_row_that_is_masked_throughout_may_have_any_state(backend, kind):
 
 
 @pytest.mark.parametrize("backend", ["eager", "script", "bptt", "native"])
-@pytest.mark.parametrize("kind", [LSTM, GRU, RNN])
+@pytest.mark.parametrize(
+    "kind", [LSTM, GRU, RNN, partial(LSTM, output_activation="identity"), partial(RNN, nonlinearity="relu")]
+)
 def test_a_batch_that_is_masked_throughout_has_gradients_of_zero(backend, kind):
     layer, inputs = kind(3, 5, backend=backend), torch.randn(4, 2, 3, requires_grad=True)
     torch.use_deterministic_algorithms(True)  # fills with NaN what nothing is written to
