@@ -16,6 +16,7 @@ from seqsum.recurrent import Recurrent, RecurrentCell
 from seqsum.recurrent.unroll import Unroll
 
 CLOSE = 1e-9  # in float64
+MANY = 32  # steps
 ROWS = ("first", "second")
 PLACES = r"batch_size|\.shape\[0\]|\.size\(0\)|len\("  # what counts or cuts rows
 OVER_ROWS = r"dim=0|BatchNorm|\b(soft)?max\(\w+, 0\)|(mean|std|var|sum|norm)\((dim=)?0|axis=0|, 0\)"
@@ -148,7 +149,7 @@ def _step(subject: Subject, training: bool, inputs: Tensor, state: list[Tensor])
 
 @check("the state is read and written", needs=("shapes", "deterministic"))
 def state_used(subject: Subject) -> None:
-    """Every state changes the result, and the input changes the state: otherwise nothing is remembered."""
+    """Every state changes the result and is changed, and by the input: otherwise nothing is remembered."""
     cell, inputs, state = subject.cell, subject.inputs(BATCH), subject.state()
     projected = cell.project(inputs)
     output, new = cell.step(projected, list(state))  # a list of its own each time, since a step may write into it
@@ -174,6 +175,30 @@ def state_used(subject: Subject) -> None:
             example="one step on other random numbers",
             where=subject.where(),
         )
+    if kept := _never_written(subject):
+        name = kept[0]
+        raise Fault(
+            f"the state `{name}` is not written",
+            expected="a step that returns a new one: what stays the same for a whole sequence is no state",
+            came=f"`{name}` as it was, after {MANY} steps too",
+            example="random inputs, from a random and from the initial state",
+            where=subject.find_in([subject.step_name], r"^\s*return\b") or subject.where(),
+        )
+
+
+def _never_written(subject: Subject) -> list[str]:
+    """Names of the states that every step returns as it got them; a slow clock may do so for some steps."""
+    cell = subject.cell
+    names = list(cell.state_names)
+    for start in subject.states(cell):
+        state = start
+        for inputs in subject.inputs(MANY, BATCH):
+            _, state = cell.step(cell.project(inputs), [each.clone() for each in state])
+            pairs = dict(zip(cell.state_names, zip(start, state, strict=True), strict=False))  # without constants
+            names = [name for name in names if gap(*pairs[name]) == 0]
+            if not names:
+                return []
+    return names
 
 
 @check("a sequence that is cut goes on where it was", needs=("shapes", "project_alone", "deterministic"))

@@ -346,6 +346,12 @@ FAULTS = {
         "step",
     ),
     "no memory of inputs": ("state_used", (RETURN, "return output, [h, c]"), "does not depend on the input", "step"),
+    "state not written": (
+        "state_used",
+        (RETURN, "return output, [h_new, c]"),
+        "the state `cell` is not written",
+        "return",
+    ),
     "detach": (
         "gradients_right",
         (NEW, "        c_new *= 1\n        h_new = o.detach() * torch.tanh(c_new)\n"),  # what works in place is right

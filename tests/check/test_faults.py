@@ -503,6 +503,27 @@ def test_a_state_may_be_read_by_itself_alone():
     assert check_cell(Summing).find("state_used").status == "passed"
 
 
+class Slow(seqsum.RecurrentCell):
+    """A state that only every eighth step changes, by a count that is whole from the initial state alone."""
+
+    state_names = ("hidden", "slow", "count")
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size, state_size=[hidden_size, hidden_size, 1])
+        self.read = nn.Linear(input_size, hidden_size)
+
+    def project(self, input):
+        return self.read(input)
+
+    def step(self, projected, state):
+        hidden, slow, count = torch.tanh(projected + state[0] + state[1]), state[1], state[2]
+        return hidden, [hidden, torch.where(torch.remainder(count, 8) == 7, hidden, slow), count + 1]
+
+
+def test_a_state_may_stay_as_it_is_for_some_steps():
+    assert check_cell(Slow).find("state_used").status == "passed"
+
+
 def test_an_input_that_is_projected_otherwise_without_time_is_found():
     class Own(Summing):
         def project(self, input):
