@@ -190,6 +190,13 @@ def test_a_text_by_itself_is_padded_as_in_a_batch(root, padding):
         assert torch.equal(alone.mask[0], batch.mask[row])
 
 
+def test_padding_of_a_text_by_itself_is_a_word_too_without_a_mask(root):
+    data = made(root, mask=False, pad_to="longest", longest=200)
+    alone = data.as_batch(data.text_of("test", 0))
+    assert alone.mask is None
+    assert (alone.inputs == 0).any()
+
+
 def test_auto_is_made_up_with_a_loud_warning_when_there_are_no_real_reviews(tmp_path, monkeypatch):
     fail_downloads(monkeypatch)
     data = FilmReviews(root=str(tmp_path / "new"))

@@ -37,7 +37,9 @@ def test_no_length_between_those_that_begin_is_trained_on():
 
 
 def test_the_order_in_which_lengths_are_given_is_of_no_account():
-    assert Growth({0.7: 200, 0: 10, 0.4: 50}).begins == Growth(BEGINS).begins
+    growth = Growth({0.7: 200, 0: 10, 0.4: 50})
+    assert growth.begins == Growth(BEGINS).begins
+    assert (growth.first, growth.last) == (10, 200)
     assert Growth({"0": 10, "0.4": 50}).begins == Growth({0: 10, 0.4: 50}).begins  # names in JSON are text
 
 

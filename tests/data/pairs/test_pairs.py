@@ -165,7 +165,7 @@ def test_own_pairs_are_read_from_any_columns_and_others_are_ignored(tmp_path):
 
 
 def test_splits_depend_on_the_sentences_and_not_on_the_order_of_the_lines(tmp_path):
-    rows = some_rows()
+    rows = some_rows() + [(f"again {number // 3}", f"number {number}") for number in range(60)]
     first = read_pairs(write_pairs(tmp_path / "own.txt", rows), SentencePair("1", "2"))
     random.Random(0).shuffle(rows)
     again = read_pairs(write_pairs(tmp_path / "own.txt", rows), SentencePair("1", "2"))

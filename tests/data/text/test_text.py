@@ -148,6 +148,7 @@ def test_a_text_is_no_path_whatever_marks_it_has(tmp_path, monkeypatch):
         text = f"{start}{' '.join(parts)} {chance.choice(ends)}"
         found = read_texts([text], str.split)
         assert [text.words for text in found.texts] == [text.split()]
+    assert read_texts(["a film\nin there.txt"], str.split).texts[0].words == ["a", "film", "in", "there.txt"]
     found = read_texts(["is it a?b/" + "a?b/" * 2_000], str.split)  # deeper than a pattern may be
     assert [len(text.words) for text in found.texts] == [3]
 
