@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from seqsum.data.own import Nothing, OwnInput
 from seqsum.errors import InputError
+from seqsum.recurrent.modes import has_values
 
 Split = Literal["train", "val", "test"]
 
@@ -148,9 +149,9 @@ def refuse_tensor(batch: Any) -> None:
 def outside(numbers: Tensor, count: int) -> int | None:
     """Return one of some whole numbers that is not from 0 to `count` - 1, or None.
 
-    On a GPU it is None: reading the numbers would make the host wait in every step. In an exported graph it is, too.
+    On a GPU it is None: reading the numbers would make the host wait in every step. So it is where they can't be read.
     """
-    if not numbers.is_cpu or torch.compiler.is_compiling() or numbers.numel() == 0:
+    if not numbers.is_cpu or not has_values(numbers) or numbers.numel() == 0:
         return None
     least, most = map(int, numbers.aminmax())
     return least if least < 0 else most if most >= count else None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import Tensor
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
@@ -44,6 +47,18 @@ def _is_mapped() -> bool:
     level = functorch.maybe_current_level() if functorch is not None else None
     forward_level: int = getattr(torch.autograd.forward_ad, "_current_level", -1)
     return level is not None or forward_level >= 0
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether the numbers of a tensor can be read: not on `meta`, in a graph that is made, or where vmap maps it."""
+    if tensor.is_meta or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    functorch: Any = getattr(torch._C, "_functorch", None)  # there is no public way to ask
+    while functorch is not None and functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_batchedtensor(tensor):
+            return False
+        tensor = functorch.get_unwrapped(tensor)
+    return True
 
 
 def saves_through_hooks() -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from seqsum.recurrent.checks import check_mask_type
+from seqsum.recurrent.modes import has_values
 
 
 def time_first_mask(
@@ -78,7 +79,7 @@ def _lengths_to_mask(lengths: Tensor, steps: int, batch: int, batch_first: bool)
     within = ((lengths >= 0) & (lengths <= steps)).all()
     if torch.compiler.is_compiling():  # there are no values to check yet
         torch._assert_async(within, "`lengths` must be between 0 and the number of steps")
-    elif not (lengths.is_meta or torch.jit.is_tracing() or within):
+    elif has_values(within) and not within:
         raise ValueError(
             f"`lengths` (from {lengths.min()} to {lengths.max()}) must be between 0 and the number of steps (={steps})"
         )

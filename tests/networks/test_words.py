@@ -31,6 +31,12 @@ def test_vectors_start_small():
 
 
 @pytest.mark.parametrize("kind", [Embed, OneHot])
+def test_texts_may_be_mapped(kind):
+    encoder, texts = kind(11, 5), torch.randint(11, (3, 4))
+    assert torch.equal(torch.func.vmap(encoder)(texts), encoder(texts.flatten()).view(3, 4, 5))
+
+
+@pytest.mark.parametrize("kind", [Embed, OneHot])
 def test_dropped_words_become_unknown_in_training_only(kind):
     torch.manual_seed(0)
     encoder = kind(2_002, 4, word_dropout=0.3)

@@ -117,6 +117,27 @@ def test_forward_derivatives_and_vmap_are_those_of_torch(kind, backend, enabled)
 
 @of_every_kind
 @by_every_backend
+@pytest.mark.parametrize("given", ["mask", "lengths"])
+def test_gradients_of_each_row_are_those_of_its_own_pass(kind, backend, given):
+    layer, _ = prepare(kind, backend)
+    weights, inputs, lengths = (
+        dict(layer.named_parameters()),
+        torch.randn(B, T, F, dtype=torch.float64),
+        torch.arange(B),
+    )
+    rows = {"mask": torch.arange(T) < lengths[:, None], "lengths": lengths}[given]
+
+    def loss(weights, row, valid):
+        kept = {given: valid[:, None] if given == "mask" else valid[None]}
+        return torch.func.functional_call(layer, weights, (row[:, None],), kept)[0].square().sum()
+
+    mapped = torch.func.vmap(torch.func.grad(loss), (None, 0, 0))(weights, inputs, rows)
+    alone = [torch.func.grad(loss)(weights, inputs[row], rows[row]) for row in range(B)]
+    torch.testing.assert_close(mapped, {name: torch.stack([each[name] for each in alone]) for name in weights})
+
+
+@of_every_kind
+@by_every_backend
 def test_a_learned_initial_state_may_come_back_in_another_layout(kind, backend):
     """As it is saved, all rows share its memory."""
     ours, _, more = KINDS[kind]
