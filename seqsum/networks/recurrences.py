@@ -110,8 +110,8 @@ def build_recurrence(
 def sizes_of(layers: nn.Module) -> tuple[int, list[int]]:
     """Return the features of each direction's outputs and those of each of its states, of layers as they are built."""
     if isinstance(layers, Recurrent):
-        cell = cast("RecurrentCell", layers.cells[0])
-        return cell.output_size, list(cell.state_size)
+        last = cast("RecurrentCell", layers.cells[-1])
+        return last.output_size, list(last.state_size)
     hidden_size = cast("int", layers.hidden_size)
     width: int = getattr(layers, "proj_size", 0) or hidden_size  # layers of a user's own may have none
     return width, [width, hidden_size] if isinstance(layers, nn.LSTM) else [width]

@@ -63,7 +63,8 @@ class Recurrent(Opaque):
             zero; it is used whenever no state is given.
 
     Raises:
-        ValueError: `num_layers` is below one, a probability outside [0, 1], or the backend unknown.
+        ValueError: `num_layers` is below one, a probability outside [0, 1], the backend unknown, or the states of
+            further layers would have other sizes.
         TypeError: `cell` is not a cell (but a class, for example) or lacks the `like` that further layers need,
             `num_layers` is not an integer, or a switch is not a bool.
     """
@@ -387,16 +388,26 @@ def _is_float(tensor: Tensor | None) -> TypeGuard[Tensor]:
 
 def _make_cells(cell: RecurrentCell, num_layers: int, num_directions: int) -> Iterator[RecurrentCell]:
     """Yield the cells of all layers and directions, in the order of torch.nn's states."""
+    last = cell
     for layer in range(num_layers):
-        input_size = cell.input_size if layer == 0 else cell.output_size * num_directions
+        input_size = cell.input_size if layer == 0 else last.output_size * num_directions
         for direction in range(num_directions):
-            yield cell if layer == direction == 0 else _another(cell, input_size)
+            last = cell if layer == direction == 0 else _another(cell, input_size)
+            yield last
 
 
 def _another(cell: RecurrentCell, input_size: int) -> RecurrentCell:
+    name = type(cell).__name__
     if not hasattr(cell, "like"):
-        raise TypeError(f"`cell` (={type(cell).__name__}) must have `like(input_size)` for more layers or directions")
-    return cell.like(input_size)
+        raise TypeError(f"`cell` (={name}) must have `like(input_size)` for more layers or directions")
+    another = cell.like(input_size)
+    sizes, others = list(cell.state_size), list(another.state_size)
+    if sizes != others:  # the layer's states are a tensor for all cells
+        raise ValueError(
+            f"`cell` (={name}) has states of sizes {sizes} with inputs of {cell.input_size}, but {others} with those "
+            f"of {input_size} that the layer above reads: they must be alike in all layers"
+        )
+    return another
 
 
 def _reset(module: nn.Module) -> None:

@@ -114,6 +114,44 @@ def test_a_module_with_the_contract_will_do(backend):
         Recurrent(Duck(), num_layers=2)
 
 
+class Before(RecurrentCell):
+    """Adds the input before, and so has inputs, outputs and states of one size."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, output_size=input_size, state_size=[self.remembers(input_size)])
+
+    def remembers(self, input_size: int) -> int:
+        return input_size
+
+    def project(self, input: Tensor) -> Tensor:
+        return input
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        return projected + state[0], [projected]
+
+
+def test_each_layer_reads_what_the_one_below_gives():
+    inputs = torch.ones(3, 1, F)
+    assert Recurrent(Before(F, H), num_layers=3)(inputs)[0][:, 0, 0].tolist() == [1, 4, 7]
+
+    class Sums(Before):
+        def remembers(self, input_size: int) -> int:
+            return 1
+
+        def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            return projected + state[0], [projected[..., :1]]
+
+    outputs, _ = Recurrent(Sums(F, H), num_layers=3, bidirectional=True)(inputs)
+    assert outputs.shape == (3, 1, 8 * F)
+
+
+def test_states_of_other_sizes_in_another_layer_are_refused():
+    with pytest.raises(
+        ValueError, match=rf"sizes \[{F}\] with inputs of {F}, but \[{2 * F}\] with those of {2 * F} that"
+    ):
+        Recurrent(Before(F, H), num_layers=2, bidirectional=True)
+
+
 class LeakySum(RecurrentCell):
     """Cell without weights."""
 
