@@ -24,7 +24,7 @@ def _search(block: Any, held: dict[str, str]) -> str | None:
     """Go through the operations of a block; `held` names the attribute for each value that is a list or dict of one."""
     for node in block.nodes():
         kind, inputs = node.kind(), [value.debugName() for value in node.inputs()]
-        if kind == "prim::SetAttr" and not _is_in_place(node):
+        if kind == "prim::SetAttr" and not _is_of_another(node) and not _is_in_place(node):
             return str(node.s("name"))
         if kind == "prim::PythonOp":
             return str(node.pyname())
@@ -58,6 +58,11 @@ def _pass_on(held: dict[str, str], names: list[str], values: Any) -> None:
     for name, value in zip(names, values, strict=False):
         if name in held and value.type().kind() in CONTAINERS:
             held[value.debugName()] = held[name]
+
+
+def _is_of_another(node: Any) -> bool:
+    """Whether an attribute is set of an object that the script makes itself, as `with torch.no_grad()` does."""
+    return bool(node.inputsAt(0).node().kind() == "prim::CreateObject")
 
 
 def _is_in_place(node: Any) -> bool:

@@ -154,6 +154,20 @@ def test_each_write_is_noticed_by_itself(tmp_path, place):
         runner(kind(3, 4), "script")
 
 
+@pytest.mark.parametrize("place", range(len(SHARED)))
+def test_what_is_not_the_cells_is_left_to_the_script(tmp_path, place):
+    runner(load(tmp_path / f"shared_{place}.py", "pass", [SHARED[place]])(3, 4), "script")
+
+
+def test_gradients_may_be_switched_off_within_a_step(tmp_path):
+    """TorchScript sets an attribute for it, of an object that the step makes."""
+    without = "with torch.no_grad():\n            factor = 1 + torch.tanh(hidden)\n        hidden = hidden * factor"
+    kind = load(tmp_path / "switched_off.py", "pass", [without])
+    (found, backend), (expected, _) = observe(kind, "auto", ""), observe(kind, "eager", "")
+    assert backend == "script"
+    torch.testing.assert_close(found, expected)
+
+
 class Remembering(RecurrentCell):
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
