@@ -19,7 +19,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from seqsum.callbacks import RunLines
-from seqsum.cli import main
+from seqsum.cli import command, main
+from seqsum.cli.app import SeqsumCLI
 from seqsum.data import EncodedSums, Translation
 from seqsum.data.digit_data import DigitData
 from seqsum.data.digits import load_splits
@@ -129,6 +130,16 @@ def test_flags_win_over_the_settings_in_the_checkpoint(here, checkpoint, capfd):
     main(["test", f"--ckpt_path={checkpoint}", "--data.sequence_length=5", "--trainer.enable_progress_bar=false"])
     results = json.loads((here / "logs/sum-test/version_0/results.json").read_text())
     assert len(results["test_by_step"]["exact_step"]) == 5
+
+
+def test_a_training_whose_test_fails_says_where_it_is(here, mnist_root, monkeypatch, capfd):
+    kept = []
+    monkeypatch.setattr(command, "keep_memory", lambda: kept.append("memory"))
+    monkeypatch.setattr(SeqsumCLI, "test_best", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main([*SMALL, f"--data.root={mnist_root}", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1"])
+    assert "checkpoints/best.ckpt" in capfd.readouterr().out
+    assert kept == ["memory"]
 
 
 def test_validate_runs(here, checkpoint, capfd):
