@@ -31,6 +31,7 @@ from seqsum.recurrent.cells import (
 from seqsum.recurrent.cells.base import SEVERAL, check_probability, check_size, check_switch, list_options
 from seqsum.recurrent.cells.graphs import Opaque
 from seqsum.recurrent.cells.packed import uniform_as_torch
+from seqsum.recurrent.checks import NUM_GATES
 from seqsum.recurrent.export import is_unrolled
 from seqsum.recurrent.hooks import REPLACED, call_with_hooks, cell_within
 from seqsum.recurrent.sequences import pack_like, pad, reorder, time_first_mask
@@ -251,6 +252,8 @@ class Recurrent(Opaque):
         if weights or has_hooks(cell):
             cell = with_weights(cell, weights)
         reverse = index % self.num_directions == 1
+        if type(cell) not in NUM_GATES:  # others may use `view`, and with `batch_first` inputs are transposed
+            inputs, state = inputs.contiguous(), [each.contiguous() for each in state]
         state = state + cell.constants(inputs.shape[1], inputs, generator, *given)
         if self.recorder is not None:
             self.recorder.record(self.suffix(index), cell, inputs, state, mask, reverse)

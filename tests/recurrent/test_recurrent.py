@@ -152,6 +152,31 @@ def test_states_of_other_sizes_in_another_layer_are_refused():
         Recurrent(Before(F, H), num_layers=2, bidirectional=True)
 
 
+class Viewing(RecurrentCell):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.read = nn.Linear(input_size, hidden_size)
+
+    def project(self, input: Tensor) -> Tensor:
+        return self.read(input.view(-1, self.input_size)).view(input.size(0), -1, self.hidden_size)
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        hidden = torch.tanh(projected + state[0].view(-1).view(-1, self.hidden_size))
+        return hidden, [hidden]
+
+
+@pytest.mark.parametrize("backend", ["eager", "script", "auto"])
+def test_a_cell_may_view_what_it_gets(backend):
+    layer = Recurrent(Viewing(F, H), batch_first=True, bidirectional=True, backend=backend, learn_initial_state=True)
+    inputs, state = torch.randn(T, B, F), torch.randn(H, B, 2)
+    outputs, _ = layer(inputs.transpose(0, 1))
+    layer.batch_first = False
+    assert torch.equal(layer(inputs)[0], outputs.transpose(0, 1))
+    turned = inputs.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+    expected, _ = layer(inputs, state.permute(2, 1, 0).contiguous())
+    assert torch.equal(layer(turned, state.permute(2, 1, 0))[0], expected)
+
+
 class LeakySum(RecurrentCell):
     """Cell without weights."""
 
