@@ -168,8 +168,9 @@ def _require_shapes(subject: Subject, batch: int) -> None:
             )
         if tensor.dtype != torch.float64:
             raise Fault(
-                f"the {name} changes its type",
-                expected="float64, the type of inputs, states and weights",
+                f"the {name} {'is complex' if tensor.is_complex() else 'changes its type'}",
+                expected="float64, the type of inputs, states and weights"
+                + (": real and imaginary part may be a state each" if tensor.is_complex() else ""),
                 came=str(tensor.dtype).removeprefix("torch."),
                 where=subject.find(r"\.float\(|dtype=|\.half\(") or subject.where(),
             )

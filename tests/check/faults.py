@@ -346,6 +346,12 @@ FAULTS = {
         "step",
     ),
     "no memory of inputs": ("state_used", (RETURN, "return output, [h, c]"), "does not depend on the input", "step"),
+    "a complex state": (
+        "shapes",
+        (RETURN, "return output, [torch.complex(h_new, c_new), c_new]"),
+        "the state `hidden` is complex",
+        "step",
+    ),
     "state not written": (
         "state_used",
         (RETURN, "return output, [h_new, c]"),
