@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from seqsum.cli import main, messages
+from seqsum.cli.command import _quieten
 from seqsum.cli.trainer import check_backends
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
@@ -232,6 +234,15 @@ def test_a_full_disk_alone_is_called_so(monkeypatch, capfd, number, before, said
     with pytest.raises(SystemExit if number != errno.EIO else OSError):
         main([])
     assert re.search(said, capfd.readouterr().err)
+
+
+@pytest.mark.parametrize(("subcommand", "told"), [("fit", 1), ("test", 0)])
+def test_only_a_training_is_told_of_callbacks_that_it_lacks(subcommand, told):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        _quieten(subcommand)
+        warnings.warn("the callbacks used to create the checkpoint need to be provided here, too", stacklevel=1)
+    assert len(found) == told
 
 
 class HoldsACell(nn.Module):

@@ -121,7 +121,8 @@ def test_half_of_the_images_are_mirrored_whichever_way_they_are_warped(cifar_roo
 
 
 @pytest.mark.parametrize(
-    ("dataset", "flip", "expected"), [("mnist", None, False), ("cifar10", None, True), ("mnist", True, True)]
+    ("dataset", "flip", "expected"),
+    [("mnist", None, False), ("cifar10", None, True), ("mnist", True, True), ("cifar10", False, False)],
 )
 def test_only_cifar_is_mirrored_by_default(dataset, flip, expected):
     assert Images(dataset, flip=flip).flip is expected

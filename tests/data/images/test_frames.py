@@ -74,11 +74,12 @@ def test_unsigned_32_bits_are_not_taken_for_signed_ones(tmp_path):
     assert np.allclose(grey, DIGIT / 255, atol=1e-6)
 
 
-def test_what_is_no_number_is_ground(tmp_path):
-    values = DIGIT.astype(np.float32)
+@pytest.mark.parametrize("drawing", [DIGIT, 255 - DIGIT], ids=["on black", "on white"])
+def test_what_is_no_number_is_ground(tmp_path, drawing):
+    values = drawing.astype(np.float32)
     values[:3] = [[np.nan], [np.inf], [-np.inf]]
     (grey,) = greys(save(tmp_path / "deep.tif", values))
-    assert np.allclose(grey, DIGIT / 255)  # which is 0 there
+    assert np.allclose(grey, drawing / 255)  # which is ground there
 
 
 def test_an_image_without_any_number_is_refused(tmp_path):
