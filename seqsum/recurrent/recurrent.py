@@ -253,7 +253,7 @@ class Recurrent(Opaque):
             cell = with_weights(cell, weights)
         reverse = index % self.num_directions == 1
         if type(cell) not in NUM_GATES:  # others may use `view`, and with `batch_first` inputs are transposed
-            inputs, state = inputs.contiguous(), [each.contiguous() for each in state]
+            inputs, state = _contiguous(inputs), [_contiguous(each) for each in state]
         state = state + cell.constants(inputs.shape[1], inputs, generator, *given)
         if self.recorder is not None:
             self.recorder.record(self.suffix(index), cell, inputs, state, mask, reverse)
@@ -387,6 +387,10 @@ def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _is_float(tensor: Tensor | None) -> TypeGuard[Tensor]:
     return tensor is not None and tensor.is_floating_point()
+
+
+def _contiguous(tensor: Tensor) -> Tensor:
+    return tensor if tensor.is_contiguous() else tensor.contiguous()  # a tensor subclass may do more than copy
 
 
 def _make_cells(cell: RecurrentCell, num_layers: int, num_directions: int) -> Iterator[RecurrentCell]:
