@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from seqsum.recurrent.buffers import are_spared
 from seqsum.recurrent.called import kinds_of
 from seqsum.recurrent.cells import PackedCell, RecurrentCell, is_copy
 from seqsum.recurrent.checks import are_plain, check_tensors, overrides_functions
@@ -191,7 +192,7 @@ def _find_script(cell: RecurrentCell) -> Runner | None:
     if kinds in not_scriptable or is_changing(cell) or getattr(cell.__dict__.get("_compiled"), "is_given_up", False):
         return None
     # torch.utils.checkpoint stops the recomputation by an exception that can't pass through TorchScript
-    if saves_through_hooks():
+    if saves_through_hooks() or are_spared(cell):
         return None
     try:
         compiled = scripted(Unroll(cell))
@@ -262,7 +263,7 @@ def runner(cell: RecurrentCell, backend: Backend) -> Runner:
                 f"`backend` (={backend!r}) doesn't work with torch.export and torch.jit.trace: use 'auto' or 'eager'"
             )
         return Scan(cell) if is_exporting() else JitTraced(cell)
-    if backend == "script":
+    if backend == "script" and not are_spared(cell):
         return run_scripted(scripted(Unroll(cell)))
     if backend == "compile":
         return _run_compiled(Unroll(cell))

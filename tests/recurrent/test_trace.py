@@ -238,6 +238,32 @@ def test_what_is_shared_stays_so_in_a_run_that_does_not_count_and_what_it_adds_i
     assert [name for name, _ in network.named_buffers(remove_duplicate=False)] == ["0.seen", "1.seen"]
 
 
+class Scaled(RecurrentCell):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.register_buffer("scale", torch.ones(hidden_size))
+
+    def project(self, input: torch.Tensor) -> torch.Tensor:
+        return input * self.scale
+
+    def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        hidden = torch.tanh(projected + state[0])
+        return hidden, [hidden]
+
+
+@pytest.mark.parametrize("backend", ["auto", "script"])
+def test_a_script_outlasts_runs_that_do_not_count(backend):
+    layer, inputs = Recurrent(Scaled(H, H), backend=backend), torch.randn(T, B, H)
+    expected, _ = layer(inputs)
+    script = layer.cells[0]._compiled.script
+    for _ in range(9):
+        with spared_buffers(layer.modules()):
+            assert torch.equal(layer(inputs)[0], expected)
+        assert torch.equal(layer(inputs)[0], expected)
+    assert layer.last_backend == "script"
+    assert layer.cells[0]._compiled.script is script
+
+
 class Memory(RecurrentCell):
     state_names = ("memory",)
     gate_names = ("memory_leak",)
