@@ -78,6 +78,22 @@ def test_data_that_do_not_call_their_bases_constructor_are_told_so(here, capfd):
     assert "error: `__init__` of NoSuper must first call `super().__init__()`" in capfd.readouterr().err
 
 
+class Names(Plain):
+    def __init__(self, name: str = "dataset") -> None:
+        super().__init__()
+        setattr(self, name, torch.utils.data.TensorDataset(torch.zeros(3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "must"), [("dataset", "the name of its data, a text"), ("own", "a `seqsum.data.own.OwnInput`")]
+)
+def test_names_that_the_base_needs_are_told(here, capfd, name, must):
+    flags = [f"--data={__name__}.Names", f"--data.name={name}", f"--model.objective={__name__}.TwoNumbers"]
+    with pytest.raises(SystemExit):
+        main([*TRAIN[1:], *flags])
+    assert f"error: `{name}` of Names (=TensorDataset) must be {must}" in capfd.readouterr().err
+
+
 class OfTorchmetrics(TwoNumbers):
     def metrics(self):
         return MetricCollection({"error": MeanSquaredError()})

@@ -117,8 +117,7 @@ class SeqsumCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings, made = self.config[self.subcommand], self.config_init[self.subcommand]
-        if "trainer" not in vars(self.datamodule):  # Lightning's constructor sets it
-            raise InputError(f"`__init__` of {type(self.datamodule).__name__} must first call `super().__init__()`")
+        _check_names(self.datamodule)
         self._check_checkpoint(settings)
         if self.subcommand == "fit":
             check_numbers(made.trainer)
@@ -243,3 +242,21 @@ class SeqsumCLI(LightningCLI):
     def _best_checkpoint(self) -> str:
         found = self.trainer.checkpoint_callbacks
         return next((callback.best_model_path for callback in found if isinstance(callback, BestCheckpoint)), "")
+
+
+def _check_names(data: SequenceData) -> None:
+    """Check that a class of the user's own leaves the attributes of its base as these are meant.
+
+    Raises:
+        InputError: They are missing, or something else has the name of one.
+    """
+    name = type(data).__name__
+    if "trainer" not in vars(data):  # Lightning's constructor sets it
+        raise InputError(f"`__init__` of {name} must first call `super().__init__()`")
+    if not isinstance(data.dataset, str):
+        raise InputError(f"`dataset` of {name} (={type(data.dataset).__name__}) must be the name of its data, a text")
+    if not (hasattr(data.own, "skipped") and hasattr(data.own, "left_out")):
+        raise InputError(
+            f"`own` of {name} (={type(data.own).__name__}) must be a `seqsum.data.own.OwnInput`, which says what of a "
+            "user's input could not be read: something else needs another name"
+        )
