@@ -176,6 +176,11 @@ def test_a_plateau_is_seen_in_what_falls_or_rises(mode, watched):
 def test_a_plateau_is_looked_for_with_each_validation():
     made = planned(ReduceLROnPlateau, {"check_val_every_n_epoch": 3})
     assert made["frequency"] == 3
+    by_step = planned(
+        lambda optimizer: {"scheduler": ReduceLROnPlateau(optimizer), "interval": "step"},
+        {"check_val_every_n_epoch": 3},
+    )
+    assert by_step.get("frequency", 1) == 1
     without = {"limit_val_batches": 0}
     with pytest.raises(InputError, match="waits for a plateau of val/loss, and there is no validation"):
         planned(ReduceLROnPlateau, without)

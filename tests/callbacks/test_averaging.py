@@ -121,3 +121,10 @@ def test_the_average_keeps_as_much_as_tensorflows():
 
 def test_buffers_are_averaged_by_default():
     assert AveragedWeights()._use_buffers
+    assert not AveragedWeights(use_buffers=False)._use_buffers
+
+
+def test_it_is_updated_when_asked_to_be():
+    average = AveragedWeights(update_every_n_steps=2, update_starting_at_step=5, update_starting_at_epoch=3)
+    assert [step for step in range(10) if average.should_update(step_idx=step)] == [6, 8]
+    assert [epoch for epoch in range(5) if average.should_update(epoch_idx=epoch)] == [3, 4]

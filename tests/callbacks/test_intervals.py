@@ -15,6 +15,9 @@ def test_all_that_was_spent_counts(monkeypatch):
     assert intervals.spent == 4
     now[0] = 120  # of which 2.5 % are less than 4
     assert intervals.due_after(1, is_last=False) == set()
+    assert intervals.due_after(2, is_last=True) == {"figures"}
+    intervals.restart()
+    assert intervals.due_after(1, is_last=False) == {"figures"}, "nothing is spent yet"
 
 
 def test_what_has_an_interval_is_due_after_every_so_many_epochs():

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from seqsum.callbacks import Scalars
+from seqsum.data import Batch
 from tests.callbacks.conftest import events
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
@@ -142,3 +143,24 @@ def test_images_per_second_are_those_of_the_epoch(make_run, tmp_path, monkeypatc
     trainer.fit(module, data)
     found = events(trainer.logger.log_dir).Scalars("train/images_per_second")
     assert [event.value for event in found] == [8 * 4, 8]
+
+
+def test_of_padded_sequences_of_images_the_sequences_are_counted():
+    scalars, inputs = Scalars(), torch.zeros(2, 3, 1, 28, 28)
+    targets, mask = torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool)
+    scalars.on_train_batch_end(None, None, None, Batch(inputs, targets, mask), 0)
+    assert (scalars.read, scalars.unit) == (2, "sequences")
+
+
+def test_the_clock_starts_where_a_training_goes_on_within_an_epoch(monkeypatch):
+    now = 1_000.0
+    monkeypatch.setattr("seqsum.callbacks.scalars.time.perf_counter", lambda: now)
+    scalars = Scalars()
+    scalars.on_train_start(SimpleNamespace(log_every_n_steps=50, num_training_batches=3), None)
+    now += 2
+    scalars.on_train_batch_end(None, None, None, Batch(torch.zeros(2, 3), torch.zeros(2, 3)), 2)
+    assert scalars.seconds == 2
+
+
+def test_an_epoch_without_a_batch_has_no_speed():
+    Scalars().on_train_epoch_end(SimpleNamespace(world_size=1), None)

@@ -331,6 +331,12 @@ def test_a_dataset_asked_for_by_name_never_falls_back(tmp_path, monkeypatch, nam
     assert everything_below(tmp_path) == []
 
 
+def test_a_root_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "data").write_text("")
+    with pytest.raises(MissingDataError, match=says(f"`--data.root` (={tmp_path / 'data'}) is a file")):
+        load_splits("mnist", tmp_path / "data")
+
+
 @pytest.mark.parametrize("place", ["here", "new", "new/and/nested"])
 def test_a_failed_download_leaves_no_folder(tmp_path, monkeypatch, place):
     (tmp_path / "here").mkdir()

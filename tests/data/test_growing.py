@@ -114,9 +114,10 @@ def test_numbers_of_numpy_are_numbers():
     assert DigitSums(sequence_length={np.float32(0): np.int64(4), 0.5: 8}).growth.begins == [(0, 4), (0.5, 8)]
 
 
-def test_sequences_too_long_for_the_batches_are_refused():
+@pytest.mark.parametrize("begins", [BEGINS, {0: 10, 0.4: 200, 0.7: 50}])
+def test_sequences_too_long_for_the_batches_are_refused(begins):
     with pytest.raises(InputError, match=r"600 digits are 3 sequences of 200, fewer than the 8 batches"):
-        batches_of(0, count=600, batch_size=8)
+        batches_of(0, begins, count=600, batch_size=8)
 
 
 def digits(mnist_root, **arguments):
@@ -140,7 +141,7 @@ def test_validation_and_test_use_the_last_length(mnist_root, begins, last):
         ({"max_epochs": 9, "max_steps": 10_000}, 9),
         ({"max_epochs": 9_000, "max_steps": 10}, 1),
         ({"max_epochs": 90, "max_steps": 10, "limit_train_batches": 2}, 5),
-        ({"max_epochs": 90, "max_steps": 10, "accumulate_grad_batches": 4, "limit_train_batches": 7}, 5),
+        ({"max_epochs": 90, "max_steps": 9, "accumulate_grad_batches": 4, "limit_train_batches": 7}, 5),
         ({"max_epochs": 90, "max_steps": 10, "accumulate_grad_batches": 4, "limit_train_batches": 0.05}, 10),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -173,12 +174,13 @@ def test_a_phones_preview_in_an_mpo_is_no_second_picture(tmp_path):
     assert (frame.is_only, frame.grey.shape) == (True, DIGIT.shape)
 
 
-def test_the_frames_before_a_damaged_one_are_read(tmp_path):
+@pytest.mark.parametrize("missing", [60, 404], ids=["pixels", "header"])
+def test_the_frames_before_a_damaged_one_are_read(tmp_path, missing):
     first, *others = [Image.fromarray(np.roll(DIGIT, 5 * k, axis=1)) for k in range(3)]
     path = tmp_path / "three.gif"
     first.save(path, save_all=True, append_images=others)
-    path.write_bytes(path.read_bytes()[:-60])
-    frames, numbers = read_frames(path), []
+    path.write_bytes(path.read_bytes()[:-missing])
+    frames, numbers = islice(read_frames(path), 3), []
     with pytest.raises(UnreadableError, match="can't be read as an image from frame 3 on"):
         numbers.extend(frame.number for frame in frames)
     assert numbers == [1, 2]
@@ -211,6 +213,15 @@ def test_a_large_image_is_read_without_a_warning_and_a_huge_one_is_refused(tmp_p
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
     with pytest.raises(UnreadableError, match=r"can't be read as an image \(Image size \(600 pixels\) exceeds limit"):
         list(read_frames(path))
+
+
+def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
+    def fail(image):
+        raise MemoryError
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", fail)
+    with pytest.raises(MemoryError):
+        list(read_frames(save(tmp_path / "digit.png", DIGIT)))
 
 
 def test_a_folder_and_a_missing_file_are_refused(tmp_path):

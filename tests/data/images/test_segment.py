@@ -151,6 +151,14 @@ def test_a_digit_may_touch_all_four_borders(inverted, k):
     looks_like(crop(BIG[k]) if inverted else 1 - crop(BIG[k]), BIG[k])
 
 
+def test_a_heavy_foot_draws_no_digit_out_of_the_image():
+    ink = page(np.ones((20, 100)), 100, 100, 80, 0)
+    ink[:, 46:54] = 1
+    (digit,) = cut_digits(1 - np.pad(ink, 20))
+    rows = (digit > 0).any(axis=1).nonzero()[0]
+    assert (rows[0], rows[-1]) == (0, 19)
+
+
 # Photographs ---------------------------------------------------------------------------------------
 
 
@@ -251,6 +259,27 @@ def test_a_piece_beside_its_digit_belongs_to_it():
     five = page(np.ones((100, 18)), 100, 90, 0, 0)
     five[:18, 28:80] = 1  # its bar, ten pixels away
     assert len(cut_digits(1 - row([five, BIG[0]], gap=60, margin=30))) == 2
+
+
+def test_a_piece_far_above_its_digit_belongs_to_it():
+    five = page(np.ones((100, 40)), 160, 60, 60, 10)
+    five[:18] = 1  # its bar, 42 pixels away
+    assert len(cut_digits(1 - row([five, BIG[0]], gap=60, margin=30))) == 2
+
+
+def test_a_high_piece_within_a_digit_belongs_to_it():
+    zero = np.ones((120, 80))
+    zero[15:-15, 15:-15] = 0
+    zero[25:-25, 35:45] = 1
+    assert len(cut_digits(1 - row([zero, BIG[0]], gap=60, margin=30))) == 2
+
+
+def test_a_blot_between_digits_is_none():
+    looks_like(1 - row([BIG[0], np.ones((30, 30)), BIG[1]], gap=50, margin=30), BIG[0], BIG[1])
+
+
+def test_digits_close_to_each_other_stay_apart():
+    looks_like(1 - row(BIG[:3], gap=8, margin=30), *BIG[:3])
 
 
 def test_digits_of_different_heights_stay_apart():

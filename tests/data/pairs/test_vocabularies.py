@@ -23,3 +23,12 @@ def test_a_language_without_a_word_that_is_frequent_enough_is_named(training, mi
         Splitting("words", True, (50, 50), min_count).learn(training)
     found = Splitting("words", True, (50, 50), 1).learn(training)
     assert found.source.vocabulary.words[4:6] == ["ein", "hund"]
+
+
+@pytest.mark.parametrize("lower_case", [True, False])
+def test_restored_vocabularies_read_as_the_saved_ones(lower_case):
+    splitting = Splitting("words", lower_case, (50, 50), 1)
+    learned = splitting.learn(SentencePairs(["Ein Hund", "ein Hund"], ["A dog", "a dog"]))
+    restored = splitting.restore(splitting.save(learned))
+    for saved, read in zip(learned, restored, strict=True):
+        assert saved.encode("Ein Hund A dog a Dog") == read.encode("Ein Hund A dog a Dog")

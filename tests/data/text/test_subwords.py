@@ -47,6 +47,7 @@ def test_unknown_characters_are_kept_as_pieces_and_left_out_of_what_is_decoded(v
     assert len(pieces) == len(ids)
     assert [piece for piece, number in zip(pieces, ids, strict=True) if number == UNKNOWN] == ["中"]
     assert vocabulary.join(pieces) == sentence
+    assert vocabulary.join(["▁a", "▁中"]) == "a 中"
     assert "中" not in vocabulary.decode(ids)
 
 

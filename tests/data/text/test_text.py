@@ -148,9 +148,13 @@ def test_a_text_is_no_path_whatever_marks_it_has(tmp_path, monkeypatch):
         text = f"{start}{' '.join(parts)} {chance.choice(ends)}"
         found = read_texts([text], str.split)
         assert [text.words for text in found.texts] == [text.split()]
-    assert read_texts(["a film\nin there.txt"], str.split).texts[0].words == ["a", "film", "in", "there.txt"]
     found = read_texts(["is it a?b/" + "a?b/" * 2_000], str.split)  # deeper than a pattern may be
     assert [len(text.words) for text in found.texts] == [3]
+
+
+@pytest.mark.parametrize("text", ["A *great* film, says imdb.com", "First line\nof my_review.txt"])
+def test_a_text_may_end_as_a_path_does(text):
+    assert [read.words for read in read_texts([text], str.split).texts] == [text.split()]
 
 
 def test_a_pattern_finds_folders_within_folders_and_each_file_once(tmp_path):
@@ -180,6 +184,14 @@ def test_a_folder_that_can_not_be_listed_is_named(tmp_path, monkeypatch):
         read_texts([str(tmp_path)])
 
 
+def test_a_link_to_nowhere_is_named(tmp_path):
+    (tmp_path / "a.txt").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "b.txt").write_text("a film")
+    found = read_texts([str(tmp_path)])
+    assert found.left_out() == [f"Skipped: {tmp_path / 'a.txt'} can't be read (No such file or directory)"]
+    assert [text.words for text in found.texts] == [["a", "film"]]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="where names may be of any bytes")
 def test_names_that_are_no_text_can_be_printed(tmp_path):
     (tmp_path / os.fsdecode(b"\xff.txt")).write_text("a film")
@@ -192,11 +204,11 @@ def test_names_that_are_no_text_can_be_printed(tmp_path):
 
 
 def test_texts_of_a_folder_are_sorted_by_number(tmp_path):
-    for name in ("text2.txt", "text10.TXT", "text1.txt", ".text3.txt"):
+    for name in ("text2.txt", "text10.TXT", "text2²3.txt", "text1.txt", ".text3.txt"):
         (tmp_path / name).write_text(name)
     for given in (tmp_path, tmp_path / "text*"):
         names = [Path(text.source).name for text in read_texts([str(given)]).texts]
-        assert names == ["text1.txt", "text2.txt", "text10.TXT"]
+        assert names == ["text1.txt", "text2.txt", "text2²3.txt", "text10.TXT"]
 
 
 def test_a_folder_without_texts_is_named(tmp_path, monkeypatch):

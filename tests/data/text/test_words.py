@@ -79,6 +79,7 @@ def test_joined_words_are_the_sentence(sentence):
 def test_a_mark_that_opens_has_its_space_before_it_and_one_that_closes_behind_it():
     assert join_words(['"', "a", '"', "b", '"', "c", '"']) == '"a" b "c"'
     assert join_words(["'s", "-", "x", "l'"]) == "'s-x l'"
+    assert join_words(["“", "open", "”", "-sign"]) == "“open”-sign"
     assert join_words([]) == ""
 
 
@@ -96,6 +97,7 @@ def test_ids_are_decoded_up_to_the_end_without_special_and_unknown_words():
     assert ids == [4, 5, 6, UNKNOWN, 7]
     assert vocabulary.pieces([*ids, END, PADDING]) == ["a", "dog", "'s", "<unknown>", ".", "<end>", "<padding>"]
     assert vocabulary.decode([START, *ids, END, 4, PADDING]) == "a dog's."
+    assert vocabulary.decode([4, 99, 5]) == "a dog"  # a network may have more ids
     copied = [word if number != UNKNOWN else "bone" for word, number in zip(vocabulary.pieces(ids), ids, strict=True)]
     assert vocabulary.join(copied) == "a dog's bone."
     assert until_end([5, END, 6]) == [5]
