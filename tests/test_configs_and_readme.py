@@ -192,6 +192,9 @@ def test_the_example_of_an_experiment_of_ones_own_trains(here, monkeypatch, capf
     main([*ASKED, "--trainer.accelerator=cpu"])
     answers = re.findall(r"│ (\d+) +│ ([01]) ", capfd.readouterr().out)
     assert [step for step, _ in answers] == ["1", "2", "3", "4", "5"]
+    (kept,) = here.glob("logs/parity-predict/version_0/predictions.csv")
+    expected = ["sequence,step,answer", *(f"1,{step},{answer}" for step, answer in answers)]
+    assert kept.read_text().splitlines() == expected
 
 
 def test_the_example_of_an_objective_of_ones_own_trains(here, monkeypatch, mnist_root):

@@ -127,8 +127,9 @@ class Objective(nn.Module):
         return sections if any(name.startswith("states") for name in figures) else sections + inside(evaluation)
 
     def show(self, prediction: Prediction) -> Shown:
-        """Make what `predict` shows for a user's input: the answers at each step."""
+        """Make what `predict` shows for a user's input: the answers at each step, also as `predictions.csv`."""
         tables: list[Table] = []
+        lines = ["sequence,step,answer"]
         for batch, answers in zip(prediction.batches, prediction.answers, strict=True):
             for row, of_sequence in enumerate(answers.tolist()):
                 valid = of_sequence
@@ -136,7 +137,8 @@ class Objective(nn.Module):
                     valid = list(compress(of_sequence, batch.mask[row].tolist()))
                 rows = [(str(step), f"{answer:g}") for step, answer in enumerate(valid, start=1)]
                 tables.append(Table(("step", "answer"), rows, f"Sequence {len(tables) + 1}"))
-        return Shown(tables=tables)
+                lines += [f"{len(tables)},{step},{answer!r}" for step, answer in enumerate(valid, start=1)]
+        return Shown(tables=tables, files={"predictions.csv": "\n".join([*lines, ""])})
 
 
 def update_metrics(metrics: MetricCollection, outputs: Tensor, batch: Batch) -> None:
