@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import PREFIXES as TIFF_STARTS
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 APPLE_DOUBLE = b"\x00\x05\x16\x07"  # the first bytes of ._x.png, where macOS stores attributes of x.png
@@ -83,7 +84,7 @@ def _naming_damage(number: int = 1) -> Iterator[None]:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "its format is unknown"
-    if isinstance(error, EOFError):
+    if isinstance(error, EOFError | UserWarning):
         return "it ends early"
     return str(error) if isinstance(error, EXPLAINED) and str(error) else "it is damaged"
 
@@ -94,7 +95,8 @@ def _advance(image: Image.Image) -> bool:
         return False
     following = image.tell() + 1
     try:
-        image.seek(following)
+        with _heeding_cut_directory(is_tiff=image.format == "TIFF"):
+            image.seek(following)
     except EOFError:
         if following < getattr(image, "n_frames", 1):  # as the file says itself
             raise
@@ -108,9 +110,23 @@ def _open(file: BinaryIO) -> Image.Image:
     Pillow 13.0 would read a TIFF by its path in another way, and garble those that are turned by their tags.
     """
     file.seek(0)
-    with warnings.catch_warnings():
+    is_tiff = file.read(4) in TIFF_STARTS
+    file.seek(0)
+    with _heeding_cut_directory(is_tiff):
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(file)
+
+
+@contextmanager
+def _heeding_cut_directory(is_tiff: bool) -> Iterator[None]:
+    """Raise an error if the list of a frame's tags is cut: Pillow only warns of it, and finds no frame behind it.
+
+    In other files the same warning is of tags that a picture does without.
+    """
+    with warnings.catch_warnings():
+        if is_tiff:
+            warnings.filterwarnings("error", "Corrupt EXIF data")
+        yield
 
 
 def _check_kind(name: str, start: bytes) -> None:

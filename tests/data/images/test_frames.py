@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import sys
+import warnings
 from itertools import islice
 from pathlib import Path
 
@@ -184,6 +185,32 @@ def test_the_frames_before_a_damaged_one_are_read(tmp_path, missing):
     with pytest.raises(UnreadableError, match="can't be read as an image from frame 3 on"):
         numbers.extend(frame.number for frame in frames)
     assert numbers == [1, 2]
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("compression", ["raw", "packbits", "tiff_lzw"])
+def test_no_frame_of_a_cut_tiff_is_lost_without_a_word(tmp_path, compression, big):
+    first, *others = [Image.fromarray(np.roll(DIGIT, 5 * k, axis=1)[:9, :9]) for k in range(3)]
+    path = tmp_path / "three.tif"
+    first.save(path, save_all=True, append_images=others, compression=compression, big_tiff=big)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        read, damage = read_to_damage(path)
+        assert read == 3 if damage is None else f"from frame {read + 1} on" in damage or read == 0, (length, damage)
+
+
+def read_to_damage(path: Path) -> tuple[int, str | None]:
+    """Return how many frames can be read, and what is said of the next."""
+    read = 0
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # which a user may do too
+            for _ in read_frames(path):
+                read += 1
+    except UnreadableError as error:
+        return read, str(error)
+    return read, None
 
 
 # Not an image ------------------------------------------------------------------------------------
