@@ -160,6 +160,20 @@ def test_a_row_without_a_source_has_a_context_of_zero_in_every_type(dtype):
     assert not traced["attention_l0"][1].any()
 
 
+def test_and_in_float16_also_where_scores_are_large():
+    cell = AttentionCell(GRUCell(5, 64), source_size=3).half()
+    with torch.no_grad():
+        cell.source_attention.scores.score.weight.fill_(-1)
+        cell.source_attention.scores.query.weight.fill_(1)  # all scores are about -64
+    values, mask = torch.randn(2, 6, 3).half(), torch.tensor([[True, False] * 3, [False] * 6])
+    inputs, state = torch.randn(4, 2, 2).half(), torch.ones(1, 2, 64).half()
+    outputs, _ = Recurrent(cell, backend="eager")(inputs, state, constants=(values, mask))
+    outputs.sum().backward()
+    assert outputs.isfinite().all()
+    assert not outputs[:, 1, -3:].any()
+    assert all(weight.grad.isfinite().all() for weight in cell.parameters())
+
+
 @pytest.mark.parametrize("backend", ["script", "auto"])
 @pytest.mark.parametrize(("attention", "wrapped", "dropout"), covering(ATTENTIONS, WRAPPED, (0.0, 0.5)))
 def test_backends_give_the_same_numbers_and_gradients(attention, wrapped, dropout, backend):

@@ -19,7 +19,7 @@ from seqsum.recurrent.cells.base import check_size
 
 Attention = Literal["additive", "multiplicative", "none"]
 
-MASKED = -1e9  # added to the scores of masked source steps; with -inf, a row with no valid step would give NaN
+MASKED = -1e9  # the score of masked source steps; with -inf, a row with no valid step would give NaN
 
 
 class SourceAttention(nn.Module):
@@ -67,7 +67,9 @@ class SourceAttention(nn.Module):
 
     def forward(self, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the source steps' weights, `(…, B, S)`, and the context, `(…, B, E)`, of queries `(…, B, P)`."""
-        weights = torch.softmax(self.scores(query, keys) + bias, dim=-1) * (bias == 0)
+        is_valid = bias == 0
+        # in float16, the sum of a score and a bias may be -inf
+        weights = torch.softmax(torch.where(is_valid, self.scores(query, keys), bias), dim=-1) * is_valid
         return weights, torch.einsum("...bs,bse->...be", weights, values)
 
     def source(self, values: Tensor, mask: Tensor | None = None) -> list[Tensor]:
@@ -78,7 +80,8 @@ class SourceAttention(nn.Module):
             mask: `(B, S)` bool, which source steps are valid; None: all are.
 
         Returns:
-            Keys `(B, S, A)`, values with zeros at masked steps, and what is added to the scores, `(B, S)`.
+            Keys `(B, S, A)`, values with zeros at masked steps, and a bias `(B, S)`: zero at valid steps, and at
+            masked ones what stands for their score.
 
         Raises:
             ValueError: A shape or type doesn't fit.
