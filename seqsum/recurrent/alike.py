@@ -35,16 +35,16 @@ def check_like(name: str, tensor: Tensor, weight: Tensor) -> None:
     check_alike(name, tensor, tensor.dtype if is_cast else weight.dtype, weight.device)
 
 
-def check_states(states: Sequence[Tensor], weight: Tensor, initial: Callable[[], Sequence[Tensor]]) -> None:
+def check_states(name: str, states: Sequence[Tensor], weight: Tensor, initial: Callable[[], Sequence[Tensor]]) -> None:
     """Raise a ValueError unless states have the type and device of a weight, or if they hold no floating-point numbers,
     such as a counter, those of the initial state.
     """
     for place, state in enumerate(states):
         if state.is_floating_point():
-            check_like("`hx`", state, weight)
+            check_like(name, state, weight)
         else:
             own = initial()[place]
-            check_alike("`hx`", state, own.dtype, own.device, "the cell's `initial_state`")
+            check_alike(name, state, own.dtype, own.device, "the cell's `initial_state`")
 
 
 def autocasts(device: torch.device) -> bool:

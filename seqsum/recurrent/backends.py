@@ -30,10 +30,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from seqsum.recurrent.alike import check_states
 from seqsum.recurrent.buffers import are_spared
 from seqsum.recurrent.called import kinds_of
-from seqsum.recurrent.cells import PackedCell, RecurrentCell, is_copy
-from seqsum.recurrent.checks import are_plain, check_tensors, overrides_functions
+from seqsum.recurrent.cells import PackedCell, RecurrentCell, check_read, is_copy
+from seqsum.recurrent.checks import NUM_GATES, are_plain, check_tensors, overrides_functions
 from seqsum.recurrent.explain import wrong_shapes
 from seqsum.recurrent.export import JitTraced, Scan, is_exporting
 from seqsum.recurrent.kernels import find_bptt_kernel, find_native_kernel, find_triton_kernel, native_pays
@@ -43,7 +44,7 @@ from seqsum.recurrent.kernels.written_for import FINGERPRINTS, METHODS, edited
 from seqsum.recurrent.modes import has_function_mode, is_recomputed, is_transformed, saves_through_hooks, would_hide
 from seqsum.recurrent.rule import fastest_backends
 from seqsum.recurrent.scripting import LeftOutError, ReplacedOnInstanceError, compiled_step, run_scripted, scripted
-from seqsum.recurrent.unroll import Runner, Unroll, leave_out, leave_out_rows, put_rows_back
+from seqsum.recurrent.unroll import Runner, Unroll, run_without_masked
 
 Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "triton"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -80,7 +81,11 @@ def unroll(
         ValueError: The backend is unknown, the time axis is empty, or a size, type or device doesn't fit.
         RuntimeError: The backend, asked for by name, can't run this cell.
     """
-    return run(cell, choose(cell, inputs, state, mask, backend), inputs, state, mask, reverse)
+    chosen = choose(cell, inputs, state, mask, backend)
+    if type(cell) not in NUM_GATES:  # which `choose` has checked
+        weight = check_read("`inputs`", inputs, cell)
+        check_states("`state`", state[: len(cell.state_size)], weight, partial(cell.initial_state, 1, inputs))
+    return run(cell, chosen, inputs, state, mask, reverse)
 
 
 class Chosen(NamedTuple):
@@ -115,12 +120,10 @@ def run(
     cell: RecurrentCell, chosen: Chosen, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
 ) -> tuple[Tensor, list[Tensor]]:
     """Run the cell over all time steps with what `choose` returned; see `unroll`."""
-    begun, used = state, None
-    if mask is not None and chosen.backend != "native":  # native doesn't read what is masked
-        inputs, used = leave_out(inputs, mask), mask.any(0).unsqueeze(-1)
-        state = leave_out_rows(state, used, len(cell.state_size))
     try:
-        outputs, final = chosen.loop(inputs, state, mask, reverse)
+        if chosen.backend == "native":  # it doesn't read what is masked
+            return chosen.loop(inputs, state, mask, reverse)
+        return run_without_masked(chosen.loop, len(cell.state_size), inputs, state, mask, reverse)
     except RuntimeError as error:
         if (why := wrong_shapes(cell, inputs, state)) is not None:
             raise TypeError(why) from error
@@ -130,9 +133,6 @@ def run(
                 "`use_reentrant=False`: use 'auto', 'eager' or `use_reentrant=True`"
             ) from error
         raise
-    if used is not None:
-        final = put_rows_back(final, begun, used, len(cell.state_size))
-    return outputs, final
 
 
 def check_backend(backend: str) -> None:
@@ -175,7 +175,9 @@ def _choose_by_itself(cell: RecurrentCell, batch: int | None, steps: int | None)
 def _say_that_it_is_edited(cell: RecurrentCell) -> None:
     """Warn, once for each built-in class, that it was edited and therefore runs without the kernels."""
     kind = type(cell)
-    if kind in FINGERPRINTS and kind not in said_to_be_edited and (why := edited(cell)):
+    if not isinstance(cell, PackedCell) or kind not in FINGERPRINTS or kind in said_to_be_edited:
+        return
+    if why := edited(cell):
         said_to_be_edited.add(kind)
         warnings.warn(f"{kind.__name__} runs as edited, without the kernels for the original: {why}", stacklevel=3)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
+from seqsum.recurrent.kernels.written_for import edited
 from seqsum.recurrent.unroll import Unroll
 
 
@@ -77,8 +78,8 @@ class JitTraced(Unroll):
 
 
 def _has_operation(cell: RecurrentCell, state: Sequence[Tensor], to_onnx: bool) -> TypeGuard[PackedCell]:
-    if type(cell) not in (RNNCell, LSTMCell, GRUCell):  # a subclass may compute something else
-        return False
+    if not isinstance(cell, PackedCell) or type(cell) not in (RNNCell, LSTMCell, GRUCell) or edited(cell):
+        return False  # a subclass may compute something else
     constants = len(state) > len(cell.state_size)  # a dropout mask
     identity = getattr(cell, "output_activation", "tanh") == "identity"
     return not (constants or identity or cell.layer_norm or (to_onnx and getattr(cell, "proj_size", 0)))

@@ -6,18 +6,19 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, fx, nn
 from torch._compile import _disable_dynamo  # torch.compiler.disable would import the compiler, which takes a second
 from torch.nn.utils.rnn import PackedSequence
 
-from seqsum.recurrent.alike import autocasts, check_alike, check_features, check_like, check_states
+from seqsum.recurrent.alike import autocasts, check_features, check_like, check_states
 from seqsum.recurrent.backends import Backend, check_backend, choose, run
 from seqsum.recurrent.cells import (
     Constants,
     RecurrentCell,
+    check_constants,
     computed_weights,
     dropout_mask,
     hand_back_attributes,
@@ -98,6 +99,7 @@ class Recurrent(Opaque):
         self.initial_state: nn.ParameterList | tuple[()] = ()  # an empty list would show wherever modules are listed
         if learn_initial_state:
             like = next(cell.parameters(), torch.empty(0))
+            _refuse_whole_states(cell, like)
             zeros = [like.new_zeros(len(self.cells), size) for size in cell.state_size]
             self.initial_state = nn.ParameterList(zeros)
         self.recorder: Any = None  # set by `seqsum.trace` while it records
@@ -321,18 +323,15 @@ class Recurrent(Opaque):
                 f"`hx` of shapes {[tuple(state.shape) for state in states]} must be of {expected}, "
                 f"{'(L·D, B, S)' if batch else '(L·D, S)'} for each state"
             )
-        check_states(states, self._reference(input), partial(cell.initial_state, 1, input))
+        check_states("`hx`", states, self._reference(input), partial(cell.initial_state, 1, input))
         return states if batch else [state.unsqueeze(1) for state in states]
 
     def _list_constants(self, constants: Constants | None, batch: Sequence[int], input: Tensor) -> GivenConstants:
         """Check the user's constants and return them as a list of `(B, …)`; see `_unwrap` for the arguments."""
         cell = self._cell(0)
         given = list_constants(cell, constants, batch)
-        for name, tensor in zip(getattr(cell, "constant_names", ()), given, strict=True):
-            if _is_float(tensor):
-                check_like(f"`{name}` of `constants`", tensor, self._reference(input))
-            elif tensor is not None:
-                check_alike(f"`{name}` of `constants`", tensor, tensor.dtype, input.device, "the input")
+        if given:
+            check_constants(cell, given, input, self._reference(input))
         return given
 
     def _wrap(self, states: list[Tensor]) -> States:
@@ -382,11 +381,7 @@ def _run_outside_unless_backend_is_eager(layer: Recurrent, *arguments: Any) -> t
 
 def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """Cast a floating-point tensor; others, such as counters, stay as they are."""
-    return tensor.to(dtype) if _is_float(tensor) else tensor
-
-
-def _is_float(tensor: Tensor | None) -> TypeGuard[Tensor]:
-    return tensor is not None and tensor.is_floating_point()
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def _contiguous(tensor: Tensor) -> Tensor:
@@ -415,6 +410,16 @@ def _another(cell: RecurrentCell, input_size: int) -> RecurrentCell:
             f"of {input_size} that the layer above reads: they must be alike in all layers"
         )
     return another
+
+
+def _refuse_whole_states(cell: RecurrentCell, like: Tensor) -> None:
+    """Raise a ValueError if a state, such as a counter, is of a type that can't be learned."""
+    for name, state in zip(cell.state_names, cell.initial_state(1, like.new_zeros(1, cell.input_size)), strict=False):
+        if not (state.is_floating_point() or state.is_complex()):
+            raise ValueError(
+                f"`learn_initial_state` (=True) does not go with {type(cell).__name__}: its state `{name}` is of type "
+                f"{state.dtype}, which has no gradient"
+            )
 
 
 def _reset(module: nn.Module) -> None:

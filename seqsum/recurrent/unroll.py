@@ -61,6 +61,22 @@ class Unroll(nn.Module):
         return torch.stack(outputs), state
 
 
+def run_without_masked(
+    loop: Runner, num_states: int, inputs: Tensor, state: list[Tensor], mask: Tensor | None, reverse: bool
+) -> tuple[Tensor, list[Tensor]]:
+    """Run a loop that computes masked steps too, so that nothing masked reaches a value or a gradient.
+
+    A row that is masked at every step has any state, which is carried over.
+    """
+    if mask is None:
+        return loop(inputs, state, mask, reverse)
+    used = mask.any(0).unsqueeze(-1)  # (B, 1)
+    begun = [tensor.masked_fill(~used, 0) for tensor in state[:num_states]] + state[num_states:]
+    outputs, final = loop(leave_out(inputs, mask), begun, mask, reverse)
+    kept = [torch.where(used, final[k], state[k]) for k in range(num_states)]
+    return outputs, kept + final[num_states:]
+
+
 def leave_out(inputs: Tensor, mask: Tensor | None) -> Tensor:
     """Set inputs `(T, B, …)` to zero where the mask `(T, B)` is False.
 
@@ -70,14 +86,3 @@ def leave_out(inputs: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return inputs
     return inputs.masked_fill(~mask.view(*mask.shape, *[1] * (inputs.dim() - 2)), 0)
-
-
-def leave_out_rows(state: list[Tensor], used: Tensor, num_states: int) -> list[Tensor]:
-    """Set states `(B, S)` to zero in rows masked at every step: those where `used (B, 1)` is False. See `leave_out`."""
-    return [tensor.masked_fill(~used, 0) for tensor in state[:num_states]] + state[num_states:]
-
-
-def put_rows_back(final: list[Tensor], begun: list[Tensor], used: Tensor, num_states: int) -> list[Tensor]:
-    """Carry the given state over in rows that are not used."""
-    kept = [torch.where(used, final[k], begun[k]) for k in range(num_states)]
-    return kept + final[num_states:]

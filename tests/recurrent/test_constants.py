@@ -4,6 +4,7 @@ import copy
 import pickle
 import random
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -340,13 +341,14 @@ def test_wrong_constants_are_named(constants, message):
 
 
 def test_their_type_and_device_are_those_of_the_weights():
-    layer, inputs, table, shift = Recurrent(Reader(3, 4)), torch.randn(6, 5, 3), torch.randn(5, 2, 4), torch.randn(5, 4)
-    with pytest.raises(ValueError, match=r"`table` of `constants` of type torch.float64 must be .* torch.float32"):
-        layer(inputs, constants=(table.double(), shift))
-    with pytest.raises(ValueError, match=r"`shift` of `constants` on meta must be on the device of .* cpu"):
-        layer(inputs, constants=(table, shift.to("meta")))
-    with pytest.raises(ValueError, match=r"`shift` of `constants` on meta must be on the device of the input, cpu"):
-        layer(inputs, constants=(table, shift.bool().to("meta")))
+    cell, inputs, table, shift = Reader(3, 4), torch.randn(6, 5, 3), torch.randn(5, 2, 4), torch.randn(5, 4)
+    for call in (partial(Recurrent(cell), inputs), partial(cell, inputs[0])):
+        with pytest.raises(ValueError, match=r"`table` of `constants` of type torch.float64 must be .* torch.float32"):
+            call(constants=(table.double(), shift))
+        with pytest.raises(ValueError, match=r"`shift` of `constants` on meta must be on the device of .* cpu"):
+            call(constants=(table, shift.to("meta")))
+        with pytest.raises(ValueError, match=r"`shift` of `constants` on meta must be on the device of the input, cpu"):
+            call(constants=(table, shift.bool().to("meta")))
 
 
 def test_check_cell_runs_with_examples_of_them():

@@ -96,6 +96,23 @@ def test_every_method_counts_also_on_a_single_cell(cell_class, method, anew):
     assert resolve_backend(other, "auto") in ("native", "bptt")
 
 
+@pytest.mark.parametrize(
+    ("cell_class", "name"), [*((each, "norm_hh") for each in CELLS), (LSTMCell, "norm_cell_state")]
+)
+def test_a_normalisation_in_its_place_runs(cell_class, name, anew):
+    cell, inputs, state = arguments(cell_class(3, 5))
+    norm = getattr(cell_class(3, 5, layer_norm=True), name)
+    setattr(cell, name, norm)
+    with pytest.warns(UserWarning, match=f"its `{name}` was replaced"):
+        outputs, _ = unroll(cell, inputs, state)
+    torch.testing.assert_close(outputs, unroll(cell, inputs, state, backend="eager")[0])
+    outputs.sum().backward()
+    assert norm.weight.grad.any()
+    for backend in KERNELS:
+        with pytest.raises(RuntimeError, match=f"can't run {cell_class.__name__}"):
+            unroll(cell, inputs, state, backend=backend)
+
+
 def test_a_method_replaced_after_it_was_compiled_runs(monkeypatch, anew):
     """TorchScript caches a class's methods when it first compiles them."""
     cell, inputs, state = arguments(LSTMCell(3, 5, layer_norm=True))

@@ -226,6 +226,16 @@ def test_a_trace_is_not_of_torchs_operation_where_that_computes_something_else(l
     torch.testing.assert_close(*found)
 
 
+@pytest.mark.parametrize("kind", [RNN, LSTM, GRU])
+def test_nor_where_a_cell_was_edited(kind, monkeypatch):
+    layer, inputs = kind(F, H, backend="eager"), draw(None, T, B)
+    step = type(layer.cells[0]).step
+    monkeypatch.setattr(layer.cells[0], "step", lambda projected, state: step(layer.cells[0], 2 * projected, state))
+    with pytest.warns(torch.jit.TracerWarning, match=r"torch.jit.trace records"):
+        traced = torch.jit.trace(Given(layer), inputs, check_trace=False)
+    torch.testing.assert_close(traced(*inputs), Given(layer)(*inputs))
+
+
 @pytest.mark.parametrize("cell", [RNNCell(F, H), LSTMCell(F, H), GRUCell(F, H)])
 def test_traced_cells_take_any_number_of_sequences(cell):
     traced = torch.jit.trace(cell, (torch.randn(B, F),))

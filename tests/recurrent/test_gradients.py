@@ -79,11 +79,15 @@ def test_gradients_in_batches_are_those_one_by_one(kind, backend, form):
 @pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
 @pytest.mark.parametrize("kind", ["rnn_tanh", "lstm", "gru"])
 def test_what_a_mask_hides_is_in_no_batch_and_no_second_derivative(kind, backend):
-    layer, _, inputs, _ = prepare(kind, backend)
-    found = []
+    layer, _, inputs, state = prepare(kind, backend)
+    mask, found = HOLES.clone(), []
+    mask[:, 0] = False  # throughout, so that its state is hidden too
     for hidden in (0.0, torch.nan):
-        given = inputs.detach().masked_fill(~HOLES.unsqueeze(-1), hidden).requires_grad_()
-        outputs, _ = layer(given, mask=HOLES)
+        given = inputs.detach().masked_fill(~mask.unsqueeze(-1), hidden).requires_grad_()
+        states = [each.detach().clone() for each in (state if isinstance(state, tuple) else [state])]
+        for each in states:
+            each[:, 0] = hidden
+        outputs, _ = layer(given, tuple(states) if len(states) > 1 else states[0], mask=mask)
         vectors = torch.ones(2, *outputs.shape, dtype=torch.float64)
         batched = torch.autograd.grad(
             outputs, leaves(layer, given, ()), vectors, is_grads_batched=True, retain_graph=True

@@ -237,6 +237,20 @@ def test_unroll_checks_inputs_too(backend):
             unroll(cell, WRONG[how](inputs), cell.initial_state(B, inputs), backend=backend)
 
 
+@pytest.mark.parametrize("backend", ["auto", "eager", "script"])
+@pytest.mark.parametrize("name", ["inputs", "state"])
+def test_unroll_checks_what_a_cell_of_ones_own_reads(name, backend):
+    cell, inputs = Counting(F, H), torch.randn(T, B, F)
+    for how in set(WRONG) - {"float32"} - ({"array", "sparse", "complex64", "int64"} if name == "state" else set()):
+        given = {"inputs": inputs, "state": cell.initial_state(B, inputs)}
+        if name == "inputs":
+            given["inputs"] = WRONG[how](inputs)
+        else:
+            given["state"][0] = WRONG[how](given["state"][0])
+        with pytest.raises(ValueError, match=rf"^`{name}`"):
+            unroll(cell, **given, backend=backend)
+
+
 @pytest.mark.parametrize("backend", sorted({*BACKENDS, "auto"} - {"script"}))  # TorchScript casts by its own rules
 @pytest.mark.parametrize("place", ["inputs", "hidden", "cell state"])
 def test_under_autocast_types_may_differ(backend, place):
@@ -271,30 +285,36 @@ def test_make_fx_traces_what_depends_on_the_input(name):
     torch.testing.assert_close(traced(other), layer(other)[0])
 
 
+class Counting(RecurrentCell):
+    state_names = ("hidden", "count")
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, state_size=[hidden_size, 1])
+        self.read, self.when = nn.Linear(input_size, hidden_size), nn.Embedding(100, hidden_size)
+
+    def initial_state(self, batch_size, like):
+        zeros = torch.zeros(batch_size, 1, dtype=torch.long)
+        return [like.new_zeros(batch_size, self.hidden_size), zeros]
+
+    def project(self, input: Tensor) -> Tensor:
+        return self.read(input)
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        h = torch.tanh(projected + state[0] + self.when(state[1].squeeze(1)))
+        return h, [h, state[1] + 1]
+
+
 def test_whole_numbers_in_a_state_stay_whole_under_autocast():
-    class Counting(RecurrentCell):
-        state_names = ("hidden", "count")
-
-        def __init__(self, input_size: int, hidden_size: int) -> None:
-            super().__init__(input_size, hidden_size, state_size=[hidden_size, 1])
-            self.read, self.when = nn.Linear(input_size, hidden_size), nn.Embedding(100, hidden_size)
-
-        def initial_state(self, batch_size, like):
-            zeros = torch.zeros(batch_size, 1, dtype=torch.long)
-            return [like.new_zeros(batch_size, self.hidden_size), zeros]
-
-        def project(self, input: Tensor) -> Tensor:
-            return self.read(input)
-
-        def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-            h = torch.tanh(projected + state[0] + self.when(state[1].squeeze(1)))
-            return h, [h, state[1] + 1]
-
     layer, inputs = Recurrent(Counting(F, H)), torch.randn(T, B, F)
     with torch.autocast("cpu", torch.bfloat16):
         _, state = layer(inputs)
         _, (_, count) = layer(inputs, state)
     assert torch.equal(count, torch.full((1, B, 1), 2 * T))
+
+
+def test_whole_numbers_in_a_state_can_not_be_learned():
+    with pytest.raises(ValueError, match=r"`learn_initial_state` .* Counting: its state `count` is of type torch.int"):
+        Recurrent(Counting(F, H), learn_initial_state=True)
 
 
 @pytest.mark.parametrize("backend", [*BACKENDS, "auto"])

@@ -1,8 +1,8 @@
 """Cells: the equations of one time step of a recurrent layer."""
 
 from seqsum.recurrent.cells.attention import AttentionCell
-from seqsum.recurrent.cells.base import RecurrentCell, require_cell
-from seqsum.recurrent.cells.constants import Constants, list_constants, reorder_constants
+from seqsum.recurrent.cells.base import RecurrentCell, check_read, require_cell
+from seqsum.recurrent.cells.constants import Constants, check_constants, list_constants, reorder_constants
 from seqsum.recurrent.cells.gru import GRUCell
 from seqsum.recurrent.cells.lstm import LSTMCell, OutputActivation
 from seqsum.recurrent.cells.packed import PackedCell, dropout_mask
@@ -22,6 +22,8 @@ __all__ = [
     "RNNCell",
     "RecurrentCell",
     "SourceAttention",
+    "check_constants",
+    "check_read",
     "computed_weights",
     "dropout_mask",
     "hand_back_attributes",

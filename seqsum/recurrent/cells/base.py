@@ -22,7 +22,7 @@ import torch
 from torch import Generator, Tensor, fx, nn
 
 from seqsum.recurrent.alike import check_features, check_like, check_states
-from seqsum.recurrent.cells.constants import Constants, list_constants
+from seqsum.recurrent.cells.constants import Constants, check_constants, list_constants
 from seqsum.recurrent.cells.graphs import Opaque
 
 SEVERAL = (tuple, list)  # for `isinstance`: torch 2.8 compiles no `tuple | list`
@@ -195,9 +195,7 @@ class RecurrentCell(Opaque):
             raise ValueError(
                 f"`input` of shape {tuple(input.shape)} must have one or two axes, (F,) or (B, F), not {input.dim()}"
             )
-        check_features("`input`", input, self.input_size)
-        weight = next((own for own in self.parameters() if own.is_floating_point()), input)
-        check_like("`input`", input, weight)
+        weight = check_read("`input`", input, self)
         batch = input if input.dim() == 2 else input.unsqueeze(0)  # (B, F)
         if hx is None:
             previous = self.initial_state(batch.shape[0], batch)
@@ -208,9 +206,10 @@ class RecurrentCell(Opaque):
             expected = [(*input.shape[:-1], size) for size in self.state_size]
             if [tuple(s.shape) for s in states] != expected:
                 raise ValueError(f"`hx` of shapes {[tuple(s.shape) for s in states]} must be of {expected}")
-            check_states(states, weight, partial(self.initial_state, 1, batch))
+            check_states("`hx`", states, weight, partial(self.initial_state, 1, batch))
             previous = [s if input.dim() == 2 else s.unsqueeze(0) for s in states]
         given = list_constants(self, constants, input.shape[:-1])
+        check_constants(self, given, input, weight)
         previous = previous + self.constants(batch.shape[0], batch, None, *given)
         new = self.step(self.project(batch), previous)[1]
         new = [s if input.dim() == 2 else s.squeeze(0) for s in new[: len(self.state_size)]]
@@ -218,6 +217,14 @@ class RecurrentCell(Opaque):
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}"
+
+
+def check_read(name: str, input: Tensor, cell: RecurrentCell) -> Tensor:
+    """Raise a ValueError unless a cell can read an input `(…, F)`; return a weight whose type and device all have."""
+    check_features(name, input, cell.input_size)
+    weight = next((own for own in cell.parameters() if own.is_floating_point()), input)
+    check_like(name, input, weight)
+    return weight
 
 
 def check_whole(name: str, value: Any) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from seqsum.recurrent.alike import check_alike, check_like
+
 Constants = Tensor | Sequence[Tensor | None]
 
 
@@ -44,6 +46,19 @@ def _with_batch(name: str, tensor: Any, batch: Sequence[int]) -> Tensor | None:
             f"{batch[0]} sequences"
         )
     return tensor
+
+
+def check_constants(cell: Any, given: list[Tensor | None], input: Tensor, weight: Tensor) -> None:
+    """Raise a ValueError unless constants have the type of a weight, or hold no floating-point numbers, and are on the
+    device of the input; under autocast, they may have any floating-point type.
+    """
+    for name, tensor in zip(getattr(cell, "constant_names", ()), given, strict=True):
+        if tensor is None:
+            continue
+        if tensor.is_floating_point():
+            check_like(f"`{name}` of `constants`", tensor, weight)
+        else:
+            check_alike(f"`{name}` of `constants`", tensor, tensor.dtype, input.device, "the input")
 
 
 def reorder_constants(constants: list[Tensor | None], order: Tensor | None) -> list[Tensor | None]:

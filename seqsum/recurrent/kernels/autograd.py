@@ -12,7 +12,7 @@ from torch import Tensor
 from seqsum.recurrent.cells import PackedCell, with_weights
 from seqsum.recurrent.checks import is_plain
 from seqsum.recurrent.modes import saves_through_hooks
-from seqsum.recurrent.unroll import Unroll, leave_out
+from seqsum.recurrent.unroll import Unroll, run_without_masked
 
 Run = Callable[[Any, Tensor, list[Tensor], Tensor | None, bool], tuple[Tensor, list[Tensor]]]
 Results = tuple[Tensor, Tensor, Tensor | None]  # outputs (T, B, O), final hidden state (B, P), final cell state (B, H)
@@ -231,6 +231,6 @@ def _plain_loop(kernel: Kernel, given: Given) -> list[Tensor]:
     unroll = Unroll(with_weights(kernel.cell, weights))
     loop = unroll if kernel.projects else unroll.loop
     state = [tensor for tensor in (given.hidden, given.cell_state, given.dropout) if tensor is not None]
-    known = leave_out(given.inputs, given.mask)  # kernels don't read masked inputs either
-    outputs, final = loop(known, state, given.mask, kernel.reverse)
+    number = len(given.initial())
+    outputs, final = run_without_masked(loop, number, given.inputs, state, given.mask, kernel.reverse)
     return [outputs, *final]

@@ -16,10 +16,12 @@ from functools import lru_cache
 from typing import Any, TypeGuard
 
 from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
+from seqsum.recurrent.cells.packed import unchanged
 
 NAMES: dict[type[RecurrentCell], str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 LAYOUT = ("NEWLINE", "INDENT", "DEDENT")
 METHODS = ("project", "project_with", "recur", "gates", "step")
+NORMS = ("norm_ih", "norm_hh", "norm_cell_state")  # which they call
 # When the equations change, first change the kernels (bptt, native, triton), then copy the value that the test prints.
 FINGERPRINTS: dict[type[RecurrentCell], str] = {
     RNNCell: "2b18d3769a83c52d",
@@ -36,12 +38,15 @@ def has_kernels(cell: RecurrentCell) -> TypeGuard[PackedCell]:
     return plain and not (isinstance(cell, LSTMCell) and cell.proj_size)
 
 
-def edited(cell: RecurrentCell) -> str | None:
-    """Explain why a built-in cell no longer computes what the kernels do; None if it does."""
+def edited(cell: PackedCell) -> str | None:
+    """Explain why a built-in cell no longer computes what it was written for; None if it does."""
     kind = type(cell)
     for name, original in _ORIGINAL[kind].items():
         # IPython's autoreload puts other code into the same function
         if getattr(kind, name) is not original or original.__code__ is not _CODE[original] or name in cell.__dict__:
+            return f"its `{name}` was replaced"
+    for name in NORMS:
+        if not cell.layer_norm and getattr(cell, name, unchanged) is not unchanged:
             return f"its `{name}` was replaced"
     return _edited_in_its_file(kind)  # type: ignore[arg-type]  # mypy considers a class unhashable
 
