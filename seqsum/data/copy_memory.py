@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -47,6 +50,13 @@ class CopyMemory(DrawnSequences):
         self.to_remember_len = to_remember_len
         self.blank_separation_len = blank_separation_len
         self.num_symbols = num_symbols
+
+    @classmethod
+    def sizes(cls, settings: Mapping[str, Any]) -> dict[str, int]:
+        """Return `num_symbols`, and `input_size`, which has the blank and the delimiter too."""
+        if (symbols := settings.get("num_symbols")) is None:  # a class of a user's own may have no such argument
+            return {}
+        return {"num_symbols": symbols, "input_size": symbols + 2}
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
         size = (count, self.to_remember_len)

@@ -235,9 +235,9 @@ class Translation(IndexedData):
         return read_texts(self.texts, lambda text: normalise(text, lower_case=False).split(), by_line=True)
 
     def pair_of(self, split: Split, row: int) -> SentencePair:
-        """Return the sentences of a row, in lower case if they are read so, otherwise as they were written."""
+        """Return the sentences of a row as networks read and write them, see `normalise`."""
         pair = self.encoded[split].text_of(row)
-        return SentencePair(*(text.lower() for text in pair)) if self.split_into.lower_case else pair
+        return SentencePair(*(normalise(text, self.split_into.lower_case) for text in pair))
 
     def words_read(self, text: OwnText) -> list[str]:
         """Return the pieces of a user's sentence that the network reads, known or not."""

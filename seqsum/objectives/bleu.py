@@ -23,7 +23,8 @@ class CorpusBleu(Metric):
     """BLEU of all sentences of the test together, from 0 to 100, against one reference each.
 
     Sentences are compared as they would be read: words joined, unknown ones left out. References are the data's
-    sentences, in lower case if the network writes so. sacrebleu splits both in its own way, see `signature`.
+    sentences in the spelling that a network can write: with straight apostrophes, and in lower case if it writes so.
+    sacrebleu splits both in its own way, see `signature`.
 
     Args:
         data: Where vocabularies and references come from.

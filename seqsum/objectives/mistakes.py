@@ -14,8 +14,10 @@ def surest_mistakes(evaluation: Evaluation, logits: Logits) -> Tensor:
     outputs, targets, _ = evaluation.join()
     of_classes = logits(outputs)[:, -1].cpu().double()  # (N, C); Apple's GPUs have no float64
     wrong = (of_classes.argmax(-1) != targets[:, -1].cpu()).nonzero().squeeze(1)
-    first, second = of_classes[wrong].topk(2, dim=-1).values.unbind(-1)  # probabilities of 1 can't be ordered
-    return wrong[(first - second).argsort(descending=True, stable=True)]
+    answers = of_classes[wrong].max(-1, keepdim=True)
+    others = of_classes[wrong].scatter(-1, answers.indices, -torch.inf).logsumexp(-1)
+    log_odds = answers.values.squeeze(-1) - others  # in the order of probabilities, which round to 1
+    return wrong[log_odds.argsort(descending=True, stable=True)]
 
 
 def rows_of(evaluation: Evaluation) -> Tensor | None:

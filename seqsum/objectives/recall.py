@@ -22,13 +22,15 @@ class Recall(Classification):
     `accuracy` is the share of recall steps that are right, `exact_recall` the share of sequences without a mistake.
 
     Args:
-        num_symbols: Number of different symbols; the blank is the class after them.
+        num_symbols: Number of different symbols; the blank is the class after them. On the command line it follows the
+            data, if they know it; 9 otherwise.
 
     Raises:
         ValueError: There are fewer than two symbols.
     """
 
-    def __init__(self, num_symbols: int = 9) -> None:
+    def __init__(self, num_symbols: int | None = None) -> None:
+        num_symbols = 9 if num_symbols is None else num_symbols
         if num_symbols < 2:
             raise ValueError(f"`num_symbols` (={num_symbols}) must be at least 2")
         super().__init__(num_symbols + 1, scored="every")

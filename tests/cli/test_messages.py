@@ -294,9 +294,9 @@ def test_a_kernel_that_cannot_run_on_the_device_is_refused_before_a_folder_is_ma
 
 
 def test_what_is_refused_in_the_first_step_leaves_no_run(here, capfd):
-    given = ["-c", str(REPOSITORY / "configs/memory.yaml"), "--data.epoch_size=64", "--data.num_symbols=5"]
+    given = ["-c", str(REPOSITORY / "configs/sine.yaml"), "--data.epoch_size=64", "--model.encoder.output_size=7"]
     error = refused([*given, "--trainer.max_epochs=1", "--trainer.accelerator=cpu"], capfd)
-    assert "`output_size` (=11) of the encoder must be the 7 numbers that a step's input has" in error
+    assert "`output_size` (=7) of the encoder must be the 1 numbers that a step's input has" in error
 
 
 @pytest.mark.parametrize("backend", ["native", "bptt"])

@@ -256,6 +256,19 @@ def test_own_pairs_are_trained_on(tmp_path):
     assert made(tmp_path, pairs=str(path), lower_case=False).pair_of("train", 0).source.startswith("Satz")
 
 
+@pytest.mark.parametrize("lower_case", [True, False])
+def test_references_are_spelt_as_a_network_can_write(tmp_path, tokens, lower_case):
+    """Or BLEU would count the spelling of every apostrophe as a mistake."""
+    words = ["It’s", "the dog\u200b’s", "cafe\u0301", "pet\u00adit\u00a0déjeuner"]
+    lines = [" ".join(words[(n >> k) % 4] for k in range(0, 8, 2)) for n in range(256)]
+    path = tmp_path / "own.txt"
+    path.write_text("".join(f"{line}\t{' '.join(line.split(' ')[::-1])}\n" for line in lines))
+    options = {"vocabulary_size": 100} if tokens == "subwords" else {"min_count": 1}
+    data = made(tmp_path, pairs=str(path), source=1, tokens=tokens, lower_case=lower_case, **options)
+    for batch in epoch_of(data, "test"):
+        assert read_back(data, batch) == [data.pair_of("test", row) for row in batch.rows.flatten().tolist()]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

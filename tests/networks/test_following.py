@@ -88,6 +88,19 @@ def test_another_size_than_that_of_the_data_is_refused(here, cifar_root, flag, m
     assert not (here / "logs").exists()
 
 
+def test_symbols_are_followed_by_encoder_and_objective(here, capfd):
+    command = ["fit", "-c", str(CONFIGS / "memory.yaml"), "--data.num_symbols=5", "--data.epoch_size=64", *SMALL]
+    main(command)
+    module, _, _ = load("logs/memory/version_0/checkpoints/best.ckpt")
+    assert (module.network.encoder.module.output_size, module.objective.blank) == (7, 5)
+    with pytest.raises(SystemExit):
+        main([*command, "--model.objective.num_symbols=9"])
+    message = (
+        "`--model.objective.num_symbols` (=9) must be left out, or be the `--data.num_symbols` (=5), which it follows"
+    )
+    assert message in capfd.readouterr().err
+
+
 def test_dense_net_reads_for_the_main_job_and_its_convolutions_are_looked_into(here, mnist_root, capsys):
     encoder = [
         "--model.encoder=seqsum.networks.DenseEncoder",

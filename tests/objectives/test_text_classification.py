@@ -89,6 +89,18 @@ def test_mistakes_of_both_classes_are_ranked_by_how_sure_they_were():
     assert places.tolist() == [1, 2, 3, 0, 5]
 
 
+def test_mistakes_of_many_classes_are_ranked_by_the_probability_of_the_answer():
+    generator = torch.Generator().manual_seed(0)
+    logits, targets = 9 * torch.randn(200, 1, 7, generator=generator), torch.zeros(200, 1, dtype=torch.long)
+    batch = Batch(torch.zeros(200, 1), targets)
+    places = surest_mistakes(Evaluation("test", torch.nn.Identity(), None, batch, [batch], [logits]), lambda of: of)
+    sure = logits[places, 0].double().softmax(-1).max(-1).values
+    assert torch.equal(sure, sure.sort(descending=True).values)
+    assert set(places.tolist()) == set(logits[:, 0].argmax(-1).nonzero().flatten().tolist())
+    by_gap = logits[places, 0].topk(2).values
+    assert not torch.equal(by_gap[:, 0] - by_gap[:, 1], (by_gap[:, 0] - by_gap[:, 1]).sort(descending=True).values)
+
+
 def test_figures_of_a_test_have_names_and_those_of_a_validation_no_mistakes():
     figures = TextClassification().figures(evaluation())
     assert set(figures) == {"accuracy_by_length", "surest_mistakes"}
