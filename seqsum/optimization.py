@@ -116,11 +116,16 @@ def _steps_to_come(trainer: Trainer) -> float:
     if trainer.ckpt_path or not trainer.global_step or math.isinf(steps):
         return steps
     left = math.inf if trainer.max_steps == -1 else trainer.max_steps - trainer.global_step
-    batches = trainer.num_training_batches  # of an epoch of this training's data
-    if trainer.max_epochs not in (None, -1) and not math.isinf(batches):
-        epochs = trainer.max_epochs - trainer.current_epoch
-        left = min(left, epochs * math.ceil(batches / trainer.accumulate_grad_batches))
+    of_epoch = steps_of_epoch(trainer)  # with this training's data
+    if trainer.max_epochs not in (None, -1) and not math.isinf(of_epoch):
+        left = min(left, (trainer.max_epochs - trainer.current_epoch) * of_epoch)
     return max(1, left)
+
+
+def steps_of_epoch(trainer: Trainer) -> float:
+    """Return the number of optimizer steps in an epoch of the training; infinite if its data have no end."""
+    steps = trainer.num_training_batches / trainer.accumulate_grad_batches
+    return steps if math.isinf(steps) else math.ceil(steps)
 
 
 def _follow_validations(planned: dict[str, Any], trainer: Trainer) -> None:

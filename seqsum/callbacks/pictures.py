@@ -24,6 +24,7 @@ from seqsum.figures.page import Table, draw, make_files
 from seqsum.files import write_atomically
 from seqsum.networks.sequence import describe_network
 from seqsum.objectives import Objective, Prediction
+from seqsum.optimization import steps_of_epoch
 from seqsum.run import data_of, module_of, run_folder, tensorboard_writers
 
 PAGE = "predictions.html"
@@ -39,7 +40,8 @@ class Pictures(Callback):
 
     Args:
         figures_every_n_epochs: Interval of the figures; 0 for never. By default after each epoch, or less often if
-            that would take more than 2.5 % of the time; always after the last.
+            that would take more than 2.5 % of the time; always after the last whole one, if `max_epochs` or
+            `max_steps` ends the training.
         histograms_every_n_epochs: Interval of the histograms, likewise.
     """
 
@@ -55,7 +57,9 @@ class Pictures(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        self._set_due(trainer, self.intervals.due_after(epoch, is_last=epoch == trainer.max_epochs))
+        steps = trainer.global_step + 2 * steps_of_epoch(trainer)  # if another whole epoch followed
+        is_last = epoch == trainer.max_epochs or 0 <= trainer.max_steps < steps
+        self._set_due(trainer, self.intervals.due_after(epoch, is_last))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from seqsum.data.base import Batch
 from seqsum.objectives import StepMean
+from seqsum.optimization import steps_of_epoch
 from seqsum.run import module_of, spaced
 
 
@@ -42,7 +43,7 @@ class Scalars(Callback):
         self._restart()  # resuming within an epoch does not call `on_train_epoch_start`
         # at least once an epoch, or short epochs would leave no curve
         settings: Any = trainer  # Lightning sets the interval from outside of its class
-        settings.log_every_n_steps = int(min(settings.log_every_n_steps, trainer.num_training_batches))
+        settings.log_every_n_steps = int(min(settings.log_every_n_steps, steps_of_epoch(trainer)))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restart()

@@ -157,7 +157,18 @@ def test_never(make_run, tmp_path, drawn):
     assert events(trainer.logger.log_dir).Tags()["histograms"] == []
 
 
-def test_by_default_slow_pictures_are_made_less_often_but_for_the_last(make_run, tmp_path, monkeypatch):
+@pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
+@pytest.mark.parametrize(
+    ("limits", "shown"),
+    [
+        ({"max_epochs": 5}, [1, 5]),
+        ({"max_epochs": 9, "max_steps": 12}, [1, 4]),
+        ({"max_epochs": 9, "max_steps": 14}, [1, 4]),
+        ({"max_epochs": 9, "max_steps": 7, "accumulate_grad_batches": 2}, [1, 3]),
+    ],
+)
+def test_by_default_slow_pictures_are_made_less_often_but_for_the_last(make_run, tmp_path, monkeypatch, limits, shown):
+    """Epochs have three batches."""
     epochs = []
 
     def slow(*arguments):
@@ -168,9 +179,9 @@ def test_by_default_slow_pictures_are_made_less_often_but_for_the_last(make_run,
         return {}
 
     monkeypatch.setattr(running_sum_shown, "plot_all", slow)
-    trainer, module, data = make_run([Pictures()], TensorBoardLogger(tmp_path), max_epochs=5, num_sanity_val_steps=0)
+    trainer, module, data = make_run([Pictures()], TensorBoardLogger(tmp_path), **limits, num_sanity_val_steps=0)
     trainer.fit(module, data)
-    assert epochs == [1, 5]
+    assert epochs == shown
 
 
 def test_by_default_quick_pictures_are_made_each_epoch(make_run, tmp_path, drawn, monkeypatch):

@@ -120,6 +120,16 @@ def test_there_are_values_in_every_epoch_however_short(make_run, tmp_path, every
     assert steps == logged
 
 
+@pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
+def test_and_with_steps_of_several_batches(make_run, tmp_path):
+    trainer, module, data = make_run(
+        [Scalars()], TensorBoardLogger(tmp_path), log_every_n_steps=50, accumulate_grad_batches=2
+    )
+    trainer.fit(module, data)
+    tags = events(trainer.logger.log_dir)
+    assert [event.step for event in tags.Scalars("train/gradient_norm")] == [1, 3]
+
+
 def test_images_of_all_processes_are_counted(monkeypatch):
     monkeypatch.setattr("seqsum.callbacks.scalars.time.perf_counter", lambda: 0.0)
     scalars, logged = Scalars(), {}
@@ -156,7 +166,8 @@ def test_the_clock_starts_where_a_training_goes_on_within_an_epoch(monkeypatch):
     now = 1_000.0
     monkeypatch.setattr("seqsum.callbacks.scalars.time.perf_counter", lambda: now)
     scalars = Scalars()
-    scalars.on_train_start(SimpleNamespace(log_every_n_steps=50, num_training_batches=3), None)
+    settings = {"log_every_n_steps": 50, "num_training_batches": 3, "accumulate_grad_batches": 1}
+    scalars.on_train_start(SimpleNamespace(**settings), None)
     now += 2
     scalars.on_train_batch_end(None, None, None, Batch(torch.zeros(2, 3), torch.zeros(2, 3)), 2)
     assert scalars.seconds == 2
