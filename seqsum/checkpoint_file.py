@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from seqsum.errors import InputError
+from seqsum.paths import expand_home
 from seqsum.versions import started, versions
 
 KINDS = {
@@ -38,6 +39,7 @@ def load_checkpoint(path: str, flag: str = "--ckpt_path") -> dict[str, Any]:
     Raises:
         InputError: The file is not a checkpoint of seqsum, is damaged, or contains weights that are NaN or infinite.
     """
+    path = expand_home(path)
     if not Path(path).is_file():
         other = _in_folder(Path(path)) or _with_data_named(Path(path))
         raise InputError(f"`{flag}` (={path}) is not a file{f', but {other} is' if other else ''}")

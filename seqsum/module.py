@@ -72,7 +72,8 @@ class SequenceModule(GraphedModule):
         learning_rate: Learning rate of AdamW; the peak of `one_cycle`.
         encoder_learning_rate: Learning rate of AdamW for the network's encoder, whose schedule has the same shape; by
             default that of all others.
-        weight_decay: Weight decay of AdamW; applied to weight matrices but not to biases and normalisation.
+        weight_decay: Weight decay of AdamW; applied to matrices, such as weights and learned initial states, but not to
+            biases and normalisation.
         schedule: `one_cycle` (Smith & Topin, 2018) over the whole training, `constant`, or a class of
             torch.optim.lr_scheduler, with its arguments, which changes once per epoch, or at every step if it is
             OneCycleLR, CyclicLR or has `interval = "step"`.

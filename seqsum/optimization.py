@@ -29,7 +29,7 @@ def adamw(
     encoder: nn.Module | None = None,
     encoder_learning_rate: float | None = None,
 ) -> Optimizer:
-    """Make AdamW (Loshchilov & Hutter, 2019) with weight decay for weight matrices only, not for 1-D parameters.
+    """Make AdamW (Loshchilov & Hutter, 2019) with weight decay for matrices only, not for 1-D parameters.
 
     Args:
         module: Module whose parameters to optimise.
@@ -77,12 +77,13 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
             every step of the training. A user's own schedule changes once per epoch; torch's OneCycleLR and CyclicLR,
             and one with `interval = "step"`, at every step. It may also return a dict, as Lightning takes it.
         optimizer: The optimizer whose learning rate it changes.
-        module: The `SequenceModule`, whose Trainer knows the length of the training, and whose objective the metric in
-            which a plateau is seen that is to rise; one that is to fall is `val/loss`.
+        module: The `SequenceModule`. Its Trainer knows the length of the training. ReduceLROnPlateau watches
+            `val/loss`, or with `mode="max"` the metric that its objective monitors.
 
     Raises:
-        InputError: `one_cycle` needs the length of the training, which is unknown; or a plateau is waited for in a
-            validation that there is not.
+        InputError: `one_cycle` needs the length of the training, which is unknown; a plateau is waited for in a
+            validation that there is not, or with `mode="max"` in a metric that is to fall; or a dict has no
+            `scheduler`.
     """
     if schedule == "constant":
         return None
@@ -98,13 +99,20 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
         return {"scheduler": one_cycle, "interval": "step"}
     made = schedule(optimizer)
     planned: dict[str, Any] = dict(made) if isinstance(made, dict) else {"scheduler": made}
+    if "scheduler" not in planned:
+        raise InputError(f"`schedule` returned a dict of {', '.join(planned) or 'nothing'}, which needs `scheduler`")
     by_default = "step" if isinstance(planned["scheduler"], BY_STEP) else None
     if interval := getattr(planned["scheduler"], "interval", by_default):
         planned.setdefault("interval", interval)
     if isinstance(planned["scheduler"], torch.optim.lr_scheduler.ReduceLROnPlateau):  # Lightning's has a `monitor`
-        falling = planned["scheduler"].mode == "min"
-        watched = getattr(planned["scheduler"], "monitor", "val/loss" if falling else module.objective.monitor)
-        planned.setdefault("monitor", watched)
+        falling, objective = planned["scheduler"].mode == "min", module.objective
+        planned.setdefault("monitor", getattr(planned["scheduler"], "monitor", None))
+        if planned["monitor"] is None and not falling and objective.monitor_mode == "min":
+            raise InputError(
+                f"`mode` (='max') of ReduceLROnPlateau waits for a metric to rise, and {objective.monitor} of "
+                f"{type(objective).__name__} is to fall: use 'min', which watches val/loss"
+            )
+        planned["monitor"] = planned["monitor"] or ("val/loss" if falling else objective.monitor)
         if planned["monitor"].startswith("val/") and module._trainer is not None:
             _follow_validations(planned, module._trainer)
     return planned

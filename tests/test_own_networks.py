@@ -173,6 +173,16 @@ def test_a_plateau_is_seen_in_what_falls_or_rises(mode, watched):
     assert made["monitor"] == watched
 
 
+def test_no_plateau_is_waited_for_in_what_falls_by_waiting_for_it_to_rise():
+    with pytest.raises(InputError, match=r"`mode` \(='max'\) .* val/mae of RunningSum is to fall"):
+        planned(lambda optimizer: ReduceLROnPlateau(optimizer, "max"), monitor="mae")
+    with pytest.raises(InputError, match="a dict of interval, which needs `scheduler`"):
+        planned(lambda optimizer: {"interval": "step"})
+    watching = {"monitor": "val/exact_step"}
+    made = planned(lambda optimizer: {"scheduler": ReduceLROnPlateau(optimizer, "max"), **watching}, monitor="mae")
+    assert made["monitor"] == "val/exact_step"
+
+
 def test_a_plateau_is_looked_for_with_each_validation():
     made = planned(ReduceLROnPlateau, {"check_val_every_n_epoch": 3})
     assert made["frequency"] == 3

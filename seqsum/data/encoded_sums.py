@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from seqsum.data.index_tables import IndexBatch
 from seqsum.data.indexed import IndexedData
 from seqsum.data.sums import Operation, running_targets
 from seqsum.errors import InputError, check_choice
+from seqsum.paths import expand_home
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -81,14 +83,30 @@ class EncodedSums(IndexedData):
 
 def read_features(path: str) -> dict[Split, dict[str, Tensor]]:
     """Read features and labels by split; the file is read as data, and no code in it is run."""
+    path = expand_home(path)
     if not Path(path).is_file():
         raise InputError(f"`--data.features` (={path}) is not a file")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
         splits = {split: {name: found[split][name] for name in ("features", "labels")} for split in SPLITS}
-        matching = all(len(split["features"]) == len(split["labels"]) for split in splits.values())
     except Exception as error:  # a damaged file can make the unpickler fail anywhere
         raise InputError(f"`--data.features` (={path}) can't be used: {error}") from error
-    if not matching:
-        raise InputError(f"`--data.features` (={path}) has other numbers of features and labels")
+    for split, tensors in splits.items():
+        if why := _unfit(**tensors):
+            raise InputError(f"`--data.features` (={path}) can't be used: the {split} split has {why}")
     return splits
+
+
+def _unfit(features: Any, labels: Any) -> str | None:
+    """Say what a split has that it must not have; None if nothing."""
+    if not isinstance(features, Tensor) or not features.is_floating_point() or features.dim() != 2:
+        return f"`features` that are no tensor (N, F) of floating-point numbers, but {_describe(features)}"
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.dim() != 1:
+        return f"`labels` that are no tensor (N,) of type torch.int64, but {_describe(labels)}"
+    if len(features) != len(labels):
+        return f"other numbers of features ({len(features)}) and labels ({len(labels)})"
+    return None
+
+
+def _describe(value: Any) -> str:
+    return f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__

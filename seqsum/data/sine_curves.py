@@ -12,6 +12,7 @@ from seqsum.data.base import Batch, unlabelled
 from seqsum.data.curve_file import read_samples
 from seqsum.data.drawn import DrawnSequences
 from seqsum.errors import InputError, check_at_least
+from seqsum.paths import expand_home
 
 
 class SineCurves(DrawnSequences):
@@ -60,7 +61,7 @@ class SineCurves(DrawnSequences):
         elif self.curve is None:
             raise InputError("`--data.curve` must name a CSV file to predict from, one sample a line")
         else:
-            self.given = read_samples(Path(self.curve))
+            self.given = read_samples(Path(expand_home(self.curve)))
 
     def own_batches(self) -> list[Batch]:
         """Serve the user's curve as a batch of one sequence, inputs `(1, T, 1)`."""

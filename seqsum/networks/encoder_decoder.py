@@ -77,16 +77,12 @@ class EncoderDecoder(nn.Module):
                 raise missing_size(f"--model.network.{name}", name)
         check_probability("dropout", dropout)
         check_probability("teacher_forcing", teacher_forcing)
-        options: dict[str, Any] = {"output_activation": activation_of(cell)}
-        if not cell.startswith("torch_"):
-            options["backend"] = backend
+        options: dict[str, Any] = {"output_activation": activation_of(cell), "backend": backend}
         self.encoder = TimeDistributed(Embed(source_vocabulary_size, embedding_size))
         self.reader = build_recurrence(cell, embedding_size, hidden_size, bidirectional=True, **options)
         self.target = TimeDistributed(Embed(target_vocabulary_size, embedding_size))
         values_size, states = sizes_of(self.reader)
-        self.decoder = build_decoder(
-            cell, embedding_size, hidden_size, attention, 2 * values_size, attends, options.get("backend", "auto")
-        )
+        self.decoder = build_decoder(cell, embedding_size, hidden_size, attention, 2 * values_size, attends, backend)
         self.bridge = nn.ModuleList(nn.Linear(2 * size, size) for size in states)
         self.result = nn.Linear(self.decoder.output_size + embedding_size, embedding_size)
         self.output_size: int = self.vectors.shape[0]

@@ -25,8 +25,8 @@ def make_state(initial_state: InitialState, recurrence: nn.Module, batch_size: i
 
     Args:
         initial_state: `random` draws from a standard normal distribution for each sequence: in training from torch's
-            generator, otherwise the same numbers for every batch, so that tests are repeatable. A number fills all
-            states.
+            generator, otherwise the same numbers for every batch of that size, so that tests are repeatable with
+            the same batches. A number fills all states.
         recurrence: Layers as `build_recurrence` makes them.
         batch_size: `B`.
         training: Whether the network is in training mode.

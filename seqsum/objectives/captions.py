@@ -185,8 +185,8 @@ FIGURES |= {
 FIGURES |= {
     "translations": (
         "Translations",
-        "The first sentences of the split: what the network read, what a person wrote for it, and what the network "
-        "writes. A good translation may use other words than the reference.",
+        "Sentences of one batch, which are of about the same length: what the network read, what a person wrote for "
+        "it, and what the network writes. A good translation may use other words than the reference.",
     ),
     "attention": (
         "Attention",

@@ -52,12 +52,12 @@ class Translated(NamedTuple):
 
 
 def draw_translations(evaluation: Evaluation, write: Write) -> dict[str, Figure]:
-    """Draw `attention_1`, `attention_2`: what the words of the first translations attended to, if the network tells."""
+    """Draw `attention_1`, `attention_2`: what words of the first batch attended to, if the network tells."""
     return _figures("attention", _first(evaluation, DRAWN, write))
 
 
 def write_texts(evaluation: Evaluation, write: Write) -> dict[str, str]:
-    """Write `translations`: the first sentences, references and translations, as a table in Markdown."""
+    """Write `translations`: sentences of the first batch, references and translations, as a table in Markdown."""
     data, first = evaluation.data, evaluation.first.map(lambda tensor: tensor[:LISTED])
     if not isinstance(data, TranslatedTexts):
         return {}
@@ -112,7 +112,7 @@ def show_translations(prediction: Prediction) -> Shown | None:
 
 
 def _first(evaluation: Evaluation, count: int, write: Write) -> list[Translated]:
-    """Translate the first sentences of an evaluation, one by one, as `predict` does."""
+    """Translate the first sentences of an evaluation's first batch, one by one, as `predict` does."""
     data, network, device = evaluation.data, evaluation.network, evaluation.first.inputs.device
     if not isinstance(data, TranslatedTexts):
         return []

@@ -310,5 +310,6 @@ def test_the_clock_starts_with_the_training(monkeypatch):
     with pictures.intervals.timed():
         now[0] += 1
     monkeypatch.setattr("seqsum.callbacks.pictures.tensorboard_writers", lambda _: [])
-    pictures.on_train_start(SimpleNamespace(current_epoch=0, max_epochs=1), None)
+    lengths = {"current_epoch": 0, "max_epochs": 1, "global_step": 0, "max_steps": -1, "num_training_batches": 1}
+    pictures.on_train_start(SimpleNamespace(**lengths, accumulate_grad_batches=1), None)
     assert (pictures.intervals.started, pictures.intervals.spent) == (51, 0)

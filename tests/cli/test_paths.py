@@ -11,9 +11,11 @@ import yaml
 from PIL import Image
 
 from seqsum.benchmarks import __main__ as benchmarks_main
+from seqsum.checkpoint_file import load_checkpoint
 from seqsum.cli import main
 from seqsum.cli.app import SeqsumCLI
 from seqsum.cli.configurations import dump_settings
+from seqsum.data import DigitSums, EncodedSums, FilmReviews, SineCurves, Translation, WordPairs
 from seqsum.data.cifar import class_names
 from seqsum.data.digits import load_splits
 from seqsum.data.pairs import obtain_pairs
@@ -22,6 +24,8 @@ from seqsum.experiments import __main__ as experiments_main
 from seqsum.inspect.__main__ import main as inspect
 from seqsum.paths import expand_home, expand_options
 from tests.cli.test_cli import SMALL
+from tests.data.pairs.written import write_multi30k
+from tests.data.reviews.written import some_reviews, write_folder
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -131,6 +135,29 @@ def test_a_whole_run_lies_below_the_home_folder(here, home, mnist_root, capfd):
     inspect([best, "--root=~/data", "--images", "~/digit.png", "--output=~/look"])
     assert (home / "look/index.html").is_file()
     assert list(here.iterdir()) == []
+
+
+def test_in_python_too(home, mnist_root):
+    (home / "mnist").symlink_to(mnist_root)
+    write_folder(home / "reviews", some_reviews())
+    write_multi30k(home / "pairs")
+    (home / "curve.csv").write_text("0\n1\n")
+    features = {"features": torch.zeros(20, 2), "labels": torch.zeros(20).long()}
+    torch.save(dict.fromkeys(("train", "val", "test"), features), home / "features.pt")
+    for data in (
+        DigitSums("mnist", root="~/mnist"),
+        FilmReviews("imdb", root="~/reviews"),
+        WordPairs(dataset="imdb", root="~/reviews"),
+        Translation("multi30k", root="~/pairs"),
+        EncodedSums("~/features.pt"),
+    ):
+        data.prepare_data()
+        data.setup("fit")
+        assert data.count("train") > 0
+    SineCurves(curve="~/curve.csv").setup("predict")
+    torch.save({}, home / "empty.ckpt")
+    with pytest.raises(InputError, match="is not a checkpoint of seqsum"):
+        load_checkpoint("~/empty.ckpt")
 
 
 @pytest.mark.parametrize(

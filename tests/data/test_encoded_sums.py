@@ -42,7 +42,18 @@ def test_each_sequence_has_its_digits_features_and_their_running_sums(tmp_path, 
         (None, "is not a file"),
         (b"", "can't be used"),
         ({"test": None}, "can't be used"),
-        ({"test": {"features": torch.zeros(3, 2), "labels": torch.zeros(2)}}, "other numbers of features and labels"),
+        (
+            {"test": {"features": torch.zeros(3, 2), "labels": torch.zeros(2).long()}},
+            r"the test split has other numbers of features \(3\) and labels \(2\)",
+        ),
+        (
+            {"val": {"features": torch.zeros(3), "labels": torch.zeros(3).long()}},
+            r"`features` .* \(3,\) of",
+        ),
+        ({"val": {"features": torch.zeros(3, 2).int(), "labels": torch.zeros(3).long()}}, "torch.int32"),
+        ({"val": {"features": torch.zeros(3, 2), "labels": [1, 2, 3]}}, "`labels` .* but list"),
+        ({"val": {"features": torch.zeros(3, 2), "labels": torch.zeros(3, 2).long()}}, r"`labels` .* \(3, 2\)"),
+        ({"val": {"features": torch.zeros(3, 2), "labels": torch.zeros(3)}}, "`labels` .* torch.float32"),
     ],
 )
 def test_files_of_other_things_are_refused(tmp_path, content, message):

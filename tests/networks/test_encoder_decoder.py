@@ -210,6 +210,8 @@ def test_the_last_layer_shares_the_words_vectors():
             ValueError,
             "`attends` .* must be 'after' for `cell`",
         ),
+        ({"cell": "torch_gru", "backend": "eager"}, ValueError, "`backend` .* must be 'auto' for `cell`"),
+        ({"backend": "fast"}, ValueError, "`backend` .*'fast'"),
         ({"dropout": 1.5}, ValueError, "`dropout`"),
         ({"teacher_forcing": -0.5}, ValueError, "`teacher_forcing`"),
         ({"hidden_size": 0}, ValueError, "`hidden_size`"),

@@ -37,7 +37,7 @@ def obtain_pairs(dataset: str, root: Path, pairs: str | None, source: str | None
     if dataset == "made":
         return make_pairs(languages)
     try:
-        return read_multi30k(root, languages)
+        return read_multi30k(Path(expand_home(root)), languages)
     except MissingDataError as error:
         if dataset == "multi30k":
             raise

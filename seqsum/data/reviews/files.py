@@ -18,6 +18,7 @@ from seqsum.errors import InputError
 
 FOLDER = "aclImdb"
 ARCHIVES = ("aclImdb_v1.tar.gz", "aclImdb.tar.gz")
+SPLITS = ("train", "test")
 CLASSES = ("neg", "pos")  # by label
 REVIEW = re.compile(r"(?:.*/)?(train|test)/(neg|pos)/([^/]+)")
 NAME = re.compile(r"(\d+)_(\d+)\.txt")
@@ -51,7 +52,7 @@ def find_corpus(root: Path) -> Path | None:
     """
     if root.name in ARCHIVES and root.is_file():
         return root
-    if (root / "train").is_dir() and (root / "test").is_dir():
+    if any((root / split / kind).is_dir() for split in SPLITS for kind in CLASSES):
         return root
     found = (root / name for name in (FOLDER, *ARCHIVES))
     return next((path for path in found if path.exists()), None)
@@ -93,7 +94,7 @@ def _list(items: list[str]) -> str:
 
 def _check_complete(corpus: Path, reviews: Iterable[ReviewFile]) -> None:
     present = {(review.split, review.label) for review in reviews}
-    needed = product(("train", "test"), range(len(CLASSES)))
+    needed = product(SPLITS, range(len(CLASSES)))
     if missing := [f"{split}/{CLASSES[label]}" for split, label in needed if (split, label) not in present]:
         raise InputError(f"`--data.root`: {corpus} is incomplete: there are no reviews in {', '.join(missing)}")
 

@@ -10,6 +10,7 @@ from seqsum.data.reviews.corpus import Corpus, encode, load_corpus
 from seqsum.data.reviews.download import download_corpus
 from seqsum.data.reviews.files import find_corpus
 from seqsum.data.reviews.made import make_reviews
+from seqsum.paths import expand_home
 
 
 def obtain_corpus(dataset: str, root: Path) -> tuple[str, Corpus]:
@@ -27,6 +28,7 @@ def obtain_corpus(dataset: str, root: Path) -> tuple[str, Corpus]:
         MissingDataError: `imdb` is not in `root` and can't be downloaded.
         InputError: The corpus can't be read.
     """
+    root = Path(expand_home(root))
     if dataset != "made":
         try:
             return "imdb", load_corpus(find_corpus(root) or download_corpus(root))

@@ -53,6 +53,13 @@ def test_folder_and_archive_are_read_alike(tmp_path):
     assert same(load_corpus(folder), load_corpus(archive))
 
 
+def test_other_folders_beside_it_are_no_corpus(tmp_path):
+    folder = write_folder(tmp_path, some_reviews())
+    for other in ("train/images", "test/images"):
+        (tmp_path / other).mkdir(parents=True)
+    assert find_corpus(tmp_path) == folder
+
+
 def test_every_review_keeps_its_words_label_and_name(tmp_path):
     corpus = encode(some_reviews())
     texts = {review.name: review for review in some_reviews()}
