@@ -174,6 +174,7 @@ def test_everything_is_there(here, mnist_root, capfd, model, data, gates):
         pytest.param({"model": {"head_sizes": [3]}}, {"increment_errors", "long_run", "codes"}, marks=pytest.mark.slow),
         ({"model": {"bidirectional": True, "num_layers": 2}}, {"increment_errors", "long_run", "leaks", "codes"}),
         ({"model": {"cell": "gru"}}, {"increment_errors", "codes"}),
+        ({"model": {"cell_options": {"proj_size": 4}}}, {"increment_errors", "long_run", "codes"}),
         pytest.param({"model": {"cell": "torch_lstm"}}, {"increment_errors", "codes"}, marks=pytest.mark.slow),
         ({"activation": "relu"}, {"increment_errors", "long_run", "leaks"}),
         pytest.param(

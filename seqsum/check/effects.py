@@ -36,11 +36,12 @@ def changes_nothing(subject: Subject) -> None:
         cell.step(projected, list(state))
     for name, tensor in given.items():
         both_nan = tensor.isnan() & before[name].isnan()  # "results are finite" tells of these
-        if ((tensor != before[name]) & ~both_nan).any():
+        changed = (tensor != before[name]) & ~both_nan
+        if changed.any():
             raise Fault(
                 f"{name} is changed in place",
                 expected="new tensors: whoever holds the old ones, such as the backward pass, still needs them",
-                came=f"{_first(before[name])} became {_first(tensor)}",
+                came=f"{before[name][changed][0].item():.4f} became {tensor[changed][0].item():.4f}",
                 example=f"one step on {BATCH} rows",
                 where=next((call.where for call in subject.culprits(in_place=True)), "") or subject.where(),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -116,7 +117,7 @@ def _require_finite_from_the_start(subject: Subject) -> None:
                 expected="numbers: a root, norm or logarithm of what may be 0 needs a small number added within it",
                 came=f"{gradient[~gradient.isfinite()][0].item()}",
                 example=f"{STEPS} steps of {BATCH} rows of random numbers",
-                where=subject.find_in_step(r"sqrt|norm|log|\*\*|/|rsqrt|acos|asin") or subject.where(),
+                where=_line_of_nan(subject),
             )
 
 
@@ -144,16 +145,16 @@ def gradients_right(subject: Subject) -> None:
         for index in _entries(tensor):
             with torch.no_grad():
                 slope = difference(step, tensor, index)
-            wrong = abs(slope - came.flatten()[index].item())
-            if wrong > TOLERANCE * (1 + abs(slope)):
+            entry = came.flatten()[index].item()
+            if not abs(slope - entry) <= TOLERANCE * (1 + abs(slope)):  # nor if it is NaN
                 place = f"[{', '.join(map(str, _unravel(index, tensor)))}]"
-                reason, where = _culprit(subject)
+                reason, where = _culprit(subject) if math.isfinite(entry) else _culprit_of_nan(subject)
                 raise Fault(
                     f"the gradient of {name} is wrong{reason}",
                     expected=f"{slope:.6g} at {name}{place}, by differences",
-                    came=f"{came.flatten()[index].item():.6g}, by backward",
+                    came=f"{entry:.6g}, by backward",
                     example="one step on two rows",
-                    data={"gradient": {"name": name, "expected": slope, "came": came.flatten()[index].item()}},
+                    data={"gradient": {"name": name, "expected": slope, "came": entry}},
                     where=where,
                 )
 
@@ -188,6 +189,17 @@ def _culprit(subject: Subject) -> tuple[str, str]:
     return "", subject.find(r"autograd\.Function|\.apply\(|backward") or subject.where()
 
 
+def _culprit_of_nan(subject: Subject) -> tuple[str, str]:
+    """Why a gradient is not finite where the values are, `: …`, and the line."""
+    if where := subject.find(r"torch\.where|masked_fill"):
+        return ": what `where` leaves out is computed all the same; choose before, `sqrt(where(x > 0, x, 1))`", where
+    return ": a root, norm or logarithm of what may be 0 needs a small number added within it", _line_of_nan(subject)
+
+
+def _line_of_nan(subject: Subject) -> str:
+    return subject.find_in_step(r"sqrt|norm|log|\*\*|/|rsqrt|acos|asin") or subject.where()
+
+
 @check("there are second derivatives", needs=("gradients_right",))
 def second_derivatives(subject: Subject) -> None:
     """Gradients can be differentiated once more, as meta-learning and gradient penalties do."""
@@ -216,6 +228,6 @@ def second_derivatives(subject: Subject) -> None:
             continue
         came = 0.0 if gradient is None else gradient.flatten()[0].item()
         slope = difference(penalty, tensor, 0)
-        if abs(slope - came) > 1e-4 * (1 + abs(slope)):
+        if not abs(slope - came) <= 1e-4 * (1 + abs(slope)):  # nor if it is NaN
             came_and_slope = f"{came:.6g} for {name}, where differences give {slope:.6g}"
             raise fault("second derivatives are wrong", came_and_slope)

@@ -108,7 +108,7 @@ def gradients_reach_back(subject: Subject) -> str:
     ratio = own[50] / max(own[0], 1e-300)
     if not VANISHED < ratio < EXPLODED:
         raise Fault(
-            f"gradients {'explode' if ratio >= EXPLODED else 'vanish'} on their way back",
+            f"gradients {'vanish' if ratio <= VANISHED else 'explode'} on their way back",  # also to NaN
             expected="weights that start so that a signal keeps its size, such as orthogonal ones, and gates that "
             "start by keeping the state, as a forget bias of 1 does in an LSTM",
             came=text,

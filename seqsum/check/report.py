@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -91,14 +92,14 @@ class Report(Sequence[Result]):
     __repr__ = __str__  # what a notebook shows
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, of types that JSON knows."""
+        """All of it, of types that JSON knows; None stands for a number that is not finite."""
         return {
             "cell": self.cell,
             "like": self.like,
             "passed": self.passed,
             "verdict": self.verdict,
             "seconds": round(self.seconds, 2),
-            "results": [asdict(result) for result in self.results],
+            "results": [_finite(asdict(result)) for result in self.results],
         }
 
     @classmethod
@@ -120,3 +121,11 @@ class Report(Sequence[Result]):
         if path is not None:
             write_atomically(Path(path), page)
         return page
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

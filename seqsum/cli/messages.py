@@ -37,8 +37,9 @@ def without_types_tried(message: str) -> str:
     if not message.startswith(UNION):
         return in_words(message)
     tried = (re.split(r"\n *Given value type:", part)[0] for part in re.split(r"\n *- ", message)[1:])
-    said = [in_words(textwrap.dedent(part)) for part in tried if not part.startswith((UNION, "Expected a <class"))]
-    return "\n".join(said) or message
+    said = [part for part in tried if not part.startswith((UNION, "Expected a <class"))]
+    of_classes = [part for part in said if not part.startswith("Not a valid subclass of")]
+    return "\n".join(in_words(textwrap.dedent(part)) for part in of_classes or said) or message
 
 
 def in_words(message: str, owner: type | None = None) -> str:

@@ -121,4 +121,4 @@ class ReviewData(IndexedData):
     def describe_corpus(self) -> str:
         """Describe the reviews and the vocabulary."""
         counts = ", ".join(f"{len(reviews.labels):,} {split}" for split, reviews in self.splits.items())
-        return f"{self.dataset} film reviews ({counts}), {len(self.vocabulary):,} known words"
+        return f"{self.dataset} film reviews ({counts}), {len(self.vocabulary) - UNKNOWN - 1:,} known words"

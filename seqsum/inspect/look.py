@@ -133,7 +133,8 @@ def _metrics_section(evaluation: Evaluation, metrics: Mapping[str, float], with_
     inputs = evaluation.first.inputs  # (B, T, …)
     what, answers = "sequences", f"of {'up to ' if evaluation.first.mask is not None else ''}{longest} steps"
     if inputs.shape[1] == 1:
-        what, answers = "images" if inputs.dim() > 3 else "inputs", f"with {longest} answers each"
+        most = "up to " if evaluation.first.target_mask is not None else ""
+        what, answers = "images" if inputs.dim() > 3 else "inputs", f"with {most}{longest} answers each"
     if longest == 1:
         answers = "with one answer each"
     rows = [

@@ -52,7 +52,7 @@ def build_network(
             kernels) or `auto`, the fastest that works.
         output_activation: What the output gate of `lstm` scales: `identity` for the cell state itself, the
             default, which lets the head count beyond the sums seen in training; or `tanh` of it, as in
-            `torch_lstm`.
+            `torch_lstm`, and the default with `proj_size`.
         bias: Biases of each gate of a built-in cell: `two`, one for the input's product and one for the
             recurrent product, as in torch; `one`, as in most papers; or `none`.
         initial_state: State before the first step: `zero`, `random` (standard normal, different for each

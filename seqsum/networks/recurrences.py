@@ -51,7 +51,8 @@ def build_recurrence(
         num_layers: Number of layers, `L`.
         backend: How the hand-written loop over time runs.
         output_activation: For `lstm` only. None is "identity", because running sums grow beyond those seen in
-            training. The other built-in cells have only "tanh"; not supported by your own cell classes.
+            training, but "tanh" with `proj_size`, which has no other. The other built-in cells have only "tanh"; not
+            supported by your own cell classes.
         bias: Biases of each gate: two, as in torch, one or none; not supported by your own cell classes.
         learn_initial_state: Whether the initial state is learned; not supported by torch's own layers.
         forget_bias: Initial bias of the gate that keeps the state, for `lstm` and `gru` only; or initial biases of
@@ -98,7 +99,7 @@ def build_recurrence(
             further["recurrent_dropout"] = recurrent_dropout
         return Recurrent(_own_cell(cell, input_size, hidden_size, further), **options)
     if cell == "lstm":
-        options["output_activation"] = output_activation or "identity"
+        options["output_activation"] = output_activation or ("tanh" if further.get("proj_size") else "identity")
     options |= {"bias": bias != "none", "recurrent_bias": bias == "two", "recurrent_dropout": recurrent_dropout}
     layers = LAYERS[cell](input_size, hidden_size, **options, **further)
     if forget_bias is not None:

@@ -187,7 +187,7 @@ def _long_run(
         cell_state, forget_gate = last["cell_state"], last["forget_gate"]
         run = plot_long_run(sums[0], targets[0], cell_state[0], order_units(cell_state, targets))
         sections.append(captions.section("long_run", run))
-        if isinstance(network.head, nn.Linear):
+        if isinstance(network.head, nn.Linear) and network.head.in_features == forget_gate.shape[-1]:
             sections.append(captions.section("leaks", plot_leaks(forget_gate, network.head.weight[0])))
     return sections
 

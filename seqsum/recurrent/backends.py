@@ -21,7 +21,6 @@ that computes the same, and otherwise step by step (`export.py`). Only `scriptin
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple, cast, get_args
@@ -45,6 +44,7 @@ from seqsum.recurrent.modes import has_function_mode, is_recomputed, is_transfor
 from seqsum.recurrent.rule import fastest_backends
 from seqsum.recurrent.scripting import LeftOutError, ReplacedOnInstanceError, compiled_step, run_scripted, scripted
 from seqsum.recurrent.unroll import Runner, Unroll, run_without_masked
+from seqsum.recurrent.warn import warn_caller
 
 Backend = Literal["auto", "eager", "script", "compile", "bptt", "native", "triton"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -179,7 +179,7 @@ def _say_that_it_is_edited(cell: RecurrentCell) -> None:
         return
     if why := edited(cell):
         said_to_be_edited.add(kind)
-        warnings.warn(f"{kind.__name__} runs as edited, without the kernels for the original: {why}", stacklevel=3)
+        warn_caller(f"{kind.__name__} runs as edited, without the kernels for the original: {why}")
 
 
 said_to_be_edited: set[type] = set()
@@ -202,7 +202,7 @@ def _find_script(cell: RecurrentCell) -> Runner | None:
         return None
     except RuntimeError as error:
         not_scriptable.add(kinds)
-        warnings.warn(f"{kind.__name__} runs eagerly, since {error}", stacklevel=3)
+        warn_caller(f"{kind.__name__} runs eagerly, since {error}")
         return None
     compiled.is_given_up = compiled.renewals > MOST_RENEWALS
     if not compiled.is_given_up:
@@ -210,7 +210,7 @@ def _find_script(cell: RecurrentCell) -> Runner | None:
     if kind not in said_to_change:
         said_to_change.add(kind)
         why = "its attributes change, and TorchScript would have to compile it anew for each"
-        warnings.warn(f"{kind.__name__} runs eagerly, since {why}", stacklevel=3)
+        warn_caller(f"{kind.__name__} runs eagerly, since {why}")
     return None
 
 
@@ -228,7 +228,7 @@ def _run_script_or_eagerly(cell: RecurrentCell, script: Runner, *arguments: Any)
     not_scriptable.add(kinds_of(cell))
     lines = str(error).strip().splitlines()
     why = next((line for line in reversed(lines) if re.match(r"\w*(Error|Exception)\b", line)), lines[0])
-    warnings.warn(f"{type(cell).__name__} runs eagerly, since TorchScript can't run it: {why}", stacklevel=3)
+    warn_caller(f"{type(cell).__name__} runs eagerly, since TorchScript can't run it: {why}")
     return results
 
 

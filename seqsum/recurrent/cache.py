@@ -12,10 +12,10 @@ from pathlib import Path
 
 def cache_folder() -> Path:
     """Return `$XDG_CACHE_HOME/seqsum` or `~/.cache/seqsum`; if that can't be written to, one for this process alone."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqsum"
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqsum"
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # the home folder isn't writable
+    except (OSError, RuntimeError):  # the home folder isn't writable, or there is none
         return _temporary_folder()
     return folder if os.access(folder, os.W_OK) else _temporary_folder()
 

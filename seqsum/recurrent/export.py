@@ -7,7 +7,6 @@ Recorded step by step, a loop fits only the example's number of steps. torch.exp
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from seqsum.recurrent.cells import GRUCell, LSTMCell, PackedCell, RecurrentCell, RNNCell
 from seqsum.recurrent.kernels.written_for import edited
 from seqsum.recurrent.unroll import Unroll
+from seqsum.recurrent.warn import warn_caller
 
 
 def is_exporting() -> bool:
@@ -73,7 +73,7 @@ class JitTraced(Unroll):
                 f"ONNX export with `dynamo=False` could only record {limit}: use `dynamo=True`, and `lengths` instead "
                 "of packed sequences"
             )
-        warnings.warn(f"torch.jit.trace records {limit}", torch.jit.TracerWarning, stacklevel=2)
+        warn_caller(f"torch.jit.trace records {limit}", torch.jit.TracerWarning)
         return super().forward(inputs, state, mask, reverse)
 
 

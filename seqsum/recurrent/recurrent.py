@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -36,6 +35,7 @@ from seqsum.recurrent.checks import NUM_GATES
 from seqsum.recurrent.export import is_unrolled
 from seqsum.recurrent.hooks import REPLACED, call_with_hooks, cell_within
 from seqsum.recurrent.sequences import pack_like, pad, reorder, time_first_mask
+from seqsum.recurrent.warn import warn_caller
 
 DEFAULTS: dict[str, Any] = {  # the options that `repr` shows, and their defaults
     **{"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False, "backend": "auto"},
@@ -439,6 +439,4 @@ def _check_options(num_layers: int, dropout: float, switches: dict[str, Any]) ->
     check_size("num_layers", num_layers)
     check_probability("dropout", dropout)
     if dropout and num_layers == 1:
-        warnings.warn(
-            f"`dropout` (={dropout}) works between layers, and `num_layers` is 1: it has no effect", stacklevel=4
-        )
+        warn_caller(f"`dropout` (={dropout}) works between layers, and `num_layers` is 1: it has no effect")

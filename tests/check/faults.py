@@ -248,6 +248,12 @@ FAULTS = {
         "the gradient of `U` is not finite from the initial state",
         "sqrt()",
     ),
+    "root of what where leaves out": (
+        "gradients_right",
+        (PROJECT, "x = torch.where(input > 0, input.sqrt(), 0.0)\n        return x @ self.W.T + self.b"),
+        "the gradient of input is wrong: what `where` leaves out is computed all the same",
+        "torch.where(",
+    ),
     "state kept on the class": (
         "deterministic",
         (STEP, STEP + "        h = h + getattr(type(self), 'last', 0)\n        type(self).last = h.sum().item()\n"),

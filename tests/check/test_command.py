@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import seqsum
+from seqsum.check import Report
 from seqsum.check.__main__ import main
 from seqsum.check.grading import find_submissions, grade, make_table, read_grade
 from seqsum.check.isolated import Ended
@@ -58,6 +59,15 @@ def test_json_is_all_that_is_printed_and_holds_every_result(here, capsys):
     assert [result["message"] for result in wrong] == [SAID]
     assert wrong[0]["data"]["mistakes"] == ["hidden_from_old_cell"]
     assert {"expected", "came", "example", "where"} <= wrong[0].keys()
+
+
+def test_json_has_null_where_a_number_is_not_finite(here, capsys):
+    path = write(here, "diverging.py", ("h_new = o * torch.tanh(c_new)", "h_new = i + 1e3 * h"))
+    main([str(path), "--learn", "--json"])
+    printed = capsys.readouterr().out
+    report = json.loads(printed, parse_constant=pytest.fail)
+    assert "null" in printed
+    assert Report.from_dict(report).to_html().startswith("<!")
 
 
 def test_a_notebook_shows_what_is_printed():

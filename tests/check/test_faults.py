@@ -1,5 +1,6 @@
 """One fault a cell: each is found by the check that is made for it, in words, with its line."""
 
+import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,6 +45,12 @@ def test_a_fault_is_found_in_a_notebook_too(mutate_in_notebook, fault):
     assert result.status == ("noted" if name == "compiles" else "failed")
     assert says in result.message
     assert line in result.where
+
+
+def test_what_is_changed_in_place_is_shown_before_and_after(mutate):
+    report = check_cell(mutate("lstm", (STEP, STEP + "        c[:, -1] += 1\n")), like="lstm")
+    before, after = map(float, re.findall(r"-?\d+\.\d+", report.find("changes_nothing").came))
+    assert after == pytest.approx(before + 1, abs=1e-3)
 
 
 @pytest.mark.parametrize("changed", ["self.wf(projected) + self.ui(h)", "self.wi(projected) + self.uf(h)"])

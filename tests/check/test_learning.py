@@ -1,5 +1,7 @@
 """The slower checks: a right cell learns, and one that can't is told so; gradients, states and speed in numbers."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -80,7 +82,9 @@ def test_a_cell_learns_if_its_last_errors_are_below_half_of_a_guess(monkeypatch,
             learning.learns(subject)
 
 
-@pytest.mark.parametrize(("factor", "word"), [(0.6, "vanish"), (0.9, None), (1.1, None), (1.3, "explode")])
+@pytest.mark.parametrize(
+    ("factor", "word"), [(0.6, "vanish"), (0.9, None), (1.1, None), (1.3, "explode"), (math.nan, "explode")]
+)
 def test_gradients_that_fade_vanish_and_those_that_grow_explode(monkeypatch, factor, word):
     monkeypatch.setattr(learning, "gradients_by_distance", lambda *_: [7 * factor**k for k in range(100)])
     subject = make_subject(LSTMCell(7, 5), None)

@@ -142,13 +142,17 @@ def test_mistakes_get_one_clear_message(here, mnist_root, capfd, arguments, mess
             ["--model.network=StepNetwork", "--model.network.encoder=ConvEncoder", "--model.network.encoder.frozen=9"],
             "`frozen` (=9) must be all, none, or the number of last layers to train, 1 to 4",
         ),
+        (
+            ["--trainer.callbacks+={class_path: seqsum.callbacks.AveragedWeights, init_args: {decay: 2}}"],
+            "`decay` (=2.0) must be between 0 and 1",
+        ),
     ],
 )
 def test_what_a_class_says_is_all_that_is_said(here, mnist_root, capfd, arguments, said):
     error = refused([*arguments, f"--data.root={mnist_root}"], capfd)
     (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
     assert said in line
-    for other in ("Union", "Given value", "Expected a"):
+    for other in ("Union", "Given value", "Expected a", "Not a valid", "ubclass types"):
         assert other not in error
 
 

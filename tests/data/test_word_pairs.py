@@ -250,7 +250,7 @@ def test_it_says_what_it_reads(here):
     data = of_sentences(mode="cbow", dynamic=True)
     assert (
         data.describe()
-        == "cbow pairs within up to 2 words, of auto film reviews (4 train, 4 val, 4 test), 12 known words"
+        == "cbow pairs within up to 2 words, of auto film reviews (4 train, 4 val, 4 test), 10 known words"
     )
     assert SENTENCES[3] == "rain"
 

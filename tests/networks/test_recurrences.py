@@ -54,6 +54,13 @@ def test_an_lstm_gives_its_cell_state_without_a_bound_unless_told_otherwise():
     assert outputs[None].max() > 1 > outputs["tanh"].max()
 
 
+def test_an_lstm_with_a_projection_needs_no_other_option():
+    layers = build_recurrence("lstm", 3, 4, cell_options={"proj_size": 2})
+    assert layers(torch.ones(1, 5, 3))[0].shape == (1, 5, 2)
+    with pytest.raises(ValueError, match=r"`output_activation` \(='identity'\) does not go with `proj_size`"):
+        build_recurrence("lstm", 3, 4, cell_options={"proj_size": 2}, output_activation="identity")
+
+
 @pytest.mark.parametrize("cell", [cell for pair in PAIRS for cell in pair])
 @pytest.mark.parametrize("initial_state", [0.5, "random"])
 def test_every_direction_starts_from_a_state_of_its_own(cell, initial_state):

@@ -309,8 +309,9 @@ def test_backward_twice_through_the_same_graph(backend):
 def test_auto_falls_back_to_eager_and_says_so_once():
     cell = Unscriptable(5, 5)
     inputs, state = torch.randn(6, 4, 5), [torch.randn(4, 5)]
-    with pytest.warns(UserWarning, match="Unscriptable runs eagerly, since TorchScript can't compile"):
+    with pytest.warns(UserWarning, match="Unscriptable runs eagerly, since TorchScript can't compile") as said:
         outputs, _ = unroll(cell, inputs, state)
+    assert said[0].filename == __file__
     unroll(Unscriptable(5, 5), inputs, state)  # a second warning would be an error
     torch.testing.assert_close(outputs, unroll(cell, inputs, state, backend="eager")[0])
     with pytest.raises(RuntimeError, match="TorchScript can't compile Unscriptable"):

@@ -104,6 +104,25 @@ def test_parameters_that_a_subclass_adds_start_uniform_as_torchs():
     assert weight.mean() == pytest.approx(1 / 16, rel=0.1)
 
 
+@pytest.mark.parametrize("cell_class", [RNNCell, LSTMCell, GRUCell])
+def test_modules_that_a_subclass_adds_start_anew_by_themselves(cell_class):
+    class Normed(cell_class):
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size, layer_norm=True)
+            self.norm_inputs = torch.nn.LayerNorm(input_size)
+            self.read = torch.nn.Linear(100, 3)
+
+    cell = Normed(3, 5)
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.fill_(9)
+    cell.reset_parameters()
+    assert torch.equal(cell.norm_inputs.bias, torch.zeros(3))
+    assert torch.equal(cell.norm_hh.weight, torch.ones_like(cell.norm_hh.weight))
+    assert cell.read.weight.abs().max() <= 0.1, "as nn.Linear starts"
+    assert not any((parameter == 9).any() for parameter in cell.parameters())
+
+
 def test_forget_bias_starts_at_one():
     cell = LSTMCell(3, 2)
     assert (cell.bias_ih + cell.bias_hh).tolist() == [0, 0, 1, 1, 0, 0, 0, 0]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence
 
-from seqsum import GRU, LSTM, RNN, RNNCell
+from seqsum import GRU, LSTM, RNN, LSTMCell, Recurrent, RNNCell
 from seqsum.recurrent.layers import TorchLike
 from tests.recurrent.oracles import BACKENDS, KINDS, B, F, H, T, pair
 
@@ -244,8 +244,10 @@ def test_options_are_documented():
 
 
 def test_dropout_without_a_second_layer_is_remarked_on_as_in_torch():
-    with pytest.warns(UserWarning, match=r"`dropout` \(=0.5\) works between layers, and `num_layers` is 1"):
-        LSTM(F, H, dropout=0.5)
+    for make in (LSTM, lambda *sizes, dropout: Recurrent(LSTMCell(*sizes), dropout=dropout)):
+        with pytest.warns(UserWarning, match=r"`dropout` \(=0.5\) works between layers, and `num_layers` is 1") as said:
+            make(F, H, dropout=0.5)
+        assert said[0].filename == __file__
 
 
 def call(layer=None, shape=(T, B, F), hx=None, dtype=torch.float32, **options):

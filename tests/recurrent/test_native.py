@@ -302,6 +302,15 @@ def test_a_home_that_can_not_be_written_to_is_no_obstacle(tmp_path, home):
     assert not list(tmp_path.iterdir())  # nothing is left
 
 
+def test_a_user_without_a_home_is_no_obstacle(monkeypatch):
+    def fail():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", fail)
+    (cache_folder() / "library").write_text("")
+
+
 def test_a_cache_that_is_there_and_can_not_be_written_to_is_no_obstacle(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "seqsum"

@@ -87,6 +87,12 @@ OF_THE_CELL_STATE = [
         {"cell": lambda v: v.f * v.old_cell + (1 - v.f) * v.g},
     ),
     Mistake(
+        "coupled_gates_forget",
+        "your forget gate is 1 − i, although it has weights of its own, which do nothing",
+        CELL,
+        {"cell": lambda v: (1 - v.i) * v.old_cell + v.i * v.g},
+    ),
+    Mistake(
         "forgets_hidden",
         "your forget gate scales the hidden state, where the cell state belongs",
         CELL,

@@ -41,7 +41,7 @@ def decode(content: bytes) -> str:
             raise NotTextError("is no text: it has zero bytes") from error
         before = content[: error.start]
         end = b"\n" if b"\n" in content else b"\r"
-        line, place = before.count(end) + 1, error.start - (before.rfind(end) + 1)
+        line, place = before.count(end) + 1, error.start - before.rfind(end)
         where = f"at place {place}" + (f" of line {line}" if line > 1 else "")
         raise NotTextError(f"is not UTF-8 text: byte {content[error.start]:#04x} {where}; save it as UTF-8") from error
     if "\0" in text:

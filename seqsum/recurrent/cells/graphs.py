@@ -38,8 +38,8 @@ class Opaque(nn.Module):
         if _compiling_loop.get():
             return self
         raise RuntimeError(
-            f"torch.jit.script can't compile {type(self).__name__}, whose loop over time runs in Python: use "
-            "torch.export or torch.jit.trace, or load the weights into its namesake in torch.nn"
+            f"torch.jit.script can't compile {type(self).__name__}, which checks its input in Python: use torch.export "
+            "or torch.jit.trace, or load the weights into its namesake in torch.nn, if there is one"
         )
 
 

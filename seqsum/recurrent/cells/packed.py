@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from seqsum.recurrent.cells.base import RecurrentCell, check_probability, check_switch, list_options
+from seqsum.recurrent.warn import warn_caller
 
 DEFAULTS: dict[str, Any] = {  # the options that `repr` shows, and their defaults
     **{"proj_size": 0, "bias": True, "nonlinearity": "tanh", "output_activation": "tanh"},
@@ -82,12 +82,17 @@ class PackedCell(RecurrentCell):
         )
 
     def reset_parameters(self) -> None:
-        """Initialize all parameters, see the class docstring.
+        """Initialize all parameters, see the class docstring; modules inside, such as a subclass's, by themselves.
 
         The parameters behind a pruned or parametrized weight get torch.nn's initial values.
         """
+        named: dict[str, Any] = dict(self.named_children())
+        resettable = {name: part for name, part in named.items() if hasattr(part, "reset_parameters")}
+        for part in resettable.values():
+            part.reset_parameters()
         for name, parameter in self.named_parameters():
-            self.start(name, parameter.detach())
+            if name.partition(".")[0] not in resettable:
+                self.start(name, parameter.detach())
 
     def start(self, name: str, parameter: Tensor) -> None:
         """Fill the parameter called `name` with its initial values."""
@@ -99,8 +104,6 @@ class PackedCell(RecurrentCell):
                 # draw in float32 at least: 16-bit types have no QR decomposition
                 drawn = torch.empty_like(gate, dtype=torch.promote_types(gate.real.dtype, torch.float32))
                 gate.copy_(nn.init.orthogonal_(drawn))
-        elif name.startswith("norm"):
-            nn.init.ones_(parameter)
         elif name in ("bias_ih", "bias_hh"):
             nn.init.zeros_(parameter)
         else:
@@ -111,10 +114,9 @@ class PackedCell(RecurrentCell):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "qconfig":  # torch.ao.quantization sets it on every module that it visits
-            warnings.warn(
+            warn_caller(
                 f"quantization leaves {type(self).__name__} as it is: torch.ao.quantization only knows the cells and "
-                "layers of torch.nn; they load the `torch_state_dict()` of a layer",
-                stacklevel=2,
+                "layers of torch.nn; they load the `torch_state_dict()` of a layer"
             )
         super().__setattr__(name, value)
 

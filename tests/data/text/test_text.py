@@ -52,9 +52,9 @@ def test_texts_with_and_without_a_byte_order_mark_are_read(encoding):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("café".encode("latin-1"), r"not UTF-8 text: byte 0xe9 at place 3; save it as UTF-8"),
-        ("one\ntwo\nun café".encode("latin-1"), r"not UTF-8 text: byte 0xe9 at place 6 of line 3;"),
-        ("one\rtwo\run café".encode("latin-1"), r"not UTF-8 text: byte 0xe9 at place 6 of line 3;"),
+        ("café".encode("latin-1"), r"not UTF-8 text: byte 0xe9 at place 4; save it as UTF-8"),
+        ("one\ntwo\nun café".encode("latin-1"), r"not UTF-8 text: byte 0xe9 at place 7 of line 3;"),
+        ("one\rtwo\run café".encode("latin-1"), r"not UTF-8 text: byte 0xe9 at place 7 of line 3;"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "no text: it has zero bytes"),
         (b"abc\0def", "no text: it has zero bytes"),
     ],
