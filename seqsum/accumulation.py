@@ -27,7 +27,7 @@ class Accumulation:
         self.waiting: Tensor | None = None  # terms of the batch at hand, until its backward pass
 
     def count(self, terms: Tensor) -> None:
-        """Take note of the terms in a mean that the next backward pass is of.
+        """Note how many terms are in the mean that the next backward pass differentiates.
 
         Args:
             terms: Scalar, their number, of all processes.

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict, cast
 
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
@@ -36,6 +36,7 @@ from seqsum.optimization import (
     Schedule,
     adamw,
     check_length,
+    make_optimizer,
     make_schedule,
     step_plateau_schedules,
 )
@@ -85,7 +86,8 @@ class SequenceModule(GraphedModule):
     Raises:
         TypeError: `network` is not a module, another part is of the wrong kind, or an argument is unknown.
         ValueError: A value is out of its range; an option of the default network or optimizer is given together with
-            your own; the network's `output_size` is not the objective's; or the objective's `monitor` has no `val/`.
+            your own; the network's `output_size` is not the objective's; or the objective's `monitor` is a metric
+            without `val/`.
     """
 
     def __init__(
@@ -280,12 +282,18 @@ class SequenceModule(GraphedModule):
             rates = self.learning_rate, self.weight_decay
             optimizer = adamw(self, *rates, self._fused(self.device), encoder, self.encoder_learning_rate)
         else:
-            optimizer = self.optimizer(self.parameters())
+            optimizer = make_optimizer(self.optimizer, self.parameters())
         if not self._scales_gradients() and getattr(optimizer, "_step_supports_amp_scaling", False):
             # no gradient is scaled, but with bf16-mixed Lightning won't clip those that the optimizer might unscale
             optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # only fused ones have it
         schedule = make_schedule(self.schedule, optimizer, self)
         return {"optimizer": optimizer} | ({"lr_scheduler": schedule} if schedule else {})  # type: ignore[return-value]
+
+    def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: Any | None) -> None:
+        try:
+            super().lr_scheduler_step(scheduler, metric)
+        except ArithmeticError as error:  # a division by an argument
+            raise InputError(f"`--model.schedule` can't go on: {type(error).__name__}: {error}") from error
 
     def _fused(self, device: torch.device) -> bool | None:
         """Whether to fuse AdamW: two launches instead of dozens, which take the host longer than the whole step."""

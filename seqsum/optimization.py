@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -18,7 +18,7 @@ BY_STEP = (torch.optim.lr_scheduler.OneCycleLR, torch.optim.lr_scheduler.CyclicL
 NamedSchedule = Literal["one_cycle", "constant"]
 Schedule = NamedSchedule | LRSchedulerCallable
 
-__all__ = ["LRSchedulerCallable", "OptimizerCallable", "Schedule", "adamw", "make_schedule"]
+__all__ = ["LRSchedulerCallable", "OptimizerCallable", "Schedule", "adamw", "make_optimizer", "make_schedule"]
 
 
 def adamw(
@@ -74,16 +74,17 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
 
     Args:
         schedule: `one_cycle` (Smith & Topin, 2018) rises to the optimizer's learning rate and falls again, changing at
-            every step of the training. A user's own schedule changes once per epoch; torch's OneCycleLR and CyclicLR,
-            and one with `interval = "step"`, at every step. It may also return a dict, as Lightning takes it.
+            every step of the training, and with it the momentum, if there is one. A user's own schedule changes once
+            per epoch; torch's OneCycleLR and CyclicLR, and one with `interval = "step"`, at every step. It may also
+            return a dict, as Lightning takes it.
         optimizer: The optimizer whose learning rate it changes.
         module: The `SequenceModule`. Its Trainer knows the length of the training. ReduceLROnPlateau watches
             `val/loss`, or with `mode="max"` the metric that its objective monitors.
 
     Raises:
         InputError: `one_cycle` needs the length of the training, which is unknown; a plateau is waited for in a
-            validation that there is not, or with `mode="max"` in a metric that is to fall; or a dict has no
-            `scheduler`.
+            validation that there is not, or with `mode="max"` in a metric that is to fall; a dict has no `scheduler`;
+            or a schedule refuses its arguments.
     """
     if schedule == "constant":
         return None
@@ -95,9 +96,12 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
                 "`--trainer.max_steps`, or `--trainer.max_epochs` where the loader has a length, or use 'constant'"
             )
         peaks = [group["lr"] for group in optimizer.param_groups]
-        one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=int(steps))
+        has_momentum = not optimizer.defaults.keys().isdisjoint({"momentum", "betas"})
+        one_cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, peaks, total_steps=int(steps), cycle_momentum=has_momentum
+        )
         return {"scheduler": one_cycle, "interval": "step"}
-    made = schedule(optimizer)
+    made = _made("schedule", schedule, optimizer)
     planned: dict[str, Any] = dict(made) if isinstance(made, dict) else {"scheduler": made}
     if "scheduler" not in planned:
         raise InputError(f"`schedule` returned a dict of {', '.join(planned) or 'nothing'}, which needs `scheduler`")
@@ -116,6 +120,22 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
         if planned["monitor"].startswith("val/") and module._trainer is not None:
             _follow_validations(planned, module._trainer)
     return planned
+
+
+def make_optimizer(optimizer: Callable[..., Optimizer], parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """Make a user's optimizer.
+
+    Raises:
+        InputError: It refuses its arguments.
+    """
+    return _made("optimizer", optimizer, parameters)
+
+
+def _made(name: str, function: Callable[..., Any], argument: Any) -> Any:
+    try:
+        return function(argument)
+    except (ArithmeticError, TypeError, ValueError) as error:  # as torch refuses arguments, and divides by them
+        raise InputError(f"`--model.{name}` can't be made: {type(error).__name__}: {error}") from error
 
 
 def _steps_to_come(trainer: Trainer) -> float:

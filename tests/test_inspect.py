@@ -207,6 +207,13 @@ def test_states_of_the_last_layer_are_those_that_the_head_reads(cell, num_layers
     torch.testing.assert_close(last_states(trace_layers(network, features), outputs), outputs)
 
 
+@pytest.mark.parametrize("model", [{}, {"output_activation": "tanh"}, {"cell": "rnn"}])
+def test_only_what_is_not_read_is_said_not_to_be(here, mnist_root, model):
+    module, data, _ = load(save_checkpoint(here / "tiny.ckpt", mnist_root, model=model))
+    (text,) = [section.text for section in report(module, data, Look(longest=1)).page if section.name == "gates_l0"]
+    assert ("The head and the next layer read something else" in text) == (not model)
+
+
 def test_titles_say_layer_and_direction():
     titles = [describe_gates(["forget_gate"], suffix)[0] for suffix in ("l0", "l0_reverse", "l11")]
     assert titles == ["Inside layer 1", "Inside layer 1, backwards", "Inside layer 12"]

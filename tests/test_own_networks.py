@@ -155,6 +155,35 @@ def test_schedules_made_for_steps_change_with_each():
     assert "interval" not in planned(lambda optimizer: StepLR(optimizer, 2))
 
 
+@pytest.mark.parametrize("kind", [torch.optim.Adagrad, torch.optim.Adadelta, torch.optim.SGD, torch.optim.AdamW])
+def test_one_cycle_changes_the_momentum_of_those_that_have_one(kind):
+    module = SequenceModule(network=torch.nn.Linear(1, 1))
+    module.trainer = Trainer(max_steps=10, logger=False, enable_checkpointing=False, accelerator="cpu")
+    optimizer = kind(module.parameters(), lr=0.1)
+    schedule = make_schedule("one_cycle", optimizer, module)["scheduler"]
+    assert schedule.cycle_momentum == (kind in (torch.optim.SGD, torch.optim.AdamW))
+    assert optimizer.param_groups[0]["lr"] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--model.optimizer.lr=-1", "`--model.optimizer` can't be made: ValueError: Invalid learning rate: -1.0"),
+        ("--model.schedule=OneCycleLR", "`--model.schedule` can't be made: ValueError: You must define either"),
+        ("--model.schedule=StepLR", "`--model.schedule` can't go on: ZeroDivisionError"),
+    ],
+)
+def test_what_an_optimizer_or_a_schedule_refuses_is_said_in_a_line(here, mnist_root, capfd, flag, said):
+    more = {
+        "--model.schedule=OneCycleLR": ["--model.schedule.max_lr=1"],
+        "--model.schedule=StepLR": ["--model.schedule.step_size=0"],
+    }
+    data = ["fit", f"--data.root={mnist_root}", "--data.dataset=mnist", "--trainer.max_epochs=2"]
+    with pytest.raises(SystemExit):
+        main([*data, *DEFAULT, "--model.optimizer=SGD", "--model.optimizer.lr=0.1", flag, *more.get(flag, [])])
+    assert f"error: {said}" in capfd.readouterr().err
+
+
 class EveryStep(StepLR):
     interval = "step"
 

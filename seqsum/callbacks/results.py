@@ -33,7 +33,7 @@ class TestReport(Callback):
 
     Args:
         experiment: Name of the run.
-        seed: The run's seed.
+        seed: The run's seed; None if it has none, and another run with the same settings differs.
         verbose: Whether to print the table.
     """
 

@@ -2,7 +2,7 @@
 
 Each check is a function, named for what it shows, in `weights.py`, `shapes.py`, `contract.py`, `effects.py`,
 `recurrence.py`, `gradients.py`, `equations/verdict.py` and, if asked for, `learning.py` and `speed.py`. Depends on
-`seqsum.recurrent`, `seqsum.chance` and `seqsum.files`; only the page draws.
+`seqsum.recurrent`, `seqsum.chance` and `seqsum.files`; its page draws, by `seqsum.figures`.
 """
 
 from seqsum.check.report import Report

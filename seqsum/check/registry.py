@@ -10,7 +10,7 @@ from seqsum.check.places import place_of
 from seqsum.check.result import USER_ERRORS, Fault, Result
 from seqsum.check.subject import Subject
 
-Function = Callable[[Subject], str | None] | Callable[[Subject], None]
+Function = Callable[[Subject], str | None]
 
 
 class Check(NamedTuple):

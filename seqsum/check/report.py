@@ -69,7 +69,8 @@ class Report(Sequence[Result]):
         """The result in one line."""
         counts = {status: sum(r.status == status for r in self.results) for status in ("failed", "noted", "skipped")}
         if self.passed:
-            return "is right" + (f", with {counts['noted']} remarks" if counts["noted"] > 1 else "")
+            noted = counts["noted"]
+            return "is right" + (f", with {noted} remark{'s' if noted > 1 else ''}" if noted else "")
         first = self.failures[0]
         skipped = f", {counts['skipped']} not made" if counts["skipped"] else ""
         return f"{counts['failed']} of {len(self.results)} checks failed{skipped}. Mend first: {first.title}"

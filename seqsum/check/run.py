@@ -61,7 +61,7 @@ def check_cell(
             with any number of rows. The checks take rows of them as they need.
 
     Returns:
-        One result a check, those to mend first first; `report.passed` says whether none failed.
+        One result a check, in the order in which to mend them; `report.passed` says whether none failed.
 
     Raises:
         ValueError: An unknown `like`.

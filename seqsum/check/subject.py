@@ -18,7 +18,7 @@ from seqsum.check.watch import Call, watch
 from seqsum.recurrent import RecurrentCell
 
 INPUT_SIZE, HIDDEN_SIZE, BATCH, STEPS = 7, 5, 3, 4  # no two blocks of weights have the same shape with these
-LARGE = 32  # units from which on a cell is made again, smaller
+LARGE = 32  # a cell with more units is made again, smaller
 
 
 class Subject:

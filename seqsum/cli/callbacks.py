@@ -20,13 +20,14 @@ def of_every_run(name: str, settings: Namespace, configuration: str) -> list[Cal
         settings: All settings of the subcommand.
         configuration: The same as YAML.
     """
-    seed = seed_of(settings.seed_everything)
+    given = settings.seed_everything
+    seed = seed_of(given)
     return [
         ExactResume(settings.experiment),
         Seeds(seed),
         RunLines(),
         SharedCores(),
-        TestReport(name, seed, settings.get("verbose", True)),
+        TestReport(name, None if given is None or given is False else seed, settings.get("verbose", True)),
         FiniteLoss(),
         Scalars(),
         RunRecord(configuration, by_flag(settings)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shlex
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -77,7 +78,7 @@ def trained(root: Path, name: str, arguments: list[str]) -> Run:
     folder = root / name
     claim(folder, arguments)
     if (run := finished(folder)) is None:
-        print_line(f"Training {name}: python train.py {' '.join(arguments)}")
+        print_line(f"Training {name}: python train.py {shlex.join(arguments)}")
         here = [f"--experiment={name}", f"--trainer.default_root_dir={root}", "--trainer.enable_progress_bar=false"]
         train([*arguments, *here, *going_on(folder)])
         run = finished(folder)
@@ -87,7 +88,7 @@ def trained(root: Path, name: str, arguments: list[str]) -> Run:
 
 
 def tested(root: Path, run: Run, *arguments: str) -> Run:
-    """Run `python train.py test` with the best checkpoint of a training, unless it has finished already.
+    """Run `python train.py test` with the best checkpoint of a training, unless that was done already.
 
     Args:
         root: Folder of the experiment.
@@ -95,18 +96,25 @@ def tested(root: Path, run: Run, *arguments: str) -> Run:
         arguments: Arguments of `train.py`; the value of each is appended to the run's name.
 
     Raises:
-        InputError: The test has left no results.
+        InputError: The folder contains a test with other arguments, or these leave no results.
     """
     name = "_".join([experiment_of(run.folder.parent), *(argument.rpartition("=")[2] for argument in arguments)])
     folder = root / f"{name}-test"  # as the command line names it
+    claim(folder, list(arguments))
     found = finished(folder)
-    if found is None:
+    if found is None or not _is_test_of(found, run.checkpoint):
         here = [f"--experiment={name}", f"--trainer.default_root_dir={root}", "--trainer.enable_progress_bar=false"]
         train(["test", f"--ckpt_path={run.checkpoint}", *arguments, *here])
         found = finished(folder)
     if found is None:
         raise InputError(f"the test in {folder} wrote no results.json, which the experiment needs")
     return found
+
+
+def _is_test_of(run: Run, checkpoint: Path) -> bool:
+    """Whether a test was of this checkpoint as it is now."""
+    after = (run.folder / "results.json").stat().st_mtime >= checkpoint.stat().st_mtime
+    return after and Path(run.results["checkpoint"]).resolve() == checkpoint.resolve()
 
 
 def claim(folder: Path, arguments: list[str]) -> None:

@@ -68,7 +68,7 @@ class PackedGradients:
 
 
 def of_any_process(obstacle: str | None, wrapped: DistributedDataParallel) -> str | None:
-    """Return the first process's obstacle that has one, to all; each must call this, and waits for the others."""
+    """Return the obstacle of the first process that has one, in every process; each waits for the others."""
     found: list[str | None] = [None] * wrapped.process_group.size()
     distributed.all_gather_object(found, obstacle, wrapped.process_group)
     return next((one for one in found if one is not None), None)

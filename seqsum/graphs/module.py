@@ -82,7 +82,7 @@ class GraphedModule(LightningModule):
         return None
 
     def on_fit_start(self) -> None:
-        self.on_fit_end()  # which an error in a training before this one has left out
+        self.on_fit_end()  # an error may have ended the training before this one without it
         self.accumulation = Accumulation()
         insisted = self.cuda_graph is True
         unfit_device = Captures.obstacle(self.trainer.strategy.root_device)

@@ -210,6 +210,10 @@ def _import_cell(path: str) -> type:
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         known = [*LAYERS, *TORCH_LAYERS]
         raise ValueError(f"`cell` (={path!r}) must be one of {known}, or the path of a class such as my_cells.MyCell")
+    if issubclass(found, nn.RNNBase | nn.RNNCellBase | Recurrent):  # whole layers, and cells of another contract
+        kind = next((name for name in ("lstm", "gru", "rnn") if name in class_name.lower()), "NAME")
+        ready = f"{kind!r}" if issubclass(found, Recurrent) else f"'torch_{kind}', or {kind!r} for the hand-written one"
+        raise ValueError(f"`cell` (={path!r}) is no RecurrentCell: give {ready}")
     return found
 
 

@@ -225,9 +225,8 @@ PARTS_OF_SUMS = {
     "forget_gate": "It is 1 for a unit that only counts.",
     "cell_update": "With alternating signs many rows change colour with the sign above.",
     "cell_state": "Look for rows that rise and fall with the sum.",
-    "hidden": "The head and the next layer by default read something else: the cell state times the output gate, "
-    "without tanh.",
 }
+NOT_HIDDEN = "The head and the next layer read something else: the cell state times the output gate, without tanh."
 
 WORDS = (
     "The network was asked after every word. The colour of a word is the change that it made to the log-odds, "
@@ -290,20 +289,22 @@ def skipped(own: OwnInput) -> list[Section]:
     return [Section("Skipped", SKIPPED, table=Table(("file", "why"), rows))] if rows else []
 
 
-def describe_gates(parts: Sequence[str], suffix: str, of_sums: bool = False) -> tuple[str, str]:
+def describe_gates(
+    parts: Sequence[str], suffix: str, of_sums: bool = False, shows_cell_state: bool = False
+) -> tuple[str, str]:
     """Return title and text for a figure of gates and states.
 
     Args:
         parts: Names of the gates and states shown.
         suffix: Suffix of the layer and direction, such as `l0` or `l1_reverse`.
         of_sums: Whether the sequence is one of digits to add up, with units sorted by how they rise with the sum.
+        shows_cell_state: Whether the layer's output is not its hidden state, see `LSTMCell`.
     """
+    more = (PARTS_OF_SUMS if of_sums else {}) | ({"hidden": NOT_HIDDEN} if shows_cell_state else {})
     title, text = GATES
     text = f"{text} {BACKWARDS}" if suffix.endswith("_reverse") else text
     text = f"{text} {ORDER}" if of_sums else text
-    lines = [
-        f"{PARTS[part]} {PARTS_OF_SUMS.get(part, '') if of_sums else ''}".strip() for part in parts if part in PARTS
-    ]
+    lines = [f"{PARTS[part]} {more.get(part, '')}".strip() for part in parts if part in PARTS]
     return title.format(layer=_layer_of(suffix)), "\n".join([text, *lines])
 
 

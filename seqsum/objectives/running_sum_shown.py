@@ -96,7 +96,7 @@ def report_sums(evaluation: Evaluation, look: Look) -> list[Section]:
         captions.section("errors", plot_errors(sums, targets)),
         captions.section("predicted_against_true", plot_predictions(sums, targets)),
         captions.section("confusion", plot_confusion(sums, targets, operation)),
-        *_gates(layers, digits[rows[0]], targets[few], operation),
+        *_gates(network, layers, digits[rows[0]], targets[few], operation),
         captions.section("number_line", plot_number_line(last_states(layers, outputs[few]), targets[few], operation)),
     ]
 
@@ -122,7 +122,8 @@ def show_sums(prediction: Prediction) -> Shown | None:
     for place, batch in enumerate(prediction.batches[:TRACED], start=1):
         name = f"_{place}" if len(prediction.batches) > 1 else ""
         layers = trace_batch(prediction.network, batch)
-        page += _gates(layers, images[place - 1], prediction.answers[place - 1], data.operation, name)
+        drawn = layers, images[place - 1], prediction.answers[place - 1]
+        page += _gates(prediction.network, *drawn, data.operation, name)
         if not layers:
             break  # one section says that there are no gates
     return Shown(tables=tables, figures={"predictions": figure}, page=page)
@@ -213,15 +214,21 @@ def _ambiguous(network: SequenceNetwork, digits: Tensor, features: Tensor) -> li
 
 
 def _gates(
-    layers: Mapping[str, dict[str, Tensor]], digits: Tensor, sums: Tensor, operation: Operation, name: str = ""
+    network: nn.Module,
+    layers: Mapping[str, dict[str, Tensor]],
+    digits: Tensor,
+    sums: Tensor,
+    operation: Operation,
+    name: str = "",
 ) -> list[Section]:
     """Draw a figure of each layer for the first sequence; the other sequences only help to sort the units."""
+    shows_cell_state = any(getattr(part, "output_activation", "") == "identity" for part in network.modules())
     sections = []
     for suffix, parts in layers.items():
         order = order_units(list(parts.values())[-1], sums)  # the last part carries the count
         seen = {part: values[0, :GATE_STEPS] for part, values in parts.items()}
         figure = plot_gates(seen, digits[:GATE_STEPS], operation, order)
-        title, text = captions.describe_gates(list(parts), suffix, of_sums=True)
+        title, text = captions.describe_gates(list(parts), suffix, True, shows_cell_state)
         part = f", sequence {name[1:]}" if name else ""
         text = "" if name not in ("", "_1") else text  # once is enough
         if digits.shape[0] > GATE_STEPS:

@@ -42,7 +42,14 @@ from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.kernels.written_for import FINGERPRINTS, METHODS, edited
 from seqsum.recurrent.modes import has_function_mode, is_recomputed, is_transformed, saves_through_hooks, would_hide
 from seqsum.recurrent.rule import fastest_backends
-from seqsum.recurrent.scripting import LeftOutError, ReplacedOnInstanceError, compiled_step, run_scripted, scripted
+from seqsum.recurrent.scripting import (
+    LeftOutError,
+    ReplacedOnInstanceError,
+    SwitchedOffError,
+    compiled_step,
+    run_scripted,
+    scripted,
+)
 from seqsum.recurrent.unroll import Runner, Unroll, run_without_masked
 from seqsum.recurrent.warn import warn_caller
 
@@ -147,7 +154,8 @@ def resolve_backend(
     """Return the backend that `auto` chooses for a cell; any other `backend` is returned as it is.
 
     Args:
-        cell: The cell. `auto` depends on the device and type of its weights.
+        cell: The cell. `auto` depends on the device and type of its weights, on whether it was edited, and on what is
+            active around the call: gradients, hooks and modes.
         backend: See the top of this module.
         batch, steps: Size of the input, `B` and `T`. `auto` depends on both on a GPU, and on the steps on a CPU.
 
@@ -198,7 +206,7 @@ def _find_script(cell: RecurrentCell) -> Runner | None:
         return None
     try:
         compiled = scripted(Unroll(cell))
-    except (LeftOutError, ReplacedOnInstanceError):  # says nothing about others of its class
+    except (LeftOutError, ReplacedOnInstanceError, SwitchedOffError):  # says nothing about others of its class
         return None
     except RuntimeError as error:
         not_scriptable.add(kinds)

@@ -13,7 +13,7 @@ _sparing = ContextVar("_sparing", default=False)
 
 
 def are_spared(cell: nn.Module) -> bool:
-    """Whether a cell's buffers may be copies, of which a script would soon be out of date: it is made of tensors."""
+    """Whether a cell's buffers may be copies. A script would hold the copies, and so be out of date soon."""
     return _sparing.get() and any(True for _ in cell.buffers())
 
 

@@ -41,8 +41,8 @@ def kinds_of(cell: nn.Module) -> frozenset[type]:
 def called_by(kinds: frozenset[type]) -> list[Place]:
     """Find the places of all Python functions that TorchScript compiles for a cell, those of torch left out.
 
-    They are the methods of a step, with methods, properties and functions that these call, and numbers of modules and
-    of enclosing functions that they read.
+    They are the methods of a step, and the methods, properties and functions that these call. Numbers that they read
+    from modules and enclosing functions count too.
 
     Args:
         kinds: See `kinds_of`.

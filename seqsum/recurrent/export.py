@@ -8,7 +8,7 @@ Recorded step by step, a loop fits only the example's number of steps. torch.exp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -65,24 +65,29 @@ class JitTraced(Unroll):
         self, inputs: Tensor, state: list[Tensor], mask: Tensor | None = None, reverse: bool = False
     ) -> tuple[Tensor, list[Tensor]]:
         to_onnx = torch.onnx.is_in_onnx_export()
-        if mask is None and _has_operation(self.cell, state, to_onnx):
-            return _by_operation(self.cell, inputs, state, reverse)
-        limit = f"{type(self.cell).__name__} with its mask and options for exactly {inputs.shape[0]} steps"
+        beyond = _beyond_torch(self.cell, state, mask, to_onnx)
+        if beyond is None:
+            return _by_operation(cast("PackedCell", self.cell), inputs, state, reverse)
+        limit = f"{type(self.cell).__name__} with {beyond} for exactly {inputs.shape[0]} steps"
         if to_onnx:
-            raise RuntimeError(
-                f"ONNX export with `dynamo=False` could only record {limit}: use `dynamo=True`, and `lengths` instead "
-                "of packed sequences"
-            )
+            instead = "`dynamo=True`" if mask is None else "`dynamo=True`, and `lengths` instead of packed sequences"
+            raise RuntimeError(f"ONNX export with `dynamo=False` could only record {limit}: use {instead}")
         warn_caller(f"torch.jit.trace records {limit}", torch.jit.TracerWarning)
         return super().forward(inputs, state, mask, reverse)
 
 
-def _has_operation(cell: RecurrentCell, state: Sequence[Tensor], to_onnx: bool) -> TypeGuard[PackedCell]:
+def _beyond_torch(cell: RecurrentCell, state: Sequence[Tensor], mask: Tensor | None, to_onnx: bool) -> str | None:
+    """Say what of a call torch's own operation doesn't compute; None if it computes the same."""
     if not isinstance(cell, PackedCell) or type(cell) not in (RNNCell, LSTMCell, GRUCell) or edited(cell):
-        return False  # a subclass may compute something else
-    constants = len(state) > len(cell.state_size)  # a dropout mask
-    identity = getattr(cell, "output_activation", "tanh") == "identity"
-    return not (constants or identity or cell.layer_norm or (to_onnx and getattr(cell, "proj_size", 0)))
+        return "equations of its own"  # also a subclass may have some
+    found = {
+        "a mask": mask is not None,
+        "recurrent dropout": len(state) > len(cell.state_size),
+        "`output_activation` (='identity')": getattr(cell, "output_activation", "tanh") == "identity",
+        "`layer_norm`": cell.layer_norm,
+        "`proj_size`": to_onnx and getattr(cell, "proj_size", 0) > 0,
+    }
+    return next((name for name, has in found.items() if has), None)
 
 
 def _by_operation(cell: PackedCell, inputs: Tensor, state: list[Tensor], reverse: bool) -> tuple[Tensor, list[Tensor]]:

@@ -1,4 +1,4 @@
-"""Run what others have put around a cell, hooks or a wrapper, around another function than its `forward`."""
+"""Run the hooks and wrappers of a cell around a function that is not its `forward`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seqsum.recurrent.cells import RecurrentCell, has_hooks
 REPLACED = "_old_forward"  # accelerate's name for a `forward` around which it loads weights from elsewhere
 
 
-# where torch.compile and torch's checkpoint wrapper have a module, which computes the same without them
+# attributes by which torch.compile and torch's checkpoint wrapper hold a module; without them, it computes the same
 LEFT_OUT = ("_orig_mod", "_checkpoint_wrapped_module")
 
 

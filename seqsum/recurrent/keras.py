@@ -65,7 +65,7 @@ def _convert(weights: Sequence[Any], layer: str, order: list[int]) -> dict[str, 
         raise ValueError(f"`weights` must be the 2 or 3 arrays of a Keras {layer}, not {len(weights)}")
     kernel, recurrent, *bias = (torch.as_tensor(array) for array in weights)
     shapes = [tuple(array.shape) for array in (kernel, recurrent, *bias)]
-    hidden_size = recurrent.shape[0]
+    hidden_size = recurrent.shape[0] if recurrent.dim() else 0
     columns = len(order) * hidden_size
     bias_shapes = ((2, columns),) if layer == "GRU" else ((columns,),)
     if (

@@ -117,10 +117,11 @@ class TorchLike(Recurrent):
             ValueError: torch.nn has no such weights (learned initial state, layer norm) or would compute
                 other outputs (`output_activation="identity"`).
         """
+        cells = [self._cell(index) for index in range(len(self.cells))]  # which may have been changed since
         for name, beyond in (
             ("learn_initial_state", len(self.initial_state) > 0),
-            ("layer_norm", getattr(self._cell(0), "layer_norm", False)),
-            ("output_activation", getattr(self, "output_activation", "tanh") != "tanh"),
+            ("layer_norm", any(getattr(cell, "layer_norm", False) for cell in cells)),
+            ("output_activation", any(getattr(cell, "output_activation", "tanh") != "tanh" for cell in cells)),
         ):
             if beyond:
                 raise ValueError(f"`{name}` of this {type(self).__name__} has no counterpart in torch.nn")

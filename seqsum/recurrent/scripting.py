@@ -40,6 +40,13 @@ class LeftOutError(RuntimeError):
         super().__init__(f"`backend` (='script') would leave out {what} of {type(cell).__name__}: use 'auto'")
 
 
+class SwitchedOffError(RuntimeError):
+    """TorchScript is switched off."""
+
+    def __init__(self) -> None:
+        super().__init__("TorchScript is switched off (PYTORCH_JIT=0): use 'auto'")
+
+
 class Compiled:
     """Cache of a cell's compiled loops; copying or pickling it gives an empty one.
 
@@ -71,7 +78,7 @@ def compiled_of(cell: nn.Module) -> Compiled:
 
 
 class _Same:
-    """Equal to the same object alone, which it doesn't keep alive."""
+    """A reference that equals another if both are to the same object; it doesn't keep the object alive."""
 
     def __init__(self, value: Any) -> None:
         try:
@@ -207,6 +214,9 @@ def _check_source(places: Sequence[Place]) -> None:
             )
 
 
+NOT_CALLED = (nn.ParameterList, nn.ParameterDict)  # they have a `__call__` that refuses
+
+
 def _left_out(cell: nn.Module) -> str | None:
     """Say what of a cell a script would leave out; None if nothing.
 
@@ -220,7 +230,8 @@ def _left_out(cell: nn.Module) -> str | None:
     for name, part in cell.named_modules():
         if part is not cell and (part._backward_hooks or part._backward_pre_hooks):
             return f"the backward hooks of `{name}`"
-        if part is not cell and type(part).__call__ is not nn.Module.__call__:
+        calls = type(part).__call__
+        if part is not cell and calls is not nn.Module.__call__ and not isinstance(part, NOT_CALLED):
             return f"`__call__` of `{name}`"
         for own in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
             if isinstance(own, Tensor) and overrides_functions(own):
@@ -261,6 +272,8 @@ def _script(loop: Unroll) -> nn.Module:
     except BaseException:  # such as Ctrl-C, after which a notebook goes on
         _forget(loop)
         raise
+    if not isinstance(script, torch.jit.ScriptModule):  # but the loop itself
+        raise SwitchedOffError
     if (name := written_attribute(script.inlined_graph)) is not None:
         kind = type(loop.cell).__name__
         raise RuntimeError(f"TorchScript would change `{name}` of a copy of {kind}, and not of {kind} itself")

@@ -35,7 +35,7 @@ def time_first_mask(
         if input.dim() == 2:
             raise ValueError(f"`lengths` don't go with a single sequence, `input` of shape {tuple(input.shape)}")
         steps, batch = input.shape[:2][:: -1 if batch_first else 1]
-        return _lengths_to_mask(_as_tensor(lengths), steps, batch, batch_first).to(input.device)
+        return _lengths_to_mask(_as_tensor(lengths), steps, batch, batch_first, input.device).to(input.device)
     if mask is None:
         return None
     if not isinstance(mask, Tensor):
@@ -66,10 +66,12 @@ def _as_tensor(lengths: Any) -> Tensor:
         raise ValueError(f"`lengths` (={lengths!r}) must be whole numbers, one for each row") from error
 
 
-def _lengths_to_mask(lengths: Tensor, steps: int, batch: int, batch_first: bool) -> Tensor:
+def _lengths_to_mask(lengths: Tensor, steps: int, batch: int, batch_first: bool, device: torch.device) -> Tensor:
     """Convert lengths `(B,)` to a mask `(T, B)`, True before each row's end."""
     if lengths.is_nested or lengths.layout != torch.strided:
         raise ValueError(f"`lengths` of layout {lengths.layout} must be a plain tensor")
+    if lengths.is_meta and device.type != "meta":
+        raise ValueError(f"`lengths` on meta have no values, and the input is on {device}")
     if lengths.shape != (batch,):
         hint = _axes_hint(batch_first) if lengths.shape == (steps,) else ""
         raise ValueError(f"`lengths` of shape {tuple(lengths.shape)} must be one for each row, ({batch},){hint}")

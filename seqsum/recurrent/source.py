@@ -15,7 +15,7 @@ STARTED = time.time()
 
 
 def was_edited(function: FunctionType) -> bool:
-    """Whether a function's file now has other code than runs, or not in the lines where it would be looked for."""
+    """Whether a function's file now has other code than runs, or has it in other lines, where nobody looks for it."""
     code = function.__code__
     try:
         changed = Path(code.co_filename).stat().st_mtime

@@ -1,4 +1,4 @@
-"""Which attributes of a cell a script would change: it has attributes of its own, and shares tensors alone."""
+"""Which attributes a cell changes while it runs. A script would change its own copies: it shares tensors alone."""
 
 from __future__ import annotations
 

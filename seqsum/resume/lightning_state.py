@@ -1,8 +1,8 @@
 """Lightning's private state, which any new version of Lightning may change.
 
-`PRIVATE` and `LOOPS` list all private names that the package uses: functions here wrap some, `used_in` says where the
-others are. `missing` looks for all in the installed Lightning and says in words what is gone; its test is the first
-to fail after an update. The code is written for lightning 2.6.
+`PRIVATE` and `LOOPS` list the private names of Lightning that the package uses: functions here wrap some, `used_in`
+says where the others are. `missing` looks for all in the installed Lightning and says in words what is gone; its test
+is the first to fail after an update. The code is written for lightning 2.6.
 """
 
 from __future__ import annotations

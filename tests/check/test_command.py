@@ -311,7 +311,7 @@ def test_a_timeout_is_a_number_above_0(seconds, capsys):
     with pytest.raises(SystemExit) as exit_:
         main([str(Path(__file__).parent / "submissions"), f"--timeout={seconds}"])
     assert exit_.value.code == 2
-    assert "argument --timeout: " in capsys.readouterr().err
+    assert f"argument --timeout: {seconds} is no number of seconds above 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,12 @@ def test_a_report_is_a_sequence_that_machines_can_read():
         report.find("nothing")
 
 
+@pytest.mark.parametrize(("noted", "said"), [(0, ""), (1, ", with 1 remark"), (2, ", with 2 remarks")])
+def test_the_verdict_of_a_right_cell_counts_the_remarks(noted, said):
+    results = [Result("a", "a", "passed"), *[Result("b", "b", "noted")] * noted]
+    assert Report("MyLSTM", None, tuple(results), 1.0).verdict == f"is right{said}"
+
+
 def test_the_verdict_names_what_failed_first():
     results = [Result(title, title, "passed" if title == "a" else "failed") for title in ("a", "b", "c")]
     assert Report("MyLSTM", None, tuple(results), 1.0).verdict == "2 of 3 checks failed. Mend first: b"

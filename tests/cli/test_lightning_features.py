@@ -17,7 +17,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.plugins.precision import DoublePrecision
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from seqsum.callbacks import TestReport
 from seqsum.cli import main
+from seqsum.cli.callbacks import of_every_run
 from seqsum.cli.run import seed_of
 from seqsum.cli.trainer import Wanted, arguments_of
 from seqsum.resume.checkpoint_files import CheckpointFiles
@@ -286,6 +288,14 @@ def test_seed_everything_may_be_true(fit, monkeypatch, given, seed):
 def test_the_seed_that_lightning_would_take_is_that_of_the_data_too(monkeypatch):
     monkeypatch.setenv("PL_GLOBAL_SEED", "5")
     assert [seed_of(given) for given in (True, False, None, 3)] == [5, 0, 0, 3]
+
+
+@pytest.mark.parametrize(("given", "reported"), [(0, 0), (3, 3), (True, 5), (False, None), (None, None)])
+def test_a_run_without_a_seed_reports_none(monkeypatch, given, reported):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "5")
+    settings = Namespace(seed_everything=given, experiment="sum")
+    (report,) = [one for one in of_every_run("sum", settings, "") if isinstance(one, TestReport)]
+    assert report.seed == reported
 
 
 @pytest.mark.parametrize(

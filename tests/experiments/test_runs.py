@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
 import sys
+import time
 
 import pytest
 
@@ -20,14 +23,19 @@ def train(monkeypatch):
 
     def stand_in(arguments):
         options = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
-        folder = runs.Path(options["--trainer.default_root_dir"]) / options["--experiment"]
+        subcommand = "-test" if arguments[0] == "test" else ""
+        folder = runs.Path(options["--trainer.default_root_dir"]) / f"{options['--experiment']}{subcommand}"
         version = folder / f"version_{len(list(folder.glob('version_*')))}"
         (version / "checkpoints").mkdir(parents=True)
         (version / "checkpoints/last.ckpt").touch()
+        (version / "checkpoints/best.ckpt").touch()
         calls.append(arguments)
         if stand_in.interrupted:
             raise SystemExit(1)
-        (version / "results.json").write_text(json.dumps({"test": {"test/accuracy": 0.5}}))
+        results = {"test": {"test/accuracy": 0.5}}
+        if arguments[0] == "test":
+            results["checkpoint"] = options["--ckpt_path"]
+        (version / "results.json").write_text(json.dumps(results))
 
     stand_in.calls, stand_in.interrupted = calls, False
     monkeypatch.setattr(runs, "train", stand_in)
@@ -61,6 +69,26 @@ def test_a_run_goes_on_from_the_latest_of_many(train, tmp_path):
         (tmp_path / f"lstm/version_{version}/checkpoints/last.ckpt").touch()
     trained(tmp_path, "lstm", [])
     assert train.calls[0][-1].endswith("version_10/checkpoints/last.ckpt")
+
+
+def test_a_test_is_done_once_for_each_checkpoint(train, tmp_path):
+    run = trained(tmp_path, "lstm", [])
+    found = [runs.tested(tmp_path, run, "--model.initial_state=1000") for _ in range(2)]
+    assert found[0] == found[1]
+    assert len(train.calls) == 2
+    assert found[0].folder == tmp_path / "lstm_1000-test/version_0"
+    os.utime(run.checkpoint, (time.time() + 5,) * 2)  # as if it were trained again
+    assert runs.tested(tmp_path, run, "--model.initial_state=1000").folder == tmp_path / "lstm_1000-test/version_1"
+    os.utime(run.checkpoint, (0, 0))
+    other = Run(shutil.copytree(tmp_path / "lstm/version_0", tmp_path / "lstm/version_7"), {})
+    assert runs.tested(tmp_path, other, "--model.initial_state=1000").folder == tmp_path / "lstm_1000-test/version_2"
+    with pytest.raises(InputError, match="contains a run of lstm_1000-test with other settings"):
+        runs.tested(tmp_path, run, "--model.other=1000")
+
+
+def test_a_training_is_announced_as_a_shell_takes_it(train, tmp_path, capfd):
+    trained(tmp_path, "lstm", ["--data.sequence_length={0: 4, 0.3: 8}"])
+    assert "python train.py '--data.sequence_length={0: 4, 0.3: 8}'" in " ".join(capfd.readouterr().out.split())
 
 
 def test_results_of_other_settings_are_not_taken(train, tmp_path):

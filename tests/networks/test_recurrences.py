@@ -54,6 +54,19 @@ def test_an_lstm_gives_its_cell_state_without_a_bound_unless_told_otherwise():
     assert outputs[None].max() > 1 > outputs["tanh"].max()
 
 
+@pytest.mark.parametrize(
+    ("path", "instead"),
+    [
+        ("torch.nn.LSTM", "'torch_lstm', or 'lstm' for the hand-written one"),
+        ("torch.nn.GRUCell", "'torch_gru', or 'gru' for the hand-written one"),
+        ("seqsum.RNN", "'rnn'"),
+    ],
+)
+def test_instead_of_a_layer_its_name_is_given(path, instead):
+    with pytest.raises(ValueError, match=rf"`cell` \(='{path}'\) is no RecurrentCell: give {instead}$"):
+        build_recurrence(path, 3, 4)
+
+
 def test_an_lstm_with_a_projection_needs_no_other_option():
     layers = build_recurrence("lstm", 3, 4, cell_options={"proj_size": 2})
     assert layers(torch.ones(1, 5, 3))[0].shape == (1, 5, 2)

@@ -498,6 +498,15 @@ def test_a_wrong_source_is_named(constants, message):
         layer(torch.randn(4, 2, 2), constants=constants(values, mask))
 
 
+@pytest.mark.parametrize("attention", ["additive", "multiplicative"])
+def test_and_by_the_cell_itself(attention):
+    cell, values = AttentionCell(GRUCell(5, 4), attention, source_size=3), torch.randn(2, 6, 3)
+    with pytest.raises(ValueError, match=r"`values` of type torch.float64 must be of the type of the weights"):
+        cell.source(values.double())
+    with pytest.raises(ValueError, match=r"`mask` \(=list\) must be a tensor"):
+        cell.source(values, [[True] * 6] * 2)
+
+
 def test_the_low_level_loop_takes_a_prepared_source():
     case = Case("multiplicative", GRUCell, 9)
     state = case.cell.initial_state(case.B, case.inputs) + case.cell.source(*case.constants)

@@ -322,6 +322,7 @@ def test_built_in_layers_and_cells_take_none(layer_class):
         (lambda table, shift: None, r"`constants` \(0 given\) must be `table`, `shift` for Reader"),
         (lambda table, shift: table, r"`constants` \(1 given\) must be `table`, `shift` for Reader"),
         (lambda table, shift: [table, shift, shift], r"`constants` \(3 given\) must be `table`, `shift` for Reader"),
+        (lambda table, shift: 3, r"`constants` \(1 given\) must be `table`, `shift` for Reader"),
         (lambda table, shift: (table, 3), r"`shift` of `constants` \(=int\) must be a tensor or None"),
         (
             lambda table, shift: (table[1:], shift),

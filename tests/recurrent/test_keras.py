@@ -129,6 +129,7 @@ def test_tensors_are_contiguous_as_safetensors_wants_them_and_of_the_type_of_the
         (lstm_from_keras, [(3, 8), (2, 8), (2, 8)], r"\(2, 8\)\] don't fit a Keras LSTM.*\(4·H,\)"),
         (gru_from_keras, [(3, 6), (2, 6), (6,)], r"bias of shape \(6,\) come from a GRU with reset_after=False"),
         (gru_from_keras, [(3, 6), (2, 6), (2, 4)], r"don't fit a Keras GRU.*\(2, 3·H\)"),
+        (rnn_from_keras, [(3, 4), ()], r"\[\(3, 4\), \(\)\] don't fit a Keras SimpleRNN"),
         (rnn_from_keras, [(3, 4), (2, 2)], r"\[\(3, 4\), \(2, 2\)\] don't fit a Keras SimpleRNN"),
     ],
 )

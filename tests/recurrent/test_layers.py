@@ -110,6 +110,12 @@ def test_flatten_parameters_is_there():
 def test_what_torch_has_no_place_for_is_not_exported(options, culprit):
     with pytest.raises(ValueError, match=culprit):
         LSTM(F, H, **options).torch_state_dict()
+    for changed in range(2):  # of two layers
+        if "learn_initial_state" not in options:
+            layer = LSTM(F, H, 2)
+            layer.cells[changed] = LSTMCell(layer.cells[changed].input_size, H, **options)
+            with pytest.raises(ValueError, match=culprit):
+                layer.torch_state_dict()
 
 
 def test_identity_output_is_of_the_last_layer_alone():
@@ -302,6 +308,7 @@ def call(layer=None, shape=(T, B, F), hx=None, dtype=torch.float32, **options):
         (lambda: call(lengths=[1, 2, 3, 7]), r"`lengths` \(from 1 to 7\) must be between 0 and .* steps \(=6\)"),
         (lambda: call(lengths=[-1, 2, 3, 6]), r"`lengths` \(from -1 to 6\) must be"),
         (lambda: call(lengths=[1.0, 2, 3, 6]), "`lengths` of type torch.float32 must be whole numbers"),
+        (lambda: call(lengths=torch.ones(B, device="meta").long()), "`lengths` on meta have no values"),
         (lambda: call(lengths=[1] * 4, mask=torch.ones(T, B).bool()), "`mask` and `lengths` can't both be given"),
         (lambda: call(shape=(T, F), lengths=[1]), "`lengths` don't go with a single sequence"),
         (lambda: LSTM(F, H)(pack_sequence([torch.zeros(2, F)]), lengths=[2]), "don't go with a packed `input`"),

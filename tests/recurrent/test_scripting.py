@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
+import os
 import random
+import subprocess
+import sys
 import time
 import types
 import warnings
@@ -23,6 +26,25 @@ from seqsum.recurrent import backends
 from tests.recurrent import helpers as of_module
 
 F, H = 3, 4
+
+
+def test_without_torchscript_cells_run_as_python():
+    """In a process of its own: torch reads the variable when it is imported."""
+    program = """
+import torch
+from seqsum import LSTM
+layer, inputs = LSTM(3, 4, layer_norm=True), torch.randn(5, 2, 3)
+print(layer(inputs)[0].shape, layer.last_backend)
+layer.backend = "script"
+try:
+    layer(inputs)
+except RuntimeError as error:
+    print(error)
+"""
+    environment = {**os.environ, "PYTORCH_JIT": "0"}
+    command = [sys.executable, "-W", "error", "-c", program]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert found == ("torch.Size([5, 2, 4]) eager\nTorchScript is switched off (PYTORCH_JIT=0): use 'auto'\n")
 
 
 class Leaky(RecurrentCell):
@@ -442,3 +464,27 @@ def test_threads_share_a_layer(backend, hooked):
     layer.backend = "eager"
     for inputs, outputs in zip(given, found, strict=True):
         torch.testing.assert_close(outputs, layer(inputs)[0].detach())
+
+
+class Many(RecurrentCell):
+    """Has parameters in a list."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.read = nn.Linear(input_size, hidden_size)
+        self.scales = nn.ParameterList([torch.rand(hidden_size) for _ in range(2)])
+
+    def project(self, input: Tensor) -> Tensor:
+        return self.read(input)
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        hidden = torch.tanh(projected * self.scales[0] + state[0] * self.scales[1])
+        return hidden, [hidden]
+
+
+def test_a_list_of_parameters_keeps_no_cell_from_its_script():
+    layer, inputs = Recurrent(Many(F, H)), torch.randn(5, 2, F)
+    outputs, _ = layer(inputs)
+    assert layer.last_backend == "script"
+    layer.backend = "eager"
+    torch.testing.assert_close(outputs, layer(inputs)[0])

@@ -129,7 +129,7 @@ class RecurrentCell(Opaque):
         Modules and parameters among the arguments are copied with their values, which may be trained or frozen.
 
         Raises:
-            TypeError: The constructor has no `input_size`, and it is another, or an argument can't be copied.
+            TypeError: The input size changes and the constructor doesn't take one, or an argument can't be copied.
         """
         return self.remade(input_size=input_size, **changes)
 
@@ -174,6 +174,9 @@ class RecurrentCell(Opaque):
     @torch.jit.unused
     def forward(self, input: Tensor, hx: Any = None, *, constants: Constants | None = None) -> Any:
         """Run one step and return the new state, with the signature of torch.nn's cells.
+
+        In training, recurrent dropout draws another mask at each call. For one mask for all steps of a sequence, use a
+        layer, or `step` with the sequence's `constants` behind the state.
 
         Args:
             input: `(B, F)`, or `(F,)` without a batch axis.
@@ -267,5 +270,6 @@ def require_cell(cell: Any) -> None:
         raise TypeError(f"`cell` (=the class {cell.__name__}) must be a cell, such as LSTMCell(3, 5)")
     if not isinstance(cell, nn.Module) or missing:
         raise TypeError(
-            f"`cell` (={type(cell).__name__}) must be a module with the contract of RecurrentCell, and lacks {missing}"
+            f"`cell` (={type(cell).__name__}) must be a module with the contract of RecurrentCell, and lacks {missing}:"
+            " derive its class from seqsum.RecurrentCell"
         )

@@ -25,7 +25,8 @@ def list_constants(cell: Any, given: Constants | None, batch: Sequence[int]) -> 
         ValueError: There are more or fewer than the cell takes, one is no tensor, or the batch size differs.
     """
     names: tuple[str, ...] = getattr(cell, "constant_names", ())
-    tensors = [] if given is None else [given] if isinstance(given, Tensor) else list(given)
+    several = isinstance(given, Sequence)
+    tensors: list[Any] = [] if given is None else list(given) if several else [given]
     if len(tensors) != len(names):
         came, wanted = f"`constants` ({len(tensors)} given)", ", ".join(f"`{name}`" for name in names)
         kind = type(cell).__name__

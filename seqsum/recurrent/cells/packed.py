@@ -147,8 +147,8 @@ class PackedCell(RecurrentCell):
     ) -> list[Tensor]:
         """Draw the hidden state's dropout mask `(B, P)`, zeros and 1 / (1 - p); none in evaluation or for p = 0.
 
-        The constants that a subclass takes come behind it; then there always is a mask, since `recur` takes what
-        follows the states for one.
+        A subclass's own constants follow the mask. Since `recur` takes the first constant for the mask, it is then
+        returned in evaluation too, as ones.
         """
         others = super().constants(batch_size, like, generator, *given)
         if self.training and self.recurrent_dropout:
@@ -158,7 +158,7 @@ class PackedCell(RecurrentCell):
 
 
 def unchanged(values: Tensor) -> Tensor:
-    """Return what is given: what stands for a normalisation that there isn't; as a module, tools would count it."""
+    """Return the values, in place of a normalisation; a function, since tools would list a module."""
     return values
 
 

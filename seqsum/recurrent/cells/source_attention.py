@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from seqsum.recurrent.alike import check_like
 from seqsum.recurrent.cells.base import check_size
 
 Attention = Literal["additive", "multiplicative", "none"]
@@ -90,8 +91,11 @@ class SourceAttention(nn.Module):
             raise ValueError(f"`values` of shape {tuple(values.shape)} must be (B, S, {self.source_size})")
         if not values.is_floating_point():
             raise ValueError(f"`values` of type {values.dtype} must be of a floating-point type, that of the weights")
+        check_like("`values`", values, next(self.parameters(), values))
         if mask is None:
             mask = torch.ones_like(values[..., 0], dtype=torch.bool)
+        if not isinstance(mask, Tensor):
+            raise ValueError(f"`mask` (={type(mask).__name__}) must be a tensor")
         if mask.shape != values.shape[:2] or mask.dtype != torch.bool:
             raise ValueError(
                 f"`mask` of shape {tuple(mask.shape)} and type {mask.dtype} must be of {tuple(values.shape[:2])}, "

@@ -57,7 +57,7 @@ def native_obstacle(cell: RecurrentCell) -> str | None:
 
 
 def native_pays(cell: PackedCell, steps: int | None) -> bool:
-    """Whether the kernel runs that many steps, or many, as fast as torch's products do, whatever the size of the batch.
+    """Whether the kernel runs as fast as torch's products do, whatever the size of the batch.
 
     It packs all weights in each call, and with more than a few rows reads those of the input again in each step.
     """

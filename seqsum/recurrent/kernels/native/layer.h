@@ -1,7 +1,7 @@
 // Description of the task, one layer in one direction over a batch of sequences, and of the memory layout.
 //
-// See seqsum/__init__.py for the axis letters; G' is the number of kept blocks. `P` is H rounded up to full panels: the
-// kernel's own tensors have rows of that length, and numbers beyond H are zero or are multiplied by zero.
+// See seqsum/__init__.py for the axis letters; G' is the number of kept blocks. Here `P` is H rounded up to full panels:
+// the kernel's own tensors have rows of that length, and numbers beyond H are zero or are multiplied by zero.
 //
 // Slots hold the states of all steps: slot 0 the initial state, slot t + 1 the state after the step at time t.
 // `previous[t][b]` is the slot that a step starts from, or -1 if the step is masked. After masked steps it is an
