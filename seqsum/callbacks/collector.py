@@ -19,7 +19,7 @@ MOST = 50_000_000  # output values to keep
 class Collector:
     """Collect what an `Evaluation` needs: outputs and targets of all batches, gates and states of the first.
 
-    If the outputs would not fit into memory, as with large vocabularies, keep only the first batches.
+    If the outputs would not fit into memory, as with large vocabularies, leave out batches that are too many.
 
     Attributes:
         seen: Sequences of all batches, kept or not.

@@ -110,6 +110,8 @@ def _sentence(setting: str, value: str, tried: Iterable[str], subtypes: str) -> 
             problem = f"it is no {found[1]}"
         elif found := re.match(r"Type .* expects a function or a callable class: (.*?)(?:\. Got value|\Z)", part):
             problem = found[1]
+        elif found := re.match(r"Multiple subclasses with name \w+\. .*?: (.*)\.\Z", part):
+            return f"{given} is the name of several classes: give the path of one, {_any_of(found[1].split(', '))}"
         elif found := re.fullmatch(r"Expected a (<class .*>|typing\.Literal\[.*\])", part):
             wanted += [] if subtypes else _wanted(found[1])
         elif not part.startswith(IGNORED):

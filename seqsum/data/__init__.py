@@ -1,4 +1,4 @@
-"""Data: digits as tensors, sequences of them as index tables, batches for Lightning."""
+"""Data: a LightningDataModule for each kind of sequence, of digits, pixels, words, sentences, symbols and samples."""
 
 from seqsum.data.base import Batch, ScoredSteps, SequenceData, unlabelled
 from seqsum.data.copy_memory import CopyMemory

@@ -149,7 +149,7 @@ def refuse_tensor(batch: Any) -> None:
 def outside(numbers: Tensor, count: int) -> int | None:
     """Return one of some whole numbers that is not from 0 to `count` - 1, or None.
 
-    On a GPU it is None: reading the numbers would make the host wait in every step. So it is where they can't be read.
+    It is None on a GPU, where reading the numbers would make the host wait in every step, and where they can't be read.
     """
     if not numbers.is_cpu or not has_values(numbers) or numbers.numel() == 0:
         return None

@@ -15,7 +15,7 @@ from torchvision import datasets
 
 from seqsum.data.base import Split
 from seqsum.data.cifar import CIFAR, load_cifar
-from seqsum.data.downloads import MissingDataError, downloading, move_to_place
+from seqsum.data.downloads import DEFAULT_ROOT, MissingDataError, downloading, move_to_place, warn_of_unused
 from seqsum.data.rendered import render_digits
 from seqsum.errors import InputError
 from seqsum.paths import expand_home
@@ -37,6 +37,8 @@ def resolve_dataset(name: str, root: str | Path) -> str:
     `auto` becomes `mnist` if MNIST is below `root` or can be downloaded there, otherwise `rendered`, with a
     warning. Any other name is returned as it is.
     """
+    if name == "rendered" and str(root) != DEFAULT_ROOT and not _FAMILY["mnist"].missing(Path(expand_home(root))):
+        warn_of_unused(root, "mnist", "rendered")
     if name != "auto":
         return name
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -12,9 +13,20 @@ from pathlib import Path
 
 from seqsum.errors import InputError
 
+DEFAULT_ROOT = "data"
+
 
 class MissingDataError(InputError):
     """A dataset is not on disk and can't be downloaded."""
+
+
+def warn_of_unused(root: str | Path, real: str, stand_in: str) -> None:
+    """Say that real data that a user points to are not used, since a checkpoint or a flag names what stands in."""
+    warnings.warn(
+        f"`--data.root` (={root}) holds {real} and has no effect: `--data.dataset` is {stand_in}, as given or from the "
+        f"checkpoint. `--data.dataset={real}` reads the real data",
+        stacklevel=3,
+    )
 
 
 @contextmanager

@@ -166,7 +166,10 @@ class FilmReviews(ReviewData):
         return found._replace(texts=[*compress(found.texts, keeps)])
 
     def text_of(self, split: Split, row: int) -> OwnText:
-        """Return the words of a review, whether or not the network knows them, and its file name in the corpus."""
+        """Return the words of a review, whether or not the network knows them, and its file name in the corpus.
+
+        Words that no training review has are kept as `<unknown>` alone.
+        """
         assert self.corpus is not None, "`setup` has read it"
         reviews = self.splits[split]
         start, end = reviews.words.offsets[row : row + 2].tolist()

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 OWN_INPUTS = ("images", "curve", "texts")  # arguments of DataModules for a user's own input
-REPLACED = {"pairs": "dataset"}  # arguments for a user's own data, and those for ready ones, which they replace
+REPLACED = {"pairs": "dataset"}  # an argument for a user's own data, and the one for ready data that it replaces
 
 
 class OwnInput(Protocol):

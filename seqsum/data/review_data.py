@@ -65,7 +65,7 @@ class ReviewData(IndexedData):
             self._take(corpus)
 
     def load(self) -> None:
-        """Read the corpus, and say which it is."""
+        """Read the corpus, and set `dataset` to its name."""
         self.dataset, self.corpus = self._read()
 
     def _read(self) -> tuple[str, Corpus]:

@@ -133,7 +133,7 @@ class Translation(IndexedData):
                 raise InputError(f"`--data.max_length` (={self.max_length}) leaves no pair to train on")
 
     def load(self) -> None:
-        """Read the pairs, and say which they are."""
+        """Read the pairs, and set `dataset` and `languages` to theirs."""
         self.parallel = self._read()
         self.dataset = self.parallel.name
 

@@ -42,8 +42,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--curve", help="your own curve instead, for a network that continues curves: a CSV file")
     parser.add_argument("--texts", nargs="+", help="your own texts, for a network that reads words: files, or a folder")
     parser.add_argument("--output", type=Path, help="a new folder; default: the next logs/inspect/version_N")
-    parser.add_argument("--sequences", type=int, default=6, help="test sequences that are drawn one by one")
-    parser.add_argument("--max-length", type=int, default=100, help="where the curve of lengths ends")
+    parser.add_argument(
+        "--sequences",
+        type=int,
+        default=6,
+        help="test sequences that are drawn one by one, of sums, texts and translations",
+    )
+    parser.add_argument("--max-length", type=int, default=100, help="where the curve of lengths ends, of sums")
     parser.add_argument(
         "--convolutions",
         nargs="+",

@@ -48,7 +48,7 @@ def report(module: SequenceModule, data: SequenceData, look: Look | None = None)
         look: How much to show; `Look()` by default.
 
     Returns:
-        `figures` by name, `tables`, of which the first has the metrics, and `page`, both with what to look at.
+        `figures` by name, `tables`, of which the first has the metrics, and `page`, which says what to look at in them.
 
     Raises:
         InputError: The dataset is not there, `look.longest` is below one, or the network lacks a convolution of
@@ -78,7 +78,7 @@ def predict(module: SequenceModule, data: SequenceData, **own: Any) -> Shown:
             sines, `texts` for words. Without any, that which `data` were made with.
 
     Returns:
-        `tables` and `figures`, `page`, both with what to look at, and `lines`, which name what could not be read.
+        `tables`, `figures`, `page`, which says what to look at in them, and `lines`, which name what could not be read.
 
     Raises:
         InputError: The data take no such input, or nothing of it can be read.

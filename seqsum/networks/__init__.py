@@ -1,4 +1,4 @@
-"""Networks: an encoder applied to each step, a recurrence over the steps, a head applied to each step."""
+"""Networks: encoder → recurrence → head, and those of another form, such as an encoder and a decoder."""
 
 from seqsum.networks.autoencoder import Autoencoder
 from seqsum.networks.build import build_network

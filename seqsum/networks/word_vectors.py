@@ -22,9 +22,9 @@ class WordVectors(nn.Module):
     Args:
         vocabulary_size: Number of word ids, `V`. On the command line it follows the data's argument of that name.
         size: Numbers in a vector, `F`.
-        window: Only where rows are the words of a text in its order, and the others in each row this number of
-            neighbours on each side, as the batches of `WordPairs` are: such rows are read several times as fast. On the
-            command line it follows the data's. None where rows may be any.
+        window: Neighbours on each side, if rows follow each other as the words of a text and hold their neighbours, as
+            the batches of `WordPairs`: these are read several times as fast. None for any rows. On the command line it
+            follows the data's.
 
     Raises:
         ValueError: The vocabulary size is missing, or a size is below one.
@@ -61,7 +61,7 @@ class WordVectors(nn.Module):
         return torch.cat([targets, negatives.flatten(0, 1)], dim=1)
 
     def read(self, batch: Batch) -> Tensor:
-        """Compute the mean of the input vectors of each row, `(B, T)` to `(B, F)`; 0 where there is no word."""
+        """Compute the mean of each row's input vectors, `(B, T)` to `(B, F)`; any vector where there is no word."""
         if batch.inputs.shape[1] == 1:
             return F.embedding(batch.inputs[:, 0], self.weight)
         mask = torch.ones_like(batch.inputs, dtype=torch.bool) if batch.mask is None else batch.mask

@@ -21,11 +21,12 @@ IMAGES = {"val": 4, "test": 8}  # images drawn; more would be too small to see
 def draw_decisions(evaluation: Evaluation, probabilities: Probabilities) -> dict[str, Figure]:
     """Draw the figures of an evaluation.
 
-    They are `settling` if each sequence has one label; and for images `decisions`, and `states_l0`, … of the first.
+    They are `settling` if each sequence has one label and several steps to decide at; and for images `decisions`, and
+    `states_l0`, … of the first.
     """
     outputs, targets, mask = evaluation.join()
     figures: dict[str, Figure] = {}
-    if have_one_label(targets, mask):
+    if targets.shape[1] > 1 and have_one_label(targets, mask):
         figures["settling"] = plot_settling(outputs.argmax(-1), targets, mask)
     data, first = evaluation.data, evaluation.first
     if isinstance(data, DigitRows):

@@ -17,8 +17,8 @@ from seqsum.objectives.masks import at_least_float32, scored_steps, wide
 def collect(members: Mapping[str, Metric]) -> MetricCollection:
     """Collect metrics by name, each with its own sums.
 
-    By default torchmetrics keeps the sums of one metric alone for all whose sums are equal after the first batch, as
-    those of rare events may be by chance.
+    By default torchmetrics lets metrics share their sums if these are equal after the first batch. Those of rare events
+    may be equal by chance.
     """
     return MetricCollection(dict(members), compute_groups=False)
 

@@ -165,6 +165,7 @@ WRONG = {
     "--model.encoder=seqsum.data.DigitSums": "can't be used: it is no subclass of Encoder.",
     "--model.optimizer=AdamWW": "`--model.optimizer` (=AdamWW) is no known class: did you mean `AdamW`?",
     "--model.optimizer=adamw": "is no known class: did you mean `AdamW`?",
+    "--model.schedule=ReduceLROnPlateau": "several classes: give the path of one, torch.optim.lr_scheduler.Reduc",
     "--model.encoder.channels=x": "`channels` of ConvEncoder (=x) must be a list",
     "--trainer.limit_train_batches=x": "(=x) must be a number",
     "--model.schedule=one_cicle": "is no known class, and not one_cycle or constant: did you mean `one_cycle`?",

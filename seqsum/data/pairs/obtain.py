@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from seqsum.data.downloads import MissingDataError
+from seqsum.data.downloads import DEFAULT_ROOT, MissingDataError, warn_of_unused
 from seqsum.data.pairs.made import LANGUAGES, make_pairs
-from seqsum.data.pairs.multi30k import read_multi30k
+from seqsum.data.pairs.multi30k import FOLDER, read_multi30k
 from seqsum.data.pairs.own import read_pairs
 from seqsum.data.pairs.sentence_pairs import ParallelText, SentencePair
 from seqsum.errors import InputError
@@ -34,10 +34,13 @@ def obtain_pairs(dataset: str, root: Path, pairs: str | None, source: str | None
     languages = _languages(dataset, pairs, source, target)
     if pairs is not None:
         return read_pairs(Path(expand_home(pairs)), languages)
+    root = Path(expand_home(root))
     if dataset == "made":
+        if str(root) != DEFAULT_ROOT and (root / FOLDER).is_dir():
+            warn_of_unused(root, "multi30k", "made")
         return make_pairs(languages)
     try:
-        return read_multi30k(Path(expand_home(root)), languages)
+        return read_multi30k(root, languages)
     except MissingDataError as error:
         if dataset == "multi30k":
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from seqsum.data.downloads import MissingDataError
+from seqsum.data.downloads import DEFAULT_ROOT, MissingDataError, warn_of_unused
 from seqsum.data.reviews.corpus import Corpus, encode, load_corpus
 from seqsum.data.reviews.download import download_corpus
 from seqsum.data.reviews.files import find_corpus
@@ -29,6 +29,8 @@ def obtain_corpus(dataset: str, root: Path) -> tuple[str, Corpus]:
         InputError: The corpus can't be read.
     """
     root = Path(expand_home(root))
+    if dataset == "made" and str(root) != DEFAULT_ROOT and find_corpus(root):
+        warn_of_unused(root, "imdb", "made")
     if dataset != "made":
         try:
             return "imdb", load_corpus(find_corpus(root) or download_corpus(root))

@@ -48,9 +48,9 @@ class Pieces(NamedTuple):
             return starts, kept
         pieces = self.lengths(kept, training=True)
         places = torch.arange(len(batch.rows), device=starts.device)[batch.share]  # among those of all processes
-        share = (random_uniform(batch.seed, places, 1).squeeze(1) + 1) / 2  # from 0 to 1
+        share = (random_uniform(batch.seed, places, 1).squeeze(1) + 1) / 2  # from 0 to below 1
         last = kept - pieces
-        return starts + torch.minimum((share * (last + 1)).long(), last), pieces  # the product may be rounded up
+        return starts + (share * (last + 1)).long(), pieces
 
     def cut_words(self, words: list[Item]) -> list[Item]:
         """Return the words of a text that are read outside training."""
