@@ -36,7 +36,7 @@ from seqsum.errors import InputError
 from seqsum.module import OBJECTS, SequenceModule
 from seqsum.paths import expand_home
 from seqsum.resume.best import BestCheckpoint
-from seqsum.resume.checkpoints import check_architecture
+from seqsum.resume.checkpoints import check_architecture, other_data
 from seqsum.resume.last import LastCheckpoint
 from seqsum.run import drop_if_empty, print_left_out, run_folder, tensorboard_writers
 
@@ -113,7 +113,15 @@ class SeqsumCLI(LightningCLI):
         except (ValueError, TypeError, MisconfigurationException) as error:  # some flags raise a TypeError
             if "No supported gpu backend found" in str(error):
                 raise InputError(NO_GPU) from error
-            raise InputError(without_types_tried(str(error))) from error
+            raise InputError(f"{self._trained_on_others()}{without_types_tried(str(error))}") from error
+
+    def _trained_on_others(self) -> str:
+        """Say, before an error, that the checkpoint's settings are for other data than those asked for, if so."""
+        settings = self.config[self.subcommand]
+        if (path := settings.get("ckpt_path")) is None:
+            return ""
+        clause = other_data(self.given.checkpoints.read_ahead(str(path)), settings.data.get("class_path"))
+        return f"`--ckpt_path` (={path}): {clause}" if clause else ""
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings, made = self.config[self.subcommand], self.config_init[self.subcommand]

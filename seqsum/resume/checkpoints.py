@@ -59,11 +59,11 @@ def check_architecture(
         )
         raise InputError(
             f"`--ckpt_path` (={path}) contains another architecture than the `--model` flags ask for: "
-            f"{_other_data(checkpoint, class_path)}{len(differing)} weights differ ({shown})"
+            f"{other_data(checkpoint, class_path)}{len(differing)} weights differ ({shown})"
         )
 
 
-def _other_data(checkpoint: dict[str, Any], class_path: str | None) -> str:
+def other_data(checkpoint: dict[str, Any], class_path: str | None) -> str:
     """Say as a clause that a network was made for other data than those of the settings; empty if it wasn't."""
     trained_on = settings_in(checkpoint).get("data", {}).get("class_path")
     there, here = ((path or "").rpartition(".")[2] for path in (trained_on, class_path))

@@ -408,7 +408,9 @@ def test_checkpoint_of_another_architecture_is_named(here, checkpoint, capfd):
 
 def test_checkpoint_of_another_task_is_named(here, checkpoint, capfd):
     arguments = ["test", f"--ckpt_path={checkpoint}", "--data=CopyMemory", "--model.encoder=Flatten"]
-    refused(arguments, capfd, r"ask for: it is of a network for DigitSums, not for CopyMemory as `-c` or `--data` asks")
+    said = "it is of a network for DigitSums, not for CopyMemory as `-c` or `--data` asks for; "
+    refused(arguments, capfd, rf"best.ckpt\): {said}`--model.encoder.output_size` \(=128\) must be left out")
+    refused([*arguments, "--model.encoder.output_size=11"], capfd, rf"flags ask for: {said}\d+ weights differ")
 
 
 @pytest.mark.parametrize("content", ["text", "truncated", "no weights"])

@@ -13,9 +13,11 @@ from tests.data.reviews.written import some_reviews, write_folder
 
 @pytest.fixture
 def root(tmp_path, mnist_root):
-    (tmp_path / "MNIST").symlink_to(mnist_root / "MNIST")
-    write_folder(tmp_path, some_reviews())
-    return write_multi30k(tmp_path)
+    folder = tmp_path / "sets"
+    folder.mkdir()
+    (folder / "MNIST").symlink_to(mnist_root / "MNIST")
+    write_folder(folder, some_reviews())
+    return write_multi30k(folder)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_every_readout_trains_in_both_directions_with_all_that_watches(here, mon
     run = here / "logs/words/version_0"
     said = capfd.readouterr()
     assert "shows no graph" not in said.out + said.err
-    assert set(figures) == {"figures/settling"}
+    assert not figures, "a sequence has one decision, which does not settle"
     assert 0.3 < json.loads((run / "results.json").read_text())["test"]["test/accuracy"] <= 1
     inspect([str(run / "checkpoints/best.ckpt"), "--output=page"])
     assert (here / "page/index.html").is_file()
