@@ -16,6 +16,7 @@ from seqsum.check.places import find_frame, find_line, place_of, source_file
 from seqsum.check.result import USER_ERRORS
 from seqsum.check.watch import Call, watch
 from seqsum.recurrent import RecurrentCell
+from seqsum.recurrent.alike import real_weight
 
 INPUT_SIZE, HIDDEN_SIZE, BATCH, STEPS = 7, 5, 3, 4  # no two blocks of weights have the same shape with these
 LARGE = 32  # a cell with more units is made again, smaller
@@ -183,8 +184,8 @@ def _reached(results: Sequence[Tensor], cell: RecurrentCell) -> set[str]:
 
 def dtype_of(module: nn.Module) -> torch.dtype:
     """The type of a module's weights; torch's default if it has none."""
-    floats = (weight.dtype for weight in module.parameters() if weight.is_floating_point())
-    return next(floats, torch.get_default_dtype())
+    weight = real_weight(module, None)
+    return torch.get_default_dtype() if weight is None else weight.dtype
 
 
 def draw(shape: Sequence[int], seed: int) -> Tensor:

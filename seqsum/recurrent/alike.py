@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+Default = TypeVar("Default")
 
 
 def check_alike(name: str, tensor: Tensor, dtype: torch.dtype, device: torch.device, what: str = "the weights") -> None:
@@ -45,6 +48,11 @@ def check_states(name: str, states: Sequence[Tensor], weight: Tensor, initial: C
         else:
             own = initial()[place]
             check_alike(name, state, own.dtype, own.device, "the cell's `initial_state`")
+
+
+def real_weight(module: nn.Module, otherwise: Default) -> Tensor | Default:
+    """Return the first weight of floating-point numbers, whose type and device stand for all; `otherwise` if none."""
+    return next((weight for weight in module.parameters() if weight.is_floating_point()), otherwise)
 
 
 def autocasts(device: torch.device) -> bool:

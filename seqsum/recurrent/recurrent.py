@@ -12,7 +12,7 @@ from torch import Generator, Tensor, fx, nn
 from torch._compile import _disable_dynamo  # torch.compiler.disable would import the compiler, which takes a second
 from torch.nn.utils.rnn import PackedSequence
 
-from seqsum.recurrent.alike import autocasts, check_features, check_like, check_states
+from seqsum.recurrent.alike import autocasts, check_features, check_like, check_states, real_weight
 from seqsum.recurrent.backends import Backend, check_backend, choose, run
 from seqsum.recurrent.cells import (
     Constants,
@@ -28,7 +28,7 @@ from seqsum.recurrent.cells import (
     require_cell,
     with_weights,
 )
-from seqsum.recurrent.cells.base import SEVERAL, check_probability, check_size, check_switch, list_options
+from seqsum.recurrent.cells.base import check_probability, check_size, check_switch, list_options, list_states
 from seqsum.recurrent.cells.graphs import Opaque
 from seqsum.recurrent.cells.packed import uniform_as_torch
 from seqsum.recurrent.checks import NUM_GATES
@@ -280,7 +280,7 @@ class Recurrent(Opaque):
             if own is not None and own.is_floating_point():
                 is_elsewhere = own.is_meta and REPLACED in cell.__dict__  # until it runs
                 return input.new_empty((), dtype=own.dtype) if is_elsewhere else own
-        return next((own for own in self.parameters() if own.is_floating_point()), input)
+        return real_weight(self, input)
 
     def _check_input(self, input: Tensor) -> None:
         if not isinstance(input, Tensor):
@@ -312,17 +312,8 @@ class Recurrent(Opaque):
     def _unwrap(self, hx: States, batch: Sequence[int], input: Tensor) -> list[Tensor]:
         """Check the user's state and return it as a list of `(L·D, B, S)`; `batch` is empty for a single sequence."""
         cell = self._cell(0)
-        sizes = cell.state_size
-        states = list(hx) if isinstance(hx, SEVERAL) else [hx]
-        if not all(isinstance(state, Tensor) for state in states):
-            given = ", ".join(type(state).__name__ for state in states)
-            raise ValueError(f"`hx` (={given}) must be {'a tensor' if len(sizes) == 1 else 'a tuple of tensors'}")
-        expected = [(self.num_layers * self.num_directions, *batch, size) for size in sizes]
-        if [state.shape for state in states] != expected:
-            raise ValueError(
-                f"`hx` of shapes {[tuple(state.shape) for state in states]} must be of {expected}, "
-                f"{'(L·D, B, S)' if batch else '(L·D, S)'} for each state"
-            )
+        expected = [(self.num_layers * self.num_directions, *batch, size) for size in cell.state_size]
+        states = list_states(hx, expected, "(L·D, B, S)" if batch else "(L·D, S)")
         check_states("`hx`", states, self._reference(input), partial(cell.initial_state, 1, input))
         return states if batch else [state.unsqueeze(1) for state in states]
 

@@ -312,7 +312,7 @@ def test_a_state_dict_with_the_former_name_of_the_cell_state_is_loaded():
         ({"input": [0.0] * 3}, r"`input` \(=list\) must be a tensor"),
         ({"hx": "float64"}, "`hx` of type torch.float64 must be of the type of the weights"),
         ({"hx": "meta"}, "`hx` on meta must be on the device of the weights"),
-        ({"hx": 3}, r"`hx` \(=int\) must be of tensors"),
+        ({"hx": 3}, r"`hx` \(=int\) must be a (tensor|tuple of tensors)$"),
     ],
 )
 def test_a_step_from_wrong_types_is_refused_in_words(cell_class, changed, message):

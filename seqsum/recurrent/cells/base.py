@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, fx, nn
 
-from seqsum.recurrent.alike import check_features, check_like, check_states
+from seqsum.recurrent.alike import check_features, check_like, check_states, real_weight
 from seqsum.recurrent.cells.constants import Constants, check_constants, list_constants
 from seqsum.recurrent.cells.graphs import Opaque
 
@@ -155,7 +155,7 @@ class RecurrentCell(Opaque):
             raise TypeError(f"the arguments of {type(self).__name__} can't be copied for another: {error}") from error
         bound = inspect.BoundArguments(signature, {**arguments, **copied, **changes})
         made = type(self)(*bound.args, **bound.kwargs)
-        weight = next((weight for weight in self.parameters() if weight.is_floating_point()), None)
+        weight = real_weight(self, None)
         return made if weight is None else made.to(weight.device, weight.dtype)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
@@ -203,12 +203,8 @@ class RecurrentCell(Opaque):
         if hx is None:
             previous = self.initial_state(batch.shape[0], batch)
         else:
-            states = list(hx) if isinstance(hx, SEVERAL) else [hx]
-            if not all(isinstance(state, Tensor) for state in states):
-                raise ValueError(f"`hx` (={', '.join(type(state).__name__ for state in states)}) must be of tensors")
             expected = [(*input.shape[:-1], size) for size in self.state_size]
-            if [tuple(s.shape) for s in states] != expected:
-                raise ValueError(f"`hx` of shapes {[tuple(s.shape) for s in states]} must be of {expected}")
+            states = list_states(hx, expected, "(B, S)" if input.dim() == 2 else "(S,)")
             check_states("`hx`", states, weight, partial(self.initial_state, 1, batch))
             previous = [s if input.dim() == 2 else s.unsqueeze(0) for s in states]
         given = list_constants(self, constants, input.shape[:-1])
@@ -222,10 +218,27 @@ class RecurrentCell(Opaque):
         return f"{self.input_size}, {self.hidden_size}"
 
 
+def list_states(hx: Any, expected: Sequence[tuple[int, ...]], axes: str) -> list[Tensor]:
+    """Return the state that a user gives, a tensor or a tuple of them, as a list.
+
+    Raises:
+        ValueError: It is of anything else, or not of the expected shapes, whose axes are named in the message.
+    """
+    states = list(hx) if isinstance(hx, SEVERAL) else [hx]
+    if not all(isinstance(state, Tensor) for state in states):
+        given = ", ".join(type(state).__name__ for state in states)
+        raise ValueError(f"`hx` (={given}) must be {'a tensor' if len(expected) == 1 else 'a tuple of tensors'}")
+    if [tuple(state.shape) for state in states] != expected:
+        raise ValueError(
+            f"`hx` of shapes {[tuple(state.shape) for state in states]} must be of {expected}, {axes} for each state"
+        )
+    return states
+
+
 def check_read(name: str, input: Tensor, cell: RecurrentCell) -> Tensor:
     """Raise a ValueError unless a cell can read an input `(…, F)`; return a weight whose type and device all have."""
     check_features(name, input, cell.input_size)
-    weight = next((own for own in cell.parameters() if own.is_floating_point()), input)
+    weight = real_weight(cell, input)
     check_like(name, input, weight)
     return weight
 
