@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -50,6 +51,9 @@ def _mended(kind: type, error: BaseException) -> str:
     kind = users[-1] if users else kind
     raised = frames[-1].f_globals.get("__name__"), frames[-1].f_code.co_name
     if raised == (nn.Module.__module__, "__init__"):  # it was given arguments, and takes none
+        near = get_close_matches("__init__", vars(kind), 1, 0.7)
+        if near and near[0] != "__init__":
+            return f"`def __init__`, not `def {near[0]}`"
         if hasattr(kind, "project") and hasattr(kind, "step"):
             return f"`class {kind.__name__}(RecurrentCell)`, whose `__init__` takes the sizes"
         return "`super().__init__()` without arguments"

@@ -48,6 +48,15 @@ def parameters_used(subject: Subject) -> None:
     idle = _idle_parameters(subject, FEW_STEPS) and _idle_parameters(subject, MANY_STEPS)
     of_the_start = subject.parameters_of_the_start() if idle else set()
     idle = [name for name in idle if name not in of_the_start]
+    if idle and len(idle) == len(subject.parameters()):
+        reason, where = _culprit(subject)
+        if reason:
+            raise Fault(
+                f"no parameter gets a gradient{reason}",
+                expected="operations of torch from the parameters to the result",
+                came="a result that is cut off from all of them",
+                where=where,
+            )
     if idle:
         name = idle[0].split(".")[0]
         raise Fault(
@@ -186,6 +195,8 @@ def _culprit(subject: Subject) -> tuple[str, str]:
     calls = subject.culprits() or subject.culprits(in_place=True)
     if calls:
         return f": {calls[0].reason}", calls[0].where
+    if where := subject.find(r"\bno_grad\b|\binference_mode\b"):
+        return ": what is computed under `no_grad` has none", where
     return "", subject.find(r"autograd\.Function|\.apply\(|backward") or subject.where()
 
 

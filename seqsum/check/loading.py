@@ -110,7 +110,17 @@ def cells_in(module: ModuleType) -> list[type]:
     """The classes that a module defines which may be cells: RecurrentCells, and only without any, other modules."""
     own = _own_classes(module)
     cells = [kind for kind in own if issubclass(kind, RecurrentCell)]
-    return cells or [kind for kind in own if issubclass(kind, nn.Module) and "forward" in vars(kind)]
+    modules = [kind for kind in own if issubclass(kind, nn.Module) and "forward" in vars(kind)]
+    return cells or [kind for kind in modules if _may_take_state(kind)] or modules
+
+
+def _may_take_state(kind: type) -> bool:
+    """Whether `forward` takes more than an input; one that doesn't is of a part."""
+    try:
+        parameters = inspect.signature(vars(kind)["forward"]).parameters.values()
+    except (TypeError, ValueError):  # wrapped by something that has none
+        return True
+    return len(parameters) > 2 or any(each.kind is each.VAR_POSITIONAL for each in parameters)
 
 
 def _own_classes(module: ModuleType) -> list[type]:

@@ -248,6 +248,12 @@ FAULTS = {
         "the gradient of `U` is not finite from the initial state",
         "sqrt()",
     ),
+    "no gradients": (
+        "parameters_used",
+        (f"    {ANNOTATED}", f"    @torch.no_grad()\n    {ANNOTATED}"),
+        "no parameter gets a gradient: what is computed under `no_grad` has none",
+        "@torch.no_grad()",
+    ),
     "root of what where leaves out": (
         "gradients_right",
         (PROJECT, "x = torch.where(input > 0, input.sqrt(), 0.0)\n        return x @ self.W.T + self.b"),

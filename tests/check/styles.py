@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import orthogonal, weight_norm
 
 from seqsum import RecurrentCell
 
@@ -368,3 +369,106 @@ class Clockwork(RecurrentCell):
         new = torch.tanh(projected + self.recall(state[0]))
         hidden = torch.where(torch.remainder(state[1], self.periods) == 0, new, state[0])
         return hidden, [hidden, state[1] + 1]
+
+
+class Gate(nn.Module):
+    """One gate with plain matrices, (in, out)."""
+
+    def __init__(self, input_size, hidden_size, activation):
+        super().__init__()
+        self.W, self.U, self.b = new(input_size, hidden_size), new(hidden_size, hidden_size), new(hidden_size)
+        self.activation = activation
+
+    def forward(self, x, h):
+        return self.activation(x @ self.W + h @ self.U + self.b)
+
+
+class OfGates(nn.Module):
+    """A module for each gate."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.forget = Gate(input_size, hidden_size, torch.sigmoid)
+        self.input = Gate(input_size, hidden_size, torch.sigmoid)
+        self.candidate = Gate(input_size, hidden_size, torch.tanh)
+        self.output = Gate(input_size, hidden_size, torch.sigmoid)
+
+    def forward(self, x, state):
+        h, c = state
+        c = self.forget(x, h) * c + self.input(x, h) * self.candidate(x, h)
+        return self.output(x, h) * torch.tanh(c), c
+
+
+class CellFirst(nn.Module):
+    """Its state is (cell, hidden), and it returns nothing else."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.linear = nn.Linear(input_size + hidden_size, 4 * hidden_size)
+
+    def forward(self, x, state):
+        c, h = state
+        i, f, g, o = self.linear(torch.cat([x, h], 1)).chunk(4, 1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return c, o.sigmoid() * c.tanh()
+
+
+class CellFirstOfThree(CellFirst):
+    """The same, with arguments of their own."""
+
+    def forward(self, x, c, h):
+        return super().forward(x, (c, h))
+
+
+class InADict(nn.Module):
+    """An RNN whose parameters are in a ParameterDict."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        parts = {"W": new(input_size, hidden_size), "U": new(hidden_size, hidden_size), "b": new(hidden_size)}
+        self.p = nn.ParameterDict(parts)
+
+    def forward(self, x, h):
+        return torch.tanh(x @ self.p["W"] + h @ self.p["U"] + self.p["b"])
+
+
+class FourBiases(nn.Module):
+    """A GRU whose candidate has two biases; all stand in the order of `names`."""
+
+    names = ("b_r", "b_in", "b_hn", "b_z")
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        for gate in "rzn":
+            setattr(self, f"W_{gate}", new(input_size, hidden_size))
+            setattr(self, f"U_{gate}", new(hidden_size, hidden_size))
+        for name in self.names:
+            setattr(self, name, new(hidden_size))
+
+    def forward(self, x, h):
+        r = torch.sigmoid(x @ self.W_r + h @ self.U_r + self.b_r)
+        z = torch.sigmoid(x @ self.W_z + h @ self.U_z + self.b_z)
+        n = torch.tanh(x @ self.W_n + self.b_in + r * (h @ self.U_n + self.b_hn))
+        return (1 - z) * n + z * h
+
+
+class CandidateFirst(FourBiases):
+    names = ("b_hn", "b_in", "b_r", "b_z")
+
+
+class ResetLast(FourBiases):
+    names = ("b_in", "b_z", "b_hn", "b_r")
+
+
+class Parametrized(nn.Module):
+    """A GRU whose weights are computed from other parameters."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.x = weight_norm(nn.Linear(input_size, 3 * hidden_size))
+        self.h = orthogonal(nn.Linear(hidden_size, 3 * hidden_size))
+
+    def forward(self, x, h):
+        (r, z, n), (u, v, m) = self.x(x).chunk(3, -1), self.h(h).chunk(3, -1)
+        z = torch.sigmoid(z + v)
+        return (1 - z) * torch.tanh(n + torch.sigmoid(r + u) * m) + z * h

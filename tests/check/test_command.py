@@ -47,6 +47,20 @@ def test_a_cell_is_found_by_its_dotted_path_in_the_folder_one_is_in(here, capsys
     assert main(["dotted_cells.MyLSTM", "--like=lstm"]) == 0
 
 
+def test_a_part_that_takes_no_state_is_no_cell(here, capsys):
+    part = "class Activation(nn.Module):\n    def forward(self, x):\n        return torch.tanh(x)\n\n\n"
+    plain = (
+        "import torch\nfrom torch import nn\n\n\n" + part + "class Cell(nn.Module):\n"
+        "    def __init__(self, input_size, hidden_size):\n        super().__init__()\n"
+        "        self.x, self.h = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)\n"
+        "        self.activation = Activation()\n\n"
+        "    def forward(self, x, h):\n        return self.activation(self.x(x) + self.h(h))\n"
+    )
+    (here / "ada.py").write_text(plain)
+    assert main(["ada.py", "--like=rnn"]) == 0
+    assert "Cell: is right" in capsys.readouterr().out
+
+
 def test_json_is_all_that_is_printed_and_holds_every_result(here, capsys):
     path = write(here, "ben.py", OLD, ("import torch\n", "import torch\nprint('hello')\n"))
     assert main([str(path), "--like=lstm", "--json"]) == 1

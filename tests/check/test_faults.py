@@ -16,6 +16,7 @@ from tests.check import styles
 from tests.check.changes import (
     GATES,
     LSTM_INIT,
+    READ,
     RETURN,
     STEP,
     gates,
@@ -45,6 +46,31 @@ def test_a_fault_is_found_in_a_notebook_too(mutate_in_notebook, fault):
     assert result.status == ("noted" if name == "compiles" else "failed")
     assert says in result.message
     assert line in result.where
+
+
+def test_a_state_in_place_is_not_said_to_forget_the_input(mutate):
+    report = check_cell(mutate("lstm", (STEP, STEP + "        h.add_(1)\n")), like="lstm")
+    assert report.find("state_used").status == "passed"
+
+
+def test_capitals_are_shown_as_well(mutate):
+    """As in d2l.ai."""
+    line = "        C_new = f * c + g\n        c_new = C_new\n"
+    report = check_cell(mutate("lstm", ("        c_new = f * c + i * g\n", line)), like="lstm")
+    assert "C_new = f * c + g" in report.find("equations").where
+
+
+def test_peepholes_that_do_not_fit_are_not_put_down_to_the_matrices(mutate):
+    made = (
+        LSTM_INIT,
+        LSTM_INIT + "        self.w_ci, self.w_cf, self.w_co = (nn.Parameter(torch.rand(5)) for _ in range(3))\n",
+    )
+    used = (
+        READ,
+        READ + "\n        z = z + torch.cat([self.w_ci * c, self.w_ci * c, self.w_cf * c, self.w_co * c], -1)",
+    )
+    message = check_cell(mutate("lstm", made, used), like="lstm").find("equations").message
+    assert message.startswith("other equations than an LSTM's")
 
 
 def test_what_is_changed_in_place_is_shown_before_and_after(mutate):

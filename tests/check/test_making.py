@@ -151,6 +151,14 @@ class NoBase(nn.Module):
     project = step = LSTMCell.step
 
 
+class Misspelt(nn.Module):
+    def __int__(self, input_size, hidden_size):  # noqa: PLE0302  # as it happens
+        super().__init__()
+
+    def forward(self, input, hx):
+        return hx
+
+
 class SizesToModule(nn.Module):
     def __init__(self, input_size, hidden_size):
         super().__init__(input_size=input_size)
@@ -171,6 +179,7 @@ WITH_SIZES = (
         (NoSuperOfCell, "cannot assign module before", WITH_SIZES),
         (NoBase, "takes 1 positional argument", "`class NoBase(RecurrentCell)`, whose `__init__` takes the sizes"),
         (SizesToModule, "unexpected keyword argument", "`super().__init__()` without arguments"),
+        (Misspelt, "unexpected keyword argument", "`def __init__`, not `def __int__`"),
         (OneSize, "`state_size` (=10) must be a list of sizes, one for each state", ""),
     ],
 )

@@ -41,6 +41,91 @@ def test_a_variant_hides_no_mistake(mutate, variant, mistake, says):
     assert says in result.message
 
 
+class Swapped(nn.Module):
+    """An LSTM whose input and forget gate are exchanged, with something that torch's has not."""
+
+    def __init__(self, input_size, hidden_size, variant):
+        super().__init__()
+        self.input_size, self.hidden_size, self.variant = input_size, hidden_size, variant
+        self.x = nn.Linear(input_size, 4 * hidden_size)
+        self.h = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
+        if variant == "peepholes":
+            self.w_ci, self.w_cf, self.w_co = (nn.Parameter(torch.rand(hidden_size)) for _ in range(3))
+        self.norm = nn.LayerNorm(hidden_size) if variant == "norm" else nn.Identity()
+
+    def forward(self, x, state):
+        h, c = state
+        i, f, g, o = (self.x(x) + self.h(h)).chunk(4, 1)
+        if self.variant == "peepholes":
+            i, f = i + self.w_ci * c, f + self.w_cf * c
+        if self.variant == "forget bias":
+            i = i + 1
+        c = torch.sigmoid(i) * c + torch.sigmoid(f) * torch.tanh(g)
+        o = o + self.w_co * c if self.variant == "peepholes" else o
+        return torch.sigmoid(o) * torch.tanh(self.norm(c)), c
+
+
+@pytest.mark.parametrize("variant", ["", "peepholes", "norm", "forget bias"])
+def test_nor_gates_that_are_exchanged(variant):
+    result = check_cell(Swapped(7, 5, variant), like="lstm").find("equations")
+    assert result.status == "failed"
+    assert "gates are swapped: what you call `i` works as the forget gate" in result.message
+
+
+class Choes(RecurrentCell):
+    """A GRU that resets before the product, as Cho et al. (2014)."""
+
+    gate_names = ("reset", "update")
+    turned = False
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.W = nn.Parameter(torch.randn(3, input_size, hidden_size))
+        self.U = nn.Parameter(torch.randn(3, hidden_size, hidden_size))
+
+    def project(self, input: Tensor) -> Tensor:
+        return torch.cat([input @ self.W[0], input @ self.W[1], input @ self.W[2]], -1)
+
+    def gates(self, projected: Tensor, state: list[Tensor]) -> list[Tensor]:
+        r, z, _ = projected.chunk(3, -1)
+        return [torch.sigmoid(r + state[0] @ self.U[0]), torch.sigmoid(z + state[0] @ self.U[1])]
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        r, z, n = projected.chunk(3, -1)
+        r, z = torch.sigmoid(r + state[0] @ self.U[0]), torch.sigmoid(z + state[0] @ self.U[1])
+        n = torch.tanh(n + (r * state[0]) @ (self.U[2].T if self.turned else self.U[2]))
+        h = z * state[0] + (1 - z) * n
+        return h, [h]
+
+
+class Turned(Choes):
+    turned = True
+
+
+class Exchanged(Choes):
+    gate_names = ("update", "reset")
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [(Choes, ""), (Turned, "is used transposed"), (Exchanged, "what `gates` gives as `update` is the reset gate")],
+)
+def test_nor_what_stands_wrongly_in_it(kind, says):
+    result = check_cell(kind, like="gru").find("equations")
+    assert result.status == ("failed" if says else "noted"), result
+    assert (says or "reset gate comes before the product") in result.message
+
+
+def test_beside_a_norm_the_mistake_is_shown_with_its_line(mutate):
+    norm = ("h_new = o * torch.tanh(c_new)", "h_new = o * torch.tanh(self.norm(c_new))")
+    made = (LSTM_INIT, LSTM_INIT + "        self.norm = nn.LayerNorm(hidden_size)\n")
+    result = check_cell(mutate("lstm", norm, made, ("torch.tanh(g)", "g")), like="lstm").find("equations")
+    assert result.status == "failed"
+    assert "without `norm`, the tanh of your cell update is missing" in result.message
+    assert "self.norm" not in result.where
+    assert "tanh" in result.expected
+
+
 def test_a_constant_start_beside_a_learned_one_is_wrong(mutate):
     learned = "        self.start = nn.Parameter(torch.ones(hidden_size))\n"
     zeros = begins("torch.ones")

@@ -16,6 +16,7 @@ from seqsum.check.equations.reference import Weights
 
 PEEPHOLES = r"peep|^p_|\bp[ifo]\b|^w_?c[ifo]|v_[ifo]"
 PEEPING = ("i", "f", "o")
+FEW = 3  # gates whose biases are tried in every order
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,10 @@ def _biases(
     elif len(free) == 1 and all(b) and not any(c):  # one gate has two, as the candidate of a GRU
         yield from ((b, _at(place, free[0], gates)) for place in range(gates))
     elif len(free) == gates + 1 and not any(b) and not any(c):
-        yield from ((order_like(blocks.w, free[:-1]), _at(place, free[-1], gates)) for place in range(gates))
+        for extra in reversed(range(len(free))):  # in any place, the last first
+            others = order_like(blocks.w, free[:extra] + free[extra + 1 :])
+            orders = [list(each) for each in permutations(others)] if gates <= FEW else [others]
+            yield from ((each, _at(place, free[extra], gates)) for each in orders for place in range(gates))
     elif len(free) < gates and not any(b):
         yield from ((found, c) for found in _some(blocks, free))
 

@@ -3,7 +3,7 @@
 # not `h = state[0]` or `h = torch.zeros(…)`, which only give it a name or a beginning
 COMPUTED = r"\s*(:\s*[\w.]+\s*)?=(?!.*(zeros|\.clone\(\)))(?=.*[-+*(])"
 PARTS = r"(tilde|hat|bar|cand\w*|reset|gates?|x|proj\w*)\b"  # behind a name: what a state is computed from
-LINES = {
+BY_STAGE = {
     "hidden": rf"^(?!h_{PARTS})(h|hidden|hy|ht|h_\w+|new_h\w*|hidden_\w+|next_h\w*)" + COMPUTED,
     "cell": rf"^(?!(c|cell)_{PARTS})(c|cell|memory|cy|ct|c_\w+|new_c\w*|cell_\w+|next_c\w*|memory_\w+)" + COMPUTED,
     "output": r"^return\b",
@@ -17,3 +17,4 @@ LINES = {
     "r": r"^(r|r_\w+|reset\w*|rt)" + COMPUTED,
     "z": r"^(z|z_\w+|update\w*|u|zt)" + COMPUTED,
 }
+LINES = {stage: f"(?i){pattern}" for stage, pattern in BY_STAGE.items()}  # some write `H = …`

@@ -14,7 +14,7 @@ from seqsum.check.equations.reference import Equations
 
 LETTERS = {  # first letters, by cell and gate
     "lstm": {"i": "i", "f": "f", "o": "o", "g": "g", "c": "g", "n": "g", "u": "g", "z": "g", "a": "g", "j": "g"},
-    "gru": {"r": "r", "z": "z", "u": "z", "n": "n", "c": "n", "h": "n", "g": "n"},
+    "gru": {"r": "r", "z": "z", "u": "z", "n": "n", "c": "n", "h": "n", "g": "n", "o": "n"},
 }
 FILLERS = {
     "gate",
@@ -53,6 +53,7 @@ def read_gate_names(names: Sequence[str], equations: Equations) -> dict[str, str
     if sorted(letters.values()) == sorted(equations.gates):
         return letters
     usual = {words.replace(" ", "_"): letter for letter, words in equations.words.items()}
+    usual |= {name.removesuffix("_gate"): letter for name, letter in usual.items()}
     return {name: usual[name] for name in names if name in usual}
 
 

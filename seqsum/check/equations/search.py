@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from seqsum.check.equations.catalogue import CATALOGUE, candidates
 from seqsum.check.equations.layouts import Layout, layouts
@@ -46,7 +47,7 @@ class Search:
 
     def __init__(self, subject: Subject, equations: Equations, cell: RecurrentCell | None = None) -> None:
         self.subject = subject
-        self.cell = cell or subject.fresh()
+        self.cell = _with_plain_weights(cell or subject.fresh())
         self.equations = equations
         self.sizes = (self.cell.input_size, self.cell.hidden_size)
         self.weights = draw_weights(equations.gates, *self.sizes)
@@ -86,7 +87,8 @@ class Search:
         given = [named[k].clone() for k in layout.state_order]
         with torch.set_grad_enabled(grad):
             output, new = self.cell.step(self.cell.project(x), given + self.subject.constants(self.cell, len(x), x))
-        return [output, *(new[layout.state_order.index(k)] for k in range(len(named)))]
+        results = [new[layout.state_order.index(k)] for k in range(len(named))]
+        return [output if self.gives_output else results[0], *results]  # the hidden state is what it puts out
 
     @torch.no_grad()
     def run_gates(self, layout: Layout) -> list[Tensor]:
@@ -97,10 +99,13 @@ class Search:
         return list(self.cell.gates(self.cell.project(self.x), given + constants))
 
     @torch.no_grad()
-    def gates_of_reference(self, layout: Layout) -> dict[str, Tensor]:
-        """The reference's gates in the same step, by letter."""
-        values = evaluate(self.equations, layout.reduce(self.weights), self.x, self.states)
-        return {gate: getattr(values, gate) for gate in self.equations.gates}
+    def gates_of_reference(self, layout: Layout, variants: Sequence[Mistake]) -> dict[str, Tensor]:
+        """The gates of the reference, or of variants of it, in the same step, by letter."""
+        equations = self.equations
+        for variant in variants:
+            equations = variant.apply(equations)
+        values = evaluate(equations, layout.reduce(self.weights), self.x, self.states)
+        return {gate: getattr(values, gate) for gate in layout.order}
 
     def run_reference(
         self,
@@ -174,7 +179,8 @@ class Search:
         Of several the likeliest: how far wrong numbers are off tells nothing.
         """
         found = []
-        for layout in self.read(self.equations.gates, False):
+        shapes = [shape for shape in self.shapes_of_gates() if shape[0] == self.equations.gates]
+        for layout in (layout for shape in shapes for layout in self.read(*shape)):
             pairs = zip(self.run_cell(layout), self.run_reference(layout, ()), strict=True)
             differences = tuple((one - other).abs().max().item() for one, other in pairs)
             found.append(Match(layout, (), differences))
@@ -183,6 +189,18 @@ class Search:
             key=lambda match: (sum(d > EXACT for d in match.differences), cost(match.layout)),
             default=None,
         )
+
+
+def _with_plain_weights(cell: RecurrentCell) -> RecurrentCell:
+    """Let a copy of a cell hold its weights as they are: of a parametrized one, other numbers are the parameters."""
+    for part in filter(is_parametrized, list(cell.modules())):
+        weights = {name: getattr(part, name).detach().clone() for name in part.parametrizations}  # type: ignore[union-attr]
+        # not `remove_parametrizations`, which takes the weight from the class that all copies share
+        part.__class__ = type_before_parametrizations(part)
+        del part.parametrizations
+        for name, weight in weights.items():
+            part.register_parameter(name, nn.Parameter(weight))
+    return cell
 
 
 def _weight(mistakes: Sequence[Mistake]) -> float:

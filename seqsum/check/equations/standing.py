@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from seqsum.check.equations.blocks import Block
 from seqsum.check.equations.layouts import Layout
 from seqsum.check.equations.lines import LINES
+from seqsum.check.equations.mistake import Mistake
 from seqsum.check.equations.names import LETTERS, declared_order, read_gate_names
 from seqsum.check.equations.reference import REFERENCES, Equations
 from seqsum.check.equations.search import EXACT, Search
@@ -55,9 +56,14 @@ def _is_crooked(w: Block, u: Block, turned: bool) -> bool:
     beside a linear layer may be either.
     """
     used_flipped = u.flipped != turned  # as (in, out)
-    if "." in u.name or u.packed:
+    if _is_of_linear(u) or u.packed:
         return turned
-    return "." not in w.name and used_flipped != w.flipped
+    return not _is_of_linear(w) and used_flipped != w.flipped
+
+
+def _is_of_linear(block: Block) -> bool:
+    """Whether a matrix is a layer's `weight`, or one that a cell of torch's holds; others may be of any module."""
+    return ".weight" in block.name
 
 
 def _crooked(layout: Layout) -> list[int]:
@@ -119,7 +125,7 @@ def require_names(subject: Subject, search: Search, layout: Layout) -> None:
     )
 
 
-def require_gates(subject: Subject, search: Search, layout: Layout) -> None:
+def require_gates(subject: Subject, search: Search, layout: Layout, variants: Sequence[Mistake]) -> None:
     """What `gates` gives under the name of a gate is that gate."""
     reference, names = search.equations, tuple(subject.cell.gate_names)
     called = {} if subject.wrapped or reference.name not in LETTERS else read_gate_names(names, reference)
@@ -130,8 +136,10 @@ def require_gates(subject: Subject, search: Search, layout: Layout) -> None:
         came = dict(zip(names, search.run_gates(layout), strict=True))
     if not came or not all(isinstance(gate, Tensor) for gate in came.values()):
         return  # a finding of `gates_named`
-    expected = search.gates_of_reference(layout)
+    expected = search.gates_of_reference(layout, variants)
     for name, letter in called.items():
+        if letter not in expected:  # of a variant without it
+            continue
         if _are_equal(came[name], expected[letter]):
             continue
         is_ = next((f"the {reference.words[g]}" for g, e in expected.items() if _are_equal(came[name], e)), "")

@@ -70,8 +70,8 @@ def _require(subject: Subject, search: Search, match: Match, standing: bool = Tr
         partial(require_every_scale, subject, search, layout, match.mistakes),
         partial(_require_zero_start, subject, reference, layout),
     ]
-    if standing and not match.mistakes:
-        requirements.insert(0, partial(_require_standing, subject, search, layout))
+    if standing and all(mistake.kind == "variant" for mistake in match.mistakes):
+        requirements.insert(0, partial(_require_standing, subject, search, match))
     for require in requirements:
         if any(fault.status == "failed" for fault in found):
             break
@@ -83,11 +83,11 @@ def _require(subject: Subject, search: Search, match: Match, standing: bool = Tr
         raise min(found, key=lambda fault: fault.status != "failed")  # the first that failed, else the first
 
 
-def _require_standing(subject: Subject, search: Search, layout: Layout) -> None:
-    require_one_order(subject, layout)
-    require_names(subject, search, layout)
-    require_straight(subject, layout)
-    require_gates(subject, search, layout)
+def _require_standing(subject: Subject, search: Search, match: Match) -> None:
+    require_one_order(subject, match.layout)
+    require_names(subject, search, match.layout)
+    require_straight(subject, match.layout)
+    require_gates(subject, search, match.layout, match.mistakes)
 
 
 def _require_zero_start(subject: Subject, reference: Equations, layout: Layout) -> None:
@@ -115,16 +115,23 @@ def _look_without_norms(subject: Subject, reference: Equations) -> None:
     norms = [(name, part) for name, part in cell.named_modules() if isinstance(part, NORMS)]
     for name, _ in norms:
         cell.set_submodule(name, nn.Identity())
-    match = Search(subject, reference, cell).find(unlikelihood(subject, reference)) if norms else None
+    search = Search(subject, reference, cell)
+    match = search.find(unlikelihood(subject, reference)) if norms else None
     if match is not None:
+        if all(mistake.kind == "variant" for mistake in match.mistakes):
+            _require_standing(subject, search, match)
         names = ", ".join(f"`{name.removeprefix('module.')}`" for name, _ in norms)
-        mistakes = "; and ".join(mistake.sentence for mistake in match.mistakes)
+        found = _known(subject, search, match) if match.mistakes else None
+        message = f"{reference.article} with layer normalisation: without {names}, "
+        if found is not None and found.status == "failed":
+            found.message = message + found.message
+            raise found
         raise Fault(
-            f"{reference.article} with layer normalisation: without {names}, {mistakes or 'the reference'}",
+            message + (found.message if found else "the reference"),
             expected=f"{reference.article} that normalises nothing",
             came="other numbers with the norms than without them",
             where=subject.find("Norm") or subject.where(),
-            status="failed" if any(mistake.kind == "mistake" for mistake in match.mistakes) else "noted",
+            status="noted",
         )
 
 
@@ -193,6 +200,7 @@ def _line_of(subject: Subject, mistakes: Sequence[Mistake]) -> str:
     patterns = [mistake.pattern for mistake in mistakes if mistake.pattern]
     patterns += [LINES[stage] for stage in stages if stage in LINES]
     patterns += [LINES["output"]] if "hidden" in stages else []  # many return it without giving it a name
+    patterns += [LINES["cell"], LINES["hidden"]]  # in which a gate may stand without a name of its own
     return next(filter(None, map(subject.find_in_step, patterns)), "")
 
 
