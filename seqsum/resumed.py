@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -80,6 +80,12 @@ def follow_patience(checkpoint: Mapping[str, Any], callbacks: Sequence[Callback]
         state = checkpoint.get("callbacks", {}).get(callback.state_key)
         if isinstance(callback, EarlyStopping) and state is not None:
             state["patience"] = callback.patience
+
+
+def stopped_early(trainer: Trainer) -> EarlyStopping | None:
+    """Return the callback that has ended the training which goes on, and whose patience has not been raised since."""
+    found = [each for each in trainer.callbacks if isinstance(each, EarlyStopping)]  # type: ignore[attr-defined]
+    return next((each for each in found if 0 < each.patience <= each.wait_count), None)
 
 
 def check_averages(checkpoint: Mapping[str, Any], callbacks: Sequence[Callback]) -> None:

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from seqsum.console import print_line
 from seqsum.data.base import Batch
 from seqsum.networks.sequence import describe_network
+from seqsum.resumed import stopped_early
 from seqsum.run import data_of, module_of, run_folder
 
 PER_SECOND = 10  # refreshes of the progress bar
@@ -82,12 +83,15 @@ class RunLines(Callback):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set from outside
             return  # its limits are not the user's
         limits = {"max_epochs": trainer.current_epoch, "max_steps": trainer.global_step}
-        for name, reached in limits.items():
-            if 0 < (limit := getattr(trainer, name) or 0) <= reached:
-                flag = f"`--trainer.{name}` (={limit})"
-                print_line(
-                    f"Nothing was left to train: the checkpoint is of a finished training. Raise {flag} to go on"
-                )
+        flags = [
+            f"`--trainer.{name}` (={limit})"
+            for name, reached in limits.items()
+            if 0 < (limit := getattr(trainer, name) or 0) <= reached
+        ]
+        if (stopping := stopped_early(trainer)) is not None:
+            flags.append(f"`patience` (={stopping.patience}) of EarlyStopping, which ended it")
+        for flag in flags:
+            print_line(f"Nothing was left to train: the checkpoint is of a finished training. Raise {flag} to go on")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()

@@ -64,7 +64,7 @@ class Scalars(Callback):
         self.last = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.read > 0:
+        if self.seconds > 0:  # not what was read: one process may have got nothing, and all log together
             speed = trainer.world_size * self.read / self.seconds
             pl_module.log(f"train/{self.unit}_per_second", speed, sync_dist=True)
 

@@ -126,9 +126,9 @@ def _require_same_start(subject: Subject, cell: Any) -> None:
 def _require_start_of_its_own(subject: Subject) -> None:
     """Call a plain module without a state: the result is that from zeros, or from a state that it learns."""
     expected = "zeros for each row, such as `input.new_zeros(len(input), hidden_size)`"
+    cell = cast("ModuleCell", subject.fresh().to(subject.made_in))  # one for all: it may keep what it made first
     for rows in (BATCH, 1, 2 * BATCH + 1):
         example = f"`forward(input)` of {rows} row{'' if rows == 1 else 's'}"
-        cell = cast("ModuleCell", subject.fresh().to(subject.made_in))
         inputs = subject.inputs(rows).to(subject.made_in)
         sizes = [(rows, cell.hidden_size)] * (1 + len(cell.state_size))
         try:

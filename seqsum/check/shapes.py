@@ -33,6 +33,14 @@ def sizes(subject: Subject) -> None:
                 came=repr(size),
                 where=subject.where("__init__"),
             )
+    for name in ("state_names", "gate_names"):
+        if isinstance(value := getattr(cell, name), str):
+            raise Fault(
+                f"`{name}` is a text, and must be a tuple of texts",
+                expected=f'`{name} = ("{value}",)`, with a comma',
+                came=repr(value),
+                where=subject.find(rf"\b{name}\b") or subject.where("__init__"),
+            )
     names, count = tuple(cell.state_names), len(cell.state_size)
     if len(names) != count:
         more = len(names) > count
@@ -176,6 +184,11 @@ def _require_shapes(subject: Subject, batch: int) -> None:
             )
 
 
+def _with_type(value: Any) -> str:
+    kind = f", {str(value.dtype).removeprefix('torch.')}" if isinstance(value, Tensor) else ""
+    return describe(value) + kind
+
+
 def _require_initial_state(subject: Subject, cell: RecurrentCell, batch: int) -> None:
     inputs = subject.inputs(batch)
     begun: Any = cell.initial_state(batch, inputs)
@@ -183,7 +196,7 @@ def _require_initial_state(subject: Subject, cell: RecurrentCell, batch: int) ->
     fits = isinstance(begun, list) and all(isinstance(state, Tensor) for state in begun)
     types = {state.dtype for state in begun if state.is_floating_point()} if fits else set()  # a counter has its own
     if not fits or [tuple(state.shape) for state in begun] != expected or not types <= {inputs.dtype}:
-        parts = ", ".join(map(describe, begun)) if isinstance(begun, list | tuple) else describe(begun)
+        parts = ", ".join(map(_with_type, begun)) if isinstance(begun, list | tuple) else _with_type(begun)
         raise Fault(
             "`initial_state` must return a list with a tensor for each state",
             expected=f"tensors of {', '.join(map(str, expected))}, (B, S) each, with the type of `like`, "

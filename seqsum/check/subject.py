@@ -129,7 +129,7 @@ class Subject:
 
     def where(self, method: str | None = None) -> str:
         """`file:line` of a method that the user wrote, by default of the step."""
-        name = "forward" if self.wrapped else method or self.step_name
+        name = "forward" if self.wrapped and method != "__init__" else method or self.step_name
         found = getattr(self.kind, name, self.kind)
         if found is getattr(RecurrentCell, name, None):  # which the user's class has not written
             found = self.kind

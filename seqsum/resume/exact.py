@@ -20,6 +20,7 @@ from seqsum.resume.lightning_state import (
     set_steps,
 )
 from seqsum.resume.metric_sums import load_sums, metric_sums, training_metrics
+from seqsum.resumed import stopped_early
 
 
 class ExactResume(Callback):
@@ -90,6 +91,8 @@ class ExactResume(Callback):
             self.validation_due, self.batch_size = place.validation_due, place.batch_size
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.ckpt_path is not None and stopped_early(trainer):
+            trainer.should_stop = True  # or each repetition of the command would train for another epoch
         done = self.within or 0
         if 0 < trainer.num_training_batches <= done and not self.validation_due:
             end_epoch(trainer)  # Lightning expects a validation there, and would train a batch more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import signal
 import time
@@ -26,7 +27,8 @@ class LastCheckpoint(CheckpointCallback):
 
     It is written before the first epoch, after each epoch, every ten minutes within longer ones, and when the training
     is interrupted; always between two batches, when everything before is done and logged. After an error the previous
-    file stays in place: an exception in the middle of a step may leave half a step behind.
+    file stays in place: an exception in the middle of a step may leave half a step behind. A resumed training begins
+    with a copy of what it goes on from, so that its folder never has best.ckpt alone.
     """
 
     seconds = 600.0  # at most so much training, and one batch, is lost if the machine fails
@@ -34,7 +36,7 @@ class LastCheckpoint(CheckpointCallback):
     def __init__(self) -> None:
         super().__init__(filename="last", enable_version_counter=False)
         self.interrupts = Interrupts()
-        self.written = 0.0  # time of the last write
+        self.written = -math.inf  # time of the last write
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.interrupts.listen()
@@ -50,6 +52,10 @@ class LastCheckpoint(CheckpointCallback):
             self._write(trainer)
             self._stop_if_interrupted(trainer)
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._copy(trainer)
+
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
@@ -64,9 +70,12 @@ class LastCheckpoint(CheckpointCallback):
         self._stop_if_interrupted(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Copy the checkpoint where nothing was left to train, so that the new run has it too."""
+        self._copy(trainer)  # nothing was left to train
+
+    def _copy(self, trainer: Trainer) -> None:
+        """Copy the checkpoint that the training goes on from, unless there is a new one."""
         resumed = trainer.ckpt_path is not None and not trainer.fast_dev_run  # type: ignore[attr-defined]  # see `_write`
-        if resumed and self.written == 0.0 and trainer.is_global_zero:
+        if resumed and self.written == -math.inf and trainer.is_global_zero:
             CheckpointFiles().copy(str(trainer.ckpt_path), self.format_checkpoint_name({}))
 
     def on_train_batch_end(self, *_: Any) -> None:

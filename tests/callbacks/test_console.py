@@ -56,6 +56,7 @@ def test_a_second_fit_that_trains_nothing_says_so(capfd, monkeypatch):
 def test_a_finished_training_is_said_to_be_one(capfd, limit, said):
     trainer = SimpleNamespace(
         is_global_zero=True,
+        callbacks=[],
         ckpt_path="last.ckpt",
         fast_dev_run=0,
         current_epoch=3,

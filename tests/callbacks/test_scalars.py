@@ -173,5 +173,15 @@ def test_the_clock_starts_where_a_training_goes_on_within_an_epoch(monkeypatch):
     assert scalars.seconds == 2
 
 
+def test_a_process_that_read_nothing_logs_as_well():
+    """All log together: one that did not would let the others wait for ever."""
+    scalars, logged = Scalars(), {}
+    scalars.on_train_epoch_start(None, None)
+    scalars.on_train_batch_end(None, None, None, Batch(torch.zeros(0, 3), torch.zeros(0, 3)), 0)
+    module = SimpleNamespace(log=lambda name, value, **_: logged.update({name: value}))
+    scalars.on_train_epoch_end(SimpleNamespace(world_size=2), module)
+    assert logged == {"train/sequences_per_second": 0}
+
+
 def test_an_epoch_without_a_batch_has_no_speed():
     Scalars().on_train_epoch_end(SimpleNamespace(world_size=1), None)

@@ -103,6 +103,17 @@ def test_a_start_of_ones_own_that_is_wrong_is_found(start, message):
     assert [result.check for result in report.results if result.status == "failed"] == ["begins_alike"]
 
 
+def test_a_start_that_is_kept_for_the_first_number_of_rows_is_found():
+    def start(cell, x):
+        if not hasattr(cell, "kept"):
+            cell.kept = torch.zeros(len(x), cell.hidden_size)
+        return cell.kept
+
+    result = judge(start).find("begins_alike")
+    assert result.status == "failed"
+    assert "`forward(input)` of 1 row" in result.example
+
+
 def test_a_sequence_does_not_begin_where_another_has_ended():
     assert check_cell(GoesOn, like="gru").find("begins_alike").status == "failed"
 

@@ -20,6 +20,7 @@ from tests.check.changes import (
     RETURN,
     STEP,
     gates,
+    returns,
 )
 from tests.check.faults import FAULTS, FORGOTTEN
 
@@ -46,6 +47,33 @@ def test_a_fault_is_found_in_a_notebook_too(mutate_in_notebook, fault):
     assert result.status == ("noted" if name == "compiles" else "failed")
     assert says in result.message
     assert line in result.where
+
+
+def test_names_without_a_comma_are_a_text(mutate):
+    line = "class MyRNN(RecurrentCell):\n"
+    result = check_cell(mutate("rnn", (line, f'{line}    state_names = ("hidden")\n')), like="rnn").find("sizes")
+    assert result.message == "`state_names` is a text, and must be a tuple of texts"
+    assert result.expected == '`state_names = ("hidden",)`, with a comma'
+
+
+def test_the_type_of_a_start_is_said(mutate):
+    result = check_cell(mutate("lstm", returns("[made, made]")), like="lstm").find("shapes")
+    assert "float64" in result.expected
+    assert "float32" in result.came
+
+
+def test_what_is_wrong_with_the_weights_of_a_plain_module_is_shown_where_they_are_made():
+    class Few(styles.Torchs):
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size)
+            self.weight_ih = nn.Parameter(torch.zeros(3 * hidden_size, input_size))
+
+        def forward(self, input, hx):
+            return hx
+
+    result = check_cell(Few, like="lstm").find("equations")
+    assert "its weights are not those" in result.message
+    assert "`__init__`" in result.where
 
 
 def test_a_state_in_place_is_not_said_to_forget_the_input(mutate):

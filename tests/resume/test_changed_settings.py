@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from torch.optim.lr_scheduler import StepLR
 
@@ -99,6 +100,20 @@ def test_a_training_that_stopped_early_goes_on_with_more_patience(train):
     assert train("begun", *stopping, "--trainer.callbacks.patience=1")["epoch"] == 2
     last = "--ckpt_path=begun/small/version_0/checkpoints/last.ckpt"
     assert train("resumed", *stopping, "--trainer.callbacks.patience=4", last)["epoch"] == 5
+
+
+def test_a_training_that_stopped_early_is_finished(train, capfd):
+    stopping = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss"]
+    stopping += ["--trainer.callbacks.min_delta=100", "--trainer.max_epochs=9", "--trainer.callbacks.patience=1"]
+    begun = train("begun", *stopping)
+    for _ in range(2):
+        capfd.readouterr()
+        resumed = train("resumed", *stopping, "--ckpt_path=begun/small/version_0/checkpoints/last.ckpt")
+        assert resumed["epoch"] == begun["epoch"]
+        assert all(map(torch.equal, resumed["state_dict"].values(), begun["state_dict"].values()))
+        said = " ".join(capfd.readouterr().out.split())
+        assert "Nothing was left to train" in said
+        assert "Raise `patience` (=1) of EarlyStopping, which ended it to go on" in said
 
 
 def test_averaged_weights_are_not_taken_for_those_that_were_trained():

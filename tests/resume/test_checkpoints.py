@@ -8,6 +8,7 @@ import re
 import resource
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from seqsum.cli import main
 from seqsum.errors import InputError
 from seqsum.inspect.__main__ import main as inspect
 from seqsum.resume.checkpoint_files import CheckpointFiles
+from seqsum.resume.last import LastCheckpoint
 from tests.resume.test_resume import EPOCHS, SMALL, content, differences, runs
 
 pytestmark = [
@@ -65,6 +67,27 @@ def test_a_copy_is_as_old_as_the_checkpoint(here):
     os.utime("best.ckpt", (1, 2))
     CheckpointFiles().copy("best.ckpt", here / "version_1/best.ckpt")
     assert os.stat("version_1/best.ckpt").st_mtime == 2
+
+
+def test_a_resumed_training_has_a_last_checkpoint_before_it_has_written_one(here):
+    """Or a run that is killed in a first validation would leave the copy of best.ckpt alone."""
+    CheckpointFiles().save_checkpoint({"state_dict": {}, "number": 1}, here / "version_0/last.ckpt")
+    last = LastCheckpoint()
+    last.dirpath = str(here / "version_1")
+    trainer = SimpleNamespace(
+        state=SimpleNamespace(fn="fit"), sanity_checking=True, fast_dev_run=False, is_global_zero=True,
+        ckpt_path=here / "version_0/last.ckpt",
+    )  # fmt: skip
+    last.on_validation_start(trainer, None)
+    assert not (here / "version_1").exists(), "the training may yet be refused"
+    trainer.sanity_checking = False
+    last.on_validation_start(trainer, None)
+    assert torch.load(here / "version_1/last.ckpt")["number"] == 1
+    CheckpointFiles().save_checkpoint({"state_dict": {}, "number": 2}, here / "version_1/last.ckpt")
+    last.written = 0.0
+    last.on_validation_start(trainer, None)
+    last.on_fit_end(trainer, None)
+    assert torch.load(here / "version_1/last.ckpt")["number"] == 2
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
