@@ -40,7 +40,15 @@ from seqsum.optimization import (
     make_schedule,
     step_plateau_schedules,
 )
-from seqsum.resumed import check_averages, check_groups, check_kept, follow_patience, follow_rates
+from seqsum.resumed import (
+    Begun,
+    begun_of,
+    check_averages,
+    check_groups,
+    check_kept,
+    follow_patience,
+    follow_rates,
+)
 
 Stage = Literal["train", "val", "test"]
 SECONDS = 0.5  # between two readings of the loss on a GPU, since each waits for the GPU
@@ -138,6 +146,7 @@ class SequenceModule(GraphedModule):
         self.test_metrics = separate(metrics.clone(), "test/")
         self.answer_metrics = MetricCollection({})  # of a test, see `setup`
         self.loss_read = 0.0  # time of the last reading, see SECONDS
+        self.begun: Begun | None = None  # with a training that goes on
         self.train_loss, self.val_loss, self.test_loss = WeightedMean(), WeightedMean(), WeightedMean()
 
     def setup(self, stage: str) -> None:
@@ -343,6 +352,7 @@ class SequenceModule(GraphedModule):
         """Check and adapt a checkpoint from which a training goes on."""
         begun: Mapping[str, Any] = checkpoint.get("hyper_parameters", {})
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from outside
+        self.begun = begun_of(checkpoint)
         check_averages(checkpoint, callbacks)
         follow_patience(checkpoint, callbacks)
         for name in ("optimizer", "schedule"):

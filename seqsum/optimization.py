@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from seqsum.errors import InputError
+from seqsum.resumed import Begun
 
 BY_STEP = (torch.optim.lr_scheduler.OneCycleLR, torch.optim.lr_scheduler.CyclicLR)
 NamedSchedule = Literal["one_cycle", "constant"]
@@ -89,7 +90,7 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
     if schedule == "constant":
         return None
     if schedule == "one_cycle":
-        steps = _steps_to_come(module.trainer)
+        steps = _steps_to_come(module.trainer, module.begun)
         if math.isinf(steps) or steps < 1:  # -1 for a loader without a length
             raise InputError(
                 "`--model.schedule` (='one_cycle') needs to know the length of the training: give "
@@ -138,15 +139,25 @@ def _made(name: str, function: Callable[..., Any], argument: Any) -> Any:
         raise InputError(f"`--model.{name}` can't be made: {type(error).__name__}: {error}") from error
 
 
-def _steps_to_come(trainer: Trainer) -> float:
-    """Estimate the steps of a training; of those of a second `fit`, for which a schedule begins anew, what is left."""
+def _steps_to_come(trainer: Trainer, begun: Begun | None) -> float:
+    """Estimate the steps of a training; of those of a second `fit`, for which a schedule begins anew, what is left.
+
+    A training that goes on may have other batches than it was `begun` with.
+    """
     steps = trainer.estimated_stepping_batches  # of all epochs, and at most `max_steps`
-    if trainer.ckpt_path or not trainer.global_step or math.isinf(steps):
+    if math.isinf(steps) or steps < 1 or not (trainer.ckpt_path or trainer.global_step):
         return steps
+    of_epoch, epochs = steps_of_epoch(trainer), trainer.max_epochs or -1  # with this training's data
+    if trainer.ckpt_path:
+        if begun is None or begun.epochs >= epochs or math.isinf(of_epoch):
+            return steps
+        is_over = begun.batches >= trainer.num_training_batches
+        of_this = 0 if is_over else of_epoch - begun.batches // trainer.accumulate_grad_batches
+        steps = begun.steps + of_this + (epochs - begun.epochs - 1) * of_epoch
+        return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
     left = math.inf if trainer.max_steps == -1 else trainer.max_steps - trainer.global_step
-    of_epoch = steps_of_epoch(trainer)  # with this training's data
-    if trainer.max_epochs not in (None, -1) and not math.isinf(of_epoch):
-        left = min(left, (trainer.max_epochs - trainer.current_epoch) * of_epoch)
+    if epochs > 0 and not math.isinf(of_epoch):
+        left = min(left, (epochs - trainer.current_epoch) * of_epoch)
     return max(1, left)
 
 

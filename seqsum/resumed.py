@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
@@ -72,6 +72,26 @@ def follow_rates(groups: Sequence[dict[str, Any]], before: Mapping[str, Any], no
         else:
             for group in groups[:2] if name == "learning_rate" else groups[2:]:
                 group.update({key: group[key] * rate / begun for key in RATES if key in group})
+
+
+class Begun(NamedTuple):
+    """What a checkpoint has behind it: optimizer steps, whole epochs, and batches of the epoch that goes on."""
+
+    steps: int
+    epochs: int
+    batches: int
+
+
+def begun_of(checkpoint: Mapping[str, Any]) -> Begun | None:
+    """Read what a checkpoint has behind it; None if it is of version 0.1.0, which doesn't say."""
+    if (place := checkpoint.get("place")) is None:
+        return None
+    loops = checkpoint["loops"]["fit_loop"]
+    epochs = loops["epoch_progress"]["current"]
+    if place["epoch_finished"]:
+        return Begun(checkpoint["global_step"], epochs["processed"], 0)
+    batches: int = loops["epoch_loop.batch_progress"]["current"]["processed"]
+    return Begun(checkpoint["global_step"], epochs["started"] - 1, batches)
 
 
 def follow_patience(checkpoint: Mapping[str, Any], callbacks: Sequence[Callback]) -> None:

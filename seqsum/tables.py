@@ -10,10 +10,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import rich
 import torch
 from rich.console import Console
 from rich.table import Table
+
+from seqsum.console import print_line
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def write(path: Path, device: torch.device, options: argparse.Namespace, rows: l
     path.parent.mkdir(parents=True, exist_ok=True)
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
     path.write_text(json.dumps({"machine": machine(device), "settings": settings, "rows": rows}, indent=2) + "\n")
-    rich.print(f"Written to {path}")
+    print_line(f"Written to {path}")
 
 
 def write_markdown(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -79,4 +80,4 @@ def write_markdown(path: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(value) for value in row.values()] for row in rows)]
     path.write_text("".join(f"| {' | '.join(cells)} |\n" for cells in lines), encoding="utf-8")
-    rich.print(f"Table: {path}")
+    print_line(f"Table: {path}")

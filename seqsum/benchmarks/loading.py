@@ -18,6 +18,7 @@ from seqsum.data.base import Batch
 from seqsum.options import at_least
 
 RIVAL = "DataLoader, 0 workers"
+AHEAD = 2  # batches that a DataLoader lets each worker prefetch
 PAUSE = 0.3  # seconds before each turn, because the workers of the one before still prefetch some batches
 
 
@@ -41,7 +42,11 @@ def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, A
         data = make_data(arguments, augment)
         makers: dict[str, Callable[[], Iterator[Batch]]] = {"seqsum": partial(own_batches, data, device)}
         makers |= {f"DataLoader, {n} workers": partial(plain, data, n, device) for n in sorted({0, *arguments.workers})}
-        contestants = {name: stopwatch(make, arguments.batches) for name, make in makers.items()}
+        ahead = [0, *(AHEAD * n for n in sorted({0, *arguments.workers}))]
+        contestants = {
+            name: stopwatch(make, arguments.batches, waiting)
+            for (name, make), waiting in zip(makers.items(), ahead, strict=True)
+        }
         for _ in range(arguments.warm_up):
             for call in contestants.values():
                 call()
@@ -79,12 +84,20 @@ def plain(data: DigitSums, num_workers: int, device: torch.device) -> Iterator[B
             yield batch._replace(inputs=batch.inputs.to(device), targets=batch.targets.to(device))
 
 
-def stopwatch(make: Callable[[], Iterator[Batch]], batches: int) -> Callable[[], float]:
-    """Make a contestant that times its next batches, in seconds. Its workers persist, so they start only once."""
+def stopwatch(make: Callable[[], Iterator[Batch]], batches: int, ahead: int) -> Callable[[], float]:
+    """Make a contestant that times its next batches, in seconds. Its workers persist, so they start only once.
+
+    Args:
+        make: Makes its batches.
+        batches: Batches to time.
+        ahead: Batches that its workers make while others have their turn; these are taken before.
+    """
     iterator = make()
 
     def call() -> float:
         time.sleep(PAUSE)
+        for _ in range(ahead):
+            next(iterator)
         start = time.perf_counter()
         for _ in range(batches):
             batch = next(iterator)

@@ -45,15 +45,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train the networks that are not trained yet, seed by seed; print a table, and write table, figure and numbers."""
+    waits = sorted(options.blanks)
     sizes = {cell: largest_size(partial(build, cell), options.budget) for cell in options.cells}
-    runs: dict[tuple[str, int], list[Run]] = {(cell, n): [] for n in options.blanks for cell in options.cells}
+    runs: dict[tuple[str, int], list[Run]] = {(cell, n): [] for n in waits for cell in options.cells}
     for seed in options.seeds:
         for cell, blanks in runs:
             runs[cell, blanks].append(train(cell, blanks, sizes[cell], seed, options))
     rows = [row(cell, blanks, sizes[cell], found) for (cell, blanks), found in runs.items()]
     save_table("copy memory", "memory", rows, options)
-    reached = {cell: [accuracies(runs[cell, blanks]) for blanks in options.blanks] for cell in options.cells}
-    save(plot_memory(options.blanks, reached, chance=1 / SYMBOLS), options.output / "memory.png")
+    reached = {cell: [accuracies(runs[cell, blanks]) for blanks in waits] for cell in options.cells}
+    save(plot_memory(waits, reached, chance=1 / SYMBOLS), options.output / "memory.png")
 
 
 def build(cell: str, hidden_size: int) -> SequenceModule:

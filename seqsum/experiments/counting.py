@@ -138,7 +138,7 @@ def test(checkpoint: Path, features: Path, sequences: int) -> list[float]:
 
 
 def row(operation: Operation, name: str, errors: list[list[float]], ceiling: list[list[float]]) -> dict[str, Any]:
-    """Make the table's row for a network: the share of its runs that succeed, and their median error, by length."""
+    """Make a network's row in the table: the share of its runs that succeed, and the lower median error, by length."""
     success = successes(torch.tensor(errors), torch.tensor(ceiling))
     medians = torch.tensor(errors).sqrt().median(0).values
     return {

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import rich
 import torch
 from matplotlib.figure import Figure
 
+from seqsum.console import print_line
 from seqsum.tables import show, write, write_markdown
 
 DPI = 110  # legible on a page, with a file of about a hundred kilobytes
@@ -20,7 +20,7 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure as an image, and print its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI)
-    rich.print(f"Picture: {path}")
+    print_line(f"Picture: {path}")
 
 
 def save_table(

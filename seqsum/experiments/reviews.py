@@ -67,6 +67,8 @@ def run(options: argparse.Namespace) -> None:
             if done := train(name, set_ups[name], seed, options):
                 runs[name].append(done)
     found = {name: look(of_name) for name, of_name in runs.items() if of_name}
+    if not found:
+        raise InputError(f"`--output` (={options.output}) contains none of the trainings that `--trained` asks for")
     for group in options.groups:
         report(group, {name: found[name] for name in groups[group] if name in found}, options)
 
@@ -84,8 +86,8 @@ def choose(options: argparse.Namespace, groups: Mapping[str, tuple[str, ...]]) -
 def train(name: str, flags: Flags, seed: int, options: argparse.Namespace) -> Run | None:
     """Train one set-up with one seed, unless it is trained already; None if `--trained` forbids it."""
     label = f"{name}_seed{seed}"
-    if options.trained and finished(options.output / label) is None:
-        return None
+    if options.trained:  # by whatever other flags, which needn't be repeated
+        return finished(options.output / label)
     return trained(options.output, label, [*as_arguments(flags), f"--seed_everything={seed}", *options.arguments])
 
 

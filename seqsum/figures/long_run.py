@@ -134,7 +134,7 @@ def plot_codes(images: Tensor, codes: Tensor, chosen: Tensor, read: Sequence[Seq
         axes.barh([0, 1], largest.values.numpy(), color=colours, height=0.7)
         axes.set(xlim=(0, 1.4), ylim=(1.6, -0.6), xticks=(), yticks=())  # room for the numbers
         for row in range(2):
-            text = _reading(abs(numbers[row]), decimals=1)
+            text = _reading(numbers[row], decimals=1)
             axes.text(float(largest.values[row]) + 0.04, row, text, fontsize=8, va="center")
         figure.text(left, 0.1, f"mixture {_reading(numbers[2], decimals=2)}", fontsize=8)
     return figure
@@ -160,7 +160,9 @@ def plot_causes(found: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> Figure:
     for place, (name, (readings, errors, sums)) in enumerate(found.items()):
         away = (shown(readings) - shown(readings).round()).abs().sort(descending=True).values
         shares = 100 * np.arange(1, len(away) + 1) / len(away)
-        style: dict[str, Any] = {"color": SERIES[place % len(SERIES)], "linewidth": 1.2, "label": name}
+        round_, colour = divmod(place, len(SERIES))
+        line = {"color": SERIES[colour], "linestyle": "--" if round_ % 2 else "-"}
+        style: dict[str, Any] = {**line, "linewidth": 1.2, "label": name}
         axes[0].plot(away.numpy(), shares, **style)
         axes[1].plot(*_by_step(errors), **style)
         axes[2].plot(*_by_level(errors, sums), **style)

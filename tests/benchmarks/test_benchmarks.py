@@ -9,6 +9,7 @@ import subprocess
 from argparse import Namespace
 from functools import partial
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -191,6 +192,34 @@ def test_rows_with_other_keys_have_a_table_of_their_own(capsys):
     assert "second" not in one
     assert "first" not in other
     assert {"second", "third", "30", "0.5"} <= set(re.findall(r"[\w.]+", other))
+
+
+def test_what_workers_made_ahead_is_not_timed(monkeypatch):
+    monkeypatch.setattr(loading, "PAUSE", 0)
+    now, taken = [0.0], []
+
+    def batches():
+        for number in itertools.count():
+            now[0] += 1
+            taken.append(number)
+            yield Batch(torch.zeros(1, 1), torch.zeros(1, 1))
+
+    monkeypatch.setattr(loading.time, "perf_counter", lambda: now[0])
+    assert loading.stopwatch(batches, batches=5, ahead=4)() == 5
+    assert len(taken) == 9
+
+
+def test_devices_train_on_sequences_of_one_length(monkeypatch, tmp_path):
+    commands = []
+
+    def run(command, **_):
+        commands.append(command)
+        return SimpleNamespace(returncode=1, stderr="enough")
+
+    monkeypatch.setattr(devices.subprocess, "run", run)
+    with pytest.raises(RuntimeError, match="enough"):
+        devices.seconds_an_image(2, Namespace(batches=3, batch_size=7, root=str(tmp_path)), CPU)
+    assert {"--data.batch_size=7", "--data.sequence_length=4", "--trainer.devices=2"} <= set(commands[0])
 
 
 def test_devices_are_all_there_are_by_powers_of_two(monkeypatch):

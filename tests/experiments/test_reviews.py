@@ -197,9 +197,15 @@ def test_tables_say_what_the_runs_reached_and_no_run_is_done_twice(with_configs,
     monkeypatch.setattr(runs, "train", lambda arguments: pytest.fail(f"run again: {arguments}"))
     main(command)
     assert json.loads((folder / "outputs.json").read_text())["rows"] == table
-    main(["reviews", "--trained", "--seeds", "0", "--", *SMALL])
+    main(["reviews", "--trained", "--seeds", "0"])  # also without the flags of the training
     assert [line["seeds"] for line in json.loads((folder / "outputs.json").read_text())["rows"]] == [1]
     assert not (folder / "ladder.md").exists()
+
+
+def test_a_report_of_trainings_that_are_not_there_is_refused(with_configs, capsys):
+    with pytest.raises(SystemExit):
+        main(["reviews", "--trained", "--output=nowhere"])
+    assert "`--output` (=nowhere) contains none of the trainings that `--trained` asks for" in capsys.readouterr().err
 
 
 @pytest.mark.slow

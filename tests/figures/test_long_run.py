@@ -94,3 +94,10 @@ def test_causes_are_drawn_side_by_side_for_each_network():
 
 def test_the_middle_of_one_step_is_that_step():
     assert _by_step(torch.tensor([[3.0], [4.0]])) == ([1.0], [pytest.approx(12.5**0.5)])
+
+
+def test_no_two_of_many_networks_are_drawn_alike():
+    errors, sums = torch.rand(3, 20), torch.arange(20.0).expand(3, 20)
+    found = {str(number): (torch.rand(10), errors, sums) for number in range(12)}
+    for axes in plot_causes(found).axes:
+        assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 12

@@ -102,6 +102,19 @@ def test_a_training_that_stopped_early_goes_on_with_more_patience(train):
     assert train("resumed", *stopping, "--trainer.callbacks.patience=4", last)["epoch"] == 5
 
 
+@pytest.mark.parametrize("step", [5, 15, 20])
+@pytest.mark.parametrize(
+    "change",
+    ["--trainer.limit_train_batches=5", "--trainer.accumulate_grad_batches=3", "--data.batch_size=5"],
+)
+def test_the_schedule_ends_with_a_training_that_goes_on_with_other_batches(here, change, step):
+    train, epochs = trainer_of(here, [*FLAGS, ROWS], every=5), "--trainer.max_epochs=3"
+    assert train("begun", epochs)["global_step"] == 21
+    resumed = train("resumed", epochs, f"--ckpt_path=begun/small/version_0/checkpoints/step={step}.ckpt", change)
+    (schedule,) = resumed["lr_schedulers"]
+    assert schedule["last_epoch"] == resumed["global_step"] == schedule["total_steps"]
+
+
 def test_a_training_that_stopped_early_is_finished(train, capfd):
     stopping = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss"]
     stopping += ["--trainer.callbacks.min_delta=100", "--trainer.max_epochs=9", "--trainer.callbacks.patience=1"]
