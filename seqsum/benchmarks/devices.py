@@ -71,7 +71,7 @@ def seconds_an_image(n: int, arguments: argparse.Namespace, device: torch.device
             *("--trainer.limit_val_batches=1", "--trainer.enable_progress_bar=false"),
             *("--tensorboard.figures_every_n_epochs=0", "--tensorboard.histograms_every_n_epochs=0"),
             *(f"--data.batch_size={arguments.batch_size}", "--data.sequence_length=4"),  # by default lengths change
-            *(f"--data.root={Path(arguments.root).resolve()}"),
+            f"--data.root={Path(arguments.root).resolve()}",
         ]
         one_thread = {} if device.type == "cuda" else {"OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, check=False, env=os.environ | one_thread, capture_output=True, text=True)

@@ -219,7 +219,8 @@ def test_devices_train_on_sequences_of_one_length(monkeypatch, tmp_path):
     monkeypatch.setattr(devices.subprocess, "run", run)
     with pytest.raises(RuntimeError, match="enough"):
         devices.seconds_an_image(2, Namespace(batches=3, batch_size=7, root=str(tmp_path)), CPU)
-    assert {"--data.batch_size=7", "--data.sequence_length=4", "--trainer.devices=2"} <= set(commands[0])
+    root = f"--data.root={tmp_path.resolve()}"
+    assert {"--data.batch_size=7", "--data.sequence_length=4", "--trainer.devices=2", root} <= set(commands[0])
 
 
 def test_devices_are_all_there_are_by_powers_of_two(monkeypatch):
