@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, A
     """Measure a row for each number of devices, with the same batch size on each device.
 
     The launches take turns. Their speed is that of the second of two epochs, so start and warm-up are not
-    counted. Efficiency is the speed per device relative to the speed of a single device.
+    counted. Efficiency is the speed per device relative to that of a single device in the same turn, as a median.
     """
     counts = sorted({1, *(arguments.devices or default_counts(device))})
     launches = {str(n): partial(seconds_an_image, n, arguments, device) for n in counts}
