@@ -91,6 +91,8 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
         return None
     if schedule == "one_cycle":
         steps = _steps_to_come(module.trainer, module.begun)
+        if 0 in (steps, module.trainer.limit_train_batches):  # nothing is trained
+            return None
         if math.isinf(steps) or steps < 1:  # -1 for a loader without a length
             raise InputError(
                 "`--model.schedule` (='one_cycle') needs to know the length of the training: give "

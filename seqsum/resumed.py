@@ -83,15 +83,9 @@ class Begun(NamedTuple):
 
 
 def begun_of(checkpoint: Mapping[str, Any]) -> Begun | None:
-    """Read what a checkpoint has behind it; None if it is of version 0.1.0, which doesn't say."""
-    if (place := checkpoint.get("place")) is None:
-        return None
-    loops = checkpoint["loops"]["fit_loop"]
-    epochs = loops["epoch_progress"]["current"]
-    if place["epoch_finished"]:
-        return Begun(checkpoint["global_step"], epochs["processed"], 0)
-    batches: int = loops["epoch_loop.batch_progress"]["current"]["processed"]
-    return Begun(checkpoint["global_step"], epochs["started"] - 1, batches)
+    """Read what a checkpoint has behind it; None if it is an older one, which doesn't say."""
+    place = checkpoint.get("place", {})
+    return Begun(checkpoint["global_step"], place["epochs"], place["batches"]) if "epochs" in place else None
 
 
 def follow_patience(checkpoint: Mapping[str, Any], callbacks: Sequence[Callback]) -> None:

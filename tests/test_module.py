@@ -129,7 +129,8 @@ def test_the_steps_of_a_second_fit_end_with_each_epoch(accumulate, steps):
     """Of three epochs of five batches two are to come; the last step of an epoch may have fewer batches."""
     to_come = {"max_steps": -1, "max_epochs": 3, "current_epoch": 1, "num_training_batches": 5}
     before = {"estimated_stepping_batches": 99, "ckpt_path": None, "global_step": 7}
-    assert _steps_to_come(SimpleNamespace(**to_come, **before, accumulate_grad_batches=accumulate)) == steps
+    trainer = SimpleNamespace(**to_come, **before, accumulate_grad_batches=accumulate)
+    assert _steps_to_come(trainer, None) == steps
 
 
 def test_a_training_may_go_on_from_the_end_of_its_schedule_and_not_from_beyond():

@@ -151,7 +151,7 @@ class SeqsumCLI(LightningCLI):
         """Run it; what is refused after the run's folder was made, and before anything was computed, leaves none."""
         try:
             super()._run_subcommand(subcommand)
-        except InputError:
+        except (InputError, MisconfigurationException, ValueError):
             if self.makes_folder and self.trainer.global_step == 0:
                 drop_if_empty(self.trainer)
             raise
@@ -226,6 +226,10 @@ class SeqsumCLI(LightningCLI):
         if not is_overridden("test_dataloader", self.datamodule):
             if self.trainer.is_global_zero:
                 print_line(f"No test: {type(self.datamodule).__name__} has no `test_dataloader`")
+            return
+        if self.trainer.limit_test_batches == 0:
+            if self.trainer.is_global_zero:
+                print_line("No test: `--trainer.limit_test_batches` is 0")
             return
         best = self._best_checkpoint() or None
         try:

@@ -28,6 +28,7 @@ from seqsum.recurrent.explain import say_check
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, no larger file
 PROGRAM = "train.py"
+TOO_LONG_INTERVAL = "`val_check_interval` ("  # as Lightning begins if an epoch has fewer batches
 UNKNOWN_MONITOR = "Early stopping conditioned on metric"  # as Lightning says after an epoch in which nobody logged it
 
 
@@ -67,6 +68,10 @@ def _other_errors_in_a_line() -> Iterator[None]:
         fail(str(error) if is_first_process() else None)
     except MisconfigurationException as error:  # Lightning checks some flags only when the training starts
         fail(str(error))
+    except ValueError as error:
+        if TOO_LONG_INTERVAL not in str(error):
+            raise
+        fail(" ".join(str(error).split()))
     except RuntimeError as error:
         if not str(error).startswith(UNKNOWN_MONITOR):
             raise

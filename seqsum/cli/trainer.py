@@ -62,7 +62,7 @@ def read_wanted(settings: Namespace) -> Wanted:
     )
 
 
-LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1}
+LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
 
 
 def check_numbers(settings: Namespace) -> None:

@@ -129,5 +129,6 @@ class FiniteLoss(Callback):
         files = [Path(callback.dirpath or "") / "last.ckpt" for callback in trainer.checkpoint_callbacks
                  if isinstance(callback, ModelCheckpoint)]  # fmt: skip
         last = next((str(file) for file in files if file.is_file()), "none")
-        advice = " Try a smaller `--model.learning_rate` or `--trainer.gradient_clip_val`." if updated else ""
+        rate = "`--model.learning_rate`" if module_of(trainer.lightning_module).optimizer is None else "learning rate"
+        advice = f" Try a smaller {rate} or `--trainer.gradient_clip_val`." if updated else ""
         return f"Last good checkpoint: {last}.{advice}"

@@ -26,6 +26,9 @@ from seqsum.resumed import stopped_early
 class ExactResume(Callback):
     """Resume a training from any checkpoint, between epochs or within one: bit for bit on the CPU.
 
+    Only gradients that were added up and wait for further batches are in no checkpoint. `LastCheckpoint` doesn't write
+    one there, but one of a validation between such batches, and of a training that is ended between them, lacks them.
+
     Lightning saves weights, optimizer, schedule and counters. This callback also saves the sums behind the epoch's
     metrics, and corrects the position of Lightning's loops. Without it, they would skip a validation that was due or
     interrupted, repeat a finished epoch if the training is measured in steps, and count a step twice in the curves.

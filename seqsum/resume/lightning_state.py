@@ -16,6 +16,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from seqsum.accumulation import gradients_wait
+
 HERE = "seqsum/resume/lightning_state.py"
 
 
@@ -147,12 +149,15 @@ class Place(NamedTuple):
         validation_due: Whether a validation is due after the last training batch, or was interrupted.
         steps: Number of training steps done.
         batch_size: Sequences in a batch, if the loader knows.
+        epochs, batches: Whole epochs done, and batches of the epoch within which it is.
     """
 
     epoch_finished: bool
     validation_due: bool
     steps: int
-    batch_size: int | None = None  # not in older checkpoints
+    batch_size: int | None = None  # not in older checkpoints, as what follows
+    epochs: int | None = None
+    batches: int = 0
 
 
 def place_of(trainer: Trainer, loops: dict[str, Any], validated: bool) -> Place:
@@ -168,8 +173,10 @@ def place_of(trainer: Trainer, loops: dict[str, Any], validated: bool) -> Place:
     finished = epochs["processed"] == epochs["started"] and not is_within_epoch(trainer)
     due = not validated if trainer.validating else ending_batch and validation_follows(trainer)
     # Lightning counts a step only after the batch and its validation
-    steps = loops["epoch_loop.state_dict"]["_batches_that_stepped"] + (ending_batch or trainer.validating)
-    return Place(finished, not finished and due, steps)
+    uncounted = (ending_batch or trainer.validating) and not gradients_wait(trainer)
+    steps = loops["epoch_loop.state_dict"]["_batches_that_stepped"] + uncounted
+    done = epochs["processed"] if finished else epochs["started"] - 1
+    return Place(finished, not finished and due, steps, None, done, 0 if finished else batches["processed"])
 
 
 def is_within_epoch(trainer: Trainer) -> bool:

@@ -56,10 +56,30 @@ def test_a_misspelt_flag_is_recognized(here, capfd, flags, said):
         ("check_val_every_n_epoch", "0", "at least 1"),
         ("val_check_interval", "0", "above 0"),
         ("val_check_interval", "-1", "above 0"),
+        ("gradient_clip_val", "-1", "at least 0"),
+        ("log_every_n_steps", "-1", "at least 0"),
     ],
 )
 def test_numbers_of_the_trainer_that_are_too_small_are_refused(here, capfd, flag, value, least):
     assert f"`--trainer.{flag}` (={value}) must be {least}" in refused(["fit", f"--trainer.{flag}={value}"], capfd)
+
+
+@pytest.mark.parametrize("flag", ["--trainer.val_check_interval=100", "--trainer.limit_train_batches=0.001"])
+def test_what_lightning_refuses_of_an_epoch_is_a_line_and_leaves_no_run(here, capfd, flag):
+    given = ["-c", str(REPOSITORY / "configs/sine.yaml"), "--data.epoch_size=640", "--trainer.accelerator=cpu"]
+    error = refused([*given, flag], capfd)
+    assert "Traceback" not in error
+    assert flag.partition("=")[0].rpartition(".")[2] in error
+    assert not list(here.glob("logs/*/*"))
+
+
+@pytest.mark.parametrize("flag", ["--trainer.max_steps=0", "--trainer.limit_train_batches=0", "--trainer.max_epochs=0"])
+def test_nothing_to_train_needs_no_schedule(here, capfd, flag):
+    given = ["-c", str(REPOSITORY / "configs/sine.yaml"), "--data.epoch_size=64", "--trainer.accelerator=cpu"]
+    main([*given, flag, "--trainer.limit_test_batches=0"])
+    printed = capfd.readouterr().out
+    assert "Nothing was trained" in printed
+    assert "No test: `--trainer.limit_test_batches` is 0" in printed
 
 
 @pytest.mark.parametrize("flag", ["--data.datset", "--datset"])

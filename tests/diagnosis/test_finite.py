@@ -114,6 +114,12 @@ def test_before_the_first_update_no_learning_rate_is_to_blame(spoilt):
     assert "last.ckpt. The batch, by" in error or "none. The batch, by" in error
 
 
+@pytest.mark.parametrize(("own", "said"), [(None, "`--model.learning_rate`"), (torch.optim.SGD, "learning rate")])
+def test_what_to_try_is_what_there_is(own, said):
+    trainer = SimpleNamespace(checkpoint_callbacks=[], lightning_module=SimpleNamespace(optimizer=own))
+    assert f"Try a smaller {said} or" in FiniteLoss()._way_back(trainer)
+
+
 def test_without_a_folder_all_rows_are_listed(spoilt):
     run, error = spoilt("SpoilStep16", "--trainer.logger=false")
     assert error.count("[") >= 20
@@ -155,7 +161,10 @@ def test_on_a_gpu_losses_are_asked_for_in_tens_and_the_first_bad_one_is_named(sp
 
 
 def test_the_first_step_that_is_not_finite_is_named():
-    callback, trainer = FiniteLoss(), SimpleNamespace(checkpoint_callbacks=[])
+    callback, trainer = (
+        FiniteLoss(),
+        SimpleNamespace(checkpoint_callbacks=[], lightning_module=SimpleNamespace(optimizer=None)),
+    )
     callback.recent = [
         Step(step, 0, step, None, torch.tensor(loss)) for step, loss in enumerate((1.0, torch.nan, torch.nan))
     ]
@@ -164,7 +173,10 @@ def test_the_first_step_that_is_not_finite_is_named():
 
 
 def test_the_next_training_knows_nothing_of_the_error_before():
-    callback, trainer = FiniteLoss(), SimpleNamespace(checkpoint_callbacks=[])
+    callback, trainer = (
+        FiniteLoss(),
+        SimpleNamespace(checkpoint_callbacks=[], lightning_module=SimpleNamespace(optimizer=None)),
+    )
     callback.source = " First in network.head: it was."
     callback.recent = [Step(0, 0, 0, None, torch.tensor(torch.nan))]
     with pytest.raises(NotFiniteError, match=r"First in network\.head"):
@@ -178,7 +190,10 @@ def test_the_next_training_knows_nothing_of_the_error_before():
 
 
 def test_after_an_error_no_checkpoint_is_written_of_weights_that_are_still_finite():
-    callback, trainer = FiniteLoss(), SimpleNamespace(checkpoint_callbacks=[])
+    callback, trainer = (
+        FiniteLoss(),
+        SimpleNamespace(checkpoint_callbacks=[], lightning_module=SimpleNamespace(optimizer=None)),
+    )
     callback.recent = [Step(0, 0, 0, None, torch.tensor(torch.inf))]
     for _ in range(2):  # Lightning writes some on errors too
         with pytest.raises(NotFiniteError, match="at step 0 "):
@@ -187,14 +202,21 @@ def test_after_an_error_no_checkpoint_is_written_of_weights_that_are_still_finit
 
 @pytest.mark.parametrize("hook", ["on_validation_start", "on_train_epoch_end"])
 def test_losses_are_checked_before_anything_follows_from_them(hook):
-    callback, trainer = FiniteLoss(), SimpleNamespace(checkpoint_callbacks=[])
+    callback, trainer = (
+        FiniteLoss(),
+        SimpleNamespace(checkpoint_callbacks=[], lightning_module=SimpleNamespace(optimizer=None)),
+    )
     callback.recent = [Step(7, 0, 7, None, torch.tensor(torch.nan))]
     with pytest.raises(NotFiniteError, match="at step 7 "):
         getattr(callback, hook)(trainer, None)
 
 
 def test_the_weight_that_is_not_finite_is_named():
-    callback, trainer, layer = FiniteLoss(), SimpleNamespace(checkpoint_callbacks=[]), nn.Linear(2, 2)
+    callback, trainer, layer = (
+        FiniteLoss(),
+        SimpleNamespace(checkpoint_callbacks=[], lightning_module=SimpleNamespace(optimizer=None)),
+        nn.Linear(2, 2),
+    )
     nn.init.constant_(layer.bias, torch.nan)
     with pytest.raises(NotFiniteError, match=r"^bias is NaN or infinite after step 0\."):
         callback.on_save_checkpoint(trainer, layer, {})

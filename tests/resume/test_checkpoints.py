@@ -69,6 +69,14 @@ def test_a_copy_is_as_old_as_the_checkpoint(here):
     assert os.stat("version_1/best.ckpt").st_mtime == 2
 
 
+def test_a_checkpoint_between_accumulated_batches_has_the_steps_that_were_made(here):
+    sine = ["fit", "-c", str(Path(__file__).parents[2] / "configs/sine.yaml"), "--data.epoch_size=640"]
+    accumulated = ["--trainer.accumulate_grad_batches=4", "--trainer.val_check_interval=6", "--trainer.max_epochs=1"]
+    main([*sine, *accumulated, "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"])
+    best = torch.load("logs/sine/version_0/checkpoints/best.ckpt")
+    assert best["place"]["steps"] == best["global_step"] == 1
+
+
 def test_a_resumed_training_has_a_last_checkpoint_before_it_has_written_one(here):
     """Or a run that is killed in a first validation would leave the copy of best.ckpt alone."""
     CheckpointFiles().save_checkpoint({"state_dict": {}, "number": 1}, here / "version_0/last.ckpt")

@@ -340,15 +340,12 @@ def test_a_finished_training_says_that_nothing_is_left(train, tmp_path, monkeypa
     assert "Nothing was left" not in capfd.readouterr().out
 
 
-def test_a_checkpoint_beyond_the_end_of_the_training_is_refused(train, tmp_path, monkeypatch, capfd):
+def test_a_checkpoint_of_more_steps_than_the_epochs_now_have_goes_on_to_their_end(train, tmp_path, monkeypatch):
     assert train("longer", "--trainer.max_epochs=1", "--trainer.limit_train_batches=6") == 0
     monkeypatch.chdir(tmp_path / "longer")
-    with pytest.raises(SystemExit):
-        main(["--ckpt_path=last", "--trainer.max_epochs=2", "--trainer.limit_train_batches=2"])
-    said = capfd.readouterr().err
-    assert "error: `--ckpt_path`: the checkpoint is of step 6, and this training would end after 4: give" in said
-    assert "Traceback" not in said
-    assert {path.parents[1].name for path in Path().rglob("*.ckpt")} == {"version_0"}  # nothing that `best` would take
+    main(["--ckpt_path=last", "--trainer.max_epochs=2", "--trainer.limit_train_batches=2"])
+    last = torch.load("logs/sum/version_1/checkpoints/last.ckpt")
+    assert last["global_step"] == last["lr_schedulers"][0]["total_steps"] == 6 + 2
 
 
 @pytest.mark.slow
