@@ -63,7 +63,9 @@ def train_variants(options: argparse.Namespace, device: torch.device, results: R
         if deadline.passed():
             results.leave_out(f"training: {name}")
         else:
-            _train(name, run, ["fit", *variant.options], variant.epochs, options, device, results)
+            # sequences of one length: by default it changes between epochs, and graphs are captured anew for each
+            arguments = ["fit", "--data.sequence_length=4", *variant.options]
+            _train(name, run, arguments, variant.epochs, options, device, results)
 
 
 class Variant(NamedTuple):

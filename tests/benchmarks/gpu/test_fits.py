@@ -42,6 +42,14 @@ def test_variants_of_the_training_say_how_fast_they_were(short, tmp_path, monkey
     assert row["images/s"] > 0
 
 
+def test_variants_are_compared_on_sequences_of_one_length(tmp_path, monkeypatch, mnist_root):
+    given = []
+    monkeypatch.setattr(fits, "_train", lambda name, run, arguments, *_: given.append(arguments))
+    train(fits.train_variants, tmp_path, mnist_root)
+    assert len(given) == len(fits.PRECISIONS)
+    assert all("--data.sequence_length=4" in arguments for arguments in given)
+
+
 @pytest.mark.slow
 def test_a_gpu_has_variants_with_graphs(short, tmp_path, monkeypatch, mnist_root):
     use_stand_in(monkeypatch)
