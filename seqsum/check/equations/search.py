@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -194,7 +195,8 @@ class Search:
 def _with_plain_weights(cell: RecurrentCell) -> RecurrentCell:
     """Let a copy of a cell hold its weights as they are: of a parametrized one, other numbers are the parameters."""
     for part in filter(is_parametrized, list(cell.modules())):
-        weights = {name: getattr(part, name).detach().clone() for name in part.parametrizations}  # type: ignore[union-attr]
+        parametrized = cast("nn.ModuleDict", part.parametrizations)
+        weights = {name: getattr(part, name).detach().clone() for name in parametrized}
         # not `remove_parametrizations`, which takes the weight from the class that all copies share
         part.__class__ = type_before_parametrizations(part)
         del part.parametrizations

@@ -113,10 +113,12 @@ def _look_without_norms(subject: Subject, reference: Equations) -> None:
     """Say that it is the reference with layer normalisation, if it is."""
     cell = subject.fresh()
     norms = [(name, part) for name, part in cell.named_modules() if isinstance(part, NORMS)]
+    if not norms:
+        return
     for name, _ in norms:
         cell.set_submodule(name, nn.Identity())
     search = Search(subject, reference, cell)
-    match = search.find(unlikelihood(subject, reference)) if norms else None
+    match = search.find(unlikelihood(subject, reference))
     if match is not None:
         if all(mistake.kind == "variant" for mistake in match.mistakes):
             _require_standing(subject, search, match)
