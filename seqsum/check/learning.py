@@ -14,7 +14,8 @@ from seqsum.check.subject import Subject
 from seqsum.recurrent import GRUCell, LSTMCell, Recurrent, RecurrentCell, RNNCell
 
 REFERENCES: dict[str, type[RecurrentCell]] = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}
-HIDDEN, BATCH, LENGTH, UPDATES = 24, 32, 6, 300
+HIDDEN, BATCH, LENGTH = 24, 32, 6
+UPDATES, MOST = 300, 1200  # small first weights, such as normal ones times 0.01, learn late
 GUESS = 1 / 6  # the variance of the sum of two uniform numbers: the error of always answering 1
 DISTANCES, LONG = 100, 1000
 ROWS = 8  # sequences that gradients are measured on
@@ -36,15 +37,18 @@ def draw_additions(generator: torch.Generator, features: int) -> tuple[Tensor, T
     return inputs, (inputs[..., 0] * inputs[..., 1]).sum(0)
 
 
-def train(cell: RecurrentCell, constants: Sequence[Tensor | None] = ()) -> list[float]:
-    """The errors of all updates of one cell, given its constants, and a linear head on the adding task."""
+def train(cell: RecurrentCell, constants: Sequence[Tensor | None] = (), updates: int = 0) -> list[float]:
+    """The errors of all updates of one cell, given its constants, and a linear head on the adding task.
+
+    Without a number of updates, it goes on until the cell has learned: for 300, 600, 900 or 1,200.
+    """
     torch.default_generator.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     layer = Recurrent(cell.train(), backend="eager")
     head = nn.Linear(cell.output_size, 1)
     optimizer = torch.optim.Adam([*layer.parameters(), *head.parameters()], lr=0.01)
-    errors = []
-    for _ in range(UPDATES):
+    errors: list[float] = []
+    for update in range(1, (updates or MOST) + 1):
         inputs, sums = draw_additions(generator, cell.input_size)
         loss = (head(layer(inputs, constants=constants)[0][-1]).squeeze(-1) - sums).square().mean()
         optimizer.zero_grad()
@@ -52,30 +56,37 @@ def train(cell: RecurrentCell, constants: Sequence[Tensor | None] = ()) -> list[
         nn.utils.clip_grad_norm_(layer.parameters(), 1.0)
         optimizer.step()
         errors.append(loss.item())
+        if not updates and update % UPDATES == 0 and at_the_end(errors) < GUESS / 2:
+            break
     return errors
+
+
+def at_the_end(errors: Sequence[float]) -> float:
+    """The mean of the last errors."""
+    return statistics.mean(errors[-20:])
 
 
 @check("it learns", needs=("gradients_right", "parameters_used", "rows_independent"))
 def learns(subject: Subject) -> str:
-    """Within 300 updates it adds two marked numbers of six with less than half the error of answering their mean."""
+    """Within 1,200 updates it adds two marked numbers of six with less than half the error of answering their mean."""
     cell = subject.resize(2, HIDDEN)
     if cell.input_size < 2:
         raise Fault("the adding task needs two features", came="one", status="noted")
-    curves = {subject.kind.__name__: train(cell, subject.caller_gives(BATCH, torch.float32))}
+    own = train(cell, subject.caller_gives(BATCH, torch.float32))
+    curves = {subject.kind.__name__: own}
     if subject.like is not None:
         name = f"seqsum.{subject.like.upper()}"
-        curves[name] = train(REFERENCES[subject.like](cell.input_size, cell.hidden_size))
-    ends = {name: statistics.mean(errors[-20:]) for name, errors in curves.items()}
-    shown = ", ".join(f"{name} {error:.4f}" for name, error in ends.items())
+        curves[name] = train(REFERENCES[subject.like](cell.input_size, cell.hidden_size), (), len(own))
+    shown = ", ".join(f"{name} {at_the_end(errors):.4f}" for name, errors in curves.items())
     picture = {
-        "x": list(range(UPDATES)),
+        "x": list(range(len(own))),
         "curves": curves,
         "xlabel": "updates",
         "ylabel": "mean squared error",
         "log": True,
     }
-    text = f"mean squared error after {UPDATES} updates: {shown}; of a guess {GUESS:.4f}"
-    if not ends[subject.kind.__name__] < GUESS / 2:
+    text = f"mean squared error after {len(own):,} updates: {shown}; of a guess {GUESS:.4f}"
+    if not at_the_end(own) < GUESS / 2:
         raise Fault(
             "it does not learn to add two numbers",
             expected=f"an error below {GUESS / 2:.4f}, half of that of always answering 1",

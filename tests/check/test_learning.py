@@ -41,6 +41,23 @@ def test_a_cell_that_reads_nothing_but_the_last_input_does_not_learn():
     assert "it does not learn to add two numbers" in result.message
 
 
+def test_a_cell_with_small_first_weights_learns_late(monkeypatch):
+    class Small(styles.OneMatrixRNN):
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size)
+            nn.init.normal_(self.i2h.weight, std=0.01)
+
+    subject = make_subject(Small, "rnn")
+    said = learning.learns(subject)
+    updates = len(subject.pictures["curves"]["x"])
+    assert said.startswith(f"mean squared error after {updates:,} updates: Small 0.0")
+    assert updates in (600, 900, 1200)
+    assert {len(curve) for curve in subject.pictures["curves"]["curves"].values()} == {updates}
+    monkeypatch.setattr(learning, "MOST", 300)
+    with pytest.raises(Fault, match="does not learn"):
+        learning.learns(subject)
+
+
 def test_states_that_grow_without_bound_are_found():
     class Growing(styles.OneMatrixRNN):
         def forward(self, input, hidden):
