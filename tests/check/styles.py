@@ -340,6 +340,21 @@ class MixedGRU(nn.Module):
         return h + (1 - z) * (n - h)
 
 
+class MixedJoints(nn.Module):
+    """A GRU whose gates read [x, h] and whose candidate reads [r * h, x] (Cho et al., 2014)."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        both = input_size + hidden_size
+        self.reset, self.update, self.candidate = (nn.Linear(both, hidden_size) for _ in range(3))
+
+    def forward(self, x, h):
+        both = torch.cat([x, h], -1)
+        r, z = torch.sigmoid(self.reset(both)), torch.sigmoid(self.update(both))
+        n = torch.tanh(self.candidate(torch.cat([r * h, x], -1)))
+        return (1 - z) * n + z * h
+
+
 class OneMatrixRNN(nn.Module):
     """The tutorial's: one layer on [x, h], output and state."""
 

@@ -48,6 +48,7 @@ RIGHT = [
 RELATIVES = [
     (styles.ForgetBias, "lstm", "1 added to the forget gate's bias"),
     (styles.Peepholes, "lstm", "an LSTM with peepholes"),
+    (styles.MixedJoints, "gru", "whose reset gate comes before the product, U (r * hidden)"),
     (styles.Coupled, "lstm", "coupled gates"),
     (styles.Normalised, "lstm", "an LSTM with layer normalisation: without `norm_x`, `norm_h`, the reference"),
     (LSTMCell(3, 4, output_activation="identity"), "lstm", "whose output is o * cell'"),
@@ -265,6 +266,24 @@ class Loads(styles.IFOG):
         cell = torch.sigmoid(b) * state[1] + torch.sigmoid(a) * torch.tanh(d)
         hidden = torch.sigmoid(c) * torch.tanh(cell)
         return hidden, [hidden, cell]
+
+
+@pytest.mark.parametrize("gate", range(4))
+@pytest.mark.parametrize("first", [True, False])
+def test_one_matrix_may_read_the_hidden_state_before_the_input_and_another_after_it(gate, first):
+    class Mixed(styles.JointLinears):
+        def forward(self, x, hx):
+            h, c = hx
+            joined = [torch.cat([h, x] if (k == gate) == first else [x, h], -1) for k in range(4)]
+            layers = (self.forget_gate, self.input_gate, self.candidate, self.output_gate)
+            f, i, n, o = (layer(both) for layer, both in zip(layers, joined, strict=True))
+            c = f.sigmoid() * c + i.sigmoid() * n.tanh()
+            return o.sigmoid() * c.tanh(), c
+
+    report = check_cell(Mixed, like="lstm")
+    assert report.passed, report
+    alone = ("forget_gate", "input_gate", "candidate", "output_gate")[gate]
+    assert f"`{alone}.weight` for [{'h, x' if first else 'x, h'}]" in report.find("equations").message
 
 
 def test_names_are_those_of_the_step():

@@ -9,7 +9,7 @@ A block is a view: what is written into it lands in the user's parameter. These 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -49,7 +49,7 @@ class Blocks:
         u: Of the hidden state.
         vectors: Biases and peepholes, by parameter.
         other: Names of parameters that are none of these.
-        joint: Whether there are matrices for input and hidden state together.
+        joint: Names of the parameters that are for input and hidden state together.
         packed: Whether there are matrices with more than one gate.
     """
 
@@ -57,7 +57,7 @@ class Blocks:
     u: list[Block] = field(default_factory=list)
     vectors: dict[str, list[Block]] = field(default_factory=dict)
     other: list[str] = field(default_factory=list)
-    joint: bool = False
+    joint: list[str] = field(default_factory=list)
     packed: bool = False
 
 
@@ -66,7 +66,7 @@ def find_blocks(
     input_size: int,
     hidden_size: int,
     interleaved: bool = False,
-    hidden_first: bool = False,
+    hidden_first: Collection[str] = (),
     split: str = "",
 ) -> Blocks:
     """Cut parameters into blocks.
@@ -75,7 +75,7 @@ def find_blocks(
         parameters: By name, in the order in which they were registered.
         input_size, hidden_size: `F`, `H`.
         interleaved: Whether the rows of a matrix go around the gates, and not gate by gate.
-        hidden_first: Whether a joint matrix reads `[h, x]`, and not `[x, h]`.
+        hidden_first: Names of the joint parameters that read `[h, x]`, and not `[x, h]`.
         split: Where `F` is `H`, which blocks are of the input: one of `SPLITS`.
     """
     blocks = Blocks()
@@ -88,7 +88,7 @@ def find_blocks(
                 views = [matrix[k::count] if interleaved else part for k, part in enumerate(matrix.split(hidden_size))]
                 blocks.vectors.setdefault(name, []).extend(Block(name, view) for view in views)
             else:
-                _cut(blocks, name, matrix, flipped, input_size, hidden_size, interleaved, hidden_first)
+                _cut(blocks, name, matrix, flipped, input_size, hidden_size, interleaved, name in hidden_first)
     if split:
         blocks.w, blocks.u = SPLITS[split](blocks.w)
     blocks.u = order_like(blocks.w, blocks.u)
@@ -135,7 +135,8 @@ def _cut(
 ) -> None:
     count = len(matrix) // h
     joint = matrix.shape[1] == f + h
-    blocks.joint |= joint
+    if joint and name not in blocks.joint:
+        blocks.joint.append(name)
     blocks.packed |= count > 1
     for k in range(count):
         rows = matrix[k::count] if interleaved else matrix[k * h : (k + 1) * h]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from seqsum.check.equations.reference import Weights
 PEEPHOLES = r"peep|^p_|\bp[ifo]\b|^w_?c[ifo]|v_[ifo]"
 PEEPING = ("i", "f", "o")
 FEW = 3  # gates whose biases are tried in every order
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,13 @@ class Layout:
     turned: frozenset[int] = frozenset()
     recurrent_order: tuple[str, ...] = ()
     interleaved: bool = False
-    hidden_first: bool = False
+    hidden_first: frozenset[str] = frozenset()
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing about it is odd: gates one after another, matrices used one way."""
-        return not self.interleaved and len(self.turned) in (0, len(self.order))
+        """Whether nothing about it is odd: gates one after another, matrices used one way, all or none of each kind."""
+        alike = len(self.turned) in (0, len(self.order)) and len(self.hidden_first) in (0, len(self.blocks.joint))
+        return alike and not self.interleaved
 
     def biases(self) -> tuple[str, str]:
         """The gates that have a bias with the input's product, and with the hidden state's."""
@@ -114,26 +117,28 @@ def layouts(
         if len(blocks.w) != len(gates) or len(blocks.u) != len(gates):
             continue
         arranged = arrange(blocks, len(gates), peepholes, two_sided)
-        ways = product(arranged, permutations(gates), permutations(range(states)), _turns(blocks))
+        ways = product(arranged, permutations(gates), permutations(range(states)), _some_or_all(range(len(blocks.u))))
         for vectors, order, state_order, turned in ways:
             yield Layout(blocks, vectors, order, state_order, turned, (), interleaved, hidden_first)
 
 
-def _readings(parameters: Mapping[str, Tensor], sizes: tuple[int, int]) -> Iterator[tuple[Blocks, bool, bool]]:
+def _readings(
+    parameters: Mapping[str, Tensor], sizes: tuple[int, int]
+) -> Iterator[tuple[Blocks, bool, frozenset[str]]]:
     """The blocks of the parameters in every packing that their shapes allow, and which it is."""
     first = find_blocks(parameters, *sizes)
     packed = (False, True) if first.packed else (False,)
-    joint = (False, True) if first.joint else (False,)
+    joint = _some_or_all(first.joint)
     splits = tuple(SPLITS) if sizes[0] == sizes[1] and not first.joint else ("",)
     for interleaved, hidden_first, split in product(packed, joint, splits):
         yield find_blocks(parameters, *sizes, interleaved, hidden_first, split), interleaved, hidden_first
 
 
-def _turns(blocks: Blocks) -> list[frozenset[int]]:
-    """Which of the hidden state's blocks may be used transposed: none, all, one, all but one."""
-    every = frozenset(range(len(blocks.u)))
-    ones = [frozenset({k}) for k in every] if len(every) > 1 else []
-    return [frozenset(), every, *ones, *(every - one for one in ones)]
+def _some_or_all(things: Iterable[T]) -> list[frozenset[T]]:
+    """None of several things, all, one, and all but one."""
+    every = frozenset(things)
+    ones = [frozenset({thing}) for thing in every]
+    return list(dict.fromkeys([frozenset(), every, *ones, *(every - one for one in ones)]))
 
 
 def arrange(blocks: Blocks, gates: int, peepholes: bool, two_sided: bool) -> Iterator[Vectors]:

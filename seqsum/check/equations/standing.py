@@ -204,8 +204,18 @@ def remarks(subject: Subject, reference: Equations, layout: Layout) -> Iterator[
     if layout.interleaved:
         yield "your gates are interleaved, row by row"
     if layout.blocks.joint:
-        yield f"one matrix for {'[h, x]' if layout.hidden_first else '[x, h]'}"
+        yield _told_of_joint(layout)
     if not any(layout.vectors.b) and not any(layout.vectors.c):
         yield "without biases"
     if layout.blocks.other:
         yield f"as its other weights start: {', '.join(layout.blocks.other)}"
+
+
+def _told_of_joint(layout: Layout) -> str:
+    """What the matrices for input and hidden state together read first."""
+    kinds: dict[str, list[str]] = {}
+    for name in layout.blocks.joint:
+        kinds.setdefault("[h, x]" if name in layout.hidden_first else "[x, h]", []).append(f"`{name}`")
+    if len(kinds) == 1:
+        return f"one matrix for {min(kinds)}"
+    return " and ".join(f"{', '.join(names)} for {read}" for read, names in kinds.items())
