@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cached_property
+from types import CodeType
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from seqsum.check.adapter import ModuleCell
-from seqsum.check.places import find_frame, find_line, place_of, source_file
+from seqsum.check.places import codes_of_users, find_frame, find_line, is_library, place_of, source_file
 from seqsum.check.result import USER_ERRORS
 from seqsum.check.watch import Call, watch
 from seqsum.recurrent import RecurrentCell
@@ -136,18 +138,35 @@ class Subject:
         return place_of(found if callable(found) else self.kind)
 
     def find(self, pattern: str) -> str:
-        """`file:line: code` of the first line that the user wrote in the class which matches; "" if none does."""
-        return self.find_in(list(vars(self.kind)), pattern)
+        """`file:line: code` of the first line that the user wrote for the cell which matches; "" if none does."""
+        return self.find_in(list(self._methods), pattern) or _find_line(self.run_at_a_step, pattern)
 
     def find_in(self, methods: Sequence[str], pattern: str) -> str:
         """The same within methods of these names."""
-        return next((line for name in methods if (line := find_line(vars(self.kind).get(name), pattern))), "")
+        return _find_line([self._methods.get(name) for name in methods], pattern)
 
     def find_in_step(self, pattern: str) -> str:
-        """The same within what runs at every step: the step itself, then all methods but those that make the cell."""
+        """The same within what runs at every step, then within all methods but those that make the cell."""
         making = ("__init__", "reset_parameters", "init_weights", "reset", "init_hidden", "initial_state")
-        others = [name for name in vars(self.kind) if name not in (*making, self.step_name)]
-        return self.find_in([self.step_name, *others], pattern)
+        others = [method for name, method in self._methods.items() if name not in making]
+        return _find_line([*self.run_at_a_step, *others], pattern)
+
+    @cached_property
+    def _methods(self) -> dict[str, Any]:
+        """What the user's class has, also from other classes that the user wrote."""
+        files = {kind: source_file(kind) for kind in self.kind.__mro__}
+        kinds = [kind for kind, file in files.items() if kind is self.kind or (file and not is_library(file))]
+        return {name: thing for kind in reversed(kinds) for name, thing in vars(kind).items()}
+
+    @cached_property
+    def run_at_a_step(self) -> list[CodeType]:
+        """The user's functions that run at every step, in the class or not: the step first, those of `project` last."""
+        cell, inputs = self.fresh(), self.inputs(BATCH)
+        projected = [inputs]
+        with suppress(*USER_ERRORS):  # a finding of the checks
+            projected = [cell.project(inputs)]
+        ran = codes_of_users(lambda: cell.step(projected[0], self.state()))
+        return list(dict.fromkeys([*ran, *codes_of_users(lambda: cell.project(inputs))]))
 
     def culprits(self, in_place: bool = False) -> list[Call]:
         """What a step does that may break gradients, and where; only what works in place, or all else."""
@@ -159,6 +178,10 @@ class Subject:
     def place_in(self, error: BaseException) -> str:
         """Where in the user's file an error arose, and the line that stands there; "" if not there."""
         return find_frame(error, source_file(self.kind))
+
+
+def _find_line(things: Sequence[Any], pattern: str) -> str:
+    return next((line for thing in things if (line := find_line(thing, pattern))), "")
 
 
 def _begin(cell: RecurrentCell, inputs: Tensor) -> list[Tensor]:

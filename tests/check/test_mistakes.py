@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from torch import nn
 
 from seqsum import check_cell
 from seqsum.check.equations.catalogue import CATALOGUE
 from seqsum.check.equations.reference import REFERENCES, draw_weights, evaluate
 from seqsum.check.run import check_target
+from tests.check import styles
 
 # what is changed in submissions/*.py, and what the report must say
 CELL, HIDDEN, RETURN = "c_new = f * c + i * g", "h_new = o * torch.tanh(c_new)", "return output, [h_new, c_new]"
@@ -201,6 +203,59 @@ class Cho(torch.nn.Module):
 def test_the_line_of_the_mistake_is_shown(mutate):
     result = check_cell(mutate("lstm", (HIDDEN, "h_new = o * torch.tanh(c)")), like="lstm").find("equations")
     assert result.where.endswith(".py:30: h_new = o * torch.tanh(c)")
+
+
+class InAFunction(styles.NoBias):
+    def step(self, projected, state):
+        return one_step(projected, state[0], state[1], self.u)
+
+
+def one_step(projected, h, c, u):
+    i, f, g, o = (projected + h @ u.T).chunk(4, -1)
+    c_new = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    h_new = torch.sigmoid(o) * torch.tanh(c)
+    return h_new, [h_new, c_new]
+
+
+class Inherited(InAFunction):
+    """Nothing of its own."""
+
+
+class InAPart(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.part = WithAMistake(input_size, hidden_size)
+
+    def forward(self, x, hx):
+        return self.part(x, hx)
+
+
+class WithAMistake(styles.JointLinears):
+    def forward(self, x, hx):
+        both, c = torch.cat((x, hx[0]), dim=-1), hx[1]
+        c_new = self.forget_gate(both).sigmoid() * c + self.input_gate(both).sigmoid() * self.candidate(both).tanh()
+        h_new = self.output_gate(both).sigmoid() * torch.tanh(c)
+        return h_new, c_new
+
+
+@pytest.mark.parametrize("kind", [InAFunction, Inherited, InAPart])
+def test_the_line_is_shown_wherever_a_step_runs_it(kind):
+    result = check_cell(kind, like="lstm").find("equations")
+    assert "before its update" in result.message
+    assert "h_new = " in result.where
+    assert result.where.endswith("torch.tanh(c)")
+
+
+def test_the_names_of_gates_are_those_of_a_function_that_a_step_runs(monkeypatch):
+    monkeypatch.setitem(globals(), "one_step", swapped_step)
+    assert "gates are swapped: what you call `i`" in check_cell(InAFunction, like="lstm").find("equations").message
+
+
+def swapped_step(projected, h, c, u):
+    i, f, g, o = (projected + h @ u.T).chunk(4, -1)
+    c_new = torch.sigmoid(i) * c + torch.sigmoid(f) * torch.tanh(g)
+    h_new = torch.sigmoid(o) * torch.tanh(c_new)
+    return h_new, [h_new, c_new]
 
 
 def test_a_candidate_is_not_shown_for_the_new_state():

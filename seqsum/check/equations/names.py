@@ -6,8 +6,9 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from types import CodeType
 
 from seqsum.check.equations.blocks import Blocks, tokens
 from seqsum.check.equations.reference import Equations
@@ -58,42 +59,32 @@ def read_gate_names(names: Sequence[str], equations: Equations) -> dict[str, str
 
 
 def declared_order(
-    blocks: Blocks, kind: type, cell: str, gates: tuple[str, ...]
+    blocks: Blocks, functions: Sequence[CodeType], cell: str, gates: tuple[str, ...]
 ) -> tuple[list[str], tuple[str, ...]] | None:
-    """The names that the user has for the gates in the order of the blocks, and the letters they stand for."""
+    """The names that the user has for the gates in the order of the blocks, and the letters they stand for.
+
+    Args:
+        blocks: Of the cell's parameters.
+        functions: What a step runs: one that reads weights of another program may order them as it likes.
+        cell: Name of the reference.
+        gates: Its letters.
+    """
     for matrices in (blocks.w, blocks.u):
         names = [block.name for block in matrices]
         told = tokens(names)
         if len(set(names)) == len(gates) and (read := _read_all(told, cell, gates)):
             return names, read
     if len({block.name for block in blocks.w}) == 1:
-        for names in _unpacked(kind):
+        for names in chain.from_iterable(map(_unpacked_in, functions)):
             if len(names) == len(gates) and (read := _read_all(names, cell, gates)):
                 return names, read
     return None
 
 
-def _unpacked(kind: type) -> list[list[str]]:
-    """Names on the left of `… = ….chunk(…)` in the methods of a class."""
-    return [names for method in _of_a_step(kind) for names in _unpacked_in(method)]
-
-
-def _of_a_step(kind: type) -> list[Callable[..., Any]]:
-    """The methods of a class that a step runs: one that reads weights of another program may order them as it likes."""
-    methods = {name: method for name, method in vars(kind).items() if inspect.isfunction(method)}
-    found: list[str] = []
-    todo = ["forward", "project", "step", "gates"]
-    while todo:
-        name = todo.pop()
-        if name in methods and name not in found:
-            found.append(name)
-            todo += methods[name].__code__.co_names
-    return [method for name, method in methods.items() if name in found]
-
-
-def _unpacked_in(method: Callable[..., Any]) -> Iterator[list[str]]:
+def _unpacked_in(function: CodeType) -> Iterator[list[str]]:
+    """Names on the left of `… = ….chunk(…)`."""
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(method)))
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, SyntaxError):  # there is no source
         return
     for node in ast.walk(tree):

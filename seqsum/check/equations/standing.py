@@ -38,7 +38,7 @@ def unlikelihood(subject: Subject, reference: Equations) -> Callable[[Layout], f
     def cost(layout: Layout) -> float:
         key = tuple(block.name for block in layout.blocks.w)
         if key not in orders:
-            found = declared_order(layout.blocks, subject.kind, reference.name, reference.gates)
+            found = declared_order(layout.blocks, subject.run_at_a_step, reference.name, reference.gates)
             orders[key] = found and found[1]
         wanted = orders[key] or reference.gates
         wrong = sum(a != b for a, b in zip(layout.order, wanted, strict=False))
@@ -110,7 +110,7 @@ def require_one_order(subject: Subject, layout: Layout) -> None:
 def require_names(subject: Subject, search: Search, layout: Layout) -> None:
     """What the user calls a gate is that gate."""
     reference = search.equations
-    found = declared_order(layout.blocks, subject.kind, reference.name, reference.gates)
+    found = declared_order(layout.blocks, subject.run_at_a_step, reference.name, reference.gates)
     if found is None or found[1] == layout.order:
         return
     names, _ = found
