@@ -150,13 +150,14 @@ def gradients_right(subject: Subject) -> None:
     step = OneStep(subject)
     found = torch.autograd.grad(step(), list(step.tensors.values()), allow_unused=True)
     for (name, tensor), gradient in zip(step.tensors.items(), found, strict=True):
-        came = torch.zeros_like(tensor) if gradient is None else gradient
-        for index in _entries(tensor):
+        came = _real(torch.zeros_like(tensor) if gradient is None else gradient)
+        numbers = _real(tensor.detach())
+        for index in _entries(numbers):
             with torch.no_grad():
-                slope = difference(step, tensor, index)
+                slope = difference(step, numbers, index)
             entry = came.flatten()[index].item()
             if not abs(slope - entry) <= TOLERANCE * (1 + abs(slope)):  # nor if it is NaN
-                place = f"[{', '.join(map(str, _unravel(index, tensor)))}]"
+                place = f"[{', '.join(map(str, _unravel(index, numbers)))}]"
                 reason, where = _culprit(subject) if math.isfinite(entry) else _culprit_of_nan(subject)
                 raise Fault(
                     f"the gradient of {name} is wrong{reason}",
@@ -166,6 +167,11 @@ def gradients_right(subject: Subject) -> None:
                     data={"gradient": {"name": name, "expected": slope, "came": entry}},
                     where=where,
                 )
+
+
+def _real(tensor: Tensor) -> Tensor:
+    """A view of complex numbers as pairs of real ones, which a gradient holds the two derivatives by."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def _entries(tensor: Tensor) -> list[int]:
@@ -179,7 +185,7 @@ def _unravel(index: int, tensor: Tensor) -> list[int]:
 
 
 def difference(function: Callable[[], Tensor], tensor: Tensor, index: int) -> float:
-    """The central difference of a function by one entry of a tensor that it reads."""
+    """The central difference of a function by one real entry of a tensor that it reads."""
     entry = tensor.detach()[tuple(_unravel(index, tensor))]
     value = entry.item()
     ends = []
@@ -219,7 +225,7 @@ def second_derivatives(subject: Subject) -> None:
 
     def penalty() -> Tensor:
         gradients = torch.autograd.grad(step(), tensors, create_graph=True, allow_unused=True)
-        return torch.stack([g.square().sum() for g in gradients if g is not None]).sum()
+        return torch.stack([_real(g).square().sum() for g in gradients if g is not None]).sum()
 
     def fault(message: str, came: str) -> Fault:
         return Fault(
@@ -237,8 +243,8 @@ def second_derivatives(subject: Subject) -> None:
     for (name, tensor), gradient in zip(step.tensors.items(), found, strict=True):
         if tensor.numel() == 0:
             continue
-        came = 0.0 if gradient is None else gradient.flatten()[0].item()
-        slope = difference(penalty, tensor, 0)
+        came = 0.0 if gradient is None else _real(gradient).flatten()[0].item()
+        slope = difference(penalty, _real(tensor.detach()), 0)
         if not abs(slope - came) <= 1e-4 * (1 + abs(slope)):  # nor if it is NaN
             came_and_slope = f"{came:.6g} for {name}, where differences give {slope:.6g}"
             raise fault("second derivatives are wrong", came_and_slope)

@@ -54,7 +54,7 @@ class Subject:
         self.wrapped = isinstance(cell, ModuleCell)
         self.module: nn.Module = cell.module if isinstance(cell, ModuleCell) else cell
         self.kind = type(self.module)
-        self._pristine = copy.deepcopy(cell).double().eval()
+        self._pristine = _in_double(copy.deepcopy(cell)).eval()
         if any(map(is_lazy, self._pristine.parameters())):
             self._make_lazy_weights()
         self._move_from_zero()
@@ -71,7 +71,7 @@ class Subject:
     def _move_from_zero(self) -> None:
         """Give weights that begin at zero, as recurrent ones may, other values: zeros would hide what they do."""
         for number, weight in enumerate(self._pristine.parameters()):
-            if not is_lazy(weight) and weight.is_floating_point() and not weight.any():
+            if not is_lazy(weight) and (weight.is_floating_point() or weight.is_complex()) and not weight.any():
                 weight.copy_(0.1 * draw(weight.shape, 900 + number))
 
     def renew(self) -> None:
@@ -182,6 +182,14 @@ class Subject:
 
 def _find_line(things: Sequence[Any], pattern: str) -> str:
     return next((line for thing in things if (line := find_line(thing, pattern))), "")
+
+
+def _in_double(cell: RecurrentCell) -> RecurrentCell:
+    """The cell in double precision, its complex weights too, which `Module.double` leaves as they are."""
+    for tensor in [*cell.double().parameters(), *cell.buffers()]:
+        if tensor.is_complex():
+            tensor.data = tensor.data.to(torch.complex128)
+    return cell
 
 
 def _begin(cell: RecurrentCell, inputs: Tensor) -> list[Tensor]:

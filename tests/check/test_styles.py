@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from seqsum import GRUCell, LSTMCell, RNNCell, check_cell
+from seqsum import GRUCell, LSTMCell, RecurrentCell, RNNCell, check_cell
 from tests.check import styles
 
 RIGHT = [
@@ -166,6 +166,7 @@ def make_class(signature, arguments):
         ("input_size, hidden_size, bias=True", "input_size, hidden_size"),
         ("hidden_size, input_size", "input_size, hidden_size"),
         ("units, in_features", "in_features, units"),
+        ("latent, obs_dim", "obs_dim, latent"),
         ("*, n_hidden, n_input", "n_input, n_hidden"),
         ("d, k", "d, k"),
         ("*sizes", "*sizes"),
@@ -284,6 +285,44 @@ def test_one_matrix_may_read_the_hidden_state_before_the_input_and_another_after
     assert report.passed, report
     alone = ("forget_gate", "input_gate", "candidate", "output_gate")[gate]
     assert f"`{alone}.weight` for [{'h, x' if first else 'x, h'}]" in report.find("equations").message
+
+
+class Unitary(RecurrentCell):
+    """A diagonal of complex numbers on the state's spectrum (after Arjovsky et al., 2016)."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.read = nn.Linear(input_size, hidden_size)
+        self.turn = nn.Parameter(0.1 * torch.randn(hidden_size, dtype=torch.complex64))
+
+    def project(self, input: Tensor) -> Tensor:
+        return self.read(input)
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        spread = torch.complex(state[0], projected) * self.turn
+        hidden = torch.tanh(spread.real + 2 * spread.imag)
+        return hidden, [hidden]
+
+
+def test_weights_may_be_complex():
+    report = check_cell(Unitary)
+    assert report.passed, report
+    assert report.find("gradients_right").status == "passed"
+    assert report.find("second_derivatives").status == "passed"
+
+
+@pytest.mark.parametrize("part", ["real", "imag"])
+def test_a_wrong_gradient_of_a_complex_weight_is_found(part):
+    class Wrong(Unitary):
+        def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            number = getattr(self.turn, part)
+            spread = torch.complex(state[0], projected) * self.turn
+            hidden = torch.tanh(spread.real + 2 * spread.imag) + 0.1 * (number - number.detach())
+            return hidden, [hidden]
+
+    result = check_cell(Wrong).find("gradients_right")
+    assert result.status == "failed"
+    assert f"at `turn`[0, {0 if part == 'real' else 1}]" in result.expected
 
 
 def test_names_are_those_of_the_step():
