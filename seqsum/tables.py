@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from seqsum.console import print_line
 
@@ -59,11 +60,12 @@ def show(title: str, rows: list[dict[str, Any]]) -> None:
     """Print neighbouring rows with the same keys as a table."""
     for names, group in groupby(rows, key=tuple):
         alike = list(group)
-        table = Table(title=title, title_justify="left")
+        table = Table(title=Text(title), title_justify="left")
         for name in names:
-            table.add_column(name, justify="left" if isinstance(alike[0][name], str) else "right")
+            table.add_column(Text(name), justify="left" if isinstance(alike[0][name], str) else "right")
         for row in alike:
-            table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
+            cells = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values())
+            table.add_row(*map(Text, cells))  # not read as markup: a word may be `[/b]`
         Console(width=max(Console().width, 140)).print(table)  # wide enough not to wrap cells
 
 

@@ -40,12 +40,9 @@ def run(arguments: argparse.Namespace, device: torch.device) -> list[dict[str, A
     rows = []
     for augment in (True, False):
         data = make_data(arguments, augment)
-        makers: dict[str, Callable[[], Iterator[Batch]]] = {"seqsum": partial(own_batches, data, device)}
-        makers |= {f"DataLoader, {n} workers": partial(plain, data, n, device) for n in sorted({0, *arguments.workers})}
-        ahead = [0, *(AHEAD * n for n in sorted({0, *arguments.workers}))]
-        contestants = {
-            name: stopwatch(make, arguments.batches, waiting)
-            for (name, make), waiting in zip(makers.items(), ahead, strict=True)
+        contestants = {"seqsum": stopwatch(partial(own_batches, data, device), arguments.batches, 0)} | {
+            f"DataLoader, {n} workers": stopwatch(partial(plain, data, n, device), arguments.batches, AHEAD * n)
+            for n in sorted({0, *arguments.workers})
         }
         for _ in range(arguments.warm_up):
             for call in contestants.values():

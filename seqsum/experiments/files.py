@@ -16,6 +16,11 @@ DPI = 110  # legible on a page, with a file of about a hundred kilobytes
 CPU = torch.device("cpu")
 
 
+def trained_on() -> torch.device:
+    """The device that trainings take unless told otherwise."""
+    return torch.device("cuda") if torch.cuda.is_available() else CPU
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as an image, and print its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,4 +38,4 @@ def save_table(
     """Print a table, and write `NAME.md` and `NAME.json`, which has other `numbers` if they are given."""
     show(title, rows)
     write_markdown(options.output / f"{name}.md", rows)
-    write(options.output / f"{name}.json", CPU, options, rows if numbers is None else numbers)
+    write(options.output / f"{name}.json", trained_on(), options, rows if numbers is None else numbers)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from seqsum.data.digit_sums import SEQUENCE_LENGTH
 from seqsum.experiments.count import Digits, Scores, mean_shares, restore, row, test
-from seqsum.experiments.files import CPU, save
+from seqsum.experiments.files import save, trained_on
 from seqsum.experiments.runs import Run, trained
 from seqsum.figures import plot_causes
 from seqsum.objectives.reading import final_sums, run_long
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> None:
     show(f"why networks lose count, seed {options.seeds[0]}", why)
     write_markdown(options.output / "parts.md", means)
     write_markdown(options.output / "causes.md", why)
-    write(options.output / "parts.json", CPU, options, [*means, *runs, *why])
+    write(options.output / "parts.json", trained_on(), options, [*means, *runs, *why])
     save(plot_causes(causes), options.output / "parts.png")
 
 

@@ -15,7 +15,7 @@ from seqsum.data import WordPairs
 from seqsum.data.text import UNKNOWN, Vocabulary
 from seqsum.errors import InputError
 from seqsum.experiments.analogies import ANALOGIES, Solved, solve
-from seqsum.experiments.files import CPU, save
+from seqsum.experiments.files import save, trained_on
 from seqsum.experiments.runs import Run, accuracies, logged, spread, trained, training_seconds
 from seqsum.figures.words import plot_words
 from seqsum.inspect.restore import load
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> None:
         show(name.replace("_", ": "), rows)
         write_markdown(options.output / f"{name}.md", rows)
     numbers = [{"table": name} | row for name, rows in tables.items() for row in rows]
-    write(options.output / "words.json", CPU, options, numbers)
+    write(options.output / "words.json", trained_on(), options, numbers)
 
 
 def find(mode: str, path: str | None, options: argparse.Namespace) -> Model:

@@ -36,6 +36,11 @@ class Match:
     mistakes: tuple[Mistake, ...]
     differences: tuple[float, ...] = ()
 
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing in it is wrong: it is the reference, or known variants of it."""
+        return all(mistake.kind == "variant" for mistake in self.mistakes)
+
 
 class Search:
     """Runs one cell with the weights of a reference, in every layout.

@@ -70,7 +70,7 @@ def _require(subject: Subject, search: Search, match: Match, standing: bool = Tr
         partial(require_every_scale, subject, search, layout, match.mistakes),
         partial(_require_zero_start, subject, reference, layout),
     ]
-    if standing and all(mistake.kind == "variant" for mistake in match.mistakes):
+    if standing and match.is_right:
         requirements.insert(0, partial(_require_standing, subject, search, match))
     for require in requirements:
         if any(fault.status == "failed" for fault in found):
@@ -120,7 +120,7 @@ def _look_without_norms(subject: Subject, reference: Equations) -> None:
     search = Search(subject, reference, cell)
     match = search.find(unlikelihood(subject, reference))
     if match is not None:
-        if all(mistake.kind == "variant" for mistake in match.mistakes):
+        if match.is_right:
             _require_standing(subject, search, match)
         names = ", ".join(f"`{name.removeprefix('module.')}`" for name, _ in norms)
         found = _known(subject, search, match) if match.mistakes else None
