@@ -23,6 +23,7 @@ from seqsum.cli.trainer import (
     Wanted,
     arguments_of,
     check_backends,
+    check_folder,
     check_numbers,
     read_wanted,
     use_no_profiler,
@@ -141,6 +142,7 @@ class SeqsumCLI(LightningCLI):
         trainer = self._instantiate_trainer({**made.trainer, **kwargs, **changed}, self._callbacks(name, wanted))
         check_processes(trainer)
         check_backends(trainer, self.model)
+        check_folder(trainer)
         use_no_profiler(trainer)
         self.makes_folder = wanted.our_loggers
         if wanted.our_loggers:  # last, after all checks, since they make the run's folder

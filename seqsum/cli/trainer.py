@@ -19,6 +19,7 @@ from seqsum.module import SequenceModule
 from seqsum.recurrent import Recurrent, RecurrentCell
 from seqsum.recurrent.backends import KERNELS, is_changing, runner
 from seqsum.resume.checkpoint_files import CheckpointFiles
+from seqsum.run import run_folder
 
 
 class Wanted(NamedTuple):
@@ -111,6 +112,17 @@ def check_backends(trainer: Trainer, module: SequenceModule) -> None:
             runner(cast("RecurrentCell", there), backend)
         except RuntimeError as error:
             raise InputError(str(error)) from error
+
+
+def check_folder(trainer: Trainer) -> None:
+    """Refuse a folder, named by a logger of the user's own, that has a run already, before anything in it is changed.
+
+    Raises:
+        InputError: There are the settings of a run.
+    """
+    folder = run_folder(trainer)
+    if folder is not None and (folder / "config.yaml").exists():
+        raise InputError(f"`--trainer.logger`: {folder} has a run already; another version or folder must be named")
 
 
 def use_no_profiler(trainer: Trainer) -> None:

@@ -191,6 +191,21 @@ def test_a_logger_without_a_folder_trains_and_leaves_nothing(fit, here, capfd):
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.parametrize("kind", ["CSVLogger", "TensorBoardLogger"])
+def test_a_loggers_folder_that_has_a_run_is_refused_and_left_as_it_is(fit, here, capfd, kind):
+    flags = [f"--trainer.logger={kind}", "--trainer.logger.save_dir=own", "--trainer.logger.version=0"]
+    fit(*flags, "--trainer.limit_train_batches=2", epochs=1)
+    files = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+    assert len(files) > 3
+    capfd.readouterr()
+    with pytest.raises(SystemExit):
+        fit(*flags, "--trainer.limit_train_batches=2", epochs=1)
+    error = capfd.readouterr().err
+    assert "`--trainer.logger`: own/lightning_logs/version_0 has a run already" in error
+    assert "Traceback" not in error
+    assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == files
+
+
 @pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 def test_barebones_trains_and_leaves_nothing(here, mnist_root, capfd):
     small = [flag for flag in SMALL if not flag.startswith(("--trainer.log_every", "--trainer.enable_progress"))]
