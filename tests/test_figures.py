@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -41,6 +41,7 @@ from seqsum.figures import (
 )
 from seqsum.figures.continuations import plot_continuations, plot_drift
 from seqsum.figures.convolutions import plot_feature_maps, plot_filters
+from seqsum.figures.decisions import plot_settling
 from seqsum.figures.style import shorten_all
 from tests.drawn import draw_nothing
 
@@ -527,6 +528,27 @@ def test_figures_leave_their_tensors_as_they_are():
 
 def test_figures_take_tensors_with_gradients_and_of_low_precision():
     every_figure(*(tensor.bfloat16().requires_grad_() for tensor in sequences(3, 4)), "alternating")
+
+
+@pytest.mark.parametrize("longest", [1, 4, 100, 1000, 5000, 10**6])
+def test_lengths_of_any_size_are_numbered_without_overlap(longest):
+    lengths = sorted({1, longest})
+    figure = plot_length_curve(lengths, torch.ones(len(lengths)), torch.full((len(lengths),), 2), 0.9)
+    figure.draw_without_rendering()
+    labels = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert figure.axes[0].get_xticks()[-1] * 10 > longest
+    assert all(left.x1 < right.x0 for left, right in pairwise(labels))
+
+
+@pytest.mark.parametrize("length", [4, 28, 99, 100, 300, 784, 5000])
+def test_numbers_of_steps_do_not_overlap(length):
+    sums = torch.zeros(2, length)
+    for figure in (plot_errors(sums, sums), plot_settling(sums.long(), sums.long())):
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            labels = [label.get_window_extent() for label in axes.get_xticklabels()]
+            assert labels
+            assert all(left.x1 < right.x0 for left, right in pairwise(labels))
 
 
 def test_length_curve_draws_shares_intervals_and_all_digits_read_right():

@@ -19,9 +19,9 @@ def plot_comparison(reached: Mapping[str, Sequence[float]], published: Mapping[s
         published: Published results of some set-ups, as shares.
         label: Label of the axis, in percent.
     """
-    height = 0.26 * len(reached) + 0.95
-    figure = new_figure(6.4, height)
-    axes = plain(figure.add_axes((0.36, 0.5 / height, 0.6, 1 - 0.85 / height), xlabel=label))
+    figure = new_figure(6.4, 0.26 * len(reached) + 0.95, layout="constrained")
+    axes = plain(figure.subplots())
+    axes.set_xlabel(label)
     places = {name: place for place, name in enumerate(reached)}
     for name, place in places.items():
         values = 100 * np.array(reached[name])

@@ -21,6 +21,7 @@ from seqsum.figures.style import (
     WRONG,
     black_on_white,
     common_style,
+    dots,
     mean_by_step,
     new_figure,
     plain,
@@ -119,8 +120,8 @@ def _panel(
     values = probabilities if steps == "rows" else probabilities.T
     draw(of_classes, values.numpy(), cmap=POSITIVE, vmin=0, vmax=1)
     time, where = np.arange(length), answers.numpy()
-    dots = (where, time) if steps == "rows" else (time, where)
-    of_classes.plot(*dots, linestyle="none", marker="o", markersize=2.4, color="white", markeredgecolor=INK, mew=0.4)
+    points = (where, time) if steps == "rows" else (time, where)
+    of_classes.plot(*points, linestyle="none", marker="o", markersize=2.4, color="white", markeredgecolor=INK, mew=0.4)
     for axes in (of_image, of_classes):
         line = axes.axhline if steps == "rows" else axes.axvline
         line(settled - 1.5, color=SETTLED, linewidth=1.6, linestyle="--")
@@ -181,8 +182,8 @@ def plot_settling(answers: Tensor, targets: Tensor, mask: Tensor | None = None) 
     figure = new_figure(5.6, 3.2)
     axes = plain(figure.add_axes((0.11, 0.15, 0.86, 0.74), xlabel="step t", ylabel="sequences, %", ylim=(0, 102)))
     time = np.arange(1, length + 1)
-    axes.plot(time, right.numpy(), color=INK, marker="o", markersize=3, label="decision is right")
-    axes.plot(time, share, color=SETTLED, marker="s", markersize=3, label="decision has settled, for good")
+    axes.plot(time, right.numpy(), color=INK, label="decision is right", **dots(length, 3))
+    axes.plot(time, share, color=SETTLED, label="decision has settled, for good", **dots(length, 3, "s"))
     axes.axvline(float(settled.float().median()), color=GIVEN, linestyle=":", label="median of settling")
     axes.set(xlim=(0.5, length + 0.5), xticks=shown_steps(length))
     axes.legend(loc="lower center", bbox_to_anchor=(0.47, 1.0), ncols=3, frameon=False, fontsize=8, columnspacing=1)

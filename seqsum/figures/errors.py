@@ -18,6 +18,7 @@ from seqsum.figures.style import (
     INK,
     WRONG,
     common_style,
+    dots,
     few_ticks,
     mean_by_step,
     new_figure,
@@ -48,7 +49,7 @@ def plot_errors(predictions: Tensor, targets: Tensor, mask: Tensor | None = None
     figure = new_figure(*CARD, layout="constrained")
     for axes, (title, values) in zip(figure.subplots(1, 2), columns.items(), strict=True):
         plain(axes)
-        axes.plot(range(1, length + 1), values.numpy(), color=INK, marker="o", markersize=5, clip_on=False)
+        axes.plot(range(1, length + 1), values.numpy(), color=INK, clip_on=False, **dots(length, 5))
         axes.set(xlim=(0.6, length + 0.4), xticks=shown_steps(length, most=8))
         axes.set_xlabel("step t", fontsize=FONT)
         axes.set_ylim(bottom=0)
@@ -75,8 +76,8 @@ def plot_predictions(predictions: Tensor, targets: Tensor, mask: Tensor | None =
     ends = np.array([float(targets.min()) - 1, float(targets.max()) + 1])
     axes.fill_between(ends, ends - 0.5, ends + 0.5, color=GIVEN, alpha=0.4, linewidth=0)
     for chosen, marker, size, colour in ((~wrong, "o", 2, INK), (wrong, "x", 5, WRONG)):
-        dots = targets[chosen].numpy(), predictions[chosen].numpy()
-        axes.plot(*dots, linestyle="none", marker=marker, markersize=size, color=colour)
+        pairs = targets[chosen].numpy(), predictions[chosen].numpy()
+        axes.plot(*pairs, linestyle="none", marker=marker, markersize=size, color=colour)
     axes.xaxis.set_major_locator(few_ticks())
     axes.yaxis.set_major_locator(few_ticks())
     axes.set_title(f"{int(wrong.sum()):,} of {len(wrong):,} sums wrong (×)", fontsize=FONT, color=WRONG)

@@ -13,7 +13,9 @@ from torch import Tensor
 from seqsum.figures.style import GIVEN, INK, SERIES, WRONG, common_style, new_figure, plain, shown
 
 Numbers = NDArray[np.int64]
-TICKS = (1, 2, 4, 10, 20, 50, 100, 200, 500, 1000)
+TICKS = (1, 2, 4, *(times * 10**power for power in range(1, 7) for times in (1, 2, 5)))
+
+MOST_TICKS = 10  # that fit side by side
 
 
 def binomial_interval(hits: Tensor, trials: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,7 +110,10 @@ def _axes(figure: Figure, steps: Numbers) -> Axes:
     axes.set_xscale("log")
     axes.set_xlim(0.9, 1.1 * steps[-1])
     axes.set(ylabel="sequences with the right last sum, %", ylim=(0, 102))
-    axes.set_xticks([tick for tick in TICKS if tick <= steps[-1]], [str(tick) for tick in TICKS if tick <= steps[-1]])
+    ticks = [tick for tick in TICKS if tick <= steps[-1]]
+    if len(ticks) > MOST_TICKS:
+        ticks = [10**power for power in range(7) if 10**power <= steps[-1]]
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.set_xticks([], minor=True)
     return axes
 

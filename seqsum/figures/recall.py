@@ -7,7 +7,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seqsum.figures.style import GIVEN, INK, WRONG, common_style, mean_by_step, new_figure, plain, shown, shown_steps
+from seqsum.figures.style import (
+    GIVEN,
+    INK,
+    WRONG,
+    common_style,
+    dots,
+    mean_by_step,
+    new_figure,
+    plain,
+    shown,
+    shown_steps,
+)
 
 ROW = 1.9  # inches, height of a sequence
 
@@ -68,6 +79,6 @@ def plot_recall_by_place(answers: Tensor, targets: Tensor, blank: int) -> Figure
     figure = new_figure(5.6, 3.2)
     axes = plain(figure.add_axes((0.12, 0.15, 0.85, 0.78)))
     places = range(1, len(right) + 1)
-    axes.plot(places, right.numpy(), color=INK, marker="o", markersize=5, clip_on=False)
+    axes.plot(places, right.numpy(), color=INK, clip_on=False, **dots(len(right), 5))
     axes.set(xlabel="place of the symbol", ylabel="symbols recalled, %", ylim=(0, 102), xticks=shown_steps(len(right)))
     return figure

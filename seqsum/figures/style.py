@@ -50,6 +50,7 @@ POSITIVE, SIGNED = "viridis", "RdBu_r"  # colour maps; the second is white at 0
 # inches; TensorBoard shrinks figures to cards of 365 × 215 pixels, where 9 points are then 10 pixels high
 CARD = (4.4, 2.65)
 FONT = 9  # points
+MOST_DOTS = 50  # points of a line that are drawn as dots too
 
 
 def common_style(plot: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
@@ -207,8 +208,23 @@ def _agreeing(sequences: Sequence[Sequence[str]]) -> int:
 
 
 def shown_steps(length: int, most: int = 10) -> Sequence[int]:
-    """Choose at most `most` evenly spaced steps, counted from 1, to number along an axis."""
-    return range(1, length + 1, -(-length // most))
+    """Choose evenly spaced steps, counted from 1, to number along an axis; of many, round ones.
+
+    Args:
+        length: The number of steps.
+        most: How many numbers of two digits fit side by side; of longer ones there are fewer.
+    """
+    apart = -(-length // (2 * most // max(2, len(str(length)))))
+    if apart < 10:
+        return range(1, length + 1, apart)
+    power = 10 ** (len(str(apart)) - 1)
+    apart = next(times * power for times in (1, 2, 5, 10) if times * power >= apart)
+    return range(apart, length + 1, apart)
+
+
+def dots(count: int, size: float, marker: str = "o") -> dict[str, Any]:
+    """Style of a line through so many points: with dots, unless they would run into each other."""
+    return {"marker": marker, "markersize": size} if count <= MOST_DOTS else {}
 
 
 def few_ticks() -> MaxNLocator:

@@ -18,6 +18,15 @@ def test_a_published_result_is_in_the_row_of_its_set_up():
     assert crosses == [(50, 0), (25, 1)]
 
 
+@pytest.mark.parametrize("name", ["a", "lstm_rows_with_a_rather_long_name learned → random"])
+def test_names_of_set_ups_are_not_cut(name):
+    figure = plot_comparison({name: [0.5], "b": [0.25]}, {}, "accuracy")
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert min(label.get_window_extent().x0 for label in axes.get_yticklabels()) >= 0
+    assert axes.get_window_extent().width > 200
+
+
 def test_padding_is_in_percent():
     *_, padding = plot_ladder({"a": Rung([0.5], 3.0, 0.25)}).axes
     assert [bar.get_width() for bar in padding.patches] == [25]
