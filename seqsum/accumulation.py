@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from lightning.pytorch import Trainer
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def gradients_wait(trainer: Trainer) -> bool:
-    """Whether the gradients of the batches so far wait for those of further batches: a checkpoint would lose them."""
+    """Whether the gradients of the batches so far wait for those of further batches."""
     return trainer.fit_loop._should_accumulate()
 
 
@@ -44,6 +44,16 @@ class Accumulation:
             self.first, self.total = terms.clamp(min=1), torch.zeros_like(terms)
         self.total = self.total + terms
         return loss * (terms / self.first)
+
+    def state(self) -> dict[str, Tensor | None]:
+        """What batches that wait for further ones have counted, to go on from with `load`."""
+        return {"first": self.first, "total": self.total}
+
+    def load(self, state: Mapping[str, Tensor | None], device: torch.device) -> None:
+        """Go on from what `state` has returned."""
+        first, total = state["first"], state["total"]
+        self.first = None if first is None else first.to(device)
+        self.total = None if total is None else total.to(device)
 
     def finish(self, parameters: Iterable[nn.Parameter], batches: int) -> None:
         """Turn the gradients that have been added up into those of the mean over all terms; begin anew.

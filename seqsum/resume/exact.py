@@ -20,21 +20,20 @@ from seqsum.resume.lightning_state import (
     set_steps,
 )
 from seqsum.resume.metric_sums import load_sums, metric_sums, training_metrics
+from seqsum.resume.waiting_gradients import load_waiting, waiting_gradients
 from seqsum.resumed import stopped_early
 
 
 class ExactResume(Callback):
     """Resume a training from any checkpoint, between epochs or within one: bit for bit on the CPU.
 
-    Only gradients that were added up and wait for further batches are in no checkpoint. `LastCheckpoint` doesn't write
-    one there, but one of a validation between such batches, and of a training that is ended between them, lacks them.
-
     Lightning saves weights, optimizer, schedule and counters. This callback also saves the sums behind the epoch's
-    metrics, and corrects the position of Lightning's loops. Without it, they would skip a validation that was due or
-    interrupted, repeat a finished epoch if the training is measured in steps, and count a step twice in the curves.
-    `BatchLoader` remembers which batches are done. `Seeds`, which comes behind it in the list of callbacks, derives
-    random numbers from the position alone, and skips what is done of another loader. Callbacks that write checkpoints
-    come last by themselves.
+    metrics, and gradients that were added up and wait for further batches, except where a process has parts of the
+    weights only (FSDP). It corrects the position of Lightning's loops. Without that, they would skip a validation that
+    was due or interrupted, repeat a finished epoch if the training is measured in steps, and count a step twice in the
+    curves. `BatchLoader` remembers which batches are done. `Seeds`, which comes behind it in the list of callbacks,
+    derives random numbers from the position alone, and skips what is done of another loader. Callbacks that write
+    checkpoints come last by themselves.
 
     Args:
         experiment: Name of the experiment, saved in checkpoints so that later runs belong to it.
@@ -54,6 +53,7 @@ class ExactResume(Callback):
         self.validated = False  # since the last training step
         self.steps: int | None = None  # what Lightning must have counted before the next training step
         self.sums: dict[str, Any] = {}
+        self.waiting: dict[str, Any] | None = None
         self.loaders: list[dict[str, Any]] = []
         self.within: int | None = None
         self.batch_size: int | None = None  # with which these batches were made, if it is known
@@ -82,6 +82,8 @@ class ExactResume(Callback):
         place = place_of(trainer, checkpoint["loops"]["fit_loop"], self.validated)
         checkpoint["place"] = place._replace(batch_size=batch_size_of(trainer.train_dataloader))._asdict()
         checkpoint["metric_sums"] = {} if place.epoch_finished else self.sums_at_end or metric_sums(pl_module)
+        if (waiting := waiting_gradients(trainer, pl_module)) is not None:
+            checkpoint["waiting"] = waiting
         if self.experiment is not None:
             checkpoint["experiment"] = self.experiment
 
@@ -92,6 +94,7 @@ class ExactResume(Callback):
             self.steps, self.sums, self.loaders = place.steps, checkpoint["metric_sums"], loader_states(loops)
             self.within = None if place.epoch_finished else batches_done(loops)
             self.validation_due, self.batch_size = place.validation_due, place.batch_size
+            self.waiting = checkpoint.get("waiting")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.ckpt_path is not None and stopped_early(trainer):
@@ -112,4 +115,5 @@ class ExactResume(Callback):
         for name, metric in training_metrics(pl_module):
             if name in self.sums:
                 load_sums(metric, self.sums[name], trainer.is_global_zero)
-        self.sums = {}
+        load_waiting(trainer, pl_module, self.waiting)
+        self.sums, self.waiting = {}, None

@@ -12,7 +12,6 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from seqsum.accumulation import gradients_wait
 from seqsum.console import print_line
 from seqsum.data.base import Batch
 from seqsum.resume.checkpoint_callback import CheckpointCallback
@@ -46,9 +45,7 @@ class LastCheckpoint(CheckpointCallback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         overdue = time.monotonic() - self.written > self.seconds
-        # a checkpoint does not contain accumulated gradients
-        between_steps = batch_idx % trainer.accumulate_grad_batches == 0
-        if between_steps and self._any(trainer, overdue or self.interrupts.received is not None):
+        if self._any(trainer, overdue or self.interrupts.received is not None):
             self._write(trainer)
             self._stop_if_interrupted(trainer)
 
@@ -61,8 +58,7 @@ class LastCheckpoint(CheckpointCallback):
     ) -> None:
         in_training = trainer.state.fn == "fit" and not trainer.sanity_checking
         if in_training and self._any(trainer, self.interrupts.received is not None):
-            if not gradients_wait(trainer):
-                self._write(trainer)
+            self._write(trainer)
             self._stop_if_interrupted(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -128,6 +128,14 @@ def batches_begun(trainer: Trainer) -> int:
     return begun
 
 
+def waiting_batches(trainer: Trainer) -> int:
+    """Return how many batches of the current epoch wait for further ones, and only then make an optimizer step."""
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress  # whose type says nothing of `processed`
+    done: int = progress.current.processed
+    is_over = progress.is_last_batch and progress.current.ready == done
+    return 0 if is_over or done >= trainer.num_training_batches else done % trainer.accumulate_grad_batches
+
+
 def skip_batch(trainer: Trainer) -> None:
     """Take a batch from the iterator over an epoch as Lightning does, and drop it."""
     fetcher: Any = trainer.fit_loop._data_fetcher
@@ -197,7 +205,8 @@ def go_on_at(loops: dict[str, Any], place: Place) -> None:
         place: Position to resume at.
     """
     epochs, batches = loops["epoch_progress"], loops["epoch_loop.batch_progress"]
-    loops["epoch_loop.state_dict"]["_batches_that_stepped"] = place.steps - place.validation_due
+    if not place.validation_due:  # after which Lightning counts the last batch's step, if it made one
+        loops["epoch_loop.state_dict"]["_batches_that_stepped"] = place.steps
     batches["is_last_batch"] &= batches["current"]["ready"] == batches["current"]["processed"]
     for span in ("total", "current"):
         started = epochs[span]["started"]

@@ -142,6 +142,29 @@ def test_a_training_interrupted_after_an_epochs_last_batch_goes_on_in_two_proces
 
 
 @pytest.mark.slow
+def test_gradients_of_two_processes_that_wait_for_their_step_are_kept(tmp_path, mnist_root):
+    (tmp_path / "kill.py").write_text(KILL)
+    flags = [*SMALL, f"--data.root={mnist_root}", *TWO, "--trainer.max_epochs=1", "--trainer.limit_train_batches=8"]
+    flags += ["--trainer.accumulate_grad_batches=4", "--trainer.val_check_interval=6", "--model.schedule=constant"]
+    command = [sys.executable, str(REPOSITORY / "train.py"), "fit", *flags]
+    run = partial(subprocess.run, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240)
+
+    def weights(version):
+        return torch.load(tmp_path / f"logs/sum/version_{version}/checkpoints/last.ckpt", weights_only=True)
+
+    assert run([*command, "--trainer.callbacks+=kill.Kill"]).returncode == 143
+    waiting = weights(0)["waiting"]
+    assert waiting["of"] == 4
+    assert "network.head.weight" in waiting["gradients"]
+    assert run([*command, "--ckpt_path=logs/sum/version_0/checkpoints/last.ckpt"]).returncode == 0
+    assert run(command).returncode == 0
+    assert "waiting" not in weights(1)
+    resumed = weights(1)["state_dict"]
+    for name, weight in weights(2)["state_dict"].items():  # but for roundings: the first process now adds up for all
+        torch.testing.assert_close(resumed[name], weight, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.slow
 def test_torchrun_without_the_flag_for_devices_is_refused_and_leaves_nothing(tmp_path, mnist_root):
     """Two trainings, each by itself and both in one folder, would be the alternative."""
     command = [*TORCHRUN, str(REPOSITORY / "train.py"), *SMALL, f"--data.root={mnist_root}"]

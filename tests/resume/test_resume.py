@@ -171,6 +171,7 @@ PLATEAU = [
     *("--model.schedule=torch.optim.lr_scheduler.ReduceLROnPlateau", "--model.schedule.patience=0"),
 ]
 AVERAGE = ["--trainer.callbacks+=seqsum.callbacks.AveragedWeights", "--trainer.callbacks.decay=0.5"]
+ACCUMULATED = [EPOCHS, "--trainer.accumulate_grad_batches=4"]
 BATCH, VALIDATION = "on_train_batch_start", "on_validation_batch_start"
 
 
@@ -188,16 +189,14 @@ BATCH, VALIDATION = "on_train_batch_start", "on_validation_batch_start"
         ([EPOCHS], signal.SIGTERM, (VALIDATION, 5), 15),  # the first two are Lightning's sanity check
         pytest.param([EPOCHS, *AVERAGE], signal.SIGINT, (VALIDATION, 10), 30, marks=pytest.mark.slow),
         ([EPOCHS, *AVERAGE], signal.SIGTERM, (BATCH, 8), 7),
-        pytest.param(
-            [EPOCHS, "--trainer.accumulate_grad_batches=4"], signal.SIGTERM, (BATCH, 6), 2, marks=pytest.mark.slow
+        *(  # the last, the second and the third batch of a step, and the first one of the epoch's last step
+            pytest.param(ACCUMULATED, signal.SIGTERM, (BATCH, batch), steps, marks=pytest.mark.slow)
+            for batch, steps in ((5, 1), (7, 1), (8, 1), (14, 3), (18, 4))
         ),
-        # a validation while gradients wait for their step, which no checkpoint contains
-        (
-            [EPOCHS, "--trainer.accumulate_grad_batches=4", "--trainer.val_check_interval=6"],
-            signal.SIGTERM,
-            (VALIDATION, 5),
-            0,
-        ),
+        (ACCUMULATED, signal.SIGINT, (BATCH, 6), 1),
+        ([*ACCUMULATED, "--data.sequence_length=[2,5]"], signal.SIGTERM, (BATCH, 7), 1),  # batches count differently
+        # a validation while gradients wait for their step
+        ([*ACCUMULATED, "--trainer.val_check_interval=6"], signal.SIGTERM, (VALIDATION, 5), 1),
         (PLATEAU, signal.SIGTERM, (BATCH, 35), 34),
         pytest.param(PLATEAU, signal.SIGINT, (VALIDATION, 9), 30, marks=pytest.mark.slow),
         pytest.param(PLATEAU, signal.SIGTERM, (BATCH, 31), 30, marks=pytest.mark.slow),  # from the end of an epoch

@@ -1,0 +1,50 @@
+"""Save and load gradients that were added up and wait for those of further batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from torch import Tensor
+
+from seqsum.resume.lightning_state import waiting_batches
+from seqsum.run import module_of
+
+
+def waiting_gradients(trainer: Trainer, module: LightningModule) -> dict[str, Any] | None:
+    """Collect the gradients that wait, added up over all processes; call it in each of them.
+
+    None where nothing waits, or where a process has parts of the weights only, as with FSDP.
+    """
+    if waiting_batches(trainer) == 0 or not isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy):
+        return None
+    weights = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
+    owned = torch.tensor([weight.grad is not None for weight in weights.values()], device=module.device).float()
+    having = [count > 0 for count in _add_up(trainer, owned).tolist()]  # a process without rows has none
+    found = [(name, weight) for (name, weight), has in zip(weights.items(), having, strict=True) if has]
+    parts = [torch.zeros_like(weight) if weight.grad is None else weight.grad.clone() for _, weight in found]
+    gradients = {name: _add_up(trainer, part.detach()) for (name, _), part in zip(found, parts, strict=True)}
+    terms = module_of(module).accumulation.state()
+    return {"of": trainer.accumulate_grad_batches, "gradients": gradients, **terms}
+
+
+def load_waiting(trainer: Trainer, module: LightningModule, saved: dict[str, Any] | None) -> None:
+    """Give the gradients of all processes to the weights of the first one, and zeros to the others'.
+
+    Nothing is given where an optimizer step now takes another number of batches: Lightning has divided by that number.
+    """
+    if saved is None or saved["of"] != trainer.accumulate_grad_batches or waiting_batches(trainer) == 0:
+        return
+    weights = dict(module.named_parameters())
+    for name, gradient in saved["gradients"].items():
+        if name in weights and weights[name].requires_grad:
+            given = gradient if trainer.is_global_zero else torch.zeros_like(gradient)
+            weights[name].grad = given.to(weights[name], copy=True)
+    module_of(module).accumulation.load(saved, module.device)
+
+
+def _add_up(trainer: Trainer, tensor: Tensor) -> Tensor:
+    added: Tensor = trainer.strategy.reduce(tensor, reduce_op="sum")
+    return added
