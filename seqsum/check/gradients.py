@@ -10,13 +10,13 @@ from torch import Tensor
 
 from seqsum.check.registry import check
 from seqsum.check.result import Fault
-from seqsum.check.subject import BATCH, STEPS, Subject, draw
+from seqsum.check.subject import BATCH, LARGE, STEPS, Subject, draw
 from seqsum.recurrent.unroll import Unroll
 
 FEW_STEPS, MANY_STEPS = 3, 24  # within which a parameter has an effect in most cells, and in all
 DELTA = 1e-6
 TOLERANCE = 1e-6  # of a gradient, beside as much of its size
-ENTRIES = 300  # of one tensor that are tried
+ENTRIES, FEWER = 300, 100  # of one tensor that are tried, of a small cell and of a large one
 
 
 class OneStep:
@@ -152,7 +152,7 @@ def gradients_right(subject: Subject) -> None:
     for (name, tensor), gradient in zip(step.tensors.items(), found, strict=True):
         came = _real(torch.zeros_like(tensor) if gradient is None else gradient)
         numbers = _real(tensor.detach())
-        for index in _entries(numbers):
+        for index in _entries(numbers, ENTRIES if subject.cell.hidden_size <= LARGE else FEWER):
             with torch.no_grad():
                 slope = difference(step, numbers, index)
             entry = came.flatten()[index].item()
@@ -174,10 +174,11 @@ def _real(tensor: Tensor) -> Tensor:
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
-def _entries(tensor: Tensor) -> list[int]:
-    """All entries of a small tensor; of a large one, some that are spread over it."""
+def _entries(tensor: Tensor, most: int) -> list[int]:
+    """All entries of a small tensor; of a large one, so many that are spread over it."""
     count = tensor.numel()
-    return list(range(count)) if count <= ENTRIES else torch.linspace(0, count - 1, ENTRIES).long().tolist()
+    every = torch.arange(count) if count <= most else torch.linspace(0, count - 1, most, dtype=torch.float64).long()
+    return every.tolist()
 
 
 def _unravel(index: int, tensor: Tensor) -> list[int]:

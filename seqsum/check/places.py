@@ -5,17 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType
 from typing import Any
 
 import torch
-
-from seqsum.check.result import USER_ERRORS
 
 
 def find_frame(error: BaseException, file: str) -> str:
@@ -23,24 +19,6 @@ def find_frame(error: BaseException, file: str) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [f for f in frames if f.filename == file] or [f for f in frames if not is_library(f.filename)]
     return f"{short(theirs[-1].filename)}:{theirs[-1].lineno}: {theirs[-1].line}" if theirs else ""
-
-
-def codes_of_users(call: Callable[[], Any]) -> list[CodeType]:
-    """The functions of users, no library's, that `call` runs, in the order of their first calls; errors are its own."""
-    found: dict[CodeType, None] = {}
-
-    def keep(frame: FrameType, event: str, _: Any) -> None:
-        if event == "call" and not is_library(frame.f_code.co_filename):
-            found[frame.f_code] = None
-
-    before = sys.getprofile()
-    sys.setprofile(keep)
-    try:
-        with suppress(*USER_ERRORS):  # it is run for what it calls on the way
-            call()
-    finally:
-        sys.setprofile(before)
-    return list(found)
 
 
 def find_line(thing: Any, pattern: str) -> str:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from seqsum.check.adapter import ModuleCell
-from seqsum.check.places import codes_of_users, find_frame, find_line, is_library, place_of, source_file
+from seqsum.check.places import find_frame, find_line, is_library, place_of, source_file
 from seqsum.check.result import USER_ERRORS
-from seqsum.check.watch import Call, watch
+from seqsum.check.watch import Call, functions_of_users, watch
 from seqsum.recurrent import RecurrentCell
 from seqsum.recurrent.alike import real_weight
 
@@ -165,8 +165,8 @@ class Subject:
         projected = [inputs]
         with suppress(*USER_ERRORS):  # a finding of the checks
             projected = [cell.project(inputs)]
-        ran = codes_of_users(lambda: cell.step(projected[0], self.state()))
-        return list(dict.fromkeys([*ran, *codes_of_users(lambda: cell.project(inputs))]))
+        ran = functions_of_users(lambda: cell.step(projected[0], self.state()))
+        return list(dict.fromkeys([*ran, *functions_of_users(lambda: cell.project(inputs))]))
 
     def culprits(self, in_place: bool = False) -> list[Call]:
         """What a step does that may break gradients, and where; only what works in place, or all else."""

@@ -1,10 +1,12 @@
-"""Finds the lines of a user's code that break gradients: `detach`, `.data`, `no_grad`, and operations in place."""
+"""Finds what runs in a user's code: functions, and lines that break gradients, such as `detach` or `x += y`."""
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -81,3 +83,32 @@ def watch(call: Callable[[], Any]) -> list[Call]:
     with suppress(*USER_ERRORS), watcher:  # it is run for what it does on the way
         call()
     return watcher.calls
+
+
+class Functions(TorchFunctionMode):
+    """Keeps the functions that call torch while it is active, of code that is not a library's; callers first.
+
+    Unlike `sys.setprofile` it leaves a profiler or debugger of the user's alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes: dict[CodeType, None] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        frame: FrameType | None = sys._getframe(1)
+        codes: list[CodeType] = []
+        while frame is not None and frame.f_code is not functions_of_users.__code__:
+            if not is_library(frame.f_code.co_filename):
+                codes.append(frame.f_code)
+            frame = frame.f_back
+        self.codes.update(dict.fromkeys(reversed(codes)))
+        return func(*args, **(kwargs or {}))
+
+
+def functions_of_users(call: Callable[[], Any]) -> list[CodeType]:
+    """The functions of users that `call` runs and that call torch; errors are its own."""
+    functions = Functions()
+    with suppress(*USER_ERRORS), functions:  # it is run for what it calls on the way
+        call()
+    return list(functions.codes)

@@ -1,5 +1,8 @@
 """Each known mistake, made in a student's cell, is named, with the line it is in."""
 
+import cProfile
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -244,6 +247,14 @@ def test_the_line_is_shown_wherever_a_step_runs_it(kind):
     assert "before its update" in result.message
     assert "h_new = " in result.where
     assert result.where.endswith("torch.tanh(c)")
+
+
+def test_a_profiler_of_the_users_goes_on(mutate):
+    profiler = cProfile.Profile()
+    with profiler:
+        report = check_cell(mutate("lstm", (HIDDEN, "h_new = o * torch.tanh(c)")), like="lstm")
+        assert sys.getprofile() is profiler
+    assert report.find("equations").where.endswith("h_new = o * torch.tanh(c)")
 
 
 def test_the_names_of_gates_are_those_of_a_function_that_a_step_runs(monkeypatch):
