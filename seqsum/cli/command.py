@@ -116,6 +116,8 @@ def _quieten(subcommand: str) -> None:
     warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
     # a default that is an object is left out, see `dump_settings`
     warnings.filterwarnings("ignore", r"\s*Unable to serialize instance")
+    # `GraphedModule.optimizer_step` is meant for steps of the optimizer, however many batches these take
+    warnings.filterwarnings("ignore", "When using `Trainer\\(accumulate_grad_batches != 1\\)`.*")
     # `Scalars` lowers the interval
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)

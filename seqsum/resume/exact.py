@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 from seqsum.console import print_line
 from seqsum.data.base import Batch
@@ -20,7 +21,7 @@ from seqsum.resume.lightning_state import (
     set_steps,
 )
 from seqsum.resume.metric_sums import load_sums, metric_sums, training_metrics
-from seqsum.resume.waiting_gradients import load_waiting, waiting_gradients
+from seqsum.resume.waiting_gradients import fit_waiting, load_waiting, waiting_gradients
 from seqsum.resumed import stopped_early
 
 
@@ -62,7 +63,12 @@ class ExactResume(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         self.validated = False
+        if self.steps is not None and self.within is not None:
+            _accumulate_as_scheduled(trainer)
         self._correct_steps(trainer)
+        if self.waiting is not None:
+            fit_waiting(trainer, pl_module, self.waiting)
+            self.waiting = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._correct_steps(trainer)
@@ -115,5 +121,13 @@ class ExactResume(Callback):
         for name, metric in training_metrics(pl_module):
             if name in self.sums:
                 load_sums(metric, self.sums[name], trainer.is_global_zero)
-        load_waiting(trainer, pl_module, self.waiting)
-        self.sums, self.waiting = {}, None
+        if self.waiting is not None:
+            load_waiting(trainer, pl_module, self.waiting)
+        self.sums = {}
+
+
+def _accumulate_as_scheduled(trainer: Trainer) -> None:
+    """Let schedulers say how many batches make a step: Lightning asks them only where an epoch begins."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set outside the class
+        if isinstance(callback, GradientAccumulationScheduler):
+            trainer.accumulate_grad_batches = callback.get_accumulate_grad_batches(trainer.current_epoch)

@@ -30,19 +30,27 @@ def waiting_gradients(trainer: Trainer, module: LightningModule) -> dict[str, An
     return {"of": trainer.accumulate_grad_batches, "gradients": gradients, **terms}
 
 
-def load_waiting(trainer: Trainer, module: LightningModule, saved: dict[str, Any] | None) -> None:
-    """Give the gradients of all processes to the weights of the first one, and zeros to the others'.
-
-    Nothing is given where an optimizer step now takes another number of batches: Lightning has divided by that number.
-    """
-    if saved is None or saved["of"] != trainer.accumulate_grad_batches or waiting_batches(trainer) == 0:
-        return
+def load_waiting(trainer: Trainer, module: LightningModule, saved: dict[str, Any]) -> None:
+    """Give the gradients of all processes to the weights of the first one, and zeros to the others'."""
     weights = dict(module.named_parameters())
     for name, gradient in saved["gradients"].items():
         if name in weights and weights[name].requires_grad:
             given = gradient if trainer.is_global_zero else torch.zeros_like(gradient)
             weights[name].grad = given.to(weights[name], copy=True)
     module_of(module).accumulation.load(saved, module.device)
+
+
+def fit_waiting(trainer: Trainer, module: LightningModule, saved: dict[str, Any]) -> None:
+    """Before the first batch, when a callback too has said how many batches make a step, fit loaded gradients to that.
+
+    Lightning has divided them by the number they were saved with, and drops them if a step begins with this batch.
+    """
+    if waiting_batches(trainer) == 0:
+        module_of(module).accumulation.load({"first": None, "total": None}, module.device)
+    elif saved["of"] != trainer.accumulate_grad_batches:
+        for name, weight in module.named_parameters():
+            if name in saved["gradients"] and weight.grad is not None:
+                weight.grad.mul_(saved["of"] / trainer.accumulate_grad_batches)
 
 
 def _add_up(trainer: Trainer, tensor: Tensor) -> Tensor:

@@ -172,6 +172,10 @@ PLATEAU = [
 ]
 AVERAGE = ["--trainer.callbacks+=seqsum.callbacks.AveragedWeights", "--trainer.callbacks.decay=0.5"]
 ACCUMULATED = [EPOCHS, "--trainer.accumulate_grad_batches=4"]
+SCHEDULED = [
+    *(EPOCHS, "--model.schedule=constant", "--trainer.callbacks+=GradientAccumulationScheduler"),
+    "--trainer.callbacks.scheduling={0: 1, 1: 4}",
+]
 BATCH, VALIDATION = "on_train_batch_start", "on_validation_batch_start"
 
 
@@ -194,6 +198,7 @@ BATCH, VALIDATION = "on_train_batch_start", "on_validation_batch_start"
             for batch, steps in ((5, 1), (7, 1), (8, 1), (14, 3), (18, 4))
         ),
         (ACCUMULATED, signal.SIGINT, (BATCH, 6), 1),
+        pytest.param(SCHEDULED, signal.SIGTERM, (BATCH, 23), 16, marks=pytest.mark.slow),
         ([*ACCUMULATED, "--data.sequence_length=[2,5]"], signal.SIGTERM, (BATCH, 7), 1),  # batches count differently
         # a validation while gradients wait for their step
         ([*ACCUMULATED, "--trainer.val_check_interval=6"], signal.SIGTERM, (VALIDATION, 5), 1),
@@ -212,6 +217,19 @@ def test_interrupted_training_goes_on_exactly(train, undisturbed, tmp_path, argu
     assert torch.load(last, weights_only=True)["global_step"] == steps
     assert train("interrupted", *arguments, "--ckpt_path=last") == 0
     assert_equal_ends(undisturbed(*arguments), tmp_path / "interrupted")
+
+
+@pytest.mark.parametrize(("number", "dropped"), [(4, False), (8, False), (3, True)])
+def test_gradients_that_wait_count_alike_whatever_the_number_of_batches(train, tmp_path, number, dropped):
+    """The second step is of batches 5 to 8, of 7 and 8 if it begins there."""
+    flags = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=8", "--model.schedule=constant"]
+    accumulated = "--trainer.accumulate_grad_batches={}".format
+    assert train("interrupted", *flags, accumulated(4), send=signal.SIGTERM, at=(BATCH, 7)) == 143
+    assert train("interrupted", *flags, accumulated(number), "--ckpt_path=last") == 0
+    assert train("whole", *flags, accumulated(4)) == 0
+    one, other = (content(runs(tmp_path / name)[-1] / "checkpoints/last.ckpt") for name in ("interrupted", "whole"))
+    pairs = zip(one["state_dict"].values(), other["state_dict"].values(), strict=True)
+    assert all(torch.allclose(*pair, atol=1e-6) for pair in pairs) == (not dropped)
 
 
 @pytest.mark.parametrize("at", [(BATCH, 1), (VALIDATION, 1)])
