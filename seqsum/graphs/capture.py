@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -25,11 +26,13 @@ class Captures:
     """Captures functions as CUDA graphs that share one memory pool.
 
     Sharing is safe: the graphs of a step run one after another, and no step reads what another one left, except for
-    tensors that are still referenced, which keep their memory.
+    tensors that are still referenced, which keep their memory. When all graphs are dropped, the next ones get another
+    pool, since torch captures nothing more into one whose last graph is gone.
     """
 
     def __init__(self) -> None:
-        self.pool = torch.cuda.graph_pool_handle()
+        self.pool: Any = None
+        self.graphs = weakref.WeakSet[torch.cuda.CUDAGraph]()  # that are not dropped
         self.stream = _stream(torch.cuda.current_device())
 
     @staticmethod
@@ -59,6 +62,8 @@ class Captures:
             RuntimeError: `run` does something that can't be captured, such as waiting for the device.
         """
         graph = torch.cuda.CUDAGraph()
+        if not self.graphs:
+            self.pool = torch.cuda.graph_pool_handle()
         with torch.cuda.stream(self.stream):
             try:
                 # other threads, such as a loader's, may use the device meanwhile
@@ -68,6 +73,7 @@ class Captures:
             except BaseException:
                 _abandon(graph, self.pool)
                 raise
+        self.graphs.add(graph)
         return graph.replay, result
 
 
