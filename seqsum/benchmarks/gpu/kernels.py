@@ -43,7 +43,7 @@ SHAPES = [
 OTHER_CELLS = [shape for shape in SHAPES if shape.steps != 28 and shape.hidden not in (64, 768)]
 VARIABLE = [Shape(64, 50, 128, 128), Shape(64, 200, 64, 64)]
 LENGTHS: tuple[Lengths, ...] = ("unsorted", "sorted")
-MANY = 256  # units; more than these are many
+MANY = 128  # units; more than these are many, and several programs share them
 LONGEST_LOOP = 300  # most steps for `script` and `bptt`, which launch kernels at every step and would take too long
 SECONDS = 0.4  # for the timed rounds of a case in one mode; more if three rounds take longer
 

@@ -39,6 +39,9 @@ def measure(options: argparse.Namespace, device: torch.device, results: Results,
     fits.train_default(options, device, results, deadline)
     fits.train_variants(options, device, results, deadline)
     for cell in CALLED:
+        if deadline.passed():
+            results.leave_out(f"a call of {cell}")
+            continue
         with results.noting(f"a call of {cell}"):
             _time_call(cell, options, device, results)
     batches = []
@@ -54,7 +57,9 @@ def measure(options: argparse.Namespace, device: torch.device, results: Results,
                 _time_step(batches[-1], cell, backend, options, results)
         print(f"a step at batch {batch_size}: done after {deadline.spent():.0f} s", flush=True)
     for batch, (cell, backend) in product(batches if device.type == "cuda" else [], RECURRENCES):
-        if backend == "auto":
+        if backend == "auto" and deadline.passed():
+            results.leave_out(f"a step as a CUDA graph at batch {len(batch.inputs)} with {cell}")
+        elif backend == "auto":
             with results.noting(f"a step as a CUDA graph at batch {len(batch.inputs)} with {cell}"):
                 _time_graph(batch, cell, results)
 

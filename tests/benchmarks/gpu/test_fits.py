@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import subprocess
 
 import pytest
 import torch
@@ -71,6 +72,22 @@ def test_a_training_that_has_no_graphs_is_not_taken_for_one_that_has(short, tmp_
     fits.train_variants(argparse.Namespace(data_root=str(mnist_root)), CPU, results, Deadline(100))
     assert results.errors["training: graphs"].endswith("run without CUDA graphs, since the device is cpu.")
     assert results.rows == []
+
+
+@pytest.mark.parametrize("warned", ["", "UserWarning: Training steps run without CUDA graphs, since it is so.\n"])
+def test_a_default_training_that_lost_its_graphs_is_noted(tmp_path, monkeypatch, warned):
+    limits = []
+
+    def run(command, timeout, **_):
+        limits.append(timeout)
+        return subprocess.CompletedProcess(command, 0, "", f"GPU available\n{warned}done\n")
+
+    monkeypatch.setattr(fits.subprocess, "run", run)
+    monkeypatch.setattr(fits, "_train", lambda name, run, arguments, *_: run(arguments))
+    results = Results(tmp_path / "step.json", {})
+    fits.train_default(argparse.Namespace(data_root="data"), CPU, results, Deadline(100))
+    assert results.errors == ({"training: default, as CUDA graphs": warned.strip()} if warned else {})
+    assert 45 < limits[0] <= 50, "half of the time is left for the rest, should it hang"
 
 
 @pytest.mark.slow

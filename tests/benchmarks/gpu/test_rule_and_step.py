@@ -8,6 +8,7 @@ import torch
 
 from seqsum import LSTM
 from seqsum.benchmarks.gpu import fits, rule, step
+from seqsum.benchmarks.gpu.budget import Deadline
 from seqsum.benchmarks.gpu.results import Results
 from seqsum.data import Batch
 from seqsum.recurrent.kernels.triton import problem_with_triton
@@ -67,6 +68,17 @@ def test_parts_of_a_step(tmp_path, monkeypatch, mnist_root):
     }
     time_of = {(row["what"], row.get("cell")): row["ms"] for row in file["rows"]}
     assert time_of["encoder, forward", "lstm"] < time_of["step", "lstm"]
+
+
+def test_without_time_everything_is_left_out_and_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(fits, "train_default", lambda *_: None)
+    monkeypatch.setattr(fits, "train_variants", lambda *_: None)
+    results = Results(tmp_path / "step.json", {})
+    step.measure(argparse.Namespace(data_root="data", rounds=1, warm_up=0), CPU, results, Deadline(0))
+    assert results.rows == []
+    assert results.left_out == [
+        *(f"a call of {cell}" for cell in step.CALLED), *(f"a step at batch {size}" for size in step.BATCHES)
+    ]  # fmt: skip
 
 
 def test_a_whole_step_clips_and_trains_and_its_graph_says_how_fast(tmp_path, monkeypatch):
