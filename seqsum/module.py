@@ -40,6 +40,7 @@ from seqsum.optimization import (
     make_schedule,
     step_plateau_schedules,
 )
+from seqsum.recurrent.alike import real_weight
 from seqsum.resumed import (
     Begun,
     begun_of,
@@ -181,7 +182,7 @@ class SequenceModule(GraphedModule):
             InputError: The inputs are of float64, as NumPy makes them, and the weights are not; or it is no batch.
         """
         refuse_tensor(batch)
-        weight = next(self.network.parameters(), batch.inputs)
+        weight = real_weight(self.network, batch.inputs)
         if batch.inputs.dtype == torch.float64 and weight.dtype != torch.float64:
             raise InputError(
                 f"the data have inputs of torch.float64, and the network has weights of {weight.dtype}: "

@@ -126,7 +126,7 @@ def _require_same_start(subject: Subject, cell: Any) -> None:
 def _require_start_of_its_own(subject: Subject) -> None:
     """Call a plain module without a state: the result is that from zeros, or from a state that it learns."""
     expected = "zeros for each row, such as `input.new_zeros(len(input), hidden_size)`"
-    cell = cast("ModuleCell", subject.fresh().to(subject.made_in))  # one for all: it may keep what it made first
+    cell = cast("ModuleCell", subject.as_made())  # one for all: it may keep what it made first
     for rows in (BATCH, 1, 2 * BATCH + 1):
         example = f"`forward(input)` of {rows} row{'' if rows == 1 else 's'}"
         inputs = subject.inputs(rows).to(subject.made_in)

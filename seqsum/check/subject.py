@@ -18,7 +18,7 @@ from seqsum.check.places import find_frame, find_line, is_library, place_of, sou
 from seqsum.check.result import USER_ERRORS
 from seqsum.check.watch import Call, functions_of_users, watch
 from seqsum.recurrent import RecurrentCell
-from seqsum.recurrent.alike import real_weight
+from seqsum.recurrent.alike import real_weight, to_type
 
 INPUT_SIZE, HIDDEN_SIZE, BATCH, STEPS = 7, 5, 3, 4  # no two blocks of weights have the same shape with these
 LARGE = 32  # a cell with more units is made again, smaller
@@ -54,7 +54,7 @@ class Subject:
         self.wrapped = isinstance(cell, ModuleCell)
         self.module: nn.Module = cell.module if isinstance(cell, ModuleCell) else cell
         self.kind = type(self.module)
-        self._pristine = _in_double(copy.deepcopy(cell)).eval()
+        self._pristine = to_type(copy.deepcopy(cell), torch.float64).eval()
         if any(map(is_lazy, self._pristine.parameters())):
             self._make_lazy_weights()
         self._move_from_zero()
@@ -92,9 +92,13 @@ class Subject:
         """The type that the cell was made in, which `torch.zeros(...)` in it may need."""
         return dtype_of(self.original)
 
+    def as_made(self) -> RecurrentCell:
+        """A copy as `fresh`, in the type that the cell was made in."""
+        return to_type(self.fresh(), self.made_in)
+
     def parameters_of_the_start(self) -> set[str]:
         """Names of the parameters that no step reads, but what a sequence begins from."""
-        cell, inputs = self.fresh().to(self.made_in), self.inputs(BATCH).to(self.made_in)
+        cell, inputs = self.as_made(), self.inputs(BATCH).to(self.made_in)
         state = [draw((BATCH, size), 59).to(inputs) for size in cell.state_size]
         output, new = cell.step(cell.project(inputs), state + self.constants(cell, BATCH, inputs))
         return _reached(_begin(cell, inputs), cell) - _reached([output, *new], cell)
@@ -182,14 +186,6 @@ class Subject:
 
 def _find_line(things: Sequence[Any], pattern: str) -> str:
     return next((line for thing in things if (line := find_line(thing, pattern))), "")
-
-
-def _in_double(cell: RecurrentCell) -> RecurrentCell:
-    """The cell in double precision, its complex weights too, which `Module.double` leaves as they are."""
-    for tensor in [*cell.double().parameters(), *cell.buffers()]:
-        if tensor.is_complex():
-            tensor.data = tensor.data.to(torch.complex128)
-    return cell
 
 
 def _begin(cell: RecurrentCell, inputs: Tensor) -> list[Tensor]:

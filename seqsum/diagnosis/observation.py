@@ -26,6 +26,7 @@ from seqsum.diagnosis.findings import (
 )
 from seqsum.networks import SequenceNetwork
 from seqsum.recurrent import Recurrent, RecurrentCell, trace
+from seqsum.recurrent.alike import real_weight
 from seqsum.recurrent.buffers import spared_buffers
 
 Located = tuple[str, Finding]  # the layer and the finding
@@ -93,7 +94,7 @@ class Onlooker:
 def look_over_time(network: SequenceNetwork, features: Tensor, mask: Tensor | None) -> Iterator[Located]:
     """Run the recurrence again on features `(B, T, F)`, and check its gates, states and gradients."""
     recurrence = network.recurrence
-    weight = next(recurrence.parameters(), features)  # a user's own cell may have none
+    weight = real_weight(recurrence, features)  # a user's own cell may have none
     features = features.to(weight.dtype)  # the encoder may have run in a lower precision
     devices = [features.device] if features.is_cuda else []
     # neither dropout nor batch normalisation may leave a trace in the training

@@ -9,6 +9,7 @@ from torch import nn
 
 from seqsum.networks.recurrences import sizes_of
 from seqsum.recurrent import Recurrent
+from seqsum.recurrent.alike import real_weight
 from seqsum.recurrent.recurrent import States
 
 InitialState = Literal["zero", "random", "learned"] | float
@@ -33,7 +34,7 @@ def make_state(initial_state: InitialState, recurrence: nn.Module, batch_size: i
     """
     if initial_state in ("zero", "learned"):
         return None
-    like = next(recurrence.parameters(), torch.empty(0))
+    like = real_weight(recurrence, torch.empty(0))
     device, generator = (like.device, None) if training else (None, torch.Generator().manual_seed(0))
     states = []
     for shape in _shapes(recurrence, batch_size):

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 Default = TypeVar("Default")
+Module = TypeVar("Module", bound=nn.Module)
+COMPLEX = {torch.float16: torch.complex32, torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
 def check_alike(name: str, tensor: Tensor, dtype: torch.dtype, device: torch.device, what: str = "the weights") -> None:
@@ -53,6 +55,19 @@ def check_states(name: str, states: Sequence[Tensor], weight: Tensor, initial: C
 def real_weight(module: nn.Module, otherwise: Default) -> Tensor | Default:
     """Return the first weight of floating-point numbers, whose type and device stand for all; `otherwise` if none."""
     return next((weight for weight in module.parameters() if weight.is_floating_point()), otherwise)
+
+
+def to_type(module: Module, dtype: torch.dtype, device: torch.device | None = None) -> Module:
+    """Move a module to a type of floating-point numbers, and a device.
+
+    Complex weights get the complex type of the same precision: `Module.to` would drop their imaginary part.
+    """
+
+    def moved(tensor: Tensor) -> Tensor:
+        wanted = COMPLEX.get(dtype) if tensor.is_complex() else dtype if tensor.is_floating_point() else None
+        return tensor.to(device, wanted)
+
+    return module._apply(moved)
 
 
 def autocasts(device: torch.device) -> bool:

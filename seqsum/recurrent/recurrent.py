@@ -98,9 +98,11 @@ class Recurrent(Opaque):
         self.cells = nn.ModuleList(_make_cells(cell, num_layers, self.num_directions))
         self.initial_state: nn.ParameterList | tuple[()] = ()  # an empty list would show wherever modules are listed
         if learn_initial_state:
-            like = next(cell.parameters(), torch.empty(0))
-            _refuse_whole_states(cell, like)
-            zeros = [like.new_zeros(len(self.cells), size) for size in cell.state_size]
+            like = real_weight(cell, next(cell.parameters(), torch.empty(0)))
+            begun = cell.initial_state(1, like.new_zeros(1, cell.input_size))
+            _refuse_whole_states(cell, begun)
+            pairs = zip(begun, cell.state_size, strict=True)
+            zeros = [state.new_zeros(len(self.cells), size) for state, size in pairs]
             self.initial_state = nn.ParameterList(zeros)
         self.recorder: Any = None  # set by `seqsum.trace` while it records
 
@@ -403,9 +405,9 @@ def _another(cell: RecurrentCell, input_size: int) -> RecurrentCell:
     return another
 
 
-def _refuse_whole_states(cell: RecurrentCell, like: Tensor) -> None:
-    """Raise a ValueError if a state, such as a counter, is of a type that can't be learned."""
-    for name, state in zip(cell.state_names, cell.initial_state(1, like.new_zeros(1, cell.input_size)), strict=False):
+def _refuse_whole_states(cell: RecurrentCell, begun: Sequence[Tensor]) -> None:
+    """Raise a ValueError if an initial state, such as a counter, is of a type that can't be learned."""
+    for name, state in zip(cell.state_names, begun, strict=False):
         if not (state.is_floating_point() or state.is_complex()):
             raise ValueError(
                 f"`learn_initial_state` (=True) does not go with {type(cell).__name__}: its state `{name}` is of type "

@@ -3,6 +3,7 @@
 import random
 import types
 import warnings
+from itertools import product
 
 import numpy as np
 import pytest
@@ -269,13 +270,12 @@ class Loads(styles.IFOG):
         return hidden, [hidden, cell]
 
 
-@pytest.mark.parametrize("gate", range(4))
-@pytest.mark.parametrize("first", [True, False])
-def test_one_matrix_may_read_the_hidden_state_before_the_input_and_another_after_it(gate, first):
+@pytest.mark.parametrize("hidden_first", list(product([False, True], repeat=4)), ids=str)
+def test_one_matrix_may_read_the_hidden_state_before_the_input_and_another_after_it(hidden_first):
     class Mixed(styles.JointLinears):
         def forward(self, x, hx):
             h, c = hx
-            joined = [torch.cat([h, x] if (k == gate) == first else [x, h], -1) for k in range(4)]
+            joined = [torch.cat([h, x] if first else [x, h], -1) for first in hidden_first]
             layers = (self.forget_gate, self.input_gate, self.candidate, self.output_gate)
             f, i, n, o = (layer(both) for layer, both in zip(layers, joined, strict=True))
             c = f.sigmoid() * c + i.sigmoid() * n.tanh()
@@ -283,8 +283,11 @@ def test_one_matrix_may_read_the_hidden_state_before_the_input_and_another_after
 
     report = check_cell(Mixed, like="lstm")
     assert report.passed, report
-    alone = ("forget_gate", "input_gate", "candidate", "output_gate")[gate]
-    assert f"`{alone}.weight` for [{'h, x' if first else 'x, h'}]" in report.find("equations").message
+    said, names = report.find("equations").message, ("forget_gate", "input_gate", "candidate", "output_gate")
+    for read, chosen in (("[h, x]", hidden_first), ("[x, h]", [not first for first in hidden_first])):
+        of_them = ", ".join(f"`{name}.weight`" for name, first in zip(names, chosen, strict=True) if first)
+        assert (f"{of_them} for {read}" in said) == (0 < sum(chosen) < 4)
+        assert (f"one matrix for {read}" in said) == all(chosen)
 
 
 class Unitary(RecurrentCell):
@@ -304,8 +307,23 @@ class Unitary(RecurrentCell):
         return hidden, [hidden]
 
 
-def test_weights_may_be_complex():
-    report = check_cell(Unitary)
+class LinearRecurrentUnit(nn.Module):
+    """A diagonal of complex numbers and a complex product (after Orvieto et al., 2023); real and imaginary states."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.read = nn.Parameter(torch.randn(hidden_size, input_size, dtype=torch.complex64) * 0.3)
+        self.decay = nn.Parameter(torch.randn(hidden_size, dtype=torch.complex64) * 0.3)
+        self.show = nn.Linear(2 * hidden_size, hidden_size)
+
+    def forward(self, x, hx):
+        state = self.decay * torch.complex(*hx) + x.to(self.read.dtype) @ self.read.T
+        return self.show(torch.cat([state.real, state.imag], -1)), (state.real, state.imag)
+
+
+@pytest.mark.parametrize("kind", [Unitary, LinearRecurrentUnit])
+def test_weights_may_be_complex(kind):
+    report = check_cell(kind)
     assert report.passed, report
     assert report.find("gradients_right").status == "passed"
     assert report.find("second_derivatives").status == "passed"

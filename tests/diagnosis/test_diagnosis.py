@@ -182,6 +182,28 @@ class Reservoir(RecurrentCell):
         return hidden, [hidden]
 
 
+class Turned(RecurrentCell):
+    """Its first weight is of complex numbers."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.turn = nn.Parameter(torch.randn(hidden_size, dtype=torch.complex64))
+        self.read = nn.Linear(input_size, hidden_size)
+
+    def project(self, input: torch.Tensor) -> torch.Tensor:
+        return self.read(input)
+
+    def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        hidden = torch.tanh((state[0] * self.turn).real + projected)
+        return hidden, [hidden]
+
+
+def test_the_first_weight_may_be_complex():
+    network = build_network(1, encoder=Flatten(3))
+    network.recurrence = Recurrent(Turned(3, 128), batch_first=True)
+    assert list(look_over_time(network, torch.randn(2, 6, 3), None)) == []
+
+
 def test_a_recurrence_may_have_no_weights():
     network = build_network(1, encoder=Flatten(3))
     network.recurrence = Recurrent(Reservoir(3, 128), batch_first=True)

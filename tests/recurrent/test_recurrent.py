@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import seqsum
 from seqsum import LSTM, GRUCell, LSTMCell, Recurrent, RecurrentCell
+from seqsum.recurrent.alike import to_type
 
 B, T, F, H = 4, 6, 3, 5
 
@@ -274,6 +275,35 @@ def test_a_layer_goes_on_from_states_of_any_type(backend):
     torch.testing.assert_close(last, final)
     with pytest.raises(ValueError, match=r"`hx` of type torch.int32 must be of the type of the cell's `initial_state`"):
         layer(inputs, (between[0], between[1].int()))
+
+
+class Turning(Counting):
+    """The same without the whole number."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.state_size = [hidden_size]
+
+    def initial_state(self, batch_size: int, like: Tensor) -> list[Tensor]:
+        return [torch.complex(*[like.new_zeros(batch_size, self.hidden_size)] * 2)]
+
+    def step(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        turned = state[0] * torch.sgn(self.turn) + projected
+        return turned.abs(), [turned]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_of_all_layers_and_directions_may_be_complex(dtype):
+    cell = to_type(Turning(H, H), dtype)
+    layer = Recurrent(cell, num_layers=2, bidirectional=True, learn_initial_state=True)
+    wanted = {torch.float32: torch.complex64, torch.float64: torch.complex128}[dtype]
+    assert [each.turn.dtype for each in layer.cells] == 4 * [wanted]
+    assert [each.read.weight.dtype for each in layer.cells] == 4 * [dtype]
+    assert all(each.turn.imag.abs().max() > 0 for each in layer.cells)
+    outputs, _ = layer(torch.randn(T, B, H, dtype=dtype))
+    outputs.sum().backward()
+    assert layer.initial_state[0].dtype == wanted
+    assert layer.initial_state[0].grad.abs().max() > 0
 
 
 @pytest.mark.parametrize("layer", [LSTM(F, H), Recurrent(MinimalGatedUnit(F, H))])

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations, product
+from itertools import combinations, permutations, product
 from typing import TypeVar
 
 import torch
@@ -18,6 +18,7 @@ from seqsum.check.equations.reference import Weights
 PEEPHOLES = r"peep|^p_|\bp[ifo]\b|^w_?c[ifo]|v_[ifo]"
 PEEPING = ("i", "f", "o")
 FEW = 3  # gates whose biases are tried in every order
+MANY = 4  # matrices for input and hidden state together, each of which may read either first
 T = TypeVar("T")
 
 
@@ -128,10 +129,16 @@ def _readings(
     """The blocks of the parameters in every packing that their shapes allow, and which it is."""
     first = find_blocks(parameters, *sizes)
     packed = (False, True) if first.packed else (False,)
-    joint = _some_or_all(first.joint)
+    joint = _subsets(first.joint) if len(first.joint) <= MANY else _some_or_all(first.joint)
     splits = tuple(SPLITS) if sizes[0] == sizes[1] and not first.joint else ("",)
     for interleaved, hidden_first, split in product(packed, joint, splits):
         yield find_blocks(parameters, *sizes, interleaved, hidden_first, split), interleaved, hidden_first
+
+
+def _subsets(things: Sequence[T]) -> list[frozenset[T]]:
+    """Every choice of some of them, none and all first."""
+    found = [frozenset(chosen) for count in range(len(things) + 1) for chosen in combinations(things, count)]
+    return sorted(found, key=lambda chosen: len(chosen) not in (0, len(things)))
 
 
 def _some_or_all(things: Iterable[T]) -> list[frozenset[T]]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from seqsum.recurrent.alike import real_weight
 from seqsum.recurrent.cells.base import RecurrentCell, check_whole, require_cell
 from seqsum.recurrent.cells.source_attention import Attention, SourceAttention
 
@@ -79,7 +80,7 @@ class AttentionCell(RecurrentCell):
         self.gate_names = ("attention", *cell.gate_names)
         self.constant_names = (*getattr(cell, "constant_names", ()), "values", "mask")
         self.cell = cell
-        like = next(cell.parameters(), torch.empty(0))
+        like = real_weight(cell, next(cell.parameters(), torch.empty(0)))
         on: dict[str, Any] = {"device": like.device, "dtype": like.dtype}
         self.source_attention = SourceAttention(attention, cell.state_size[0], source_size, attention_size, **on)
 

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, fx, nn
 
-from seqsum.recurrent.alike import check_features, check_like, check_states, real_weight
+from seqsum.recurrent.alike import check_features, check_like, check_states, real_weight, to_type
 from seqsum.recurrent.cells.constants import Constants, check_constants, list_constants
 from seqsum.recurrent.cells.graphs import Opaque
 
@@ -156,7 +156,7 @@ class RecurrentCell(Opaque):
         bound = inspect.BoundArguments(signature, {**arguments, **copied, **changes})
         made = type(self)(*bound.args, **bound.kwargs)
         weight = real_weight(self, None)
-        return made if weight is None else made.to(weight.device, weight.dtype)
+        return made if weight is None else to_type(made, weight.dtype, weight.device)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self._let_go_of_weights()
