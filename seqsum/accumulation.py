@@ -24,7 +24,14 @@ class Accumulation:
     def __init__(self) -> None:
         self.first: Tensor | None = None  # terms of the first batch: weights near 1 don't overflow float16
         self.total: Tensor | None = None
+        self.done = 0  # batches of the epoch before the one at hand
+        self.differentiated = 0  # batches of the epoch that had a backward pass
         self.waiting: Tensor | None = None  # terms of the batch at hand, until its backward pass
+
+    def begin(self, done: int) -> None:
+        """Note how many batches of the epoch are done before the next one."""
+        self.waiting = None  # of a step before that had no backward pass
+        self.done = self.differentiated = done
 
     def count(self, terms: Tensor) -> None:
         """Note how many terms are in the mean that the next backward pass differentiates.
@@ -37,6 +44,7 @@ class Accumulation:
 
     def weigh(self, loss: Tensor) -> Tensor:
         """Weigh the loss to differentiate, with all that a `training_step` of the user's own has added to it."""
+        self.differentiated = self.done + 1
         terms, self.waiting = self.waiting, None
         if terms is None:
             return loss

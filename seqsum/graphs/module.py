@@ -103,7 +103,7 @@ class GraphedModule(LightningModule):
         self.graphs = None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        self.accumulation.waiting = None  # of a step before that had no backward pass
+        self.accumulation.begin(batch_idx)
         if self.graphs:
             self.graphs.prepare(batch)
 

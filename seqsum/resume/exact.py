@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from torch import Tensor
 
 from seqsum.console import print_line
 from seqsum.data.base import Batch
@@ -17,6 +18,7 @@ from seqsum.resume.lightning_state import (
     go_on_at,
     is_within_epoch,
     loader_states,
+    metrics_so_far,
     place_of,
     set_steps,
 )
@@ -29,12 +31,12 @@ class ExactResume(Callback):
     """Resume a training from any checkpoint, between epochs or within one: bit for bit on the CPU.
 
     Lightning saves weights, optimizer, schedule and counters. This callback also saves the sums behind the epoch's
-    metrics, and gradients that were added up and wait for further batches, except where a process has parts of the
-    weights only (FSDP). It corrects the position of Lightning's loops. Without that, they would skip a validation that
-    was due or interrupted, repeat a finished epoch if the training is measured in steps, and count a step twice in the
-    curves. `BatchLoader` remembers which batches are done. `Seeds`, which comes behind it in the list of callbacks,
-    derives random numbers from the position alone, and skips what is done of another loader. Callbacks that write
-    checkpoints come last by themselves.
+    metrics, the metrics of the last validation, and gradients that were added up and wait for further batches, except
+    where a process has parts of the weights only (FSDP), or within a batch. It corrects the position of Lightning's
+    loops. Without that, they would skip a validation that was due or interrupted, repeat a finished epoch if the
+    training is measured in steps, and count a step twice in the curves. `BatchLoader` remembers which batches are done.
+    `Seeds`, which comes behind it in the list of callbacks, derives random numbers from the position alone, and skips
+    what is done of another loader. Callbacks that write checkpoints come last by themselves.
 
     Args:
         experiment: Name of the experiment, saved in checkpoints so that later runs belong to it.
@@ -55,6 +57,7 @@ class ExactResume(Callback):
         self.steps: int | None = None  # what Lightning must have counted before the next training step
         self.sums: dict[str, Any] = {}
         self.waiting: dict[str, Any] | None = None
+        self.metrics: dict[str, Tensor] = {}
         self.loaders: list[dict[str, Any]] = []
         self.within: int | None = None
         self.batch_size: int | None = None  # with which these batches were made, if it is known
@@ -90,6 +93,8 @@ class ExactResume(Callback):
         checkpoint["metric_sums"] = {} if place.epoch_finished else self.sums_at_end or metric_sums(pl_module)
         if (waiting := waiting_gradients(trainer, pl_module)) is not None:
             checkpoint["waiting"] = waiting
+        found = metrics_so_far(trainer)  # those of the training are computed again before anything looks at them
+        checkpoint["metrics"] = {name: found[name].cpu() for name in found if not name.startswith("train/")}
         if self.experiment is not None:
             checkpoint["experiment"] = self.experiment
 
@@ -100,7 +105,7 @@ class ExactResume(Callback):
             self.steps, self.sums, self.loaders = place.steps, checkpoint["metric_sums"], loader_states(loops)
             self.within = None if place.epoch_finished else batches_done(loops)
             self.validation_due, self.batch_size = place.validation_due, place.batch_size
-            self.waiting = checkpoint.get("waiting")
+            self.waiting, self.metrics = checkpoint.get("waiting"), checkpoint.get("metrics", {})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.ckpt_path is not None and stopped_early(trainer):
@@ -123,7 +128,8 @@ class ExactResume(Callback):
                 load_sums(metric, self.sums[name], trainer.is_global_zero)
         if self.waiting is not None:
             load_waiting(trainer, pl_module, self.waiting)
-        self.sums = {}
+        metrics_so_far(trainer).update({name: metric.to(pl_module.device) for name, metric in self.metrics.items()})
+        self.sums, self.metrics = {}, {}
 
 
 def _accumulate_as_scheduled(trainer: Trainer) -> None:

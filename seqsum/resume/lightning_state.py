@@ -15,8 +15,9 @@ import lightning
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from torch import Tensor
 
-from seqsum.accumulation import gradients_wait
+from seqsum.accumulation import Accumulation, gradients_wait
 
 HERE = "seqsum/resume/lightning_state.py"
 
@@ -42,6 +43,8 @@ PRIVATE = (
     Private("fit_loop.epoch_loop", "_num_ready_batches_reached", "seqsum/optimization.py"),
     Private("fit_loop.epoch_loop", "_should_check_val_fx", HERE),
     Private("fit_loop.epoch_loop", "_batches_that_stepped", HERE),
+    Private("fit_loop.trainer", "_logger_connector", HERE),
+    Private("_logger_connector", "_callback_metrics", HERE),
     Private(ModelCheckpoint, "_save_checkpoint", HERE),
     # used where they belong instead of wrapped here: overridden methods, and attributes of a subclass's own
     Private(LightningModule, "_trainer", "seqsum/module.py"),
@@ -134,6 +137,18 @@ def waiting_batches(trainer: Trainer) -> int:
     done: int = progress.current.processed
     is_over = progress.is_last_batch and progress.current.ready == done
     return 0 if is_over or done >= trainer.num_training_batches else done % trainer.accumulate_grad_batches
+
+
+def metrics_so_far(trainer: Trainer) -> dict[str, Tensor]:
+    """Return the metrics that callbacks and schedules may look at; `callback_metrics` would compute unfinished ones."""
+    found: dict[str, Tensor] = trainer._logger_connector._callback_metrics
+    return found
+
+
+def is_within_batch(trainer: Trainer, accumulation: Accumulation) -> bool:
+    """Whether gradients of a batch have been added that is not done yet."""
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress
+    return bool(accumulation.differentiated > progress.current.processed)
 
 
 def skip_batch(trainer: Trainer) -> None:

@@ -9,16 +9,18 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 
-from seqsum.resume.lightning_state import waiting_batches
+from seqsum.resume.lightning_state import is_within_batch, waiting_batches
 from seqsum.run import module_of
 
 
 def waiting_gradients(trainer: Trainer, module: LightningModule) -> dict[str, Any] | None:
     """Collect the gradients that wait, added up over all processes; call it in each of them.
 
-    None where nothing waits, or where a process has parts of the weights only, as with FSDP.
+    None where nothing waits, where a process has parts of the weights only, as with FSDP, and within a batch after its
+    backward pass: its gradients, which would be added once more, are in one place with those that wait.
     """
-    if waiting_batches(trainer) == 0 or not isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy):
+    whole = isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy)
+    if waiting_batches(trainer) == 0 or not whole or is_within_batch(trainer, module_of(module).accumulation):
         return None
     weights = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
     owned = torch.tensor([weight.grad is not None for weight in weights.values()], device=module.device).float()

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 
 from seqsum.callbacks import RunLines
 from seqsum.cli import main
@@ -170,6 +171,10 @@ PLATEAU = [
     *("--trainer.max_epochs=4", "--model.optimizer=SGD", "--model.optimizer.lr=4", "--model.optimizer.momentum=0.5"),
     *("--model.schedule=torch.optim.lr_scheduler.ReduceLROnPlateau", "--model.schedule.patience=0"),
 ]
+STOPPING = [
+    *("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss", "--trainer.callbacks.patience=9"),
+    *("--trainer.callbacks.check_on_train_epoch_end=true", "--trainer.val_check_interval=11"),
+]
 AVERAGE = ["--trainer.callbacks+=seqsum.callbacks.AveragedWeights", "--trainer.callbacks.decay=0.5"]
 ACCUMULATED = [EPOCHS, "--trainer.accumulate_grad_batches=4"]
 SCHEDULED = [
@@ -203,6 +208,9 @@ BATCH, VALIDATION = "on_train_batch_start", "on_validation_batch_start"
         # a validation while gradients wait for their step
         ([*ACCUMULATED, "--trainer.val_check_interval=6"], signal.SIGTERM, (VALIDATION, 5), 1),
         (PLATEAU, signal.SIGTERM, (BATCH, 35), 34),
+        # the end of the epoch looks at a validation before the interruption
+        ([*PLATEAU, "--trainer.val_check_interval=10"], signal.SIGTERM, (BATCH, 13), 12),
+        pytest.param([EPOCHS, *STOPPING], signal.SIGTERM, (BATCH, 22), 21, marks=pytest.mark.slow),
         pytest.param(PLATEAU, signal.SIGINT, (VALIDATION, 9), 30, marks=pytest.mark.slow),
         pytest.param(PLATEAU, signal.SIGTERM, (BATCH, 31), 30, marks=pytest.mark.slow),  # from the end of an epoch
         pytest.param(["--trainer.max_steps=30"], signal.SIGTERM, (BATCH, 20), 19, marks=pytest.mark.slow),
@@ -217,6 +225,29 @@ def test_interrupted_training_goes_on_exactly(train, undisturbed, tmp_path, argu
     assert torch.load(last, weights_only=True)["global_step"] == steps
     assert train("interrupted", *arguments, "--ckpt_path=last") == 0
     assert_equal_ends(undisturbed(*arguments), tmp_path / "interrupted")
+
+
+def test_a_checkpoint_within_a_batch_has_no_gradients_that_would_count_twice(train, tmp_path):
+    """It has lost those that wait: they are in one place with those of the batch."""
+    saving = ["--trainer.callbacks+=tests.resume.test_resume.SaveWithin", *ACCUMULATED]
+    assert train("saved", *saving) == 0
+    within, between = (torch.load(tmp_path / f"saved/{name}.ckpt", weights_only=True) for name in ("within", "between"))
+    assert within["place"]["batches"] == 6
+    assert between["place"]["batches"] == 7
+    assert "waiting" not in within
+    assert "waiting" in between
+
+
+class SaveWithin(Callback):
+    """Writes a checkpoint after the seventh backward pass, and one after that batch."""
+
+    def on_after_backward(self, trainer, pl_module):
+        if trainer.fit_loop.epoch_loop.batch_progress.total.ready == 7:
+            trainer.save_checkpoint("within.ckpt")
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.fit_loop.epoch_loop.batch_progress.total.ready == 7:
+            trainer.save_checkpoint("between.ckpt")
 
 
 @pytest.mark.parametrize(("number", "dropped"), [(4, False), (8, False), (3, True)])
