@@ -24,8 +24,13 @@ ROUNDING = 1e-5  # of one step in float32
 
 @check("nothing is changed in place", needs=("step_returns",))
 def changes_nothing(subject: Subject) -> None:
-    """`project` and `step` leave inputs, states and weights as they were."""
-    cell = subject.fresh()
+    """`project` and `step` leave inputs, states and weights as they were, in training too."""
+    _leave_all(subject, training=False)
+    _leave_all(subject, training=True)
+
+
+def _leave_all(subject: Subject, training: bool) -> None:
+    cell = subject.fresh().train(training)
     inputs, state = subject.inputs(BATCH), subject.state()
     with torch.no_grad():
         projected = cell.project(inputs)
@@ -39,11 +44,11 @@ def changes_nothing(subject: Subject) -> None:
         changed = (tensor != before[name]) & ~both_nan
         if changed.any():
             raise Fault(
-                f"{name} is changed in place",
+                f"{name} is changed in place{' in training' if training else ''}",
                 expected="new tensors: whoever holds the old ones, such as the backward pass, still needs them",
                 came=f"{before[name][changed][0].item():.4f} became {tensor[changed][0].item():.4f}",
                 example=f"one step on {BATCH} rows",
-                where=next((call.where for call in subject.culprits(in_place=True)), "") or subject.where(),
+                where=next((call.where for call in subject.culprits(True, training)), "") or subject.where(),
             )
 
 
@@ -190,11 +195,11 @@ def _plain(cell: Any) -> dict[str, Any]:
     for module in cell.modules():
         for name, value in [*vars(module).items(), *module.named_buffers(recurse=False)]:
             if name not in NOT_THE_CELLS_OWN and not isinstance(value, nn.Module):
-                found[name] = frozen(value, _kept)
+                found[name] = frozen(value, numbers_in)
     return found
 
 
-def _kept(value: Any) -> Any:
+def numbers_in(value: Any) -> Any:
     """The numbers of a tensor or an array; of any other object, which one it is."""
     if isinstance(value, Tensor) and value.layout == torch.strided:
         return value.detach().cpu().numpy().tobytes(), tuple(value.shape)

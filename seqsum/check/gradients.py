@@ -22,12 +22,16 @@ ENTRIES, FEWER = 300, 100  # of one tensor that are tried, of a small cell and o
 class OneStep:
     """A step on two rows as a number, a weighted sum of all results, and what it can be differentiated by.
 
+    Args:
+        subject: The cell.
+        training: Whether to run it in training.
+
     Attributes:
         tensors: Input, states and parameters by name.
     """
 
-    def __init__(self, subject: Subject) -> None:
-        self.cell = subject.fresh()
+    def __init__(self, subject: Subject, training: bool = False) -> None:
+        self.cell = subject.fresh().train(training)
         self.subject = subject
         self.inputs = subject.inputs(2).requires_grad_()
         self.state = [tensor.requires_grad_() for tensor in subject.state(2)[: len(self.cell.state_size)]]

@@ -20,6 +20,7 @@ from seqsum.check import (  # noqa: F401  # register
     recurrence,
     shapes,
     speed,
+    training,
     weights,
 )
 from seqsum.check.equations import verdict  # noqa: F401  # registers
@@ -34,7 +35,7 @@ Like = Literal["lstm", "gru", "rnn"]
 LIKES: tuple[Like, ...] = get_args(Like)
 MADE = Check("made", "it can be made", lambda subject: None, (), "An instance, or a class with two sizes.", "contract")
 # what to mend first comes first
-GROUPS = ("weights", "shapes", "contract", "effects", "recurrence", "gradients", "verdict")
+GROUPS = ("weights", "shapes", "contract", "effects", "recurrence", "gradients", "training", "verdict")
 
 
 def ordered_checks(learn: bool) -> list[Check]:

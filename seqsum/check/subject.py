@@ -172,9 +172,9 @@ class Subject:
         ran = functions_of_users(lambda: cell.step(projected[0], self.state()))
         return list(dict.fromkeys([*ran, *functions_of_users(lambda: cell.project(inputs))]))
 
-    def culprits(self, in_place: bool = False) -> list[Call]:
+    def culprits(self, in_place: bool = False, training: bool = False) -> list[Call]:
         """What a step does that may break gradients, and where; only what works in place, or all else."""
-        cell = self.fresh()
+        cell = self.fresh().train(training)
         inputs = self.inputs(BATCH).requires_grad_()
         calls = watch(lambda: cell.step(cell.project(inputs), self.state()))
         return [call for call in calls if call.in_place == in_place]

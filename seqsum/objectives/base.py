@@ -97,7 +97,10 @@ class Objective(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define `metrics`")
 
     def answers(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Turn outputs `(B, S, K)` into the numbers that a user reads, `(B, S)`; the batch may be `unlabelled`."""
+        """Turn outputs `(B, S, K)` into the numbers that a user reads, `(B, S)`, or `(B, S, M)` for several a step.
+
+        The batch may be `unlabelled`.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define `answers`")
 
     def predict(self, network: nn.Module, batch: Batch) -> Tensor:
@@ -129,15 +132,17 @@ class Objective(nn.Module):
     def show(self, prediction: Prediction) -> Shown:
         """Make what `predict` shows for a user's input: the answers at each step, also as `predictions.csv`."""
         tables: list[Table] = []
-        lines = ["sequence,step,answer"]
+        counts = {answers.shape[2:].numel() for answers in prediction.answers}
+        names = ["answer"] if counts == {1} else [f"answer {number}" for number in range(1, max(counts) + 1)]
+        lines = [",".join(["sequence", "step", *names])]
         for batch, answers in zip(prediction.batches, prediction.answers, strict=True):
-            for row, of_sequence in enumerate(answers.tolist()):
+            for row, of_sequence in enumerate(answers.unsqueeze(2).flatten(2).tolist()):
                 valid = of_sequence
                 if batch.mask is not None and len(of_sequence) == batch.mask.shape[1]:  # not one for the whole sequence
                     valid = list(compress(of_sequence, batch.mask[row].tolist()))
-                rows = [(str(step), f"{answer:g}") for step, answer in enumerate(valid, start=1)]
-                tables.append(Table(("step", "answer"), rows, f"Sequence {len(tables) + 1}"))
-                lines += [f"{len(tables)},{step},{answer!r}" for step, answer in enumerate(valid, start=1)]
+                rows = [(str(step), *(f"{answer:g}" for answer in found)) for step, found in enumerate(valid, start=1)]
+                tables.append(Table(("step", *names), rows, f"Sequence {len(tables) + 1}"))
+                lines += [",".join(map(repr, (len(tables), step, *found))) for step, found in enumerate(valid, start=1)]
         return Shown(tables=tables, files={"predictions.csv": "\n".join([*lines, ""])})
 
 

@@ -8,9 +8,39 @@ import torch
 from seqsum.data import Batch
 from seqsum.errors import InputError
 from seqsum.module import SequenceModule
-from seqsum.objectives import Classification, Increments, NextSample, NextToken, Recall, Restoration, RunningSum
+from seqsum.objectives import (
+    Classification,
+    Increments,
+    NextSample,
+    NextToken,
+    Objective,
+    Recall,
+    Restoration,
+    RunningSum,
+)
+from seqsum.objectives.evaluation import Prediction
 
 B, S = 4, 3
+
+
+class Pairs(Objective):
+    """Answers with several numbers a step."""
+
+
+@pytest.mark.parametrize(("shape", "names"), [((), ["answer"]), ((2,), ["answer 1", "answer 2"])])
+def test_answers_may_have_several_numbers_a_step(shape, names):
+    answers = torch.arange(B * S * (shape or (1,))[0]).reshape(B, S, *shape) / 2
+    batch = Batch(torch.zeros(B, S, 1), torch.zeros(B, S), torch.arange(S) < torch.tensor([[3], [1], [2], [3]]))
+    shown = Pairs().show(Prediction(torch.nn.Identity(), None, [batch], [answers]))
+    head, *lines = shown.files["predictions.csv"].splitlines()
+    assert head == ",".join(["sequence", "step", *names])
+    numbers = [[float(number) for number in line.split(",")] for line in lines]
+    assert [row[:2] for row in numbers] == [[1, 1], [1, 2], [1, 3], [2, 1], [3, 1], [3, 2], [4, 1], [4, 2], [4, 3]]
+    assert [row[2:] for row in numbers] == answers.reshape(B, S, -1)[batch.mask].tolist()
+    assert [tuple(table.head) for table in shown.tables] == B * [("step", *names)]
+    assert [len(table.rows) for table in shown.tables] == [3, 1, 2, 3]
+
+
 OBJECTIVES = [
     Classification(5),
     Classification(2),
