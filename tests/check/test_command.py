@@ -118,7 +118,7 @@ def test_the_page_says_the_same_with_a_picture(here):
         ("class Mine:\n  def step(s): 0\n", "a.py", "Mine is no nn.Module"),
         ("class Base: 0\nclass Mine(Base): 0\n", "a.py", "several classes, but no cell, in the file"),
         ("class Options: 0\nclass MyLSTM: 0\n", "a.py", "MyLSTM is no nn.Module"),
-        ("from torch import nn\nclass Mine(nn.Module):\n  def step(s): 0\n", "a.py", "1 of 25 checks failed"),
+        ("from torch import nn\nclass Mine(nn.Module):\n  def step(s): 0\n", "a.py", "1 of 26 checks failed"),
     ],
 )
 def test_what_can_not_be_loaded_is_told_in_one_line(here, capsys, content, target, says):
