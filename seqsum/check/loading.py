@@ -80,6 +80,8 @@ def _import(run: Callable[[], ModuleType], name: str) -> ModuleType:
         missing = (error.name or "") if isinstance(error, ModuleNotFoundError) else ""
         expected = f"`{missing}` to be installed" if missing else "a file that Python can run"
         expected = FORMS if missing and f"{name}.".startswith(f"{missing}.") else expected
+        if "attempted relative import" in str(error):  # a file by itself is in no package
+            expected = "its dotted path, from the folder above its package: `package.my_cells.MyLSTM`"
         raise Fault(f"{name} can't be imported: {describe_error(error)}", expected=expected, where=where) from error
 
 

@@ -103,6 +103,7 @@ def test_the_page_says_the_same_with_a_picture(here):
     [
         ("def f(:\n", "a.py", "a.py can't be imported: SyntaxError"),
         ("import nothing_of_the_kind\n", "a.py", "No module named 'nothing_of_the_kind'"),
+        ("from .others import x\n", "a.py", "its dotted path, from the folder above its package"),
         ("raise SystemExit(3)\n", "a.py", "a.py can't be imported: SystemExit: 3"),
         ("x = 1\n", "a.py", "no cell in the file"),
         ("x = 1\n", "a.py:Mine", "there is no `Mine`"),
