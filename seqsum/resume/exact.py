@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging
 from torch import Tensor
 
 from seqsum.console import print_line
@@ -67,7 +67,7 @@ class ExactResume(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         self.validated = False
         if self.steps is not None and self.within is not None:
-            _accumulate_as_scheduled(trainer)
+            _begin_epoch(trainer, pl_module)
         self._correct_steps(trainer)
         if self.waiting is not None:
             fit_waiting(trainer, pl_module, self.waiting)
@@ -132,8 +132,8 @@ class ExactResume(Callback):
         self.sums, self.metrics = {}, {}
 
 
-def _accumulate_as_scheduled(trainer: Trainer) -> None:
-    """Let schedulers say how many batches make a step: Lightning asks them only where an epoch begins."""
+def _begin_epoch(trainer: Trainer, module: LightningModule) -> None:
+    """Let Lightning's callbacks set an epoch up that is gone on with: it calls them only where one begins."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set outside the class
-        if isinstance(callback, GradientAccumulationScheduler):
-            trainer.accumulate_grad_batches = callback.get_accumulate_grad_batches(trainer.current_epoch)
+        if isinstance(callback, GradientAccumulationScheduler | StochasticWeightAveraging):  # once more does no harm
+            callback.on_train_epoch_start(trainer, module)

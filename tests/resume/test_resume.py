@@ -171,6 +171,11 @@ PLATEAU = [
     *("--trainer.max_epochs=4", "--model.optimizer=SGD", "--model.optimizer.lr=4", "--model.optimizer.momentum=0.5"),
     *("--model.schedule=torch.optim.lr_scheduler.ReduceLROnPlateau", "--model.schedule.patience=0"),
 ]
+SWA = [
+    *("--trainer.max_epochs=4", "--model.schedule=constant", "--trainer.callbacks+=StochasticWeightAveraging"),
+    *("--trainer.callbacks.swa_lrs=0.01", "--trainer.callbacks.swa_epoch_start=1"),
+    "--trainer.callbacks.annealing_epochs=3",
+]
 STOPPING = [
     *("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss", "--trainer.callbacks.patience=9"),
     *("--trainer.callbacks.check_on_train_epoch_end=true", "--trainer.val_check_interval=11"),
@@ -203,6 +208,8 @@ BATCH, VALIDATION = "on_train_batch_start", "on_validation_batch_start"
             for batch, steps in ((5, 1), (7, 1), (8, 1), (14, 3), (18, 4))
         ),
         (ACCUMULATED, signal.SIGINT, (BATCH, 6), 1),
+        pytest.param(SWA, signal.SIGTERM, (BATCH, 22), 21, marks=pytest.mark.slow),  # in the epoch in which it starts
+        pytest.param(SWA, signal.SIGTERM, (BATCH, 38), 37, marks=pytest.mark.slow),
         pytest.param(SCHEDULED, signal.SIGTERM, (BATCH, 23), 16, marks=pytest.mark.slow),
         ([*ACCUMULATED, "--data.sequence_length=[2,5]"], signal.SIGTERM, (BATCH, 7), 1),  # batches count differently
         # a validation while gradients wait for their step
