@@ -217,7 +217,7 @@ BATCH, VALIDATION = "on_train_batch_start", "on_validation_batch_start"
         (PLATEAU, signal.SIGTERM, (BATCH, 35), 34),
         # the end of the epoch looks at a validation before the interruption
         ([*PLATEAU, "--trainer.val_check_interval=10"], signal.SIGTERM, (BATCH, 13), 12),
-        pytest.param([EPOCHS, *STOPPING], signal.SIGTERM, (BATCH, 22), 21, marks=pytest.mark.slow),
+        pytest.param([EPOCHS, *STOPPING], signal.SIGTERM, (BATCH, 28), 27, marks=pytest.mark.slow),
         pytest.param(PLATEAU, signal.SIGINT, (VALIDATION, 9), 30, marks=pytest.mark.slow),
         pytest.param(PLATEAU, signal.SIGTERM, (BATCH, 31), 30, marks=pytest.mark.slow),  # from the end of an epoch
         pytest.param(["--trainer.max_steps=30"], signal.SIGTERM, (BATCH, 20), 19, marks=pytest.mark.slow),
