@@ -43,12 +43,13 @@ def _leave_all(subject: Subject, training: bool) -> None:
         both_nan = tensor.isnan() & before[name].isnan()  # "results are finite" tells of these
         changed = (tensor != before[name]) & ~both_nan
         if changed.any():
+            calls = subject.culprits(in_place=True, training=training)
             raise Fault(
                 f"{name} is changed in place{' in training' if training else ''}",
                 expected="new tensors: whoever holds the old ones, such as the backward pass, still needs them",
                 came=f"{before[name][changed][0].item():.4f} became {tensor[changed][0].item():.4f}",
                 example=f"one step on {BATCH} rows",
-                where=next((call.where for call in subject.culprits(True, training)), "") or subject.where(),
+                where=calls[0].where if calls else subject.where(),
             )
 
 

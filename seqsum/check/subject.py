@@ -157,10 +157,13 @@ class Subject:
 
     @cached_property
     def _methods(self) -> dict[str, Any]:
-        """What the user's class has, also from other classes that the user wrote."""
+        """What the user's class has, then what it has from other classes that the user wrote."""
         files = {kind: source_file(kind) for kind in self.kind.__mro__}
         kinds = [kind for kind, file in files.items() if kind is self.kind or (file and not is_library(file))]
-        return {name: thing for kind in reversed(kinds) for name, thing in vars(kind).items()}
+        found: dict[str, Any] = {}
+        for kind in kinds:
+            found |= {name: thing for name, thing in vars(kind).items() if name not in found}
+        return found
 
     @cached_property
     def run_at_a_step(self) -> list[CodeType]:

@@ -27,15 +27,13 @@ def same_in_training(subject: Subject) -> str | None:
     if buffers != [*map(numbers_in, step.cell.buffers())]:  # as spectral normalisation does
         return "not compared, since a step changes buffers in training"
     example = "one step on two rows, in training and in evaluation"
-    calls = subject.culprits(training=True)
-    where = subject.find_in_step(PLACES) or subject.find(PLACES) or subject.where()
     if gap(first, second) > CLOSE:
         raise Fault(
             "in training the cell remembers something from one call to the next",
             expected="what is remembered is in the state, which is given and returned",
             came=f"results that differ by {gap(first, second):.3g}",
             example="the same step twice, in training",
-            where=where,
+            where=_where(subject),
         )
     value, expected = _differentiate(OneStep(subject))
     if gap(first, value) > CLOSE:
@@ -44,19 +42,24 @@ def same_in_training(subject: Subject) -> str | None:
             expected="the same numbers: only dropout, noise and the like make training another",
             came=f"a difference of {gap(first, value):.3g}",
             example=example,
-            where=where,
+            where=_where(subject),
             status="noted" if subject.like is None else "failed",
         )
     for name, gradient in gradients.items():
         if gap(gradient, expected[name]) > CLOSE:
+            calls = subject.culprits(training=True)
             raise Fault(
                 f"in training the gradient of {name} is wrong{f': {calls[0].reason}' if calls else ''}",
                 expected="the gradient in evaluation, which is right",
                 came=f"a difference of {gap(gradient, expected[name]):.3g}",
                 example=example,
-                where=calls[0].where if calls else where,
+                where=calls[0].where if calls else _where(subject),
             )
     return None
+
+
+def _where(subject: Subject) -> str:
+    return subject.find_in_step(PLACES) or subject.find(PLACES) or subject.where()
 
 
 def _differentiate(step: OneStep) -> tuple[Tensor, dict[str, Tensor]]:

@@ -57,11 +57,14 @@ def measure(options: argparse.Namespace, device: torch.device, results: Results,
                 _time_step(batches[-1], cell, backend, options, results)
         print(f"a step at batch {batch_size}: done after {deadline.spent():.0f} s", flush=True)
     for batch, (cell, backend) in product(batches if device.type == "cuda" else [], RECURRENCES):
-        if backend == "auto" and deadline.passed():
-            results.leave_out(f"a step as a CUDA graph at batch {len(batch.inputs)} with {cell}")
-        elif backend == "auto":
-            with results.noting(f"a step as a CUDA graph at batch {len(batch.inputs)} with {cell}"):
-                _time_graph(batch, cell, results)
+        if backend != "auto":
+            continue
+        what = f"a step as a CUDA graph at batch {len(batch.inputs)} with {cell}"
+        if deadline.passed():
+            results.leave_out(what)
+            continue
+        with results.noting(what):
+            _time_graph(batch, cell, results)
 
 
 def _time_data(data: DigitSums, options: argparse.Namespace, device: torch.device, results: Results) -> Batch:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations, product
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,8 +17,7 @@ from seqsum.check.equations.reference import Weights
 PEEPHOLES = r"peep|^p_|\bp[ifo]\b|^w_?c[ifo]|v_[ifo]"
 PEEPING = ("i", "f", "o")
 FEW = 3  # gates whose biases are tried in every order
-MANY = 4  # matrices for input and hidden state together, each of which may read either first
-T = TypeVar("T")
+MOST = 4  # gates: where there are more matrices for input and hidden state together, they fit no reference
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ def layouts(
         if len(blocks.w) != len(gates) or len(blocks.u) != len(gates):
             continue
         arranged = arrange(blocks, len(gates), peepholes, two_sided)
-        ways = product(arranged, permutations(gates), permutations(range(states)), _some_or_all(range(len(blocks.u))))
+        ways = product(arranged, permutations(gates), permutations(range(states)), _turns(blocks))
         for vectors, order, state_order, turned in ways:
             yield Layout(blocks, vectors, order, state_order, turned, (), interleaved, hidden_first)
 
@@ -129,23 +127,23 @@ def _readings(
     """The blocks of the parameters in every packing that their shapes allow, and which it is."""
     first = find_blocks(parameters, *sizes)
     packed = (False, True) if first.packed else (False,)
-    joint = _subsets(first.joint) if len(first.joint) <= MANY else _some_or_all(first.joint)
+    joint = _subsets(first.joint) if len(first.joint) <= MOST else []
     splits = tuple(SPLITS) if sizes[0] == sizes[1] and not first.joint else ("",)
     for interleaved, hidden_first, split in product(packed, joint, splits):
         yield find_blocks(parameters, *sizes, interleaved, hidden_first, split), interleaved, hidden_first
 
 
-def _subsets(things: Sequence[T]) -> list[frozenset[T]]:
-    """Every choice of some of them, none and all first."""
-    found = [frozenset(chosen) for count in range(len(things) + 1) for chosen in combinations(things, count)]
-    return sorted(found, key=lambda chosen: len(chosen) not in (0, len(things)))
+def _subsets(names: Sequence[str]) -> list[frozenset[str]]:
+    """Every choice of some names, none and all first: which matrices may read the hidden state before the input."""
+    found = [frozenset(chosen) for count in range(len(names) + 1) for chosen in combinations(names, count)]
+    return sorted(found, key=lambda chosen: len(chosen) not in (0, len(names)))
 
 
-def _some_or_all(things: Iterable[T]) -> list[frozenset[T]]:
-    """None of several things, all, one, and all but one."""
-    every = frozenset(things)
-    ones = [frozenset({thing}) for thing in every]
-    return list(dict.fromkeys([frozenset(), every, *ones, *(every - one for one in ones)]))
+def _turns(blocks: Blocks) -> list[frozenset[int]]:
+    """Which of the hidden state's blocks may be used transposed: none, all, one, all but one."""
+    every = frozenset(range(len(blocks.u)))
+    ones = [frozenset({k}) for k in every] if len(every) > 1 else []
+    return [frozenset(), every, *ones, *(every - one for one in ones)]
 
 
 def arrange(blocks: Blocks, gates: int, peepholes: bool, two_sided: bool) -> Iterator[Vectors]:
