@@ -99,7 +99,7 @@ def add_graph(writer: SummaryWriter, network: nn.Module, batch: Batch) -> None:
                     part.hurries = True  # show one look at an image, as in training
             # a graph that is only displayed may be specialised to this length
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
-            warnings.filterwarnings("ignore", ".*torch.jit.trace.* is deprecated")
+            warnings.filterwarnings("ignore", ".*torch.jit.trace")
             # the writer would trace three times to compare, and torch never gives the memory of a trace back
             traced = torch.jit.trace(shown, inputs, check_trace=False)
             warnings.filterwarnings("ignore", "The input to trace is already a ScriptModule")

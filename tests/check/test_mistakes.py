@@ -1,7 +1,6 @@
 """Each known mistake, made in a student's cell, is named, with the line it is in."""
 
 import cProfile
-import sys
 
 import pytest
 import torch
@@ -250,10 +249,13 @@ def test_the_line_is_shown_wherever_a_step_runs_it(kind):
 
 
 def test_a_profiler_of_the_users_goes_on(mutate):
-    profiler = cProfile.Profile()
-    with profiler:
+    def afterwards():
+        pass
+
+    with cProfile.Profile() as profiler:
         report = check_cell(mutate("lstm", (HIDDEN, "h_new = o * torch.tanh(c)")), like="lstm")
-        assert sys.getprofile() is profiler
+        afterwards()
+    assert any(called.code is afterwards.__code__ for called in profiler.getstats())
     assert report.find("equations").where.endswith("h_new = o * torch.tanh(c)")
 
 

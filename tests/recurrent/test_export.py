@@ -19,7 +19,8 @@ SIZES = [(T, B), (1, 2), (11, 3)]  # steps and sequences: as in the example, few
 EXPECTED_WARNINGS = [
     # checks of shapes, which hold for the example; that the trace holds for other sizes is what the tests show
     "ignore:Converting a tensor to a Python (boolean|number) might cause the trace:torch.jit.TracerWarning",
-    "ignore:.torch.jit.(trace|trace_method|script). is deprecated",  # by torch 2.14, in its own code too
+    # by torch 2.14, in its own code too
+    "ignore:.torch.jit.(trace|trace_method|script). is (deprecated|not supported in Python 3.14)",
     "ignore:You are using the legacy TorchScript-based ONNX export:DeprecationWarning",  # as asked for
     "ignore:The feature will be removed:DeprecationWarning",  # by torch of its own code in that export
     "ignore:Exporting a model to ONNX with a batch_size other than 1:UserWarning",  # without a state, which is ours

@@ -13,7 +13,8 @@ from tests.recurrent.oracles import BACKENDS, KINDS, B, F, H, T, fits, pair
 MASK = torch.rand(T, B, generator=torch.Generator().manual_seed(1)) < 0.7
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Complex modules are a new feature"),
-    pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated"),  # by torch's own forward derivatives
+    # by torch's own forward derivatives
+    pytest.mark.filterwarnings("ignore:.torch.jit.script. is (deprecated|not supported in Python 3.14)"),
 ]
 of_every_kind = pytest.mark.parametrize("kind", KINDS)
 by_every_backend = pytest.mark.parametrize("backend", [*BACKENDS, "auto"])

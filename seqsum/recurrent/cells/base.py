@@ -6,8 +6,8 @@ subclass `RecurrentCell` and define `project` and `step`.
 The state is a list of tensors, `(B, S)` each, so that one loop serves every cell and TorchScript can infer
 the type.
 """
-
-from __future__ import annotations
+# Annotations must not be texts here (`from __future__ import annotations`): in Python 3.14 torch would take those of
+# this class for those of the user's, whose `Final` it would not find.
 
 import copy
 import gc
@@ -63,7 +63,7 @@ class RecurrentCell(Opaque):
         _, *parameters = inspect.signature(cls.__init__).parameters.values()
         cls.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # __new__ would hide it
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> RecurrentCell:
+    def __new__(cls, *args: Any, **kwargs: Any) -> "RecurrentCell":
         """Store the arguments for `like`."""
         cell = super().__new__(cls)
         with suppress(TypeError):  # for wrong arguments `__init__` raises a clearer error; unpickling gives none
@@ -123,7 +123,7 @@ class RecurrentCell(Opaque):
         """
         return [tensor for tensor in given if tensor is not None]
 
-    def like(self, input_size: int, **changes: Any) -> RecurrentCell:
+    def like(self, input_size: int, **changes: Any) -> "RecurrentCell":
         """Make a cell with the same arguments except `input_size` and `changes`, and with weights of its own.
 
         Modules and parameters among the arguments are copied with their values, which may be trained or frozen.
@@ -133,7 +133,7 @@ class RecurrentCell(Opaque):
         """
         return self.remade(input_size=input_size, **changes)
 
-    def remade(self, **changes: Any) -> RecurrentCell:
+    def remade(self, **changes: Any) -> "RecurrentCell":
         """Make a cell with the same arguments except `changes`, of the same type and on the same device; see `like`."""
         signature = inspect.signature(type(self))
         arguments: dict[str, Any] = dict(self.__dict__["_arguments"])
