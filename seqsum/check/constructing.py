@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -18,6 +21,7 @@ from seqsum.recurrent.cells.constructor import arguments_of
 
 HOW = "write `__init__(self, input_size, hidden_size)`, or give an instance that has both: `check_cell(MyCell(...))`"
 SIZES = {"input_size": INPUT_SIZE, "hidden_size": HIDDEN_SIZE}
+READOUT = r"out(put)?_|n(um)?_(out|class)"  # what the constructor of a cell with a readout calls its size
 DIVISIBLE = {"input_size": 28, "hidden_size": 16}  # for cells that divide their units, as among heads
 
 
@@ -27,7 +31,7 @@ def make(kind: type, sizes: dict[str, int] = SIZES) -> Any:
         expected = f"`class {kind.__name__}(RecurrentCell)`, or another nn.Module"
         raise Fault(f"{kind.__name__} is no nn.Module", expected=expected, where=place_of(kind))
     try:
-        positional, named = arguments_of(kind, sizes, {})
+        positional, named = _arguments_of(kind, sizes)
     except ValueError as error:
         raise Fault(f"{kind.__name__} can't be made ({error})", expected=HOW, where=place_of(kind)) from error
     except TypeError as error:
@@ -40,6 +44,39 @@ def make(kind: type, sizes: dict[str, int] = SIZES) -> Any:
         except USER_ERRORS as error:
             message = f"`__init__` of {kind.__name__} raised {describe_error(error)}"
             raise broken(kind, message, error, expected=_mended(kind, error)) from error
+
+
+def _arguments_of(kind: type, sizes: dict[str, int]) -> tuple[tuple[int, ...], dict[str, Any]]:
+    try:
+        return arguments_of(kind, sizes, {})
+    except TypeError:
+        if not (others := _others(kind, sizes)):
+            raise
+        return arguments_of(kind, sizes, others)
+
+
+def _others(kind: type, sizes: dict[str, int]) -> dict[str, Any]:
+    """What a constructor needs beside the sizes of input and state: a device, and the size of a readout."""
+    required = [p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty]
+    found: dict[str, Any] = {"device": "cpu"} if "device" in required else {}
+    if len(required) - len(found) > 2:
+        found |= {name: sizes["hidden_size"] for name in required if re.match(READOUT, name)}
+    return found
+
+
+@contextmanager
+def filled_memory() -> Iterator[None]:
+    """Let `torch.empty` give NaN: what it finds in memory may look like any numbers."""
+    deterministic: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)  # else torch does not fill it
+    deterministic.fill_uninitialized_memory = True
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        deterministic.fill_uninitialized_memory = filled
 
 
 def _mended(kind: type, error: BaseException) -> str:
@@ -62,7 +99,9 @@ def _mended(kind: type, error: BaseException) -> str:
             several = "`state_size=[hidden_size, hidden_size]` for two states"
             return f"`super().__init__(input_size, hidden_size)` as the first line, with {several}"
         return "`super().__init__()` as the first line"
-    if isinstance(error, TypeError | ValueError) and said.startswith("`"):  # of this package: it says what must be
+    if isinstance(error, TypeError | ValueError | AttributeError) and said.startswith(
+        "`"
+    ):  # of this package: it says what must be
         return ""
     return HOW
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
+from seqsum.check.constructing import filled_memory
 from seqsum.check.recurrence import gap
 from seqsum.check.registry import check
 from seqsum.check.result import Fault
@@ -15,11 +17,13 @@ from seqsum.check.subject import BATCH, STEPS, Subject, draw
 from seqsum.recurrent.explain import SIGNATURE, describe, unannotated_state
 
 ROUNDING = 1e-9  # in float64
+NO_VALUES = r"(empty\w*|Tensor)\("
 
 
 @check("results are finite", needs=("shapes",))
 def finite(subject: Subject) -> None:
-    """Outputs and states hold no NaN and no infinity after a step from random states, nor after the first one."""
+    """Weights are given values, and no NaN or infinity is in what a step gives from random and from initial states."""
+    _require_values(subject)
     cell = subject.fresh()
     names, results = ("output", *(f"state `{name}`" for name in cell.state_names)), []
     for origin, state in zip(("random", "the initial"), subject.states(cell), strict=True):
@@ -37,6 +41,23 @@ def finite(subject: Subject) -> None:
                 came=f"{wrong[0].item()} in {len(wrong)} of {tensor.numel()} places",
                 example=f"one step on {BATCH} rows of random numbers, from {origin} states",
                 where=subject.find_in_step(r"log|sqrt|\*\*|/|exp") or subject.find("empty") or subject.where(),
+            )
+
+
+def _require_values(subject: Subject) -> None:
+    """Say so, where a weight has the numbers that were in memory."""
+    with filled_memory():
+        made = subject.resize(subject.cell.input_size, subject.cell.hidden_size)
+    for name, weight in made.named_parameters():
+        if not is_lazy(weight) and weight.isnan().any():
+            own = name.removeprefix("module.")
+            place = rf"self\.{own.split('.')[0]}\b"
+            raise Fault(
+                f"the weight `{own}` is given no values",
+                expected="values, by `torch.randn(…)`, `torch.zeros(…)` or `nn.init`: `torch.empty(…)` and "
+                "`torch.Tensor(n, m)` have what was in memory before",
+                came="other numbers each time",
+                where=subject.find(rf"{place}.*{NO_VALUES}") or subject.find(NO_VALUES) or subject.find(place),
             )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from seqsum.check.registry import check
 from seqsum.check.result import Fault
@@ -15,6 +16,7 @@ from seqsum.recurrent.unroll import Unroll
 
 FEW_STEPS, MANY_STEPS = 3, 24  # within which a parameter has an effect in most cells, and in all
 DELTA = 1e-6
+MODULE = "module."  # before the names of a plain module's weights
 TOLERANCE = 1e-6  # of a gradient, beside as much of its size
 ENTRIES, FEWER = 300, 100  # of one tensor that are tried, of a small cell and of a large one
 
@@ -25,18 +27,20 @@ class OneStep:
     Args:
         subject: The cell.
         training: Whether to run it in training.
+        scale: Factor of input and states, which are normal random numbers.
 
     Attributes:
         tensors: Input, states and parameters by name.
     """
 
-    def __init__(self, subject: Subject, training: bool = False) -> None:
+    def __init__(self, subject: Subject, training: bool = False, scale: float = 1) -> None:
         self.cell = subject.fresh().train(training)
         self.subject = subject
-        self.inputs = subject.inputs(2).requires_grad_()
-        self.state = [tensor.requires_grad_() for tensor in subject.state(2)[: len(self.cell.state_size)]]
+        self.inputs = (scale * subject.inputs(2)).requires_grad_()
+        states = subject.state(2)[: len(self.cell.state_size)]
+        self.state = [(scale * state).requires_grad_() for state in states]
         named = {f"state `{name}`": s for name, s in zip(self.cell.state_names, self.state, strict=False)}
-        weights = {name.removeprefix("module."): p for name, p in self.cell.named_parameters() if p.requires_grad}
+        weights = {name.removeprefix(MODULE): p for name, p in self.cell.named_parameters() if p.requires_grad}
         self.tensors: dict[str, Tensor] = {"input": self.inputs, **named, **{f"`{n}`": p for n, p in weights.items()}}
 
     def __call__(self) -> Tensor:
@@ -70,6 +74,7 @@ def parameters_used(subject: Subject) -> None:
             example=f"{MANY_STEPS} steps on {BATCH} rows",
             where=subject.find(rf"self\.{name}\b") or subject.where(),
         )
+    _note_equal_units(subject)
 
 
 def _idle_parameters(subject: Subject, steps: int) -> list[str]:
@@ -86,8 +91,21 @@ def _idle_parameters(subject: Subject, steps: int) -> list[str]:
     if isinstance(loss, Tensor) and loss.requires_grad and parameters:
         gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
     return [
-        name.removeprefix("module.") for name, g in zip(parameters, gradients, strict=True) if g is None or not g.any()
+        name.removeprefix(MODULE) for name, g in zip(parameters, gradients, strict=True) if g is None or not g.any()
     ]
+
+
+def _note_equal_units(subject: Subject) -> None:
+    """Units with the same weights get the same gradients, so they stay equal for ever."""
+    matrices = {name: p for name, p in subject.original.named_parameters() if not is_lazy(p) and p.dim() > 1}
+    if matrices and all((weight == weight.flatten()[0]).all() for weight in matrices.values()):
+        raise Fault(
+            "all units begin equal, and stay so, since they get the same gradients",
+            expected="random weights, such as `nn.init.xavier_uniform_` gives, at least in one matrix",
+            came=f"one number everywhere in {', '.join(f'`{name.removeprefix(MODULE)}`' for name in matrices)}",
+            where=subject.find(r"zeros|ones|fill_|constant_|full") or subject.where("__init__"),
+            status="noted",
+        )
 
 
 @check("backward runs", needs=("shapes", "deterministic"))

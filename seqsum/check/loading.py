@@ -70,6 +70,7 @@ def load_file(path: Path) -> ModuleType:
 
 
 def _import(run: Callable[[], ModuleType], name: str) -> ModuleType:
+    given, sys.argv = sys.argv, [name]  # a script's parser is not to read the flags of this program
     try:
         return run()
     except SyntaxError as error:
@@ -80,9 +81,13 @@ def _import(run: Callable[[], ModuleType], name: str) -> ModuleType:
         missing = (error.name or "") if isinstance(error, ModuleNotFoundError) else ""
         expected = f"`{missing}` to be installed" if missing else "a file that Python can run"
         expected = FORMS if missing and f"{name}.".startswith(f"{missing}.") else expected
+        if isinstance(error, SystemExit):
+            expected = 'what a script runs behind `if __name__ == "__main__":`'
         if "attempted relative import" in str(error):  # a file by itself is in no package
             expected = "its dotted path, from the folder above its package: `package.my_cells.MyLSTM`"
         raise Fault(f"{name} can't be imported: {describe_error(error)}", expected=expected, where=where) from error
+    finally:
+        sys.argv = given
 
 
 def _named(module: ModuleType, name: str) -> Any:

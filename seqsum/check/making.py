@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,14 @@ from seqsum.recurrent.cells import Constants, list_constants, require_cell
 from seqsum.recurrent.explain import describe
 from seqsum.recurrent.unregistered import computed_by_hooks
 
-FORWARD = "`forward(input, hx)` for one step, with an input (B, F), that returns the new hidden state or (hidden, cell)"
+FORWARD = (
+    "`forward(input, hx)` for one step, with an input (B, F) and the state, which comes as a tensor (B, H) or as a "
+    "tuple (hidden, cell) of two, that returns the new hidden state or (hidden, cell)"
+)
+INPUT, STATE = (
+    r"x_?t?|inp\w*|in_?|feats?|features",
+    r"[hc](x|_?t|_?0|_prev|idden\w*|ell\w*)?|(prev|last)_?[hc]\w*|states?",
+)
 END = sys.maxsize  # how far `forward` came that returned
 OR_CELL = f"a RecurrentCell with `project` and `step`, or a module with {FORWARD}"
 
@@ -212,7 +220,7 @@ def wrap(module: nn.Module, like: str | None, sizes: dict[str, int]) -> ModuleCe
     if faults:
         raise max(faults, key=lambda found: found[0])[1]  # the form that was meant comes farthest
     where = place_of(type(module).forward)
-    raise Fault(f"`forward` of {type(module).__name__} takes no state", expected=OR_CELL, where=where)
+    raise Fault(f"`forward` of {type(module).__name__} takes no state behind the input", expected=OR_CELL, where=where)
 
 
 def _reached(error: BaseException, module: nn.Module) -> int:
@@ -273,9 +281,24 @@ def _forms(module: nn.Module, like: str | None) -> Iterator[tuple[int, Form]]:
     try:
         parameters = list(inspect.signature(module.forward).parameters.values())
     except ValueError as error:  # of what TorchScript has compiled
-        raise Fault(f"{type(module).__name__} has no signature to read", expected=OR_CELL, came=str(error)) from error
+        compiled = isinstance(module, torch.jit.ScriptModule)
+        raise Fault(
+            "a `torch.jit.ScriptModule` can't be looked into"
+            if compiled
+            else f"{type(module).__name__} has no signature to read",
+            expected="`nn.Module`, and no `@torch.jit.script_method`" if compiled else OR_CELL,
+            came=str(error),
+        ) from error
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     taken, required = len(positional), sum(p.default is p.empty for p in positional)
+    first, *others = [p.name for p in positional] or [""]
+    if re.fullmatch(STATE, first) and (inputs := [name for name in others if re.fullmatch(INPUT, name)]):
+        raise Fault(
+            f"`forward` takes the input first, and yours has `{first}` before `{inputs[0]}`",
+            expected=f"`forward(self, {inputs[0]}, …)`, with the state behind the input",
+            came=f"`forward({', '.join([first, *others])})`",
+            where=place_of(type(module).forward),
+        )
     counts = (1, 2) if like is None else (len(REFERENCES[like].states),)
     if taken < 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return

@@ -19,7 +19,7 @@ CLOSE = 1e-9  # in float64
 MANY = 32  # steps
 ROWS = ("first", "second")
 PLACES = r"batch_size|\.shape\[0\]|\.size\(0\)|len\("  # what counts or cuts rows
-OVER_ROWS = r"dim=0|BatchNorm|\b(soft)?max\(\w+, 0\)|(mean|std|var|sum|norm)\((dim=)?0|axis=0|, 0\)"
+OVER_ROWS = r"dim=0|BatchNorm|\b(soft)?max\(\w+, 0\)|(mean|std|var|sum|norm)\((dim=)?0|axis=0|, 0\)|\.(view|reshape)\("
 
 
 def gap(one: Tensor, other: Tensor) -> float:
@@ -88,7 +88,8 @@ def rows_independent(subject: Subject) -> None:
             if difference > CLOSE:
                 raise Fault(
                     f"rows of the batch are mixed{' in training' if training else ''}",
-                    expected="each row from its own input and state: a softmax, mean or norm goes over `dim=-1`",
+                    expected="each row from its own input and state: a softmax, mean or norm goes over `dim=-1`, and "
+                    "`view` keeps the rows where they are",
                     came=f"the {ROWS[row]} row changes by {difference:.3g} with the {name} of the {ROWS[1 - row]}",
                     example="one step on two rows",
                     where=subject.find_in_step(OVER_ROWS) or subject.find("BatchNorm") or subject.where(),

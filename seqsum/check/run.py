@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Literal, get_args
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal, cast, get_args
 
 import torch
 
@@ -103,11 +104,17 @@ def _results(cell: Any, like: str | None, learn: bool, constants: Constants | No
 _one_at_a_time = threading.RLock()  # what `_quiet` changes is that of all threads
 
 
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Run what `@torch.compile` wraps as it is written: to compile takes long, and changes no number."""
+    is_used = "torch._dynamo" in sys.modules  # else `set_stance` would import it, which takes longer than a check
+    return cast(Any, torch.compiler.set_stance("force_eager")) if is_used else nullcontext()
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """With gradients, other random numbers, one thread, and no warnings: what there is to say, the report says."""
     threads, chance = torch.get_num_threads(), HostChance()
-    with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad(), _uncompiled():
         warnings.simplefilter("ignore")
         torch.default_generator.manual_seed(0)
         torch.set_num_threads(1)  # for small sizes the fastest, and fair where many are graded side by side

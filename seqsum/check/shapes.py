@@ -16,6 +16,8 @@ from seqsum.check.subject import BATCH, STEPS, Subject, draw
 from seqsum.recurrent import RecurrentCell
 from seqsum.recurrent.explain import describe, wrong_result
 
+TYPED = r"\.(float|half|bfloat16)\(|dtype=|torch\.(zeros|ones|empty|full|tensor|eye|arange)\("
+READOUT = "a readout belongs behind the layer, and the output of a cell is its hidden state"
 ELSEWHERE = r"expected device|same device|device type"  # in torch's errors; `meta` has others, as it has no numbers
 
 
@@ -120,20 +122,35 @@ def _require_all_states(subject: Subject) -> None:
 @check("outputs and states have the right shapes", needs=("step_returns",))
 def shapes(subject: Subject) -> None:
     """Outputs are `(B, O)`, states `(B, S)`, of the type and device of the input: for several rows, one, and none."""
+    _require_one_type(subject)
     _require_shapes(subject, BATCH)
-    _require_shapes(subject, 1)
-    try:
-        _require_shapes(subject, 0)
-    except Fault:
-        raise
-    except USER_ERRORS as error:
-        raise Fault(
-            f"a batch of no rows raises {describe_error(error)}",
-            expected="sizes in words, such as `view(-1, 4, hidden_size)`, if there may be such batches",
-            where=subject.place_in(error) or subject.where(),
-            status="noted",
-        ) from error
+    for batch, rows in ((1, "one row"), (0, "no rows")):
+        try:
+            _require_shapes(subject, batch)
+        except Fault:
+            raise
+        except USER_ERRORS as error:
+            expected = (
+                "axes that stay, of any number of rows" if batch else "sizes in words, if there may be such batches"
+            )
+            raise Fault(
+                f"a batch of {rows} raises {describe_error(error)}",
+                expected=f"{expected}: no `squeeze()`, and `view(-1, 4, hidden_size)`",
+                where=subject.find_in_step(r"squeeze\(") or subject.place_in(error) or subject.where(),
+                status="failed" if batch else "noted",
+            ) from error
     _note_tensors_elsewhere(subject)
+
+
+def _require_one_type(subject: Subject) -> None:
+    """A step that rounds what it gets to float32 gives the right numbers to seven digits, and no more."""
+    for call in subject.roundings():
+        raise Fault(
+            f"a step computes in another type than its input's: {call.reason}",
+            expected="the type of input, states and weights throughout, which may be float64",
+            came="fewer digits than float64 has, by which equations and gradients are compared",
+            where=call.where,
+        )
 
 
 def _note_tensors_elsewhere(subject: Subject) -> None:
@@ -167,9 +184,11 @@ def _require_shapes(subject: Subject, batch: int) -> None:
     named = [("output", output, cell.output_size), *((f"state `{name}`", s, size) for name, s, size in states)]
     for name, tensor, size in named:
         if tuple(tensor.shape) != (batch, size):
+            readout = name == "output" and subject.wrapped and tensor.shape[:-1] == (batch,)
             raise Fault(
                 f"the {name} has the wrong shape",
-                expected=f"({batch}, {size}), (B, {'O' if name == 'output' else 'S'})",
+                expected=f"({batch}, {size}), (B, {'O' if name == 'output' else 'S'})"
+                + (f": {READOUT}" if readout else ""),
                 came=str(tuple(tensor.shape)),
                 example=f"a batch of {batch} row{'' if batch == 1 else 's'}",
                 where=subject.find_in_step(r"squeeze\(") or subject.where(),
@@ -180,7 +199,7 @@ def _require_shapes(subject: Subject, batch: int) -> None:
                 expected="float64, the type of inputs, states and weights"
                 + (": real and imaginary part may be a state each" if tensor.is_complex() else ""),
                 came=str(tensor.dtype).removeprefix("torch."),
-                where=subject.find(r"\.float\(|dtype=|\.half\(") or subject.where(),
+                where=subject.find(TYPED) or subject.where(),
             )
 
 

@@ -103,6 +103,12 @@ class Subject:
         output, new = cell.step(cell.project(inputs), state + self.constants(cell, BATCH, inputs))
         return _reached(_begin(cell, inputs), cell) - _reached([output, *new], cell)
 
+    def parameters_of_the_output(self) -> set[str]:
+        """Names of the parameters that outputs depend on, and no state."""
+        cell = self.fresh()
+        output, new = cell.step(cell.project(self.inputs(BATCH)), self.state(cell=cell))
+        return _reached([output], cell) - _reached(new, cell)
+
     def inputs(self, *shape: int, seed: int = 0) -> Tensor:
         """Random inputs `(…, F)` in float64."""
         return draw((*shape, self.cell.input_size), seed)
@@ -180,7 +186,13 @@ class Subject:
         cell = self.fresh().train(training)
         inputs = self.inputs(BATCH).requires_grad_()
         calls = watch(lambda: cell.step(cell.project(inputs), self.state()))
-        return [call for call in calls if call.in_place == in_place]
+        return [call for call in calls if call.in_place == in_place and not call.rounds]
+
+    def roundings(self) -> list[Call]:
+        """Where a step converts what is float64 to a type with fewer digits."""
+        inputs = self.inputs(BATCH)
+        calls = watch(lambda: self.fresh().step(self.fresh().project(inputs), self.state()))
+        return [call for call in calls if call.rounds]
 
     def place_in(self, error: BaseException) -> str:
         """Where in the user's file an error arose, and the line that stands there; "" if not there."""
@@ -208,7 +220,7 @@ def _reached(results: Sequence[Tensor], cell: RecurrentCell) -> set[str]:
     total = sum(result.sum() for result in results if result.requires_grad)
     if not isinstance(total, Tensor) or not weights:
         return set()
-    gradients = torch.autograd.grad(total, [*weights.values()], allow_unused=True)
+    gradients = torch.autograd.grad(total, [*weights.values()], allow_unused=True, retain_graph=True)
     return {name for name, gradient in zip(weights, gradients, strict=True) if gradient is not None}
 
 

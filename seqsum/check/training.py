@@ -13,12 +13,14 @@ from seqsum.check.registry import check
 from seqsum.check.result import Fault
 from seqsum.check.subject import Subject
 
+SCALES = (1, 10, 1000)  # of inputs and states: most clamps lie at 1 to 50
 PLACES = r"self\.training|\.training\b"
 
 
 @check("training computes the same", needs=("gradients_right", "rows_independent", "changes_nothing"))
 def same_in_training(subject: Subject) -> str | None:
     """Where a step draws no random numbers in training, it gives the numbers and the gradients of evaluation."""
+    _leave_seed(subject)
     step, chance = OneStep(subject, training=True), HostChance()
     buffers = [*map(numbers_in, step.cell.buffers())]
     (first, gradients), (second, _) = _differentiate(step), _differentiate(step)
@@ -35,16 +37,18 @@ def same_in_training(subject: Subject) -> str | None:
             example="the same step twice, in training",
             where=_where(subject),
         )
-    value, expected = _differentiate(OneStep(subject))
-    if gap(first, value) > CLOSE:
-        raise Fault(
-            "in training a step computes something else than in evaluation, and draws no random numbers",
-            expected="the same numbers: only dropout, noise and the like make training another",
-            came=f"a difference of {gap(first, value):.3g}",
-            example=example,
-            where=_where(subject),
-            status="noted" if subject.like is None else "failed",
-        )
+    for scale in SCALES:
+        came, value = (OneStep(subject, training, scale)().detach() for training in (True, False))
+        if gap(came, value) > CLOSE * max(1, abs(value.item())) and not came.isnan() & value.isnan():
+            raise Fault(
+                "in training a step computes something else than in evaluation, and draws no random numbers",
+                expected="the same numbers: only dropout, noise and the like make training another",
+                came=f"a difference of {gap(came, value):.3g}",
+                example=example + ("" if scale == 1 else f", from inputs and states times {scale}"),
+                where=_where(subject),
+                status="noted" if subject.like is None else "failed",
+            )
+    _, expected = _differentiate(OneStep(subject))
     for name, gradient in gradients.items():
         if gap(gradient, expected[name]) > CLOSE:
             calls = subject.culprits(training=True)
@@ -56,6 +60,24 @@ def same_in_training(subject: Subject) -> str | None:
                 where=calls[0].where if calls else _where(subject),
             )
     return None
+
+
+def _leave_seed(subject: Subject) -> None:
+    """Say so, where a step sets the seed: random numbers after it are the same whatever was drawn before."""
+    chance, after = HostChance(), []
+    for seed in (1, 2):
+        torch.default_generator.manual_seed(seed)
+        OneStep(subject, training=True)()
+        after.append(torch.get_rng_state())
+    chance.put_back()
+    if torch.equal(*after):
+        raise Fault(
+            "a step sets the seed of torch's random numbers",
+            expected="one seed for a whole program: else dropout is the same at every step",
+            came="the same random numbers after a step, whatever the seed before it",
+            example="one step in training, after `torch.manual_seed(1)` and after `torch.manual_seed(2)`",
+            where=subject.find_in_step("seed") or subject.where(),
+        )
 
 
 def _where(subject: Subject) -> str:

@@ -26,6 +26,8 @@ CUTS = {
     "sign": "`sign()` has a gradient of zero",
     "argmax": "`argmax()` has no gradient",
 }
+# methods that give another type
+CONVERTS = ("float", "half", "bfloat16", "to", "type", "type_as")
 
 
 class Call(NamedTuple):
@@ -33,7 +35,8 @@ class Call(NamedTuple):
 
     reason: str
     where: str
-    in_place: bool
+    in_place: bool = False
+    rounds: bool = False  # to a type with fewer digits
 
 
 class Watcher(TorchFunctionMode):
@@ -49,7 +52,16 @@ class Watcher(TorchFunctionMode):
             where = _user_line()
             if where:
                 self.calls.append(Call(reason, where, _in_place(name)))
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if name in CONVERTS and _rounds(args[0], result) and (where := _user_line()):
+            self.calls.append(Call(f"`{name}(…)` gives {str(result.dtype).removeprefix('torch.')}", where, rounds=True))
+        return result
+
+
+def _rounds(given: Any, result: Any) -> bool:
+    """Whether a tensor in float64 was converted to a type of real numbers with fewer digits."""
+    converted = isinstance(result, torch.Tensor) and result.is_floating_point() and result.dtype != torch.float64
+    return converted and given.dtype == torch.float64
 
 
 def _in_place(name: str) -> bool:

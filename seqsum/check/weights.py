@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import copy
+import re
+import sys
 import threading
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from seqsum.check.registry import check
 from seqsum.check.result import USER_ERRORS, Fault
 from seqsum.check.subject import BATCH, Subject
-from seqsum.recurrent.unregistered import find_unregistered
+from seqsum.recurrent.unregistered import find_unregistered, walk
 
 MAKES_WEIGHTS = r"nn\.(Linear|Parameter)\(|torch\.(randn|rand|empty|normal)"
 MADE_ONCE = "weights made once, in `__init__`, as `self.name = nn.Parameter(…)` or a module"
+NOT_FOUND = "an optimizer does not find it, nor do `.to()` and `state_dict()`"
 
 
 @check("all weights are parameters")
 def parameters_registered(subject: Subject) -> None:
-    """No weight is kept in a list, or as a plain tensor, where neither an optimizer nor `.to()` finds it."""
+    """No weight is in a list, a plain tensor, the class or the file, where no optimizer and no `.to()` finds it."""
     module = subject.module
     for path, thing in find_unregistered(module):
         raise _unregistered(subject, path, thing)
+    for weight in _read_from_elsewhere(subject):
+        if (fault := _elsewhere(subject, weight)) is not None:
+            raise fault
     if frozen := [name for name, weight in module.named_parameters() if not weight.requires_grad]:
         raise Fault(
             f"{', '.join(f'`{name}`' for name in frozen[:5])} {'are' if len(frozen) > 1 else 'is'} frozen: "
@@ -37,16 +44,65 @@ def parameters_registered(subject: Subject) -> None:
 
 
 def _unregistered(subject: Subject, path: str, thing: Any) -> Fault:
-    name = path.split("[")[0].removeprefix("self.")
+    name = re.split(r"[.\[]", path.removeprefix("self."))[0]
+    holder = vars(subject.module).get(name)
     kept = {nn.Module: "nn.ModuleList or nn.ModuleDict", nn.Parameter: "nn.ParameterList or nn.ParameterDict"}
-    remedy = next((remedy for kind, remedy in kept.items() if isinstance(thing, kind)), None)
-    plain = f"`self.{name} = nn.Parameter(…)`, or `self.register_buffer(…)` for what is not trained"
+    expected = f"`self.{name} = nn.Parameter(…)`, or `self.register_buffer(…)` for what is not trained"
+    for kind, remedy in kept.items():
+        if isinstance(holder, list | tuple | dict) and isinstance(thing, kind):
+            expected = f"{remedy} instead of a plain list or dict"
+    if hasattr(holder, "__dict__") and not isinstance(holder, Tensor | nn.Module | list | tuple | dict):
+        expected = f"`class {type(holder).__name__}(nn.Module)`, with `super().__init__()` as the first line"
     return Fault(
-        f"`{path}` is not registered: an optimizer does not find it, nor do `.to()` and `state_dict()`",
-        expected=f"{remedy} instead of a plain list or dict" if "[" in path and remedy else plain,
-        came=f"a {type(thing).__name__} in a plain {type(vars(subject.module).get(name)).__name__}",
+        f"`{path}` is not registered: {NOT_FOUND}",
+        expected=expected,
+        came=f"a {type(thing).__name__} in a plain {type(holder).__name__}",
         where=subject.find(rf"self\.{name}\b") or subject.where("__init__"),
     )
+
+
+def _read_from_elsewhere(subject: Subject) -> list[Tensor]:
+    """The weights that a step reads and the cell does not have."""
+    cell, dtype = copy.deepcopy(subject.original), subject.made_in
+    known = {id(weight) for weight in cell.parameters()}
+    results: list[Any] = []
+    with suppress(*USER_ERRORS):  # a step that fails is what later checks are for
+        inputs = subject.inputs(BATCH).to(dtype)
+        state = [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in subject.state(cell=cell)]
+        output, new = cell.step(cell.project(inputs), state)
+        results = [output, *new]
+    return [leaf for leaf in _leaves(results) if id(leaf) not in known]
+
+
+def _leaves(results: Sequence[Any]) -> Iterator[Tensor]:
+    """The tensors that results were computed from and that take gradients."""
+    nodes = [result.grad_fn for result in results if isinstance(result, Tensor) and result.grad_fn is not None]
+    seen: set[Any] = set()
+    while nodes:
+        node = nodes.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):  # where a gradient is accumulated
+            yield node.variable
+        nodes += [before for before, _ in node.next_functions if before is not None]
+
+
+def _elsewhere(subject: Subject, weight: Tensor) -> Fault | None:
+    """The fault that a step reads a weight of the class or of the file; None if it is of neither."""
+    of_class = {name: value for kind in reversed(subject.kind.__mro__) for name, value in vars(kind).items()}
+    of_file = vars(sys.modules.get(subject.kind.__module__, object()))
+    for holder, values in (("class", of_class), ("file", of_file)):
+        for name, value in values.items():
+            for path, thing in walk(name, value, set()):
+                if thing is weight or (isinstance(thing, nn.Module) and any(p is weight for p in thing.parameters())):
+                    return Fault(
+                        f"`{path}` is not registered: {NOT_FOUND}",
+                        expected=MADE_ONCE,
+                        came=f"a {type(thing).__name__} of the {holder}, which all cells share",
+                        where=subject.find_in_step(rf"\b{name}\b") or subject.where(),
+                    )
+    return None
 
 
 @check("`step` makes no weights")
@@ -72,3 +128,10 @@ def makes_no_weights(subject: Subject) -> None:
         where = subject.find_in_step(MAKES_WEIGHTS) or subject.where()
         came = f"{', '.join(dict.fromkeys(made))}, new with each step"
         raise Fault(f"`{subject.step_name}` makes weights", expected=MADE_ONCE, came=came, where=where)
+    for weight in _read_from_elsewhere(subject):
+        raise Fault(
+            f"`{subject.step_name}` makes a weight, or reads one that is not registered: {NOT_FOUND}",
+            expected=MADE_ONCE,
+            came=f"a {type(weight).__name__} {tuple(weight.shape)} that is not in `parameters()`",
+            where=subject.find_in_step(rf"{MAKES_WEIGHTS}|requires_grad") or subject.where(),
+        )

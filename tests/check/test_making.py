@@ -223,7 +223,7 @@ def test_what_exits_only_later_is_a_fault_of_the_check_that_meets_it():
 
     result = check_cell(Later).find("shapes")
     assert result.status == "failed"
-    assert result.message == "SystemExit: 0, raised here"
+    assert result.message == "a batch of one row raises SystemExit: 0"
 
 
 def test_nan_is_called_by_its_name_and_not_chance():

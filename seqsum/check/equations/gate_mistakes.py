@@ -32,15 +32,24 @@ def mistakes_of_gates(equations: Equations, gates: str) -> list[Mistake]:
     return found
 
 
-def hard_sigmoids(equations: Equations, gates: str) -> Mistake:
-    """Hard sigmoids in all gates, as early versions of Keras had them."""
-    return Mistake(
-        "hard_sigmoid",
-        f"{equations.article} with hard sigmoids, clamp(0.2 x + 0.5, 0, 1), as early versions of Keras had them",
-        "sigmoids",
-        {gate: _with(lambda x: (0.2 * x + 0.5).clamp(0, 1), gate) for gate in gates},
-        kind="variant",
-    )
+HARD: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "hard_sigmoid": (lambda x: (0.2 * x + 0.5).clamp(0, 1), "clamp(0.2 x + 0.5, 0, 1), as early versions of Keras had"),
+    "hardsigmoid": (torch.nn.functional.hardsigmoid, "clamp(x / 6 + 0.5, 0, 1), as `F.hardsigmoid` and Keras 3 have"),
+}
+
+
+def hard_sigmoids(equations: Equations, gates: str) -> list[Mistake]:
+    """Hard sigmoids in all gates."""
+    return [
+        Mistake(
+            name,
+            f"{equations.article} with hard sigmoids, {words} them",
+            "sigmoids",
+            {gate: _with(function, gate) for gate in gates},
+            kind="variant",
+        )
+        for name, (function, words) in HARD.items()
+    ]
 
 
 def _with(function: Callable[[Tensor], Tensor], gate: str) -> Stage:

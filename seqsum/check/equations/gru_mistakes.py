@@ -183,7 +183,7 @@ OF_GATES = [
 ]
 
 VARIANTS = [
-    hard_sigmoids(GRU, "rz"),
+    *hard_sigmoids(GRU, "rz"),
     Mistake(
         "reset_before",
         "a GRU whose reset gate comes before the product, U (r * hidden), as in Cho et al. (2014) and Keras with "

@@ -241,7 +241,7 @@ OF_STATES = [
     ),
     Mistake(
         "states_swapped",
-        "your states are returned in the wrong order: what is read as (hidden, cell) is returned as (cell, hidden)",
+        "your states are returned in another order than the one in which they are read",
         "the new states in the order in which the old ones are read",
         {"returned": lambda v: (v.cell, v.hidden)},
     ),
@@ -309,7 +309,7 @@ VARIANTS = [
         {"f": lambda v: sigmoid(v.sum("f") + 1)},
         kind="variant",
     ),
-    hard_sigmoids(LSTM, "ifo"),
+    *hard_sigmoids(LSTM, "ifo"),
     Mistake(
         "peepholes",
         "an LSTM with peepholes (Gers & Schmidhuber, 2000): i and f see the old cell state, o the new one",

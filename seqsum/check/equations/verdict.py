@@ -206,10 +206,38 @@ def _line_of(subject: Subject, mistakes: Sequence[Mistake]) -> str:
     return next(filter(None, map(subject.find_in_step, patterns)), "")
 
 
+def _require_no_readout(subject: Subject, reference: Equations) -> None:
+    """Say so, where weights are there that the output alone is computed with, and no state."""
+    if readout := subject.parameters_of_the_output():
+        layer = sorted(readout)[0].split(".")[0]
+        raise Fault(
+            f"`{layer}` reads the output from the state, which {reference.article} does not",
+            expected="the hidden state as output, and the readout behind the layer, for all steps at once",
+            came=f"{', '.join(f'`{name}`' for name in sorted(readout))}, on which no state depends",
+            where=subject.find_in_step(rf"self\.{layer}\b") or subject.where(),
+        )
+
+
+def _require_own_layers(subject: Subject) -> None:
+    """Say so, where a layer is there twice, as `[nn.Linear(…)] * 4` makes it."""
+    first: dict[int, str] = {}
+    for name, part in subject.module.named_modules(remove_duplicate=False):
+        other = first.setdefault(id(part), name)
+        if other != name and any(True for _ in part.parameters()):
+            raise Fault(
+                f"`{other}` and `{name}` are the same layer, with the same weights",
+                expected="a layer for each: `[nn.Linear(…) for _ in range(4)]`, where `[nn.Linear(…)] * 4` has one",
+                came=f"one {type(part).__name__} under both names",
+                where=subject.find(r"\] *\*|\* *\[") or subject.find(rf"self\.{name.split('.')[0]}\b"),
+            )
+
+
 def _unknown(subject: Subject, search: Search, match: Match | None) -> Fault:
     """The fault that nothing known gives these numbers."""
     reference = search.equations
     if match is None:
+        _require_no_readout(subject, reference)
+        _require_own_layers(subject)
         shapes = ", ".join(f"{name} {tuple(p.shape)}" for name, p in subject.parameters().items()) or "none"
         g, (f, h) = len(reference.gates), search.sizes
         return Fault(

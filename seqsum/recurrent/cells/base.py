@@ -91,6 +91,13 @@ class RecurrentCell(Opaque):
         for name, size in (*sizes.items(), *(("state_size", size) for size in self.state_size)):
             check_size(name, size)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, nn.Module | nn.Parameter) and inspect.isfunction(getattr(type(self), name, None)):
+            raise AttributeError(
+                f"`{name}` is a method of {type(self).__name__}, so a {type(value).__name__} needs another name"
+            )
+        super().__setattr__(name, value)
+
     def project(self, input: Tensor) -> Tensor:
         """Compute the input's contribution to the gates, `(…, F) -> (…, G·H)`, for any leading axes."""
         raise NotImplementedError(f"{type(self).__name__} must define `project`")

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 NAMES = {  # what parameters of constructors are called
-    "hidden_size": r"hid|units|(^|_)out|n_h|h_dim|^h$|state|cells|latent|neurons",
-    "input_size": r"^in|input|feat|_in(_|$)|x_dim|^x$|emb|obs|^n?_?d(im)?$",
+    "hidden_size": r"hid|units|(^|_)out|n_h|n_a|[ah]_dim|^h$|state|cells|latent|neurons",
+    "input_size": r"^in|input|feat|_in(_|$)|n_x|x_dim|^x$|emb|obs|^n?_?d(im)?$",
 }
 
 
