@@ -67,6 +67,9 @@ def to_type(module: Module, dtype: torch.dtype, device: torch.device | None = No
         wanted = COMPLEX.get(dtype) if tensor.is_complex() else dtype if tensor.is_floating_point() else None
         return tensor.to(device, wanted)
 
+    tensors = [*module.parameters(), *module.buffers()]
+    if all(moved(tensor) is tensor for tensor in tensors):  # `_apply` would exchange them all the same
+        return module
     return module._apply(moved)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import torch
@@ -87,6 +88,8 @@ def explain_compile_error(cell: RecurrentCell, error: Exception) -> str:
         return missing
     if "cannot be used as a tuple" in message:
         return f"`step` must return (output, state): write `{SIGNATURE}`"
+    if re.search(r"\bsuper\(\)[^\n]*\n[^\n]*<--- HERE", message):
+        return "it knows no `super()`"
     return message
 
 

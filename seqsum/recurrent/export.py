@@ -44,7 +44,8 @@ class Scan(Unroll):
     ) -> tuple[Tensor, list[Tensor]]:
         from torch._higher_order_ops.scan import scan  # not public yet
 
-        constants = state[self.num_states :]
+        # a constant may be a view of another, or of a weight, which `scan` takes no two of
+        constants = [tensor.clone() for tensor in state[self.num_states :]]
 
         def step(state: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
             projected, *masks = (tensor.unsqueeze(0) for tensor in inputs)

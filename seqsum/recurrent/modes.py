@@ -51,7 +51,7 @@ def _is_mapped() -> bool:
 
 def has_values(tensor: Tensor) -> bool:
     """Whether the numbers of a tensor can be read: not on `meta`, in a graph that is made, or where vmap maps it."""
-    if tensor.is_meta or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if tensor.is_meta or torch.compiler.is_compiling() or torch.jit.is_tracing() or _is_fake():
         return False
     functorch: Any = getattr(torch._C, "_functorch", None)  # there is no public way to ask
     while functorch is not None and functorch.is_functorch_wrapped_tensor(tensor):
@@ -59,6 +59,12 @@ def has_values(tensor: Tensor) -> bool:
             return False
         tensor = functorch.get_unwrapped(tensor)
     return True
+
+
+def _is_fake() -> bool:
+    """Whether tensors stand for others without numbers (FakeTensorMode), or a graph is made of what runs (make_fx)."""
+    keys: Any = torch._C._TorchDispatchModeKey  # there is no public way to ask
+    return any(torch._C._get_dispatch_mode(key) is not None for key in (keys.FAKE, keys.PROXY))
 
 
 def saves_through_hooks() -> bool:

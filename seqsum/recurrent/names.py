@@ -60,6 +60,12 @@ class WeightNames(dict[str, nn.Parameter | None]):
     def get(self, name: str, default: Any = None) -> Any:
         return self[name] if name in self else default  # noqa: SIM401  # would call itself
 
+    def pop(self, name: str, *default: Any) -> Any:
+        if name not in self.places:
+            return super().pop(name, *default)
+        parameters, there = self._place(name)
+        return parameters.pop(there, *default)
+
     def _place(self, name: Any) -> tuple[dict[str, nn.Parameter | None], str]:
         """Return the `_parameters` of the cell that torch.nn's `name` refers to, and the parameter's name there."""
         index, there = self.places[name]

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 import torch
+from torch import Tensor
 
 import seqsum.recurrent
-from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, RecurrentCell, RNNCell
+from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, Recurrent, RecurrentCell, RNNCell
 from seqsum.recurrent import backends, resolve_backend, unroll
 from seqsum.recurrent.kernels.stretches import run_in_stretches
 from seqsum.recurrent.unroll import Unroll
@@ -304,6 +305,19 @@ def test_backward_twice_through_the_same_graph(backend):
     first = layer.cells[0].weight_hh.grad.clone()
     loss.backward()
     torch.testing.assert_close(layer.cells[0].weight_hh.grad, 2 * first)
+
+
+class Inherits(LSTMCell):
+    def gates(self, projected: Tensor, state: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        input_gate, _, cell_update, output_gate = super().gates(projected, state)
+        return input_gate, 1 - input_gate, cell_update, output_gate
+
+
+def test_super_is_said_not_to_compile():
+    with pytest.warns(
+        UserWarning, match=r"Inherits runs eagerly, since TorchScript can't compile Inherits: it knows no `super\(\)`"
+    ):
+        Recurrent(Inherits(F, H))(torch.randn(T, B, F))
 
 
 def test_auto_falls_back_to_eager_and_says_so_once():

@@ -3,6 +3,7 @@
 import itertools
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -181,6 +182,10 @@ def test_a_weight_is_replaced_deleted_and_registered_by_torchs_name():
     layer.register_parameter("weight_hh_l0", weight)
     assert layer.cells[0].weight_hh is weight
     assert set(layer.state_dict()) == set(names)
+    assert layer._parameters.pop("weight_hh_l0") is weight
+    assert layer._parameters.pop("weight_hh_l0", None) is None
+    assert not hasattr(layer.cells[0], "weight_hh")
+    layer.weight_hh_l0 = weight
     with pytest.raises(TypeError, match="weight_hh_l0"):
         layer.weight_hh_l0 = torch.zeros(3 * H, H)  # not a parameter
     layer.own = nn.Parameter(torch.zeros(1))
@@ -204,6 +209,15 @@ def test_a_weight_that_became_a_buffer_is_loaded_as_one():
         assert torch.equal(other.weight_hh_l0, layer.weight_hh_l0)
         inputs = torch.randn(T, B, F).double()
         torch.testing.assert_close(other(inputs)[0], oracle(inputs)[0])
+
+
+def test_sizes_are_changed_with_the_weights():
+    layer, oracle = pair("lstm")
+    layer.input_size = layer.cells[0].input_size = oracle.input_size = F + 2
+    wider = torch.randn(4 * H, F + 2).double()
+    layer.weight_ih_l0, oracle.weight_ih_l0 = nn.Parameter(wider.clone()), nn.Parameter(wider.clone())
+    inputs = torch.randn(T, B, F + 2).double()
+    torch.testing.assert_close(layer(inputs)[0], oracle(inputs)[0])
 
 
 def test_a_single_bias_has_no_second_name():
@@ -284,6 +298,8 @@ def test_wrong_types_are_refused_as_by_torch(name, wrong):
 def test_other_switches_are_no_words_either(switch):
     with pytest.raises(TypeError, match=rf"`{switch}` \(='False'\) must be True or False, not of type str"):
         LSTM(F, H, **{switch: "False"})
+    with pytest.raises(TypeError, match=r"must be True or False, not of type numpy\.bool"):
+        LSTM(F, H, **{switch: np.True_})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils import parametrizations, prune
 from torch.utils.flop_counter import FlopCounterMode
 
-from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, Recurrent, RNNCell
+from seqsum import GRU, LSTM, RNN, GRUCell, LSTMCell, Recurrent, RecurrentCell, RNNCell
 from seqsum.recurrent import unroll
 from tests.recurrent.oracles import KINDS, B, F, H, T, pair
 from tests.recurrent.test_recurrent import MinimalGatedUnit
@@ -117,6 +117,32 @@ def test_exported_layers_take_any_number_of_steps_and_check_lengths():
 def test_exported_layers_of_any_kind_do_too(kind, name):
     model = make(kind, name)
     check_sizes(export(model, name), model, name)
+
+
+class SharesMemory(RecurrentCell):
+    """Its constants are views of one weight."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.read = nn.Linear(input_size, hidden_size)
+        self.both = nn.Parameter(torch.randn(2, hidden_size))
+
+    def project(self, input: torch.Tensor) -> torch.Tensor:
+        return self.read(input)
+
+    def constants(self, batch_size, like, generator=None, *given):
+        return [self.both[0], self.both[1]]
+
+    def step(self, projected: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        hidden = torch.tanh(projected + state[0] * state[1] + state[2])
+        return hidden, [hidden] + state[1:]  # noqa: RUF005
+
+
+def test_constants_that_share_memory_are_exported():
+    layer, inputs = Recurrent(SharesMemory(F, H)), torch.randn(T, B, F)
+    with torch.no_grad():
+        exported = torch.export.export(layer, (inputs,)).module()
+        torch.testing.assert_close(flat(exported(inputs)), flat(layer(inputs)))
 
 
 @pytest.mark.slow

@@ -223,6 +223,19 @@ def test_state_stays_in_float32_under_autocast():
     torch.testing.assert_close(outputs, layer(inputs.bfloat16().float())[0])
 
 
+@pytest.mark.parametrize("differentiable", [False, True])
+@pytest.mark.parametrize("backend", [b for b in BACKENDS if b not in ("eager", "script")])
+def test_a_backward_pass_within_autocast_is_that_of_float32(backend, differentiable):
+    layer, inputs = LSTM(F, H, backend=backend), torch.randn(T, B, F, requires_grad=True)
+
+    def gradients(enabled):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss = layer(inputs)[0].tanh().sum()
+            return torch.autograd.grad(loss, [inputs, *layer.parameters()], create_graph=differentiable)
+
+    torch.testing.assert_close(gradients(True), gradients(False))
+
+
 def test_copies_pickles_and_moves():
     torch.manual_seed(0)
     layer = LSTM(F, H, 2, bidirectional=True)

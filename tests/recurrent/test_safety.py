@@ -277,6 +277,26 @@ def test_fake_tensors_stay_fake(name, backend):
     assert outputs.shape == (T, B, 2 * H)
 
 
+def test_a_layer_is_made_of_fake_tensors_which_can_not_be_swapped(monkeypatch):
+    swapped = []
+    monkeypatch.setattr(nn.Module, "_apply", lambda module, function, recurse=True: swapped.append(module) or module)
+    with FakeTensorMode():
+        outputs, _ = LSTM(F, H, 2, bidirectional=True)(torch.empty(T, B, F))
+    assert outputs.shape == (T, B, 2 * H)
+    assert swapped == []
+
+
+@pytest.mark.parametrize("lengths", [[T, 1, 2], torch.tensor([T, 1, 2])])
+def test_lengths_are_not_read_where_they_may_have_no_numbers(lengths):
+    layer, inputs, other = GRU(F, H), torch.randn(T, B, F), torch.randn(T, B, F)
+    traced = make_fx(lambda given: layer(given, lengths=lengths)[0])(inputs)
+    torch.testing.assert_close(traced(other), layer(other, lengths=lengths)[0])
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert GRU(F, H)(torch.empty(T, B, F), lengths=lengths)[0].shape == (T, B, H)
+    with pytest.raises(ValueError, match=r"`lengths` .* must be between 0"):
+        layer(inputs, lengths=[T + 1, 1, 2])
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_make_fx_traces_what_depends_on_the_input(name):
     layer, tensors = arguments(name, torch.float32)

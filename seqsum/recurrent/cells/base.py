@@ -253,7 +253,7 @@ def check_read(name: str, input: Tensor, cell: RecurrentCell) -> Tensor:
 def check_whole(name: str, value: Any) -> None:
     """Raise a TypeError unless the argument called `name` is an integer."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"`{name}` (={value!r}) must be a whole number, not of type {type(value).__name__}")
+        raise TypeError(f"`{name}` (={value!r}) must be a whole number, not of type {_type_name(value)}")
 
 
 def check_size(name: str, value: Any) -> None:
@@ -266,7 +266,13 @@ def check_size(name: str, value: Any) -> None:
 def check_switch(name: str, value: Any) -> None:
     """Raise a TypeError unless the argument called `name` is a bool: the string "False" would count as True."""
     if not isinstance(value, bool):
-        raise TypeError(f"`{name}` (={value!r}) must be True or False, not of type {type(value).__name__}")
+        raise TypeError(f"`{name}` (={value!r}) must be True or False, not of type {_type_name(value)}")
+
+
+def _type_name(value: Any) -> str:
+    """Name a value's type, of a library with its module: NumPy has a `bool` too."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def check_probability(name: str, value: Any) -> None:

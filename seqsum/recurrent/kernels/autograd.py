@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from seqsum.recurrent.alike import autocasts
 from seqsum.recurrent.cells import PackedCell, with_weights
 from seqsum.recurrent.checks import is_plain
 from seqsum.recurrent.modes import saves_through_hooks
@@ -141,11 +143,14 @@ class AllSteps(torch.autograd.Function):
             pairs = zip(ctx.layouts, tensors, strict=True)
             tensors = [None if layout is None else layout.lay_out(each) for layout, each in pairs]
         given, saved = Given(*tensors[: len(needed)]), tensors[len(needed) :]
-        if differentiable:
-            gradients = differentiable_gradients(ctx.kernel, given, d_results)
-        else:
-            held = [None if each is None else in_memory(each) for each in d_results]
-            gradients = ctx.kernel.backward(given, saved, held, needed)
+        device = given.inputs.device
+        # the types are those of the forward pass, see `Recurrent._run`, also for a backward pass within autocast
+        with torch.autocast(device.type, enabled=False) if autocasts(device) else nullcontext():
+            if differentiable:
+                gradients = differentiable_gradients(ctx.kernel, given, d_results)
+            else:
+                held = [None if each is None else in_memory(each) for each in d_results]
+                gradients = ctx.kernel.backward(given, saved, held, needed)
         return None, *(gradients.get(name) if wanted else None for name, wanted in needed.items())
 
 
