@@ -25,6 +25,9 @@ KINDS = {
 }  # with other types, Lightning would fail later without a clear message
 
 
+SETTINGS = {"learning_rate", "weight_decay", "cell", "hidden_size", "encoder"}  # some are in each that has settings
+
+
 class NotFiniteWeightsError(InputError):
     """A checkpoint has weights that are NaN or infinite."""
 
@@ -107,5 +110,8 @@ def _wrong_part(checkpoint: Any) -> str | None:
     for part, kind in KINDS.items():
         if part in checkpoint and type(checkpoint[part]) is not kind:
             return f"`{part}` in it is a {type(checkpoint[part]).__name__}"
+    settings = [name for name in checkpoint.get("hyper_parameters", {}) if not name.startswith("_")]
+    if settings and not SETTINGS & set(settings):
+        return f"its settings are {', '.join(map(repr, settings[:5]))}"
     no_tensors = [name for name, weight in checkpoint["state_dict"].items() if not isinstance(weight, torch.Tensor)]
     return f"{no_tensors[0]} in it is not a tensor" if no_tensors else None

@@ -302,7 +302,7 @@ class SequenceModule(GraphedModule):
     def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: Any | None) -> None:
         try:
             super().lr_scheduler_step(scheduler, metric)
-        except ArithmeticError as error:  # a division by an argument
+        except (ArithmeticError, ValueError) as error:  # a division by an argument; a step beyond the schedule's end
             raise InputError(f"`--model.schedule` can't go on: {type(error).__name__}: {error}") from error
 
     def _fused(self, device: torch.device) -> bool | None:

@@ -85,7 +85,7 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
     Raises:
         InputError: `one_cycle` needs the length of the training, which is unknown; a plateau is waited for in a
             validation that there is not, or with `mode="max"` in a metric that is to fall; a dict has no `scheduler`;
-            or a schedule refuses its arguments.
+            a schedule refuses its arguments, or ends before the training.
     """
     if schedule == "constant":
         return None
@@ -111,6 +111,8 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
     by_default = "step" if isinstance(planned["scheduler"], BY_STEP) else None
     if interval := getattr(planned["scheduler"], "interval", by_default):
         planned.setdefault("interval", interval)
+    if isinstance(planned["scheduler"], torch.optim.lr_scheduler.OneCycleLR) and module._trainer is not None:
+        _require_whole_cycle(planned["scheduler"], _steps_to_come(module.trainer, module.begun))
     if isinstance(planned["scheduler"], torch.optim.lr_scheduler.ReduceLROnPlateau):  # Lightning's has a `monitor`
         falling, objective = planned["scheduler"].mode == "min", module.objective
         planned.setdefault("monitor", getattr(planned["scheduler"], "monitor", None))
@@ -123,6 +125,15 @@ def make_schedule(schedule: Schedule, optimizer: Optimizer, module: Any) -> dict
         if planned["monitor"].startswith("val/") and module._trainer is not None:
             _follow_validations(planned, module._trainer)
     return planned
+
+
+def _require_whole_cycle(schedule: torch.optim.lr_scheduler.OneCycleLR, steps: float) -> None:
+    """Raise an InputError if the training has more steps than a cycle, after which the schedule can't go on."""
+    if schedule.total_steps < steps < math.inf:
+        raise InputError(
+            f"`--model.schedule`: OneCycleLR ends after {schedule.total_steps:,} steps, and the training has "
+            f"{steps:,.0f}: give them as `--model.schedule.total_steps`"
+        )
 
 
 def make_optimizer(optimizer: Callable[..., Optimizer], parameters: Iterable[nn.Parameter]) -> Optimizer:

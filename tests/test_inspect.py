@@ -23,10 +23,11 @@ from seqsum.data.digit_sums import scale
 from seqsum.data.digits import load_splits
 from seqsum.data.own import OwnDigits, OwnSequence, Skipped
 from seqsum.data.sums import running_targets, scan_targets
+from seqsum.errors import InputError
 from seqsum.figures import last_states, principal_components
 from seqsum.figures.page import Section
 from seqsum.inspect.__main__ import main
-from seqsum.inspect.look import evaluate, report
+from seqsum.inspect.look import evaluate, predict, report
 from seqsum.inspect.restore import load
 from seqsum.module import SequenceModule
 from seqsum.networks import ConvEncoder, Flatten, SequenceNetwork, build_network
@@ -521,3 +522,38 @@ def test_a_backend_of_another_machine_is_left_out(here, mnist_root):
 def test_the_seed_is_said_once(here, mnist_root):
     _, _, settings = load(save_checkpoint(here / "tiny.ckpt", mnist_root))
     assert [name for name in settings if name.endswith("seed")] == ["seed"]
+
+
+class Numbers(Own):
+    """Data that read numbers of the user's own, and files."""
+
+    def __init__(self, level: float = 0.0, rows: list[float] | None = None, files: str | list[str] | None = None):
+        super().__init__()
+        self.level, self.rows, self.files = level, rows, files
+
+    def own_batches(self):
+        values = torch.tensor([self.level, *(self.rows or [])]).view(1, -1, 1)
+        return [Batch(values, torch.zeros(1, 0))]
+
+
+def test_own_input_may_be_numbers():
+    module = SequenceModule(network=Copied(), objective=RunningSum())
+    shown = predict(module, Numbers(), level=2.0, rows=[1.0, 3.0])
+    assert [row[1] for row in shown.tables[0].rows] == ["2", "1", "3"]
+    with pytest.raises(InputError, match=r"`files`: files are given by their paths, .* not as float"):
+        predict(module, Numbers(), files=[2.5])
+
+
+class Copied(nn.Module):
+    def forward(self, batch):
+        return batch.inputs
+
+
+class WithoutTest(SequenceData):
+    pass
+
+
+def test_data_without_a_test_split_are_told_so():
+    module = SequenceModule(network=Zero(), objective=RunningSum())
+    with pytest.raises(InputError, match="WithoutTest has no `test_dataloader`, and so no test split"):
+        evaluate(module, WithoutTest())

@@ -172,7 +172,10 @@ def test_mistakes_are_named_as_python_calls_them(trained, mnist_root):
         (lambda: load("nowhere.ckpt"), r"^`path` \(=nowhere.ckpt\) is not a file"),
         (lambda: load(path, curve="c.csv", module=module), r"^`curve` \(=c.csv\) does not go with .* \(DigitSums\)"),
         (lambda: load(path, module), r"^`root` \(=SequenceModule\) must be a folder; a module is given by `module=`"),
-        (lambda: predict(module, data, images=torch.ones(28, 28)), "^files are given by their paths, .* not as Tensor"),
+        (
+            lambda: predict(module, data, images=torch.ones(28, 28)),
+            "^`images`: files are given by .* not as Tensor",
+        ),
         (lambda: predict(module, data, images="nowhere"), "^`images`: nowhere does not exist"),
         (lambda: predict(module, data), "^`images` must name image files"),
         (lambda: predict(module, data, image="a.png"), r"^`image` \(=a.png\) does not go with DigitSums, whose"),

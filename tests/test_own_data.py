@@ -124,6 +124,9 @@ def test_data_of_loaders_alone_train(here, capfd):
     assert "Data: Plain" in printed
     assert "No test: Plain has no `test_dataloader`" in printed
     assert "Best checkpoint: logs/own/version_0/checkpoints/best.ckpt" in printed
+    with pytest.raises(SystemExit):
+        main(["test", "--ckpt_path=logs/own/version_0/checkpoints/best.ckpt"])
+    assert "error: Plain has no `test_dataloader`, and so no test split" in capfd.readouterr().err
 
 
 class Many(Plain):

@@ -155,6 +155,15 @@ def test_schedules_made_for_steps_change_with_each():
     assert "interval" not in planned(lambda optimizer: StepLR(optimizer, 2))
 
 
+def test_a_cycle_that_ends_before_the_training_is_refused():
+    def cycle(optimizer):
+        return OneCycleLR(optimizer, 0.1, total_steps=9)
+
+    assert planned(cycle, {"max_steps": 9})["scheduler"].total_steps == 9
+    with pytest.raises(InputError, match="OneCycleLR ends after 9 steps, and the training has 10: give them as"):
+        planned(cycle, {"max_steps": 10})
+
+
 @pytest.mark.parametrize("kind", [torch.optim.Adagrad, torch.optim.Adadelta, torch.optim.SGD, torch.optim.AdamW])
 def test_one_cycle_changes_the_momentum_of_those_that_have_one(kind):
     module = SequenceModule(network=torch.nn.Linear(1, 1))
@@ -165,12 +174,25 @@ def test_one_cycle_changes_the_momentum_of_those_that_have_one(kind):
     assert optimizer.param_groups[0]["lr"] < 0.1
 
 
+class Ending(torch.optim.lr_scheduler.LambdaLR):
+    """Ends after a step, which nothing says beforehand."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        super().__init__(optimizer, self.rate)
+
+    def rate(self, step: int) -> float:
+        if step > 1:
+            raise ValueError(f"Tried to step {step} times")
+        return 1.0
+
+
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
         ("--model.optimizer.lr=-1", "`--model.optimizer` can't be made: ValueError: Invalid learning rate: -1.0"),
         ("--model.schedule=OneCycleLR", "`--model.schedule` can't be made: ValueError: You must define either"),
         ("--model.schedule=StepLR", "`--model.schedule` can't go on: ZeroDivisionError"),
+        (f"--model.schedule={__name__}.Ending", "`--model.schedule` can't go on: ValueError: Tried to step 2 times"),
     ],
 )
 def test_what_an_optimizer_or_a_schedule_refuses_is_said_in_a_line(here, mnist_root, capfd, flag, said):

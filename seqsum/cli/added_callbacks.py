@@ -79,7 +79,8 @@ def check_monitors(callbacks: Sequence[Callback], module: SequenceModule, our_ch
     A user's own module or callback may log anything, so skip the check then.
 
     Raises:
-        InputError: There is such a `monitor`; the message lists the metrics.
+        InputError: There is such a `monitor`, and the message lists the metrics; or a callback waits for it to rise
+            where it is to fall, or the other way round.
     """
     if type(module) is not SequenceModule or not all(type(each).__module__.startswith(OURS) for each in callbacks):
         return
@@ -93,6 +94,14 @@ def check_monitors(callbacks: Sequence[Callback], module: SequenceModule, our_ch
     for whose, name in names:
         if name not in (None, *known, *SELDOM) and not name.startswith(BY_STEP):
             raise InputError(f"{whose} (={name!r}) must be one of {', '.join(known)}")
+    modes = {"val/loss": "min", "train/loss": "min", module.objective.monitor: module.objective.monitor_mode}
+    for each in watching:
+        mode = modes.get(str(each.monitor), each.mode)
+        if each.mode != mode:
+            raise InputError(
+                f"`--trainer.callbacks`: {type(each).__name__}'s `mode` (={each.mode!r}) must be {mode!r} for "
+                f"{each.monitor}, which is to {'rise' if mode == 'max' else 'fall'}"
+            )
 
 
 def monitored(module: SequenceModule) -> list[str]:

@@ -114,15 +114,19 @@ class SeqsumCLI(LightningCLI):
         except (ValueError, TypeError, MisconfigurationException) as error:  # some flags raise a TypeError
             if "No supported gpu backend found" in str(error):
                 raise InputError(NO_GPU) from error
-            raise InputError(f"{self._trained_on_others()}{without_types_tried(str(error))}") from error
+            said = without_types_tried(str(error))
+            raise InputError(f"{self._trained_on_others(said)}{said}") from error
 
-    def _trained_on_others(self) -> str:
-        """Say, before an error, that the checkpoint's settings are for other data than those asked for, if so."""
+    def _trained_on_others(self, said: str) -> str:
+        """Say that the checkpoint's settings are for other data than those asked for, if so, before what else is said.
+
+        Empty if that says so itself.
+        """
         settings = self.config[self.subcommand]
         if (path := settings.get("ckpt_path")) is None:
             return ""
         clause = other_data(self.given.checkpoints.read_ahead(str(path)), settings.data.get("class_path"))
-        return f"`--ckpt_path` (={path}): {clause}" if clause else ""
+        return f"`--ckpt_path` (={path}): {clause}" if clause and clause not in said else ""
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings, made = self.config[self.subcommand], self.config_init[self.subcommand]
@@ -213,6 +217,7 @@ class SeqsumCLI(LightningCLI):
 
     def test(self, **kwargs: Any) -> None:
         """Run the subcommand `test` without Lightning's table, since `TestReport` prints one."""
+        self.datamodule.require_test_split()
         self.trainer.test(**{**kwargs, "verbose": False})
 
     def after_predict(self) -> None:
@@ -242,7 +247,10 @@ class SeqsumCLI(LightningCLI):
         self.test(model=self.model, datamodule=self.datamodule, ckpt_path=best)
 
     def say_where_everything_is(self) -> None:
-        """Print the path of the best checkpoint and the TensorBoard command at the end of a training."""
+        """Print why a training stopped early, the path of the best checkpoint and the TensorBoard command."""
+        for callback in self.trainer.early_stopping_callbacks:
+            if callback.stopping_reason_message and self.trainer.is_global_zero:
+                print_line(f"Stopped by {type(callback).__name__}: {callback.stopping_reason_message}")
         folder = run_folder(self.trainer)
         if folder and self.trainer.is_global_zero:
             none = "none, since no validation was completed" if self._keeps_best() else "none"

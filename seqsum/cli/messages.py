@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
+from seqsum import data, networks, objectives
 from seqsum.networks.recurrences import LAYERS, TORCH_LAYERS
 
 UNION = "Does not validate against any of the Union subtypes"  # as jsonargparse begins
@@ -84,6 +85,12 @@ def in_words(message: str, owner: type | None = None) -> str:
     return _sentence(setting, value, tried, subtypes) or message
 
 
+def _imported(base: str) -> str:
+    """Where to import a base class from."""
+    package = next((each.__name__ for each in (data, networks, objectives) if hasattr(each, base)), None)
+    return f"Extend {package}.{base}" if package else f"Extend {base}"
+
+
 def _no_section(name: str, value: str) -> str:
     """What a section takes, which got the value of one of its settings instead."""
     fault = f"`--{name}` (={value}) must be a mapping of settings or a file of them"
@@ -119,7 +126,8 @@ def _sentence(setting: str, value: str, tried: Iterable[str], subtypes: str) -> 
     if not (class_name or kinds or wanted):
         problem = problem or other
     if problem is not None:
-        return f"{given} can't be used: {problem}. {OWN}."
+        base = re.fullmatch(r"it is no subclass of (\w+)", problem)
+        return f"{given} can't be used: {problem}. {_imported(base[1]) if base else OWN}."
     names = [_name(kind) for kind in _known(subtypes)]
     if class_name is None or (wanted and not names):  # no class is meant where none is known, as for a number or tensor
         return f"{given} must be {_any_of(kinds + wanted)}" if kinds + wanted else None

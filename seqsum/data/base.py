@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -241,6 +242,11 @@ class SequenceData(LightningDataModule):
             f"{type(self).__name__} takes no input of your own, which `predict` needs: it must define "
             "`own_batches`, see docs/extending.md"
         )
+
+    def require_test_split(self) -> None:
+        """Raise an InputError if the data have none: a user's own need not."""
+        if not is_overridden("test_dataloader", self):
+            raise InputError(f"{type(self).__name__} has no `test_dataloader`, and so no test split")
 
     def describe(self) -> str:
         """Describe the sequences and how many there are, in one line for the user; by default by the data's name."""

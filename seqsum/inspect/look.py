@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -108,6 +109,7 @@ def _in_evaluation(module: SequenceModule) -> Iterator[None]:
 
 def _run(module: SequenceModule, data: SequenceData) -> tuple[Evaluation, dict[str, float]]:
     """The whole test split, and its metrics."""
+    data.require_test_split()
     data.setup("test")
     objective, collector = module.objective, Collector()
     metrics, answer_metrics = (separate(m, "test/") for m in (objective.metrics(), objective.answer_metrics(data)))
@@ -154,15 +156,26 @@ def _with_input(data: SequenceData, own: Mapping[str, Any]) -> SequenceData:
         if name not in known:
             raise InputError(f"`{name}` (={value}) does not go with {kind.__name__}, whose arguments are {list(known)}")
     settings = {name: value for name, value in data.hparams.items() if name in known}
-    made = kind(**settings | {name: as_text(value) for name, value in own.items()})
+    made = kind(**settings | {name: _as_read(known[name], value) for name, value in own.items()})
     made.load_state_dict(data.state_dict())
     return made
 
 
+def _as_read(parameter: inspect.Parameter, value: Any) -> Any:
+    """A value of an argument of the data; where the argument takes paths, checked and as text."""
+    if re.search(r"\b(str|Path)\b", str(parameter.annotation)) is None:
+        return value
+    for each in value if isinstance(value, list | tuple) else [value]:
+        if not isinstance(each, str | os.PathLike | None):
+            kind = type(each).__name__
+            raise InputError(
+                f"`{parameter.name}`: files are given by their paths, or by a folder or pattern, not as {kind}"
+            )
+    return as_text(value)
+
+
 def as_text(paths: Any) -> Any:
-    """A path, or each of several, as the text that the command line would give."""
+    """A path, or each of several, as the text that the command line would give; what is no path as it is."""
     if isinstance(paths, list | tuple):
         return [as_text(path) for path in paths]
-    if not isinstance(paths, str | os.PathLike | None):
-        raise InputError(f"files are given by their paths, or by a folder or pattern, not as {type(paths).__name__}")
     return os.fspath(paths) if isinstance(paths, os.PathLike) else paths

@@ -12,7 +12,7 @@ from torchmetrics import MetricCollection
 
 from seqsum.data.base import Batch, SequenceData
 from seqsum.data.pairs.translated import TranslatedTexts
-from seqsum.errors import InputError, check_choice, check_sizes, missing_size
+from seqsum.errors import check_choice, check_sizes, missing_size
 from seqsum.figures.page import Section
 from seqsum.networks.beam_search import Found
 from seqsum.objectives.base import Objective
@@ -101,11 +101,10 @@ class NextToken(Objective):
     def predict(self, network: nn.Module, batch: Batch) -> Tensor:
         """Write a sentence for each sequence: tokens `(B, L)`, its end and what follows the end token.
 
-        Raises:
-            InputError: The network has no `write`.
+        A network that has no `write` answers at each step, see `answers`.
         """
         if not isinstance(network, Writer):
-            raise InputError(f"{type(network).__name__} can't write sentences: it has no `write`")
+            return super().predict(network, batch)
         return network.write(batch, beams=self.beams, longest=self.longest, length_power=self.length_power).tokens
 
     def describe(self, data: SequenceData) -> str:
@@ -123,7 +122,9 @@ class NextToken(Objective):
         return write_texts(evaluation, self.predict)
 
     def report(self, evaluation: Evaluation, look: Look) -> list[Section]:
-        """See `report_translations`."""
+        """See `report_translations`; of other data gates and states."""
+        if not isinstance(evaluation.data, TranslatedTexts):
+            return super().report(evaluation, look)
         return report_translations(evaluation, look, self.predict, signature(self.bleu_tokenizer))
 
     def show(self, prediction: Prediction) -> Shown:

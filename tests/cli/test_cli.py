@@ -410,7 +410,16 @@ def test_checkpoint_of_another_task_is_named(here, checkpoint, capfd):
     arguments = ["test", f"--ckpt_path={checkpoint}", "--data=CopyMemory", "--model.encoder=Flatten"]
     said = "it is of a network for DigitSums, not for CopyMemory as `-c` or `--data` asks for; "
     refused(arguments, capfd, rf"best.ckpt\): {said}`--model.encoder.output_size` \(=128\) must be left out")
-    refused([*arguments, "--model.encoder.output_size=11"], capfd, rf"flags ask for: {said}\d+ weights differ")
+    refused(
+        [*arguments, "--model.encoder.output_size=11"], capfd, rf"error: [^;]+ flags ask for: {said}\d+ weights differ"
+    )
+
+
+def test_checkpoint_of_another_program_is_named(here, capfd):
+    torch.save({"state_dict": {"weight": torch.ones(2)}, "hyper_parameters": {"lr": 1, "_name": "x"}}, "other.ckpt")
+    for subcommand in ("test", "fit"):
+        said = r"`--ckpt_path` \(=other.ckpt\) is not a checkpoint of seqsum: its settings are 'lr'"
+        refused([subcommand, "--ckpt_path=other.ckpt"], capfd, said)
 
 
 @pytest.mark.parametrize("content", ["text", "truncated", "no weights"])

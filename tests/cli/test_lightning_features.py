@@ -253,6 +253,22 @@ def test_the_batch_size_that_is_found_is_trained_with(fit):
 
 
 @pytest.mark.parametrize("callback", ["EarlyStopping", "ModelCheckpoint"])
+def test_a_metric_is_not_waited_for_in_the_wrong_direction(refuse, callback):
+    flags = [f"{LIGHTNING}{callback}", "--trainer.callbacks.monitor=val/exact_final"]
+    refuse(flags, rf"{callback}'s `mode` \(='min'\) must be 'max' for val/exact_final, which is to rise")
+    flags = [f"{LIGHTNING}{callback}", "--trainer.callbacks.monitor=val/loss", "--trainer.callbacks.mode=max"]
+    refuse(flags, rf"{callback}'s `mode` \(='max'\) must be 'min' for val/loss, which is to fall")
+
+
+def test_a_training_that_stops_early_says_why(fit, capfd):
+    stops = ["--trainer.callbacks.monitor=val/exact_final", "--trainer.callbacks.mode=max"]
+    fit(f"{LIGHTNING}EarlyStopping", *stops, "--trainer.callbacks.stopping_threshold=-1", epochs=3)
+    printed = capfd.readouterr().out
+    assert "epoch 2/3" not in printed
+    assert "Stopped by EarlyStopping: Stopping threshold reached: val/exact_final = " in printed
+
+
+@pytest.mark.parametrize("callback", ["EarlyStopping", "ModelCheckpoint"])
 def test_a_monitor_that_nothing_logs_is_refused(refuse, callback):
     flags = [f"{LIGHTNING}{callback}", "--trainer.callbacks.monitor=val_loss"]
     refuse(flags, rf"{callback}'s `monitor` \(='val_loss'\) must be one of val/loss, .*val/exact_final")

@@ -182,7 +182,7 @@ WRONG = {
     "--data=nowhere.Mine": "`--data` (=nowhere.Mine) can't be used: No module named 'nowhere'. A class of your own is",
     "--data.batch_size=many": "`batch_size` of DigitSums (=many) must be a whole number",
     "--model.encoder=DigitSums": "is no known class.",
-    "--model.encoder=seqsum.data.DigitSums": "can't be used: it is no subclass of Encoder.",
+    "--model.encoder=seqsum.data.DigitSums": "it is no subclass of Encoder. Extend seqsum.networks.Encoder.",
     "--model.optimizer=AdamWW": "`--model.optimizer` (=AdamWW) is no known class: did you mean `AdamW`?",
     "--model.optimizer=adamw": "is no known class: did you mean `AdamW`?",
     "--model.schedule=ReduceLROnPlateau": "several classes: give the path of one, torch.optim.lr_scheduler.Reduc",

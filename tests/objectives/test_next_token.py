@@ -17,7 +17,7 @@ from seqsum.data.base import Batch
 from seqsum.data.text import END
 from seqsum.errors import InputError
 from seqsum.figures.attention import Attended, plot_attention
-from seqsum.networks import EncoderDecoder, StepNetwork
+from seqsum.networks import EncoderDecoder, Flatten, StepNetwork
 from seqsum.networks.beam_search import Found
 from seqsum.objectives import Evaluation, Look, NextToken, Prediction, next_token_shown
 from seqsum.objectives.bleu import CorpusBleu, Tokenizer, signature
@@ -180,9 +180,12 @@ def test_the_signature_says_how_bleu_is_computed():
     assert "|tok:char|" in signature("char")
 
 
-def test_a_network_that_can_not_write_is_named(data):
-    with pytest.raises(InputError, match="StepNetwork can't write sentences: it has no `write`"):
-        NextToken(V).predict(StepNetwork(3), batches(data)[0])
+def test_a_network_that_can_not_write_answers_at_each_step():
+    batch = Batch(torch.randn(2, 5, 3), torch.zeros(2, 0))
+    network = StepNetwork(V, Flatten(3))
+    answers = NextToken(V).predict(network, batch)
+    assert torch.equal(answers, network(batch).argmax(-1))
+    assert answers.shape == (2, 5)
 
 
 def evaluate(data, network, split):

@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rounds", action=at_least(1), default=20, help="timed calls of each contestant at most")
     parser.add_argument("--warm-up", action=at_least(0), default=3, help="untimed calls of each contestant before that")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: the GPU, or cpu without one"
+    )
     parser.add_argument("--tables", action="store_true", help="measure nothing: print the files as Markdown")
     parser.add_argument("--here", action="store_true", help="run the parts in this process")
     parser.add_argument("--told", action="store_true", help="wait for the end, a `time.monotonic()`, on standard input")
@@ -70,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
                 return 1  # whoever was to tell it has been killed
             seconds = float(end) - time.monotonic()  # less for a process that was still importing when it was told
         return run_here(options, device, Deadline(seconds))
+    if device.type == "cpu" and not options.tables:
+        print("There is no GPU: this measures the processor, which shows that the command works, and no more")
     status = 0 if options.tables else run_apart(options, device, Deadline(options.seconds))
     if not (text := tables(options.output)):
         raise InputError(f"`--output` (={options.output}) has no files of this benchmark")

@@ -134,5 +134,6 @@ def test_the_whole_command(tmp_path, monkeypatch, capfd):
     main(["gpu", *options])
     assert read(tmp_path, "rule")["finished"]
     said = capfd.readouterr().out
+    assert "There is no GPU: this measures the processor" in said
     assert "rule: 0 s" in said
     assert "### rule: " in said
