@@ -30,7 +30,7 @@ from seqsum.figures.style import (
 PER_LINE = 8  # digits per line: several short sequences fit into one; a longer sequence wraps
 COLUMN, LINE = 44, 54  # pixels from one digit to the next: 28, and 16 for the sign, 26 for the sums below
 WRITTEN = 5.5  # characters of a sum that fit below a digit in full size
-NAME = 12  # characters of a file's name that fit below a digit
+NAME = 11  # characters of a file's name that fit below a digit
 GAP = 24  # pixels between sequences side by side, and between sequences of several lines
 INCH = 84  # pixels of a digit's image per inch
 
