@@ -4,12 +4,17 @@ Many write `forward(input, hx) -> hidden` or `forward(input, (hidden, cell)) -> 
 understood, whether the states come as one argument or as several:
 
     hidden · (hidden, cell) · (output, state) · (output, (hidden, cell)) · (output, hidden, cell)
+
+A state may also be a NamedTuple or a dataclass of tensors, if `forward` is annotated with it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
-from typing import Any, Literal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Literal, get_type_hints
 
 from torch import Tensor, nn
 
@@ -56,11 +61,32 @@ class ModuleCell(RecurrentCell):
         """The module's own result."""
         if self.form == "several":
             return self.module(input, *state)
-        return self.module(input, state[0] if self.form == "tensor" else tuple(state))
+        return self.module(input, state[0] if self.form == "tensor" else _kind_of_state(self.module)(state))
+
+
+def _kind_of_state(module: nn.Module) -> Callable[[list[Tensor]], Any]:
+    """What makes one argument of several states: the class that `forward` is annotated with, else a tuple."""
+    with suppress(NameError, TypeError, AttributeError):  # an annotation may be a text that names nothing
+        hints = get_type_hints(module.forward)
+        _, state, *_ = inspect.signature(module.forward).parameters
+        kind = hints.get(state)
+        if isinstance(kind, type) and (hasattr(kind, "_fields") or dataclasses.is_dataclass(kind)):
+            return lambda states: kind(*states)
+    return tuple
+
+
+def _unpacked(result: Any) -> Any:
+    """A dataclass as a tuple of what it holds; anything else as it is."""
+    if dataclasses.is_dataclass(result) and not isinstance(result, type):
+        return tuple(getattr(result, field.name) for field in dataclasses.fields(result))
+    return result
 
 
 def read_result(result: Any, states: int) -> Any:
     """The output and the list of states in what `forward` returned; the same thing where it is none of the forms."""
+    result = _unpacked(result)
+    if isinstance(result, tuple | list):
+        result = tuple(map(_unpacked, result))
     if isinstance(result, Tensor):
         return (result, [result]) if states == 1 else result
     if not isinstance(result, tuple | list) or not result:

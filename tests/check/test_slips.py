@@ -1,6 +1,8 @@
 """Slips that students make around right equations: each is found, with the line, and named as what it is."""
 
 import sys
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -225,6 +227,38 @@ class StateFirst(styles.WrappedGRU):
 def test_a_state_before_the_input_is_told_by_its_name(kind, like, first):
     found = check_cell(kind, like=like).find("made")
     assert found.message.startswith(f"`forward` takes the input first, and yours has `{first}` before")
+
+
+class Named(NamedTuple):
+    hidden: Tensor
+    cell: Tensor
+
+
+@dataclass
+class Held:
+    hidden: Tensor
+    cell: Tensor
+
+
+class WithNamed(Plain):
+    def forward(self, x, state: Named):
+        h, c = super().forward(x, (state.hidden, state.cell))
+        return h, Named(h, c)
+
+
+class WithHeld(Plain):
+    def forward(self, x, state: "Held"):
+        return Held(*super().forward(x, (state.hidden, state.cell)))
+
+
+class WithTexts(Plain):
+    def forward(self, x, state: "Nowhere"):  # noqa: F821
+        return super().forward(x, state)
+
+
+@pytest.mark.parametrize("kind", [WithNamed, WithHeld, WithTexts])
+def test_states_may_have_a_class_of_their_own(kind):
+    assert check_cell(kind, like="lstm").passed
 
 
 class CourseLSTM(Plain):
