@@ -17,11 +17,12 @@ from seqsum.check.places import find_frame, is_library, place_of, source_file
 from seqsum.check.result import USER_ERRORS, Fault
 from seqsum.check.subject import HIDDEN_SIZE, INPUT_SIZE
 from seqsum.recurrent import RecurrentCell
-from seqsum.recurrent.cells.constructor import arguments_of
+from seqsum.recurrent.cells.constructor import NAMES, arguments_of
 
 HOW = "write `__init__(self, input_size, hidden_size)`, or give an instance that has both: `check_cell(MyCell(...))`"
 SIZES = {"input_size": INPUT_SIZE, "hidden_size": HIDDEN_SIZE}
-READOUT = r"out(put)?_|n(um)?_(out|class)"  # what the constructor of a cell with a readout calls its size
+# what the constructor of a cell with a readout calls its size
+READOUT = r"(n_?|num_?)?(out(puts?)?|class(es)?|labels)(_?(size|dim|features|units|channels))?"
 DIVISIBLE = {"input_size": 28, "hidden_size": 16}  # for cells that divide their units, as among heads
 
 
@@ -59,8 +60,10 @@ def _others(kind: type, sizes: dict[str, int]) -> dict[str, Any]:
     """What a constructor needs beside the sizes of input and state: a device, and the size of a readout."""
     required = [p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty]
     found: dict[str, Any] = {"device": "cpu"} if "device" in required else {}
-    if len(required) - len(found) > 2:
-        found |= {name: sizes["hidden_size"] for name in required if re.match(READOUT, name)}
+    readouts = [name for name in required if re.fullmatch(READOUT, name)]
+    rest = [name for name in required if name not in (*found, *readouts)]
+    if readouts and len(rest) == 2 and all(any(re.search(of, name) for name in rest) for of in NAMES.values()):
+        found |= dict.fromkeys(readouts, sizes["hidden_size"])
     return found
 
 

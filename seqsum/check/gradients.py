@@ -97,15 +97,24 @@ def _idle_parameters(subject: Subject, steps: int) -> list[str]:
 
 def _note_equal_units(subject: Subject) -> None:
     """Units with the same weights get the same gradients, so they stay equal for ever."""
-    matrices = {name: p for name, p in subject.original.named_parameters() if not is_lazy(p) and p.dim() > 1}
-    if matrices and all((weight == weight.flatten()[0]).all() for weight in matrices.values()):
+    size = subject.original.hidden_size
+    weights = {name: weight for name, weight in subject.original.named_parameters() if not is_lazy(weight)}
+    matrices = [name.removeprefix(MODULE) for name, weight in weights.items() if weight.dim() > 1]
+    buffers = [buffer for buffer in subject.original.buffers() if buffer.is_floating_point()]
+    if matrices and all(_is_alike(tensor, size) for tensor in [*weights.values(), *buffers]):
         raise Fault(
             "all units begin equal, and stay so, since they get the same gradients",
             expected="random weights, such as `nn.init.xavier_uniform_` gives, at least in one matrix",
-            came=f"one number everywhere in {', '.join(f'`{name.removeprefix(MODULE)}`' for name in matrices)}",
+            came=f"one number everywhere in {', '.join(f'`{name}`' for name in matrices)}",
             where=subject.find(r"zeros|ones|fill_|constant_|full") or subject.where("__init__"),
             status="noted",
         )
+
+
+def _is_alike(tensor: Tensor, units: int) -> bool:
+    """Whether a tensor is the same for all units; a vector may have another number for each gate."""
+    blocks = tensor.flatten().split(units) if tensor.dim() < 2 else [tensor.flatten()]
+    return all(bool((block == block[0]).all()) for block in blocks if len(block))
 
 
 @check("backward runs", needs=("shapes", "deterministic"))

@@ -31,10 +31,9 @@ FORWARD = (
     "`forward(input, hx)` for one step, with an input (B, F) and the state, which comes as a tensor (B, H) or as a "
     "tuple (hidden, cell) of two, that returns the new hidden state or (hidden, cell)"
 )
-INPUT, STATE = (
-    r"x_?t?|inp\w*|in_?|feats?|features",
-    r"[hc](x|_?t|_?0|_prev|idden\w*|ell\w*)?|(prev|last)_?[hc]\w*|states?",
-)
+# names of parameters of `forward`
+STATE = r"(prev_|last_)?([chs]|hidden|cell|state|memory)(_?(x|t|0|prev|last|old|state|tm1))?s?"
+INPUT = r"x(_?t)?s?|in|inp|inputs?(_?t)?|obs|feats?|features?"
 END = sys.maxsize  # how far `forward` came that returned
 OR_CELL = f"a RecurrentCell with `project` and `step`, or a module with {FORWARD}"
 
@@ -84,7 +83,8 @@ def _make_subject(
     else:
         cell = wrap(made, like, sizes)
         others = _list_constants(cell, constants)
-    return Subject(cell, like, partial(resize, given if isinstance(given, type) else cell, cell, others), others)
+    is_class = isinstance(given, type)
+    return Subject(cell, like, partial(resize, given if is_class else cell, cell, others), others, is_class)
 
 
 def _list_constants(cell: Any, constants: Constants | None) -> list[Tensor | None]:
@@ -291,7 +291,7 @@ def _forms(module: nn.Module, like: str | None) -> Iterator[tuple[int, Form]]:
         ) from error
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     taken, required = len(positional), sum(p.default is p.empty for p in positional)
-    first, *others = [p.name for p in positional] or [""]
+    first, *others = [p.name for p in positional if p.default is p.empty] or [""]
     if re.fullmatch(STATE, first) and (inputs := [name for name in others if re.fullmatch(INPUT, name)]):
         raise Fault(
             f"`forward` takes the input first, and yours has `{first}` before `{inputs[0]}`",

@@ -36,6 +36,7 @@ class Subject:
         remark: On how it was made, if there is something to say.
         resize: Makes a cell of the same kind with other sizes, `(F, H)`, in float32.
         given: Constants that the cell takes from its caller, with any number of rows.
+        is_class: Whether the user gave a class, and no instance, which may have been changed since it was made.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class Subject:
         like: str | None,
         resize: Callable[[int, int], RecurrentCell],
         given: Sequence[Tensor | None] = (),
+        is_class: bool = True,
     ) -> None:
         self.original = cell
         self.given = given
+        self.is_class = is_class
         self.resize = resize
         self.pictures: dict[str, Any] = {}
         self.remark = ""
@@ -190,8 +193,9 @@ class Subject:
 
     def roundings(self) -> list[Call]:
         """Where a step converts what is float64 to a type with fewer digits."""
-        inputs = self.inputs(BATCH)
-        calls = watch(lambda: self.fresh().step(self.fresh().project(inputs), self.state()))
+        cell, inputs = self.fresh(), self.inputs(BATCH).requires_grad_()
+        state = [each.requires_grad_(each.is_floating_point()) for each in self.state()]
+        calls = watch(lambda: cell.step(cell.project(inputs), state))
         return [call for call in calls if call.rounds]
 
     def place_in(self, error: BaseException) -> str:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +20,11 @@ from seqsum.check.result import Fault
 from seqsum.check.subject import Subject
 
 SCALES = (1, 10, 1000)  # of inputs and states: most clamps lie at 1 to 50
+SEEDS: dict[str, tuple[Callable[[int], Any], Callable[[], Any]]] = {  # how to set a seed, and what it sets
+    "torch": (torch.default_generator.manual_seed, lambda: torch.get_rng_state().tolist()),
+    "NumPy": (np.random.seed, np.random.get_state),
+    "Python": (random.seed, random.getstate),
+}
 PLACES = r"self\.training|\.training\b"
 
 
@@ -21,7 +32,8 @@ PLACES = r"self\.training|\.training\b"
 def same_in_training(subject: Subject) -> str | None:
     """Where a step draws no random numbers in training, it gives the numbers and the gradients of evaluation."""
     _leave_seed(subject)
-    step, chance = OneStep(subject, training=True), HostChance()
+    step = OneStep(subject, training=True)
+    chance = HostChance(value for part in step.cell.modules() for value in vars(part).values())
     buffers = [*map(numbers_in, step.cell.buffers())]
     (first, gradients), (second, _) = _differentiate(step), _differentiate(step)
     if chance.has_moved():
@@ -63,21 +75,23 @@ def same_in_training(subject: Subject) -> str | None:
 
 
 def _leave_seed(subject: Subject) -> None:
-    """Say so, where a step sets the seed: random numbers after it are the same whatever was drawn before."""
+    """Say so, where a step sets a seed: random numbers after it are the same whatever was drawn before."""
     chance, after = HostChance(), []
     for seed in (1, 2):
-        torch.default_generator.manual_seed(seed)
+        for set_seed, _ in SEEDS.values():
+            set_seed(seed)
         OneStep(subject, training=True)()
-        after.append(torch.get_rng_state())
+        after.append([pickle.dumps(read()) for _, read in SEEDS.values()])
     chance.put_back()
-    if torch.equal(*after):
-        raise Fault(
-            "a step sets the seed of torch's random numbers",
-            expected="one seed for a whole program: else dropout is the same at every step",
-            came="the same random numbers after a step, whatever the seed before it",
-            example="one step in training, after `torch.manual_seed(1)` and after `torch.manual_seed(2)`",
-            where=subject.find_in_step("seed") or subject.where(),
-        )
+    for whose, *states in zip(SEEDS, *after, strict=True):
+        if states[0] == states[1]:
+            raise Fault(
+                f"a step sets the seed of {whose}'s random numbers",
+                expected="one seed for a whole program: else dropout is the same at every step",
+                came="the same random numbers after a step, whatever the seed before it",
+                example="one step in training, after one seed and after another",
+                where=subject.find_in_step("seed") or subject.where(),
+            )
 
 
 def _where(subject: Subject) -> str:

@@ -59,9 +59,10 @@ class Watcher(TorchFunctionMode):
 
 
 def _rounds(given: Any, result: Any) -> bool:
-    """Whether a tensor in float64 was converted to a type of real numbers with fewer digits."""
-    converted = isinstance(result, torch.Tensor) and result.is_floating_point() and result.dtype != torch.float64
-    return converted and given.dtype == torch.float64
+    """Whether a tensor in float64 on the way to the result was rounded to a type with fewer digits."""
+    if not isinstance(result, torch.Tensor) or not result.requires_grad or result.dtype == torch.float64:
+        return False
+    return given.dtype == torch.float64 and not torch.equal(result.double(), given)  # numbers such as 0 and 1 stay
 
 
 def _in_place(name: str) -> bool:

@@ -6,7 +6,7 @@ import copy
 import re
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from seqsum.check.registry import check
 from seqsum.check.result import USER_ERRORS, Fault
 from seqsum.check.subject import BATCH, Subject
-from seqsum.recurrent.unregistered import find_unregistered, walk
+from seqsum.recurrent import RecurrentCell
+from seqsum.recurrent.unregistered import Unregistered, find_unregistered, walk
 
 MAKES_WEIGHTS = r"nn\.(Linear|Parameter)\(|torch\.(randn|rand|empty|normal)"
 MADE_ONCE = "weights made once, in `__init__`, as `self.name = nn.Parameter(…)` or a module"
@@ -27,8 +28,8 @@ NOT_FOUND = "an optimizer does not find it, nor do `.to()` and `state_dict()`"
 def parameters_registered(subject: Subject) -> None:
     """No weight is in a list, a plain tensor, the class or the file, where no optimizer and no `.to()` finds it."""
     module = subject.module
-    for path, thing in find_unregistered(module):
-        raise _unregistered(subject, path, thing)
+    for found in find_unregistered(module):
+        raise _unregistered(subject, found)
     for weight in _read_from_elsewhere(subject):
         if (fault := _elsewhere(subject, weight)) is not None:
             raise fault
@@ -43,15 +44,15 @@ def parameters_registered(subject: Subject) -> None:
         )
 
 
-def _unregistered(subject: Subject, path: str, thing: Any) -> Fault:
+def _unregistered(subject: Subject, found: Unregistered) -> Fault:
+    path, thing, holder = found
     name = re.split(r"[.\[]", path.removeprefix("self."))[0]
-    holder = vars(subject.module).get(name)
     kept = {nn.Module: "nn.ModuleList or nn.ModuleDict", nn.Parameter: "nn.ParameterList or nn.ParameterDict"}
     expected = f"`self.{name} = nn.Parameter(…)`, or `self.register_buffer(…)` for what is not trained"
     for kind, remedy in kept.items():
         if isinstance(holder, list | tuple | dict) and isinstance(thing, kind):
             expected = f"{remedy} instead of a plain list or dict"
-    if hasattr(holder, "__dict__") and not isinstance(holder, Tensor | nn.Module | list | tuple | dict):
+    if not isinstance(holder, Tensor | nn.Module | list | tuple | dict):
         expected = f"`class {type(holder).__name__}(nn.Module)`, with `super().__init__()` as the first line"
     return Fault(
         f"`{path}` is not registered: {NOT_FOUND}",
@@ -63,19 +64,30 @@ def _unregistered(subject: Subject, path: str, thing: Any) -> Fault:
 
 def _read_from_elsewhere(subject: Subject) -> list[Tensor]:
     """The weights that a step reads and the cell does not have."""
-    cell, dtype = copy.deepcopy(subject.original), subject.made_in
+    cell = copy.deepcopy(subject.original)
+    if any(isinstance(part, torch.jit.ScriptModule) for part in cell.modules()):
+        return []  # it runs on other tensors than its `parameters()` are
+    first, second = _leaves(_step_as_made(subject, cell)), _leaves(_step_as_made(subject, cell))
+    again = {id(leaf) for leaf in second}  # a step may make tensors that take gradients, to differentiate by them
+    read = [leaf for leaf in first if id(leaf) in again or isinstance(leaf, nn.Parameter)]
     known = {id(weight) for weight in cell.parameters()}
-    results: list[Any] = []
-    with suppress(*USER_ERRORS):  # a step that fails is what later checks are for
+    return [leaf for leaf in read if id(leaf) not in known]
+
+
+def _step_as_made(subject: Subject, cell: RecurrentCell) -> list[Any]:
+    """Results of a step in the type that the cell was made in; none where it fails, which later checks are for."""
+    dtype = subject.made_in
+    with suppress(*USER_ERRORS):
         inputs = subject.inputs(BATCH).to(dtype)
         state = [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in subject.state(cell=cell)]
         output, new = cell.step(cell.project(inputs), state)
-        results = [output, *new]
-    return [leaf for leaf in _leaves(results) if id(leaf) not in known]
+        return [output, *new]
+    return []
 
 
-def _leaves(results: Sequence[Any]) -> Iterator[Tensor]:
+def _leaves(results: Sequence[Any]) -> list[Tensor]:
     """The tensors that results were computed from and that take gradients."""
+    found: list[Tensor] = []
     nodes = [result.grad_fn for result in results if isinstance(result, Tensor) and result.grad_fn is not None]
     seen: set[Any] = set()
     while nodes:
@@ -84,8 +96,9 @@ def _leaves(results: Sequence[Any]) -> Iterator[Tensor]:
             continue
         seen.add(node)
         if hasattr(node, "variable"):  # where a gradient is accumulated
-            yield node.variable
+            found.append(node.variable)
         nodes += [before for before, _ in node.next_functions if before is not None]
+    return found
 
 
 def _elsewhere(subject: Subject, weight: Tensor) -> Fault | None:
@@ -94,7 +107,7 @@ def _elsewhere(subject: Subject, weight: Tensor) -> Fault | None:
     of_file = vars(sys.modules.get(subject.kind.__module__, object()))
     for holder, values in (("class", of_class), ("file", of_file)):
         for name, value in values.items():
-            for path, thing in walk(name, value, set()):
+            for path, thing, _ in walk(name, value):
                 if thing is weight or (isinstance(thing, nn.Module) and any(p is weight for p in thing.parameters())):
                     return Fault(
                         f"`{path}` is not registered: {NOT_FOUND}",
@@ -129,6 +142,13 @@ def makes_no_weights(subject: Subject) -> None:
         came = f"{', '.join(dict.fromkeys(made))}, new with each step"
         raise Fault(f"`{subject.step_name}` makes weights", expected=MADE_ONCE, came=came, where=where)
     for weight in _read_from_elsewhere(subject):
+        if any(torch.equal(weight, own) for own in subject.original.parameters() if own.shape == weight.shape):
+            raise Fault(
+                "a copy of the cell reads the weights of the first one",
+                expected="a method: a lambda or hook that reads `self` keeps the cell that it was made in",
+                came=f"a step of a copy that depends on a {tuple(weight.shape)} of the original",
+                where=subject.find(r"\blambda\b|register_\w*hook|partial\(") or subject.where("__init__"),
+            )
         raise Fault(
             f"`{subject.step_name}` makes a weight, or reads one that is not registered: {NOT_FOUND}",
             expected=MADE_ONCE,

@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from seqsum.recurrent.cells.weights import NOT_THE_CELLS_OWN
 
-HIDDEN = NOT_THE_CELLS_OWN | {"_arguments"}  # attributes of every module, or of every cell
-NOT_USERS = {"torch", *sys.stdlib_module_names}  # packages
+# attributes of every module, of every cell, of torch's layers and of Lightning's modules
+NOT_USERS = NOT_THE_CELLS_OWN | {"_arguments", "_flat_weights", "_hparams", "_hparams_initial", "_trainer", "_fabric"}
+PACKAGES = {"torch", *sys.stdlib_module_names}  # whose objects hold no weights of a user's
 
 
-def find_unregistered(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Yield the modules, parameters and tensors in lists, dicts, plain objects and attributes of a module, by path."""
-    known = {id(tensor) for tensor in [*module.parameters(), *module.buffers()]}
-    known |= {id(part) for part in module.modules()}
-    for owner in module.modules():
+class Unregistered(NamedTuple):
+    """A module, parameter or tensor that is not registered: its path, and the attribute in which it is."""
+
+    path: str
+    thing: Any
+    holder: Any
+
+
+def find_unregistered(module: nn.Module) -> Iterator[Unregistered]:
+    """Find modules, parameters and tensors in lists, dicts, plain objects and attributes of a module.
+
+    What does not take gradients only counts in attributes, lists and dicts with public names: caches, and tables of
+    other objects, are no weights.
+    """
+    weights = list(module.parameters())
+    known = {id(tensor) for tensor in [*weights, *module.buffers()]} | {id(part) for part in module.modules()}
+    for place, owner in module.named_modules():
         computed = computed_by_hooks(owner)
         for name, value in vars(owner).items():
-            if name not in HIDDEN and name not in computed:
-                found = walk(f"self.{name}", value, seen=set())
-                yield from ((path, thing) for path, thing in found if id(thing) not in known)
+            if name in NOT_USERS or name in computed:
+                continue
+            for path, thing, is_plain in walk(".".join(filter(None, ["self", place, name])), value):
+                public = is_plain and not name.startswith("_")
+                if id(thing) not in known and (public or _takes_gradients(thing)):
+                    yield Unregistered(path, thing, value)
 
 
 def computed_by_hooks(module: nn.Module) -> set[str]:
@@ -34,19 +50,28 @@ def computed_by_hooks(module: nn.Module) -> set[str]:
     }
 
 
-def walk(path: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """The tensors and modules in a value and the lists, tuples, dicts and users' objects inside it, by path."""
+def _takes_gradients(thing: nn.Module | Tensor) -> bool:
+    return any(weight.requires_grad for weight in (thing.parameters() if isinstance(thing, nn.Module) else [thing]))
+
+
+def walk(path: str, value: Any, is_plain: bool = True, seen: set[int] | None = None) -> Iterator[tuple[str, Any, bool]]:
+    """The tensors and modules in a value and the lists, dicts and users' objects inside it.
+
+    Yields:
+        Path, tensor or module, and whether it is in no such object, but in lists and dicts alone.
+    """
+    seen = set() if seen is None else seen
     if id(value) in seen:  # objects may refer to each other
         return
     seen.add(id(value))
     if isinstance(value, nn.Module | nn.Parameter) or (isinstance(value, Tensor) and value.is_floating_point()):
-        yield path, value
+        yield path, value, is_plain
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            yield from walk(f"{path}[{index}]", item, seen)
+            yield from walk(f"{path}[{index}]", item, is_plain, seen)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from walk(f"{path}[{key!r}]", item, seen)
-    elif type(value).__module__.partition(".")[0] not in NOT_USERS:
+            yield from walk(f"{path}[{key!r}]", item, is_plain, seen)
+    elif type(value).__module__.partition(".")[0] not in PACKAGES:
         for name, item in getattr(value, "__dict__", {}).items():
-            yield from walk(f"{path}.{name}", item, seen)
+            yield from walk(f"{path}.{name}", item, False, seen)

@@ -4,9 +4,12 @@ import sys
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 import seqsum
 from seqsum import RecurrentCell, check_cell
@@ -155,7 +158,7 @@ class EmptyCell(RecurrentCell):
 
 @pytest.mark.parametrize(
     ("given", "weight", "line"),
-    [(Empty, "U", "torch.empty("), (OldEmpty, "b", "torch.Tensor("), (EmptyCell(7, 5), "U", "torch.empty(")],
+    [(Empty, "U", "torch.empty("), (OldEmpty, "b", "torch.Tensor("), (EmptyCell, "U", "torch.empty(")],
 )
 def test_a_weight_without_values_is_found_whatever_was_in_memory(given, weight, line):
     before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
@@ -167,6 +170,12 @@ def test_a_weight_without_values_is_found_whatever_was_in_memory(given, weight, 
         torch.are_deterministic_algorithms_enabled(),
         torch.utils.deterministic.fill_uninitialized_memory,
     )
+
+
+class SeededNumPy(Plain):
+    def kept(self, c):
+        np.random.seed(0)  # noqa: NPY002  # as it is often done
+        return c
 
 
 class ClampedInTraining(Plain):
@@ -185,6 +194,7 @@ class Seeded(Plain):
     [
         (ClampedInTraining, "something else than in evaluation", "c.clamp(-6, 6) if self.training"),
         (Seeded, "a step sets the seed of torch's random numbers", "torch.manual_seed(0)"),
+        (SeededNumPy, "a step sets the seed of NumPy's random numbers", "np.random.seed(0)"),
     ],
 )
 def test_what_large_numbers_or_other_seeds_show_in_training(kind, says, line):
@@ -439,3 +449,162 @@ def test_what_torch_compile_wraps_is_not_compiled():
 
     assert check_cell(Compiled, like="gru").passed
     assert not counters["frames"]
+
+
+# --- right cells, which these rules must not call wrong
+
+
+class Masked(Plain):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.register_buffer("mask", (torch.rand(hidden_size) > 0.3).float())
+
+    def kept(self, c):
+        self.seen = c.detach().to(torch.float32).numpy()  # what is looked at, and never read
+        return c * (0 * self.mask + 1).float() * torch.sign(c * c + 1).float()
+
+
+class Monitored(Plain):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self._step_size, self._teacher = torch.tensor(0.1), [Plain(input_size, hidden_size).requires_grad_(False)]
+        self._kept = {"c": torch.ones(3)}
+        self.averages = Averages(self)
+
+    def kept(self, c):
+        return c + 0 * self._step_size
+
+
+class Averages:
+    """A moving average of a cell's weights, which it knows too."""
+
+    def __init__(self, cell):
+        self.shadow = {name: weight.detach().clone() for name, weight in cell.named_parameters()}
+        self.cell_again = [cell]
+
+
+class FromEnergy(RecurrentCell):
+    """Differentiates within a step, by its state."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.read, self.energy = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, 1)
+
+    def project(self, input):
+        return self.read(input)
+
+    def step(self, projected, state):
+        with torch.enable_grad():
+            held = state[0] if state[0].requires_grad else state[0].detach().requires_grad_()
+            (slope,) = torch.autograd.grad(torch.tanh(self.energy(held)).sum(), held, create_graph=True)
+        hidden = torch.tanh(state[0] - 0.1 * slope + projected)
+        return hidden, [hidden]
+
+
+class WithMask(styles.WrappedGRU):
+    def forward(self, cell_input, hidden, input_mask=None):
+        return super().forward(cell_input, hidden)
+
+
+class Pruned(nn.Module):
+    """A layer of torch inside a cell, whose weights a hook computes."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.layer = nn.GRU(input_size, hidden_size)
+        prune.random_unstructured(self.layer, "weight_hh_l0", 0.2)
+
+    def forward(self, x, h):
+        return self.layer(x[None], h[None])[1][0]
+
+
+class OfLightning(LightningModule):
+    def __init__(self, input_size, hidden_size, class_weights=None):
+        super().__init__()
+        class_weights = torch.ones(3) if class_weights is None else class_weights
+        self.save_hyperparameters()
+        self.inside = nn.GRUCell(input_size, hidden_size)
+
+    def forward(self, x, h):
+        return self.inside(x, h)
+
+
+class WithScript(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.read = nn.Linear(input_size, hidden_size)
+        self.recall = torch.jit.script(nn.Linear(hidden_size, hidden_size))
+
+    def forward(self, x, h):
+        return torch.tanh(self.read(x) + self.recall(h))
+
+
+class OwnNoise(Plain):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.noise = np.random.default_rng(0)
+
+    def kept(self, c):
+        return c + 0.1 * torch.from_numpy(self.noise.normal(size=c.shape)).to(c) if self.training else c
+
+
+class RandomBiases(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.read, self.recall = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+        nn.init.zeros_(self.read.weight)
+        nn.init.zeros_(self.recall.weight)
+
+    def forward(self, x, h):
+        return torch.tanh(self.read(x) + self.recall(h))
+
+
+RIGHT = [Masked, Monitored, FromEnergy, WithMask, Pruned, OfLightning, WithScript, OwnNoise, RandomBiases]
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+@pytest.mark.parametrize("kind", RIGHT)
+def test_right_cells_stay_right(kind):
+    report = check_cell(kind)
+    assert report.passed, report
+    assert report.find("parameters_used").status == "passed"
+
+
+def test_a_cell_that_got_its_values_later_is_right():
+    cell = EmptyCell(7, 5)
+    nn.init.orthogonal_(cell.U)
+    assert check_cell(cell, like="rnn").passed
+
+
+def test_nan_that_is_meant_is_not_put_down_to_memory():
+    class Meant(Plain):
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size)
+            self.scale = nn.Parameter(torch.full((hidden_size,), torch.nan))
+
+        def kept(self, c):
+            return c * self.scale
+
+    found = check_cell(Meant).find("finite")
+    assert found.status == "failed"
+    assert "is given no values" not in found.message
+
+
+def test_a_lambda_that_keeps_the_first_cell_is_told():
+    class Closed(Plain):
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size)
+            self.sums = lambda x, h: x @ self.W + h @ self.U + self.b
+
+    found = check_cell(Closed).failures[0]
+    assert found.message == "a copy of the cell reads the weights of the first one"
+    assert "self.sums = lambda" in found.where
+
+
+@pytest.mark.parametrize(
+    "names", ["n_in, n_out, activation", "input_size, hidden_size, out_act", "in_dim, out_dim, bias"]
+)
+def test_other_arguments_are_no_sizes_of_a_readout(names):
+    scope = {"nn": nn, "torch": torch}
+    exec(f"class Needs(nn.Module):\n    def __init__(self, {names}):\n        super().__init__()", scope)
+    assert check_cell(scope["Needs"]).find("made").message == f"what `{names.split(', ')[2]}` is to be is not known"
