@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
 
@@ -17,7 +18,8 @@ def keep_memory() -> bool:
     `MALLOC_TRIM_THRESHOLD_` or `MALLOC_MMAP_THRESHOLD_` in the environment take precedence.
     """
     chosen = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys()
-    if platform.libc_ver()[0] != "glibc" or chosen:
+    # elsewhere `libc_ver` would open the interpreter, which Windows may refuse
+    if chosen or sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return False
     largest = 2**31 - 1
     library = ctypes.CDLL(None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +18,18 @@ from seqsum.errors import InputError
 def print_line(line: str) -> None:
     """Print a line through rich, above any progress bar; don't wrap it, so that paths can be copied."""
     rich.get_console().print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def write_any_character() -> None:
+    """Replace characters that the encoding of the output lacks: on Windows, that of files and pipes has no `→`."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a notebook's has none, and takes all
+            stream.reconfigure(errors="replace")
+
+
+def quote(argument: str) -> str:
+    """Quote an argument for the shell that a printed command is to be copied to."""
+    return subprocess.list2cmdline([argument]) if os.name == "nt" else shlex.quote(argument)
 
 
 @contextmanager

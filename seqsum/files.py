@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+# on Windows a virus scanner or an indexer holds new files for some milliseconds
+WAITS = (0.05, 0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
+
+
+def move(source: Path, target: Path) -> None:
+    """Give a file or a folder another name, and replace the file that has it; try again while another program holds it.
+
+    Raises:
+        OSError: It can't be moved.
+    """
+    for seconds in WAITS:
+        try:
+            os.replace(source, target)
+        except PermissionError:
+            time.sleep(seconds)
+        else:
+            return
+    os.replace(source, target)
 
 
 @contextmanager
@@ -26,7 +46,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(neighbour, path)
+        move(neighbour, path)
     except BaseException as error:
         neighbour.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename in (None, str(neighbour)):  # a full disk names no file
@@ -52,4 +72,6 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         complete.mkdir()
         for name, content in files.items():
             (complete / name).write_bytes(content)
-        os.rename(complete, folder)
+        if os.name == "nt" and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()  # which Windows does not replace
+        move(complete, folder)

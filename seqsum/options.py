@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from shlex import split
+from shlex import shlex
 from typing import Any, cast
 
 import torch
@@ -86,7 +87,11 @@ def labels_of(classes: int) -> type[argparse.Action]:
 def quoted_flags(text: str) -> list[str]:
     """Split flags that were given in quotation marks, as a shell does; the `type` of an option."""
     try:
-        return split(text)
+        words = shlex(text, posix=True, punctuation_chars=False)
+        words.whitespace_split, words.commenters = True, ""
+        if os.name == "nt":
+            words.escape = ""  # a backslash stands between folders there
+        return list(words)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} can't be split into flags: {error}") from error
 

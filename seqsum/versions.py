@@ -58,7 +58,11 @@ def claim_version(folder: Path) -> Path:
     while True:
         place = next_version(folder)
         try:
-            place.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"the folder {place} can't be made: {error.strerror}") from error
+        try:
+            place.mkdir()
         except FileExistsError:
             continue  # another run has just made it
         except OSError as error:

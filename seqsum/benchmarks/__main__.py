@@ -10,7 +10,7 @@ from types import ModuleType
 import torch
 
 from seqsum.benchmarks import compiled, gpu, loading, recurrent, reviews, scaling, training, translation, words
-from seqsum.console import errors_in_a_line
+from seqsum.console import errors_in_a_line, write_any_character
 from seqsum.options import at_least, device_of
 from seqsum.paths import expand_home
 from seqsum.tables import show, write
@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, ModuleType] = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one benchmark: print its table and write its JSON files."""
+    write_any_character()
     with errors_in_a_line():
         options = expand_home(make_parser().parse_args(arguments))
         status = gpu.run(options) if options.benchmark == "gpu" else _run(options)

@@ -16,12 +16,14 @@ from pathlib import Path
 from seqsum.check.equations.catalogue import CATALOGUE
 from seqsum.check.grading import find_submissions, grade, make_table, to_json
 from seqsum.check.run import LIKES, check_target, ordered_checks
+from seqsum.console import write_any_character
 
 TIMEOUT = 120.0  # seconds for each of several files
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check one cell, or grade several files; the exit code."""
+    write_any_character()
     parser = make_parser()
     options = parser.parse_args(arguments)
     if not (options.cells or options.list):

@@ -44,7 +44,7 @@ def call_isolated(function: Callable[..., str], *arguments: Any, timeout: float)
     methods = multiprocessing.get_all_start_methods()  # Windows has no forkserver, and imports torch each time
     context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     context.set_forkserver_preload([function.__module__])
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # what a cell started may hold files
         result, said = Path(folder, "result"), Path(folder, "said")
         process = context.Process(target=_work, args=(os.getcwd(), result, said, function, *arguments), daemon=True)
         process.start()
@@ -62,7 +62,10 @@ def _work(folder: str, result: Path, said: Path, function: Callable[..., str], *
     log = os.open(said, os.O_WRONLY | os.O_CREAT)
     for descriptor, target in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
         os.dup2(target, descriptor)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115  # as long as the process
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(descriptor, mode, encoding="utf-8", errors="replace")  # noqa: SIM115  # as long as the process
+        for descriptor, mode in enumerate("rww")
+    )
     process = os.getpid()
     text = function(*arguments)
     if os.getpid() == process:  # not what a cell forked

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,8 @@ def load(target: str, like: str | None = None) -> Any:
     Raises:
         Fault: It can't be imported, or there is no such class.
     """
-    file, _, name = target.partition(":")
+    of_file = re.fullmatch(r"(.+\.(?:py|ipynb))(?::(.+))?", target)  # a path may have a colon behind its drive
+    file, name = of_file.groups("") if of_file else (target, "")
     if file.endswith(".py"):
         module = load_file(Path(file))
         return _named(module, name) if name else _only(module, like)

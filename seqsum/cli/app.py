@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any, cast
 
 from jsonargparse import Namespace
@@ -28,7 +27,7 @@ from seqsum.cli.trainer import (
     read_wanted,
     use_no_profiler,
 )
-from seqsum.console import print_line
+from seqsum.console import print_line, quote
 from seqsum.data import SequenceData
 from seqsum.defaults import drop_default_encoder
 from seqsum.diagnosis import Diagnosis
@@ -256,7 +255,7 @@ class SeqsumCLI(LightningCLI):
             none = "none, since no validation was completed" if self._keeps_best() else "none"
             print_line(f"Best checkpoint: {self._best_checkpoint() or none}")
             for writer in tensorboard_writers(self.trainer):
-                print_line(f"Curves: tensorboard --logdir {shlex.quote(str(writer.log_dir))}")
+                print_line(f"Curves: tensorboard --logdir {quote(str(writer.log_dir))}")
 
     def _keeps_best(self) -> bool:
         return any(isinstance(callback, BestCheckpoint) for callback in self.trainer.checkpoint_callbacks)

@@ -20,7 +20,7 @@ from seqsum.cli.app import SeqsumCLI
 from seqsum.cli.arguments import SUBCOMMANDS
 from seqsum.cli.configurations import dump_settings
 from seqsum.cli.settings import read_settings
-from seqsum.console import errors_in_a_line, fail
+from seqsum.console import errors_in_a_line, fail, write_any_character
 from seqsum.distributed import is_first_process
 from seqsum.errors import InputError, NotFiniteError
 from seqsum.recurrent import Recurrent
@@ -37,6 +37,7 @@ def main(args: list[str] | None = None) -> None:
 
     Another program may call it with `args`: they are those of `train.py`, as errors say, and not its own.
     """
+    write_any_character()
     program = None if args is None else PROGRAM
     if args is None:
         args = sys.argv[1:]

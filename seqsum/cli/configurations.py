@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from seqsum.data.text.tokens import NotTextError, decode
 from seqsum.errors import InputError
 from seqsum.paths import expand_home
 
@@ -50,13 +51,15 @@ def is_file(path: str) -> bool:
 def read_configuration(path: str) -> Configuration:
     """Read and check one configuration file; see `read_files` for the errors."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = decode(Path(path).read_bytes())  # PowerShell writes UTF-16
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if not isinstance(root, yaml.MappingNode):
             raise InputError(f"`--config` (={path}) must be a mapping of settings, such as `data:` and names below it")
         _check_node(root, (), [0])
         return Configuration(text, expand_home(_values(root)))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except NotTextError as error:
+        raise InputError(f"`--config` (={path}) {error}") from error
+    except yaml.YAMLError as error:
         raise InputError(f"`--config` (={path}) is not YAML: {' '.join(str(error).split())}") from error
     except _StructureError as error:
         raise InputError(f"`--config` (={path}) {error}") from error

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NoReturn, Union, cast, get_args, get_origin
 
 import jsonargparse
@@ -21,6 +22,7 @@ from seqsum.cli.flags import explain
 from seqsum.cli.messages import in_words
 from seqsum.console import fail
 from seqsum.defaults import DEFAULT_CLASSES, OwnDefaultsParser
+from seqsum.files import write_atomically
 
 _files: ContextVar[Mapping[str, str]] = ContextVar("_files", default={})  # noqa: B039  # never changed
 _program: ContextVar[str | None] = ContextVar("_program", default=None)
@@ -88,6 +90,10 @@ class Parser(OwnDefaultsParser):
     def dump(self, *args: Any, **kwargs: Any) -> str:
         """Dump settings; don't validate them again by default, since parsing has done so, which takes half the time."""
         return super().dump(*args, **{"skip_validation": True, **kwargs})
+
+    def save(self, cfg: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+        """Write settings to a file, in UTF-8 on every system, as they are read."""
+        write_atomically(Path(path), self.dump(cfg, skip_none=False))
 
     def format_help(self) -> str:
         """Explain every option, including those of the default data, encoder and objective."""

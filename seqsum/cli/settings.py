@@ -145,7 +145,7 @@ def _flags(given: argparse.Namespace, files: dict[str, Configuration]) -> Flags:
         root = root or (trainer.get("default_root_dir") if isinstance(trainer, dict) else None)
     experiment = "sum" if experiment is None else experiment
     folder = Path(str(experiment))
-    if not folder.parts or ".." in folder.parts or folder.is_absolute():
+    if not folder.parts or ".." in folder.parts or folder.anchor:
         raise InputError(f"`--experiment` (={experiment}) must be a name, of a folder below the logs")
     return Flags(checkpoint, experiment, root or "logs")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,6 +146,14 @@ def _unpickle(file: Path) -> dict[str, Any]:
     return {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in content.items()}
 
 
+def _link(place: Path, archive: Path) -> None:
+    """Let an archive stand at another place, too."""
+    try:
+        place.symlink_to(archive.resolve())
+    except OSError:  # Windows allows it to administrators
+        shutil.copyfile(archive, place)
+
+
 def _download(name: str, root: Path, missing: Sequence[Path]) -> None:
     """Download a dataset with torchvision, which checks MD5 sums, and move its files into place once complete.
 
@@ -159,6 +168,6 @@ def _download(name: str, root: Path, missing: Sequence[Path]) -> None:
         )
     with downloading(name, root, missing) as fresh:
         if archive.is_file():
-            (fresh / kind.filename).symlink_to(archive.resolve())
+            _link(fresh / kind.filename, archive)
         kind(fresh, download=True)
         move_to_place((file for file in sorted((fresh / kind.base_folder).iterdir()) if file.is_file()), fresh, root)

@@ -10,6 +10,7 @@ from reprlib import repr as shortened
 import torch
 from torch import Tensor
 
+from seqsum.data.text.tokens import NotTextError, decode
 from seqsum.errors import InputError
 
 
@@ -23,8 +24,10 @@ def read_samples(path: Path) -> Tensor:
         InputError: The file can't be read, or a line is not a finite number; the message names the line.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")  # accepts the byte order mark that spreadsheets write
-    except (OSError, UnicodeDecodeError) as error:
+        text = decode(path.read_bytes())
+    except NotTextError as error:
+        raise InputError(f"`--data.curve` (={path}) {error}") from error
+    except OSError as error:
         raise InputError(f"`--data.curve` (={path}) can't be read as a text file: {error}") from error
     reader = csv.reader(text.splitlines())
     try:

@@ -18,6 +18,7 @@ from seqsum.data.cifar import CIFAR, load_cifar
 from seqsum.data.downloads import DEFAULT_ROOT, MissingDataError, downloading, move_to_place, warn_of_unused
 from seqsum.data.rendered import render_digits
 from seqsum.errors import InputError
+from seqsum.files import move
 from seqsum.paths import expand_home
 
 DatasetName = Literal["auto", "mnist", "fashion_mnist", "kmnist", "qmnist", "emnist_digits", "rendered"]
@@ -193,7 +194,7 @@ def unpack(packed: Path) -> None:
                     raise InputError("it holds more than the largest of its kind does")
                 target.write(part)
         check_idx(fresh)
-        os.replace(fresh, packed.with_suffix(""))
+        move(fresh, packed.with_suffix(""))
     except (OSError, EOFError, zlib.error, InputError) as error:
         raise InputError(f"{packed} can't be unpacked ({error})") from error
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import tempfile
 import warnings
@@ -12,6 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from seqsum.errors import InputError
+from seqsum.files import move
 
 DEFAULT_ROOT = "data"
 
@@ -56,6 +56,8 @@ def downloading(what: str, root: Path, missing: Sequence[Path] = ()) -> Iterator
         seen = "" if root.is_absolute() else f", seen from {Path.cwd()}"  # a checkpoint's may be of another folder
         message = f"`--data.root` (={root}) does not hold {what}{seen}{_name_first(missing, root)}"
         message += f", and downloading it failed ({reason})."
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            message += " Python has no certificates: on a Mac, run `Install Certificates.command` in Python's folder."
         raise MissingDataError(message) from error
 
 
@@ -64,7 +66,7 @@ def move_to_place(files: Iterable[Path], fresh: Path, root: Path) -> None:
     for file in files:
         place = root / file.relative_to(fresh)
         place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(file, place)
+        move(file, place)
 
 
 def _name_first(missing: Sequence[Path], root: Path) -> str:

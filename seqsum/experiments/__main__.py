@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from seqsum.console import errors_in_a_line
+from seqsum.console import errors_in_a_line, write_any_character
 from seqsum.errors import InputError
 from seqsum.experiments import (
     copy_memory,
@@ -50,6 +50,7 @@ ALONE = ("gradients", "orders")  # train nothing by `train.py`, and so read no c
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one experiment: print its table, and write its figures and numbers into its folder."""
+    write_any_character()
     with errors_in_a_line():
         options = expand_home(make_parser().parse_args(arguments))
         if options.experiment not in ALONE:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import math
-import shlex
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
 from seqsum.cli import main as train
-from seqsum.console import print_line
+from seqsum.console import print_line, quote
 from seqsum.errors import InputError
 from seqsum.files import write_atomically
 from seqsum.versions import experiment_of, runs_of, versions
@@ -78,7 +77,7 @@ def trained(root: Path, name: str, arguments: list[str]) -> Run:
     folder = root / name
     claim(folder, arguments)
     if (run := finished(folder)) is None:
-        print_line(f"Training {name}: python train.py {shlex.join(arguments)}")
+        print_line(f"Training {name}: python train.py {' '.join(map(quote, arguments))}")
         here = [f"--experiment={name}", f"--trainer.default_root_dir={root}", "--trainer.enable_progress_bar=false"]
         train([*arguments, *here, *going_on(folder)])
         run = finished(folder)

@@ -30,7 +30,7 @@ from seqsum.figures.style import (
 PER_LINE = 8  # digits per line: several short sequences fit into one; a longer sequence wraps
 COLUMN, LINE = 44, 54  # pixels from one digit to the next: 28, and 16 for the sign, 26 for the sums below
 WRITTEN = 5.5  # characters of a sum that fit below a digit in full size
-NAME = 11  # characters of a file's name that fit below a digit
+NAME = 12  # characters of a file's name that fit below a digit
 GAP = 24  # pixels between sequences side by side, and between sequences of several lines
 INCH = 84  # pixels of a digit's image per inch
 
@@ -117,4 +117,4 @@ def _label(axes: Axes, x: float, y: float, prediction: float, truth: float | Non
 def _name(axes: Axes, x: float, y: float, read: float, name: str) -> None:
     """Write what a digit was read as, and its file, in small print below its sum."""
     text = f"read {digit(read)}\n{name}"
-    _write(axes, x, y, drawable(text), va="top", fontsize=5, linespacing=1.1, color=GIVEN, **of_users())
+    _write(axes, x, y, drawable(text), va="top", fontsize=4.6, linespacing=1.1, color=GIVEN, **of_users())

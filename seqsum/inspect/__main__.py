@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from seqsum.callbacks import describe
-from seqsum.console import errors_in_a_line, print_line
+from seqsum.console import errors_in_a_line, print_line, write_any_character
 from seqsum.data.own import OWN_INPUTS, OwnInput
 from seqsum.errors import InputError
 from seqsum.figures.page import Section, Table, make_files
@@ -31,6 +31,7 @@ FLAGS = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Draw the figures of a checkpoint; `arguments` are those of the process by default."""
+    write_any_character()
     parser = argparse.ArgumentParser(
         prog="python -m seqsum.inspect",
         description="Figures of a trained network, as PNG and as one HTML page that needs no server.",

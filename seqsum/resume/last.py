@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import signal
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from seqsum.console import print_line
+from seqsum.console import print_line, quote
 from seqsum.data.base import Batch
 from seqsum.resume.checkpoint_callback import CheckpointCallback
 from seqsum.resume.checkpoint_files import CheckpointFiles
@@ -103,5 +102,5 @@ class LastCheckpoint(CheckpointCallback):
         """Print how to resume, if there is a checkpoint to resume from."""
         last, folder = Path(self.dirpath or "") / "last.ckpt", run_folder(trainer)
         if folder and trainer.global_step > 0 and isinstance(exception, KeyboardInterrupt | SIGTERMException):
-            config = shlex.quote(str(folder / "config.yaml"))
-            print_line(f"Interrupted. To resume: python train.py -c {config} --ckpt_path={shlex.quote(str(last))}")
+            config = quote(str(folder / "config.yaml"))
+            print_line(f"Interrupted. To resume: python train.py -c {config} --ckpt_path={quote(str(last))}")

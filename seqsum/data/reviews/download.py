@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from torchvision.datasets.utils import download_url
 
 from seqsum.data.downloads import downloading
+from seqsum.files import move
 
 URL = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
 MD5 = "7c2ac02c03563afcf9b574c7e56c153a"
@@ -22,5 +22,5 @@ def download_corpus(root: Path) -> Path:
     name = URL.rpartition("/")[2]
     with downloading("aclImdb.tar.gz or the folder aclImdb", root) as fresh:
         download_url(URL, fresh, name, MD5)
-        os.replace(fresh / name, root / name)
+        move(fresh / name, root / name)
     return root / name

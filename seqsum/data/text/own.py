@@ -109,7 +109,7 @@ def _looks_like_path(item: str) -> bool:
     *words, last = item.split()
     has_suffix = Path(last).suffix != ""
     if not words:
-        return has_suffix or "/" in last
+        return has_suffix or "/" in last or os.sep in last
     if item.rstrip().lower().endswith(TEXT.suffixes):
         return "\n" not in item
     return "*" in last and (has_suffix or "/*" in last or os.path.isdir(os.path.dirname(item)))

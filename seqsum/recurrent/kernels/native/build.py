@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ FLAGS = (
     *("-fopenmp", "-fPIC", "-shared"),
 )
 REALS = {torch.float32: "float", torch.float64: "double"}
+NAMES = "`CXX`, c++, g++ or clang++"  # of compilers that are looked for
 SECONDS = 120  # treat a compiler that takes longer as missing
 
 
@@ -33,11 +35,15 @@ def load_library(real: str) -> ctypes.CDLL | str:
     They are cached in `$XDG_CACHE_HOME` or `~/.cache`, so that only a machine's first run compiles. They share
     OpenMP's threads with torch, which has loaded the same library.
     """
-    compiler = next(
-        filter(None, map(shutil.which, filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")))), None
-    )
-    if compiler is None:
-        return "no C++ compiler was found (`CXX`, c++, g++ or clang++)"
+    if os.name == "nt":
+        return "the kernels are not compiled on Windows"
+    names = filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++"))
+    compilers = [path for path in map(shutil.which, names) if path is not None]
+    if sys.platform == "darwin":  # Apple's has no OpenMP, and asks to be installed where it is missing
+        compilers = [path for path in compilers if not path.startswith("/usr/bin/")]
+    if not compilers:
+        return f"no C++ compiler{'' if sys.platform != 'darwin' else ' but Apple’s'} was found ({NAMES})"
+    compiler = compilers[0]
     try:
         library = _compiled(compiler, real)
         try:
