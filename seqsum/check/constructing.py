@@ -102,10 +102,8 @@ def _mended(kind: type, error: BaseException) -> str:
             several = "`state_size=[hidden_size, hidden_size]` for two states"
             return f"`super().__init__(input_size, hidden_size)` as the first line, with {several}"
         return "`super().__init__()` as the first line"
-    if isinstance(error, TypeError | ValueError | AttributeError) and said.startswith(
-        "`"
-    ):  # of this package: it says what must be
-        return ""
+    if isinstance(error, TypeError | ValueError | AttributeError) and said.startswith("`"):
+        return ""  # it is of this package, and says what must be
     return HOW
 
 

@@ -104,7 +104,7 @@ def _leaves(results: Sequence[Any]) -> list[Tensor]:
 def _elsewhere(subject: Subject, weight: Tensor) -> Fault | None:
     """The fault that a step reads a weight of the class or of the file; None if it is of neither."""
     of_class = {name: value for kind in reversed(subject.kind.__mro__) for name, value in vars(kind).items()}
-    of_file = vars(sys.modules.get(subject.kind.__module__, object()))
+    of_file = getattr(sys.modules.get(subject.kind.__module__), "__dict__", {})
     for holder, values in (("class", of_class), ("file", of_file)):
         for name, value in values.items():
             for path, thing, _ in walk(name, value):
