@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,8 +32,12 @@ class HostChance:
 
     def has_moved(self) -> bool:
         """Whether random numbers were drawn since."""
-        pairs = zip(self._states, self._places, strict=True)
-        return any(_comparable(state) != _comparable(read()) for state, (read, _) in pairs)
+        return any(self.moved())
+
+    def moved(self) -> Iterator[bool]:
+        """Of each generator whether it stands elsewhere, in the order of `SHARED`, then of the given ones."""
+        for state, (read, _) in zip(self._states, self._places, strict=True):
+            yield _comparable(state) != _comparable(read())
 
     def put_back(self) -> None:
         """Let the generators draw the same numbers again."""

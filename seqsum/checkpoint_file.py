@@ -23,8 +23,6 @@ KINDS = {
     "optimizer_states": list,
     "lr_schedulers": list,
 }  # with other types, Lightning would fail later without a clear message
-
-
 SETTINGS = {"learning_rate", "weight_decay", "cell", "hidden_size", "encoder"}  # some are in each that has settings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -55,16 +56,13 @@ def claim_version(folder: Path) -> Path:
     Raises:
         InputError: The folder can't be made, since a file has its name or it is not the user's.
     """
-    while True:
-        place = next_version(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"the folder {place} can't be made: {error.strerror}") from error
-        try:
-            place.mkdir()
-        except FileExistsError:
-            continue  # another run has just made it
-        except OSError as error:
-            raise InputError(f"the folder {place} can't be made: {error.strerror}") from error
-        return place
+    place = next_version(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            with suppress(FileExistsError):  # another run has just made it
+                place.mkdir()
+                return place
+            place = next_version(folder)
+    except OSError as error:
+        raise InputError(f"the folder {place} can't be made: {error.strerror}") from error

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal, get_type_hints
 
@@ -38,6 +37,7 @@ class ModuleCell(RecurrentCell):
         self.state_names = ("hidden", "cell", *(f"state_{k}" for k in range(2, states)))[:states]
         self.module = module
         self.form = form
+        self.kind_of_state = _kind_of_state(module)
 
     def project(self, input: Tensor) -> Tensor:
         """The input itself."""
@@ -61,18 +61,26 @@ class ModuleCell(RecurrentCell):
         """The module's own result."""
         if self.form == "several":
             return self.module(input, *state)
-        return self.module(input, state[0] if self.form == "tensor" else _kind_of_state(self.module)(state))
+        if self.form == "tensor":
+            return self.module(input, state[0])
+        kind = self.kind_of_state
+        return self.module(input, tuple(state) if kind is None else kind(*state))
 
 
-def _kind_of_state(module: nn.Module) -> Callable[[list[Tensor]], Any]:
-    """What makes one argument of several states: the class that `forward` is annotated with, else a tuple."""
+def users_name(name: str) -> str:
+    """The user's name of a weight or part of a `ModuleCell`."""
+    return name.removeprefix("module.")
+
+
+def _kind_of_state(module: nn.Module) -> type | None:
+    """The NamedTuple or dataclass that `forward` is annotated with for its state; None for a tuple."""
     with suppress(NameError, TypeError, AttributeError):  # an annotation may be a text that names nothing
         hints = get_type_hints(module.forward)
         _, state, *_ = inspect.signature(module.forward).parameters
         kind = hints.get(state)
         if isinstance(kind, type) and (hasattr(kind, "_fields") or dataclasses.is_dataclass(kind)):
-            return lambda states: kind(*states)
-    return tuple
+            return kind
+    return None
 
 
 def _unpacked(result: Any) -> Any:

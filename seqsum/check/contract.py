@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from seqsum.check.adapter import users_name
 from seqsum.check.constructing import filled_memory
 from seqsum.check.recurrence import gap
 from seqsum.check.registry import check
@@ -49,12 +50,13 @@ def _require_values(subject: Subject) -> None:
     if not subject.is_class:
         return
     sizes = subject.cell.input_size, subject.cell.hidden_size
-    usual = dict(subject.resize(*sizes).named_parameters())
     with filled_memory():
         made = subject.resize(*sizes)
     for name, weight in made.named_parameters():
-        if not is_lazy(weight) and weight.isnan().any() and not usual[name].isnan().any():
-            own = name.removeprefix("module.")
+        if is_lazy(weight) or not weight.isnan().any():
+            continue
+        if not subject.resize(*sizes).get_parameter(name).isnan().any():  # else NaN was meant
+            own = users_name(name)
             place = rf"self\.{own.split('.')[0]}\b"
             raise Fault(
                 f"the weight `{own}` is given no values",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from seqsum.check.adapter import users_name
 from seqsum.check.registry import check
 from seqsum.check.result import Fault
 from seqsum.check.subject import BATCH, LARGE, STEPS, Subject, draw
@@ -16,7 +17,6 @@ from seqsum.recurrent.unroll import Unroll
 
 FEW_STEPS, MANY_STEPS = 3, 24  # within which a parameter has an effect in most cells, and in all
 DELTA = 1e-6
-MODULE = "module."  # before the names of a plain module's weights
 TOLERANCE = 1e-6  # of a gradient, beside as much of its size
 ENTRIES, FEWER = 300, 100  # of one tensor that are tried, of a small cell and of a large one
 
@@ -40,7 +40,7 @@ class OneStep:
         states = subject.state(2)[: len(self.cell.state_size)]
         self.state = [(scale * state).requires_grad_() for state in states]
         named = {f"state `{name}`": s for name, s in zip(self.cell.state_names, self.state, strict=False)}
-        weights = {name.removeprefix(MODULE): p for name, p in self.cell.named_parameters() if p.requires_grad}
+        weights = {users_name(name): p for name, p in self.cell.named_parameters() if p.requires_grad}
         self.tensors: dict[str, Tensor] = {"input": self.inputs, **named, **{f"`{n}`": p for n, p in weights.items()}}
 
     def __call__(self) -> Tensor:
@@ -90,16 +90,14 @@ def _idle_parameters(subject: Subject, steps: int) -> list[str]:
     gradients: tuple[Tensor | None, ...] = (None,) * len(parameters)
     if isinstance(loss, Tensor) and loss.requires_grad and parameters:
         gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-    return [
-        name.removeprefix(MODULE) for name, g in zip(parameters, gradients, strict=True) if g is None or not g.any()
-    ]
+    return [users_name(name) for name, g in zip(parameters, gradients, strict=True) if g is None or not g.any()]
 
 
 def _note_equal_units(subject: Subject) -> None:
     """Units with the same weights get the same gradients, so they stay equal for ever."""
     size = subject.original.hidden_size
     weights = {name: weight for name, weight in subject.original.named_parameters() if not is_lazy(weight)}
-    matrices = [name.removeprefix(MODULE) for name, weight in weights.items() if weight.dim() > 1]
+    matrices = [users_name(name) for name, weight in weights.items() if weight.dim() > 1]
     buffers = [buffer for buffer in subject.original.buffers() if buffer.is_floating_point()]
     if matrices and all(_is_alike(tensor, size) for tensor in [*weights.values(), *buffers]):
         raise Fault(
@@ -153,7 +151,7 @@ def _require_finite_from_the_start(subject: Subject) -> None:
     for name, gradient in zip(parameters, found, strict=True):
         if gradient is not None and not gradient.isfinite().all():
             raise Fault(
-                f"the gradient of `{name.removeprefix('module.')}` is not finite from the initial state",
+                f"the gradient of `{users_name(name)}` is not finite from the initial state",
                 expected="numbers: a root, norm or logarithm of what may be 0 needs a small number added within it",
                 came=f"{gradient[~gradient.isfinite()][0].item()}",
                 example=f"{STEPS} steps of {BATCH} rows of random numbers",

@@ -17,7 +17,6 @@ from seqsum.recurrent import RecurrentCell
 from seqsum.recurrent.explain import describe, wrong_result
 
 TYPED = r"\.(float|half|bfloat16)\(|dtype=|torch\.(zeros|ones|empty|full|tensor|eye|arange)\("
-READOUT = "a readout belongs behind the layer, and the output of a cell is its hidden state"
 ELSEWHERE = r"expected device|same device|device type"  # in torch's errors; `meta` has others, as it has no numbers
 
 
@@ -191,7 +190,11 @@ def _require_shapes(subject: Subject, batch: int) -> None:
             raise Fault(
                 f"the {name} has the wrong shape",
                 expected=f"({batch}, {size}), (B, {'O' if name == 'output' else 'S'})"
-                + (f": {READOUT}" if readout else ""),
+                + (
+                    ": a readout belongs behind the layer, and the output of a cell is its hidden state"
+                    if readout
+                    else ""
+                ),
                 came=str(tuple(tensor.shape)),
                 example=f"a batch of {batch} row{'' if batch == 1 else 's'}",
                 where=subject.find_in_step(r"squeeze\(") or subject.where(),

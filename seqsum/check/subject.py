@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from seqsum.check.adapter import ModuleCell
+from seqsum.check.adapter import ModuleCell, users_name
 from seqsum.check.places import find_frame, find_line, is_library, place_of, source_file
 from seqsum.check.result import USER_ERRORS
 from seqsum.check.watch import Call, functions_of_users, watch
@@ -140,7 +140,7 @@ class Subject:
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The parameters of the cell by the user's names."""
-        return {name.removeprefix("module." if self.wrapped else ""): p for name, p in self.cell.named_parameters()}
+        return {users_name(name) if self.wrapped else name: p for name, p in self.cell.named_parameters()}
 
     def where(self, method: str | None = None) -> str:
         """`file:line` of a method that the user wrote, by default of the step."""
@@ -220,7 +220,7 @@ def _begin(cell: RecurrentCell, inputs: Tensor) -> list[Tensor]:
 
 def _reached(results: Sequence[Tensor], cell: RecurrentCell) -> set[str]:
     """Names of the parameters that results depend on."""
-    weights = {name.removeprefix("module."): weight for name, weight in cell.named_parameters() if weight.requires_grad}
+    weights = {users_name(name): weight for name, weight in cell.named_parameters() if weight.requires_grad}
     total = sum(result.sum() for result in results if result.requires_grad)
     if not isinstance(total, Tensor) or not weights:
         return set()

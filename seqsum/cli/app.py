@@ -8,7 +8,6 @@ from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from seqsum.callbacks import Pictures, ProgressBar
 from seqsum.checkpoint_file import NotFiniteWeightsError
@@ -229,7 +228,7 @@ class SeqsumCLI(LightningCLI):
 
         Data of the user's own need not have a test split.
         """
-        if not is_overridden("test_dataloader", self.datamodule):
+        if not self.datamodule.has_test_split:
             if self.trainer.is_global_zero:
                 print_line(f"No test: {type(self.datamodule).__name__} has no `test_dataloader`")
             return

@@ -243,9 +243,14 @@ class SequenceData(LightningDataModule):
             "`own_batches`, see docs/extending.md"
         )
 
+    @property
+    def has_test_split(self) -> bool:
+        """Whether there is a test split: a user's own data need not have one."""
+        return is_overridden("test_dataloader", self)
+
     def require_test_split(self) -> None:
-        """Raise an InputError if the data have none: a user's own need not."""
-        if not is_overridden("test_dataloader", self):
+        """Raise an InputError if there is no test split."""
+        if not self.has_test_split:
             raise InputError(f"{type(self).__name__} has no `test_dataloader`, and so no test split")
 
     def describe(self) -> str:

@@ -165,11 +165,11 @@ def _own_cell(path: str, input_size: int, hidden_size: int, options: Mapping[str
     except Exception as error:  # whatever a user's constructor raises
         said = f"{type(error).__name__}: {error}"
         raise ValueError(f"`cell` (={path!r}) can't be made: {said}. {say_check(found)}") from error
-    for place, thing, _ in find_unregistered(made):
-        if any(weight.requires_grad for weight in (thing.parameters() if isinstance(thing, nn.Module) else [thing])):
+    for lost in find_unregistered(made):
+        if lost.takes_gradients:
             warnings.warn(
-                f"`{place}` of {found.__name__} is none of its parameters or modules: its weights are neither trained "
-                f"nor saved. {say_check(found)}",
+                f"`{lost.path}` of {found.__name__} is none of its parameters or modules: its weights are neither "
+                f"trained nor saved. {say_check(found)}",
                 stacklevel=3,
             )
             break

@@ -22,6 +22,12 @@ class Unregistered(NamedTuple):
     thing: Any
     holder: Any
 
+    @property
+    def takes_gradients(self) -> bool:
+        """Whether it was meant to be trained."""
+        weights = self.thing.parameters() if isinstance(self.thing, nn.Module) else [self.thing]
+        return any(weight.requires_grad for weight in weights)
+
 
 def find_unregistered(module: nn.Module) -> Iterator[Unregistered]:
     """Find modules, parameters and tensors in lists, dicts, plain objects and attributes of a module.
@@ -29,17 +35,17 @@ def find_unregistered(module: nn.Module) -> Iterator[Unregistered]:
     What does not take gradients only counts in attributes, lists and dicts with public names: caches, and tables of
     other objects, are no weights.
     """
-    weights = list(module.parameters())
-    known = {id(tensor) for tensor in [*weights, *module.buffers()]} | {id(part) for part in module.modules()}
+    known = {id(tensor) for tensor in [*module.parameters(), *module.buffers()]}
+    known |= {id(part) for part in module.modules()}
     for place, owner in module.named_modules():
         computed = computed_by_hooks(owner)
         for name, value in vars(owner).items():
             if name in NOT_USERS or name in computed:
                 continue
             for path, thing, is_plain in walk(".".join(filter(None, ["self", place, name])), value):
-                public = is_plain and not name.startswith("_")
-                if id(thing) not in known and (public or _takes_gradients(thing)):
-                    yield Unregistered(path, thing, value)
+                found, public = Unregistered(path, thing, value), is_plain and not name.startswith("_")
+                if id(thing) not in known and (public or found.takes_gradients):
+                    yield found
 
 
 def computed_by_hooks(module: nn.Module) -> set[str]:
@@ -48,10 +54,6 @@ def computed_by_hooks(module: nn.Module) -> set[str]:
     return {
         name for hook in hooks for key in ("name", "_tensor_name") if isinstance(name := getattr(hook, key, None), str)
     }
-
-
-def _takes_gradients(thing: nn.Module | Tensor) -> bool:
-    return any(weight.requires_grad for weight in (thing.parameters() if isinstance(thing, nn.Module) else [thing]))
 
 
 def walk(path: str, value: Any, is_plain: bool = True, seen: set[int] | None = None) -> Iterator[tuple[str, Any, bool]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
+from seqsum.check.adapter import users_name
 from seqsum.check.equations.catalogue import CATALOGUE, candidates
 from seqsum.check.equations.layouts import Layout, layouts
 from seqsum.check.equations.mistake import Mistake
@@ -78,7 +79,7 @@ class Search:
 
     def read(self, gates: tuple[str, ...], peepholes: bool) -> list[Layout]:
         """All layouts of the cell's parameters as weights for these gates."""
-        parameters = {name.removeprefix("module."): p for name, p in self.cell.named_parameters()}
+        parameters = {users_name(name): p for name, p in self.cell.named_parameters()}
         for name in self._initial:
             del parameters[name]
         states, two_sided = len(self.equations.states), self.equations.name == "gru"

@@ -7,6 +7,7 @@ from functools import partial
 
 from torch import nn
 
+from seqsum.check.adapter import users_name
 from seqsum.check.equations.examples import numbers_of, smallest_example
 from seqsum.check.equations.layouts import Layout
 from seqsum.check.equations.lines import LINES
@@ -122,7 +123,7 @@ def _look_without_norms(subject: Subject, reference: Equations) -> None:
     if match is not None:
         if match.is_right:
             _require_standing(subject, search, match)
-        names = ", ".join(f"`{name.removeprefix('module.')}`" for name, _ in norms)
+        names = ", ".join(f"`{users_name(name)}`" for name, _ in norms)
         found = _known(subject, search, match) if match.mistakes else None
         message = f"{reference.article} with layer normalisation: without {names}, "
         if found is not None and found.status == "failed":
